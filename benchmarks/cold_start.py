@@ -31,7 +31,7 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
 from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "deploy" / "catalog.json", *sorted((ROOT / "examples").glob("*/catalog.json"))]
@@ -114,8 +114,8 @@ def visitors(coupons: Sequence[Coupon], count: int, seed: int) -> list[Visitor]:
     ]
 
 
-def events_of(visitor: Visitor, prices: dict[str, int], domain: str, random: Random) -> Iterator[tuple[str, ShopEvent]]:
-    """Yield topic and message of everything that the shopper does, in order of time."""
+def events_of(visitor: Visitor, prices: dict[str, int], domain: str, random: Random) -> Iterator[ShopEvent]:
+    """Yield an event for everything that the shopper does, in order of time."""
     came_at = OPENS_AT + random.random() * SPAN_S
     item = Item(
         item_id=f"{visitor.category}-{random.randrange(5)}",
@@ -135,19 +135,16 @@ def events_of(visitor: Visitor, prices: dict[str, int], domain: str, random: Ran
                 order_id=name,
                 items=[item],
             )
-            yield topics.ORDER.name, order
+            yield order
     for number, gap_s in enumerate((0.0, *GAPS_S.get(visitor.behaviour, ()))):
         is_cart = visitor.behaviour == "cart" and number == len(GAPS_S["cart"])
-        topic, event = (topics.CART, CartEvent) if is_cart else (topics.BROWSE, BrowseEvent)
-        yield (
-            topic.name,
-            event(
-                event_id=f"{visitor.user_id}-{number}",
-                user_id=visitor.user_id,
-                domain=domain,
-                occurred_at=came_at + gap_s,
-                item=item,
-            ),
+        kind = CartEvent if is_cart else BrowseEvent
+        yield kind(
+            event_id=f"{visitor.user_id}-{number}",
+            user_id=visitor.user_id,
+            domain=domain,
+            occurred_at=came_at + gap_s,
+            item=item,
         )
 
 
@@ -183,14 +180,14 @@ def first_decisions(coupons: Sequence[Coupon], shoppers: int = SHOPPERS, seed: i
 
     shop = LocalPipeline(Settings(), coupons, on_output=take, on_result=note)
     planned = [
-        (message.occurred_at, topic, message, visitor)
+        (event.occurred_at, event, visitor)
         for visitor in visitors(coupons, shoppers, seed)
-        for topic, message in events_of(visitor, prices, coupons[0].domain, random)
+        for event in events_of(visitor, prices, coupons[0].domain, random)
     ]
-    for _, topic, message, visitor in sorted(planned, key=lambda entry: entry[0]):
+    for _, event, visitor in sorted(planned, key=lambda entry: entry[0]):
         issues.clear()
         outcomes.clear()
-        shop.send(topic, message)
+        shop.publish(event)
         if issues:
             given = issues[0].coupon_id
             yield Decision(visitor, outcomes[0], given, visitor.category in categories[given], issues[0].value_minor)

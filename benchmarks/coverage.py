@@ -38,7 +38,7 @@ from stream_coupons.lab.ope.policies import Policy
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.models.linear import prior
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 DAY_S = 86400.0
 NEVER_S = 1e12
@@ -126,7 +126,7 @@ class _Run:
                         self.own_orders.take(topic, encode(message))
                 user_id, at = message.user_id, message.occurred_at  # type: ignore[attr-defined]
                 if topic != topics.FEEDBACK.name and user_id not in self._decided and at < last_trigger:
-                    self.pipeline.send(topic, message)
+                    self.pipeline.publish(message)
             self._tell_truth()
             for issue in self._issues:
                 world.receive(issue)

@@ -47,7 +47,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.lab.datasets import completejourney
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 CUT = "2017-10-01"
 EARLIER_CUT = "2017-08-01"
@@ -166,7 +166,7 @@ def states(
     advance: Callable[[], None] = lambda: None,
 ) -> list[list[Matrix]]:
     """`PARTS` by category as the live agents hold them at each cut; cuts ascend."""
-    pipeline = LocalPipeline(settings, [])
+    pipeline = LocalPipeline(settings, [], on_output=lambda _: None)
     left, found = list(cuts), []
     for order in orders:
         while left and order.occurred_at >= left[0]:
@@ -174,7 +174,7 @@ def states(
             del left[0]
         if not left:
             break
-        pipeline.send(topics.ORDER.name, order)
+        pipeline.publish(order)
         advance()
     return found + [_held(pipeline, purchases) for _ in left]
 

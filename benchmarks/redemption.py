@@ -41,7 +41,7 @@ from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 SCORED_FROM = 1_485_907_200.0  # 2017-02-01
 SCORED_UNTIL = 1_514_808_000.0  # 2018-01-01, noon: the midnight in New York after the year's last day is within it
@@ -98,12 +98,12 @@ def run(journey: CompleteJourney, settings: Settings) -> Scored:
     first, last, day = 1_483_228_800.0, SCORED_UNTIL, 0.0
     with fraction_progress("a year of orders and coupons", last - first) as progress:
         task = progress.task_ids[0]
-        for topic, message in journey.events():
+        for _, message in journey.events():
             if message.occurred_at >= day + DAY_S:
                 day = message.occurred_at // DAY_S * DAY_S
                 pipeline.tick(day)
                 progress.update(task, completed=day - first)
-            pipeline.send(topic, message)
+            pipeline.publish(message)
     pipeline.tick(day + 400 * DAY_S)
     issues = journey.issues
     examples = [found[issue_id] for issue_id in issues["issue_id"]]

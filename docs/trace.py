@@ -21,7 +21,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 PACKAGE = Path(stream_coupons.__file__).parent
 PAGE = Path(__file__).parent / "explanation" / "life-of-an-event.md"
@@ -29,7 +29,6 @@ BEGIN = "<!-- Written by docs/trace.py: change the code, then run it. -->\n"
 END = "<!-- end of trace -->\n"
 AT = 1_767_348_000.0
 MINUTE_S = 60.0
-TOPICS = {BrowseEvent: topics.BROWSE.name, OrderEvent: topics.ORDER.name}
 MAX_TREE_DEPTH = 4
 """Levels of the tree of calls: rooms entered one from another."""
 
@@ -136,12 +135,11 @@ def _run(tracer: Tracer) -> set[str]:
         on_result=tracer.stop,
     )
     *earlier, last = events()
-    for event in earlier:
-        pipeline.send(TOPICS[type(event)], event)
+    pipeline.publish(*earlier)
     sent.clear()
     tracer.start()
     try:
-        pipeline.send(TOPICS[type(last)], last)
+        pipeline.publish(last)
     finally:
         tracer.stop()
     return sent

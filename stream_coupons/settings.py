@@ -26,6 +26,8 @@ from stream_coupons.core.validation_hints import explained, near
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.models.rules import LearningRules
 
+__all__ = ["Settings", "load"]
+
 PREFIX = "STREAM_COUPONS_"
 NOT_SETTINGS = frozenset(
     PREFIX + name

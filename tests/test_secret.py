@@ -12,14 +12,12 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.inputs import BrowseEvent, Item
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline, browse, coupon, item
 
 AT = 1_767_348_000.0
 SHOPPERS = 200
@@ -53,17 +51,14 @@ class Draw:
 
 def issued(settings: Settings, is_drawn: Draw) -> int:
     """Coupons given to shoppers who never order, each for one event whose id was ground by an attacker."""
-    coupon = Coupon(coupon_id="c", discount_minor=500, max_discount_minor=500, typical_price_minor=600)
-    pipeline, chance = LocalPipeline(settings, [coupon]), random.Random(1)
+    half_off = coupon(discount_minor=500, max_discount_minor=500, typical_price_minor=600)
+    pipeline, chance = LocalPipeline(settings, [half_off]), random.Random(1)
     users = [f"u{chance.randrange(10**9)}" for _ in range(10 * SHOPPERS)]
     # An attacker chooses user ids, too.
     able = [user for user in users if is_drawn._uniform("holdout", user) >= 0.05][:SHOPPERS]
     for user in able:
-        event = BrowseEvent(
-            event_id=ground_ids(user, is_drawn), user_id=user, occurred_at=AT, item=Item(item_id="A", category="tea")
-        )
-        pipeline.send(topics.BROWSE.name, event)
-    return pipeline.sent.get(topics.ISSUES.name, 0)
+        pipeline.publish(browse(user, item(category="tea"), at=AT, event_id=ground_ids(user, is_drawn)))
+    return len(pipeline.issues)
 
 
 @pytest.mark.parametrize("guess", [None, PUBLIC_KEY, DrawKey(bytes(32))], ids=["old hash", "public key", "a guess"])

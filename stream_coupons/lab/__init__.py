@@ -1,1 +1,3 @@
 """Tools for data scientists; a worker imports none of them."""
+
+__all__ = ["frames"]

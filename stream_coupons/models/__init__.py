@@ -1,1 +1,3 @@
 """Models that learn online, how they are compared, and snapshots of them as data."""
+
+__all__ = ["model"]

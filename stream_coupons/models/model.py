@@ -9,6 +9,8 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.states import State
 
+__all__ = ["Model", "Row", "Servable"]
+
 
 class Model(Protocol):
     """An online model of P(label) for one head.

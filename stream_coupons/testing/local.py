@@ -1,28 +1,30 @@
-"""The whole system in one process without a broker: the same agents and steps over logs in memory.
+"""The whole system in one process without a broker: the same agents and the same batch engine over logs in memory.
 
 One thread, one order: the same records always give the same bytes.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from msgspec import Struct
 
+from stream_coupons.agents import keyed
 from stream_coupons.agents.budgets import Budgets
-from stream_coupons.agents.keyed import KeyedAgent, sender_of
+from stream_coupons.agents.keyed import TOPIC_OF, KeyedAgent, sender_of
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
@@ -30,8 +32,12 @@ from stream_coupons.runtime.steps import Result
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
-NO_CLOCK_MS = int(END_OF_TIME * 1000)
-"""Time of arrival of every record: there is no clock here, so nothing is from the future."""
+M = TypeVar("M", bound=Struct)
+
+
+def _end_of_time() -> float:
+    """Return the time of arrival of every record where no clock is: nothing is from the future then."""
+    return END_OF_TIME
 
 
 class _Owner:
@@ -48,26 +54,53 @@ class _Owner:
 
 
 class LocalPipeline:
-    """Feed it messages; read what it sent.
+    """The whole system over logs in memory: publish messages, then read what it sent.
+
+    The agents, the batch engine, the states, the encoding and the learner are those of a worker. Every call returns
+    when the system is at rest: each record that followed from the call is applied.
+
+    What it does not cover: there is no broker, so no connection, retention, compaction, rebalance or transaction. It is
+    one process and one thread: nothing is delivered twice or fails, and no two records are processed at once. The
+    learner learns from each example at once, not in a process of its own. The catalogue does not change. Without
+    `clock` there is no arrival time: no event is from the future, and none is too old for a coupon.
 
     Parameters
     ----------
     settings : Settings
-        The same as a worker's.
+        The same as a worker's. Those of Kafka and of the process have no effect.
     coupons : iterable of Coupon
         The catalogue.
     campaigns : iterable of Campaign
-        Whose budgets coupons share.
+        The campaigns that coupons name.
+    clock : callable, optional
+        Current time in UTC epoch seconds, such as a `ManualClock`: records arrive and are processed at that time.
     scorer : Scorer, optional
-        Scores in place of the model that learns: a baseline or the ground truth. Nothing is learnt then.
+        Model in place of the one that learns: a baseline or the ground truth. Nothing is learnt then.
     serves_at_once : bool
-        Whether what was learnt comes into use at once; else by `publish` only.
+        True to serve each new model at once; else `serve_models` does.
     partitions : int
-        Of the topics that agents read. Each has leases of its own, and a tick reaches one of them.
+        Partitions of the topics that agents read. Each has leases of its own.
     on_output : callable, optional
-        Called with every record sent, in order.
+        Called with every record appended, in order. Records are not kept then.
     on_result : callable, optional
-        Called with what every batch brought about.
+        Called with the result of every batch.
+
+    Attributes
+    ----------
+    outputs : list of Output
+        Every record appended, in order, those of `publish` included; empty with `on_output`.
+    sent : dict
+        Number of records appended, by topic.
+    trainer : Trainer
+        The models, and what they have learnt.
+
+    Examples
+    --------
+    >>> from stream_coupons.testing import browse, coupon, item, plain_settings
+    >>> shop = LocalPipeline(plain_settings(), [coupon("tea-10", categories=["tea"])])
+    >>> shop.publish(browse("ann", item("tea-0815", category="tea")))
+    >>> [(issue.user_id, issue.coupon_id) for issue in shop.issues]
+    [('ann', 'tea-10')]
     """
 
     def __init__(  # noqa: PLR0913 - what a whole system is made of
@@ -76,6 +109,7 @@ class LocalPipeline:
         coupons: Iterable[Coupon],
         *,
         campaigns: Iterable[Campaign] = (),
+        clock: Callable[[], float] | None = None,
         scorer: Scorer | None = None,
         serves_at_once: bool = True,
         partitions: int = 1,
@@ -86,13 +120,17 @@ class LocalPipeline:
         self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns)
         self._fixed = scorer
         self._serves_at_once = serves_at_once
-        self._on_output = on_output
+        self.outputs: list[Output] = []
+        self._on_output = on_output or self.outputs.append
         self._on_result = on_result
+        self._clock = clock or _end_of_time
+        from stream_coupons.models.learner import Trainer  # here, for it takes all of River
+
         self.trainer = Trainer(settings.learning)
         self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
         self._has_learnt = False
         agents: tuple[KeyedAgent[object], ...] = (
-            Users(self._get_known, partitions),  # type: ignore[assignment]
+            Users(self._get_known, partitions, clock=clock),  # type: ignore[assignment]
             Budgets(self._get_known, partitions),
             Neighbours(self._get_known, partitions),
         )
@@ -110,26 +148,97 @@ class LocalPipeline:
             self._serve(self.trainer.live())
         return self._known
 
-    def send(self, topic: str, message: Struct) -> None:
-        """Send a message of an upstream service and let the system come to rest."""
-        self.send_together(topic, [message])
+    def publish(self, *messages: Struct) -> None:
+        """Publish messages of upstream services, each when the system is at rest after the one before.
 
-    def send_together(self, topic: str, messages: Iterable[Struct]) -> None:
-        """Send messages, all of them before the system acts on the first one, and let it come to rest."""
+        Raises
+        ------
+        TypeError
+            If a message is none that upstream services publish.
+        """
         for message in messages:
-            key = topics.BY_NAME[topic].key_of(message)
-            self._append(Output(topic, self._partition_of(topic, key), key, encode(message)))
+            self.publish_together([message])
+
+    def publish_together(self, messages: Iterable[Struct]) -> None:
+        """Publish messages, all of them before the system processes the first one.
+
+        Raises
+        ------
+        TypeError
+            If a message is none that upstream services publish. None is published then.
+        """
+        for record in [self._record_of(message) for message in messages]:
+            self._append(record)
         self._come_to_rest()
 
-    def tick(self, at: float, partition: int = 0) -> None:
-        """Let time pass in a partition."""
-        self._append(Output(topics.TICKS.name, partition, str(partition).encode(), encode(Tick(at=at))))
-        self._come_to_rest()
+    def _record_of(self, message: Struct) -> Output:
+        if TOPIC_OF.get(type(message)) not in topics.INPUTS:
+            expected = ", ".join(topic.message.__name__ for topic in topics.INPUTS if topic.message is not None)
+            raise TypeError(f"{type(message).__name__} is no message of upstream services: expected {expected}")
+        return keyed.output(message, self._partitions)
 
-    def feed(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        """Append one record of any bytes to a topic and let the system come to rest."""
+    def publish_bytes(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+        """Append one record of any bytes to a topic, in the partition of its key.
+
+        Parameters
+        ----------
+        topic : str
+            Name of a topic, such as "browse-events".
+        key, value : bytes or None
+            Key and value of the record.
+        """
         self._append(Output(topic, self._partition_of(topic, key), key, value))
         self._come_to_rest()
+
+    def tick(self, at: float | None = None, partition: int | None = None) -> None:
+        """Let time pass: close windows that have ended, and refresh leases.
+
+        Parameters
+        ----------
+        at : float, optional
+            Time that is reached, UTC epoch seconds; by default that of the clock.
+        partition : int, optional
+            The partition that reaches it; by default all of them, one after the other.
+
+        Raises
+        ------
+        ValueError
+            If there is no time, because neither `at` nor a clock is given.
+        """
+        reached = self._clock() if at is None else at
+        if at is None and self._clock is _end_of_time:
+            raise ValueError("no time to reach: expected `at`, or a pipeline with a clock")
+        for each in range(self._partitions) if partition is None else [partition]:
+            self._append(Output(topics.TICKS.name, each, str(each).encode(), encode(Tick(at=reached))))
+            self._come_to_rest()
+
+    @property
+    def issues(self) -> list[CouponIssue]:
+        """Coupons given to shoppers, in order."""
+        return self.messages(CouponIssue)
+
+    @property
+    def dead_letters(self) -> list[dict[str, str]]:
+        """Headers of the dead letters, in order: `reason`, `detail` and the place of the record."""
+        letters = [one for one in self.outputs if one.topic == topics.DEAD_LETTERS.name]
+        return [{name: value.decode(errors="replace") for name, value in letter.headers} for letter in letters]
+
+    def messages(self, kind: type[M]) -> list[M]:
+        """Return the messages of one type among `outputs`, in order.
+
+        Parameters
+        ----------
+        kind : type
+            Type of a topic's messages, such as `LoggedDecision` or `TrainingExample`.
+
+        Raises
+        ------
+        BadMessage
+            If bytes were published to the topic that are no such message.
+        """
+        topic = TOPIC_OF[kind]
+        decode = Decoder(topic)
+        return [decode(one.value, topic.max_message_bytes) for one in self.outputs if one.topic == topic.name]
 
     def _partition_of(self, topic: str, key: bytes | None) -> int:
         count = topics.BY_NAME[topic].partitions or self._partitions
@@ -153,9 +262,9 @@ class LocalPipeline:
         offset = self._ends.get(place, 0)
         self._ends[place] = offset + 1
         self.sent[output.topic] = self.sent.get(output.topic, 0) + 1
-        self._pending.append(Record(*place, offset, NO_CLOCK_MS, output.key, output.value, tuple(output.headers)))
-        if self._on_output is not None:
-            self._on_output(output)
+        arrived_ms = int(self._clock() * 1000)
+        self._pending.append(Record(*place, offset, arrived_ms, output.key, output.value, tuple(output.headers)))
+        self._on_output(output)
 
     def _learn(self, record: Record) -> None:
         if self._fixed is not None:
@@ -168,8 +277,8 @@ class LocalPipeline:
             return
         self._has_learnt |= is_news
 
-    def publish(self) -> None:
-        """Take what was learnt into use now."""
+    def serve_models(self) -> None:
+        """Serve the models as they are learnt now."""
         self._serve(self.trainer.scorers())
 
     def _serve(self, news: Mapping[str, Scorer]) -> None:
@@ -177,7 +286,7 @@ class LocalPipeline:
         self._known = Knowledge(self._rules, self._catalogue, {**self._known.scorers, **news}, self._known.prior)
 
     def states(self) -> Iterator[tuple[str, int, str, bytes]]:
-        """(agent, partition, key, cell) of all states."""
+        """Yield (agent, partition, key, cell) of all states, cells encoded."""
         for name, owner in self.owners.items():
             for partition in range(self._partitions):
                 for key, cell in sorted(owner.batches.cells(partition).items()):

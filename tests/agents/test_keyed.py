@@ -4,21 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from core.builders import (
-    AT,
-    DAY_S,
-    FixedScorer,
-    browse,
-    campaign,
-    cart,
-    coupon,
-    erasure,
-    feedback,
-    item,
-    knowledge,
-    observed,
-    order,
-)
+from core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, observed, order
 from core.builders import rules as rules_with
 
 from stream_coupons.agents.budgets import Budgets
@@ -39,6 +25,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Deferred, SharedStates
+from stream_coupons.testing import campaign, coupon, item
 
 from .fakes import Shop, record
 

@@ -18,11 +18,10 @@ from benchmarks.prices import prices_of
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.features.rows import Subject
-from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import Item, OrderEvent
+from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.settings import Settings
-from tests.core.builders import coupon
+from stream_coupons.testing import coupon, issue, item, order
 
 SMALL = Configuration(shoppers=40, days=6)
 ONE_OF_EACH = ("random", "best_on_average", "best_on_average_learnt", "learned", "true_value", "true_value_priced")
@@ -194,43 +193,21 @@ def test_the_learnt_ranking_tells_what_brings_orders_from_what_is_ordered_anyway
     ]
     ranking = AverageLearnt(coupons, PolicyRules(), lambda user_id: user_id.startswith("holdout"), seed=0)
 
-    def order(user_id: str, category: str, at: float) -> OrderEvent:
-        item = Item(item_id=category, category=category, price_minor=1000)
-        name = f"{user_id}-{category}-{at}"
-        return OrderEvent(event_id=name, order_id=name, user_id=user_id, domain="d", occurred_at=at, items=[item])
+    def orders(user_id: str, category: str, at: float) -> OrderEvent:
+        return order(user_id, item(category, category=category, price_minor=1000), at=at)
 
     for number in range(800):
         at, user_id, given = number * 10.0, f"shopper-{number}", coupons[number % 2]
-        ranking.hear(issue_of(given.coupon_id, user_id, at))
+        ranking.hear(issue(user_id, given, at=at))
         # One in four orders soap, coupon or not; of those who are given tea one in two orders it.
         if number % 8 < 2:
-            ranking.hear(order(user_id, "soap", at + 5.0))
+            ranking.hear(orders(user_id, "soap", at + 5.0))
         if given is coupons[0] and number % 4 == 0:
-            ranking.hear(order(user_id, "tea", at + 5.0))
-    ranking.hear(order("last", "tea", 1e6))
+            ranking.hear(orders(user_id, "tea", at + 5.0))
+    ranking.hear(orders("last", "tea", 1e6))
     ranking.learn()
     subject = Subject("shopper-0", CouponSet(coupons, 1000.0), np.array([0, 1]), 1e6)
     drawn = np.array([ranking.values_of(subject) for _ in range(200)])
     anyway, brings = drawn.mean(axis=0)  # by name
     assert brings == pytest.approx(200.0, abs=30.0)
     assert anyway < 25.0
-
-
-def issue_of(coupon_id: str, user_id: str, at: float) -> CouponIssue:
-    return CouponIssue(
-        issue_id=f"i-{user_id}",
-        user_id=user_id,
-        coupon_id=coupon_id,
-        domain="d",
-        issued_at=at,
-        expires_at=at + 3600.0,
-        trigger_id="t",
-        max_discount_minor=500,
-        held_minor=500,
-        p_click=0.0,
-        p_redeem=0.0,
-        p_order=0.0,
-        value_minor=0.0,
-        propensity=1.0,
-        model_version=0,
-    )

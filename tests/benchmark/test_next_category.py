@@ -16,10 +16,11 @@ from benchmarks.next_category import (
     shares,
     states,
 )
-from stream_coupons.core.messages.inputs import Item, OrderEvent
+from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.rules import NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.settings import Settings
+from stream_coupons.testing import item, order
 
 CUT = 100 * DAY_S
 SETTINGS = Settings(
@@ -28,23 +29,22 @@ SETTINGS = Settings(
 )
 
 
-def order(user: str, day: float, categories: str) -> OrderEvent:
+def ordered(user: str, day: float, categories: str) -> OrderEvent:
     """One line for each letter; a dash is a line without a category."""
-    items = [Item(item_id=f"{user}{i}", category=None if c == "-" else c) for i, c in enumerate(categories)]
-    event_id = f"{user}-{day}"
-    return OrderEvent(event_id=event_id, user_id=user, occurred_at=day * DAY_S, order_id=event_id, items=items)
+    items = [item(f"{user}{i}", category=None if c == "-" else c) for i, c in enumerate(categories)]
+    return order(user, *items, at=day * DAY_S)
 
 
 ORDERS = [
-    order("u5", 9, "E"),
-    order("u2", 10, "BCD"),
-    order("u3", 11, "CDA"),
-    order("u1", 12, "AB-C"),
-    order("u5", 20, "E"),
-    order("u1", 100, "AADD"),  # at the cut: no longer known
-    order("u1", 127.9, "AE"),
-    order("u4", 101, "A"),  # never seen before the cut
-    order("u2", 128, "A"),  # beyond the window
+    ordered("u5", 9, "E"),
+    ordered("u2", 10, "BCD"),
+    ordered("u3", 11, "CDA"),
+    ordered("u1", 12, "AB-C"),
+    ordered("u5", 20, "E"),
+    ordered("u1", 100, "AADD"),  # at the cut: no longer known
+    ordered("u1", 127.9, "AE"),
+    ordered("u4", 101, "A"),  # never seen before the cut
+    ordered("u2", 128, "A"),  # beyond the window
 ]
 PURCHASES = Purchases.of(ORDERS)
 
@@ -100,7 +100,7 @@ def test_the_agents_hold_what_was_ordered_before_each_cut_and_the_golden_case() 
 
 
 def test_feeding_stops_at_the_last_cut() -> None:
-    late = [*ORDERS, order("u1", 200, "E" * 50)]
+    late = [*ORDERS, ordered("u1", 200, "E" * 50)]
     found, again = states(late, (CUT,), PURCHASES, SETTINGS), states(ORDERS[:5], (CUT,), PURCHASES, SETTINGS)
     assert np.array_equal(found[0][0], again[0][0])
 

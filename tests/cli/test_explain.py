@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from agents.fakes import Shop
-from core.builders import AT, FixedScorer, browse, coupon, rules, see
+from core.builders import AT, FixedScorer, browse, rules, see
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 from rich.text import Text
 
@@ -37,6 +37,7 @@ from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import Settings
+from stream_coupons.testing import coupon
 
 from .conftest import Run, write_lines
 from .test_verify import put

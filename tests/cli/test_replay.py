@@ -18,7 +18,7 @@ from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.offline.replay import EventClock
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 from .conftest import Run, browse, envelope, write_lines
 
@@ -36,7 +36,7 @@ def record(hours: int, shoppers: int) -> tuple[list[dict[str, Any]], list[Any]]:
     for _ in range(hours):
         for topic, message in world.advance(world.now + 3600.0):
             recorded.append(envelope(message, topic))
-            pipeline.send(topic, message)
+            pipeline.publish(message)
         recorded.append({"tick": world.now})
         pipeline.tick(world.now)
         for issue in issues:

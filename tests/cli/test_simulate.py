@@ -21,6 +21,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.lab.demo.shoppers import ClosedLoop, Pace
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing import issue
 
 from .conftest import DEADLINE_S, Run, records
 
@@ -74,24 +75,8 @@ class Shop:
         return found
 
     def _issue(self, event: BrowseEvent) -> CouponIssue:
-        coupon = self._coupons[self.sent["browse-events"] % len(self._coupons)]
-        return CouponIssue(
-            issue_id=f"i-{event.event_id}",
-            user_id=event.user_id,
-            coupon_id=coupon.coupon_id,
-            domain=event.domain,
-            issued_at=event.occurred_at,
-            expires_at=event.occurred_at + 86400.0,
-            trigger_id=event.event_id,
-            max_discount_minor=coupon.max_discount_minor,
-            held_minor=coupon.max_discount_minor,
-            p_click=0.1,
-            p_redeem=0.1,
-            p_order=0.1,
-            value_minor=1.0,
-            propensity=1.0,
-            model_version=0,
-        )
+        terms = self._coupons[self.sent["browse-events"] % len(self._coupons)]
+        return issue(event.user_id, terms, at=event.occurred_at, trigger_id=event.event_id)
 
 
 def loop_of(days: int = 2) -> tuple[ClosedLoop, Shop, World]:

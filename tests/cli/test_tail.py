@@ -16,6 +16,7 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
 from stream_coupons.lab.recordings import parse
+from stream_coupons.testing import coupon, issue
 
 from .conftest import Run, browse, records
 
@@ -30,25 +31,11 @@ class Fake(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-def issue(user_id: str) -> CouponIssue:
-    return CouponIssue(
-        issue_id=f"i-{user_id}",
-        user_id=user_id,
-        coupon_id="tea-10",
-        domain="ecommerce",
-        issued_at=1_767_348_000.0,
-        expires_at=1_767_348_900.0,
-        trigger_id="t",
-        title="Tea \x1b[2J",
-        max_discount_minor=5,
-        held_minor=5,
-        p_click=0.25,
-        p_redeem=0.125,
-        p_order=0.1,
-        value_minor=21.44,
-        propensity=0.9,
-        model_version=3,
-    )
+def issue_to(user_id: str) -> CouponIssue:
+    """Return an issue whose title has a control sequence."""
+    terms = coupon("tea-10", title="Tea \x1b[2J")
+    predicted: dict[str, Any] = {"p_click": 0.25, "p_redeem": 0.125, "value_minor": 21.44, "propensity": 0.9}
+    return issue(user_id, terms, at=1_767_348_000.0, issue_id=f"i-{user_id}", model_version=3, **predicted)
 
 
 def letter(value: bytes = b"\x1b{") -> Fake:
@@ -58,7 +45,7 @@ def letter(value: bytes = b"\x1b{") -> Fake:
 
 
 def test_an_issue_shows_who_gets_what_and_why() -> None:
-    line = pretty_line(Fake("coupon-issues", encode(issue("u1")))).plain
+    line = pretty_line(Fake("coupon-issues", encode(issue_to("u1")))).plain
     assert line == (
         "2026-01-02 10:00:00Z  u1  tea-10  Tea \ufffd[2J  click 25.0%  redeem 12.5%  order 10.0%  "
         "value 21.4  propensity 0.9  model 3  issue i-u1"
@@ -124,12 +111,12 @@ def test_one_form_at_a_time(run: Run) -> None:
 @pytest.mark.kafka
 def test_issues_are_read_from_the_beginning(run: Run, bootstrap: str, unique: str) -> None:
     with Publisher(Connection(bootstrap), 4) as publisher:
-        publisher.send(topics.ISSUES, issue(unique))
+        publisher.send(topics.ISSUES, issue_to(unique))
     assert publisher.appended == 1
     result = run("tail", "-b", bootstrap, "--from-beginning", "--timeout", 1, "--json")
     assert result.exit_code == 0
     mine = [line for line in result.stdout.splitlines() if unique in line]
-    assert mine == [encode(issue(unique)).decode()]
+    assert mine == [encode(issue_to(unique)).decode()]
     result = run("tail", "-b", bootstrap, "--from-beginning", "--max", 1)
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 1

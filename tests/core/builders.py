@@ -8,6 +8,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 
+from stream_coupons import testing
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.candidates import Undecided
@@ -30,24 +31,14 @@ from stream_coupons.core.messages.inputs import (
 )
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
+from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.testing import item
 
-AT = 1_000_000_000.0
+AT = testing.START
 HOUR_S = 3600.0
 DAY_S = 86400.0
-
-
-def coupon(coupon_id: str = "c1", **terms: Any) -> Coupon:
-    """A coupon of 1.00 off something of about 20.00, unless the terms say otherwise."""
-    base: dict[str, Any] = {"max_discount_minor": 100, "discount_minor": 100, "typical_price_minor": 2000}
-    return Coupon(coupon_id=coupon_id, **(base | terms))
-
-
-def campaign(campaign_id: str = "k1", **terms: Any) -> Campaign:
-    """A campaign without a limit, unless the terms say otherwise."""
-    return Campaign(campaign_id=campaign_id, **terms)
 
 
 def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
@@ -69,22 +60,21 @@ def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
     return OpenIssue(coupon_id=coupon_id, at=at, **(known | about))
 
 
-def item(item_id: str = "A", **about: Any) -> Item:
-    return Item(item_id=item_id, **about)
+# Events of the shopper `u`, by id and time.
 
 
 def browse(
     event_id: str = "b1", at: float = AT, what: Item | None = None, user: str = "u", **about: Any
 ) -> BrowseEvent:
-    return BrowseEvent(event_id=event_id, user_id=user, occurred_at=at, item=what, **about)
+    return testing.browse(user, what, at=at, event_id=event_id, **about)
 
 
 def cart(event_id: str = "k1", at: float = AT, what: Item | None = None, user: str = "u", **about: Any) -> CartEvent:
-    return CartEvent(event_id=event_id, user_id=user, occurred_at=at, item=what or item(), **about)
+    return testing.cart(user, what or item(), at=at, event_id=event_id, **about)
 
 
 def order(event_id: str = "o1", at: float = AT, *items: Item, user: str = "u", **about: Any) -> OrderEvent:
-    return OrderEvent(event_id=event_id, user_id=user, occurred_at=at, order_id=event_id, items=list(items), **about)
+    return testing.order(user, *items, at=at, event_id=event_id, **about)
 
 
 def feedback(kind: str, issue_id: str, at: float = AT, event_id: str = "", **about: Any) -> FeedbackEvent:
@@ -92,13 +82,14 @@ def feedback(kind: str, issue_id: str, at: float = AT, event_id: str = "", **abo
     return FeedbackEvent(issue_id=issue_id, kind=kind, **(known | about))  # type: ignore[arg-type]
 
 
-def observed(issue_id: str = "x1", coupon_id: str = "c1", at: float = AT, **about: Any) -> ObservedIssue:
-    known: dict[str, Any] = {"event_id": f"e-{issue_id}", "user_id": "u", "expires_at": at + 7 * DAY_S}
-    return ObservedIssue(issue_id=issue_id, coupon_id=coupon_id, occurred_at=at, **(known | about))
+def observed(
+    issue_id: str = "x1", coupon_id: str = "c1", at: float = AT, user_id: str = "u", **about: Any
+) -> ObservedIssue:
+    return testing.observed(user_id, coupon_id, at=at, issue_id=issue_id, **about)
 
 
 def erasure(event_id: str = "x1", at: float = AT, user: str = "u") -> ErasureRequest:
-    return ErasureRequest(event_id=event_id, user_id=user, occurred_at=at)
+    return testing.erasure(user, at=at, event_id=event_id)
 
 
 def rules(**policy: Any) -> Rules:
@@ -106,15 +97,8 @@ def rules(**policy: Any) -> Rules:
     profile = policy.pop("profile", ProfileRules())
     attribution = policy.pop("attribution", AttributionRules())
     key = policy.pop("key", PUBLIC_KEY)
-    plain: dict[str, Any] = {
-        "holdout_ratio": 0.0,
-        "exploration_ratio": 0.0,
-        "cooldown_s": 0.0,
-        "max_issues_per_window": 1000,
-        "min_value_minor": -1e9,
-        "known_after": 0.0,
-    }
-    return Rules(policy=PolicyRules(**(plain | policy)), profile=profile, attribution=attribution, key=key)
+    plain = testing.plain_settings(**policy).policy
+    return Rules(policy=plain, profile=profile, attribution=attribution, key=key)
 
 
 @dataclass(frozen=True)

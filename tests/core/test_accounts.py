@@ -14,8 +14,9 @@ from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, mon
 from stream_coupons.core.money.holds import QUANTILE_Z
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.price import LEAST_UPDATE_S, PRICES
+from stream_coupons.testing import campaign, coupon
 
-from .builders import AT, DAY_S, HOUR_S, as_read, campaign, coupon, restarted
+from .builders import AT, DAY_S, HOUR_S, as_read, restarted
 
 MONEY = money_of("c1")
 MONTH: dict[str, Any] = {"valid_from": AT, "valid_until": AT + 30 * DAY_S}

@@ -17,8 +17,9 @@ from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, changes, coupon, feedback, item, knowledge, of_type, order
+from .builders import AT, DAY_S, changes, feedback, knowledge, of_type, order
 
 RULES = AttributionRules(early_feedback_s=DAY_S, max_open_controls=3)
 KNOWN = knowledge(coupon("c1", categories=["tea"]), coupon("c2"), coupon("capped", max_per_user=2))

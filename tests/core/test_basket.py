@@ -9,8 +9,9 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import MAX_PRICE_WEIGHT, Profile, fold
 from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, browse, cart, coupon, item, order
+from .builders import AT, browse, cart, order
 
 TEA = coupon("tea", categories=["tea"], typical_price_minor=1000)
 CHEESE = coupon("cheese", categories=["cheese"], typical_price_minor=400)

@@ -15,8 +15,9 @@ from stream_coupons.core.rules import PolicyRules, ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, browse, coupon, item, order
+from .builders import AT, DAY_S, browse, order
 
 RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
 

@@ -18,8 +18,9 @@ from stream_coupons.core.money.purses import Purse, book
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.testing import coupon
 
-from .builders import AT, DAY_S, HOUR_S, changes, coupon, feedback, knowledge, of_type, opened
+from .builders import AT, DAY_S, HOUR_S, changes, feedback, knowledge, of_type, opened
 
 RULES = AttributionRules(early_feedback_s=DAY_S, grace_s=DAY_S)
 KNOWN = knowledge(coupon("c1", categories=["tea"], kind="percent", max_discount_minor=500))

@@ -19,8 +19,7 @@ from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import MAX_SCOPE
 from stream_coupons.core.vectors.sparse import as_arrays, feature_index
-
-from .builders import coupon, item
+from stream_coupons.testing import coupon, item
 
 names = st.lists(st.sampled_from("ABCDEF"), max_size=4, unique=True)
 coupon_lists = st.lists(

@@ -16,6 +16,7 @@ from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, 
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper, next_due
+from stream_coupons.testing import coupon, item
 
 from .builders import (
     AT,
@@ -24,10 +25,8 @@ from .builders import (
     browse,
     cart,
     changes,
-    coupon,
     erasure,
     feedback,
-    item,
     knowledge,
     observed,
     of_type,

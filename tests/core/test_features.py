@@ -37,8 +37,9 @@ from stream_coupons.core.shopper.habits import MOST_COUNTED, usual_gap_s, weekda
 from stream_coupons.core.shopper.profile import HOUR_S, fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import feature_index, pack_vector
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, browse, cart, coupon, item, order
+from .builders import AT, DAY_S, browse, cart, order
 
 RULES = ProfileRules()
 COUPONS = CouponSet(

@@ -14,8 +14,9 @@ from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import MAX_CATEGORIES, InCategory, admit, note_cart, note_orders, usual_gap_s
 from stream_coupons.core.shopper.profile import Profile, fold
 from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, cart, coupon, item, order
+from .builders import AT, DAY_S, cart, order
 
 RULES = ProfileRules()
 WEEK_S = 7 * DAY_S

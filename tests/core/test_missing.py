@@ -19,8 +19,9 @@ from stream_coupons.core.shopper.imputation import LAST_CONTEXT_VALUES, fill_con
 from stream_coupons.core.shopper.profile import Profile, decay, fold
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, HOUR_S, browse, cart, coupon, item, knowledge, observed, of_type, order, rules, see, wallet
+from .builders import AT, HOUR_S, browse, cart, knowledge, observed, of_type, order, rules, see, wallet
 
 POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
 TIMES, VALUES = [AT, AT + 10, AT + 20], [100.0, 200.0, 900.0]

@@ -16,8 +16,9 @@ from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, pack_vector, top
+from stream_coupons.testing import coupon
 
-from .builders import AT, coupon
+from .builders import AT
 
 EVERYBODY = NeighbourhoodRules(neighbours=100, min_similarity=0.0)
 

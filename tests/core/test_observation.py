@@ -19,8 +19,9 @@ from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, browse, coupon, feedback, item, knowledge, observed, of_type, rules
+from .builders import AT, DAY_S, browse, feedback, knowledge, observed, of_type, rules
 
 KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
 

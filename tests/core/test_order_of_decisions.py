@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.builders import AT, FixedScorer, browse, coupon, purses, rules
+from core.builders import AT, FixedScorer, browse, purses, rules
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.pipeline import decide, take_in
@@ -13,6 +13,7 @@ from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.testing import coupon
 
 DOMAINS = ("ecommerce", "travel", "ecommerce", "travel")
 

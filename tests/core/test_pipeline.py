@@ -38,6 +38,7 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import MAX_CLOSED, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.testing import coupon, item
 
 from .builders import (
     AT,
@@ -46,9 +47,7 @@ from .builders import (
     FixedScorer,
     browse,
     cart,
-    coupon,
     feedback,
-    item,
     knowledge,
     observed,
     of_type,

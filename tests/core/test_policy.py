@@ -22,8 +22,9 @@ from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import History, Shopper
+from stream_coupons.testing import coupon
 
-from .builders import AT, DAY_S, HOUR_S, coupon
+from .builders import AT, DAY_S, HOUR_S
 
 KEY, OTHER_KEY = DrawKey(b"one"), DrawKey(b"other")
 TRIGGERS = [f"t{n}" for n in range(6000)]

@@ -25,8 +25,9 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.testing import campaign, coupon
 
-from .builders import AT, DAY_S, FixedScorer, browse, campaign, coupon, feedback, knowledge, of_type, rules, see
+from .builders import AT, DAY_S, FixedScorer, browse, feedback, knowledge, of_type, rules, see
 
 WORTH = (0.5 - USES_RATIO * 0.1) * 0.3 * 2000 - 2.0
 """Of a coupon, but for what it takes off in half of all cases."""

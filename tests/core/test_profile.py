@@ -27,8 +27,9 @@ from stream_coupons.core.shopper.profile import (
     place_of,
 )
 from stream_coupons.core.vectors.sparse import feature_index, interest_indices, name_index, price_band
+from stream_coupons.testing import item
 
-from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
+from .builders import AT, DAY_S, HOUR_S, browse, cart, order
 
 Event = BrowseEvent | CartEvent | OrderEvent
 

@@ -30,8 +30,9 @@ from stream_coupons.core.vectors.sparse import (
     pack_vector,
     unpack_vector,
 )
+from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, FixedScorer, browse, cart, coupon, item, order, rules
+from .builders import AT, DAY_S, FixedScorer, browse, cart, order, rules
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")

@@ -25,8 +25,9 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.testing import campaign, coupon
 
-from .builders import AT, DAY_S, as_read, campaign, coupon, of_type, opened, purses, wallet
+from .builders import AT, DAY_S, as_read, of_type, opened, purses, wallet
 
 UNITS, MONEY = units_of("c1"), money_of("c1")
 

@@ -4,38 +4,18 @@ from collections.abc import Mapping
 
 import pytest
 
-from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.lab.demo.money import Earned, earned, verdict
 from stream_coupons.lab.demo.outcomes import Outcomes, Played
 from stream_coupons.models.metrics import Interval
+from stream_coupons.testing import issue
 
 USERS = [f"u{number}" for number in range(200)]
-
-
-def issue(user_id: str) -> CouponIssue:
-    return CouponIssue(
-        issue_id=f"i-{user_id}",
-        user_id=user_id,
-        coupon_id="c",
-        domain="shop",
-        issued_at=1.0,
-        expires_at=2.0,
-        trigger_id="t",
-        max_discount_minor=1,
-        held_minor=1,
-        p_click=0.1,
-        p_redeem=0.1,
-        p_order=0.1,
-        value_minor=1.0,
-        propensity=1.0,
-        model_version=1,
-    )
 
 
 def played(policy: str, margins: Mapping[str, float]) -> Played:
     outcomes = Outcomes(0.0)
     for user_id, margin in margins.items():
-        outcomes.add_issue(issue(user_id), 0.1, margin)
+        outcomes.add_issue(issue(user_id, at=1.0), 0.1, margin)
     return Played(policy, outcomes, sum(margins.values()), 10, [], 100)
 
 

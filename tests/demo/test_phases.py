@@ -2,10 +2,10 @@
 
 import pytest
 
-from stream_coupons.core.messages.inputs import ObservedIssue
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.phases import ORDER, phases
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing import observed
 
 
 def test_phases_hold_every_event_once_by_topic_then_partition_then_time() -> None:
@@ -26,6 +26,5 @@ def test_phases_hold_every_event_once_by_topic_then_partition_then_time() -> Non
 
 
 def test_events_of_another_topic_are_refused() -> None:
-    observed = ObservedIssue(event_id="e", user_id="u", occurred_at=1.0, issue_id="i", coupon_id="c", expires_at=2.0)
     with pytest.raises(ValueError, match="observed-issues"):
-        list(phases([(topics.OBSERVED.name, observed)], 2))
+        list(phases([(topics.OBSERVED.name, observed("u"))], 2))

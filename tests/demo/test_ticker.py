@@ -2,41 +2,16 @@
 
 import pytest
 
-from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import OpenControl, Shopper
 from stream_coupons.lab.demo.ticker import Ticker
+from stream_coupons.testing import browse, cart, coupon, issue, item, order
 
 AT = 1000.0
-COFFEE = Coupon(coupon_id="c1", title="10% off coffee", max_discount_minor=100)
+COFFEE = coupon(title="10% off coffee")
 RULES = PolicyRules()
-BROWSE = BrowseEvent(event_id="b", user_id="shopper-00017", occurred_at=AT, item=Item(item_id="i", category="coffee"))
-
-
-def order(number: int) -> OrderEvent:
-    return OrderEvent(event_id=f"o{number}", user_id="shopper-00017", occurred_at=AT, order_id=f"{number}", items=[])
-
-
-def issue(trigger_id: str) -> CouponIssue:
-    return CouponIssue(
-        issue_id="i",
-        user_id="shopper-00017",
-        coupon_id="c1",
-        domain="shop",
-        issued_at=AT,
-        expires_at=AT + 1,
-        trigger_id=trigger_id,
-        max_discount_minor=100,
-        held_minor=100,
-        p_click=0.1,
-        p_redeem=0.1,
-        p_order=0.1,
-        value_minor=31.4,
-        propensity=1.0,
-        model_version=1,
-    )
+ANN = "shopper-00017"
+BROWSE = browse(ANN, item(category="coffee"), at=AT)
 
 
 def control(redeem: float, order: float, *, withheld: bool = False) -> OpenControl:
@@ -58,9 +33,9 @@ def control(redeem: float, order: float, *, withheld: bool = False) -> OpenContr
 
 def test_a_coupon_is_told_with_what_led_to_it() -> None:
     ticker = Ticker([COFFEE], RULES)
-    for message in (order(1), order(2), BROWSE):
+    for message in (order(ANN, at=AT - 2), order(ANN, at=AT - 1), BROWSE):
         ticker.hear(message)
-    ticker.give(issue("b"))
+    ticker.give(issue(ANN, COFFEE, at=AT, trigger_id=BROWSE.event_id, value_minor=31.4))
     assert list(ticker.lines) == ["u17 looked at coffee, has bought twice: 10% off coffee, worth +31 c"]
 
 
@@ -76,13 +51,13 @@ def test_nothing_is_told_with_its_reason(given: OpenControl, said: str) -> None:
     ticker = Ticker([COFFEE], RULES)
     ticker.hear(BROWSE)
     state = Shopper(considered_at=AT, controls={"x": given})
-    assert ticker.refuse("shopper-00017", state)
+    assert ticker.refuse(ANN, state)
     assert list(ticker.lines) == [f"u17 looked at coffee, has not bought yet: nothing: {said}"]
 
 
 def test_who_had_enough_coupons_is_told_and_who_was_only_just_considered_is_not() -> None:
     ticker = Ticker([COFFEE], RULES)
-    ticker.hear(CartEvent(event_id="k", user_id="u", occurred_at=AT, item=Item(item_id="i"), action="add"))
+    ticker.hear(cart("u", item(), at=AT))
     assert not ticker.refuse("u", Shopper(considered_at=AT))
     assert not ticker.refuse("nobody", Shopper())
     state = Shopper()

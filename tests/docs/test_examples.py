@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
-from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
@@ -26,6 +25,7 @@ from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.lab.tuning import search_space
 from stream_coupons.lab.tuning.search_space import Range
+from stream_coupons.testing import issue
 
 from .pages import block, example, page
 
@@ -91,17 +91,9 @@ def running(source: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def issue(user_id: str, number: int) -> CouponIssue:
-    return CouponIssue(
-        issue_id=f"{user_id}-i{number}", user_id=user_id, coupon_id="c", domain="ecommerce", issued_at=1.0,
-        expires_at=2.0, trigger_id=f"t{number}", max_discount_minor=1, p_click=0.1, p_redeem=0.1, p_order=0.1,
-        value_minor=1.0, held_minor=1, propensity=1.0, model_version=0,
-    )  # fmt: skip
-
-
 @pytest.mark.kafka
 def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: str) -> None:
-    first, second, third = (issue(unique, number) for number in range(3))
+    first, second, third = (issue(unique, at=float(number)) for number in range(3))
     with Publisher(Connection(bootstrap), KafkaSettings().partitions) as publisher:
         for message in (first, first, second, first, second, third):
             publisher.send(topics.ISSUES, message)

@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from agents.fakes import Shop
-from core.builders import FixedScorer, browse, cart, coupon, feedback, item, order, rules
+from core.builders import FixedScorer, browse, cart, feedback, order, rules
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stream_coupons import testing
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import BrowseEvent, FeedbackEvent, Tick
+from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
@@ -31,8 +32,9 @@ from stream_coupons.lab.audit.findings import Findings
 from stream_coupons.lab.audit.offsets import AuditedOffsets, Partition
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
+from stream_coupons.testing import coupon, item
 
-AT = 1_000_000_000.0
+AT = testing.START
 AT_MS = 1_000_000_000_000
 BROWSE, FEEDBACK, ISSUES = topics.BROWSE.name, topics.FEEDBACK.name, topics.ISSUES.name
 LEASES, REPORTS, LETTERS = topics.LEASES.name, topics.LEASE_REPORTS.name, topics.DEAD_LETTERS.name
@@ -148,24 +150,8 @@ def red(log: Log) -> set[str]:
 
 
 def issue(one: str, user_id: str, **about: Any) -> CouponIssue:
-    base: dict[str, Any] = {
-        "issue_id": one,
-        "user_id": user_id,
-        "coupon_id": "c",
-        "domain": "ecommerce",
-        "issued_at": AT,
-        "expires_at": AT + WINDOW_S,
-        "trigger_id": f"trigger-{one}",
-        "max_discount_minor": HOLD,
-        "held_minor": HOLD,
-        "p_click": 0.1,
-        "p_redeem": 0.1,
-        "p_order": 0.1,
-        "value_minor": 1.0,
-        "propensity": 1.0,
-        "model_version": 0,
-    }
-    return CouponIssue(**(base | about))
+    terms = Coupon(coupon_id="c", max_discount_minor=HOLD, redeem_within_s=WINDOW_S)
+    return replace(testing.issue(user_id, terms, at=AT, issue_id=one, trigger_id=f"trigger-{one}"), **about)
 
 
 class Handmade(Log):
@@ -212,8 +198,7 @@ class Handmade(Log):
     def look(self, one: str, user_id: str | None = None) -> Record:
         """A shopper's event."""
         user = self.users[one] = user_id or f"u-{one}"
-        browsed = BrowseEvent(event_id=f"trigger-{one}", user_id=user, occurred_at=AT)
-        self.events[one] = self.append(topics.BROWSE, browsed)
+        self.events[one] = self.append(topics.BROWSE, browse(f"trigger-{one}", AT, user=user))
         return self.events[one]
 
     def draw(self, one: str, held: int = HOLD) -> None:

@@ -1,20 +1,18 @@
 """A shop that takes one event at a time, and its logs with every version of every state, as before a compaction."""
 
-from typing import Any
-
 import msgspec
 from agents.fakes import Shop
-from core.builders import AT, coupon, item, knowledge, order
+from core.builders import AT, knowledge, order
 
 from evaluation.builders import TABLE_OF_AGENT, Log
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
 from stream_coupons.settings import Settings
+from stream_coupons.testing import browse, coupon, item
 
 STEP_S = 7200.0
 POLICY = PolicyRules(cooldown_s=60.0, max_issues_per_window=50, exploration_ratio=0.4, min_value_minor=-7.0)
@@ -41,8 +39,8 @@ def busy_shop(partitions: int = 2) -> Shop:
         at = AT + number * STEP_S
         for user, category in (("ann", ("tea", "ham")[number % 2]), ("bob", "tea")):
             what = item(f"{category}{number % 3}", category=category, price_minor=600)
-            about: dict[str, Any] = {"event_id": f"{user}-{number}", "user_id": user, "context": {"channel": "app"}}
-            shop.publish(topics.BROWSE, BrowseEvent(occurred_at=at, item=what, **about))
+            event = browse(user, what, at=at, event_id=f"{user}-{number}", context={"channel": "app"})
+            shop.publish(topics.BROWSE, event)
             shop.settle()
     return shop
 

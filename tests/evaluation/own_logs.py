@@ -9,10 +9,8 @@ import numpy as np
 from stream_coupons.core.decision import policy
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Booking, Effects, Stake
-from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import DecisionResult, LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.money.accounts import Accounts
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
@@ -21,6 +19,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.ope.own_log import OwnLog
 from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.testing import coupon, feedback, issue, item, order
 
 AT = 1_767_348_000.0
 DAY_S = 86400.0
@@ -65,16 +64,16 @@ class Shop:
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
         self.coupons = [
-            Coupon(
-                coupon_id=name, stock=self.stock, max_discount_minor=DISCOUNT, discount_minor=DISCOUNT,
+            coupon(
+                name, stock=self.stock, max_discount_minor=DISCOUNT, discount_minor=DISCOUNT, typical_price_minor=None,
                 margin_ratio=MARGIN_RATIO, redeem_within_s=WINDOW_S, categories=["tea"],
             )
             for name in NAMES
         ]  # fmt: skip
         self._limits = [Accounts([one]).of(one) for one in self.coupons]
         self._wallet = Wallet(SharedStates({}, Purse), partition=0, partitions=1)
-        for coupon in self.coupons:
-            self._add(topics.CATALOG, coupon)
+        for each in self.coupons:
+            self._add(topics.CATALOG, each)
 
     def _add(self, topic: topics.Topic, message: msgspec.Struct) -> None:
         self.records.append((topic.name, encode(message)))
@@ -130,21 +129,12 @@ class Shop:
             self._order(user_id, at + 600.0)
         if given is not None and self._rng.random() < EFFECTS[kind, given]:
             self._order(user_id, at + 1200.0)
-            self._add(
-                topics.FEEDBACK,
-                FeedbackEvent(
-                    event_id=f"f-{user_id}", user_id=user_id, occurred_at=at + 1201.0, issue_id=f"i-{user_id}",
-                    kind="purchase", coupon_id=NAMES[given], discount_minor=DISCOUNT,
-                ),
-            )  # fmt: skip
+            about = issue(user_id, self.coupons[given], issue_id=f"i-{user_id}")
+            used = feedback(about, "purchase", at=at + 1201.0, coupon_id=NAMES[given], discount_minor=DISCOUNT)
+            self._add(topics.FEEDBACK, used)
 
     def _order(self, user_id: str, at: float) -> None:
-        event_id = f"o-{user_id}-{at}"
-        tea = Item(item_id="tea", category="tea", price_minor=PRICE)
-        self._add(
-            topics.ORDER,
-            OrderEvent(event_id=event_id, user_id=user_id, occurred_at=at, order_id=event_id, items=[tea]),
-        )
+        self._add(topics.ORDER, order(user_id, item("tea", category="tea", price_minor=PRICE), at=at))
 
 
 def recording(shop: Shop) -> bytes:

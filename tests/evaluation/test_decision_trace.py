@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from core.builders import AT, browse, coupon, item, order
+from core.builders import AT, browse, order
 
 from evaluation.builders import USERS, Log
 from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, compact, order_later, whole_log
@@ -27,6 +27,7 @@ from stream_coupons.lab.explain.explanation import ExplainedChoice, IssueExplana
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.runtime.cells import CellCodec, StateCodec
+from stream_coupons.testing import coupon, item
 
 RULES = SETTINGS.rules(PUBLIC_KEY)
 ANNS_HOME = topics.partition_for(b"ann", 2)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 from agents.fakes import Shop
-from core.builders import browse, coupon, feedback, knowledge
+from core.builders import browse, feedback, knowledge
 from runtime.fakes import keep
 
 from stream_coupons.core.money.leases import Account, Holding
@@ -14,6 +14,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output
 from stream_coupons.lab.offline.digest import AGENTS, Digest, StateDigest, digests_of
 from stream_coupons.runtime.cells import Cell, CellCodec, OutboxEntry, StateCodec
+from stream_coupons.testing import coupon
 
 from .builders import AT, live_shop, new_shop
 

@@ -17,7 +17,7 @@ from stream_coupons.lab.demo.rankings import TrueValue
 from stream_coupons.lab.offline.direct import DirectPipeline
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 WORLD = WorldSettings(seed=5, shoppers=40, days=5, coupons=12)
 SETTINGS = msgspec.structs.replace(
@@ -45,12 +45,12 @@ def campaigns_of(world: World) -> list[Campaign]:
 
 
 def played(
-    world: World, send: Callable[[str, Struct], None], tick: Callable[[float], None], issues: list[CouponIssue]
+    world: World, send: Callable[[Struct], None], tick: Callable[[float], None], issues: list[CouponIssue]
 ) -> list[CouponIssue]:
     given = []
     while world.now < world.ends_at:
-        for topic, message in world.advance(min(world.now + 3600.0, world.ends_at)):
-            send(topic, message)
+        for _, message in world.advance(min(world.now + 3600.0, world.ends_at)):
+            send(message)
         tick(world.now)
         for issue in issues:
             world.receive(issue)
@@ -81,7 +81,7 @@ def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
         on_result=lambda r: facts.append(r.facts),
         campaigns=campaigns_of(world),
     )
-    expected = played(world, local.send, local.tick, issues)
+    expected = played(world, local.publish, local.tick, issues)
 
     world, issues = World(WORLD), []
     direct = DirectPipeline(
@@ -91,7 +91,7 @@ def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
         on_message=lambda message: issues.append(message) if isinstance(message, CouponIssue) else None,
         campaigns=campaigns_of(world),
     )
-    found = played(world, lambda _, message: direct.send(message), direct.tick, issues)
+    found = played(world, direct.send, direct.tick, issues)
     assert len(found) > 40
     assert found == expected
     assert {issue.campaign_id for issue in found} == {None, "spring"}

@@ -3,30 +3,27 @@
 import pytest
 
 from stream_coupons.core.decision.erasure import STAYS_S
-from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, ErasureRequest, Item, OrderEvent
+from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.records import Output
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline, browse, cart, coupon, erasure, item, order
 
 AT = 1_767_348_000.0
 CODEC = CellCodec(Shopper)
 MOST_BYTES = 256
 """Of the state that an erased shopper leaves; one who is known takes some 2 to 4 kB."""
-WHAT = Item(item_id="A", category="tea", price_minor=700)
+WHAT = item(category="tea", price_minor=700)
 
 
 class Case:
     """A system that knows nothing, with one coupon."""
 
     def __init__(self) -> None:
-        self.sent: list[Output] = []
-        coupon = Coupon(coupon_id="c", discount_minor=100, max_discount_minor=100)
-        self.pipeline = LocalPipeline(Settings(), [coupon], on_output=self.sent.append)
+        self.pipeline = LocalPipeline(Settings(), [coupon(typical_price_minor=None)])
+        self.sent = self.pipeline.outputs
 
     def state(self, user_id: str) -> tuple[Shopper, int] | None:
         """The shopper's state and its size in bytes."""
@@ -34,10 +31,7 @@ class Case:
         return (CODEC.decode(found[0]).state, len(found[0])) if found else None
 
     def browse(self, user_id: str, event_id: str, at: float) -> None:
-        self.pipeline.send("browse-events", BrowseEvent(event_id=event_id, user_id=user_id, occurred_at=at, item=WHAT))
-
-    def erase(self, user_id: str, at: float) -> None:
-        self.pipeline.send("erasure-requests", ErasureRequest(event_id=f"x-{user_id}", user_id=user_id, occurred_at=at))
+        self.pipeline.publish(browse(user_id, WHAT, at=at, event_id=event_id))
 
     def pass_days(self, start: float, days: int) -> None:
         for day in range(days + 1):
@@ -48,26 +42,21 @@ class Case:
 def case() -> Case:
     case = Case()
     case.browse("ann", "1", AT)
-    case.erase("ann", AT + DAY_S)
+    case.pipeline.publish(erasure("ann", at=AT + DAY_S))
     case.pass_days(AT + DAY_S, int(STAYS_S / DAY_S) + 12)
     return case
 
 
-OLD = {
-    "browse-events": BrowseEvent(event_id="old", user_id="ann", occurred_at=AT - 1, item=WHAT),
-    "cart-events": CartEvent(event_id="old", user_id="ann", occurred_at=AT - 1, item=WHAT),
-    "order-events": OrderEvent(event_id="old", user_id="ann", occurred_at=AT - 1, order_id="o", items=[WHAT]),
-}
-
-
-@pytest.mark.parametrize("topic", OLD)
-def test_an_event_of_before_the_request_makes_no_new_profile_however_late_it_comes(case: Case, topic: str) -> None:
+@pytest.mark.parametrize("event", [build("ann", WHAT, at=AT - 1) for build in (browse, cart, order)])
+def test_an_event_of_before_the_request_makes_no_new_profile_however_late_it_comes(
+    case: Case, event: ShopEvent
+) -> None:
     case.pass_days(AT + 40 * DAY_S, 400)
     case.sent.clear()
-    case.pipeline.send(topic, OLD[topic])
+    case.pipeline.publish(event)
     state, size = case.state("ann") or (Shopper(), 0)
     assert state == Shopper(erased_at=AT + DAY_S)
-    assert [output for output in case.sent if output.topic != topic] == []
+    assert len(case.sent) == 1
     assert 0 < size <= MOST_BYTES
 
 

@@ -5,21 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core.builders import (
-    AT,
-    DAY_S,
-    HOUR_S,
-    FixedScorer,
-    browse,
-    cart,
-    coupon,
-    item,
-    knowledge,
-    of_type,
-    order,
-    rules,
-    see,
-)
+from core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, knowledge, of_type, order, rules, see
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +25,7 @@ from stream_coupons.lab.explain.candidate_verdicts import WORDS, Lack
 from stream_coupons.lab.explain.explanation import KeptDecision, ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.linear import prior
+from stream_coupons.testing import coupon, item
 
 CATEGORIES = ("tea", "ham", "ink")
 IDS = tuple("abcdefgh")

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from core.builders import AT, DAY_S, browse, coupon, item, order
+from core.builders import AT, DAY_S, browse, order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.lab.explain.feature_text import OF_HASHES, OF_NUMBERS, effect, score_of, tell
+from stream_coupons.testing import coupon, item
 
 RULES = ProfileRules()
 

@@ -9,7 +9,7 @@ import pytest
 
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, ObservedIssue, OrderEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.accounts import budgets_of, campaign_of, money_of, units_of
@@ -22,11 +22,11 @@ from stream_coupons.kafka.records import Output
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import START as AT
+from stream_coupons.testing import LocalPipeline, browse, cart, coupon, item, observed, order
 
 pytestmark = pytest.mark.long
 
-AT = 1_000_000_000.0
 DAY_S = 86400.0
 GOLDEN = Settings(
     profile=ProfileRules(browse_weight=1.0, cart_weight=1.0, order_weight=1.0),
@@ -43,7 +43,7 @@ GOLDEN = Settings(
 
 def coupons_for(items: str) -> list[Coupon]:
     """A coupon for each of these items, named by one letter."""
-    return [Coupon(coupon_id=name, items=[name], max_discount_minor=100, discount_minor=100, stock=5) for name in items]
+    return [coupon(name, items=[name], typical_price_minor=None, stock=5) for name in items]
 
 
 COUPONS = coupons_for("ABCD")
@@ -64,11 +64,9 @@ class Recorded:
     """A pipeline and all that was said in it."""
 
     def __init__(self, settings: Settings, coupons: list[Coupon], **options: Any) -> None:
-        self.outputs: list[Output] = []
         self.facts = Counter[tuple[str, str]]()
-        self.pipeline = LocalPipeline(
-            settings, coupons, on_output=self.outputs.append, on_result=self._count, **options
-        )
+        self.pipeline = LocalPipeline(settings, coupons, on_result=self._count, **options)
+        self.outputs = self.pipeline.outputs
 
     def _count(self, result: Result) -> None:
         self.facts.update(result.facts)
@@ -77,22 +75,15 @@ class Recorded:
         """What a partition may give, by account."""
         return self.pipeline.owners["users"].batches.shared(partition)
 
-    def said(self, kind: type) -> list[Any]:
-        messages = [message_of(output) for output in self.outputs if output.headers]
-        return [message for message in messages if isinstance(message, kind)]
-
     def wire(self) -> list[bytes]:
         return [msgspec.msgpack.encode(output) for output in self.outputs]
 
     def journey(self, user: str, browsed: str, carted: str, ordered: str) -> None:
-        who = {"user_id": user, "occurred_at": AT}
-        self.pipeline.send(
-            "browse-events",
-            BrowseEvent(event_id=f"{user}-b", item=Item(item_id=browsed), **who),  # type: ignore[arg-type]
+        self.pipeline.publish(
+            browse(user, item(browsed), event_id=f"{user}-b"),
+            cart(user, item(carted)),
+            order(user, item(ordered)),
         )
-        self.pipeline.send("cart-events", CartEvent(event_id=f"{user}-c", item=Item(item_id=carted), **who))  # type: ignore[arg-type]
-        order = OrderEvent(event_id=f"{user}-o", order_id="o", items=[Item(item_id=ordered)], **who)  # type: ignore[arg-type]
-        self.pipeline.send("order-events", order)
 
 
 def golden_with(coupons: list[Coupon]) -> Recorded:
@@ -100,7 +91,7 @@ def golden_with(coupons: list[Coupon]) -> Recorded:
     recorded.journey("u2", "B", "C", "D")
     recorded.journey("u3", "C", "D", "A")
     recorded.journey("u1", "A", "B", "C")
-    recorded.pipeline.send("browse-events", BrowseEvent(event_id="z", user_id="u1", occurred_at=AT + 1))
+    recorded.pipeline.publish(browse("u1", at=AT + 1, event_id="z"))
     return recorded
 
 
@@ -110,7 +101,7 @@ def golden() -> Recorded:
 
 
 def test_golden_case_the_neighbours_are_two_thirds_alike(golden: Recorded) -> None:
-    update = [update for update in golden.said(NeighbourUpdate) if update.user_id == "u1"][-1]
+    update = [update for update in golden.pipeline.messages(NeighbourUpdate) if update.user_id == "u1"][-1]
     assert {neighbour.user_id: neighbour.similarity for neighbour in update.neighbours} == pytest.approx(
         {"u2": 2 / 3, "u3": 2 / 3}
     )
@@ -119,22 +110,22 @@ def test_golden_case_the_neighbours_are_two_thirds_alike(golden: Recorded) -> No
 
 
 def test_golden_case_u1_is_given_what_u1_turned_to(golden: Recorded) -> None:
-    issue = golden.said(CouponIssue)[-1]
+    issue = golden.pipeline.messages(CouponIssue)[-1]
     assert (issue.user_id, issue.trigger_id) == ("u1", "z")
     assert issue.coupon_id in {"A", "B"}
 
 
 def test_golden_case_of_strange_items_u1_is_given_that_of_the_neighbours_and_told_why() -> None:
-    issue = golden_with(coupons_for("DEF")).said(CouponIssue)[-1]
+    issue = golden_with(coupons_for("DEF")).pipeline.messages(CouponIssue)[-1]
     assert (issue.user_id, issue.trigger_id, issue.coupon_id) == ("u1", "z", "D")
     reasons = {reason.feature: reason.contribution for reason in issue.reasons}
     assert reasons["near_scope_share"] > 0
 
 
 def test_golden_case_every_trigger_has_one_issue_and_the_books_agree(golden: Recorded) -> None:
-    issues = golden.said(CouponIssue)
+    issues = golden.pipeline.messages(CouponIssue)
     assert [issue.trigger_id for issue in issues] == ["u2-b", "u3-b", "u1-b", "z"]
-    assert len(golden.said(UserVector)) == 10
+    assert len(golden.pipeline.messages(UserVector)) == 10
     given = Counter(issue.coupon_id for issue in issues)
     drawn = {account_id: purse.drawn for account_id, purse in golden.purses().items()}
     assert drawn == {units_of(name): count for name, count in given.items()} | {
@@ -147,19 +138,19 @@ def test_golden_case_twice_gives_the_same_bytes_and_states(golden: Recorded) -> 
     again = Recorded(GOLDEN, COUPONS)
     for output in golden.outputs:
         if output.topic in {topic.name for topic in topics.INPUTS}:
-            again.pipeline.feed(output.topic, output.key, output.value)
+            again.pipeline.publish_bytes(output.topic, output.key, output.value)
     assert again.wire() == golden.wire()
     assert list(again.pipeline.states()) == list(golden.pipeline.states())
 
 
 def test_anything_that_is_no_message_is_a_dead_letter_and_the_rest_goes_on(golden: Recorded) -> None:
-    issues = len(golden.said(CouponIssue))
+    issues = len(golden.pipeline.messages(CouponIssue))
     for topic in topics.READ_BY_AGENTS:
-        golden.pipeline.feed(topic.name, b"u1", b"\xff")
+        golden.pipeline.publish_bytes(topic.name, b"u1", b"\xff")
     letters = [output for output in golden.outputs if output.topic == topics.DEAD_LETTERS.name]
     assert len(letters) == len(topics.READ_BY_AGENTS)
-    golden.pipeline.send("browse-events", BrowseEvent(event_id="zz", user_id="u1", occurred_at=AT + 2))
-    assert len(golden.said(CouponIssue)) == issues + 1
+    golden.pipeline.publish(browse("u1", at=AT + 2))
+    assert len(golden.pipeline.messages(CouponIssue)) == issues + 1
 
 
 # ---------------------------------------------------------------- a simulated shop
@@ -192,8 +183,7 @@ class Simulated(Recorded):
         super().__init__(SIMULATED, scarce, campaigns=[SPRING])
         heard = 0
         while self.world.now < self.world.ends_at:
-            for topic, event in self.world.advance(self.world.now + 3600.0):
-                self.pipeline.send(topic, event)
+            self.pipeline.publish(*(event for _, event in self.world.advance(self.world.now + 3600.0)))
             self.pipeline.tick(self.world.now)
             for output in self.outputs[heard:]:
                 if output.topic == topics.ISSUES.name:
@@ -207,10 +197,10 @@ def simulated() -> Simulated:
 
 
 def test_something_happens_in_the_simulated_shop(simulated: Simulated) -> None:
-    assert len(simulated.said(CouponIssue)) > 20
+    assert len(simulated.pipeline.messages(CouponIssue)) > 20
     assert {kind for noun, kind in simulated.facts if noun == "end"} == {"redeemed", "expired"}
     assert len(simulated.pipeline.trainer.models) == 1
-    assert max(issue.model_version for issue in simulated.said(CouponIssue)) > 0
+    assert max(issue.model_version for issue in simulated.pipeline.messages(CouponIssue)) > 0
     assert topics.DEAD_LETTERS.name not in simulated.pipeline.sent
 
 
@@ -238,15 +228,14 @@ def test_stock_budget_and_caps_hold_at_every_prefix_of_the_simulated_log(simulat
 
 
 def test_accounts_of_the_simulated_shop_have_what_issues_hold_and_redemptions_take(simulated: Simulated) -> None:
-    issues = {issue.issue_id: issue for issue in simulated.said(CouponIssue)}
+    issues = {issue.issue_id: issue for issue in simulated.pipeline.messages(CouponIssue)}
     held: dict[str, int] = defaultdict(int)
     spent: dict[str, int] = defaultdict(int)
     for issue in issues.values():
         for account_id in budgets_of(issue.coupon_id, issue.campaign_id):
             held[account_id] += issue.held_minor
-    feedback = (message_of(output) for output in simulated.outputs if output.topic == topics.FEEDBACK.name)
-    for event in feedback:
-        if isinstance(event, FeedbackEvent) and event.kind == "purchase":
+    for event in simulated.pipeline.messages(FeedbackEvent):
+        if event.kind == "purchase":
             issue = issues[event.issue_id]
             for account_id in budgets_of(issue.coupon_id, issue.campaign_id):
                 spent[account_id] += min(event.discount_minor or 0, issue.max_discount_minor)
@@ -262,7 +251,7 @@ def test_accounts_of_the_simulated_shop_have_what_issues_hold_and_redemptions_ta
 
 def test_the_frequency_cap_holds_in_the_simulated_shop(simulated: Simulated) -> None:
     times: dict[str, list[float]] = defaultdict(list)
-    for issue in simulated.said(CouponIssue):
+    for issue in simulated.pipeline.messages(CouponIssue):
         times[issue.user_id].append(issue.issued_at)
     policy = SIMULATED.policy
     for own in times.values():
@@ -271,7 +260,7 @@ def test_the_frequency_cap_holds_in_the_simulated_shop(simulated: Simulated) -> 
 
 
 def test_every_trigger_has_at_most_one_issue_and_every_issue_one_content(simulated: Simulated) -> None:
-    issues = simulated.said(CouponIssue)
+    issues = simulated.pipeline.messages(CouponIssue)
     assert len({issue.issue_id for issue in issues}) == len(issues)
     assert len({(issue.user_id, issue.trigger_id) for issue in issues}) == len(issues)
 
@@ -281,7 +270,7 @@ def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated
     ours = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
     for output in simulated.outputs:
         if output.topic in ours:
-            again.pipeline.feed(output.topic, output.key, output.value)
+            again.pipeline.publish_bytes(output.topic, output.key, output.value)
     assert again.wire() == simulated.wire()
     assert list(again.pipeline.states()) == list(simulated.pipeline.states())
     one, other = (
@@ -292,14 +281,12 @@ def test_the_same_simulated_log_gives_the_same_bytes_states_and_models(simulated
 
 
 def test_stock_in_leases_of_many_partitions_is_given_to_the_last_unit_and_no_further() -> None:
-    few = Coupon(coupon_id="few", max_discount_minor=100, discount_minor=100, stock=9, budget_minor=100_000)
-    case = Recorded(GOLDEN, [few], partitions=4)
+    case = Recorded(GOLDEN, [coupon("few", stock=9, budget_minor=100_000)], partitions=4)
     for n in range(200):
         at = AT + n
-        case.pipeline.send("browse-events", BrowseEvent(event_id=f"e{n}", user_id=f"u{n}", occurred_at=at))
-        for partition in range(4):
-            case.pipeline.tick(at, partition)
-    assert len(case.said(CouponIssue)) == 9
+        case.pipeline.publish(browse(f"u{n}", at=at))
+        case.pipeline.tick(at)
+    assert len(case.pipeline.messages(CouponIssue)) == 9
     purses = [case.purses(partition)[units_of("few")] for partition in range(4)]
     assert sum(purse.drawn for purse in purses) == 9
     assert all(purse.available == 0 for purse in purses)
@@ -309,24 +296,23 @@ def test_stock_in_leases_of_many_partitions_is_given_to_the_last_unit_and_no_fur
 def test_the_longest_ids_and_texts_lead_to_outputs_that_their_readers_take(holdout_ratio: float) -> None:
     text = {f"{n}".ljust(64, "k"): "v" * 500 for n in range(12)}
     coupons = [
-        Coupon(coupon_id=long(name), title=long(name), kind=long(name), max_discount_minor=9, attributes=text)
+        coupon(long(name), title=long(name), kind=long(name), max_discount_minor=9, attributes=text)
         for name in "ABCDEF"
     ]
     policy = PolicyRules(holdout_ratio=holdout_ratio, exploration_ratio=1.0, min_value_minor=-1000.0, explain_top=100)
     case = Recorded(Settings(policy=policy), coupons)
-    pipeline, item = case.pipeline, Item(item_id=long("i"), category=long("c"), brand=long("b"))
+    pipeline, what = case.pipeline, item(long("i"), category=long("c"), brand=long("b"))
     for n in range(4):
         at = AT + n * 60 * DAY_S
-        who: dict[str, Any] = {"user_id": long("u"), "occurred_at": at, "context": text}
-        pipeline.send("cart-events", CartEvent(event_id=long(f"e{n}"), item=item, **who))
-        observed = ObservedIssue(
-            event_id=long(f"o{n}"), issue_id=long(f"o{n}"), coupon_id=long("A"), expires_at=at + DAY_S, **who
+        ids: dict[str, Any] = {"event_id": long(f"o{n}"), "issue_id": long(f"o{n}")}
+        pipeline.publish(
+            cart(long("u"), what, at=at, event_id=long(f"e{n}"), context=text),
+            observed(long("u"), long("A"), at=at, expires_at=at + DAY_S, context=text, **ids),
         )
-        pipeline.send("observed-issues", observed)
         pipeline.tick(at + 30 * DAY_S)
-    assert case.said(TrainingExample)
-    assert {one.withheld for one in case.said(TrainingExample)} == {holdout_ratio == 1.0, False}
-    assert bool(case.said(CouponIssue)) == (holdout_ratio == 0.0)
+    assert case.pipeline.messages(TrainingExample)
+    assert {one.withheld for one in case.pipeline.messages(TrainingExample)} == {holdout_ratio == 1.0, False}
+    assert bool(case.pipeline.messages(CouponIssue)) == (holdout_ratio == 0.0)
     for output in case.outputs:
         assert output.topic != "dead-letters", output.headers
         Decoder(topics.BY_NAME[output.topic])(output.value)

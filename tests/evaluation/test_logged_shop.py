@@ -1,5 +1,7 @@
 """The shoppers of a log: their features are those that a worker makes, whatever comes later."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,13 +9,14 @@ from stream_coupons.core.decision.observation import rows_with, rows_without
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.inputs import BrowseEvent, Item, ObservedIssue, OrderEvent
+from stream_coupons.core.messages.inputs import ObservedIssue
 from stream_coupons.core.shopper.state import Predicted, Shopper
 from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons.lab.offline.logged_shop import OF_FEATURES, LoggedShop
 from stream_coupons.models.linear import prior
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
+from stream_coupons.testing import browse, item, observed, order
 
 AT, HOUR_S = 1_767_348_000.0, 3600.0
 RULES = rules_of(Settings())
@@ -34,19 +37,16 @@ def shop(coupons: list[Coupon] = COUPONS) -> LoggedShop:
     made = LoggedShop(quiet, coupons, [].append)
     made.look_at({"ecommerce": ("colour",)}, ())
     for n in range(12):
-        item, who = Item(item_id=f"i{n % 3}", category=["hot", "cold"][n % 2], price_minor=300), f"u{n % 2}"
-        made.act(BrowseEvent(event_id=f"b{n}", user_id=who, occurred_at=AT + n * HOUR_S, item=item))
-        order = OrderEvent(
-            event_id=f"o{n}", order_id=f"o{n}", user_id=who, occurred_at=AT + n * HOUR_S + 9, items=[item]
-        )
-        made.act(order)
+        what, who = item(f"i{n % 3}", category=["hot", "cold"][n % 2], price_minor=300), f"u{n % 2}"
+        made.act(browse(who, what, at=AT + n * HOUR_S))
+        made.act(order(who, what, at=AT + n * HOUR_S + 9))
     return made
 
 
 def given(issue_id: str, at: float) -> ObservedIssue:
     context = {"weather": "rain", "temperature": 7.5}
-    about = {"event_id": issue_id, "user_id": "u1", "issue_id": issue_id, "coupon_id": "tea"}
-    return ObservedIssue(occurred_at=at, expires_at=at + HOUR_S, arms=["tea", "milk"], context=context, **about)
+    about: dict[str, Any] = {"issue_id": issue_id, "expires_at": at + HOUR_S, "arms": ["tea", "milk"]}
+    return observed("u1", "tea", at=at, context=context, **about)
 
 
 def test_all_of_a_shopper_that_features_may_be_made_of_is_kept_for_them() -> None:
@@ -65,7 +65,7 @@ def test_a_moment_stays_as_it_was() -> None:
     made.observe(given("x1", AT + 20 * HOUR_S), moments.append)
     before = row(moments[0])
     made.observe(given("x2", AT + 20 * HOUR_S), moments.append)
-    made.act(BrowseEvent(event_id="later", user_id="u1", occurred_at=AT + 21 * HOUR_S, item=Item(item_id="i9")))
+    made.act(browse("u1", item("i9"), at=AT + 21 * HOUR_S))
     made.pass_time(AT + 99 * HOUR_S)
     assert row(moments[0]) == before
     assert row(moments[1]) != before, "one more coupon was given by then"

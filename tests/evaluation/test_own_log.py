@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.ope import own_policies, own_valuation
@@ -19,6 +17,7 @@ from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.ope.own_decisions import OwnDecisions, arrays
 from stream_coupons.lab.ope.own_log import OwnLog
 from stream_coupons.lab.ope.policies import Policy, explored
+from stream_coupons.testing import coupon, feedback, issue, item, order
 
 from .own_logs import (
     AT,
@@ -160,23 +159,20 @@ def test_without_a_control_group_there_is_no_lift() -> None:
 def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
     log = OwnLog(typical_price_minor=700.0)
     coupons = [
-        Coupon(coupon_id="tea", categories=["tea"], margin_ratio=0.5, max_discount_minor=80),
-        Coupon(coupon_id="any", margin_ratio=0.1, max_discount_minor=30),
+        coupon("tea", categories=["tea"], margin_ratio=0.5, max_discount_minor=80),
+        coupon("any", margin_ratio=0.1, max_discount_minor=30),
     ]
-    for coupon in coupons:
-        log.take(topics.CATALOG.name, encode(coupon))
+    for each in coupons:
+        log.take(topics.CATALOG.name, encode(each))
     items = [
-        Item(item_id="x", category="tea", price_minor=100, quantity=2.0),
-        Item(item_id="x", category="tea"),
-        Item(item_id="y", category="salt"),
+        item("x", category="tea", price_minor=100, quantity=2.0),
+        item("x", category="tea"),
+        item("y", category="salt"),
     ]
-    order = OrderEvent(event_id="o1", user_id="u", occurred_at=AT, order_id="o1", items=items)
-    bare = OrderEvent(event_id="o2", user_id="u", occurred_at=AT + 9, order_id="o2", total_minor=1000)
-    used = FeedbackEvent(
-        event_id="f1", user_id="u", occurred_at=AT + 5, issue_id="i1", kind="purchase", coupon_id="tea"
-    )
+    whole, bare = order("u", *items, at=AT), order("u", at=AT + 9, total_minor=1000)
+    used = feedback(issue("u", coupons[0]), "purchase", at=AT + 5, coupon_id="tea")
     for _ in range(2):
-        for topic, message in ((topics.ORDER, order), (topics.ORDER, bare), (topics.FEEDBACK, used)):
+        for topic, message in ((topics.ORDER, whole), (topics.ORDER, bare), (topics.FEEDBACK, used)):
             log.take(topic.name, encode(message))
     money = log.money()["u", "ecommerce"]
     # Tea has the mean ratio of both coupons, salt that of one; an item without a price that of the same item.
@@ -206,12 +202,10 @@ def test_the_report_on_what_happened_last_says_what_a_coupon_took_off(
     reports: list[tuple[Any, float, int | None]], taken: int
 ) -> None:
     log = OwnLog()
-    log.take(topics.CATALOG.name, encode(Coupon(coupon_id="tea", max_discount_minor=80)))
-    for number, (kind, after_s, minor) in enumerate(reports):
-        event = FeedbackEvent(
-            event_id=f"f{number}", user_id="u", occurred_at=AT + after_s, issue_id="i1", kind=kind, coupon_id="tea",
-            discount_minor=minor,
-        )  # fmt: skip
+    tea = coupon("tea", max_discount_minor=80)
+    log.take(topics.CATALOG.name, encode(tea))
+    for kind, after_s, minor in reports:
+        event = feedback(issue("u", tea), kind, at=AT + after_s, coupon_id="tea", discount_minor=minor)
         log.take(topics.FEEDBACK.name, encode(event))
     money = log.money()["u", "ecommerce"]
     assert money.between(AT, AT + 5) == -taken  # when it was first used

@@ -9,11 +9,11 @@ import pytest
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign
-from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.lab.simulation.shoppers import WorldSettings
+from stream_coupons.testing import feedback
 from tests.integration.builders import records, wait_until
 
 from .trial import (
@@ -90,15 +90,7 @@ def test_a_paused_campaign_gives_nothing_until_it_is_resumed(
 def use_all(running: Trial) -> None:
     """Every coupon that was handed out is used, for 1 cent, unless its shopper has used it since."""
     for issue in running.issues.values():
-        purchase = FeedbackEvent(
-            event_id=f"used-{issue.issue_id}",
-            user_id=issue.user_id,
-            occurred_at=issue.issued_at,
-            issue_id=issue.issue_id,
-            kind="purchase",
-            discount_minor=1,
-        )
-        running.send(topics.FEEDBACK, purchase)
+        running.send(topics.FEEDBACK, feedback(issue, "purchase", discount_minor=1))
     running.flush()
 
 

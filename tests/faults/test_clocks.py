@@ -18,7 +18,8 @@ from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
-from tests.integration.builders import DAY_S, browse, coupon, messages, wait_until
+from stream_coupons.testing import browse
+from tests.integration.builders import DAY_S, coupon, messages, wait_until
 
 from .trial import Trial, are_taken, purses, settings_under_faults, trial_of, valid
 
@@ -109,7 +110,7 @@ def send_browses(running: Trial, phase: str, visit: str) -> None:
     now = time.time()
     for number in range(SHOPPERS):
         user_id = f"{phase}-{visit}-{number}"
-        running.send(topics.BROWSE, browse(user_id, user_id, at=now, domain=phase))
+        running.send(topics.BROWSE, browse(user_id, at=now, event_id=user_id, domain=phase))
     running.flush()
 
 

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka import topics
-from tests.integration.builders import DAY_S, browse, messages, total
+from stream_coupons.testing import browse, item
+from tests.integration.builders import DAY_S, messages, total
 
 from .trial import Trial, trial, unhurried
 
@@ -98,9 +99,9 @@ def send_from_the_future(running: Trial) -> None:
     """Events of the day after tomorrow are refused, one of this evening is not."""
     now = time.time()
     for number in range(8):
-        event = browse(f"future-{number}", f"hasty-{number}", "A", at=now + 3 * DAY_S)
+        event = browse(f"hasty-{number}", item("A"), at=now + 3 * DAY_S, event_id=f"future-{number}")
         running.send_bytes(topics.BROWSE, event.user_id.encode(), msgspec.json.encode(event), None, "from_the_future")
-    running.send(topics.BROWSE, browse("evening", "hasty", "A", at=now + DAY_S / 4))
+    running.send(topics.BROWSE, browse("hasty", item("A"), at=now + DAY_S / 4, event_id="evening"))
 
 
 def check_that_the_first_content_counts(running: Trial) -> None:

@@ -10,7 +10,8 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
-from tests.integration.builders import DAY_S, browse, coupon, records, wait_until
+from stream_coupons.testing import browse
+from tests.integration.builders import DAY_S, coupon, records, wait_until
 
 from .trial import Trial, are_taken, settings_under_faults, trial, valid
 
@@ -60,7 +61,7 @@ def some_ask(running: Trial, number: int, wave: int) -> None:
     at = running.world.ends_at + DAY_S + wave * ASK_AGAIN_S
     for shopper in range(wave, SHOPPERS, WAVES):
         user_id = f"round-{number}-{shopper}"
-        running.send(topics.BROWSE, browse(user_id, user_id, at=at, domain=f"round-{number}"))
+        running.send(topics.BROWSE, browse(user_id, at=at, event_id=user_id, domain=f"round-{number}"))
     running.flush()
 
 

@@ -16,18 +16,8 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.lab.demo.system import LocalSystem, lag_now
 from stream_coupons.settings import LearningSettings, Settings, WorkerSettings
-from tests.integration.builders import (
-    AT,
-    DAY_S,
-    browse,
-    coupon,
-    learner_of,
-    records,
-    settings,
-    total,
-    violations,
-    wait_until,
-)
+from stream_coupons.testing import browse, item
+from tests.integration.builders import AT, DAY_S, coupon, learner_of, records, settings, total, violations, wait_until
 from tests.integration.test_learner_outage import ISSUES, give, is_learning, learnt, probe
 
 from .conftest import LONG
@@ -139,7 +129,7 @@ def test_a_learning_process_that_ends_or_stops_holds_up_no_decision_and_another_
         os.kill(pid, fault)
         wait_until(lambda: not is_learning(system, hit), "a worker that says that its learner is gone")
         for number in range(SHOPPERS):
-            publisher.send(topics.BROWSE, browse(f"e{number}", f"s{number}"))
+            publisher.send(topics.BROWSE, browse(f"s{number}"))
         publisher.flush()
         wait_until(lambda: len(records(system, topics.ISSUES.name)) == SHOPPERS, "coupons meanwhile")
         status, text = probe(system, "ready", hit)
@@ -188,7 +178,7 @@ def send_steadily(system: LocalSystem, seconds: float, and_then: Callable[[], No
     with system.publisher() as publisher:
         while (passed_s := time.monotonic() - began) < seconds:
             for _ in range(round(EVENTS_PER_S * passed_s) - count):
-                publisher.send(topics.BROWSE, browse(f"e{count}", f"u{count % 5000}", f"i{count % 50}", at=AT + count))
+                publisher.send(topics.BROWSE, browse(f"u{count % 5000}", item(f"i{count % 50}"), at=AT + count))
                 count += 1
             publisher.flush()
             and_then()

@@ -19,6 +19,7 @@ from stream_coupons.lab.offline.digest import Digest, StateDigest
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Store
+from stream_coupons.testing import browse
 from tests.integration.builders import total, wait_until
 
 from .trial import FIGURES, settings_under_faults
@@ -129,10 +130,4 @@ def digest(system: LocalSystem) -> Digest:
 
 
 def _of(event: BrowseEvent, user_id: str) -> BrowseEvent:
-    return BrowseEvent(
-        event_id=event.event_id,
-        user_id=user_id,
-        occurred_at=event.occurred_at,
-        domain=event.domain,
-        item=event.item,
-    )
+    return browse(user_id, event.item, at=event.occurred_at, event_id=event.event_id, domain=event.domain)

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stream_coupons import testing
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent, Tick
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
@@ -17,8 +18,9 @@ from stream_coupons.lab.audit.audit_topics import audit_topics
 from stream_coupons.lab.audit.findings import Violation
 from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.settings import LearningSettings, Settings, Store, WorkerSettings
+from stream_coupons.testing import browse, cart, item, order
 
-AT = 1_000_000_000.0
+AT = testing.START
 DAY_S = 86400.0
 IDLE_WITHIN_S = 90.0
 STALLED_AFTER_S = 30.0
@@ -57,22 +59,15 @@ def settings(
 
 def coupon(coupon_id: str, **terms: Any) -> Coupon:
     """A coupon of 1.00 off, whose budget is never overspent."""
-    usual = {"max_discount_minor": 100, "discount_minor": 100, "budget_hold": "maximum"}
-    return Coupon(coupon_id=coupon_id, **(usual | terms))
-
-
-def browse(event_id: str, user_id: str, item_id: str | None = None, at: float = AT, **about: Any) -> BrowseEvent:
-    item = None if item_id is None else Item(item_id=item_id)
-    return BrowseEvent(event_id=event_id, user_id=user_id, occurred_at=at, item=item, **about)
+    usual = {"typical_price_minor": None, "budget_hold": "maximum"}
+    return testing.coupon(coupon_id, **(usual | terms))
 
 
 def publish_journey(publisher: Publisher, user_id: str, browsed: str, carted: str, ordered: str) -> None:
     """One shopper browses an item, puts a second into the cart and orders a third."""
-    who: dict[str, Any] = {"user_id": user_id, "occurred_at": AT}
-    publisher.send(topics.BROWSE, browse(f"{user_id}-1", user_id, browsed))
-    publisher.send(topics.CART, CartEvent(event_id=f"{user_id}-2", item=Item(item_id=carted), **who))
-    order = OrderEvent(event_id=f"{user_id}-3", order_id=user_id, items=[Item(item_id=ordered)], **who)
-    publisher.send(topics.ORDER, order)
+    publisher.send(topics.BROWSE, browse(user_id, item(browsed), event_id=f"{user_id}-1"))
+    publisher.send(topics.CART, cart(user_id, item(carted)))
+    publisher.send(topics.ORDER, order(user_id, item(ordered)))
     publisher.flush()
 
 

@@ -19,13 +19,13 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import MIB
 from stream_coupons.lab.bench import processes
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse, item
 from tests.broker.clients import NoText, send_packed
 
 from .builders import (
     AT,
     DAY_S,
     IDLE_WITHIN_S,
-    browse,
     coupon,
     distinct_issues,
     records,
@@ -62,7 +62,7 @@ class Bad:
 
 def bad_records() -> dict[str, Bad]:
     """By what is wrong; every value is unlike the others, so that it can be found again."""
-    good = msgspec.to_builtins(browse("bad", USER, "A"))
+    good = msgspec.to_builtins(browse(USER, item("A"), event_id="bad"))
 
     def but(event_id: str, **changed: Any) -> bytes:
         return json.dumps(good | {"event_id": event_id} | changed).encode()
@@ -102,14 +102,14 @@ def test_bad_records_are_in_dead_letters_once_and_good_ones_around_them_are_proc
     forged = FeedbackEvent(event_id="forged", user_id=USER, occurred_at=AT, issue_id="never-issued", kind="click")
     with system, system.publisher() as publisher:
         system.wait_ready()
-        publisher.send(topics.BROWSE, browse("before", USER, "A"))
+        publisher.send(topics.BROWSE, browse(USER, item("A"), event_id="before"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         for record in bad.values():
             publish(publisher, topics.BROWSE, record.key, record.value)
         publish(publisher, topics.FEEDBACK, USER.encode(), encode(forged))
-        publisher.send(topics.BROWSE, browse("before", USER, "A"))
-        publisher.send(topics.BROWSE, browse("after", USER, "B", at=AT + 1))
+        publisher.send(topics.BROWSE, browse(USER, item("A"), event_id="before"))
+        publisher.send(topics.BROWSE, browse(USER, item("B"), at=AT + 1, event_id="after"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert forged_letters(system) == []
@@ -137,7 +137,9 @@ def test_records_whose_headers_have_names_that_are_not_utf8_are_applied_or_refus
         publisher.send_bytes(topics.CATALOG, b"c3", encode(coupon("c3")), headers=headers)
         publisher.send_bytes(topics.CATALOG, b"c4", b"{}", headers=headers)
         publisher.send_bytes(topics.BROWSE, USER.encode(), b"{}", headers=headers)
-        publisher.send_bytes(topics.BROWSE, USER.encode(), encode(browse("e1", USER, "A")), headers=headers)
+        publisher.send_bytes(
+            topics.BROWSE, USER.encode(), encode(browse(USER, item("A"), event_id="e1")), headers=headers
+        )
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         wait_until(lambda: total(system, "catalogue_coupons") == 3, "the coupons in the catalogue")
@@ -164,7 +166,7 @@ def test_one_bad_sender_stops_no_decision_and_good_records_of_its_topic_are_appl
             publisher.send_bytes(topics.CART, bad.user_id.encode(), encode(bad), headers=client)
         publisher.flush()
         wait_until(lambda: total(system, "stopped", **held_back) == 1, "a topic that is held back")
-        publisher.send(topics.BROWSE, browse("decided", USER, "A"))
+        publisher.send(topics.BROWSE, browse(USER, item("A"), event_id="decided"))
         publisher.flush()
         wait_until(lambda: [issue.trigger_id for issue in distinct_issues(system).values()] == ["decided"], "a coupon")
         system.wait_ready()
@@ -197,7 +199,7 @@ def test_a_batch_that_unpacks_to_a_gigabyte_is_one_dead_letter_and_takes_no_memo
         for topic, compression in PACKED:
             home = 0 if topic == "ticks" else partition_of(USER)
             send_packed(empty_broker.bootstrap, topic, home, compression, 1024)
-        publisher.send(topics.BROWSE, browse("e1", USER, "A"))
+        publisher.send(topics.BROWSE, browse(USER, item("A"), event_id="e1"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         letters = [headers_of(letter) for letter in records(system, "dead-letters")]
@@ -223,7 +225,7 @@ def test_when_an_event_arrived_is_not_for_its_senders_clock_to_say(
 ) -> None:
     system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
     system.prepare(COUPONS)
-    event = encode(browse("e1", USER, "A", at=time.time() + ahead_s))
+    event = encode(browse(USER, item("A"), at=time.time() + ahead_s, event_id="e1"))
     with system:
         system.wait_ready()
         producer = KafkaProducer(bootstrap_servers=empty_broker.bootstrap)

@@ -1,18 +1,18 @@
 """A purchase is reported again with another amount, refunded or cancelled: the last report counts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse, feedback
 from tests.faults.trial import purses
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, send_ticks, settings, total, violations
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, send_ticks, settings, total, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -22,33 +22,22 @@ SHOPPERS = 40
 COUPON = coupon("c", max_discount_minor=MOST, discount_minor=MOST, budget_minor=BUDGET, redeem_within_s=DAY_S)
 
 
-def report(issue: CouponIssue, kind: str, at: float, amount: int | None) -> FeedbackEvent:
-    return FeedbackEvent(
-        event_id=f"{kind}-{at}",
-        user_id=issue.user_id,
-        occurred_at=at,
-        issue_id=issue.issue_id,
-        kind=kind,  # type: ignore[arg-type]
-        discount_minor=amount,
-    )
-
-
 def test_amounts_that_are_reported_late_do_not_pass_the_budget(empty_broker: BrokerProcess, tmp_path: Path) -> None:
     system = LocalSystem(empty_broker, settings(max_issues_per_window=1), tmp_path, workers=2)
     system.prepare([COUPON])
     with system, system.publisher() as publisher:
         system.wait_ready()
 
-        def tell(kind: str, after_s: float, amount: int | None) -> None:
+        def tell(kind: Any, after_s: float, amount: int | None) -> None:
             for issue in distinct_issues(system).values():
-                publisher.send(topics.FEEDBACK, report(issue, kind, issue.issued_at + after_s, amount))
+                event = feedback(issue, kind, at=issue.issued_at + after_s, discount_minor=amount)
+                publisher.send(topics.FEEDBACK, event)
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
 
         for visit in range(3):
             for number in range(SHOPPERS):
-                event = browse(f"{visit}-{number}", f"shopper-{number}", at=AT + 60 * visit)
-                publisher.send(topics.BROWSE, event)
+                publisher.send(topics.BROWSE, browse(f"shopper-{number}", at=AT + 60 * visit))
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
             tell("purchase", 60 * visit + 1, 0)

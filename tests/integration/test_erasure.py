@@ -8,14 +8,14 @@ import pytest
 from stream_coupons.agents.users import Users
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.erasure import STAYS_S
-from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.testing import browse, erasure, item
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, records, send_ticks, settings, total
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, total
 
 pytestmark = pytest.mark.kafka
 
@@ -47,11 +47,11 @@ def state(system: LocalSystem, user_id: str) -> Shopper:
 def test_a_shopper_is_forgotten_and_does_not_come_back_by_what_was_before(system: LocalSystem) -> None:
     with system.publisher() as publisher:
         for user_id in ("ann", "bob"):
-            publisher.send(topics.BROWSE, browse(f"{user_id}-1", user_id, "A"))
+            publisher.send(topics.BROWSE, browse(user_id, item("A"), event_id=f"{user_id}-1"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert {issue.user_id for issue in messages(system, topics.ISSUES)} == {"ann", "bob"}
-        publisher.send(topics.ERASURES, ErasureRequest(event_id="x", user_id="ann", occurred_at=AT + 1))
+        publisher.send(topics.ERASURES, erasure("ann", at=AT + 1))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert state(system, "ann").profile.category_interests == {}
@@ -71,11 +71,11 @@ def test_a_shopper_is_forgotten_and_does_not_come_back_by_what_was_before(system
         system.kill(0)
         system.restart(0)
         system.wait_ready()
-        publisher.send(topics.BROWSE, browse("ann-0", "ann", "A", at=AT - DAY_S))
+        publisher.send(topics.BROWSE, browse("ann", item("A"), at=AT - DAY_S, event_id="ann-0"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert state(system, "ann") == Shopper(erased_at=AT + 1), "an event of before the request brought her back"
-        publisher.send(topics.BROWSE, browse("ann-2", "ann", "A", at=AT + 40 * DAY_S))
+        publisher.send(topics.BROWSE, browse("ann", item("A"), at=AT + 40 * DAY_S, event_id="ann-2"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
     assert [issue.trigger_id for issue in messages(system, topics.ISSUES) if issue.user_id == "ann"] == [

@@ -10,19 +10,9 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse
 
-from .builders import (
-    AT,
-    IDLE_WITHIN_S,
-    browse,
-    coupon,
-    messages,
-    records,
-    send_ticks,
-    settings,
-    total,
-    violations,
-)
+from .builders import AT, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, total, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -41,7 +31,7 @@ def test_forged_feedback_changes_nothing_and_is_in_dead_letters_once_it_waited(
     system.prepare(COUPONS)
     with system, system.publisher() as publisher:
         system.wait_ready()
-        publisher.send(topics.BROWSE, browse("b", "honest"))
+        publisher.send(topics.BROWSE, browse("honest", event_id="b"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         [issue] = messages(system, topics.ISSUES)

@@ -18,9 +18,10 @@ from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells, in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
+from stream_coupons.testing import browse, item
 from tests.core.builders import knowledge
 
-from .builders import IDLE_WITHIN_S, browse, coupon, distinct_issues, records, settings, violations
+from .builders import IDLE_WITHIN_S, coupon, distinct_issues, records, settings, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -51,7 +52,7 @@ def test_a_cell_of_an_aborted_transaction_is_no_state(empty_broker: BrokerProces
     system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
     system.prepare([coupon("c1")])
     with system.publisher() as publisher:
-        publisher.send(topics.BROWSE, browse("t1", USER, "A"))
+        publisher.send(topics.BROWSE, browse(USER, item("A"), event_id="t1"))
     [one] = records(system, topics.BROWSE.name)
     cells = cells_after(system, Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value))
 

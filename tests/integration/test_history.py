@@ -9,8 +9,9 @@ import pytest
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse, item
 
-from .builders import DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, settings, total, violations
+from .builders import DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, settings, total, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -31,13 +32,13 @@ def test_a_history_leads_to_no_coupon_and_takes_no_stock_of_the_present(
         for visit in range(VISITS):
             for number in range(SHOPPERS):
                 at = now - (400 - 100 * visit) * DAY_S
-                publisher.send(topics.BROWSE, browse(f"{visit}-{number}", f"u{number}", "A", at=at))
+                publisher.send(topics.BROWSE, browse(f"u{number}", item("A"), at=at))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert distinct_issues(system) == {}
         assert total(system, "decisions_total", outcome="timed_out") == SHOPPERS * VISITS
         for number in range(SHOPPERS):
-            publisher.send(topics.BROWSE, browse(f"now-{number}", f"u{number}", "A", at=time.time()))
+            publisher.send(topics.BROWSE, browse(f"u{number}", item("A"), at=time.time()))
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
         assert len(distinct_issues(system)) == STOCK

@@ -11,11 +11,11 @@ from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse, item
 
 from .builders import (
     AT,
     IDLE_WITHIN_S,
-    browse,
     coupon,
     distinct_issues,
     messages,
@@ -48,7 +48,7 @@ def test_u1_has_neighbours_that_like_d_and_is_given_what_u1_turned_to(
         for user_id, items in (("u2", "BCD"), ("u3", "CDA"), ("u1", "ABC")):
             publish_journey(publisher, user_id, *items)
             system.wait_idle(IDLE_WITHIN_S)
-        publisher.send(topics.BROWSE, browse("later", "u1", at=AT + 1))
+        publisher.send(topics.BROWSE, browse("u1", at=AT + 1, event_id="later"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
 
@@ -65,7 +65,7 @@ def test_the_same_event_twice_leads_to_one_issue_and_counts_as_a_duplicate(syste
     before = total(system, "duplicates_total", topic="browse-events")
     with system.publisher() as publisher:
         for _ in range(2):
-            publisher.send(topics.BROWSE, browse("twice", "u4", "A"))
+            publisher.send(topics.BROWSE, browse("u4", item("A"), event_id="twice"))
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
     issues = messages(system, topics.ISSUES)
@@ -81,7 +81,7 @@ def test_events_may_be_compressed_in_any_way_that_kafka_knows(
     for codec in codecs:
         options = {"compression.type": codec, "partitioner": "murmur2_random"}
         producer = confluent_kafka.Producer({"bootstrap.servers": module_broker.bootstrap, **options})
-        event = browse(codec, f"by-{codec}", "C", context={"long enough to be worth it": "x" * 200})
+        event = browse(f"by-{codec}", item("C"), event_id=codec, context={"long enough to be worth it": "x" * 200})
         producer.produce(topics.BROWSE.name, encode(event), event.user_id)
         assert producer.flush(30) == 0
     system.wait_idle(IDLE_WITHIN_S)

@@ -15,11 +15,11 @@ import pytest
 from kafka.errors import KafkaError
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.messages.inputs import ObservedIssue
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons.testing import observed
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, send_ticks, settings, total, wait_until
 
@@ -44,15 +44,7 @@ def give(system: LocalSystem, at: float) -> None:
     """Coupons that another system gave, and the end of their windows: each is two examples."""
     with system.publisher() as publisher:
         for number in range(ISSUES):
-            name = f"{number}-{at}"
-            given = ObservedIssue(
-                event_id=f"o-{name}",
-                user_id=f"u{number}",
-                occurred_at=at,
-                issue_id=name,
-                coupon_id="c1",
-                expires_at=at + 10,
-            )
+            given = observed(f"u{number}", at=at, issue_id=f"{number}-{at}", expires_at=at + 10)
             publisher.send(topics.OBSERVED, given)
         publisher.flush()
         send_ticks(system, publisher, at + 0.5 * DAY_S)

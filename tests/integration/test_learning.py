@@ -4,30 +4,18 @@ import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings
+from stream_coupons.testing import browse, feedback, observed
 
-from .builders import (
-    AT,
-    DAY_S,
-    IDLE_WITHIN_S,
-    browse,
-    coupon,
-    messages,
-    records,
-    send_ticks,
-    settings,
-    wait_until,
-)
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -59,22 +47,10 @@ def observe(system: LocalSystem, at: float) -> None:
     with system.publisher() as publisher:
         for number in range(ISSUES):
             user_id, issue_id = f"u{number}", f"{number}-{at}"
-            publisher.send(
-                topics.OBSERVED,
-                ObservedIssue(
-                    event_id=f"o-{issue_id}",
-                    user_id=user_id,
-                    occurred_at=at,
-                    issue_id=issue_id,
-                    coupon_id="c1",
-                    expires_at=at + 10,
-                ),
-            )
+            given = observed(user_id, at=at, issue_id=issue_id, expires_at=at + 10)
+            publisher.send(topics.OBSERVED, given)
             if number % 2:
-                click = FeedbackEvent(
-                    event_id=f"f-{issue_id}", user_id=user_id, occurred_at=at + 1, issue_id=issue_id, kind="click"
-                )
-                publisher.send(topics.FEEDBACK, click)
+                publisher.send(topics.FEEDBACK, feedback(given, "click", at=at + 1))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         send_ticks(system, publisher, at + 0.5 * DAY_S)
@@ -131,7 +107,7 @@ def test_feedback_becomes_a_model_that_every_worker_takes_up_and_a_killed_learne
     wait_for_version(system, second.version)
 
     with system.publisher() as publisher:
-        publisher.send(topics.BROWSE, browse("decided", "u-new", at=AT + 2 * DAY_S))
+        publisher.send(topics.BROWSE, browse("u-new", at=AT + 2 * DAY_S, event_id="decided"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
     [issue] = messages(system, topics.ISSUES)
@@ -168,15 +144,9 @@ def test_learning_goes_on_after_forged_snapshots_and_a_restart(system: LocalSyst
 def test_where_impressions_are_reported_coupons_that_nobody_saw_are_counted_and_not_learnt(system: LocalSystem) -> None:
     with system.publisher() as publisher:
         for number in range(3):
-            about: dict[str, Any] = {
-                "user_id": f"t{number}",
-                "occurred_at": AT,
-                "domain": "travel",
-                "issue_id": f"t-{number}",
-            }
-            observed = ObservedIssue(event_id=f"ot-{number}", coupon_id="t1", expires_at=AT + 10, **about)
-            publisher.send(topics.OBSERVED, observed)
-        publisher.send(topics.FEEDBACK, FeedbackEvent(event_id="seen", kind="impression", **about))
+            given = observed(f"t{number}", "t1", issue_id=f"t-{number}", expires_at=AT + 10, domain="travel")
+            publisher.send(topics.OBSERVED, given)
+        publisher.send(topics.FEEDBACK, feedback(given, "impression"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         send_ticks(system, publisher, AT + 2.5 * DAY_S)

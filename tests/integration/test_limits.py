@@ -10,19 +10,9 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse
 
-from .builders import (
-    AT,
-    DAY_S,
-    IDLE_WITHIN_S,
-    browse,
-    coupon,
-    distinct_issues,
-    records,
-    settings,
-    total,
-    violations,
-)
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, records, settings, total, violations
 
 pytestmark = pytest.mark.kafka
 
@@ -50,18 +40,18 @@ def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactor
     system.prepare(COUPONS)
     with system:
         system.wait_ready()
-        everybody_browses(system, "first", AT)
+        everybody_browses(system, AT)
         yield system
 
 
-def everybody_browses(system: LocalSystem, visit: str, at: float) -> None:
+def everybody_browses(system: LocalSystem, at: float) -> None:
     """In waves, each when a partition may ask for more again."""
     with system.publisher() as publisher:
         for wave in range(WAVES):
             for domain in ("goods", "travel"):
                 for user_id in shoppers(domain)[wave::WAVES]:
                     then = at + wave * ASK_AGAIN_S
-                    publisher.send(topics.BROWSE, browse(f"{visit}-{user_id}", user_id, at=then, domain=domain))
+                    publisher.send(topics.BROWSE, browse(user_id, at=then, domain=domain))
             publisher.flush()
             system.wait_idle(IDLE_WITHIN_S)
 
@@ -93,12 +83,12 @@ def test_after_a_restart_of_all_workers_caps_and_limits_hold_and_old_input_is_no
     assert total(system, "replays_total") == 0
     assert len(records(system, "coupon-issues")) == len(before)
 
-    everybody_browses(system, "second", AT + DAY_S)
+    everybody_browses(system, AT + DAY_S)
     assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
     assert total(system, "decisions_total", outcome="frequency_cap") == 2 * LEFT
     assert total(system, "decisions_total", outcome="sold_out") == 2 * (SHOPPERS - LEFT)
 
-    everybody_browses(system, "first", AT)
+    everybody_browses(system, AT)
     assert total(system, "duplicates_total", topic="browse-events") == 2 * SHOPPERS
     assert issued(system) == {"last-units": LEFT, "last-money": LEFT}
     assert violations(system) == []

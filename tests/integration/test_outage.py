@@ -7,14 +7,13 @@ import msgspec
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons.testing import browse, feedback, item
 
-from .builders import IDLE_WITHIN_S, browse, coupon, messages, records, settings, total, violations, wait_until
+from .builders import IDLE_WITHIN_S, coupon, messages, records, settings, total, violations, wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -41,10 +40,10 @@ def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
     system.prepare([coupon("c1", budget_minor=100, redeem_within_s=WINDOW_S)])
     with system, system.publisher() as publisher:
         system.wait_ready()
-        publisher.send(topics.BROWSE, browse("t0", "ann", "A", at=time.time()))  # her partition asks for the money
+        publisher.send(topics.BROWSE, browse("ann", item("A"), at=time.time()))  # her partition asks for the money
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
-        publisher.send(topics.BROWSE, browse("t1", "ann", "A", at=time.time()))
+        publisher.send(topics.BROWSE, browse("ann", item("A"), at=time.time()))
         publisher.flush()
         wait_until(lambda: len(messages(system, topics.ISSUES)) == 1, "ann's coupon")
         [issue] = messages(system, topics.ISSUES)
@@ -52,8 +51,8 @@ def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
         system.kill(0)
 
         for number in range(SEEN):
-            publisher.send(topics.FEEDBACK, told(issue, f"seen-{number}", kind="impression"))
-        publisher.send(topics.FEEDBACK, told(issue, "bought", kind="purchase", discount_minor=100))
+            publisher.send(topics.FEEDBACK, feedback(issue, "impression", at=time.time(), event_id=f"seen-{number}"))
+        publisher.send(topics.FEEDBACK, feedback(issue, "purchase", at=time.time(), discount_minor=100))
         publisher.flush()
         assert time.time() < issue.expires_at, "the machine is too slow for this test"
         wait_until(lambda: time.time() > issue.expires_at + GRACE_S, "the end of the window and its grace")
@@ -64,19 +63,9 @@ def test_a_tick_does_not_overtake_a_purchase_that_waits_in_the_backlog(
         assert total(system, "coupons_ended_total", outcome="redeemed") == 1
         assert records(system, "dead-letters") == []
 
-        publisher.send(topics.BROWSE, browse("t2", "bob", "A", at=time.time()))
+        publisher.send(topics.BROWSE, browse("bob", item("A"), at=time.time()))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert messages(system, topics.ISSUES) == [issue], "the budget is spent"
         assert total(system, "replays_total") == 0
         assert violations(system) == []
-
-
-def told(issue: CouponIssue, event_id: str, **about: object) -> FeedbackEvent:
-    return FeedbackEvent(
-        event_id=event_id,
-        user_id="ann",
-        occurred_at=time.time(),
-        issue_id=issue.issue_id,
-        **about,  # type: ignore[arg-type]
-    )

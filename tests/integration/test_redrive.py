@@ -10,16 +10,15 @@ from typer.testing import CliRunner
 
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli.main import app
-from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse, feedback, observed
 
 from .builders import (
     AT,
     DAY_S,
     IDLE_WITHIN_S,
-    browse,
     coupon,
     distinct_issues,
     records,
@@ -33,10 +32,8 @@ from .builders import (
 pytestmark = pytest.mark.kafka
 
 WAITS_S = 60.0
-CLICK = FeedbackEvent(event_id="f1", user_id="u1", occurred_at=AT, issue_id="x1", kind="click")
-OBSERVED = ObservedIssue(
-    event_id="o1", user_id="u1", occurred_at=AT, issue_id="x1", coupon_id="c1", expires_at=AT + DAY_S
-)
+OBSERVED = observed("u1", issue_id="x1", expires_at=AT + DAY_S)
+CLICK = feedback(OBSERVED, "click")
 
 
 def redrive(system: LocalSystem) -> str:
@@ -61,7 +58,7 @@ def test_feedback_on_a_coupon_that_was_unknown_and_an_event_in_the_wrong_partiti
     with system, system.publisher() as publisher:
         system.wait_ready()
         publisher.send(topics.FEEDBACK, CLICK)
-        publisher.send_bytes(topics.BROWSE, b"u2", encode(browse("t1", "u2")), wrong)
+        publisher.send_bytes(topics.BROWSE, b"u2", encode(browse("u2", event_id="t1")), wrong)
         publisher.send_bytes(topics.BROWSE, b"u2", b"never good")
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
@@ -102,7 +99,7 @@ def test_records_too_long_for_a_letter_that_came_in_compressed_are_letters_and_t
             (b"u1", b"{", [(name, long) for name in ("origin", "began-ms", "redriven")]),
         ]:
             strangers.send(topics.BROWSE.name, value, key, headers, partition=home).get(30)
-        publisher.send(topics.BROWSE, browse("t1", "u1"))
+        publisher.send(topics.BROWSE, browse("u1", event_id="t1"))
         publisher.flush()
         system.wait_idle(IDLE_WITHIN_S)
         assert [issue.trigger_id for issue in distinct_issues(system).values()] == ["t1"]

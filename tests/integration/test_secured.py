@@ -19,8 +19,9 @@ from stream_coupons.kafka.connection import Connection, SaslMechanism
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons.testing import browse, item
 
-from .builders import IDLE_WITHIN_S, browse, coupon, settings
+from .builders import IDLE_WITHIN_S, coupon, settings
 from .secured import ENGINE, NOTIFICATIONS, OPERATOR, SHOP, SecuredKafka, rights_of_the_readme
 
 pytestmark = pytest.mark.process
@@ -63,7 +64,7 @@ def test_the_rights_that_are_written_down_suffice(secured: SecuredKafka, guarant
     with LocalSystem(secured, settings_by(secured.by_password(ENGINE), guarantee), tmp_path, workers=1) as system:
         system.wait_ready()
         with Publisher(secured.by_password(SHOP), PARTITIONS) as shop:
-            shop.send(topics.BROWSE, browse("e1", shopper, "green tea"))
+            shop.send(topics.BROWSE, browse(shopper, item("green tea"), event_id="e1"))
         system.wait_idle(IDLE_WITHIN_S)
     with Reader(secured.by_password(NOTIFICATIONS), [topics.ISSUES.name], from_beginning=True) as reader:
         decode = Decoder(topics.ISSUES)

@@ -12,8 +12,9 @@ from stream_coupons.cli.main import app
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.testing import browse, item
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, distinct_issues, publish_journey, send_ticks, settings
+from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, publish_journey, send_ticks, settings
 
 pytestmark = pytest.mark.kafka
 
@@ -41,7 +42,7 @@ def shoppers_come(system: LocalSystem, visit: int) -> None:
     at = AT + visit * DAY_S
     with system.publisher() as publisher:
         for number in range(SHOPPERS):
-            publisher.send(topics.BROWSE, browse(f"{visit}-{number}", f"u{number}", f"i{number % 5}", at))
+            publisher.send(topics.BROWSE, browse(f"u{number}", item(f"i{number % 5}"), at=at))
         publish_journey(publisher, f"buyer-{visit}", "i1", "i2", "i3")
         send_ticks(system, publisher, at + DAY_S)
 

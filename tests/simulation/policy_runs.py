@@ -7,32 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing import issue as issue_of
 
 Chooser = Callable[[np.ndarray], int]
-
-
-def issue_of(coupon: Coupon, user_id: str, at: float, issue_id: str) -> CouponIssue:
-    return CouponIssue(
-        issue_id=issue_id,
-        user_id=user_id,
-        coupon_id=coupon.coupon_id,
-        domain=coupon.domain,
-        issued_at=at,
-        expires_at=at + coupon.redeem_within_s,
-        trigger_id=f"trigger-{issue_id}",
-        max_discount_minor=coupon.max_discount_minor,
-        held_minor=coupon.max_discount_minor,
-        p_click=0.0,
-        p_redeem=0.0,
-        p_order=0.0,
-        value_minor=0.0,
-        propensity=1.0,
-        model_version=0,
-    )
 
 
 @dataclass
@@ -68,7 +48,7 @@ def run(settings: WorldSettings, choose: Chooser, cooldown_s: float = 2 * 86400.
             latest[event.user_id] = at
             truths = world.truths(event.user_id, coupons, at)
             chosen = choose(truths)
-            issue = issue_of(coupons[chosen], event.user_id, at, f"issue-{len(result.issues)}")
+            issue = issue_of(event.user_id, coupons[chosen], at=at, issue_id=f"issue-{len(result.issues)}")
             result.issues[issue.issue_id] = issue
             result.probabilities.append(truths[chosen])
             world.receive(issue)

@@ -11,8 +11,9 @@ from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.topics import BY_NAME
 from stream_coupons.lab.simulation.population import Floats
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing import issue as issue_of
 
-from .policy_runs import Run, at_random, issue_of, run
+from .policy_runs import Run, at_random, run
 
 SMALL = WorldSettings(seed=3, shoppers=60, days=7)
 
@@ -92,7 +93,7 @@ def test_the_response_does_not_depend_on_what_others_got() -> None:
     for world in (both, one):
         world.advance(world.now + 3600.0 * 30)
     for number, user_id in enumerate(f"shopper-{index:05d}" for index in range(60)):
-        issue = issue_of(coupon, user_id, both.now, f"issue-{user_id}")
+        issue = issue_of(user_id, coupon, at=both.now, issue_id=f"issue-{user_id}")
         both.receive(issue)
         if number % 2:
             one.receive(issue)
@@ -116,12 +117,12 @@ def test_duplicates_and_strangers_are_counted_and_ignored() -> None:
     world, once = World(SMALL), World(SMALL)
     coupon = world.catalogue()[0]
     for index in range(40):
-        issue = issue_of(coupon, f"shopper-{index:05d}", world.now, f"issue-{index}")
+        issue = issue_of(f"shopper-{index:05d}", coupon, at=world.now, issue_id=f"issue-{index}")
         once.receive(issue)
         world.receive(issue)
         world.receive(issue)
-    world.receive(issue_of(coupon, "nobody", world.now, "issue-a"))
-    world.receive(issue_of(World(replace(SMALL, coupons=99)).catalogue()[98], "shopper-00001", world.now, "issue-b"))
+    world.receive(issue_of("nobody", coupon, at=world.now, issue_id="issue-a"))
+    world.receive(issue_of("shopper-00001", World(replace(SMALL, coupons=99)).catalogue()[98], at=world.now))
     assert wire(world.advance(world.ends_at)) == wire(once.advance(once.ends_at))
     statistics = world.statistics
     assert (statistics.issues, statistics.duplicates, statistics.strangers) == (40, 40, 2)
@@ -133,7 +134,7 @@ def test_an_issue_that_comes_late_is_answered_from_now_on() -> None:
     world.advance(issued_at + 86400.0)
     arrived_at = world.now
     for index in range(60):
-        world.receive(issue_of(world.catalogue()[index % 40], f"shopper-{index:05d}", issued_at, f"issue-{index}"))
+        world.receive(issue_of(f"shopper-{index:05d}", world.catalogue()[index % 40], at=issued_at))
     heard = [event for _, event in world.advance(world.ends_at) if isinstance(event, FeedbackEvent)]
     assert heard
     assert all(arrived_at < event.occurred_at <= issued_at + 2 * 86400.0 for event in heard)
@@ -144,7 +145,7 @@ def test_an_expired_issue_moves_nobody() -> None:
     issued_at = world.now
     world.advance(issued_at + 3 * 86400.0)
     for index in range(60):
-        world.receive(issue_of(world.catalogue()[0], f"shopper-{index:05d}", issued_at, f"issue-{index}"))
+        world.receive(issue_of(f"shopper-{index:05d}", world.catalogue()[0], at=issued_at))
     assert not any(isinstance(event, FeedbackEvent) for _, event in world.advance(world.ends_at))
 
 

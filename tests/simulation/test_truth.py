@@ -7,8 +7,9 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.testing import issue as issue_of
 
-from .policy_runs import Run, issue_of
+from .policy_runs import Run
 
 # Standard errors; issues to one shopper share sessions, so the binomial one is a little too small.
 WITHIN = 4.0
@@ -74,7 +75,7 @@ def test_a_single_coupon_is_answered_as_often_as_the_truth_says() -> None:
             chance = np.array(world.truth(user_id, coupon, world.now)[:2])
             expected += chance
             variance += chance * (1 - chance)
-            world.receive(issue_of(coupon, user_id, world.now, f"issue-{index}"))
+            world.receive(issue_of(user_id, coupon, at=world.now, issue_id=f"issue-{index}"))
         world.advance(world.ends_at + 3 * 86400.0)
         clicks += world.statistics.clicks
         redemptions += world.statistics.redemptions
@@ -118,7 +119,7 @@ def test_too_many_coupons_tire() -> None:
     coupons = world.catalogue()
     fresh = world.truths("shopper-00000", coupons, world.now)
     for number in range(6):
-        world.receive(issue_of(coupons[number], "shopper-00000", world.now, f"issue-{number}"))
+        world.receive(issue_of("shopper-00000", coupons[number], at=world.now, issue_id=f"issue-{number}"))
     tired = world.truths("shopper-00000", coupons, world.now)
     assert (tired[10:, 1] < fresh[10:, 1]).all()
     assert tired[:, 2] == pytest.approx(fresh[:, 2])

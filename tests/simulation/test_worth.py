@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
-
-from .policy_runs import issue_of
+from stream_coupons.testing import issue as issue_of
 
 
 @pytest.mark.long
@@ -23,7 +22,7 @@ def test_expected_margin_and_discount_are_what_is_booked_on_average() -> None:
             coupon = coupons[number % len(coupons)]
             worth = world.worth(user_id, [coupon], world.now)
             expected.append((worth.margin_minor[0], worth.discount_minor[0], worth.redeems[0]))
-            world.receive(issue_of(coupon, user_id, world.now, f"i{number}"))
+            world.receive(issue_of(user_id, coupon, at=world.now, issue_id=f"i{number}"))
         world.advance(world.ends_at)
         done = world.statistics
         booked.append((done.incremental_margin_minor, done.discount_minor, done.redemptions))

@@ -15,7 +15,7 @@ from stream_coupons.lab.demo.phases import Phase
 from stream_coupons.lab.offline.direct import DirectPipeline
 from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 
 class Target(Protocol):
@@ -85,7 +85,7 @@ class LocalTarget:
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
-        self._pipeline.send_together(phase.topic, phase.messages)
+        self._pipeline.publish_together(phase.messages)
 
     def tick(self, at: float, partition: int) -> None:
         """Let time pass in a partition."""
@@ -93,7 +93,7 @@ class LocalTarget:
 
     def learn(self) -> None:
         """Take into use what was learnt."""
-        self._pipeline.publish()
+        self._pipeline.serve_models()
 
     def issues(self) -> list[CouponIssue]:
         """The issues since the last call."""

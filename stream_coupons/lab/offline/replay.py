@@ -20,7 +20,7 @@ from stream_coupons.lab.offline.digest import digests_of
 from stream_coupons.lab.recordings import Entry, Refusals, key_of
 from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
+from stream_coupons.testing import LocalPipeline
 
 NOT_OUTPUTS = {topic.name for topic in (*topics.INPUTS, topics.TICKS)}
 
@@ -180,7 +180,7 @@ class Replay:
 
     def _feed(self, topic: str, key: bytes, value: bytes) -> None:
         self._fed[topic] += 1
-        self.pipeline.feed(topic, key, value)
+        self.pipeline.publish_bytes(topic, key, value)
 
     def _due(self, entry: Entry, clock: EventClock) -> float | None:
         try:
