@@ -498,7 +498,7 @@ def features_page() -> str:
         "The numeric features of a shopper, a coupon and a moment, in the order of their columns. The text continues "
         '"the coupon ..." in [explanations](../how-to/explain-a-decision.md). Prior weights are those of the log-odds '
         "before learning, by model; a model that is not named has 0. [Cold start](../explanation/cold-start.md) gives "
-        "the reasons.",
+        "the reasons. [Add a feature](../how-to/add-a-feature.md) tells how to declare another one.",
         *parts,
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.features.affinity import Moment, Views
+from stream_coupons.core.features.categories import CATEGORY_TEXTS
 from stream_coupons.core.features.coupon_features import COUPON_FEATURES
 from stream_coupons.core.features.feature import (
     CouponFeature,
@@ -23,6 +24,7 @@ from stream_coupons.core.features.feature import (
 )
 from stream_coupons.core.features.history_features import HISTORY_FEATURES
 from stream_coupons.core.features.match_features import MATCH_FEATURES
+from stream_coupons.core.features.plugins import installed_features
 from stream_coupons.core.features.shopper_features import SHOPPER_FEATURES
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading
@@ -30,13 +32,13 @@ from stream_coupons.core.shopper.profile import decay
 from stream_coupons.core.shopper.rhythm import hands, rhythm
 
 BUILT_IN: tuple[Feature, ...] = (*SHOPPER_FEATURES, *COUPON_FEATURES, *MATCH_FEATURES, *HISTORY_FEATURES)
-_ALL = BUILT_IN
+_ALL = (*BUILT_IN, *installed_features({each.name for each in BUILT_IN} | CATEGORY_TEXTS.keys()))
 _OF_SHOPPER = tuple(each for each in _ALL if isinstance(each, ShopperFeature))
 _OF_COUPON = tuple(each for each in _ALL if isinstance(each, CouponFeature))
 _OF_MATCH = tuple(each for each in _ALL if isinstance(each, MatchFeature))
 
 FEATURES: tuple[Feature, ...] = (*_OF_SHOPPER, *_OF_COUPON, *_OF_MATCH)
-"""All numeric features in the order of their columns."""
+"""All numeric features in the order of their columns; those of installed packages are the last of their kind."""
 NUMERIC = tuple(each.name for each in FEATURES)
 """Their names."""
 FEATURE_BY_NAME = {each.name: each for each in FEATURES}
