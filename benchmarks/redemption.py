@@ -27,7 +27,7 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.features.numeric import NUMERIC, OF_COUPON, OF_HISTORY, OF_MATCH, OF_SHOPPER, OF_TIME
+from stream_coupons.core.features.numeric import GROUPS_OF_FEATURES, NUMERIC, group_of_features
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
@@ -173,17 +173,8 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
-    "habits": ("habit", "habit_of_category", "habit_share", "usual_orders", "usual_discounts"),
-    "interests": (
-        *("content", "category", "brand", "item"),
-        *("demand_share", "scope_part", "category_ordered", "category_recency"),
-    ),
-    "neighbours": ("collaborative", "near_scope_share", "no_neighbours"),
-    "all of the match": OF_MATCH,
-    "all of the shopper": OF_SHOPPER,
-    "the time": (*OF_TIME, "hour", "clock", "weekday", "weekend", "hour*category"),
-    "all of the coupon": OF_COUPON,
-    "rates and tallies": OF_HISTORY,
+    **{group: group_of_features(group) for group in GROUPS_OF_FEATURES},
+    "time": (*group_of_features("time"), "hour", "clock", "weekday", "weekend", "hour*category"),
     "the shopper's own weights": tuple(name for name in HASHED if "shopper" in name),
     "crosses": tuple(name for name in HASHED if "*" in name),
     "attributes and context": ("attributes and context",),

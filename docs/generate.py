@@ -1,7 +1,8 @@
 """Write the reference pages from the code: `python docs/generate.py`, or `--check` that they are what it writes.
 
 Each page has one source: settings the commented deploy/settings.toml and the types; topics and messages the registry
-and the message types; metrics their help texts; alerts their rules; outcomes the enumerations; commands their help.
+and the message types; features their declarations; metrics their help texts; alerts their rules; outcomes the
+enumerations; commands their help.
 Exit code 1 of `--check` names the pages that are stale.
 """
 
@@ -25,6 +26,8 @@ from stream_coupons import settings
 from stream_coupons.contracts import schemas
 from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core import reasons
+from stream_coupons.core.features import numeric
+from stream_coupons.core.features.affinity import PRIOR_SHARE
 from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
 from stream_coupons.kafka import topics
 from stream_coupons.lab.datasets import foreign_records
@@ -40,6 +43,8 @@ STRICT = {"exclusiveMinimum": "above", "exclusiveMaximum": "below"}
 BEYOND_BOUNDS = 1e15
 """A bound of settings that only keeps arithmetic finite: it is not shown."""
 HEADERS = schemas.DeadLetterHeaders.__name__
+PLACEHOLDERS = {"number": "*x*", "whole": "*n*", "percent": "*p* %"}
+"""Numbers in the texts of features."""
 UNITS = {"_s": "seconds", "_minor": "minor units of money", "_ratio": "share", "_mib": "MiB", "_bytes": "bytes"}
 
 
@@ -477,6 +482,37 @@ def exit_codes() -> list[tuple[str, str]]:
     return [(number, meaning) for number, _, meaning in (part.strip().partition(" ") for part in found[1].split(";"))]
 
 
+# ------------------------------------------------------------ features
+
+
+def features_page() -> str:
+    """Return the page of numeric features by group."""
+    subjects = dict.fromkeys(feature.groups[0] for feature in numeric.BUILT_IN)
+    parts = [
+        f"## {subject.capitalize()}\n\n"
+        + table(["Feature", "Text", "Bounds", "Prior weights"], list(_features(subject)))
+        for subject in subjects
+    ]
+    return page(
+        "Features",
+        "The numeric features of a shopper, a coupon and a moment, in the order of their columns. The text continues "
+        '"the coupon ..." in [explanations](../how-to/explain-a-decision.md). Prior weights are those of the log-odds '
+        "before learning, by model; a model that is not named has 0. [Cold start](../explanation/cold-start.md) gives "
+        "the reasons. [Add a feature](../how-to/add-a-feature.md) tells how to declare another one.",
+        *parts,
+    )
+
+
+def _features(subject: str) -> Iterator[list[str]]:
+    for feature in numeric.BUILT_IN:
+        if feature.groups[0] == subject:
+            text = feature.text if isinstance(feature.text, str) else feature.text(PRIOR_SHARE)
+            low, high = feature.bounds
+            weights = ", ".join(f"{head} {weight:g}" for head, weight in feature.prior.items())
+            shown = re.sub(r"\{(\w+)\}", lambda form: PLACEHOLDERS[form[1]], text)
+            yield [code(feature.name), shown, f"{low:g} to {high:g}", weights]
+
+
 # ------------------------------------------------------------ the command line
 
 
@@ -569,6 +605,7 @@ PAGES_BY_NAME: Mapping[str, Callable[[], str]] = {
     "messages.md": messages_page,
     "metrics.md": metrics_page,
     "alerts.md": alerts_page,
+    "features.md": features_page,
     "outcomes.md": outcomes_page,
     "command-line.md": command_line_page,
 }

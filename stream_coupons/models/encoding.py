@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.numeric import NUMERIC, TERMS
-from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, HASHED
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, HASHED, OF_EVERY_COUPON
 
 Indices = NDArray[np.int64]
 
@@ -31,7 +31,7 @@ USUAL_OFFSET = -2.5
 BIAS = KNOWN + 1
 
 _FIRST_OF_EACH = np.arange(1, len(NUMERIC) * BINS + 1, BINS, dtype=np.int16)
-_TERMS = [NUMERIC.index(name) for name in TERMS]
+_TERMS = [number for number, feature in enumerate(FEATURES) if feature.is_of_terms]
 _TERM_INDICES = frozenset(
     [DIMENSIONS + number for number in _TERMS]
     + [FIRST_BIN + number * BINS + nth for number in _TERMS for nth in range(BINS)]
@@ -98,32 +98,17 @@ def is_of_terms(index: int) -> bool:
     return index in _TERM_INDICES or FIRST_OF_TERMS <= index < DIMENSIONS
 
 
-OF_EFFECT = (
-    "discount_depth",
-    "discount_size",
-    "demand_share",
-    "scope_part",
-    "near_scope_share",
-    "browsed_now",
-    "carted_now",
-    "habit",
-    "category_ordered",
-    "exposure",
-    "this_coupon_issued",
-    "redeem_rate",
-)
-"""Numeric features of a coupon's effect: few, as there are few redemptions to learn it from."""
-_OF_EFFECT = np.isin(NUMERIC, OF_EFFECT)
-_PLACES_OF_EFFECT = [HASHED.index(name) for name in ("coupon", "kind", "category", "brand", "depth")]
+_OF_EFFECT = np.array([feature.is_of_effect for feature in FEATURES])
+_PLACES_OF_EFFECT = [HASHED.index(name) for name in OF_EVERY_COUPON]
 
 
 def numbers_of_effect(numeric: Floats) -> Floats:
-    """Return the numeric features with those outside `OF_EFFECT` set to 0."""
+    """Return the numeric features with those that are not of the effect set to 0."""
     return np.where(_OF_EFFECT, numeric, 0.0)
 
 
 def places_of_effect(hashed: Indices) -> Indices:
-    """Return the hashed features of the effect: coupon, kind, category, brand and depth."""
+    """Return the hashed features of the effect: those of the coupon alone."""
     return hashed[[column for column in _PLACES_OF_EFFECT if column < len(hashed)]]
 
 

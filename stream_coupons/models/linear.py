@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
 from stream_coupons.models.effect import redemption
 from stream_coupons.models.encoding import (
@@ -38,59 +38,20 @@ without a coupon)."""
 ALL_HEADS = (*HEADS, "effect", "demand")
 PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.08, "demand": 0.04}
 """Base rates before learning, at `PRIOR_DEPTH_RATIO` and a neutral share of interest."""
-DEMAND = {
-    "demand_share": 0.75,
-    "near_scope_share": 0.2,
-    "habit_share": 0.15,
-    "habit": 1.5,
-    "category_recency": 0.15,
-    "category_ordered": -0.75,
-    "browsed_now": 0.5,
-    "carted_now": 1.0,
-}
-"""Prior weights of P(order): the shopper's interest in the scope of a coupon, with or without the coupon."""
-EFFECT = {"discount_depth": 3.0, "demand_share": 0.3, "near_scope_share": 0.2, "carted_now": 0.5, "habit": -1.0}
-"""Prior weights of the coupon's effect: log-odds of P(redeem) less those of P(order). It grows with the discount (a
-price elasticity of about 3) and with interest in the scope, most for items in the cart, and vanishes for items that the
-shopper orders regularly. Sources: docs/explanation/cold-start.md."""
-PRIOR_WEIGHTS: dict[str, dict[str, float]] = {
-    "click": {"demand_share": 0.35, "near_scope_share": 0.2, "discount_depth": 3.0},
-    "redeem": {name: DEMAND.get(name, 0.0) + EFFECT.get(name, 0.0) for name in DEMAND | EFFECT},
-    "order": DEMAND,
-    "demand": {
-        "demand_share": 1.2,
-        "scope_part": 2.5,
-        "near_scope_share": 1.2,
-        "habit": 1.0,
-        "category_ordered": -1.5,
-        "browsed_now": 0.4,
-        "carted_now": 0.8,
-        "category_recency": 0.3,
-    },
-    "effect": {
-        "discount_depth": 6.0,
-        "demand_share": 0.8,
-        "scope_part": 2.5,
-        "near_scope_share": 0.8,
-        "habit": -0.6,
-        "category_ordered": -1.5,
-        "browsed_now": 0.5,
-        "carted_now": 0.9,
-        "this_coupon_issued": -0.6,
-        "exposure": -0.2,
-    },
-}
-"""Means of the weights before learning, by head."""
 AT_ONCE = 256
 """Rows of a batch: the weights of a larger one would not fit a core's cache."""
 
 
 def prior_weights(head: str) -> dict[int, float]:
-    """Return the prior weights of a head, by index."""
+    """Return the prior weights of a head, by index.
+
+    They are those that the features declare: the head's mean log-odds are those of its `PRIOR_RATE` at a discount of
+    `PRIOR_DEPTH_RATIO`. Sources: docs/explanation/cold-start.md.
+    """
     rate = PRIOR_RATE[head]
-    weights = {DIMENSIONS + NUMERIC.index(name): weight for name, weight in PRIOR_WEIGHTS[head].items()}
-    at_no_depth = math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * PRIOR_WEIGHTS[head].get("discount_depth", 0.0)
-    weights[BIAS] = at_no_depth / CONSTANT
+    weights = {DIMENSIONS + n: weight for n, each in enumerate(FEATURES) if (weight := each.prior.get(head, 0.0))}
+    of_depth = weights.get(DIMENSIONS + NUMERIC.index("discount_depth"), 0.0)
+    weights[BIAS] = (math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * of_depth) / CONSTANT
     return weights
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.models.calibration import served_line
@@ -41,6 +42,8 @@ COMPRESSION_LEVEL = 1
 MAX_PART_BYTES = 2**25
 """Bound of the size of a part. Larger shapes are refused before unpacking: a few kB of packed zeros can be gigabytes.
 The largest model has some 6 MB."""
+MAX_NAMES = 10
+"""Names of features in a message, the first ones."""
 MAX_OFFSET = 2**52
 """Bound of an offset; a larger one is forged, as it does not fit its schema."""
 
@@ -164,6 +167,7 @@ def make_snapshot(
         version=version,
         format_version=FORMAT_VERSION,
         feature_schema=SCHEMA,
+        features=list(NUMERIC),
         river_version=metadata.version("river"),
         examples=examples,
         source_offset=source_offset,
@@ -186,6 +190,21 @@ def is_of_this_version(format_version: int, feature_schema: str) -> bool:
     return (format_version, feature_schema) == (FORMAT_VERSION, SCHEMA)
 
 
+def other_features(snapshot: ModelSnapshot) -> str:
+    """Return how the numeric features of a snapshot differ from those of this program; an empty text if they do not.
+
+    Features of installed packages count: see `core.features.plugins`.
+    """
+    lacking = [name for name in snapshot.features if name not in NUMERIC]
+    unknown = [name for name in NUMERIC if name not in snapshot.features]
+    parts = [
+        f"{text} {', '.join(names[:MAX_NAMES])}{' ...' if len(names) > MAX_NAMES else ''}"
+        for text, names in (("it has", lacking), ("it lacks", unknown))
+        if names
+    ]
+    return f"its features are not those of this program: {'; '.join(parts)}" if parts else ""
+
+
 def check(snapshot: ModelSnapshot) -> None:
     """Refuse a snapshot of another format or feature schema, or with inconsistent content.
 
@@ -193,6 +212,11 @@ def check(snapshot: ModelSnapshot) -> None:
     ------
     SnapshotMismatch
     """
+    if snapshot.format_version == FORMAT_VERSION and (difference := other_features(snapshot)):
+        raise SnapshotMismatch(
+            f"{label(snapshot)}: {difference}. Install the packages that the models were trained with, or start with "
+            "new models"
+        )
     for name, found, expected in (
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),

@@ -17,7 +17,13 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import check_offset, compile_snapshot, is_of_this_version, label
+from stream_coupons.models.snapshots import (
+    check_offset,
+    compile_snapshot,
+    is_of_this_version,
+    label,
+    other_features,
+)
 from stream_coupons.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -164,7 +170,8 @@ class CurrentKnowledge:
             snapshot: ModelSnapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
             is_ours = is_of_this_version(snapshot.format_version, snapshot.feature_schema)
             if not is_ours and key == topics.SNAPSHOTS.key_of(snapshot):
-                log.info("model-snapshots: key %r is left to the version of the program that wrote it", key)
+                reason = other_features(snapshot) or "its format or its feature space is another one"
+                log.info("model-snapshots: key %r is left to the program that wrote it: %s", key, reason)
                 return None
             self._check(snapshot)
             return snapshot, compile_snapshot(snapshot)

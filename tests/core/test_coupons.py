@@ -1,6 +1,5 @@
 """The compiled catalogue says what the coupons say."""
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,9 @@ from stream_coupons.core.catalogue.coupon_terms import (
     price_of,
 )
 from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
+from stream_coupons.core.features.categories import coupon_hashes
+from stream_coupons.core.features.feature import CouponFeature
+from stream_coupons.core.features.numeric import FEATURE_BY_NAME
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import MAX_SCOPE
 from stream_coupons.core.vectors.sparse import as_arrays, feature_index
@@ -27,6 +29,13 @@ coupon_lists = st.lists(
     min_size=1,
     max_size=8,
 )
+
+
+def numbers(coupons: CouponSet, name: str) -> list[float]:
+    """A numeric feature of each coupon."""
+    feature = FEATURE_BY_NAME[name]
+    assert isinstance(feature, CouponFeature)
+    return feature.compute(coupons).tolist()
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -108,15 +117,16 @@ def test_amounts_without_a_price_are_told_apart_and_none_is_taken_for_deep() -> 
     ]
     for default_price_minor in (10.0, 1000.0, 100_000.0):
         compiled = CouponSet(each, default_price_minor)
-        assert compiled.static_numeric[:, 0].tolist() == [PRIOR_DEPTH_RATIO] * 4
-        depth = compiled.static_hashes[:, -1].tolist()
+        assert numbers(compiled, "discount_depth") == [PRIOR_DEPTH_RATIO] * 4
+        depth = compiled.once(coupon_hashes)[:, -1].tolist()
         assert len(set(depth)) == 4
         assert ABSENT not in depth
         assert compiled.discount_minor.tolist() == list(amounts)
 
 
 def test_giving_nothing_takes_nothing_off() -> None:
-    assert Catalogue([]).nothing_of("ecommerce", []).static_numeric[0, :2].tolist() == [0.0, 0.0]
+    nothing = Catalogue([]).nothing_of("ecommerce", [])
+    assert numbers(nothing, "discount_depth") == numbers(nothing, "discount_size") == [0.0]
 
 
 def test_a_coupon_may_be_called_nothing() -> None:
@@ -149,7 +159,6 @@ def test_a_domain_sees_its_own_coupons_only() -> None:
 def test_an_empty_vector_scores_nothing() -> None:
     compiled = CouponSet([coupon("a", items=["A"]), coupon("b")], 1000.0)
     assert not compiled.scopes.content(compiled.dense([as_arrays({})])).any()
-    assert not np.isnan(compiled.static_numeric).any()
 
 
 def test_a_catalogue_looks_at_the_attributes_it_is_told_to() -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Positions
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.decision.candidates import packed_row, unpack
-from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
-from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
+from stream_coupons.core.features.affinity import PRIOR_SHARE, Moment, Views, look
+from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
+from stream_coupons.core.features.numeric import NUMERIC, group_of_features, numbers_of
 from stream_coupons.core.features.rows import (
     DIMENSIONS,
     FIRST_OF_TERMS,
@@ -167,6 +168,13 @@ def rows_at(moment: Moment, chosen: Positions = ALL) -> FeatureRows:
 def views_of(shopper: Shopper, coupons: CouponSet, at: float = AT) -> Views:
     """Of every coupon of a set."""
     return look([Moment("u", shopper, at, {})], coupons, [np.arange(len(coupons))], RULES)
+
+
+def exact(shopper: Shopper, coupons: CouponSet, name: str, at: float = AT) -> Floats:
+    """A number of each coupon of a set, before it is rounded."""
+    moments, everything = [Moment("u", shopper, at, {})], [np.arange(len(coupons))]
+    numbers = numbers_of(moments, look(moments, coupons, everything, RULES), coupons, RULES)
+    return numbers[:, NUMERIC.index(name)]
 
 
 TEA = item("A", category="tea")
@@ -325,10 +333,10 @@ def test_the_share_of_a_scope_is_of_what_is_in_all_of_it() -> None:
     shopper = Shopper()
     for event_id, what in enumerate((item("A", category="tea"), item("B", category="soap", brand="x"))):
         fold(shopper.profile, browse(str(event_id), what=what), RULES)
-    all_of_it, both, tea = views_of(shopper, coupons).demand_share.tolist()
+    all_of_it, both, tea = exact(shopper, coupons, "demand_share").tolist()
     assert all_of_it == 0.0 < both < tea, "no tea by x was seen; a coupon without a scope has no share to go by"
     fold(shopper.profile, browse("2", what=item("C", category="tea", brand="x")), RULES)
-    assert views_of(shopper, coupons).demand_share[1] > both
+    assert exact(shopper, coupons, "demand_share")[1] > both
 
 
 def test_a_share_does_not_grow_with_the_number_of_visits() -> None:
@@ -360,7 +368,7 @@ def test_a_share_is_of_days_and_what_is_looked_at_again_within_one_says_no_more(
         for n, (day, what) in enumerate([(0, tea), (1, soap), (2, soap), *[(2, tea)] * looks]):
             fold(shopper.profile, browse(str(n), AT + day * DAY_S, what), RULES)
     at = AT + 2 * DAY_S
-    one, other = (views_of(each, coupons, at).demand_share for each in (seldom, often))
+    one, other = (exact(each, coupons, "demand_share", at) for each in (seldom, often))
     assert one.tolist() == other.tolist()
     old, new = 2.0 ** (-2 / 14), 2.0 ** (-1 / 14)
     days = np.array([new + 1.0, old + 1.0])
@@ -376,7 +384,7 @@ def test_a_brand_is_a_part_of_its_categories() -> None:
     shopper = Shopper()
     for n, brand in enumerate(["x", "y", "y", "y"]):
         fold(shopper.profile, browse(str(n), what=item("A", category="tea", brand=brand)), RULES)
-    tea, of_x, y = views_of(shopper, coupons).demand_share.tolist()
+    tea, of_x, y = exact(shopper, coupons, "demand_share").tolist()
     assert math.exp(3.0 * (of_x - tea)) == pytest.approx((1.0 + 1.0) / (4.0 + 1.0))
     assert PRIOR_SHARE * math.exp(3.0 * y) == pytest.approx((3.0 + PRIOR_SHARE) / (4.0 + 1.0))
 
@@ -393,7 +401,7 @@ def test_a_coupon_for_less_is_for_a_smaller_part_of_its_category() -> None:
     )
 
     def parts(shopper: Shopper) -> list[float]:
-        return np.exp(3.0 * views_of(shopper, coupons).scope_part).round(9).tolist()
+        return np.exp(3.0 * exact(shopper, coupons, "scope_part")).round(9).tolist()
 
     shopper = Shopper()
     assert parts(shopper) == [1.0, PART_OF_ITEM, PART_OF_BRAND, 1.0]
@@ -493,7 +501,7 @@ def test_times_of_day_that_are_near_are_told_alike_also_across_midnight() -> Non
     midnight = AT - AT % DAY_S
 
     def told(at: float) -> list[float]:
-        return [column(rows_of(Shopper(), at), name)[0] for name in OF_TIME]
+        return [column(rows_of(Shopper(), at), name)[0] for name in group_of_features("time")]
 
     def apart(one: float, other: float) -> float:
         return math.dist(told(midnight + one * HOUR_S), told(midnight + other * HOUR_S))

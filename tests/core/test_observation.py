@@ -9,7 +9,7 @@ from stream_coupons.core.decision.observation import observe, rows_with, rows_wi
 from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
 from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.numeric import NUMERIC, OF_SHOPPER, TERMS
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
 from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import TrainingExample
@@ -24,6 +24,7 @@ from stream_coupons.testing import coupon, item
 from .builders import AT, DAY_S, browse, feedback, knowledge, observed, of_type, rules
 
 KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
+TERMS = {each.name for each in FEATURES if each.is_of_terms}
 
 
 def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
@@ -204,7 +205,7 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     given = rows_with(moment, KNOWN.catalogue.domains["ecommerce"], np.array([0]), KNOWN)
     numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
     assert {numbers[name] for name in TERMS} == {0.0}
-    of_shopper = [NUMERIC.index(name) for name in OF_SHOPPER]
+    of_shopper = [NUMERIC.index(name) for name in group_of_features("shopper")]
     assert rows.numeric[0, of_shopper].tolist() == given.numeric[0, of_shopper].tolist()
     names = hashed_names(context={"weather": "rain"})
     places = dict(zip(names, rows.hashed[0].tolist(), strict=True))

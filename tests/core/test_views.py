@@ -12,7 +12,9 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.decision.scoring import judge
-from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
+from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
+from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
+from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
@@ -36,6 +38,8 @@ from .builders import AT, DAY_S, FixedScorer, browse, cart, order, rules
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")
+NUMBERS = ("demand_share", "scope_part", "browsed_now", "carted_now", "habit_share")
+"""Features that are computed from views; the others are views."""
 
 
 def added(vector: SparseVector, names: list[str]) -> float:
@@ -57,7 +61,7 @@ def log(number: float) -> float:
 
 
 def expected(moment: Moment, one: Coupon) -> dict[str, float]:
-    """All views of a coupon."""
+    """All views of a coupon, and the features `NUMBERS`."""
     profile, at = moment.shopper.profile, moment.at
     scale, (slow, fast) = decay(profile, at, RULES), habit_fading(at - profile.habits_at, RULES)
     own = {index: weight * scale for index, weight in profile.interests.items()}
@@ -115,8 +119,8 @@ def expected(moment: Moment, one: Coupon) -> dict[str, float]:
         else 0.0,
         "recency": max([last.get(feature_index(name), 0.0) for name in categories], default=0.0),
         "near_scope_share": log(share(added(near, scope), near_mass, PRIOR_SHARE) / PRIOR_SHARE),
-        "browsed": content(now) if isinstance(trigger, BrowseEvent) else 0.0,
-        "carted": content(now) if isinstance(trigger, CartEvent) else 0.0,
+        "browsed_now": content(now) if isinstance(trigger, BrowseEvent) else 0.0,
+        "carted_now": content(now) if isinstance(trigger, CartEvent) else 0.0,
         "habit": added(habits, scope),
         "fresh_habit": added(fresh, scope),
         "habit_of_category": added(habits, categories),
@@ -182,8 +186,10 @@ def test_views_are_those_of_the_formulas_to_the_last_bit(seed: int) -> None:
         for moment, positions in zip(moments, chosen, strict=True)
         for position in positions.tolist()
     ]
+    numbers = dict(zip(NUMERIC, numbers_of(moments, views, coupons, RULES).T, strict=True))
     for name in expected(moments[0], coupons.coupons[0]):
-        assert getattr(views, name).tolist() == [each[name] for each in by_formula], name
+        found = numbers[name] if name in NUMBERS else getattr(views, name)
+        assert found.tolist() == [each[name] for each in by_formula], name
 
 
 @pytest.mark.parametrize("seed", range(24))

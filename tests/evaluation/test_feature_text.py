@@ -10,22 +10,25 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.features.affinity import Moment, look
-from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.categories import CATEGORY_TEXTS
+from stream_coupons.core.features.numeric import FEATURE_BY_NAME, FEATURES, NUMERIC
 from stream_coupons.core.features.rows import HASHED, extract, hashed_names
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import pack_vector
-from stream_coupons.lab.explain.feature_text import OF_HASHES, OF_NUMBERS, effect, score_of, tell
+from stream_coupons.lab.explain.feature_text import effect, number_of, tell
 from stream_coupons.testing import coupon, item
 
 RULES = ProfileRules()
 
 
 def test_every_feature_has_a_phrase_and_every_phrase_a_feature() -> None:
-    assert set(OF_NUMBERS) == set(NUMERIC)
-    assert set(OF_HASHES) == set(hashed_names(has_vectors=True))
+    for feature in FEATURES:
+        said = tell(Reason(feature.name, max(feature.bounds) / 2, 1.0)).sentence
+        assert not said.startswith(f"{feature.name} is"), said
+    assert set(CATEGORY_TEXTS) == set(hashed_names(has_vectors=True))
 
 
 def test_a_feature_without_a_phrase_is_called_by_its_name() -> None:
@@ -122,8 +125,8 @@ def test_scores_are_those_of_the_features() -> None:
     views = look(moments, coupons, [np.array([0])], RULES)
     rows = extract(moments, coupons, [np.array([0])], RULES, views)
     content, neighbours = (rows.numeric[0, NUMERIC.index(name)] for name in ("content", "collaborative"))
-    assert score_of(content) == pytest.approx(views.content[0], rel=1e-3)
-    assert score_of(neighbours) == pytest.approx(views.collaborative[0], rel=1e-3)
+    assert number_of(FEATURE_BY_NAME["content"], content) == pytest.approx(views.content[0], rel=1e-3)
+    assert number_of(FEATURE_BY_NAME["collaborative"], neighbours) == pytest.approx(views.collaborative[0], rel=1e-3)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

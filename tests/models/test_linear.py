@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.feature import PRIOR_HEADS
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, KNOWN, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import DomainModel
-from stream_coupons.models.linear import PRIOR_RATE, LinearScorer, dense, prior, prior_weights
+from stream_coupons.models.linear import ALL_HEADS, PRIOR_RATE, LinearScorer, dense, prior, prior_weights
 from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import LearningRules, ModelName
@@ -106,6 +107,11 @@ def test_the_prior_knows_base_rates() -> None:
     usual = row_with(discount_depth=PRIOR_DEPTH_RATIO)
     unrestrained = LinearScorer(0, dense({head: prior_weights(head) for head in HEADS}))
     assert unrestrained.predict(usual)[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
+
+
+def test_prior_weights_are_of_heads_that_there_are() -> None:
+    assert set(PRIOR_HEADS) == set(ALL_HEADS)
+    assert {head for each in FEATURES for head in each.prior} <= set(PRIOR_HEADS)
 
 
 @pytest.mark.parametrize("score", ["demand_share", "near_scope_share"])

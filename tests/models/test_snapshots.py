@@ -127,6 +127,13 @@ def test_a_snapshot_of_another_kind_is_refused_by_name(snapshot: ModelSnapshot, 
         compile_snapshot(msgspec.structs.replace(snapshot, **other))
 
 
+def test_features_that_differ_are_named(snapshot: ModelSnapshot) -> None:
+    features = [*NUMERIC[1:], "mood"]
+    other = msgspec.structs.replace(snapshot, features=features, feature_schema="0123456789abcdef")
+    with pytest.raises(SnapshotMismatch, match=f"it has mood; it lacks {NUMERIC[0]}. Install the packages"):
+        compile_snapshot(other)
+
+
 def with_part(
     snapshot: ModelSnapshot, part: str, arrays: dict[str, Array] | None, *, is_honest: bool = True
 ) -> ModelSnapshot:

@@ -1,7 +1,8 @@
 """The coupons of a domain, compiled to arrays, so that all of them are judged at once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,25 +10,21 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
-    MOST_DEPTH_RATIO,
-    PRIOR_DEPTH_RATIO,
-    depth_of,
     discount_of,
     price_of,
     prior_part,
     scope_features,
-    static_hashes,
 )
 from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
-from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
 Positions = NDArray[np.intp]
+Derived = TypeVar("Derived")
 
 MAX_ATTRIBUTES = 12
 """Attributes of a domain's coupons that are compiled, the first by name."""
@@ -66,6 +63,7 @@ class CouponSet:
         self.coupons: tuple[Coupon, ...] = (*given, *nothing)
         self._default_price_minor = default_price_minor
         self._alone: dict[int, CouponSet] = {}
+        self._derived: dict[Callable[[CouponSet], Any], Any] = {}
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(given)}
         self._index_coupons()
         self._compile_limits(accounts or Accounts(given))
@@ -102,9 +100,8 @@ class CouponSet:
         """Limited accounts of each coupon that have a price."""
 
     def _compile_prices(self) -> None:
-        """Compile prices, discounts and margins, minor units, and the numeric features of each coupon."""
+        """Compile prices, discounts and margins, minor units."""
         each, default_minor = self.coupons, self._default_price_minor
-        depths = [depth_of(c) for c in each]
         self.price_minor: Floats = np.array([price_of(c, default_minor) for c in each])
         self.price_log2 = np.log2(np.maximum(self.price_minor, 1.0))
         self.discount_minor = np.array([discount_of(c, default_minor) for c in each])
@@ -113,16 +110,6 @@ class CouponSet:
         self._percent = np.array([c.discount_percent or 0.0 for c in each])
         self._amount_minor = np.array([c.discount_minor or 0 for c in each], np.float64)
         self._most_minor = np.array([c.max_discount_minor for c in each], np.float64)
-        self.static_numeric: Floats = np.stack(
-            [
-                np.array([PRIOR_DEPTH_RATIO if depth is None else min(depth, MOST_DEPTH_RATIO) for depth in depths]),
-                np.log1p(self.discount_minor) / 10.0,
-                np.log1p(self.redeem_within_s / DAY_S) / 4.0,
-                np.log1p(np.array([len(c.items) for c in each])) / 3.0,
-            ],
-            axis=1,
-        ).reshape(len(each), 4)
-        """Numeric features of each coupon in the order of `numeric.OF_COUPON`, shape (coupons, 4)."""
 
     def _compile_scopes(self) -> None:
         """Compile the vocabulary of all scopes, and the scope of each coupon as columns of it."""
@@ -158,15 +145,13 @@ class CouponSet:
         self._sorted_columns: Positions = known[:, 1].astype(np.intp)
 
     def _compile_hashes(self, given: int, attributes: tuple[str, ...] | None) -> None:
-        """Compile the hashed features; coupons from position `given` on are pseudo-coupons."""
+        """Compile the hashes of attributes and vectors; coupons from position `given` on are pseudo-coupons."""
         each = self.coupons
+        self.gives_nothing = [position >= given for position in range(len(each))]
+        """True for the pseudo-coupons."""
         named = sorted({name for c in each for name in c.attributes}) if attributes is None else attributes
         self.attributes = tuple(named)[:MAX_ATTRIBUTES]
         """Names of the attributes that are compiled; a coupon that lacks one has the hash of null."""
-        self.static_hashes: Hashes = np.array(
-            [static_hashes(c, gives_nothing=i >= given) for i, c in enumerate(each)], dtype=np.uint32
-        ).reshape(len(each), 5)
-        """Hashes of `coupon_terms.static_hashes`, shape (coupons, 5)."""
         self.attribute_hashes: Hashes = np.array(
             [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32
         ).reshape(len(each), len(self.attributes), LEVELS)
@@ -187,6 +172,18 @@ class CouponSet:
             found = self._alone[position] = CouponSet(
                 [self.coupons[position]], self._default_price_minor, self.attributes
             )
+        return found
+
+    def once(self, function: Callable[["CouponSet"], Derived]) -> Derived:
+        """Return the value of a function of this set, computed on its first call.
+
+        >>> coupons = CouponSet([Coupon(coupon_id="c", max_discount_minor=1)], 1000.0)
+        >>> coupons.once(len)
+        1
+        """
+        if function not in self._derived:
+            self._derived[function] = function(self)
+        found: Derived = self._derived[function]
         return found
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
-"""Terms of one coupon: price, discount, scope, and the hashes of what it states."""
+"""Terms of one coupon: price, discount and scope."""
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import Item
-from stream_coupons.core.vectors.sparse import category_brand, feature_index
+from stream_coupons.core.vectors.sparse import category_brand
 
 ABSENT = 0
 """Hash of a field that is not set."""
@@ -128,40 +128,3 @@ def prior_part(coupon: Coupon) -> float:
     if coupon.items:
         return min(PART_OF_ITEM * len(coupon.items), 1.0)
     return min(PART_OF_BRAND * len(coupon.brands), 1.0) if coupon.brands else 1.0
-
-
-def static_hashes(coupon: Coupon, *, gives_nothing: bool) -> list[int]:
-    """Return the hashes of the id, kind, first category, first brand and depth; `ABSENT` for a field that is not set.
-
-    A value for "not set" would be in every row and every cross of a catalogue without the field, and would take a share
-    of what is learnt from all of them.
-
-    Parameters
-    ----------
-    coupon : Coupon
-        A coupon, or a pseudo-coupon.
-    gives_nothing : bool
-        True for a pseudo-coupon of the no-coupon arm: only its scope is hashed.
-
-    Returns
-    -------
-    list of int
-        Five unsigned 32-bit hashes.
-    """
-    return [
-        ABSENT if gives_nothing else feature_index(f"coupon={coupon.coupon_id}"),
-        feature_index(f"kind={coupon.kind}") if coupon.kind else ABSENT,
-        feature_index(f"category={coupon.categories[0]}") if coupon.categories else ABSENT,
-        feature_index(f"brand={coupon.brands[0]}") if coupon.brands else ABSENT,
-        ABSENT if gives_nothing else _depth_hash(coupon),
-    ]
-
-
-def _depth_hash(coupon: Coupon) -> int:
-    """Return the hash of the depth in tenths, or of the amount to one digit if the depth is not known."""
-    if coupon.discount_minor is None and coupon.discount_percent is None:
-        return ABSENT
-    depth_ratio = depth_of(coupon)
-    if depth_ratio is None:
-        return feature_index(f"amount={discount_of(coupon, 0.0):.0e}")
-    return feature_index(f"depth={round(depth_ratio * 10)}")

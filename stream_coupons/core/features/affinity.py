@@ -23,10 +23,7 @@ from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, item_features, unpack_vector
 
 PRIOR_SHARE = 0.05
-PART_STRENGTH = 4.0
-"""Weight of interest in a category at which a shopper's share of it counts as much as the prior share."""
-PRIOR_DAYS = 3.0
-"""Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
+"""Prior share of a coupon's scope in a shopper's demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,33 +105,33 @@ class Views:
     brand: Floats
     item: Floats
     """Scores R(u, i) by the shopper's own interests, by kind of feature."""
+    content: Floats
+    """Their sum."""
     collaborative: Floats
     """Score R(u, i) by the neighbours' interests."""
     related: Floats
     """Score R(u, i) by categories that are new to the shopper and related to theirs."""
-    demand_share: Floats
-    """Logarithm of the share of the coupon's scope in the shopper's demand, see `_demand_share`."""
-    scope_part: Floats
-    """Logarithm of the part of the coupon's brands or items in their category's demand, see `_scope_part`."""
+    days: Floats
+    all_days: Floats
+    """Days on which the shopper cared for the coupon's categories, and for any category; older ones count less."""
+    scope: Floats
+    all_interest: Floats
+    """The shopper's interest in the coupon's scope, and in all categories."""
     recency: Floats
     """Recency of the coupon's categories: 1 for today, 1/2 for yesterday."""
     near_scope_share: Floats
     """Logarithm of the share of the coupon's scope in the neighbours' interests."""
-    browsed: Floats
-    carted: Floats
-    """Score of the item that the shopper looks at, or puts into the cart, at this moment."""
+    looked_at: Floats
+    """Score of the item of the trigger: the one that the shopper looks at, or puts into the cart."""
+    is_browsed: NDArray[np.bool_]
+    """True where the trigger is a browse event."""
     habit: Floats
     fresh_habit: Floats
     """Slow and fast counts of orders in the coupon's scope."""
     habit_of_category: Floats
     """Slow counts of orders in the coupon's categories."""
-    habit_share: Floats
-    """Logarithm of the share of the coupon's scope in all slow counts."""
-
-    @property
-    def content(self) -> Floats:
-        """R(u, i) by the shopper's own interests."""
-        return self.category + self.brand + self.item
+    all_habits: Floats
+    """All slow counts."""
 
 
 def look(
@@ -164,64 +161,35 @@ def look(
     Views
         A row for each position chosen.
     """
-    pairs = coupons.pairs(chosen)
+    pairs, interests = coupons.pairs(chosen), interests or Interests.of(moments, coupons, rules)
     is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[pairs.owner]
-    return _score(pairs, coupons, interests or Interests.of(moments, coupons, rules), is_browsed)
-
-
-def _score(pairs: Pairs, coupons: CouponSet, interests: Interests, is_browsed: NDArray[np.bool_]) -> Views:
-    """Return the views of some pairs; `is_browsed` is True for pairs of a moment whose trigger is a browse event."""
     scopes, vectors = pairs.scopes, interests.vectors.reshape(len(interests.vectors), -1)
     own_mass, near_mass, all_days, habit_mass = interests.masses[:, pairs.owner]
     related, days, now, category, near, habit_of_category = scopes.categories.score(vectors[:6])
     now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.score(vectors[2:5])
     now_item, item, near_item = scopes.items.score(vectors[2:5])
     scope, near_scope, habit, fresh_habit = scopes.narrowest.score(vectors[3:7])
-    share_of_days = (days + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
-    looked_at = now + now_brand + now_item
     return Views(
         pairs=pairs,
         category=category,
         brand=brand,
         item=item,
+        content=category + brand + item,
         collaborative=near + near_brand + near_item,
         related=related,
-        demand_share=_demand_share(share_of_days, scope, category, own_mass, coupons, pairs),
-        scope_part=_scope_part(scope, category, coupons, pairs),
+        days=days,
+        all_days=all_days,
+        scope=scope,
+        all_interest=own_mass,
         recency=scopes.categories.greatest(vectors[7]),
-        near_scope_share=log_share(_share(near_scope, near_mass, PRIOR_SHARE)),
-        browsed=np.where(is_browsed, looked_at, 0.0),
-        carted=np.where(is_browsed, 0.0, looked_at),
+        near_scope_share=log_share(share_of(near_scope, near_mass, PRIOR_SHARE)),
+        looked_at=now + now_brand + now_item,
+        is_browsed=is_browsed,
         habit=habit,
         fresh_habit=fresh_habit,
         habit_of_category=habit_of_category,
-        habit_share=log_share(_share(habit, habit_mass, PRIOR_SHARE)),
+        all_habits=habit_mass,
     )
-
-
-def _demand_share(
-    share_of_days: Floats, scope: Floats, category: Floats, mass: Floats, coupons: CouponSet, pairs: Pairs
-) -> Floats:
-    """Return the logarithm of the share of a coupon's scope in the shopper's demand.
-
-    It is the share of days on which the shopper cared for the coupon's categories, times the part of its brands or
-    items in the interest in them. A coupon without a category is a part of all interest; a coupon for everything has 0.
-    """
-    names_category, names_finer = coupons.names_category[pairs.position], coupons.names_finer[pairs.position]
-    whole = np.where(names_category, category, mass)
-    part = np.minimum(_share(scope, whole, np.where(names_category, 1.0, PRIOR_SHARE)), 1.0)
-    demand = np.where(names_category, share_of_days, 1.0) * np.where(names_finer, part, 1.0)
-    return np.where(names_category | names_finer, log_share(demand), 0.0)
-
-
-def _scope_part(scope: Floats, category: Floats, coupons: CouponSet, pairs: Pairs) -> Floats:
-    """Return the logarithm of the part of a coupon's brands or items in their category's demand; 0 for all of it.
-
-    A shopper without events has the prior part: a tenth for an item, a quarter for a brand.
-    """
-    part = _share(scope, category, coupons.prior_part[pairs.position], PART_STRENGTH)
-    is_part = (coupons.names_category & coupons.names_finer)[pairs.position]
-    return np.where(is_part, np.log(np.minimum(part, 1.0)) / 3.0, 0.0)
 
 
 def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
@@ -233,7 +201,7 @@ def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVe
     return {feature_index(name): 1.0 for name in names}
 
 
-def _share(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:
+def share_of(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:
     """Return the scope's share of a mass of interest, shrunk towards the prior while the mass is small.
 
     A ratio, not an amount: a tenth of a profile counts the same after ten visits and after a hundred.

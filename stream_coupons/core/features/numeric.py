@@ -1,128 +1,77 @@
-"""Numeric features of a (shopper, coupon, moment): each bounded, and 0 where it carries no information.
+"""Numeric features of a (shopper, coupon, moment), in the order of their columns, and their computation.
 
-They are transformed here into about [0, 3], logarithms of ratios into [-1, 4], log-odds into [-5, 5]: no scaler has to
-be learnt or served. A missing number is a constant with a flag of its own, or 0, so that a model can tell.
+They are scaled to about [0, 3], logarithms of ratios to [-1, 4], log-odds to [-5, 5]: no scaler has to be learnt or
+served. A missing number is a constant with a flag of its own, or 0, so that a model can tell.
 """
 
-import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
-from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.features.affinity import Moment, Views
+from stream_coupons.core.features.categories import CATEGORY_TEXTS
+from stream_coupons.core.features.coupon_features import COUPON_FEATURES
+from stream_coupons.core.features.feature import (
+    CouponFeature,
+    Feature,
+    MatchFeature,
+    RowBatch,
+    ShopperFeature,
+    ShopperMoment,
+)
+from stream_coupons.core.features.history_features import HISTORY_FEATURES
+from stream_coupons.core.features.match_features import MATCH_FEATURES
+from stream_coupons.core.features.plugins import installed_features
+from stream_coupons.core.features.shopper_features import SHOPPER_FEATURES
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.habits import habit_fading, hands, rhythm, usual_gap_s
-from stream_coupons.core.shopper.profile import DAY_S, HOUR_S, Profile, decay
-from stream_coupons.core.shopper.state import History, Shopper, Tally
+from stream_coupons.core.shopper.habits import habit_fading, hands, rhythm
+from stream_coupons.core.shopper.profile import decay
 
-NEUTRAL_CLICK_RATE = 0.1
-NEUTRAL_REDEEM_RATE = 0.05
-NEUTRAL_DISCOUNTED_RATE = 0.1
-REORDER_S = 3 * DAY_S
-UNKNOWN_RECENCY_H = 30 * 24.0
-RECENCY_SCALE = 2.2
-"""Divisor of the logarithm of hours since the last order, or event: bins of numbers, one wide, end after 8 hours, 3
-days and 30 days. Demand differs an hour, a day and a month after an order."""
+BUILT_IN: tuple[Feature, ...] = (*SHOPPER_FEATURES, *COUPON_FEATURES, *MATCH_FEATURES, *HISTORY_FEATURES)
+_ALL = (*BUILT_IN, *installed_features({each.name for each in BUILT_IN} | CATEGORY_TEXTS.keys()))
+_OF_SHOPPER = tuple(each for each in _ALL if isinstance(each, ShopperFeature))
+_OF_COUPON = tuple(each for each in _ALL if isinstance(each, CouponFeature))
+_OF_MATCH = tuple(each for each in _ALL if isinstance(each, MatchFeature))
 
-OF_SHOPPER = (
-    "order_recency",
-    "orders",
-    "browses",
-    "carts",
-    "mean_price",
-    "coupons_issued",
-    "click_rate",
-    "redeem_rate",
-    "since_last_issue",
-    "no_order_known",
-    "no_price_known",
-    "no_neighbours",
-    "usual_orders",
-    "usual_discounts",
-    "exposure",
-    "event_recency",
-    "weekly_exposure",
-    "usual_weekday",
-    "usual_hour",
-)
-OF_TIME = ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
-OF_COUPON = ("discount_depth", "discount_size", "time_to_redeem", "scope_size")
-TERMS = ("discount_depth", "discount_size")
-"""Features of the discount: they do not apply to a shopper who gets no coupon."""
-OF_MATCH = (
-    "content",
-    "category_interest",
-    "brand_interest",
-    "item_interest",
-    "collaborative",
-    "related",
-    "demand_share",
-    "scope_part",
-    "near_scope_share",
-    "browsed_now",
-    "carted_now",
-    "price_fit",
-    "habit",
-    "fresh_habit",
-    "habit_of_category",
-    "habit_share",
-)
-OF_CATEGORY = ("category_ordered", "category_carted", "category_due")
-"""The shopper in the coupon's category: recency of the last order, and of the last cart without an order since; and the
-time from the last order to the middle of the coupon's window, over the usual time between two orders."""
-OF_HISTORY = (
-    "category_recency",
-    "this_coupon_issued",
-    "this_coupon_redeemed",
-    "this_category_issued",
-    "this_category_redeem_rate",
-    "this_coupon_click_rate",
-    "this_coupon_redeem_rate",
-    "this_kind_click_rate",
-    "this_kind_redeem_rate",
-)
-NUMERIC = (*OF_SHOPPER, *OF_TIME, *OF_COUPON, *OF_MATCH, *OF_CATEGORY, *OF_HISTORY)
-
-OF_ONE = 1.5
-"""Number for a ratio of 1: the middle of a bin of numbers."""
-MOST_ABOVE = 5.0
-"""Bound of the distance of a shopper's rates from neutral ones, log-odds."""
-RATIO_BOUNDS = (-0.99, 3.99)
-"""Bounds of the logarithm of a ratio: within the bins of numbers, so that the outer bins are half open."""
-
-REDEEM_SCALE = 4.0
-"""Factor of a redeem rate as a feature."""
-RATE_SCALES = (1.0, REDEEM_SCALE)
-"""Factors of a click rate and of a redeem rate as features."""
-
-Rates = tuple[float, float]
-"""Click rate and redeem rate."""
+FEATURES: tuple[Feature, ...] = (*_OF_SHOPPER, *_OF_COUPON, *_OF_MATCH)
+"""All numeric features in the order of their columns; those of installed packages are the last of their kind."""
+NUMERIC = tuple(each.name for each in FEATURES)
+"""Their names."""
+FEATURE_BY_NAME = {each.name: each for each in FEATURES}
+GROUPS_OF_FEATURES = tuple(dict.fromkeys(group for each in FEATURES for group in each.groups))
+"""Groups of the ablation."""
+_LOWEST, _HIGHEST = np.array([each.bounds for each in FEATURES], np.float64).T
 
 
-def _rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
-    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials."""
-    return (successes + prior * strength) / (max(trials, successes) + strength)
+def group_of_features(group: str) -> tuple[str, ...]:
+    """Return the names of the numeric features in a group of the ablation."""
+    return tuple(each.name for each in FEATURES if group in each.groups)
 
 
-def _above(successes: float, trials: float, neutral: float) -> float:
-    """Return the distance of a rate above a neutral one, log-odds, as models add them: 0 without trials."""
-    rate = _rate(successes, trials, neutral)
-    return min(max(_log_odds(rate) - _log_odds(neutral), -MOST_ABOVE), MOST_ABOVE)
+class Logarithms(NamedTuple):
+    """Rows of an array (features, n) whose logarithms are features, and the divisor of each."""
+
+    at: NDArray[np.intp]
+    divisors: Floats
+
+    @classmethod
+    def of(cls, features: Sequence[Feature]) -> "Logarithms":
+        """Return the logarithms among some features."""
+        at = [row for row, each in enumerate(features) if each.log_divisor]
+        return cls(np.array(at, np.intp), np.array([[features[row].log_divisor] for row in at]))
+
+    def take(self, computed: Floats) -> Floats:
+        """Return the scaled features of computed values (features, n), in place."""
+        computed[self.at] = np.log1p(np.maximum(computed[self.at], 0.0)) / self.divisors
+        return computed
 
 
-def rate_above(above: float, neutral: float) -> float:
-    """Return the rate that lies `above` log-odds above a neutral rate.
-
-    >>> round(_rate(5.0, 10.0, 0.1), 9), round(rate_above(_above(5.0, 10.0, 0.1), 0.1), 9)
-    (0.385714286, 0.385714286)
-    """
-    return 1.0 / (1.0 + math.exp(-above - _log_odds(neutral)))
-
-
-def _log_odds(rate: float) -> float:
-    return math.log(rate / (1.0 - rate))
+_COMPUTE_OF_SHOPPER = tuple(each.compute for each in _OF_SHOPPER)
+_COMPUTE_OF_MATCH = tuple(each.compute for each in _OF_MATCH)
+_SHOPPER_LOGS, _COUPON_LOGS, _MATCH_LOGS = map(Logarithms.of, (_OF_SHOPPER, _OF_COUPON, _OF_MATCH))
 
 
 def numbers_of(moments: Sequence[Moment], views: Views, coupons: CouponSet, rules: ProfileRules) -> Floats:
@@ -139,188 +88,47 @@ def numbers_of(moments: Sequence[Moment], views: Views, coupons: CouponSet, rule
     rules : ProfileRules
         Half-lives.
     """
-    owner, position = views.pairs.owner, views.pairs.position
-    return np.concatenate(
+    shoppers = [_shopper_moment(moment, rules) for moment in moments]
+    rows = RowBatch(shoppers, coupons, views, views.pairs.owner, views.pairs.position)
+    of_shoppers = np.array([[compute(each) for compute in _COMPUTE_OF_SHOPPER] for each in shoppers], np.float64)
+    matches = np.empty((len(_OF_MATCH), len(rows.owner)))
+    for row, compute in enumerate(_COMPUTE_OF_MATCH):
+        matches[row] = compute(rows)
+    numbers: Floats = np.concatenate(
         (
-            np.array([_moment_numbers(moment.shopper, moment.at, rules) for moment in moments])[owner],
-            coupons.static_numeric[position],
-            _match_numbers(moments, views, coupons),
-            _category_numbers(moments, coupons, views.pairs),
-            _history_numbers(moments, views, coupons),
+            _SHOPPER_LOGS.take(of_shoppers.T).T[rows.owner],
+            coupons.once(_coupon_numbers)[rows.position],
+            _MATCH_LOGS.take(matches).T,
         ),
         axis=1,
     )
-
-
-def _moment_numbers(shopper: Shopper, at: float, rules: ProfileRules) -> list[float]:
-    profile, history = shopper.profile, shopper.history
-    scale = decay(profile, at, rules)
-    mean_price = _mean_price(profile)
-    exposure, weekly_exposure = history.exposures_at(at)
-    since = (at - history.last_issued_at) / DAY_S if history.last_issued_at is not None else 30.0
-    return [
-        _recency(profile.last_order_at, at),
-        math.log1p(profile.orders * scale),
-        math.log1p(profile.browses * scale) / 2.0,
-        math.log1p(max(profile.carts * scale, 0.0)),
-        math.log1p(mean_price or 0.0) / 10.0,
-        math.log1p(history.issued) / 3.0,
-        _above(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
-        _above(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
-        1.0 / (1.0 + max(since, 0.0)),
-        float(profile.last_order_at is None),
-        float(mean_price is None),
-        float(not shopper.neighbourhood.packed[0]),
-        math.log1p(profile.usual_orders * habit_fading(at - profile.habits_at, rules)[0]) / 2.0,
-        2.0 * _rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
-        math.log1p(exposure),
-        _recency(profile.last_event_at or None, at),
-        math.log1p(weekly_exposure),
-        *(0.5 * each for each in rhythm(profile.rhythm, at)),
-        *hands(at),
-    ]
-
-
-def _recency(then: float | None, now: float) -> float:
-    hours = (now - then) / HOUR_S if then is not None else UNKNOWN_RECENCY_H
-    return math.log1p(max(hours, 0.0)) / RECENCY_SCALE
-
-
-def _mean_price(profile: Profile) -> float | None:
-    if profile.units > 0:
-        return profile.spend_minor / profile.units
-    return sum(profile.prices) / len(profile.prices) if profile.prices else None
-
-
-def _match_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) -> Floats:
-    interests = (views.content, views.category, views.brand, views.item, views.collaborative, views.related)
-    scores = np.stack((*interests, views.habit, views.fresh_habit, views.habit_of_category))
-    squashed = np.log1p(np.maximum(scores, 0.0)) / 2.0
-    prices = (_mean_price(moment.shopper.profile) for moment in moments)
-    price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
-    distance = np.abs(coupons.price_log2[views.pairs.position] - price_log2[views.pairs.owner])
-    return np.stack(
-        (
-            *squashed[:6],
-            views.demand_share,
-            views.scope_part,
-            views.near_scope_share,
-            views.browsed,
-            views.carted,
-            np.where(np.isnan(distance), 0.5, np.exp2(-distance)),
-            *squashed[6:],
-            views.habit_share,
-        ),
-        axis=1,
-    )
-
-
-def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
-    """Return the features `OF_CATEGORY` of each pair, looked up in tables by moment and category."""
-    of_categories = (len(moments), len(coupons.vocabulary) + 1)
-    ordered_at, carted_at = times = np.full((2, *of_categories), -math.inf)
-    gap_s = np.full(of_categories, math.nan)
-    for row, moment in enumerate(moments):
-        for name, known in moment.shopper.profile.in_category.items():
-            if column := coupons.category_columns.get(name):
-                if known.ordered_at:
-                    ordered_at[row, column] = known.ordered_at
-                    gap_s[row, column] = usual_gap_s(known.order_slots)
-                if known.carted_at > max(known.taken_out_at, known.ordered_at):
-                    carted_at[row, column] = known.carted_at
-    owner, position = pairs.owner, pairs.position
-    now, first = np.array([moment.at for moment in moments])[owner], coupons.first_category[position]
-    since_order, since_cart = np.maximum(now - pairs.scopes.categories.greatest(times.reshape(2, -1)), 0.0)
-    middle_s = np.maximum(now - ordered_at[owner, first], 0.0) + coupons.redeem_within_s[position] / 2.0
-    return np.stack(
-        (
-            1.0 / (1.0 + since_order / REORDER_S),
-            1.0 / (1.0 + since_cart / DAY_S),
-            _of_ratio(np.log2(middle_s) - np.log2(gap_s[owner, first])),
-        ),
-        axis=1,
-    )
-
-
-def _of_ratio(log2: Floats) -> Floats:
-    """Return the logarithm of a ratio in half octaves, bounded; 0 if it is not known.
-
-    Models learn its effect by bins: demand may peak at a ratio of 1, or rise from some ratio on.
-    """
-    bounded = np.clip(2.0 * log2 + OF_ONE, *RATIO_BOUNDS)
-    numbers: Floats = np.where(np.isfinite(log2), bounded, 0.0)
+    np.maximum(numbers, _LOWEST, out=numbers)
+    np.minimum(numbers, _HIGHEST, out=numbers)
     return numbers
 
 
-def _history_numbers(moments: Sequence[Moment], views: Views, coupons: CouponSet) -> Floats:
-    """Return the features `OF_HISTORY` of each pair: the shopper's history with the coupon, its kind and category.
-
-    A coupon, or a kind, that the shopper was not given yet has the shopper's rates of all coupons.
-    """
-    owner, position = views.pairs.owner, views.pairs.position
-    histories = [moment.shopper.history for moment in moments]
-    own = [
-        (
-            _rate(history.clicked, history.issued, NEUTRAL_CLICK_RATE),
-            _rate(history.redeemed, history.issued, NEUTRAL_REDEEM_RATE),
-        )
-        for history in histories
-    ]
-    issued, redeem_rate = _category_tallies(histories, coupons)
-    counts, of_coupon = _coupon_tallies(histories, own, views.pairs, coupons)
-    of_kind, first = _kind_rates(histories, own, coupons), coupons.first_category[position]
-    return np.stack(
-        (
-            views.recency,
-            *counts.T,
-            issued[owner, first],
-            redeem_rate[owner, first],
-            *of_coupon.T,
-            *of_kind[owner, coupons.kind[position]].T,
-        ),
-        axis=1,
+def _shopper_moment(moment: Moment, rules: ProfileRules) -> ShopperMoment:
+    profile, history, at = moment.shopper.profile, moment.shopper.history, moment.at
+    price = None
+    if profile.units > 0:
+        price = profile.spend_minor / profile.units
+    elif profile.prices:
+        price = sum(profile.prices) / len(profile.prices)
+    return ShopperMoment(
+        moment,
+        profile,
+        history,
+        at,
+        decay(profile, at, rules),
+        habit_fading(at - profile.habits_at, rules)[0],
+        price,
+        history.exposures_at(at),
+        rhythm(profile.rhythm, at),
+        hands(at),
     )
 
 
-def _category_tallies(histories: Sequence[History], coupons: CouponSet) -> tuple[Floats, Floats]:
-    """Return coupons issued and redeem rate by moment and category column."""
-    of_categories = (len(histories), len(coupons.vocabulary) + 1)
-    issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, REDEEM_SCALE * NEUTRAL_REDEEM_RATE)
-    for row, history in enumerate(histories):
-        for name, tally in history.by_category.items():
-            if column := coupons.category_columns.get(name):
-                issued[row, column] = math.log1p(tally.issued) / 2.0
-                redeem_rate[row, column] = REDEEM_SCALE * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
-    return issued, redeem_rate
-
-
-def _coupon_tallies(
-    histories: Sequence[History], own: Sequence[Rates], pairs: Pairs, coupons: CouponSet
-) -> tuple[Floats, Floats]:
-    """Return (issued, redeemed) and (click rate, redeem rate) of each pair's coupon, shape (n, 2) each."""
-    tallies: dict[tuple[int, int], Tally] = {}
-    for row, history in enumerate(histories):
-        for coupon_id, tally in history.by_coupon.items():
-            tallies |= {(row, position): tally for position in coupons.positions_of.get(coupon_id, ())}
-    counts, rates = np.zeros((len(pairs.owner), 2)), (np.array(own) * RATE_SCALES)[pairs.owner]
-    for n, pair in enumerate(zip(pairs.owner.tolist(), pairs.position.tolist(), strict=True)):
-        if pair in tallies:
-            tally = tallies[pair]
-            counts[n] = math.log1p(tally.issued), math.log1p(tally.redeemed)
-            rates[n] = _rates(tally, own[pair[0]])
-    return counts, rates
-
-
-def _kind_rates(histories: Sequence[History], own: Sequence[Rates], coupons: CouponSet) -> Floats:
-    """Return (click rate, redeem rate) by moment and number of the kind, shape (moments, kinds + 1, 2)."""
-    rates = np.repeat((np.array(own) * RATE_SCALES)[:, None], len(coupons.kinds) + 1, axis=1)
-    for row, history in enumerate(histories):
-        for kind, tally in history.by_kind.items():
-            if number := coupons.kinds.get(kind):
-                rates[row, number] = _rates(tally, own[row])
-    return rates
-
-
-def _rates(tally: Tally, own: Rates) -> Rates:
-    """Return the scaled click and redeem rate of a tally, shrunk towards the shopper's own while there are few."""
-    return _rate(tally.clicked, tally.issued, own[0]), REDEEM_SCALE * _rate(tally.redeemed, tally.issued, own[1])
+def _coupon_numbers(coupons: CouponSet) -> Floats:
+    """Return the features of each coupon, shape (coupons, features)."""
+    computed = np.array([feature.compute(coupons) for feature in _OF_COUPON], np.float64)
+    return _COUPON_LOGS.take(computed).T

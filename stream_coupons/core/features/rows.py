@@ -1,7 +1,8 @@
 """Rows of features of a (shopper, coupon, moment): bounded numbers and hashed categories.
 
-Numeric features are those of `numeric`. Categorical features and crosses are hashed into `DIMENSIONS` indices by a mix
-of 32-bit hashes, without a vocabulary (Weinberger et al. 2009: Feature hashing for large scale multitask learning).
+Numeric features are those of `numeric`. Categorical features and crosses (`categories`) are hashed into `DIMENSIONS`
+indices by a mix of 32-bit hashes, without a vocabulary (Weinberger et al. 2009: Feature hashing for large scale
+multitask learning).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +16,15 @@ from stream_coupons.core.catalogue.compiled import MAX_ATTRIBUTES, CouponSet, Fl
 from stream_coupons.core.catalogue.content_vectors import BITS, CODES
 from stream_coupons.core.catalogue.coupon_terms import ABSENT, MOST_DEPTH_RATIO, PRIOR_DEPTH_RATIO
 from stream_coupons.core.features.affinity import Moment, Views, look
-from stream_coupons.core.features.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
+from stream_coupons.core.features.categories import (
+    COUPON_CATEGORIES,
+    CROSSES,
+    MOMENT_CATEGORIES,
+    coupon_hashes,
+)
+from stream_coupons.core.features.numeric import NUMERIC, numbers_of
+from stream_coupons.core.features.shopper_features import MOST_ABOVE, RECENCY_SCALE
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.habits import WEEKEND, hour, weekday
-from stream_coupons.core.shopper.preferences import favourite
 from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.vectors.sparse import feature_index, name_index
 from stream_coupons.core.vectors.value_binning import LEVELS, TILES, Value, value_hashes
@@ -32,34 +38,22 @@ Below are the features of its scope, the shopper and the moment: those that a sh
 GROUPS = 1024
 """Number of groups. A hashed feature is `index + DIMENSIONS * group`; a group has the features of one name, whatever
 their values, so that a model may learn a variance for each name."""
-HOURS_OF_BLOCK = 4
 MAX_CONTEXT = 32
 """Keys of a context that are hashed, the first by name."""
 MOST_PAIRED = 8
 """Keys of a context that are crossed with each other, the first by name."""
 
-OF_EVERY_COUPON = ("coupon", "kind", "category", "brand", "depth")
-OF_MOMENT = ("shopper", "hour", "weekday", "taste", "redeemer", "clock", "weekend")
-"""`hour` is a block of four, which needs few examples and is crossed; `clock` is one hour, for peaks. Both are UTC."""
-CROSSES = (
-    ("shopper", "coupon"),
-    ("shopper", "kind"),
-    ("shopper", "category"),
-    ("shopper", "depth"),
-    ("hour", "category"),
-    ("taste", "category"),
-    ("redeemer", "depth"),
-    ("redeemer", "kind"),
-)
-HASHED = (*OF_EVERY_COUPON, *OF_MOMENT, *(f"{one}*{other}" for one, other in CROSSES))
+OF_EVERY_COUPON = tuple(each.name for each in COUPON_CATEGORIES)
+OF_MOMENT = tuple(each.name for each in MOMENT_CATEGORIES)
+HASHED = (*OF_EVERY_COUPON, *OF_MOMENT, *(each.name for each in CROSSES))
 """The first hashed columns. Then follow those of every attribute of the coupon, of its vector if any coupon of the set
 has one, and of every key of the context; see `hashed_names`."""
 
 CROSSED_WITH_VECTOR = ("shopper",)
 CROSSED_WITH_CONTEXT = ("coupon", "kind", "category", "depth")
-_OF_TERMS = {"coupon", "kind", "depth"}
+_OF_TERMS = {each.name for each in COUPON_CATEGORIES if each.is_of_terms}
 _ALONE_OF_TERMS = [name in _OF_TERMS for name in (*OF_EVERY_COUPON, *OF_MOMENT)]
-_CROSSES_OF_TERMS = [not _OF_TERMS.isdisjoint(pair) for pair in CROSSES]
+_CROSSES_OF_TERMS = [not _OF_TERMS.isdisjoint((each.one, each.other)) for each in CROSSES]
 _CONTEXT_OF_TERMS = [False] * LEVELS + [name in _OF_TERMS for name in CROSSED_WITH_CONTEXT]
 
 
@@ -74,7 +68,7 @@ OF_SECOND = 0x9E3779B1
 """Factor of the second key of a pair, so that its group differs from that of the reversed pair."""
 
 _ALONE_GROUPS = _groups((*OF_EVERY_COUPON, *OF_MOMENT))
-_CROSSES_GROUPS = _groups(f"{one}*{other}" for one, other in CROSSES)
+_CROSSES_GROUPS = _groups(each.name for each in CROSSES)
 _VECTOR_GROUPS = _groups(("vector", *(f"{name}*vector" for name in CROSSED_WITH_VECTOR)))
 MAX_PLACES = (
     len(HASHED)
@@ -240,8 +234,10 @@ def _subjects(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Po
 
 def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
     """Return the hashed features, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
-    moment = np.array([_moment_hashes(each) for each in moments], dtype=np.uint32)[owner]
-    coupon = coupons.static_hashes[position]
+    moment = np.array(
+        [[feature_index(category.value(each)) for category in MOMENT_CATEGORIES] for each in moments], dtype=np.uint32
+    )[owner]
+    coupon = coupons.once(coupon_hashes)[position]
     named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
     attributes, names = coupons.attribute_hashes[position], coupons.attributes
     alone = np.concatenate((coupon, moment), axis=1)
@@ -249,15 +245,15 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     parts: list[Part] = [
         (alone, np.ones_like(alone), _ALONE_OF_TERMS, _ALONE_GROUPS),
         (
-            np.stack([named[other] for _, other in CROSSES], axis=1),
-            np.stack([named[one] for one, _ in CROSSES], axis=1),
+            np.stack([named[each.other] for each in CROSSES], axis=1),
+            np.stack([named[each.one] for each in CROSSES], axis=1),
             _CROSSES_OF_TERMS,
             _CROSSES_GROUPS,
         ),
         (
             *_with_crosses(attributes, named["shopper"][:, None]),
             [True] * (slots * (LEVELS + 1)),
-            _groups(name for each in names for name in (*[f"{each}="] * LEVELS, f"shopper*{each}=")),
+            coupons.once(_attribute_groups),
         ),
     ]
     if coupons.has_vectors:
@@ -270,10 +266,20 @@ def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, pos
     if any(each.context for each in moments):
         crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
         context, keys = (array[owner] for array in _context_hashes(moments))
-        parts.append(_of_context(context, keys, crossed, _groups((*CROSSED_WITH_CONTEXT, *names))))
+        parts.append(_of_context(context, keys, crossed, coupons.once(_groups_of_context)))
     one, other = (np.concatenate([part[side] for part in parts], axis=1) for side in (0, 1))
     groups = np.concatenate([np.broadcast_to(part[3], part[0].shape) for part in parts], axis=1)
     return _mix(one, other, np.concatenate([part[2] for part in parts]), groups)
+
+
+def _attribute_groups(coupons: CouponSet) -> Indices:
+    """Return the groups of the columns of all attributes."""
+    return _groups(name for each in coupons.attributes for name in (*[f"{each}="] * LEVELS, f"shopper*{each}="))
+
+
+def _groups_of_context(coupons: CouponSet) -> Indices:
+    """Return the groups of what each key of a context is crossed with."""
+    return _groups((*CROSSED_WITH_CONTEXT, *coupons.attributes))
 
 
 def _of_context(context: Indices, keys: Indices, crossed: Indices, groups: Indices) -> Part:
@@ -304,19 +310,6 @@ def _with_crosses(values: Indices, crossed: Indices) -> tuple[Indices, Indices]:
     one = np.concatenate((values, np.repeat(values[:, :, :1], m, axis=2)), axis=2)
     other = np.concatenate((np.ones_like(values), np.broadcast_to(crossed[:, None, :], (n, slots, m))), axis=2)
     return one.reshape(n, slots * (LEVELS + m)), other.reshape(n, slots * (LEVELS + m))
-
-
-def _moment_hashes(moment: Moment) -> tuple[int, ...]:
-    shopper, at = moment.shopper, moment.at
-    return (
-        feature_index(f"shopper={moment.user_id}"),
-        feature_index(f"hour={hour(at) // HOURS_OF_BLOCK}"),
-        feature_index(f"weekday={weekday(at)}"),
-        feature_index(f"taste={favourite(shopper.profile)}"),
-        feature_index(f"redeemer={min(int(shopper.history.redeemed), 5)}"),
-        feature_index(f"clock={hour(at)}"),
-        feature_index(f"weekend={weekday(at) in WEEKEND}"),
-    )
 
 
 def _context_hashes(moments: Sequence[Moment]) -> tuple[Indices, Indices]:

@@ -113,6 +113,8 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Format of this message."""
     feature_schema: str
     """Name of the feature space."""
+    features: list[str] = []
+    """Names of the numeric features, in the order of their columns."""
     river_version: str
     """Version of the River library in the learner."""
     examples: Count

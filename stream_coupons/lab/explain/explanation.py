@@ -18,7 +18,7 @@ from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Judgement, Knowledge
 from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.numeric import FEATURE_BY_NAME, NUMERIC
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.reasons import NoCoupon, Passed
@@ -37,7 +37,7 @@ from stream_coupons.lab.explain.candidate_verdicts import (
     free,
     of_another_domain,
 )
-from stream_coupons.lab.explain.feature_text import FeatureText, score_of, tell
+from stream_coupons.lab.explain.feature_text import FeatureText, number_of, tell
 from stream_coupons.lab.explain.funds import Funds
 
 PRICE_ROUNDING = 0.01
@@ -272,7 +272,10 @@ def _stored_scores(issue: CouponIssue, kept: KeptDecision) -> tuple[float | None
     for numeric in _stored_features(issue, kept):
         if len(numeric) == NUMBERS_BYTES:  # else an older program stored them
             row = np.frombuffer(numeric, "<f4")
-            content, neighbours = (score_of(float(row[NUMERIC.index(name)])) for name in ("content", "collaborative"))
+            content, neighbours = (
+                number_of(FEATURE_BY_NAME[name], float(row[NUMERIC.index(name)]))
+                for name in ("content", "collaborative")
+            )
             return content, neighbours
     return None, None
 

@@ -1,0 +1,137 @@
+"""One object for each numeric feature: its name, computation, bounds, text and prior weights.
+
+A feature is declared once, in the module of its subject. All other code derives from the declarations: the columns of
+rows and the name of the feature space (`numeric`), prior weights (`models.linear`), the features of a coupon's effect
+(`models.encoding`), sentences (`lab.explain.feature_text`), groups of the ablation, and the reference page.
+
+There are three kinds, by how often they are computed: once for each shopper and moment, once for each coupon, or for
+all rows of a batch at once.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.features.affinity import Moment, Views
+from stream_coupons.core.shopper.profile import Profile
+from stream_coupons.core.shopper.state import History
+
+PRIOR_HEADS = ("click", "redeem", "order", "effect", "demand")
+"""Models of a probability: P(click), P(redeem), P(order without the coupon); and two of the engine's own decisions,
+P(redeem | no order without the coupon) and P(order without the coupon)."""
+
+
+class ShopperMoment(NamedTuple):
+    """A shopper at a moment, with the numbers that several features need."""
+
+    moment: Moment
+    profile: Profile
+    history: History
+    at: float
+    """UTC epoch seconds."""
+    fading: float
+    """Factor of the profile's counts at this time: they halve with their half-life."""
+    habit_fading: float
+    """Factor of the profile's slow counts."""
+    mean_price_minor: float | None
+    """Mean price of an item that the shopper ordered or, before the first order, turned to; None if none is known."""
+    exposures: tuple[float, float]
+    """Coupons issued within days, and within weeks; older ones count less."""
+    rhythm: tuple[float, float]
+    """Logarithm of the shopper's usual activity on this weekday, and at this hour, over the mean activity."""
+    hands: Sequence[float]
+    """Fourier terms of the time of day, see `rhythm.hands`."""
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class RowBatch(dict[Callable[["RowBatch"], Any], Any]):
+    """The n rows of a batch: pairs of a shopper at a moment and a coupon.
+
+    `rows[function]` is the value of a function of the batch that several features need, computed on first use.
+
+    Attributes
+    ----------
+    shoppers : list of ShopperMoment
+        Moments of the batch.
+    coupons : CouponSet
+        Coupons of one domain.
+    views : Views
+        Scores of the rows, each of shape (n,).
+    owner, position : arrays of int, shape (n,)
+        Indices of each row's moment in `shoppers`, and of its coupon in `coupons`.
+    """
+
+    shoppers: list[ShopperMoment]
+    coupons: CouponSet
+    views: Views
+    owner: Positions
+    position: Positions
+
+    def __missing__(self, function: Callable[["RowBatch"], Any]) -> Any:
+        value = self[function] = function(self)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """A numeric feature: bounded, and 0 where it carries no information.
+
+    Attributes
+    ----------
+    name : str
+        Unique among numeric and hashed features; part of the name of the feature space. A feature whose computation
+        changes gets another name.
+    groups : tuple of str
+        Groups of the ablation, the subject first.
+    bounds : tuple of float
+        Least and greatest value; values beyond are clipped. The default fits logarithms of up to 160 thousand. Models
+        have bins, one wide, from -1 to 4.
+    text : str or callable
+        Continuation of "the coupon ...", with the placeholders `{number}`, `{percent}` and `{whole}` for the number
+        that the feature's value states; or a function from that number to such a text.
+    number : callable, optional
+        Returns the number that a value states; by default the value before the logarithm.
+    log_divisor : float
+        If it is not 0, the feature is log(1 + max(x, 0)) / log_divisor of the computed x.
+    prior : mapping of str to float
+        Prior weight by head of `PRIOR_HEADS`, log-odds; a head that is not named has 0.
+    is_of_terms : bool
+        True if it describes the discount: it does not apply to a shopper who gets no coupon.
+    is_of_effect : bool
+        True if the coupon's effect is learnt from it: few features, as there are few redemptions.
+    """
+
+    name: str
+    text: str | Callable[[float], str]
+    groups: tuple[str, ...] = ()
+    bounds: tuple[float, float] = (0.0, 12.0)
+    number: Callable[[float], float] | None = None
+    log_divisor: float = 0.0
+    prior: Mapping[str, float] = field(default_factory=dict)
+    is_of_terms: bool = False
+    is_of_effect: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShopperFeature(Feature):
+    """A feature of the shopper and the moment, alike for all coupons."""
+
+    compute: Callable[[ShopperMoment], float]
+    groups: tuple[str, ...] = ("shopper",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponFeature(Feature):
+    """A feature of the coupon, alike for all shoppers: computed once for a catalogue, shape (coupons,)."""
+
+    compute: Callable[[CouponSet], Floats]
+    groups: tuple[str, ...] = ("coupon",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchFeature(Feature):
+    """A feature of the shopper, the coupon and the moment together: computed for all rows at once, shape (n,)."""
+
+    compute: Callable[[RowBatch], Floats]
+    groups: tuple[str, ...] = ("match",)

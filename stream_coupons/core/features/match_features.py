@@ -1,0 +1,192 @@
+"""Numeric features of the shopper's and the neighbours' interests and habits in the coupon's scope."""
+
+import math
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_of
+from stream_coupons.core.features.feature import MatchFeature, RowBatch
+
+PART_STRENGTH = 4.0
+"""Weight of interest in a category at which a shopper's share of it counts as much as the prior share."""
+PRIOR_DAYS = 3.0
+"""Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
+SHARE_BOUNDS = (-6.0, 4.0)
+MOST_SHARE = 4 * PRIOR_SHARE
+"""Share of interest from which the text calls a scope the shopper's favourite."""
+
+
+def share_number(value: float) -> float:
+    """Return the share of which `log_share` is a value."""
+    return PRIOR_SHARE * math.exp(3.0 * value)
+
+
+def _demand_share(rows: RowBatch) -> Floats:
+    """Return the logarithm of the share of a coupon's scope in the shopper's demand.
+
+    It is the share of days on which the shopper cared for the coupon's categories, times the part of its brands or
+    items in the interest in them. A coupon without a category is a part of all interest; a coupon for everything has 0.
+    """
+    views, coupons = rows.views, rows.coupons
+    names_category, names_finer = coupons.names_category[rows.position], coupons.names_finer[rows.position]
+    share_of_days = (views.days + PRIOR_DAYS * PRIOR_SHARE) / (views.all_days + PRIOR_DAYS)
+    whole = np.where(names_category, views.category, views.all_interest)
+    part = np.minimum(share_of(views.scope, whole, np.where(names_category, 1.0, PRIOR_SHARE)), 1.0)
+    demand = np.where(names_category, share_of_days, 1.0) * np.where(names_finer, part, 1.0)
+    return np.where(names_category | names_finer, log_share(demand), 0.0)
+
+
+def _scope_part(rows: RowBatch) -> Floats:
+    """Return the logarithm of the part of a coupon's brands or items in their category's demand; 0 for all of it.
+
+    A shopper without events has the prior part: a tenth for an item, a quarter for a brand.
+    """
+    views, coupons, position = rows.views, rows.coupons, rows.position
+    part = share_of(views.scope, views.category, coupons.prior_part[position], PART_STRENGTH)
+    is_part = (coupons.names_category & coupons.names_finer)[position]
+    return np.where(is_part, np.log(np.minimum(part, 1.0)) / 3.0, 0.0)
+
+
+def _price_fit(rows: RowBatch) -> Floats:
+    """Return 1 where the coupon's typical price is the shopper's mean price, half for each octave between them."""
+    prices = (each.mean_price_minor for each in rows.shoppers)
+    price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
+    distance = np.abs(rows.coupons.price_log2[rows.position] - price_log2[rows.owner])
+    return np.where(np.isnan(distance), 0.5, np.exp2(-distance))
+
+
+def _looks(share: float, ending: str) -> str:
+    if share >= MOST_SHARE:
+        return f"look{ending} at most"
+    return f"look{ending} at" if share >= PRIOR_SHARE else f"hardly look{ending} at"
+
+
+MATCH_FEATURES = (
+    MatchFeature(
+        name="content",
+        groups=("match", "interests"),
+        compute=lambda rows: rows.views.content,
+        log_divisor=2.0,
+        text="fits what this shopper looks at, puts into the cart and orders (score {number})",
+    ),
+    MatchFeature(
+        name="category_interest",
+        groups=("match", "interests"),
+        compute=lambda rows: rows.views.category,
+        log_divisor=2.0,
+        text="is for a category of interest to this shopper (score {number})",
+    ),
+    MatchFeature(
+        name="brand_interest",
+        groups=("match", "interests"),
+        compute=lambda rows: rows.views.brand,
+        log_divisor=2.0,
+        text="is for a brand of interest to this shopper (score {number})",
+    ),
+    MatchFeature(
+        name="item_interest",
+        groups=("match", "interests"),
+        compute=lambda rows: rows.views.item,
+        log_divisor=2.0,
+        text="is for items of interest to this shopper (score {number})",
+    ),
+    MatchFeature(
+        name="collaborative",
+        groups=("match", "neighbours"),
+        compute=lambda rows: rows.views.collaborative,
+        log_divisor=2.0,
+        text="fits what similar shoppers look at, put into the cart and order (score {number})",
+    ),
+    MatchFeature(
+        name="related",
+        compute=lambda rows: rows.views.related,
+        log_divisor=2.0,
+        text="is for a category that goes with those of this shopper, who is new to it (score {number})",
+    ),
+    MatchFeature(
+        name="demand_share",
+        groups=("match", "interests"),
+        compute=_demand_share,
+        bounds=SHARE_BOUNDS,
+        text=lambda share: f"is for what this shopper {_looks(share, 's')} (share of interest {{percent}})",
+        number=share_number,
+        # A third of a logarithm: with `near_scope_share` an elasticity of 0.8, below 1 as shares are noisy.
+        prior={"click": 0.35, "redeem": 1.05, "order": 0.75, "effect": 0.8, "demand": 1.2},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="scope_part",
+        groups=("match", "interests"),
+        compute=_scope_part,
+        bounds=(SHARE_BOUNDS[0], 0.0),
+        text="is for {percent} of what this shopper likes in its category",
+        number=lambda value: math.exp(3.0 * value),
+        prior={"effect": 2.5, "demand": 2.5},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="near_scope_share",
+        groups=("match", "neighbours"),
+        compute=lambda rows: rows.views.near_scope_share,
+        bounds=SHARE_BOUNDS,
+        text=lambda share: f"is for what similar shoppers {_looks(share, '')} (share of their interest {{percent}})",
+        number=share_number,
+        prior={"click": 0.2, "redeem": 0.4, "order": 0.2, "effect": 0.8, "demand": 1.2},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="browsed_now",
+        compute=lambda rows: np.where(rows.views.is_browsed, rows.views.looked_at, 0.0),
+        text="fits what this shopper was looking at just then",
+        prior={"redeem": 0.5, "order": 0.5, "effect": 0.5, "demand": 0.4},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="carted_now",
+        compute=lambda rows: np.where(rows.views.is_browsed, 0.0, rows.views.looked_at),
+        text="fits what this shopper was putting into the cart just then",
+        # About seven of ten carts are left, mostly because of the price.
+        prior={"redeem": 1.5, "order": 1.0, "effect": 0.9, "demand": 0.8},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="price_fit",
+        compute=_price_fit,
+        bounds=(0.0, 1.0),
+        text="is for prices as this shopper pays them (closeness {percent})",
+    ),
+    MatchFeature(
+        name="habit",
+        groups=("match", "habits"),
+        compute=lambda rows: rows.views.habit,
+        log_divisor=2.0,
+        text="is for what this shopper ordered {number} times in the long run",
+        # Who orders on schedule needs no coupon: the effect vanishes.
+        prior={"redeem": 0.5, "order": 1.5, "effect": -0.6, "demand": 1.0},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="fresh_habit",
+        groups=("match", "habits"),
+        compute=lambda rows: rows.views.fresh_habit,
+        log_divisor=2.0,
+        text="is for what this shopper ordered {number} times of late",
+    ),
+    MatchFeature(
+        name="habit_of_category",
+        groups=("match", "habits"),
+        compute=lambda rows: rows.views.habit_of_category,
+        log_divisor=2.0,
+        text="is for a category that this shopper ordered from {number} times in the long run",
+    ),
+    MatchFeature(
+        name="habit_share",
+        groups=("match", "habits"),
+        compute=lambda rows: log_share(share_of(rows.views.habit, rows.views.all_habits, PRIOR_SHARE)),
+        bounds=SHARE_BOUNDS,
+        text="is for {percent} of all that this shopper orders",
+        number=share_number,
+        prior={"redeem": 0.15, "order": 0.15},
+    ),
+)
