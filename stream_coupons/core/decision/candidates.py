@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision.judgement import judge
+from stream_coupons.core.decision.policy_plugin import Offer
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.decision.stored_rows import PackedRows, pack, stored
 from stream_coupons.core.effects import Effects
@@ -17,6 +18,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.wallet import Charge, Wallet
 from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Predicted
 
 REDEEM = HEADS.index("redeem")
@@ -72,6 +74,19 @@ class Candidates:
         self.charges = charges(coupons, self.positions, self.predicted[:, REDEEM], self.discounts_minor, wallet)
         self.prices_minor = np.array([each.price_minor for each in self.charges])
         self.net_minor = self.values_minor - self.prices_minor
+
+    def offer(self, rules: PolicyRules) -> Offer:
+        """Return what a policy from another package decides by, after `charge`."""
+        return Offer(
+            user_id=self.undecided.moment.user_id,
+            domain=self.undecided.event.domain,
+            at=self.undecided.moment.at,
+            coupon_ids=[coupon.coupon_id for coupon in self.coupons()],
+            predicted=self.predicted,
+            values_minor=self.values_minor,
+            prices_minor=self.prices_minor,
+            rules=rules,
+        )
 
     def narrowed(self, kept: NDArray[np.bool_]) -> "Candidates":
         """Return the candidates that are kept; `kept` has shape (n,)."""
