@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 FINGERPRINT_BYTES = 8
+SIGNATURE_BYTES = 32
 
 
 def joined(*parts: str) -> bytes:
@@ -48,6 +49,10 @@ class DrawKey:
         """Return the uniform draw in [0, 1) that belongs to `parts`; the same for the same key and parts."""
         digest = blake2b(joined(*parts), digest_size=8, key=self.secret, person=b"draw").digest()
         return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+    def signature(self, data: bytes) -> bytes:
+        """Return the 32 bytes by which holders of the key recognise each other's data."""
+        return blake2b(data, digest_size=SIGNATURE_BYTES, key=self.secret, person=b"signature").digest()
 
     @property
     def fingerprint(self) -> str:

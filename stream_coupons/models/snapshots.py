@@ -1,12 +1,13 @@
-"""Serialized models, never by pickle. A snapshot that does not fit is refused and the last good one kept.
+"""Serialized models. A snapshot that does not fit is refused and the last good one kept.
 
-The learner resumes from all parts of a snapshot. Workers serve from its champions' arrays alone, without River.
+The learner resumes from all parts of a snapshot. Workers serve from its champions' arrays alone, without River, unless
+a model from another package is champion. Only River classifiers are pickled, and signed: see `river_model`.
 """
 
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain
@@ -16,8 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
@@ -25,17 +26,14 @@ from stream_coupons.models.calibration import served_line
 from stream_coupons.models.delayed_feedback import EARLY, shifts_of
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.level import level_of
-from stream_coupons.models.linear import (
-    ALL_HEADS,
-    OWN_HEADS,
-    Line,
-    LinearScorer,
-    compiled,
-    prior_array,
-)
-from stream_coupons.models.states import State, check_linear
+from stream_coupons.models.linear import ALL_HEADS, prior_array
+from stream_coupons.models.plugins import make_plugin
+from stream_coupons.models.row_scorer import HeadScorer, Served, scorer_of
+from stream_coupons.models.rules import LearningRules, ModelName
+from stream_coupons.models.states import PICKLE, State, check_linear
 
 FORMAT_VERSION = 8
+DEFAULT_RULES = LearningRules()
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
@@ -112,6 +110,22 @@ def unpack_part(state: HeadState, part: str) -> State | None:
     """
     arrays = state.parts.get(part)
     return unpack_arrays(arrays) if arrays is not None else None
+
+
+def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
+    """Return the arrays of a model; None if the head has no such model.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If they do not fit, or hold a pickle and the key is public: anybody could have signed it.
+    """
+    arrays = unpack_part(state, name)
+    if arrays is not None and PICKLE in arrays and key == PUBLIC_KEY:
+        raise SnapshotMismatch(
+            f"model {name!r} is a pickle, which is read only by the workers' secret: set secret_file"
+        )
+    return arrays
 
 
 def unpack_arrays(arrays: Mapping[str, Array]) -> State:
@@ -261,8 +275,17 @@ def label(snapshot: ModelSnapshot) -> str:
     return f"snapshot {snapshot.version} of {snapshot.domain}"
 
 
-def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
-    """Return the scorer of a snapshot, from the arrays of each head's champion.
+def compile_snapshot(
+    snapshot: ModelSnapshot, rules: LearningRules = DEFAULT_RULES, key: DrawKey = PUBLIC_KEY
+) -> HeadScorer:
+    """Return the scorer of a snapshot, from the state of each head's champion.
+
+    Parameters
+    ----------
+    rules : LearningRules
+        Names the models from other packages that may serve.
+    key : DrawKey
+        The learner's: it signed the pickles of River classifiers.
 
     Raises
     ------
@@ -270,33 +293,33 @@ def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
         If the snapshot does not fit this program.
     """
     check(snapshot)
-    of_heads = {}
+    served = {}
     for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
-            of_heads[head] = _decides(head, snapshot.heads[head])
+            served[head] = _served(head, snapshot.heads[head], rules, key)
     shifts: dict[str, float] = {}
     for kind, heads in EARLY.items():
         with named(f"{label(snapshot)}, early, {kind}"):
             shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    return compiled(snapshot.version, _columns(of_heads, HEADS), _columns(of_heads, OWN_HEADS)).shifted(
-        [shifts[head] for head in HEADS]
-    )
+    return scorer_of(snapshot.version, served).shifted([shifts[head] for head in HEADS])
 
 
-def _columns(of_heads: Mapping[str, tuple[Floats, Line]], heads: Iterable[str]) -> tuple[list[Floats], list[Line]]:
-    """Return the weights and the calibrations of some heads."""
-    chosen = [of_heads[head] for head in heads]
-    return [weights for weights, _ in chosen], [line for _, line in chosen]
-
-
-def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:
-    """Return the served weights, the champion's or the prior's, shape (BIAS + 1,), and the calibration's line."""
-    state, calibration, level = (unpack_part(head, part) for part in (head.champion, CALIBRATION, LEVEL))
+def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:
+    """Return the served weights, the champion's or the prior's, or the champion; and the calibration's line."""
+    calibration, level = (unpack_part(head, part) for part in (CALIBRATION, LEVEL))
+    state = unpack_model(head, head.champion, key)
     if state is None or calibration is None or level is None:
         raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
-    check_linear({name: state[name] for name in ("places", "weights") if name in state})
-    if level_of(level).is_off:
-        return prior_array(name), served_line(calibration)
+    line, is_off = served_line(calibration), level_of(level).is_off
+    if head.champion in rules.imported:
+        model = make_plugin(head.champion, name, rules, key)
+        model.restore(state)
+        return (prior_array(name) if is_off else model), line
+    if head.champion not in {*ModelName}:
+        raise SnapshotMismatch(f"the champion is {head.champion!r}: expected a model of this worker's learning.models")
+    check_linear({column: state[column] for column in ("places", "weights") if column in state})
+    if is_off:
+        return prior_array(name), line
     weights = np.zeros(BIAS + 1)
     weights[state["places"]] = state["weights"]
-    return weights, served_line(calibration)
+    return weights, line
