@@ -18,20 +18,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.messages.catalogue import BudgetHold, Coupon
-from stream_coupons.core.money.price import (
-    PRICES,
-    QUANTILE_Z,
-    Budget,
-    Falling,
-    Price,
-    ReportedTotals,
-    Traffic,
-    cost_of,
-    demand_of,
-    hold_of,
-    risk_of,
-    update,
-)
+from stream_coupons.core.money.holds import QUANTILE_Z, Falling, cost_of, hold_of, risk_of
+from stream_coupons.core.money.price import PRICES, Budget, Price, ReportedTotals, demand_of, update
+from stream_coupons.core.money.traffic import Traffic
 from stream_coupons.core.rules import PolicyRules
 
 from .moments import Moments
@@ -263,9 +252,9 @@ class Standing:
 
     sum: float = 0.0
 
-    def add(self, amount: float, issued_at: float, ends_at: float) -> None:  # noqa: ARG002 - as of `Falling`
-        """Add an amount; the negative one removes it."""
-        self.sum += amount
+    def added(self, amount: float, issued_at: float, ends_at: float) -> "Standing":  # noqa: ARG002 - as of `Falling`
+        """Return the sum with an amount added; the negative one removes it."""
+        return Standing(self.sum + amount)
 
     def at(self, at: float) -> float:  # noqa: ARG002 - as of `Falling`
         """Return the sum."""
@@ -299,9 +288,13 @@ class Account:
     def book(self, opened: "Open", sign: float) -> None:
         """Add hold, expectation and variance of an open coupon, or take them out."""
         ends = opened.issued + WINDOW_DAYS + GRACE_DAYS
-        held = self.falling if opened.is_falling else self.held
-        for total, amount in ((held, opened.hold), (self.expected, opened.expected), (self.variance, opened.variance)):
-            total.add(sign * amount, opened.issued, ends)
+        span = opened.issued, ends
+        if opened.is_falling:
+            self.falling = self.falling.added(sign * opened.hold, *span)
+        else:
+            self.held = self.held.added(sign * opened.hold, *span)
+        self.expected = self.expected.added(sign * opened.expected, *span)
+        self.variance = self.variance.added(sign * opened.variance, *span)
 
 
 @dataclass(frozen=True, slots=True, order=True)

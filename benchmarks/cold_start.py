@@ -29,7 +29,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, Or
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 

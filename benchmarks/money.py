@@ -6,7 +6,6 @@
     python -m benchmarks.money --scale 1 3 10 --policies learned best_on_average true_value
     python -m benchmarks.money --world few_coupons deadweight --json
     python -m benchmarks.money --drift 10 --policies learned daily week true_value
-    python -m benchmarks.money --html money.html
 
 The expected incremental margin of a coupon is known, since shoppers are simulated: at the moment it is handed over, the
 margin of an order that it brings about, less its discount, less the discount on an order that would have been placed
@@ -57,7 +56,7 @@ from .money_runs import (
     runs_of,
     settings_of,
 )
-from .money_tables import page_with, report_of, show
+from .money_tables import page_with, show
 
 SEEDS = tuple(range(1, 11))
 COMPARED = tuple(policy for policy in POLICIES if policy not in DAYS_KEPT)
@@ -89,7 +88,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--again", choices=POLICIES, nargs="+", default=[], metavar="POLICY", help="play kept ones anew"
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     if AFTER_TRUE_VALUE & set(options.policies) and TRUE_VALUE not in options.policies:
@@ -153,8 +151,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         for comparison in comparisons:
             show(comparison)
-    if options.html is not None:
-        report_of(comparisons).write(options.html)
     if options.write and is_whole:
         PAGE.write_text(page_with(PAGE.read_text(), comparisons))
     if not is_whole:

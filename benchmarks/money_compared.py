@@ -37,8 +37,8 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
         Mean over seeds, of the whole run.
     thirds : list of float
         The same of each third of the run.
-    margin_interval, third_intervals
-        With their intervals.
+    margin_interval : Estimate
+        The margin with its interval.
     by_seed, thirds_by_seed : dict
         By seed.
     worst_seed : int
@@ -61,14 +61,11 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
         In how many thirds of all seeds it earned less than random coupons; None if these were not played.
     redeem_rate : float or None
         Expected redemptions a coupon, of all seeds together; None if no coupon was given.
-    margin_by_day : list of Estimate
-        Margin of all coupons given until the end of each day.
     """
 
     margin: float
     thirds: list[float]
     margin_interval: Estimate
-    third_intervals: list[Estimate]
     by_seed: dict[int, float]
     thirds_by_seed: dict[int, list[float]]
     worst_seed: int
@@ -83,7 +80,6 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
     of_true_value_by_seed: dict[int, float] = {}
     thirds_below_random: int | None = None
     redeem_rate: float | None = None
-    margin_by_day: list[Estimate] = []
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +151,6 @@ def compare(configuration: Configuration, runs: Sequence[Run]) -> Comparison:
             margin=estimates[0].mean,
             thirds=[each.mean for each in estimates[1:]],
             margin_interval=estimates[0],
-            third_intervals=estimates[1:],
             by_seed=by_seed,
             thirds_by_seed={seed: [round(value, 2) for value in values[1:]] for seed, values in parts[policy].items()},
             worst_seed=min(by_seed, key=lambda seed: by_seed[seed]),
@@ -174,9 +169,6 @@ def compare(configuration: Configuration, runs: Sequence[Run]) -> Comparison:
             },
             thirds_below_random=_thirds_below(columns, parts.get(RANDOM)),
             redeem_rate=_redeem_rate(of_policy),
-            margin_by_day=[
-                estimate(list(margins)) for margins in zip(*(run.margin_by_day for run in of_policy), strict=True)
-            ],
         )
     spans = _since_drift(configuration, {policy: [by_seed[n] for n in seeds] for policy, by_seed in played.items()})
     return Comparison(configuration=configuration, seeds=seeds, policies=policies, since_drift=spans)

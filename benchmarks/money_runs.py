@@ -21,8 +21,10 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.policy import is_holdout
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.demo.play import Listener, Played, play_scorer, rules_of
+from stream_coupons.lab.demo.outcomes import Played
+from stream_coupons.lab.demo.play import play_scorer, rules_of
 from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
+from stream_coupons.lab.demo.targets import Listener
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
@@ -60,8 +62,10 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
 """Settings of the simulated shoppers, by world."""
 
 SIMULATION = (
-    "stream_coupons/simulation/*.py",
+    "stream_coupons/lab/simulation/*.py",
     "stream_coupons/lab/demo/play.py",
+    "stream_coupons/lab/demo/outcomes.py",
+    "stream_coupons/lab/demo/targets.py",
     "stream_coupons/lab/demo/rankings.py",
     "stream_coupons/lab/offline/direct.py",
 )
@@ -292,7 +296,7 @@ def _run(task: Task, played: Played) -> Run:
         booked=round(played.incremental_margin_minor / 100, 4),
         issues=len(played.outcomes.issues),
         redemptions=len(played.outcomes.redeemed),
-        redeem_by_day=[(day, issues, round(expected, 4)) for day, issues, _, _, expected in played.outcomes.daily()],
+        redeem_by_day=[(day, issues, round(expected, 4)) for day, issues, _, expected in played.outcomes.daily()],
         interests=list(played.interests),
         cpu_s=0.0,
     )

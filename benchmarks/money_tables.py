@@ -1,24 +1,16 @@
-"""Tables and charts of what policies earned: for the terminal, the documentation and a page."""
+"""Tables of what policies earned, for the terminal and the documentation."""
 
-import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
-from stream_coupons.lab.reports.report import Axis, HtmlReport
 
 from .money_compared import OURS, THIRDS, Comparison, Estimate
-from .money_runs import ABOUT, NONE
+from .money_runs import NONE
 
 BEGIN, END = "<!-- figures: python -m benchmarks.money --write -->", "<!-- end of figures -->"
-HOW = (
-    "Shoppers are simulated, so it is known what each coupon is worth when it is handed over: the margin of an order "
-    "that it brings about, less its discount, less the discount on an order that would have been placed anyway. All "
-    "policies play the same worlds under the same caps, stocks, budgets and holdout."
-)
-
 
 Rows = tuple[tuple[str, ...], list[list[str]]]
 
@@ -114,52 +106,6 @@ def written(value: Estimate) -> str:
 
 def _whole(value: float) -> str:
     return f"{round(value):,}"
-
-
-def report_of(comparisons: Sequence[Comparison]) -> HtmlReport:
-    """Return a page with charts of every comparison that has seeds."""
-    page = HtmlReport("What coupons earn", "Expected incremental margin on simulated shoppers")
-    for comparison in comparisons:
-        if comparison.seeds:
-            _add(page, comparison)
-    return page
-
-
-def _add(page: HtmlReport, comparison: Comparison) -> None:
-    policies = comparison.policies
-    count = len(comparison.seeds)
-    note = f"Mean of {count} seed{'s' if count > 1 else ''}, with 95 % intervals over seeds by Student's t."
-    page.section(comparison.configuration.name.capitalize(), HOW)
-    ends = {name: _minor(earned.margin_interval) for name, earned in policies.items()}
-    money = Axis("", "money", from_zero=True)
-    page.point_chart("Expected incremental margin", [(n, *end) for n, end in ends.items()], money, note, OURS)
-    by_day = {name: [_minor(day) for day in earned.margin_by_day] for name, earned in policies.items() if name != NONE}
-    page.line_chart(
-        "Expected incremental margin so far",
-        {name: [(0.0, 0.0), *((n, day[0]) for n, day in enumerate(days, 1))] for name, days in by_day.items()},
-        Axis("simulated day", from_zero=True),
-        money,
-        {name: [(n, *day[1:]) for n, day in enumerate(days, 1)] for name, days in by_day.items() if count > 1},
-        note,
-    )
-    for number, third in enumerate(THIRDS):
-        of_third = {name: _minor(earned.third_intervals[number]) for name, earned in policies.items() if name != NONE}
-        title = f"Margin of the {third if number == 0 else f'{third} third'}"
-        bars, intervals = ({n: end[0] for n, end in of_third.items()}, {n: end[1:] for n, end in of_third.items()})
-        page.bar_chart(title, bars, money, intervals, OURS, note)
-    for headers, rows in (rows_of(comparison), rows_of_ratios(comparison), rows_ahead(comparison)):
-        if rows:
-            page.table(headers, rows)
-    if comparison.since_drift:
-        page.table(*rows_since_drift(comparison))
-    page.table(("policy", "gives"), [[name, ABOUT[name]] for name in policies])
-
-
-def _minor(value: Estimate) -> tuple[float, float, float]:
-    """Return mean, low and high in minor units; NaN for ends that are not known."""
-    ends = (math.nan if end is None else end * 100 for end in (value.low, value.high))
-    low, high = ends
-    return value.mean * 100, low, high
 
 
 def page_with(page: str, comparisons: Sequence[Comparison]) -> str:

@@ -1,6 +1,6 @@
 """Plain Faust, as its documentation writes agents: one table an agent, one event at a time, no batches.
 
-Run as `python -m benchmarks.peer_faust JOB`. Modes: `steps`, or `nothing` (agents that do nothing).
+Run as `python -m benchmarks.peer_faust JOB`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import msgspec
 import uvloop
 from kafka.admin import NewTopic
 
-from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
+from benchmarks.steps import WRITTEN, AgentSteps, Job, all_steps
 from stream_coupons.kafka.admin import admin_client
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record
@@ -78,27 +78,18 @@ def make_changelogs(job: Job, tables: Iterable[str]) -> None:
         client.create_topics(made)
 
 
-async def nothing(stream: Any) -> None:
-    """Read on."""
-    async for _ in stream:
-        pass
-
-
 def main() -> None:
     """Run until SIGTERM."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     app = new_app(job)
-    if job.mode == "nothing":
-        app.agent(app.topic(*SOURCES, key_serializer="raw", value_serializer="raw"), name="nothing")(nothing)
-    else:
-        raw = {"key_serializer": "raw", "value_serializer": "raw"}
-        outputs = {name: app.topic(name, **raw) for name in WRITTEN.values()}
-        agents = all_steps(job)
-        make_changelogs(job, agents)
-        for steps in agents.values():
-            add_agent(app, steps, outputs)
+    raw = {"key_serializer": "raw", "value_serializer": "raw"}
+    outputs = {name: app.topic(name, **raw) for name in WRITTEN.values()}
+    agents = all_steps(job)
+    make_changelogs(job, agents)
+    for steps in agents.values():
+        add_agent(app, steps, outputs)
     worker = faust.Worker(app, loglevel="WARNING", quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr)
     worker.spinner = None
     worker.execute_from_commandline()

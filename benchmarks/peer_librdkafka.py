@@ -1,8 +1,7 @@
-"""librdkafka in batches, by hand: the floors below which no runtime in Python can be.
+"""librdkafka in batches, by hand: the floor below which no runtime in Python can be.
 
-Run as `python -m benchmarks.peer_librdkafka JOB`. Modes: `decode` (read and decode), `steps` (and run all steps
-on objects that live in a dictionary, and send what they bring about). Nothing is stored: after a crash all states are
-gone.
+Run as `python -m benchmarks.peer_librdkafka JOB`. All steps run on objects that live in a dictionary. Nothing is
+stored: after a crash all states are gone.
 """
 
 import signal
@@ -13,9 +12,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from benchmarks.steps import ALL_READ, SOURCES, AgentSteps, Job, all_steps
-from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
+from benchmarks.steps import ALL_READ, AgentSteps, Job, all_steps
 from stream_coupons.kafka.records import Record
 
 AT_A_TIME = 1000
@@ -63,25 +60,10 @@ class Floor:
             raise RuntimeError("the broker does not take the outputs")
 
 
-class Decode:
-    """Decodes, and no more."""
-
-    def __init__(self) -> None:
-        self._decoders = {name: Decoder(topics.BY_NAME[name]) for name in SOURCES}
-
-    def take(self, messages: list[Any]) -> None:
-        """Decode a batch."""
-        for message in messages:
-            self._decoders[message.topic()](message.value())
-
-    def flush(self) -> None:
-        """Nothing was sent."""
-
-
 def main() -> None:
     """Run until SIGTERM."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
-    work: Floor | Decode = Floor(job) if job.mode == "steps" else Decode()
+    work = Floor(job)
     consumer = Consumer(
         {
             "bootstrap.servers": job.bootstrap,
@@ -90,7 +72,7 @@ def main() -> None:
             "enable.auto.commit": False,
         }
     )
-    consumer.subscribe(list(ALL_READ if job.mode == "steps" else SOURCES))
+    consumer.subscribe(list(ALL_READ))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     commit_at, has_read = time.monotonic() + COMMIT_EVERY_S, False
     try:

@@ -1,11 +1,10 @@
 """Quix Streams: RocksDB states with changelogs, at least once; by default a commit every five seconds.
 
-Run as `python -m benchmarks.peer_quix JOB`. Modes: `steps`, `unordered` (the same, see below), `counter` (one
-counter per key and topic, no output), `nothing`.
+Run as `python -m benchmarks.peer_quix JOB`. Modes: `steps`, and `counter` (one counter per key and topic, no output).
 
 States belong to a dataframe, so an agent that reads several topics concatenates theirs, as the documentation says;
-the whole application then reads in the order of timestamps, which `unordered` switches off. `counter` and `nothing`
-have a dataframe for each topic and are spared that order.
+the whole application then reads in the order of timestamps. `counter` has a dataframe for each topic and is spared that
+order.
 """
 
 import functools
@@ -67,16 +66,13 @@ def main() -> None:
         state_dir=job.folder,
         **{name: value for name, value in own.items() if value is not None},
     )
-    if job.mode in ("steps", "unordered"):
+    if job.mode == "steps":
         outputs = {name: app.topic(name, value_serializer=OutputValue()) for name in WRITTEN.values()}
         for steps in all_steps(job).values():
             add_agent(app, steps, outputs)
-        if job.mode == "unordered":
-            app._dataframe_registry._requires_time_alignment = False
     else:
         for frame in inputs(app, SOURCES):
-            if job.mode == "counter":
-                frame.update(count, stateful=True)
+            frame.update(count, stateful=True)
     app.run()
 
 

@@ -1,27 +1,32 @@
-"""Where every microsecond of our pipeline goes: the three agents in one process, without a broker, phase by phase.
+"""CPU and memory of the three agents in one process, without a broker, and the functions that take the time.
 
-`python -m benchmarks.profile`. The agents take turns over the same stream as `speed` uses, a batch each, on
-several partitions; what they send is read by whom it is for. Prints a table of microseconds per source event.
+    python -m benchmarks.profile
+    python -m benchmarks.profile --shoppers 100000 --events 1200000 --fill 1000000 --functions 0
+
+The agents take turns over the same stream as `speed` uses, a batch each, on several partitions; each reads what is sent
+to it. The second line measures how cost grows: the last two events of each shopper, when their states are full.
+cProfile makes small functions look dearer than they are; the CPU per event is measured without it.
 """
 
 import argparse
+import cProfile
 import itertools
+import os
+import pstats
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.phases import PHASES, Stopwatch
 from benchmarks.steps import READS, new_agents
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
+from stream_coupons.lab.bench import processes
 from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.stores import MemoryCells
+from stream_coupons.runtime.cells import MemoryCells
 from stream_coupons.worker.garbage import collect_rarely
 
 AT_MS = 1_900_000_000_000
@@ -104,46 +109,48 @@ def pipeline(workload: Workload, partitions: int) -> tuple[list[Owner], list[Rec
     return owners, sources(workload, partitions, logs), logs
 
 
+def cells(owners: Sequence[Owner]) -> tuple[int, int]:
+    """Return the number of state records of all agents, and their bytes with their keys."""
+    sizes = [
+        len(key) + len(data)
+        for owner in owners
+        for partition in owner.batches.owned
+        for key, data in owner.batches.cells(partition).items()
+    ]
+    return len(sizes), sum(sizes)
+
+
 def main() -> None:
-    """Run it once as it is and once timed; print both."""
+    """Run the events once as they are and once under cProfile; print both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=50_000, help="source events (default: %(default)s)")
+    parser.add_argument(
+        "--fill", type=int, default=0, help="of them before anything is measured (default: %(default)s)"
+    )
+    parser.add_argument("--shoppers", type=int, default=Workload().shoppers, help="(default: %(default)s)")
+    parser.add_argument("--coupons", type=int, default=Workload().coupons, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=2000, help="records in a batch (default: %(default)s)")
     parser.add_argument("--partitions", type=int, default=4, help="of every topic (default: %(default)s)")
+    parser.add_argument("--functions", type=int, default=40, help="rows of the table; 0: none (default: %(default)s)")
     options = parser.parse_args()
-    workload = Workload(events=options.events)
+    workload = Workload(events=options.events, shoppers=options.shoppers, coupons=options.coupons)
     collect_rarely()  # as a worker does
-
-    owners, records, logs = pipeline(workload, options.partitions)
-    began = time.process_time()
-    drive(owners, records, logs, options.batch)
-    plain_us = (time.process_time() - began) / options.events * 1e6
-
-    owners, records, logs = pipeline(workload, options.partitions)
-    watch = Stopwatch()
-    with watch.watching():
-        sent = drive(owners, records, logs, options.batch)
-    own = watch.own_seconds()
-
-    table = Table("phase", "µs per event", "calls per event", "µs per call", title="CPU by phase")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name in [phase.name for phase in PHASES if watch.calls[phase.name]]:
-        calls = watch.calls[name]
-        table.add_row(
-            name,
-            f"{own[name] / options.events * 1e6:.2f}",
-            f"{calls / options.events:.3f}",
-            f"{own[name] / calls * 1e6:.2f}",
-        )
-    table.add_section()
-    table.add_row("all phases", f"{sum(own.values()) / options.events * 1e6:.2f}", "", "")
-    table.add_row("the same, not timed", f"{plain_us:.2f}", "", "")
-    console = Console()
-    console.print(table)
-    console.print("sent per event:", {topic: round(count / options.events, 3) for topic, count in sent.items()})
-    if watch.missing:
-        console.print("not timed, for they are not there:", ", ".join(watch.missing))
+    for profiler in (None, cProfile.Profile(time.process_time)) if options.functions else (None,):
+        rss_bytes = processes.rss_bytes([os.getpid()])
+        owners, records, logs = pipeline(workload, options.partitions)
+        drive(owners, records[: options.fill], logs, options.batch)
+        began = time.process_time()
+        with profiler or nullcontext():
+            sent = drive(owners, records[options.fill :], logs, options.batch)
+        if profiler is None:
+            events = options.events - options.fill
+            print(f"CPU per event: {(time.process_time() - began) / events * 1e6:.2f} µs")
+            print("sent per event:", {topic: round(count / events, 3) for topic, count in sent.items()})
+            number, size = cells(owners)
+            grown = processes.rss_bytes([os.getpid()]) - rss_bytes
+            print(f"state records: {number:,} of {size:,} bytes; memory grew by {grown:,} bytes, with the event file")
+        else:
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(options.functions)
 
 
 if __name__ == "__main__":

@@ -60,11 +60,7 @@ RUNTIMES = (
     Runtime("ours", "a worker of stream_coupons, at least once", None, ""),
     Runtime("faust", "plain Faust: three agents, three tables, an event at a time", "peer_faust", "steps"),
     Runtime("quixstreams", "Quix Streams: RocksDB states, changelogs, the same steps", "peer_quix", "steps"),
-    Runtime("quix-unordered", "Quix Streams as above, without its order by time", "peer_quix", "unordered"),
     Runtime("quix-counter", "Quix Streams: one counter per key, no output", "peer_quix", "counter", is_full=False),
-    Runtime("quix-nothing", "Quix Streams: reads only", "peer_quix", "nothing", is_full=False),
-    Runtime("faust-nothing", "Faust: an agent that does nothing", "peer_faust", "nothing", is_full=False),
-    Runtime("decode", "librdkafka in batches and decoding, nothing else", "peer_librdkafka", "decode", is_full=False),
     Runtime(
         "floor", "librdkafka in batches and the steps on live objects: nothing is stored", "peer_librdkafka", "steps"
     ),

@@ -10,7 +10,6 @@ examples:
   python -m benchmarks.speed --events 20000 --repeats 1
   python -m benchmarks.speed --parts live               steady rates only
   python -m benchmarks.speed --runtimes ours faust      without Quix Streams installed
-  python -m benchmarks.speed --write docs               and write docs/benchmarks.md and docs/benchmarks.svg
 """
 
 import argparse
@@ -31,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from benchmarks import live
 from benchmarks.measure import Bench, event_file
-from benchmarks.report import Results, summary, write_report
+from benchmarks.report import Results, summary
 from benchmarks.runtimes import BY_NAME, LIVE, Cores, Runtime, RuntimeFailed
 from stream_coupons.broker import BrokerUnavailable, open_broker
 from stream_coupons.core.errors import StreamCouponsError
@@ -175,10 +174,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--live-seconds", type=float, default=LIVE_S, help="of each steady load (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
-    parser.add_argument("--write", type=Path, metavar="DIR", help="write benchmarks.md and benchmarks.svg here")
     options = parser.parse_args(arguments)
-    if options.write is not None and set(options.parts) != set(PARTS):
-        parser.error("--write needs both --parts")
     if options.events < 100 or options.repeats < 1 or options.partitions < 1:
         parser.error("needs at least 100 events, one repeat and one partition")
     if min(options.live_rates) * options.live_seconds < 100:
@@ -191,7 +187,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print JSON and, if asked to, write the report."""
+    """Measure, and print the figures as JSON."""
     options = parse(arguments)
     plan = Plan(
         workload=Workload(events=options.events),
@@ -211,8 +207,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")
-    if options.write is not None:
-        write_report(results, options.write)
 
 
 if __name__ == "__main__":

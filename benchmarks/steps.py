@@ -21,8 +21,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
-from stream_coupons.runtime.steps import Deferred
+from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, SharedStates
 from stream_coupons.settings import Settings
 
 SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)

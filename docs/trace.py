@@ -19,7 +19,7 @@ import stream_coupons
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 

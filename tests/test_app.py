@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings, WorkerSettings
 from stream_coupons.worker.app import CouponApp
 from stream_coupons.worker.member import LIVE_WITHIN_S

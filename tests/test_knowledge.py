@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.agents.record_mapping import output
+from stream_coupons.agents.keyed import output
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.learning import Array, ModelSnapshot

@@ -57,7 +57,7 @@ MUTANTS = {
     "what was finished later is said later": Mutant(
         "runtime/apply.py",
         "self._conclude(attempt, key, record, outcome, slot)\n\n    def _conclude",
-        "self._conclude(attempt, key, record, outcome, attempt.result.slot())\n\n    def _conclude",
+        "self._conclude(attempt, key, record, outcome, attempt.slot())\n\n    def _conclude",
         "runtime/test_batch.py::"
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),
@@ -74,13 +74,13 @@ MUTANTS = {
         "core/test_wallet.py",
     ),
     "a step that raises keeps what it drew": Mutant(
-        "runtime/shared.py",
+        "runtime/steps.py",
         "state = copy.copy(below) if below is not None",
         "state = below if below is not None",
         "runtime/test_shared.py::test_a_step_that_raises_has_drawn_nothing_and_the_others_draw_once",
     ),
     "what a cell too large has drawn is kept": Mutant(
-        "runtime/attempt.py",
+        "runtime/apply.py",
         "SharedStates(below, self._step.shared_type or dict)",
         "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",

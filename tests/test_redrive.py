@@ -6,10 +6,11 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka import redrive, topics
+from stream_coupons.kafka import letters, redrive, topics
 from stream_coupons.kafka.dead_letters import dead_letter, digest
+from stream_coupons.kafka.letters import Letter, Selection, letter_of
 from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.redrive import Letter, Redrive, RedriveOutcome, Selection, Sending, headers_again, letter_of
+from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, Sending, headers_again
 
 
 class Fake(NamedTuple):
@@ -33,7 +34,7 @@ def letter(
     """The letter of a record of partition 2, offset 9."""
     known: dict[str, Any] = {"key": b"u1", "value": b"{"}
     refused = dead_letter(Record(topic.name, 2, 9, 5, headers=headers, **(known | about)), reason, "why")
-    partition, offset = redrive.numbers_of(place)
+    partition, offset = letters.numbers_of(place)
     return letter_of(Fake(partition, offset, key=refused.key, value=refused.value, headers=refused.headers))
 
 
@@ -105,7 +106,7 @@ def test_what_cannot_be_sent_again_says_why(given: Letter, says: str) -> None:
 OURS = (("origin", b"ticks:0:7:1"), ("began-ms", b"5"))
 
 
-@pytest.mark.parametrize("topic", redrive.SENT_AGAIN.values(), ids=lambda t: t.name)
+@pytest.mark.parametrize("topic", letters.SENT_AGAIN.values(), ids=lambda t: t.name)
 def test_what_an_agent_sent_is_sent_again_with_its_origin_and_what_a_client_sent_without(topic: topics.Topic) -> None:
     given = letter(topic, headers=OURS)
     assert given.obstacle() is None
@@ -175,8 +176,8 @@ def test_a_letter_that_is_named_must_be_there() -> None:
 @pytest.mark.parametrize("text", ["", "0", "0:", ":1", "0:1:2", "-1:2", "a:b", "0:1 ", "0" * 19 + ":1"])
 def test_names_of_letters_are_two_numbers(text: str) -> None:
     with pytest.raises(BadConfig, match="expected PARTITION:OFFSET"):
-        redrive.place_of(text)
-    assert redrive.place_of("00:017") == "0:17"
+        letters.place_of(text)
+    assert letters.place_of("00:017") == "0:17"
 
 
 GOOD = b'{"event_id": "e1", "user_id": "u1", "occurred_at": 1}'

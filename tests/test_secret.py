@@ -9,7 +9,7 @@ import pytest
 
 from stream_coupons import secret
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.decision.identities import issue_id
+from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Coupon

@@ -1,15 +1,19 @@
 """Check how the package is written: `python tools/check_style.py`, or `--write` to shorten the list of exceptions.
 
-Four rules for `stream_coupons/`, read with `ast`:
+Five rules for `stream_coupons/`, read with `ast`:
 
 - docstrings, those of attributes too, open with a noun or a verb, never with "Whether", "What", "Of which" and the like
 - a class has a name that no other class of the package has
 - a function has at most `MAX_FUNCTION_LINES` lines, its docstring not counted
 - a file has at most `MAX_FILE_LINES` lines
+- a public function of `DOCUMENTED_ROOMS` with more than one parameter has a Parameters section, of which ruff's D417
+  checks that it is complete, or refers to one ("parameters as of `name`"), unless it implements a method of a protocol
+  or of a base class that has one
 
 What breaks a rule today is listed in tools/style_exceptions.toml. The list only gets shorter: an offender that is not
 listed fails the check, and so does an entry that is no offender any more. `--write` writes the list anew, after files
-were cleaned or renamed, and refuses if a rule would get more exceptions than it has.
+were cleaned or renamed, and refuses if a rule would get more exceptions than it has. `--share` prints how many public
+functions of the core have which sections.
 """
 
 import argparse
@@ -26,6 +30,7 @@ PACKAGE = "stream_coupons"
 EXCEPTIONS = "tools/style_exceptions.toml"
 MAX_FUNCTION_LINES = 40
 MAX_FILE_LINES = 350
+DOCUMENTED_ROOMS = ("core", "models", "runtime", "kafka", "testing")
 OPENING = re.compile(
     r"""(?ix)
     (?:what(?:ever)?|whether|how|which(?:ever)?|who(?:se|m|ever)?|why|where(?:ver)?|when(?:ever)?|of|that|those|such)\b
@@ -33,10 +38,12 @@ OPENING = re.compile(
     | (?:at|by|for|from|in|on|to|until|with)\ (?:how|what|when|where|which|whom|whose)\b
     """
 )
+REFERENCE = re.compile(r"(?i)parameters\s+as\s+of\s+`([\w.]+)`")
 
 Trees = Mapping[str, ast.Module]
 Rule = Callable[[Path, Trees], dict[str, str]]
-Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.Module | ast.ClassDef | Function
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -94,7 +101,7 @@ def long_functions(_: Path, trees: Trees) -> dict[str, str]:
     return found
 
 
-def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
     """Yield the functions below a node with their qualified names."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, DOCUMENTED[1:]):
@@ -106,7 +113,7 @@ def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.Functi
             yield from functions(child, prefix)
 
 
-def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def length(node: Function) -> int:
     """Return the number of lines of a function without its decorators and its docstring."""
     lines = (node.end_lineno or node.lineno) - node.lineno + 1
     if ast.get_docstring(node, clean=False) is None:
@@ -123,9 +130,95 @@ def long_files(root: Path, trees: Trees) -> dict[str, str]:
     }
 
 
+def undocumented_parameters(_: Path, trees: Trees) -> dict[str, str]:
+    """Return the public functions with several parameters and no Parameters section, theirs or that of a base."""
+    rooms = {name: tree for room in DOCUMENTED_ROOMS for name, tree in in_room(trees, room).items()}
+    functions = [(name, qualname, node) for name, tree in rooms.items() for qualname, node in public_functions(tree)]
+    inherited = documented_in_bases(rooms)
+    sections: dict[str, set[str]] = {}
+    for _name, qualname, node in functions:
+        if has_section(node, "Parameters"):
+            sections.setdefault(qualname, set()).update(parameters(node))
+    found = {}
+    for name, qualname, node in functions:
+        names = parameters(node)
+        reference = REFERENCE.search(ast.get_docstring(node) or "")
+        is_documented = (
+            has_section(node, "Parameters")
+            or (reference is not None and sections.get(reference[1], set()).issuperset(names))
+            or (node.name, names) in inherited
+        )
+        if len(names) > 1 and not is_documented:
+            found[f"{name}: {qualname}"] = f"no Parameters section for {', '.join(names)}"
+    return found
+
+
+def in_room(trees: Trees, room: str) -> Trees:
+    """Return the modules of a room: a folder of the package."""
+    return {name: tree for name, tree in trees.items() if name.startswith(f"{PACKAGE}/{room}/")}
+
+
+def documented_in_bases(trees: Trees) -> set[tuple[str, tuple[str, ...]]]:
+    """Return name and parameters of each documented method of a protocol, or of a class that others derive from."""
+    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    bases = {node.name: {ast.unparse(base).partition("[")[0] for base in node.bases} for node in classes}
+    derived_from = set[str]().union(*bases.values())
+    return {
+        (method.name, parameters(method))
+        for node in classes
+        if "Protocol" in bases[node.name] or node.name in derived_from
+        for _, method in public_functions(node)
+        if has_section(method, "Parameters")
+    }
+
+
+def public_functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
+    """Yield the public functions of a module or class, and the methods of its public classes; no overloads."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, DOCUMENTED[1:]) or child.name.startswith("_"):
+            continue
+        if isinstance(child, ast.ClassDef):
+            yield from public_functions(child, f"{prefix}{child.name}.")
+        elif "overload" not in decorators(child):
+            yield f"{prefix}{child.name}", child
+
+
+def parameters(node: Function) -> tuple[str, ...]:
+    """Return the names of a function's parameters without self and cls."""
+    of = node.args
+    every = [*of.posonlyargs, *of.args, of.vararg, *of.kwonlyargs, of.kwarg]
+    return tuple(argument.arg for argument in every if argument is not None and argument.arg not in ("self", "cls"))
+
+
+def decorators(node: Function) -> set[str]:
+    """Return a function's decorators, as they are written."""
+    return {ast.unparse(decorator) for decorator in node.decorator_list}
+
+
+def has_section(node: Function, title: str) -> bool:
+    """Return True if a function's docstring has this section of numpydoc."""
+    return f"\n{title}\n{'-' * len(title)}\n" in (ast.get_docstring(node) or "")
+
+
 RULES: Mapping[str, Rule] = {
-    rule.__name__: rule for rule in (docstring_openings, repeated_classes, long_functions, long_files)
+    rule.__name__: rule
+    for rule in (docstring_openings, repeated_classes, long_functions, long_files, undocumented_parameters)
 }
+
+
+def share(trees: Trees, room: str = "core") -> str:
+    """Return how many public functions of a room have Parameters, of those with parameters, and Examples."""
+    functions = [node for tree in in_room(trees, room).values() for _, node in public_functions(tree)]
+    taking = [node for node in functions if parameters(node)]
+    parts = [
+        f"{sum(has_section(node, title) for node in nodes)} of {len(nodes)} {kind} have {title}"
+        for title, nodes, kind in (
+            ("Parameters", taking, "functions with parameters"),
+            ("Parameters", [node for node in taking if len(parameters(node)) > 1], "with more than one"),
+            ("Examples", functions, "functions"),
+        )
+    ]
+    return f"{room}: {', '.join(parts)}"
 
 
 # ------------------------------------------------------------ exceptions
@@ -190,8 +283,12 @@ def main() -> int:
     """Check the package, or write the list of exceptions anew."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write the list of exceptions anew, if none gets longer")
+    parser.add_argument("--share", action="store_true", help="print how many functions of the core have which sections")
+    options = parser.parse_args()
+    if options.share:
+        print(share(parsed(ROOT)))
     try:
-        if parser.parse_args().write:
+        if options.write:
             write(ROOT)
         lines = list(findings(ROOT))
     except ValueError as bad:

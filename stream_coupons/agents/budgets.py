@@ -12,7 +12,7 @@ from stream_coupons.core.money.leases import Account
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 
 class Budgets(KeyedAgent[Account]):
@@ -45,8 +45,8 @@ class Budgets(KeyedAgent[Account]):
         self.accounts[state_key] = state
         limit = self.known().catalogue.accounts.limit(state_key)
         for lease in leases.take_report(state, message, limit, self.partitions):
-            effects.emit(lease)
-            effects.count("lease", "granted" if lease.keep is None else "called_back")
+            effects.messages.append(lease)
+            effects.facts.append(("lease", "granted" if lease.keep is None else "called_back"))
         return effects
 
     def place(self, partition: int, state_key: str, state: Account) -> None:  # noqa: ARG002

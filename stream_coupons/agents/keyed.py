@@ -1,34 +1,65 @@
 """Base of the agents that own a table: records to messages, effects to outputs."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from stream_coupons.agents.record_mapping import TOPIC_OF, is_soft, output, sender_of
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.inputs import Envelope, Tick
+from stream_coupons.core.messages.leases import Lease
+from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode, require_not_ahead
 from stream_coupons.kafka.dead_letters import dead_letter
-from stream_coupons.kafka.records import Output, Record
+from stream_coupons.kafka.records import Output, Record, origin_of
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.runtime.shared import SharedStates
-from stream_coupons.runtime.steps import Deferred, Outcome
+from stream_coupons.runtime.steps import Deferred, Outcome, SharedStates
 
 State = TypeVar("State")
 NOTHING = Outcome([], [])
+TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
+SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.OPEN.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
+"""Topics whose messages are overtaken by the next one, or of which a sample is taken: not sent again after a crash."""
 MOVE_STOCK = frozenset({topics.LEASES.name, topics.LEASE_REPORTS.name})
 """Topics whose messages move stock or money: only our own agents are believed."""
 
 
-def _not_ahead(tick: Tick, record: Record) -> Tick:
-    """A tick is never later than its append: a worker whose clock is ahead must not end what is still promised."""
-    appended_at = record.appended_at
-    return tick if appended_at is None or appended_at >= tick.at else Tick(at=appended_at)
+def output(message: Struct, partitions: int) -> Output:
+    """Return a message as a record to send, keyed and partitioned as its topic requires."""
+    topic = TOPIC_OF[type(message)]
+    key = str(getattr(message, topic.key)).encode()
+    home = message.partition if isinstance(message, Lease) else None
+    partition = topics.partition_for(key, topic.partitions or partitions) if home is None else home
+    return Output(topic.name, partition, key, encode(message))
+
+
+def sender_of(record: Record, partitions: int) -> tuple[str, tuple[int, int]]:
+    """The origin of a message of ours.
+
+    Raises
+    ------
+    BadMessage
+        If it has none, or one that none of our agents reads: a stranger sent it, and a second copy could not be told
+        from the first.
+    """
+    origin = origin_of(record)
+    if origin is None:
+        raise BadMessage(Rejection.INVALID, "none of our agents sent it: expected the header origin")
+    if origin[0] not in sources(partitions):
+        raise BadMessage(Rejection.INVALID, f"its origin is {origin[0]!r}: expected a partition that our agents read")
+    return origin
+
+
+@lru_cache
+def sources(partitions: int) -> frozenset[str]:
+    """Return the partitions that agents read, as topic:partition: at most one origin is kept for each."""
+    read = topics.READ_BY_AGENTS
+    return frozenset(f"{topic.name}:{home}" for topic in read for home in range(topic.partitions or partitions))
 
 
 class KeyedAgent(Generic[State]):
@@ -102,16 +133,17 @@ class KeyedAgent(Generic[State]):
         BadMessage
             If the bytes are no message of the topic, or the record's key is not the id inside.
         """
-        decode, id_field = self._readers[record.topic]
+        (decode, id_field), appended_at = self._readers[record.topic], record.appended_at
         message = decode(record.value)
         if record.topic == topics.TICKS.name:
-            return "", _not_ahead(message, record)
+            # A tick is never later than its append: a worker whose clock is ahead must not end what is still promised.
+            return "", message if appended_at is None or appended_at >= message.at else Tick(at=appended_at)
         key = str(getattr(message, id_field))
         if record.key != key.encode():
             hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
-        if isinstance(message, Envelope) and record.appended_at is not None:
-            require_not_ahead(message, record.appended_at, self.known().rules.profile.max_ahead_s)
+        if isinstance(message, Envelope) and appended_at is not None:
+            require_not_ahead(message, appended_at, self.known().rules.profile.max_ahead_s)
         return self.state_key(message, key), message
 
     def apply(
@@ -164,7 +196,9 @@ class KeyedAgent(Generic[State]):
         if not (effects.facts or effects.messages or effects.refused or effects.is_over):
             return NOTHING  # an event that is only remembered: most are
         outputs = [output(message, self.partitions) for message in effects.messages]
-        soft = {place for place, message in enumerate(effects.messages) if is_soft(message)}
+        soft = {place for place, each in enumerate(outputs) if each.topic in SOFT}
+        # No vector overtakes one that reports that the shopper has left: their neighbours would keep them for good.
+        soft -= {n for n, one in enumerate(effects.messages) if isinstance(one, UserVector) and one.has_left}
         for refused in effects.refused:
             letter = record if refused.message is None else self._again(refused.message, record)
             outputs.append(dead_letter(letter, refused.reason, refused.detail))

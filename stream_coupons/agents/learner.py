@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.structs import TopicPartition
 from mode import Service
 
-from stream_coupons.agents.record_mapping import output, sender_of, sources
+from stream_coupons.agents.keyed import output, sender_of, sources
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.messages.learning import ModelSnapshot, OpenDecision

@@ -12,7 +12,7 @@ from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, 
 from stream_coupons.core.neighbours.relations import CategoryBucket, is_category_bucket, relate, slot_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 
 class Neighbours(KeyedAgent[BucketMember]):

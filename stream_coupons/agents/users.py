@@ -25,8 +25,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.shared import SharedStates
-from stream_coupons.runtime.steps import Deferred
+from stream_coupons.runtime.steps import Deferred, SharedStates
 
 
 class Users(KeyedAgent[Shopper]):
@@ -66,7 +65,7 @@ class Users(KeyedAgent[Shopper]):
         self, state_key: str, state: Shopper, message: Any, record: Record, shared: SharedStates[Purse]
     ) -> Effects | Deferred:
         """Dispatch a message to the step for its kind."""
-        known, wallet = self.known(), self._wallet(record.partition, shared)
+        known, wallet = self.known(), Wallet(shared, record.partition, self.partitions)
         appended_at = record.appended_at if self._clock is not None else None
         latest = math.inf if appended_at is None else appended_at
         match message:
@@ -87,9 +86,6 @@ class Users(KeyedAgent[Shopper]):
         wallet.book(effects.bookings)
         return effects
 
-    def _wallet(self, partition: int, shared: SharedStates[Purse]) -> Wallet:
-        return Wallet(shared, partition, self.partitions)
-
     def decide(self, deferred: Sequence[Undecided]) -> list[Effects]:
         """Decide on triggers of several shoppers at once."""
         return pipeline.decide(deferred, self.known())
@@ -101,11 +97,11 @@ class Users(KeyedAgent[Shopper]):
             fault = f"it is for partition {message.partition}, not {record.partition}"
             effects.refuse(Rejection.WRONG_PARTITION, fault)
             return effects
-        return self._wallet(record.partition, shared).receive(message)
+        return Wallet(shared, record.partition, self.partitions).receive(message)
 
     def expire_shared(self, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
         """Tell the owners of accounts what has changed."""
-        return self._wallet(partition, shared).tell(at)
+        return Wallet(shared, partition, self.partitions).tell(at)
 
     def due(self, state: Shopper) -> float | None:
         """Return the time at which the first issue, control or waiting feedback ends, or the state itself."""
@@ -119,5 +115,5 @@ class Users(KeyedAgent[Shopper]):
     def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
         """Close what time alone decides."""
         effects = pipeline.pass_time(state_key, state, at, self.known())
-        self._wallet(partition, shared).book(effects.bookings)
+        Wallet(shared, partition, self.partitions).book(effects.bookings)
         return effects

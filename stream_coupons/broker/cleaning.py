@@ -12,7 +12,15 @@ logger = logging.getLogger(__name__)
 
 
 async def clean_topics(topics: Topics, now: float) -> None:
-    """Shorten and compact every partition that is due; `now` in seconds since the epoch."""
+    """Shorten and compact every partition that is due.
+
+    Parameters
+    ----------
+    topics : Topics
+        All topics.
+    now : float
+        Epoch seconds.
+    """
     now_ms = int(now * 1000)
     for topic in topics.all():
         for log in topic.partitions:
@@ -26,6 +34,15 @@ def apply_retention(log: PartitionLog, topic: BrokerTopic, now_ms: int) -> None:
     """Drop the oldest batches beyond `retention.bytes` or `retention.ms`, never the last one.
 
     Dropping rewrites the rest of the file, so it waits until half of it or a segment can go.
+
+    Parameters
+    ----------
+    log : PartitionLog
+        An open log.
+    topic : BrokerTopic
+        Its topic, with the settings.
+    now_ms : int
+        Epoch milliseconds.
     """
     retention_ms = topic.limit("retention.ms")
     oldest_ms = now_ms - retention_ms if retention_ms >= 0 else 0

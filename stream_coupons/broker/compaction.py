@@ -27,6 +27,13 @@ def compact(batches: bytes, drop_tombstones_before_ms: int) -> bytes:
     Records of aborted transactions are dropped, those of committed ones become records of no transaction, and so
     their markers go, too. A transaction whose marker is not among `batches` stays as it is.
 
+    Parameters
+    ----------
+    batches : bytes
+        Whole batches end to end, in order of offset.
+    drop_tombstones_before_ms : int
+        Tombstones with an earlier timestamp go, epoch milliseconds.
+
     Raises
     ------
     UnsupportedCodec

@@ -14,9 +14,18 @@ Engine = Literal["embedded", "kafka"]
 def open_broker(
     engine: Engine, data_dir: Path, port: int | None = None, advertised_port: int | None = None
 ) -> BrokerProcess:
-    """Return a broker, not yet started, that keeps its data in `data_dir`.
+    """Return a broker that is not started yet.
 
-    Without a port it takes a free one and keeps it over restarts. For `advertised_port` see `BrokerProcess`.
+    Parameters
+    ----------
+    engine : str
+        `embedded` or `kafka`.
+    data_dir : Path
+        Folder of its data.
+    port : int, optional
+        Without one it takes a free one and keeps it over restarts.
+    advertised_port : int, optional
+        See `BrokerProcess`.
 
     Raises
     ------

@@ -101,13 +101,14 @@ class PartitionLog:
     def append(self, batch: bytes, max_bytes: int, needs_keys: bool = False, at_ms: int | None = None) -> int:
         """Append one batch as a producer sent it and return the offset of its first record.
 
-        A batch that an idempotent producer has sent before is not appended again: the offset is
-        the one it got the first time.
+        A batch that an idempotent producer sent before is not appended again: the offset is that of the first time.
 
         Parameters
         ----------
-        at_ms : int, optional
-            The time that all its records get in place of the producer's.
+        batch, max_bytes : bytes, int
+            The batch, and its largest size.
+        needs_keys, at_ms : bool, int or None
+            True to refuse records without a key; the time that all records get in place of the producer's, if any.
 
         Raises
         ------

@@ -36,7 +36,15 @@ class CommittedOffsets:
         return dict(self._groups.get(group, {}))
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
-        """Record `offsets` for `group`; they survive the death of the process on return."""
+        """Record offsets of a group; they survive the death of the process on return.
+
+        Parameters
+        ----------
+        group : str
+            The group.
+        offsets : mapping of TopicPartition to Committed
+            The next offset to read, by partition.
+        """
         self._journal.append(offset_rows(group, offsets))
         self._groups.setdefault(group, {}).update(offsets)
 

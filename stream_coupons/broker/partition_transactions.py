@@ -27,11 +27,29 @@ class PartitionTransactions:
         return list(self._open)
 
     def begin(self, producer_id: int, offset: int) -> None:
-        """Record a transactional batch; the first one opens the transaction."""
+        """Record a transactional batch; the first one opens the transaction.
+
+        Parameters
+        ----------
+        producer_id : int
+            The producer.
+        offset : int
+            Offset of the batch's first record.
+        """
         self._open.setdefault(producer_id, offset)
 
     def end(self, producer_id: int, offset: int, is_commit: bool) -> None:
-        """Record a marker; one whose records retention has dropped ends nothing."""
+        """Record a marker; one whose records retention has dropped ends nothing.
+
+        Parameters
+        ----------
+        producer_id : int
+            The producer.
+        offset : int
+            Offset of the marker.
+        is_commit : bool
+            True if the transaction is committed, False if it is aborted.
+        """
         first_offset = self._open.pop(producer_id, None)
         if first_offset is not None and not is_commit:
             self._aborted.append(AbortedTransaction(producer_id, first_offset, offset))
@@ -41,6 +59,12 @@ class PartitionTransactions:
         return next(iter(self._open.values()), default)  # they were opened in order of offset
 
     def aborted_between(self, offset: int, until: int) -> Sequence[AbortedTransaction]:
-        """Return the aborted transactions that reach into the offsets from `offset` to before `until`."""
+        """Return the aborted transactions that reach into some offsets.
+
+        Parameters
+        ----------
+        offset, until : int
+            The first of these offsets, and the one behind the last.
+        """
         first = bisect_left(self._aborted, offset, key=lambda transaction: transaction.marker_offset)
         return [transaction for transaction in self._aborted[first:] if transaction.first_offset < until]

@@ -140,7 +140,7 @@ class BrokerProcess(ABC):
         """Return when the broker accepts connections; set `port` if it was not known."""
 
     def _claim_port(self) -> int:
-        """A port that stays this broker's, also while it is down."""
+        """Return a port that stays this broker's, also while it is down."""
         self._claimed.append(ClaimedPort())
         return self._claimed[-1].number
 
@@ -159,7 +159,15 @@ class BrokerProcess(ABC):
 
 
 def read_line_within(stream: IO[str], seconds: float) -> str | None:
-    """Return the next line of a child's output, "" at its end, None when the time is up."""
+    """Return the next line of a child's output, "" at its end, None when the time is up.
+
+    Parameters
+    ----------
+    stream : text stream
+        The child's output.
+    seconds : float
+        The longest wait.
+    """
     lines: list[str] = []
     # A thread, because a text stream cannot be polled: it may hold the line in its own buffer.
     reader = threading.Thread(target=lambda: lines.append(stream.readline()), daemon=True)

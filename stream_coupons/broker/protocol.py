@@ -229,7 +229,17 @@ def _unsigned_varint(frame: bytes, position: int) -> tuple[int, int]:
 
 
 def encode_response(header: Header, fields: Fields, version: int | None = None) -> bytes:
-    """Return the framed response to `header`, in its version unless another is given."""
+    """Return a framed response.
+
+    Parameters
+    ----------
+    header : Header
+        Of the request.
+    fields : dict
+        Fields of the response by name; those that the version does not have are left out.
+    version : int, optional
+        Version of the response; by default that of the request.
+    """
     version = header.version if version is None else version
     message = _fill(APIS[header.api].response, version, fields)
     message.with_header(correlation_id=header.correlation_id)

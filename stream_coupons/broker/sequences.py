@@ -68,7 +68,15 @@ class ProducerSequences:
         return None
 
     def note(self, header: BatchHeader, base_offset: int) -> None:
-        """Remember a batch that is in the log; a marker has no sequence, but may bring a newer epoch."""
+        """Remember a batch that is in the log; a marker has no sequence, but may bring a newer epoch.
+
+        Parameters
+        ----------
+        header : BatchHeader
+            Of the batch.
+        base_offset : int
+            Offset that its first record got.
+        """
         if header.producer_id < 0:
             return
         producer = self._producers.get(header.producer_id)

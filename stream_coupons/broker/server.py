@@ -78,7 +78,15 @@ class BrokerServer:
         return bound
 
     async def listen_for_proxy(self, port: int, advertised_port: int) -> None:
-        """Listen on a second port too, and tell whoever comes in there to come back by the port of a proxy."""
+        """Listen on a second port, for the clients of a proxy.
+
+        Parameters
+        ----------
+        port : int
+            The second port.
+        advertised_port : int
+            Port of the proxy, to which clients are told to come back.
+        """
         if self._groups is None:
             raise RuntimeError("the server was not started")
         node = Node(LOOPBACK, advertised_port)

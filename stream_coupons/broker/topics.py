@@ -89,7 +89,15 @@ class Topics:
         return self._topics.get(name)
 
     def partition(self, name: str, index: int) -> PartitionLog | None:
-        """Return a partition's log, None if there is no such topic or partition."""
+        """Return a partition's log, None if there is no such topic or partition.
+
+        Parameters
+        ----------
+        name : str
+            The topic.
+        index : int
+            Number of the partition.
+        """
         topic = self._topics.get(name)
         if topic is None or not 0 <= index < len(topic.partitions):
             return None
@@ -102,7 +110,22 @@ class Topics:
                 yield (topic.name, index), log
 
     def check_new(self, name: str, partitions: int, configs: Mapping[str, str]) -> None:
-        """Raise `TopicRefused` if a topic like this cannot be made."""
+        """Check that a topic can be created.
+
+        Parameters
+        ----------
+        name : str
+            The topic.
+        partitions : int
+            From 1 to `MAX_PARTITIONS`.
+        configs : mapping of str to str
+            Its settings.
+
+        Raises
+        ------
+        TopicRefused
+            If it cannot.
+        """
         if not _LEGAL_NAME.fullmatch(name) or name in (".", ".."):
             raise TopicRefused(ErrorCode.INVALID_TOPIC_EXCEPTION, f"illegal topic name {name!r}")
         if name in self._topics:
@@ -113,7 +136,7 @@ class Topics:
         check_configs(configs)
 
     def create(self, name: str, partitions: int, configs: Mapping[str, str]) -> BrokerTopic:
-        """Make a topic; raises `TopicRefused`."""
+        """Create a topic; parameters and errors as of `check_new`."""
         self.check_new(name, partitions, configs)
         topic = BrokerTopic(name, dict(configs))
         topic.partitions = [self._open(name, index) for index in range(partitions)]
@@ -122,7 +145,22 @@ class Topics:
         return topic
 
     def grow(self, name: str, partitions: int, validate_only: bool) -> None:
-        """Raise the number of a topic's partitions; raises `TopicRefused`."""
+        """Raise the number of a topic's partitions.
+
+        Parameters
+        ----------
+        name : str
+            The topic.
+        partitions : int
+            The new number, at most `MAX_PARTITIONS`.
+        validate_only : bool
+            True to check the request and change nothing.
+
+        Raises
+        ------
+        TopicRefused
+            If there is no such topic, or the number is not larger.
+        """
         topic = self._topics.get(name)
         if topic is None:
             raise TopicRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {name}")
@@ -138,7 +176,22 @@ class Topics:
             self._save()
 
     def configure(self, name: str, changes: Mapping[str, str | None], validate_only: bool) -> None:
-        """Set settings of a topic, or with None return them to the default."""
+        """Set settings of a topic, or return them to the default.
+
+        Parameters
+        ----------
+        name : str
+            The topic.
+        changes : mapping of str to str or None
+            Values by setting; None for the default.
+        validate_only : bool
+            True to check the request and change nothing.
+
+        Raises
+        ------
+        TopicRefused
+            If there is no such topic, or a value is refused.
+        """
         topic = self._topics.get(name)
         if topic is None:
             raise TopicRefused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"no topic {name}")

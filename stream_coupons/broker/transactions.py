@@ -101,8 +101,14 @@ class Transactions:
 
         Parameters
         ----------
+        name : str
+            The transactional id.
+        timeout_ms : int
+            Time after which an open transaction is aborted; at most `MAX_TIMEOUT_MS`.
         expected : ProducerRef
             The producer that asks for a newer epoch; `NO_PRODUCER` for a client that has just started.
+        now : float
+            Seconds of the clock that `tick` has, too.
         """
         if not 0 < timeout_ms <= MAX_TIMEOUT_MS:
             return ErrorCode.INVALID_TRANSACTION_TIMEOUT, NO_PRODUCER
@@ -169,8 +175,14 @@ class Transactions:
 
         Parameters
         ----------
+        name : str
+            The transactional id.
+        producer : ProducerRef
+            The producer.
+        is_commit : bool
+            True to commit, False to abort.
         takes_next_epoch : bool
-            Whether the producer goes on with the epoch that is returned (version 2), and not with its own.
+            True if the producer continues with the epoch that is returned (version 2), False if with its own.
         """
         known = self._transactions.get(name)
         goal = State.COMMITTED if is_commit else State.ABORTED

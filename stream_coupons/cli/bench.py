@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from msgspec.structs import replace
-from rich.progress import Progress
 from rich.table import Table
 
 from stream_coupons.cli import terminal
@@ -22,7 +21,8 @@ from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.bench.live import LiveRate
-    from stream_coupons.lab.bench.run import BenchPlan, BenchReport, Show
+    from stream_coupons.lab.bench.run import BenchPlan, BenchReport
+    from stream_coupons.lab.bench.throughput import Throughput
 
 MIB = 1024 * 1024
 RATES = [100.0, 300.0, 1000.0, 3000.0]
@@ -95,13 +95,9 @@ def bench(  # noqa: PLR0913 - the options of a command
     check(plan)
     _require_writable(json)
     report = _measured(plan)
-    if json is not None:
-        _write(report, json)
-    if json is None or str(json) != "-":
-        _print(report)
+    _write(report, json)
     if report.interrupted:
-        terminal.stderr().print("interrupted: only what is reported was measured to its end", markup=False)
-        raise typer.Exit(terminal.INTERRUPTED)
+        terminal.stop_interrupted(": only what is reported was measured to its end")
     raise typer.Exit(1 if report.missing else 0)
 
 
@@ -130,25 +126,21 @@ def _measured(plan: BenchPlan) -> BenchReport:
 
     warnings: list[str] = []
     with terminal.fraction_progress("starting the broker", 1.0) as progress, Interruptions(at_once=True):
+
+        def show(what: str, share: float) -> None:
+            progress.update(progress.task_ids[0], description=what, completed=share)
+
         try:
-            return run(plan, _shown_on(progress), warnings.append)
+            return run(plan, show, warnings.append)
         except KeyboardInterrupt:
             progress.stop()
             gone = "workers, broker and files" if plan.engine else "workers, topics, group and files"
             left = "see the warning for what is left" if warnings else f"nothing left behind: {gone} are gone"
-            terminal.stderr().print(f"interrupted: nothing is reported, {left}", markup=False, soft_wrap=True)
-            raise typer.Exit(terminal.INTERRUPTED) from None
+            terminal.stop_interrupted(f": nothing is reported, {left}")
         finally:
             progress.stop()
             for warning in warnings:
-                terminal.stderr().print(f"warning: {warning}", markup=False, soft_wrap=True)
-
-
-def _shown_on(progress: Progress) -> Show:
-    def show(what: str, share: float) -> None:
-        progress.update(progress.task_ids[0], description=what, completed=share)
-
-    return show
+                terminal.warn(warning)
 
 
 def _require_writable(path: Path | None) -> None:
@@ -157,47 +149,51 @@ def _require_writable(path: Path | None) -> None:
         raise BadConfig(f"--json {path}: expected a file in a folder that exists")
 
 
-def _write(report: BenchReport, path: Path) -> None:
-    text = msgspec.json.format(msgspec.json.encode(report), indent=2)
+def _write(report: BenchReport, path: Path | None) -> None:
+    """Print the report, or write it as JSON to a file and print it, or print it as JSON."""
     if str(path) == "-":
-        typer.echo(text.decode())
+        terminal.print_json(report, indent=2)
         return
-    with terminal.written(path) as file:
-        assert file is not None
-        file.write(text + b"\n")
+    if path is not None:
+        with terminal.written(path) as file:
+            assert file is not None
+            file.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    _print(report)
 
 
 def _print(report: BenchReport) -> None:
     speed, memory = report.throughput, report.memory
     options, machine = report.options, report.machine
-    console = terminal.stdout()
     per_shopper = "not known" if memory.bytes_per_shopper is None else f"{memory.bytes_per_shopper:,.0f} bytes"
-    console.print(_cost_table(report))
+    terminal.stdout().print(_cost_table(report))
     if any(each.hops for each in report.rates):
-        console.print(_hop_table(report.rates))
-    for text in (
-        f"backlog: {speed.events:,} events in {speed.seconds} s after the warm-up, {speed.events_per_s:,.0f} events/s",
+        terminal.stdout().print(_hop_table(report.rates))
+    terminal.say(
+        f"backlog: {speed.events:,} events in {speed.seconds} s after the warm-up, {speed.events_per_s:,.0f} events/s"
+    )
+    terminal.say(
         f"memory: {speed.peak_rss_bytes / MIB:,.0f} MiB resident at the peak, all workers; "
-        f"{per_shopper} a shopper, growth by {memory.shoppers:,} new ones",
+        f"{per_shopper} a shopper, growth by {memory.shoppers:,} new ones"
+    )
+    terminal.say(
         f"{options['engine']} broker, {options['guarantee']}, {options['workers']} workers, {options['shoppers']:,} "
         f"shoppers, {options['coupons']:,} coupons; {machine.cores} cores, {machine.processor or machine.system}, "
-        f"Python {machine.python}",
-    ):
-        console.print(text, markup=False, soft_wrap=True)
+        f"Python {machine.python}"
+    )
     for each in report.rates:
         if each.is_saturated:
-            console.print(f"saturated: {_behind(each)}", style="bold yellow", markup=False, soft_wrap=True)
+            terminal.say(f"saturated: {_behind(each)}", "bold yellow")
     for note in report.notes:
-        console.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+        terminal.say(f"note: {note}", "yellow")
     asked = speed.triggers + sum(each.latency.awaited for each in report.rates)
     pending = speed.pending + sum(each.latency.pending for each in report.rates)
     if pending:
         text = f"{pending:,} triggers came while an earlier proposal for their shopper was on its way, which is allowed"
-        console.print(f"note: {text}", markup=False, soft_wrap=True)
+        terminal.say(f"note: {text}")
     if report.missing:
-        console.print(f"{report.missing:,} of {asked:,} triggers led to no coupon", style="bold red")
+        terminal.say(f"{report.missing:,} of {asked:,} triggers led to no coupon", "bold red")
     else:
-        console.print(f"each of {asked - pending:,} triggers led to its coupon", style="bold green")
+        terminal.say(f"each of {asked - pending:,} triggers led to its coupon", "bold green")
 
 
 def _behind(found: LiveRate) -> str:
@@ -215,20 +211,14 @@ def _behind(found: LiveRate) -> str:
 
 def _cost_table(report: BenchReport) -> Table:
     """Return what an event costs in the backlog and at each rate."""
-    speed = report.throughput
-    table = Table(title="CPU of the workers, and ms from when an event was due until its coupon was read")
-    for name in ("events/s", "CPU us\n/event", "cores\nused", "batches\n/s", "events\n/batch"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("p50", "p99", "p99.9", "floor\np50/p99", "broker\nus/event"):
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = ("events/s", "CPU us\n/event", "cores\nused", "batches\n/s", "events\n/batch", "p50", "p99", "p99.9")
+    table = terminal.new_table(
+        figures=(*figures, "floor\np50/p99", "broker\nus/event"),
+        no_wrap=True,
+        title="CPU of the workers, and ms from when an event was due until its coupon was read",
+    )
     table.add_row(
-        "backlog",
-        f"{speed.worker_cpu_us_per_event:,.0f}",
-        f"{speed.cores_used:.2f}",
-        f"{speed.batches_per_s:,.0f}",
-        f"{speed.events_per_batch:,.1f}",
-        *("", "", "", ""),
-        _number(speed.broker_cpu_us_per_event),
+        "backlog", *_costs(report.throughput), "", "", "", "", _number(report.throughput.broker_cpu_us_per_event)
     )
     table.add_section()
     for each in report.rates:
@@ -236,17 +226,18 @@ def _cost_table(report: BenchReport) -> Table:
         text = ("saturated", "", "")
         if not each.is_saturated:
             text = (_number(found.p50_ms), _number(found.p99_ms), _number(found.p999_ms))
-        table.add_row(
-            f"{each.rate:,g}",
-            f"{each.worker_cpu_us_per_event:,.0f}",
-            f"{each.cores_used:.2f}",
-            f"{each.batches_per_s:,.0f}",
-            f"{each.events_per_batch:,.1f}",
-            *text,
-            f"{_number(floor.p50_ms)}/{_number(floor.p99_ms)}",
-            _number(each.broker_cpu_us_per_event),
-        )
+        floors = f"{_number(floor.p50_ms)}/{_number(floor.p99_ms)}"
+        table.add_row(f"{each.rate:,g}", *_costs(each), *text, floors, _number(each.broker_cpu_us_per_event))
     return table
+
+
+def _costs(found: Throughput | LiveRate) -> tuple[str, ...]:
+    return (
+        f"{found.worker_cpu_us_per_event:,.0f}",
+        f"{found.cores_used:.2f}",
+        f"{found.batches_per_s:,.0f}",
+        f"{found.events_per_batch:,.1f}",
+    )
 
 
 def _hop_table(rates: list[LiveRate]) -> Table:

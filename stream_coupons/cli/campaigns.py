@@ -3,68 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
 import typer
-from msgspec import Struct
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import catalog_entries, terminal
-from stream_coupons.cli.catalog_entries import checked_settings, published
-from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, unissuable
+from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.entry_verbs import Words, add_verbs
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
-from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
-from stream_coupons.core.money.accounts import Accounts, campaign_of
-from stream_coupons.kafka import topics
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_with_topics
+from stream_coupons.core.messages.catalogue import Campaign
+from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, unissuable
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it
-    from stream_coupons.core.money.leases import Account
+    from stream_coupons.lab.campaign_states import CampaignState
 
 app = typer.Typer(help="Publish campaigns, list what they have spent, take them out, pause them.", no_args_is_help=True)
-
-
-class UnreadableAccount(StreamCouponsError):
-    """A record of the accounts' changelog that holds no account."""
-
-
-class CampaignState(Struct, frozen=True, kw_only=True):
-    """A campaign and what it has spent; `--json` prints it. Money is in minor units.
-
-    Attributes
-    ----------
-    campaign : Campaign
-        As `campaigns push` reads it.
-    coupons : list of str
-        Ids of the coupons that name it.
-    state : str
-        `running`, `paused`, `not begun` or `over`.
-    spent_minor, held_minor : int
-        Taken off by redemptions, less what was returned; held for open coupons.
-    expected_minor : float
-        Expected cost of all open coupons.
-    share_used, share_due : float or None
-        Share of the budget that is spent, and that should be spent by now by its curve. None: no budget, or no curve.
-    price : float
-        Value that a minor unit of expected cost must bring.
-    """
-
-    campaign: Campaign
-    coupons: list[str]
-    state: str
-    spent_minor: int
-    held_minor: int
-    expected_minor: float
-    share_used: float | None
-    share_due: float | None
-    price: float
 
 
 def _compare(campaigns: Sequence[Campaign], settings: Settings | None) -> list[str]:
@@ -107,98 +65,27 @@ def show(
     Examples: stream-coupons campaigns list
               stream-coupons campaigns list --json
     """
-    settings = checked_settings(config, bootstrap)
+    from stream_coupons.lab.campaign_states import read_accounts, states_of
+
+    settings = settings_with_topics(config, bootstrap)
     campaigns, coupons = published(settings, CAMPAIGNS), published(settings, COUPONS).entries.values()
     catalog_entries.warn_of_unreadable(campaigns, CAMPAIGNS)
     for warning in unissuable(coupons, campaigns.entries):
         terminal.warn(warning)
-    found = states_of(campaigns.entries.values(), coupons, _accounts(settings), time.time())
+    found = states_of(campaigns.entries.values(), coupons, read_accounts(settings.kafka), time.time())
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        terminal.print_json(found, indent=2)
         return
     terminal.stdout().print(_table(found))
-    terminal.stdout().print(f"{len(found)} campaigns; money in minor units (cents)", markup=False)
-
-
-def states_of(
-    campaigns: Iterable[Campaign], coupons: Iterable[Coupon], accounts: Mapping[str, Account], at: float
-) -> list[CampaignState]:
-    """Return what each campaign has spent.
-
-    Parameters
-    ----------
-    accounts : mapping
-        States at their owner, by account id; one that was never drawn on is not there.
-    at : float
-        UTC epoch seconds.
-    """
-    from stream_coupons.core.money import leases
-
-    every, members = list(campaigns), list(coupons)
-    limits = Accounts(members, every)
-    of_campaign = defaultdict(list)
-    for coupon in members:
-        of_campaign[coupon.campaign_id].append(coupon.coupon_id)
-    found = []
-    for campaign in every:
-        limit = limits.limit(campaign_of(campaign.campaign_id))
-        account = accounts.get(limit.account_id) or leases.Account()
-        due = leases.share_due(account, limit, at)
-        found.append(
-            CampaignState(
-                campaign=campaign,
-                coupons=of_campaign[campaign.campaign_id],
-                state=_state(campaign, at),
-                spent_minor=account.spent,
-                held_minor=account.held,
-                expected_minor=round(sum(holding.expected.at(at) for holding in account.holdings.values()), 2),
-                share_used=round(account.spent / limit.most, 4) if limit.most else None,
-                share_due=None if due is None else round(due, 4),
-                price=round(account.price.value, 4),
-            )
-        )
-    return found
-
-
-def _state(campaign: Campaign, at: float) -> str:
-    if at >= campaign.ends_at:
-        return "over"
-    if campaign.paused:
-        return "paused"
-    return "not begun" if at < campaign.starts_at else "running"
-
-
-def _accounts(settings: Settings) -> dict[str, Account]:
-    """Return the accounts of all campaigns as their owners saved them last, by account id."""
-    from stream_coupons.core.money.leases import Account
-    from stream_coupons.kafka.clients import Reader
-    from stream_coupons.runtime.cells import CellCodec
-
-    codec, changelog = CellCodec(Account), topics.changelog("accounts").name
-    found: dict[str, Account] = {}
-    with Reader(settings.kafka, [changelog], from_beginning=True) as reader:
-        for record in reader.read_to_end():
-            key = (record.key or b"").decode(errors="replace")
-            if not key.startswith(campaign_of("")):
-                continue
-            found.pop(key, None)
-            if record.value is None:
-                continue
-            try:
-                found[key] = codec.decode(record.value).state
-            except msgspec.DecodeError as error:
-                place = f"{changelog}, partition {record.partition}, offset {record.offset}"
-                raise UnreadableAccount(f"{place}: is no state of {key}: {error}") from None
-    return found
+    terminal.say(f"{len(found)} campaigns; money in minor units (cents)")
 
 
 def _table(states: Iterable[CampaignState]) -> Table:
     """Return a table that fits 80 columns: only the first one is folded."""
-    table = Table("campaign", "time", box=box.SIMPLE, padding=(0, 1, 1, 0))
+    figures = ("budget", "spent", "held", "used", "due", "price")
+    table = terminal.new_table("campaign", "time", figures=figures, no_wrap=True, box=box.SIMPLE, padding=(0, 1, 1, 0))
     table.columns[0].overflow = "fold"
     table.columns[1].no_wrap = True
-    for name in ("budget", "spent", "held", "used", "due", "price"):
-        table.add_column(name, justify="right", no_wrap=True)
     for one in states:
         campaign = one.campaign
         about = (campaign.campaign_id, campaign.title, f"{len(one.coupons)} coupon{'s' * (len(one.coupons) != 1)}")

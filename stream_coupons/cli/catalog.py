@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_embed import embed
-from stream_coupons.cli.catalog_entries import checked_settings, published
-from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, overlooked, unissuable
+from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.entry_verbs import Words, add_verbs
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_with_topics
 from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, overlooked, unissuable
 from stream_coupons.settings import Settings
 
 app = typer.Typer(
@@ -59,18 +58,18 @@ def show(
     Examples: stream-coupons catalog list
               stream-coupons catalog list --json > catalog.json
     """
-    found = published(checked_settings(config, bootstrap), COUPONS)
+    found = published(settings_with_topics(config, bootstrap), COUPONS)
     catalog_entries.warn_of_unreadable(found, COUPONS)
     coupons = list(found.entries.values())
     if json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(coupons), indent=2).decode())
+        terminal.print_json(coupons, indent=2)
         return
     table = Table("coupon", "title", "for", "gives", "limits", "valid")
     table.columns[0].overflow = "fold"
     for coupon in coupons:
         table.add_row(*(Text(terminal.printable(cell), overflow="fold") for cell in _row(coupon)))
     terminal.stdout().print(table)
-    terminal.stdout().print(f"{len(coupons)} coupons; money in minor units (cents)", markup=False)
+    terminal.say(f"{len(coupons)} coupons; money in minor units (cents)")
 
 
 def _row(coupon: Coupon) -> list[str]:

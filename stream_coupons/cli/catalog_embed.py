@@ -1,6 +1,5 @@
 """`catalog embed`: fill in the vectors of coupons from their texts."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,11 @@ import typer
 from msgspec import Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import COUPONS, ParsedFile, read_entries
+from stream_coupons.cli.catalog_entries import read_file
 from stream_coupons.cli.options import JsonOption
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.kafka.codec import encode
+from stream_coupons.lab.catalogue_files import COUPONS
 from stream_coupons.lab.embedding import Embedder, EmbeddingModel, embedder
 from stream_coupons.lab.interrupts import Interruptions
 
@@ -58,19 +58,25 @@ def embed(
               stream-coupons catalog embed old.json --output new.jsonl \\
                 --model minilm
     """
-    with terminal.opened(file) as source:
-        reading = read_entries(COUPONS, source.read(), str(file), time.time())
-    terminal.report_refusals(reading.refusals, reading.place)
+    reading = read_file(COUPONS, file)
     with terminal.replaced(output) as sink:
         assert sink is not None
         coupons, interrupted = _embed_all(reading.entries, model, replace=replace)
         sink.writelines(encode(coupon) + b"\n" for coupon in coupons)
-    told = _account(reading, coupons, interrupted=interrupted)
+    told = Embedded(
+        coupons=len(coupons),
+        embedded=sum(
+            new is not old and new.vector is not None for new, old in zip(coupons, reading.entries, strict=True)
+        ),
+        without_vector=sum(coupon.vector is None for coupon in coupons),
+        refused=reading.refusals.count,
+        interrupted=interrupted,
+    )
     if json:
-        typer.echo(msgspec.json.encode(told).decode())
+        terminal.print_json(told)
     else:
         text = f"{told.coupons} coupons, {told.embedded} embedded, {told.without_vector} without a vector"
-        terminal.stdout().print(f"{text}; {told.refused} refused", markup=False)
+        terminal.say(f"{text}; {told.refused} refused")
     if interrupted:
         raise typer.Exit(terminal.INTERRUPTED)
     raise typer.Exit(1 if told.refused else 0)
@@ -99,13 +105,3 @@ def _embed_all(coupons: Sequence[Coupon], model: EmbeddingModel, *, replace: boo
 def _loaded(model: EmbeddingModel) -> Embedder:
     with terminal.stderr().status(f"loading {model}"):
         return embedder(model)
-
-
-def _account(reading: ParsedFile[Coupon], done: Sequence[Coupon], *, interrupted: bool) -> Embedded:
-    return Embedded(
-        coupons=len(done),
-        embedded=sum(new is not old and new.vector is not None for new, old in zip(done, reading.entries, strict=True)),
-        without_vector=sum(coupon.vector is None for coupon in done),
-        refused=reading.refusals.count,
-        interrupted=interrupted,
-    )

@@ -5,22 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 import msgspec
 import typer
 from msgspec import Raw, Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import Entry, Kind, ParsedFile, read_entries
-from stream_coupons.cli.options import require_topics, settings_from
+from stream_coupons.cli.options import publisher_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.lab.catalogue_files import Entry, Kind, ParsedFile, read_entries
 from stream_coupons.settings import Settings
-
-if TYPE_CHECKING:  # imported where it is used: no help needs it
-    from stream_coupons.kafka.clients import Publisher
 
 
 class Published(Struct, Generic[Entry]):
@@ -39,18 +36,6 @@ class Published(Struct, Generic[Entry]):
     entries: dict[str, Entry]
     unreadable: dict[str, str]
     records: dict[str, bytes]
-
-
-def checked_settings(config: Path | None, bootstrap: str | None) -> Settings:
-    """Return settings of brokers that answer and have the topics.
-
-    Raises
-    ------
-    BadConfig
-    """
-    settings = settings_from(config, bootstrap)
-    require_topics(settings.kafka)
-    return settings
 
 
 def published(settings: Settings, kind: Kind[Entry]) -> Published[Entry]:
@@ -81,6 +66,19 @@ def warn_of_unreadable(found: Published[Entry], kind: Kind[Entry]) -> None:
         terminal.warn(f"key {key} of {kind.topic.name} is no {kind.noun}, workers ignore it: {detail}")
 
 
+def read_file(kind: Kind[Entry], file: Path) -> ParsedFile[Entry]:
+    """Read a file of entries, and print what is refused.
+
+    Raises
+    ------
+    BadConfig
+    """
+    with terminal.opened(file) as source:
+        reading = read_entries(kind, source.read(), str(file), time.time())
+    terminal.report_refusals(reading.refusals, reading.place)
+    return reading
+
+
 def push(  # noqa: PLR0913 - options of the verbs
     kind: Kind[Entry],
     file: Path,
@@ -100,9 +98,7 @@ def push(  # noqa: PLR0913 - options of the verbs
     compare : callable
         Returns warnings of the file's entries beside those that are published; without settings these are not known.
     """
-    with terminal.opened(file) as source:
-        reading = read_entries(kind, source.read(), str(file), time.time())
-    terminal.report_refusals(reading.refusals, reading.place)
+    reading = read_file(kind, file)
     is_good = skip_invalid or not reading.refusals.count
     target = settings() if is_good and not dry_run else None
     reading.warnings += compare(reading.entries, target)
@@ -110,16 +106,15 @@ def push(  # noqa: PLR0913 - options of the verbs
         terminal.warn(warning)
     count = len(reading.entries)
     if target is not None:
-        with _publisher(target) as publisher:
+        with publisher_of(target.kafka) as publisher:
             for entry in reading.entries:
                 publisher.send(kind.topic, entry)
         count = publisher.appended
     if json:
-        report = _report(reading, 0 if target is None else count)
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(_report(reading, 0 if target is None else count))
     else:
         what = "good, nothing published: --dry-run" if dry_run else "published" if is_good else "good, none published"
-        terminal.stdout().print(f"{count} {kind.noun}s {what}; {reading.refusals.count} refused", markup=False)
+        terminal.say(f"{count} {kind.noun}s {what}; {reading.refusals.count} refused")
     raise typer.Exit(1 if reading.refusals.count else 0)
 
 
@@ -167,22 +162,16 @@ def _publish(
     """Publish new values of some ids; say which are not there, and exit with 1 if there is one."""
     wanted = list(dict.fromkeys(ids))
     known = [entry_id for entry_id in wanted if entry_id in values]
-    with _publisher(settings) as publisher:
+    unknown = [entry_id for entry_id in wanted if entry_id not in values]
+    with publisher_of(settings.kafka) as publisher:
         for entry_id in known:
             publisher.send_bytes(kind.topic, entry_id.encode(), values[entry_id])
     if json:
-        unknown = [entry_id for entry_id in wanted if entry_id not in values]
-        typer.echo(msgspec.json.encode({done: known, "unknown": unknown}).decode())
+        terminal.print_json({done: known, "unknown": unknown})
     for entry_id in () if json else wanted:
         what = done if entry_id in values else f"no such {kind.noun} in {kind.topic.name}"
-        terminal.stdout().print(f"{terminal.printable(entry_id)}: {what}", markup=False, soft_wrap=True)
-    raise typer.Exit(0 if len(known) == len(wanted) else 1)
-
-
-def _publisher(settings: Settings) -> Publisher:
-    from stream_coupons.kafka.clients import Publisher
-
-    return Publisher(settings.kafka, settings.kafka.partitions)
+        terminal.say(f"{terminal.printable(entry_id)}: {what}")
+    raise typer.Exit(1 if unknown else 0)
 
 
 def span(since: float, until: float) -> Iterator[str]:

@@ -4,7 +4,9 @@ With `NO_COLOR` in the environment nothing is coloured or bold. `--help` needs n
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
 
 if TYPE_CHECKING:  # imported when something is printed
     from rich.console import Console
@@ -35,6 +37,22 @@ def _console(*, is_stderr: bool) -> "Console":
 def printable(text: str) -> str:
     """Return the text of strangers without the control characters that would command the terminal."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line of the result."""
+    stdout().print(text, style=style, markup=False, soft_wrap=True)
+
+
+def remark(text: str) -> None:
+    """Print a line beside the result."""
+    stderr().print(text, markup=False, soft_wrap=True)
+
+
+def stop_interrupted(text: str) -> NoReturn:
+    """Print what an interruption leaves, and exit."""
+    remark(f"interrupted{text}")
+    raise typer.Exit(INTERRUPTED)
 
 
 def print_error(text: str) -> None:

@@ -2,48 +2,30 @@
 
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stream_coupons.broker import Engine
+from stream_coupons.cli.consoles import INTERRUPTED
 from stream_coupons.lab.interrupts import Interruptions
 
-if TYPE_CHECKING:
-    from rich.console import Console
+if TYPE_CHECKING:  # it takes seconds to import
+    from stream_coupons.lab.demo.session import DemoSession
 
-    from stream_coupons.lab.reports.report import HtmlReport
-
-INTERRUPTED = 130
-
-
-class DemoInput(StrEnum):
-    """Input of the demonstration."""
-
-    SHOPPERS = "shoppers"
-    COMPLETEJOURNEY = "completejourney"
-    BOTH = "both"
-
-
-class DemoBroker(StrEnum):
-    """Broker that the demonstration starts."""
-
-    EMBEDDED = "embedded"
-    KAFKA = "kafka"
+DemoInput = Literal["shoppers", "completejourney", "both"]
 
 
 def demo(  # noqa: PLR0913 - options of a command
-    play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = DemoInput.SHOPPERS,
+    play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = "shoppers",
     seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 1,
     shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 300,
     days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=365)] = 12,
     households: Annotated[
         int | None, typer.Option(help="Households of Complete Journey to replay; all 2469 unless named.", min=1)
     ] = None,
-    engine: Annotated[DemoBroker, typer.Option(help="kafka is Apache Kafka, and needs Java and Maven.")] = (
-        DemoBroker.EMBEDDED
-    ),
+    engine: Annotated[Engine, typer.Option(help="kafka is Apache Kafka, and needs Java and Maven.")] = "embedded",
     workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=2)] = 2,
     kill_worker: Annotated[
         bool, typer.Option("--kill-worker", help="SIGKILL a worker halfway through, then start it again.")
@@ -65,111 +47,34 @@ def demo(  # noqa: PLR0913 - options of a command
     print("stream_coupons: starting a broker, workers and simulated shoppers; Ctrl-C ends it", flush=True)
     # Imports take seconds on a busy machine: whoever waits should have read something by then.
     with Interruptions(at_once=True) as interruptions:
-        size = (seed, shoppers, days)
-        page: list[HtmlReport] = []
+        session: DemoSession | None = None
         try:
-            is_clean = _play(page, play, size, households, engine, workers, kill_worker)
+            from stream_coupons.lab.demo import session as sessions
+            from stream_coupons.lab.simulation.shoppers import WorldSettings
+
+            session, is_clean = sessions.DemoSession(engine, workers), True
+            if play != "completejourney":
+                world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
+                is_clean = session.play_shoppers(world, kill_worker=kill_worker)
+            if play != "shoppers":
+                session.play_journey(households)
         except BaseException:
             # An interruption can surface as any error of the code it strikes.
             if not interruptions.happened:
                 raise
-            _say_where(page, report)
+            _say_where(session, report)
             sys.stdout.flush()
             # Interrupted clients of Kafka may neither be closed nor collected, and nothing else is left to be done.
             os._exit(INTERRUPTED)
-        _write(page[0], report)
+        session.write(report)
     if not is_clean:
         raise typer.Exit(1)
 
 
-def _play(  # noqa: PLR0913 - the options of the command
-    pages: "list[HtmlReport]",
-    play: DemoInput,
-    size: tuple[int, int, int],
-    households: int | None,
-    engine: DemoBroker,
-    workers: int,
-    kill_worker: bool,
-) -> bool:
-    """Play the inputs, and add the page of the report as soon as there is something on it."""
-    from rich.console import Console
-
-    from stream_coupons.lab.reports.report import HtmlReport
-
-    console = Console()
-    page = HtmlReport("stream_coupons", "What the demonstration did, and what its coupons earned")
-    pages.append(page)
-    is_clean = True
-    if play is not DemoInput.COMPLETEJOURNEY:
-        is_clean = _play_shoppers(console, page, size, engine, workers, kill_worker)
-    if play is not DemoInput.SHOPPERS:
-        _play_journey(console, page, households, engine, workers)
-    return is_clean
-
-
-def _write(page: "HtmlReport", path: Path) -> None:
-    from rich.console import Console
-
-    from stream_coupons.lab.demo import reports
-
-    Console().print(f"report: [bold]{reports.write(page, path).resolve()}[/]", soft_wrap=True)
-
-
-def _say_where(pages: "list[HtmlReport]", path: Path) -> None:
-    """After an interruption: write what there is."""
-    if not pages or pages[0].is_empty:
+def _say_where(session: "DemoSession | None", path: Path) -> None:
+    """Write what there is after an interruption."""
+    if session is None or session.page.is_empty:
         print("interrupted: there is no report yet")
         return
     print("interrupted: the report holds what was played so far")
-    _write(pages[0], path)
-
-
-def _play_shoppers(
-    console: "Console",
-    page: "HtmlReport",
-    size: tuple[int, int, int],
-    engine: DemoBroker,
-    workers: int,
-    kill_worker: bool,
-) -> bool:
-    from stream_coupons.lab.demo import reports
-    from stream_coupons.lab.demo.run import ShopperDemo
-    from stream_coupons.lab.simulation.shoppers import WorldSettings
-
-    seed, shoppers, days = size
-    world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
-    play = ShopperDemo(console, world, engine.value, workers, kill_worker)
-    try:
-        result = play.run()
-    except BaseException:
-        if play.result is not None:
-            reports.add_shoppers(page, play.result)
-        raise
-    reports.print_shoppers(console, result)
-    reports.add_shoppers(page, result)
-    return not result.violations
-
-
-def _play_journey(
-    console: "Console", page: "HtmlReport", households: int | None, engine: DemoBroker, workers: int
-) -> None:
-    from stream_coupons.lab.datasets import completejourney
-    from stream_coupons.lab.demo import reports
-    from stream_coupons.lab.demo.journey import JourneyReplay, settings_for_journey
-    from stream_coupons.lab.demo.run import running
-    from stream_coupons.lab.demo.watch import Display, Watch
-    from stream_coupons.settings import load
-
-    console.print("loading Complete Journey")
-    data = completejourney.load(households=households)
-    settings = settings_for_journey(load())
-    with running(console, settings, data.catalogue(), engine.value, workers) as system:
-        watch = Watch(system)
-        with Display(console, "Complete Journey, replayed", watch) as display:
-
-            def on_slice(share: float, event_time: float) -> None:
-                display.show(share, "2017, day " + f"{(event_time - 1_483_246_800) / 86400:.0f}")
-
-            result = JourneyReplay(system, data, watch, on_slice).play()
-    reports.print_journey(console, result, watch)
-    reports.add_journey(page, result, watch)
+    session.write(path)

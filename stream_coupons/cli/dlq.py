@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +16,11 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.dlq_redrive import ReasonOption, TopicOption, known_topic, redrive
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.settings import Settings
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_broker, settings_from
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.redrive import Letter, Sending
+    from stream_coupons.kafka.letters import Letter
+    from stream_coupons.kafka.redrive import Sending
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
@@ -90,44 +89,68 @@ def show_list(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq list --topic coupon-feedback --json
               stream-coupons dlq list --newest-first --limit 20 --before 2:17
     """
-    from stream_coupons.kafka import redrive
+    from stream_coupons.kafka import letters, redrive
 
     since_at = None if since is None else since.replace(tzinfo=UTC).timestamp()
-    selection = redrive.Selection(reason, known_topic(topic), since_at=since_at)
-    cursor = None if before is None else redrive.place_of(before)
-    brokers = _reachable(settings_from(config, bootstrap))
-    oldest = None if cursor is None else redrive.moment_of(brokers, cursor)
-    sent = redrive.sendings(brokers)
-    counted: Counter[tuple[str, str]] = Counter()
-    again: Counter[tuple[str, str]] = Counter()
-
-    candidates = 0
-
-    def rows() -> Iterator[DeadLetterRow]:
-        nonlocal candidates
-        for letter in selection.of(redrive.letters(brokers)):
-            row = row_of(letter, sent.get(letter.digest()))
-            counted[letter.reason, letter.topic] += 1
-            again[letter.reason, letter.topic] += row.sent_again_at is not None
-            if oldest is None or letter.moment < oldest:
-                candidates += 1
-                yield row
-
-    page = heapq.nlargest(limit, rows(), key=lambda row: (row.at, redrive.numbers_of(row.letter)))
-    older = page[-1].letter if page and candidates > len(page) else None
-    listed = page if newest_first else page[::-1]
-    totals = [
-        Total(reason=why, topic=where, letters=count, sent_again=again[why, where])
-        for (why, where), count in sorted(counted.items())
-    ]
+    selection = letters.Selection(reason, known_topic(topic), since_at=since_at)
+    cursor = None if before is None else letters.place_of(before)
+    brokers = settings_from(config, bootstrap).kafka
+    require_broker(brokers)
+    oldest = None if cursor is None else letters.moment_of(brokers, cursor)
+    counts = LetterCounts(redrive.sendings(brokers), oldest)
+    rows = counts.rows(selection.of(letters.read_letters(brokers)))
+    page = heapq.nlargest(limit, rows, key=lambda row: (row.at, letters.numbers_of(row.letter)))
+    older = page[-1].letter if page and counts.older > len(page) else None
+    listed, totals = page if newest_first else page[::-1], counts.totals()
     if json:
-        typer.echo(msgspec.json.encode({"letters": listed, "totals": totals, "older": older}).decode())
+        terminal.print_json({"letters": listed, "totals": totals, "older": older})
     else:
         _print_list(listed, totals)
-    if candidates > len(page):
+    if counts.older > len(page):
         older_ones = f"the next page: --before {older}" if older is not None else "--limit lists them"
-        text = f"listed {len(page)} of {candidates} dead letters{'' if before is None else f' before {before}'}"
-        terminal.stderr().print(f"{text}; {older_ones}", markup=False)
+        text = f"listed {len(page)} of {counts.older} dead letters{'' if before is None else f' before {before}'}"
+        terminal.remark(f"{text}; {older_ones}")
+
+
+class LetterCounts:
+    """Counts dead letters by reason and topic while their rows are made.
+
+    Parameters
+    ----------
+    sent : dict of Sending
+        The last sending of each record, by its digest.
+    oldest : tuple, optional
+        Moment of the letter that the listed ones are older than.
+
+    Attributes
+    ----------
+    older : int
+        Number of the letters that may be listed.
+    """
+
+    def __init__(self, sent: dict[bytes, Sending], oldest: tuple[float, tuple[int, int]] | None) -> None:
+        self.older = 0
+        self._sent = sent
+        self._oldest = oldest
+        self._letters: Counter[tuple[str, str]] = Counter()
+        self._again: Counter[tuple[str, str]] = Counter()
+
+    def rows(self, letters: Iterable[Letter]) -> Iterator[DeadLetterRow]:
+        """Count all letters, and yield the rows of those that may be listed."""
+        for letter in letters:
+            row = row_of(letter, self._sent.get(letter.digest()))
+            self._letters[letter.reason, letter.topic] += 1
+            self._again[letter.reason, letter.topic] += row.sent_again_at is not None
+            if self._oldest is None or letter.moment < self._oldest:
+                self.older += 1
+                yield row
+
+    def totals(self) -> list[Total]:
+        """Return the counts."""
+        return [
+            Total(reason=why, topic=where, letters=count, sent_again=self._again[why, where])
+            for (why, where), count in sorted(self._letters.items())
+        ]
 
 
 def row_of(letter: Letter, sending: Sending | None) -> DeadLetterRow:
@@ -151,14 +174,14 @@ def line_of(row: DeadLetterRow) -> Text:
     detail = row.detail if len(row.detail) <= SHOWN_DETAIL else row.detail[: SHOWN_DETAIL - 1] + "…"
     parts = [
         (row.letter, "bold"),
-        (utc(row.at), "dim"),
+        (terminal.utc(row.at), "dim"),
         (row.reason, "bold red"),
         (row.source, ""),
         ("no key" if row.key is None else row.key, "bold cyan"),
         (f"{row.bytes} bytes" if row.bytes else "empty value", ""),
         ("cut" if row.is_cut else "", "yellow"),
         (f"was {row.came_back_of}" if row.came_back_of is not None else "", "yellow"),
-        (f"sent again {utc(row.sent_again_at)}" if row.sent_again_at is not None else "", "green"),
+        (f"sent again {terminal.utc(row.sent_again_at)}" if row.sent_again_at is not None else "", "green"),
         (detail, ""),
     ]
     return Text("  ").join(Text(terminal.printable(text), style=style) for text, style in parts if text)
@@ -175,7 +198,7 @@ def _print_list(rows: list[DeadLetterRow], totals: list[Total]) -> None:
     if totals:
         console.print(table)
     letters, again = sum(total.letters for total in totals), sum(total.sent_again for total in totals)
-    console.print(f"{letters} dead letters, the records of {again} sent again", markup=False)
+    terminal.say(f"{letters} dead letters, the records of {again} sent again")
 
 
 @app.command("show")
@@ -191,19 +214,20 @@ def show(
     Examples: stream-coupons dlq show 0:17
               stream-coupons dlq show 0:17 --json
     """
-    from stream_coupons.kafka import redrive
+    from stream_coupons.kafka import letters, redrive
 
-    place = redrive.place_of(letter)
-    brokers = _reachable(settings_from(config, bootstrap))
-    [found] = redrive.named(frozenset({place}), redrive.letters(brokers))
+    place = letters.place_of(letter)
+    brokers = settings_from(config, bootstrap).kafka
+    require_broker(brokers)
+    [found] = letters.named(frozenset({place}), letters.read_letters(brokers))
     sending = redrive.sendings(brokers).get(found.digest())
     if json:
-        typer.echo(msgspec.json.encode(shown_of(found, sending)).decode())
+        terminal.print_json(shown_of(found, sending))
         return
-    again = "no" if sending is None else f"{utc(sending.at)}, as {sending.letter}"
+    again = "no" if sending is None else f"{terminal.utc(sending.at)}, as {sending.letter}"
     rows = {
         "letter": found.place,
-        "refused": utc(found.at),
+        "refused": terminal.utc(found.at),
         "sent again": again,
         "can be sent": _why_not(found) or "yes",
         **{f"header {name}": text for name, text in found.headers.items()},
@@ -271,22 +295,6 @@ def text_of(data: bytes | None) -> str:
         return "\n".join(terminal.printable(line) for line in data.decode().split("\n"))
     except UnicodeDecodeError:
         return f"not UTF-8: {data.hex(' ')}"
-
-
-def utc(at: float) -> str:
-    """A moment to read; clients may say any."""
-    try:
-        return terminal.utc(at)
-    except (ValueError, OverflowError, OSError):
-        return str(at)
-
-
-def _reachable(settings: Settings) -> Connection:
-    """The way to the brokers; it says within seconds that none answers, where a consumer would try for ever."""
-    from stream_coupons.kafka import admin
-
-    with admin.admin_client(settings.kafka):
-        return settings.kafka
 
 
 app.command("redrive")(redrive)

@@ -7,19 +7,19 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, publisher_of, settings_with_topics
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
-    from stream_coupons.kafka.redrive import Done, Letter, Redrive, RedriveOutcome
+    from stream_coupons.kafka.letters import Letter
+    from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome
 
 BY_ORIGIN = {topics.EXAMPLES.name}
 """Topics whose readers know second copies by their origin alone."""
@@ -66,19 +66,17 @@ def redrive(  # noqa: PLR0913 - the options of a command
               stream-coupons dlq redrive --topic coupon-feedback
               stream-coupons dlq redrive 0:17 2:4 --again
     """
-    from stream_coupons.kafka import redrive
-    from stream_coupons.kafka.clients import Publisher
-    from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, Selection
+    from stream_coupons.kafka.letters import Selection, place_of, read_letters
+    from stream_coupons.kafka.redrive import Redrive, RedriveOutcome, sendings
 
-    selection = Selection(reason, known_topic(topic), places=frozenset(map(redrive.place_of, letters or ())))
+    selection = Selection(reason, known_topic(topic), places=frozenset(map(place_of, letters or ())))
     ways = (bool(letters), reason is not None or topic is not None, everything)
     if sum(ways) != 1:
         raise BadConfig("which letters? expected one of: PARTITION:OFFSET ..., --reason or --topic or both, --all")
-    kafka = settings_from(config, bootstrap).kafka
-    require_topics(kafka)
-    chosen = selection.of(redrive.letters(kafka))
-    before = {} if again else redrive.sendings(kafka)
-    with nullcontext() if dry_run else Publisher(kafka, kafka.partitions) as publisher:
+    kafka = settings_with_topics(config, bootstrap).kafka
+    chosen = selection.of(read_letters(kafka))
+    before = {} if again else sendings(kafka)
+    with nullcontext() if dry_run else publisher_of(kafka) as publisher:
         work = Redrive(publisher, before, kafka.partitions, force)
         told = RedrivePrinter(dry_run, as_json=json)
         interrupted = _send(work, chosen, told)
@@ -118,7 +116,7 @@ class RedrivePrinter:
             sums = {outcome.name.lower(): counts[outcome] for outcome in RedriveOutcome}
             found = {"dry_run": self._dry_run, "letters": self._rows, "counts": sums}
             found |= {"refused_again": dict(sorted(self._again_for.items())), "interrupted": interrupted}
-            typer.echo(msgspec.json.encode(found).decode())
+            terminal.print_json(found)
             return
         text = (
             f"{counts[RedriveOutcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
@@ -129,7 +127,7 @@ class RedrivePrinter:
             text += (
                 f", {counts[RedriveOutcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
             )
-        terminal.stdout().print(text, markup=False, soft_wrap=True)
+        terminal.say(text)
 
 
 def _send(work: Redrive, chosen: Iterable[Letter], told: RedrivePrinter) -> bool:

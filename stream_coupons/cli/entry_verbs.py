@@ -8,9 +8,8 @@ from typing import Annotated, NamedTuple
 import typer
 
 from stream_coupons.cli import catalog_entries
-from stream_coupons.cli.catalog_entries import checked_settings
-from stream_coupons.cli.catalog_file import Entry, Kind
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, DryRunOption, JsonOption, settings_with_topics
+from stream_coupons.lab.catalogue_files import Entry, Kind
 from stream_coupons.settings import Settings
 
 
@@ -42,63 +41,62 @@ def add_verbs(
     words: Words,
 ) -> None:
     """Add the verbs to a group; `compare` is that of `catalog_entries.push`."""
-    noun, command = kind.noun, f"stream-coupons {words.group}"
+    noun = kind.noun
     Ids = Annotated[list[str], typer.Argument(metavar=f"{noun.upper()}_ID", help=f"Which {noun}s.")]  # noqa: N806
-    unknown = f"Exit code 1 says that one of them is not known.\n\nExample: {command}"
+    help_of_file = f"{noun.capitalize()}s as a JSON array or as JSON lines; - for standard input."
 
     def push(
-        file: Annotated[
-            Path,
-            typer.Argument(
-                help=f"{noun.capitalize()}s as a JSON array or as JSON lines; - for standard input.", allow_dash=True
-            ),
-        ],
+        file: Annotated[Path, typer.Argument(help=help_of_file, allow_dash=True)],
         skip_invalid: Annotated[
             bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
         ] = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")] = False,
+        dry_run: DryRunOption = False,
         json: JsonOption = False,
         config: ConfigOption = None,
         bootstrap: BootstrapOption = None,
     ) -> None:
-        settings = partial(checked_settings, config, bootstrap)
+        settings = partial(settings_with_topics, config, bootstrap)
         catalog_entries.push(kind, file, settings, compare, skip_invalid=skip_invalid, dry_run=dry_run, json=json)
 
-    def remove(
-        ids: Ids, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
-    ) -> None:
-        catalog_entries.remove(kind, ids, checked_settings(config, bootstrap), json=json)
+    def on_ids(act: Callable[..., None]) -> Callable[..., None]:
+        def verb(
+            ids: Ids, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
+        ) -> None:
+            act(kind, ids, settings_with_topics(config, bootstrap), json=json)
 
-    def pause(
-        ids: Ids, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
-    ) -> None:
-        catalog_entries.set_paused(kind, ids, checked_settings(config, bootstrap), paused=True, json=json)
+        return verb
 
-    def resume(
-        ids: Ids, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
-    ) -> None:
-        catalog_entries.set_paused(kind, ids, checked_settings(config, bootstrap), paused=False, json=json)
+    verbs = (
+        push,
+        on_ids(catalog_entries.remove),
+        on_ids(partial(catalog_entries.set_paused, paused=True)),
+        on_ids(partial(catalog_entries.set_paused, paused=False)),
+    )
+    for verb, (name, text) in zip(verbs, _texts(noun, words).items(), strict=True):
+        verb.__doc__ = text
+        app.command(name)(verb)
 
-    file = f"{words.group}.json"
-    texts: dict[Callable[..., None], str] = {
-        push: f"""Check {noun}s and publish them; workers take them into use at once.
+
+def _texts(noun: str, words: Words) -> dict[str, str]:
+    """Return the help of each verb."""
+    command, one = f"stream-coupons {words.group}", words.id_of_one
+    unknown = f"Exit code 1 says that one of them is not known.\n\nExample: {command}"
+    return {
+        "push": f"""Check {noun}s and publish them; workers take them into use at once.
 
 Nothing is published unless every {noun} is good. {words.push}
 
-Examples: {command} push {file}
-          {command} push {file} --dry-run""",
-        remove: f"""{words.remove}
+Examples: {command} push {words.group}.json
+          {command} push {words.group}.json --dry-run""",
+        "remove": f"""{words.remove}
 
 Exit code 1 says that one of them was not there; the others are removed
 all the same.
 
-Example: {command} remove {words.id_of_one}""",
-        pause: f"""{words.pause}
+Example: {command} remove {one}""",
+        "pause": f"""{words.pause}
 
 It is in effect as soon as the workers have read it, within a second.
-{unknown} pause {words.id_of_one}""",
-        resume: f"{words.resume}\n\n{unknown} resume {words.id_of_one}",
+{unknown} pause {one}""",
+        "resume": f"{words.resume}\n\n{unknown} resume {one}",
     }
-    for verb, text in texts.items():
-        verb.__doc__ = text
-        app.command(verb.__name__)(verb)

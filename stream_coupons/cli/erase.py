@@ -6,11 +6,10 @@ import time
 import uuid
 from typing import Annotated
 
-import msgspec
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, publisher_of, settings_with_topics
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.kafka import topics
@@ -38,20 +37,17 @@ def erase(
     """
     from stream_coupons.core.decision.erasure import STAYS_S
     from stream_coupons.core.shopper.profile import DAY_S
-    from stream_coupons.kafka.clients import Publisher
 
-    settings = settings_from(config, bootstrap)
     requests = [_request(user_id) for user_id in dict.fromkeys(user_ids)]
-    require_topics(settings.kafka)
-    with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
+    settings = settings_with_topics(config, bootstrap)
+    with publisher_of(settings.kafka) as publisher:
         for request in requests:
             publisher.send(topics.ERASURES, request)
     if json:
-        typer.echo(msgspec.json.encode(requests).decode())
+        terminal.print_json(requests)
     else:
         days = f"{STAYS_S / DAY_S:.0f} days"
-        said = f"asked to forget {len(requests)} shoppers; states go {days} after their last coupon is over"
-        terminal.stdout().print(said, markup=False)
+        terminal.say(f"asked to forget {len(requests)} shoppers; states go {days} after their last coupon is over")
 
 
 def _request(user_id: str) -> ErasureRequest:

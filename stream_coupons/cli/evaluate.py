@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.evaluate_text import EvaluationJson, print_evaluation, warnings_of
+from stream_coupons.cli.evaluate_text import json_of, print_evaluation, warnings_of
 from stream_coupons.cli.foreign_logs import (
     DecisionsOption,
     LogArgument,
     MappingOption,
     WindowOption,
     doubts,
+    end,
     feed_all,
     read_log,
     report_refused,
     require_writable,
+    title_of,
     write_decisions,
 )
-from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.datasets.foreign import WINDOW_S
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.lab.datasets.foreign import ForeignLog
     from stream_coupons.lab.offline.evaluated import Evaluated
     from stream_coupons.lab.offline.scored import Scored
+    from stream_coupons.settings import Settings
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -64,7 +69,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         Path | None, typer.Option(help="Write the probabilities of every issue here, as JSON lines.")
     ] = None,
     decisions: DecisionsOption = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    report: ReportOption = None,
     baselines: Annotated[
         bool,
         typer.Option("--baselines", help="Learn a River logistic regression and boosted trees beside ours, too."),
@@ -94,8 +99,6 @@ def evaluate(  # noqa: PLR0913 - the options of a command
               stream-coupons evaluate sent.csv --mapping sent.toml \\
                 --report sent.html --decisions decisions.parquet --baselines
     """
-    from stream_coupons.lab.offline.evaluated import evaluated
-    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
     from stream_coupons.lab.reports import evaluation_report
 
     if mapping_template:
@@ -104,46 +107,48 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
     require_writable(decisions)
     settings = settings_from(config, None)
-    in_depth = report is not None or decisions is not None
     with terminal.replaced(report) as page_sink:
         with terminal.replaced(predictions) as sink:
             foreign = read_log(log, window, mapping)
-            running = ProgressiveRun(foreign, settings, score_arms=in_depth)
-            interrupted = feed_all(running, foreign, "learning")
-            with terminal.fraction_progress("comparing", 1) as progress:
-                found = evaluated(
-                    running,
-                    settings.policy,
-                    in_depth=in_depth,
-                    with_baselines=baselines and not interrupted,
-                    on_progress=lambda done, total: progress.update(progress.task_ids[0], completed=done, total=total),
-                )
-            if sink is not None:
-                in_order = sorted(found.scored, key=lambda issue: issue.line)
-                sink.writelines(encode(_prediction(issue)) + b"\n" for issue in in_order)
+            found, interrupted = _learn(foreign, settings, in_depth=bool(report or decisions), with_baselines=baselines)
+            _write_predictions(found.scored, sink)
         write_decisions(found.scored, decisions)
-        evaluation = _judge(found, interrupted=interrupted)
         if page_sink is not None:
-            title = f"{log.name}, interrupted after {len(found.scored)} issues" if interrupted else log.name
+            title = title_of(log, len(found.scored), interrupted=interrupted)
             page_sink.write(evaluation_report.page(title, found).html().encode())
     report_refused(foreign, log)
-    with terminal.results():
-        if json:
-            typer.echo(encode(evaluation).decode())
-        else:
-            print_evaluation(evaluation, [*warnings_of(evaluation), *doubts(foreign)])
-    if interrupted:
-        terminal.stderr().print(f"interrupted after {len(found.scored)} issues: all results are of these", markup=False)
-        raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if foreign.refusals.count else 0)
+    shown, warnings = json_of(found, interrupted=interrupted), warnings_of(found, interrupted=interrupted)
+    terminal.show(shown, lambda _: print_evaluation(found, chain(warnings, doubts(foreign))), as_json=json)
+    end(foreign, len(found.scored), interrupted=interrupted)
+
+
+def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> tuple[Evaluated, bool]:
+    """Return what a run over the log found, and whether it was interrupted."""
+    from stream_coupons.lab.offline.evaluated import evaluated
+    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+
+    running = ProgressiveRun(log, settings, score_arms=in_depth)
+    interrupted = feed_all(running, log, "learning")
+    with terminal.fraction_progress("comparing", 1) as progress:
+        found = evaluated(
+            running,
+            settings.policy,
+            in_depth=in_depth,
+            with_baselines=with_baselines and not interrupted,
+            on_progress=lambda done, total: progress.update(progress.task_ids[0], completed=done, total=total),
+        )
+    return found, interrupted
 
 
 def _print_template(log: Path) -> None:
-    from stream_coupons.lab.datasets import tables
+    from stream_coupons.contracts.docstrings import attribute_docs
+    from stream_coupons.lab.datasets import table_files
+    from stream_coupons.lab.datasets.mapping import Mapping as ColumnMapping
 
-    if not tables.is_table(log):
+    if not table_files.is_table(log):
         raise BadConfig(f"--mapping-template {log}: expected a table whose name ends in .csv, .tsv or .parquet")
-    typer.echo(tables.template(tables.read_table(log), log.name), nl=False)
+    frame = table_files.read_table(log)
+    typer.echo(table_files.template(frame, log.name, attribute_docs(ColumnMapping)), nl=False)
 
 
 def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
@@ -157,32 +162,12 @@ def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
             raise BadConfig(f"{first} and {option}: both are {path.absolute()}, expected two files")
 
 
-def _prediction(issue: Scored) -> Prediction:
-    fields = {name: getattr(issue, name) for name in Prediction.__struct_fields__}
-    if issue.coupon_id == NO_COUPON:
-        fields.update(p_click=None, p_redeem=None)
-    return Prediction(**fields)
-
-
-def _judge(found: Evaluated, *, interrupted: bool) -> EvaluationJson:
-    foreign, running = found.log, found.running
-    return EvaluationJson(
-        records=foreign.counts,
-        refused_lines=foreign.refusals.by_reason,
-        refused_feedback=running.refused,
-        feedback_before_issue=+foreign.before_issue,
-        feedback_on_none=+foreign.without_coupon,
-        redescribed_coupons=foreign.redescribed,
-        inferred_scopes=foreign.scopes,
-        unknown_keys={f"{kind}.{key}": lines for (kind, key), lines in foreign.unknown_keys.items()},
-        issues=running.issues,
-        labelled=running.labelled,
-        doubtful_impressions=running.doubtful_impressions,
-        heads=found.qualities,
-        order_anyway=found.anyway,
-        slices=found.slices,
-        models=found.models,
-        changes=found.changes,
-        baselines=found.baselines,
-        interrupted=interrupted,
-    )
+def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:
+    """Write the predictions in the order of the log, if a file is asked for."""
+    if sink is None:
+        return
+    for issue in sorted(scored, key=lambda issue: issue.line):
+        fields = {name: getattr(issue, name) for name in Prediction.__struct_fields__}
+        if issue.coupon_id == NO_COUPON:
+            fields.update(p_click=None, p_redeem=None)
+        sink.write(encode(Prediction(**fields)) + b"\n")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
 from rich import box
 from rich.table import Table
 
@@ -16,105 +15,110 @@ from stream_coupons.core.reasons import Rejection
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.offline.baselines import Beside
     from stream_coupons.lab.offline.calibration_by_arm import OrderAnyway
+    from stream_coupons.lab.offline.evaluated import Evaluated
     from stream_coupons.lab.offline.inspection import Change, ServedModel
     from stream_coupons.lab.offline.quality import HeadMetrics, Slice
     from stream_coupons.models.metrics import Interval
 
 COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
+PLAIN: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
+"""Style of a table without lines."""
 
 
-class EvaluationJson(Struct, frozen=True, kw_only=True):
-    """Output of `evaluate --json`."""
+def json_of(found: Evaluated, *, interrupted: bool) -> dict[str, object]:
+    """Return what `--json` prints."""
+    log, running = found.log, found.running
+    return {
+        "records": log.counts,
+        "refused_lines": log.refusals.by_reason,
+        "refused_feedback": running.refused,
+        "feedback_before_issue": +log.before_issue,
+        "feedback_on_none": +log.without_coupon,
+        "redescribed_coupons": log.redescribed,
+        "unknown_keys": {f"{kind}.{key}": lines for (kind, key), lines in log.unknown_keys.items()},
+        "issues": len(found.scored),
+        "labelled": found.labelled,
+        "doubtful_impressions": running.doubtful_impressions,
+        "heads": found.qualities,
+        "order_anyway": found.anyway,
+        "slices": found.slices,
+        "models": found.models,
+        "changes": found.changes,
+        "baselines": found.baselines,
+        "interrupted": interrupted,
+    }
 
-    records: Mapping[str, int]
-    refused_lines: Mapping[str, int]
-    refused_feedback: Mapping[str, int]
-    feedback_before_issue: Mapping[str, int]
-    feedback_on_none: Mapping[str, int]
-    redescribed_coupons: Mapping[str, int]
-    inferred_scopes: Mapping[str, str]
-    unknown_keys: Mapping[str, int]
-    issues: int
-    labelled: int
-    doubtful_impressions: Mapping[str, int]
-    heads: Sequence[HeadMetrics]
-    order_anyway: OrderAnyway | None
-    slices: Sequence[Slice]
-    models: Sequence[ServedModel]
-    changes: Sequence[Change]
-    baselines: Sequence[Beside]
-    interrupted: bool
 
-
-def warnings_of(evaluation: EvaluationJson) -> Iterator[str]:
+def warnings_of(found: Evaluated, *, interrupted: bool) -> Iterator[str]:
     """Yield what makes the figures doubtful."""
-    open_windows = evaluation.issues - evaluation.labelled
-    if not evaluation.labelled:
-        end = "when it was interrupted" if evaluation.interrupted else "by the end of the log"
+    log, running = found.log, found.running
+    open_windows = len(found.scored) - found.labelled
+    if not found.labelled:
+        end = "when it was interrupted" if interrupted else "by the end of the log"
         yield f"no window had closed {end}, so nothing was learnt and nothing is judged; see --window"
     elif open_windows:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
-    if late := evaluation.refused_feedback.get(Rejection.LATE):
+    if late := running.refused.get(Rejection.LATE):
         yield (
             f"{late} records of feedback came after the window of their issue had closed: at its expires_at, after its "
             "coupon's redeem_within_s, or where a line says neither, after --window"
         )
-    for domain, responses in evaluation.doubtful_impressions.items():
+    for domain, responses in running.doubtful_impressions.items():
         yield (
             f"in {domain} {responses} coupons were clicked or used without an impression, more than a tenth of what "
             "shoppers respond to, each shopper counting the same: what has none was not always "
             "unseen, so its silence is learnt as a no; see attribution.impression_domains"
         )
-    if evaluation.unknown_keys:
-        named = sorted(evaluation.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]
-        keys = ", ".join(f"{key} ({count} lines)" for key, count in named)
-        more = len(evaluation.unknown_keys) - len(named)
+    if log.unknown_keys:
+        named = sorted(log.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]
+        keys = ", ".join(f"{kind}.{key} ({count} lines)" for (kind, key), count in named)
+        more = len(log.unknown_keys) - len(named)
         yield f"keys that are not known were skipped: {keys}{f' and {more} more' if more else ''}; are they misspelt?"
-    if changed := len(evaluation.redescribed_coupons):
-        times = sum(evaluation.redescribed_coupons.values())
+    if changed := len(log.redescribed):
+        times = sum(log.redescribed.values())
         yield (
             f"{changed} coupons are described in more than one way, {times} times otherwise than first: the first "
             "counts; put into `context` what changes from issue to issue"
         )
 
 
-def print_evaluation(evaluation: EvaluationJson, warnings: Sequence[str]) -> None:
+def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
     """Print all of it for a person."""
     from stream_coupons.lab.offline.segments import COUPON
 
     console = terminal.stdout()
-    console.print(terminal.summary_table(_summary(evaluation)))
-    if evaluation.labelled:
-        console.print(_metrics_table(evaluation.heads))
-    for text in _worse_than_the_base_rate(evaluation.heads):
-        console.print(text, markup=False, soft_wrap=True)
-    if evaluation.order_anyway is not None:
+    console.print(
+        terminal.summary_table(
+            {
+                "records": found.log.counts,
+                "refused lines": found.log.refusals.by_reason,
+                "feedback not joined": found.running.refused,
+                "issues": len(found.scored),
+                "with a label": found.labelled,
+            }
+        )
+    )
+    if found.labelled:
+        console.print(_metrics_table(found.qualities))
+    for text in _worse_than_the_base_rate(found.qualities):
+        terminal.say(text)
+    if found.anyway is not None:
         console.print()
-        console.print(terminal.summary_table(_anyway(evaluation.order_anyway)))
-    for text in _what_served(evaluation.models, evaluation.changes):
-        console.print(text, markup=False, soft_wrap=True)
-    if evaluation.baselines:
-        console.print(_baselines_table(evaluation.baselines))
+        console.print(terminal.summary_table(_anyway(found.anyway)))
+    for text in _what_served(found.models, found.changes):
+        terminal.say(text)
+    if found.baselines:
+        console.print(_baselines_table(found.baselines))
     for head in ("click", "redeem", "order"):
-        slices = [each for each in evaluation.slices if each.head == head]
+        slices = [each for each in found.slices if each.head == head]
         coupons = [each for each in slices if each.by == COUPON]
         shown = coupons[:COUPONS_SHOWN] + [each for each in slices if each.by != COUPON][:SEGMENTS_SHOWN]
         if shown:
             console.print(_slices_table(head, shown))
         if len(slices) > len(shown):
-            console.print(f"... and {len(slices) - len(shown)} more; --json and --report have all", markup=False)
+            terminal.say(f"... and {len(slices) - len(shown)} more; --json and --report have all")
     for warning in warnings:
         terminal.warn(warning)
-
-
-def _summary(evaluation: EvaluationJson) -> dict[str, object]:
-    return {
-        "records": evaluation.records,
-        "refused lines": evaluation.refused_lines,
-        "feedback not joined": evaluation.refused_feedback,
-        "issues": evaluation.issues,
-        "with a label": evaluation.labelled,
-    }
 
 
 def _worse_than_the_base_rate(heads: Sequence[HeadMetrics]) -> Iterator[str]:
@@ -133,11 +137,8 @@ def _what_served(models: Sequence[ServedModel], changes: Sequence[Change]) -> It
 
 
 def _baselines_table(baselines: Sequence[Beside]) -> Table:
-    table = Table(title="\nbeside plain models", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("", "model"):
-        table.add_column(name)
-    for name in ("log loss", "above ours", "95%", "AUC"):
-        table.add_column(name, no_wrap=True, justify="right")
+    figures = ("log loss", "above ours", "95%", "AUC")
+    table = terminal.new_table("", "model", figures=figures, no_wrap=True, title="\nbeside plain models", **PLAIN)
     for each in baselines:
         lead = each.lead
         is_other = each.model != baselines[0].model
@@ -197,10 +198,9 @@ def _metrics_table(heads: Sequence[HeadMetrics]) -> Table:
 
 
 def _slices_table(head: str, slices: Sequence[Slice]) -> Table:
-    table = Table(title=f"\n{head}", title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("", min_width=16, overflow="fold")
-    for name in ("issues", "observed", "95%", "predicted", "AUC", "95%"):
-        table.add_column(name, no_wrap=True, justify="right")
+    figures = ("issues", "observed", "95%", "predicted", "AUC", "95%")
+    table = terminal.new_table("", figures=figures, no_wrap=True, title=f"\n{head}", **PLAIN)
+    table.columns[0].min_width, table.columns[0].overflow = 16, "fold"
     for each in slices:
         table.add_row(
             terminal.printable(f"{each.by} {each.value}"),

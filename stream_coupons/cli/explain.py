@@ -4,45 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import COUPONS, read_entries
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.catalog_entries import read_file
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, client_of_topics, settings_from
+from stream_coupons.cli.topic_reading import Read, reading
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
+from stream_coupons.lab.catalogue_files import COUPONS
 from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation
-from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
     from stream_coupons.lab.explain.decision_trace import DecisionTrace
 
-SHOW_EVERY = 500
-Explanation = TypeVar("Explanation", IssueExplanation, ShopperExplanation)
-
 
 class Unknown(StreamCouponsError):
     """No issue or no shopper of this id."""
-
-
-class Read(Protocol):
-    """Reads topics up to now, and shows how far it is."""
-
-    def __call__(self, what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
-        """Their records; with a key, of its partitions only."""
 
 
 def explain(  # noqa: PLR0913 - the options of a command
@@ -91,12 +81,13 @@ def explain(  # noqa: PLR0913 - the options of a command
     settings = settings_from(config, bootstrap)
     _warn_if_behind(settings)
     rules = settings.rules(require_workers_key(settings))
-    with Interruptions() as interruptions:
-        read = _reader(settings, interruptions)
+    with reading(settings.kafka) as read:
         if issue_id is not None:
-            _show(_of_issue(issue_id, settings, rules, coupons, read), explain_text.of_issue, as_json=json)
+            issue = _of_issue(issue_id, settings, rules, coupons, read)
+            terminal.show(issue, lambda found: _print(explain_text.of_issue(found)), as_json=json)
         elif user is not None:
-            _show(_of_shopper(user, moment, settings, rules, coupons, read), explain_text.of_shopper, as_json=json)
+            shopper = _of_shopper(user, moment, settings, rules, coupons, read)
+            terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found)), as_json=json)
 
 
 def parse_time(text: str) -> float:
@@ -120,9 +111,7 @@ def parse_time(text: str) -> float:
 
 
 def _coupons(file: Path) -> list[Coupon]:
-    with terminal.opened(file) as source:
-        reading = read_entries(COUPONS, source.read(), str(file), time.time())
-    terminal.report_refusals(reading.refusals, reading.place)
+    reading = read_file(COUPONS, file)
     if reading.refusals.count:
         raise BadConfig(f"{file}: {reading.refusals.count} coupons are refused, expected none")
     return reading.entries
@@ -131,39 +120,12 @@ def _coupons(file: Path) -> list[Coupon]:
 def _warn_if_behind(settings: Settings) -> None:
     from stream_coupons.kafka import admin
 
-    with admin.admin_client(settings.kafka) as client:
-        admin.apply(client, settings.kafka, check_only=True)
+    with client_of_topics(settings.kafka) as client:
         lag = admin.lag(client, settings.kafka)
     # Ticks come all the time, and change nothing that is asked here.
     behind = sum(count for name, count in lag.items() if name != topics.TICKS.name)
     if behind:
         terminal.warn(f"the workers have not committed {behind} records yet: what is said is of before them")
-
-
-def _reader(settings: Settings, interruptions: Interruptions) -> Read:
-    from kafka.admin import OffsetSpec
-
-    from stream_coupons.kafka import admin
-    from stream_coupons.lab.audit.audit_topics import offsets, read_records
-
-    kafka = settings.kafka
-
-    def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
-        with admin.admin_client(kafka) as client:
-            some = [topics.BY_NAME[name] for name in names]
-            begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
-        home = None if key is None else topics.partition_for(key, kafka.partitions)
-        total = sum(end - begins[place] for place, end in ends.items() if home in (None, place[1]))
-        with terminal.fraction_progress(what, total) as progress:
-            for count, record in enumerate(interruptions.each(read_records(kafka, names, key)), start=1):
-                yield record
-                if count % SHOW_EVERY == 0:
-                    progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
-        if interruptions.happened:
-            terminal.stderr().print("interrupted: nothing is known", markup=False)
-            raise typer.Exit(terminal.INTERRUPTED)
-
-    return read
 
 
 def _gather(evidence: DecisionTrace, user_id: str, read: Read) -> None:
@@ -222,12 +184,7 @@ def _of_shopper(
     return explain_shopper(user_id, evidence.now, at, evidence.knowledge(coupons), evidence.funds())
 
 
-def _show(
-    explanation: Explanation, renderables: Callable[[Explanation], list[RenderableType]], *, as_json: bool
-) -> None:
-    if as_json:
-        typer.echo(msgspec.json.encode(explanation).decode())
-        return
+def _print(parts: Iterable[RenderableType]) -> None:
     console = terminal.stdout()
-    for part in renderables(explanation):
+    for part in parts:
         console.print(part, soft_wrap=isinstance(part, Text))

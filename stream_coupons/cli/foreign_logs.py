@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_file import overlooked
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
+from stream_coupons.lab.catalogue_files import overlooked
 from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
-from stream_coupons.lab.datasets.tables import first_row, is_table, require_extra
+from stream_coupons.lab.datasets.table_files import first_row, is_table, require_extra
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
@@ -119,15 +119,22 @@ def require_writable(path: Path | None) -> None:
         raise BadConfig(f"--decisions {path}: there is no folder {path.parent}")
 
 
+def title_of(path: Path, issues: int, *, interrupted: bool) -> str:
+    """Return the title of the page on a log."""
+    return f"{path.name}, interrupted after {issues} issues" if interrupted else path.name
+
+
+def end(log: ForeignLog, issues: int, *, interrupted: bool) -> NoReturn:
+    """Exit: with 1 if lines were refused, or as interrupted."""
+    if interrupted:
+        terminal.stop_interrupted(f" after {issues} issues: all results are of these")
+    raise typer.Exit(1 if log.refusals.count else 0)
+
+
 def doubts(log: ForeignLog) -> Iterator[str]:
     """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
     from stream_coupons.core.features.rows import MAX_CONTEXT
 
-    for name, scope in log.scopes.items():
-        yield (
-            f"coupons that name no scope are taken to be for the {scope} that `{name}` says, for items have the same; "
-            f"give {scope} in the coupon if it is otherwise"
-        )
     yield from overlooked(log.coupons, [])
     if left_out := log.keys_left_out:
         keys = ", ".join(key for key, _ in left_out.most_common(KEYS_SHOWN))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
@@ -16,22 +16,26 @@ from stream_coupons.cli.foreign_logs import (
     DecisionsOption,
     MappingOption,
     doubts,
+    end,
     feed_all,
     read_log,
     report_refused,
     require_writable,
+    title_of,
     write_decisions,
 )
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, ReportOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.lab.datasets.foreign import WINDOW_S
-from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.offline.targeting import Targeting
-    from stream_coupons.lab.ope.valuation import ValuationReport
+    from stream_coupons.lab.datasets.foreign import ForeignLog
+    from stream_coupons.lab.offline.arm_effects import Targeting
+    from stream_coupons.lab.offline.scored import Scored
+    from stream_coupons.lab.ope.valuation import Question, ValuationReport
+    from stream_coupons.settings import Settings
 
 OptionalLog = Annotated[
     Path | None,
@@ -66,7 +70,7 @@ def ope(  # noqa: PLR0913 - the options of a command
         bool, typer.Option("--estimate-propensities", help="Estimate propensities even where the log states them.")
     ] = False,
     decisions: DecisionsOption = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    report: ReportOption = None,
     window: Annotated[
         float | None,
         typer.Option(
@@ -124,10 +128,6 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope own.jsonl --policy greedy:25 --policy random
     """
     from stream_coupons.cli import ope_own
-    from stream_coupons.lab.offline.logged_decisions import decisions_of, missing_arms
-    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
-    from stream_coupons.lab.ope import valuation
-    from stream_coupons.lab.ope.policies import parse
     from stream_coupons.lab.ope.valuation import Question
     from stream_coupons.lab.reports import ope_report
 
@@ -137,48 +137,49 @@ def ope(  # noqa: PLR0913 - the options of a command
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
     if log is None or ope_own.is_own(log):
-        others = {
-            "--mapping": mapping,
-            "--skip": skip,
-            "--estimate-propensities": estimate_propensities,
-            "--decisions": decisions,
-        }
+        others = {"--mapping": mapping, "--skip": skip}
+        others |= {"--estimate-propensities": estimate_propensities, "--decisions": decisions}
         if given := [name for name, value in others.items() if value]:
             raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
         ope_own.ope_own(
             log, settings, policy or (), clip=clip, window_s=window, domain=domain, report=report, json=json
         )
-        return
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
     require_writable(decisions)
+    question = Question(reward, (), clip, skip, estimate_propensities)
     with terminal.replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
-        asked = tuple(parse(text, read.coupon_of) for text in policy or ())
-        question = Question(reward, asked, clip, skip, estimate_propensities)
-        warnings = [*missing_arms(read), *doubts(read)]
-        running = ProgressiveRun(read, settings, score_arms=True)
-        interrupted = feed_all(running, read, "scoring every arm")
-        scored = running.finish()
+        scored, found, interrupted = _valued(read, settings, policy or (), question)
         write_decisions(scored, decisions)
-        known = decisions_of(scored, read, settings.policy.typical_price_minor)
-        found = valuation.report(known, question, settings.policy)
-        found.warnings[:0] = warnings
-        if open_ones := len(scored) - len(known):
-            found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
         if page_sink is not None:
-            title = f"{log.name}, interrupted after {len(scored)} issues" if interrupted else log.name
+            title = title_of(log, len(scored), interrupted=interrupted)
             page_sink.write(ope_report.page(title, found).html().encode())
     report_refused(read, log)
-    with terminal.results():
-        if json:
-            typer.echo(msgspec.json.encode(found, enc_hook=_encoded).decode())
-        else:
-            _print(found)
-    if interrupted:
-        terminal.stderr().print(f"interrupted after {len(scored)} issues: all results are of these", markup=False)
-        raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if read.refusals.count else 0)
+    terminal.show(found, _print, as_json=json, enc_hook=_encoded)
+    end(read, len(scored), interrupted=interrupted)
+
+
+def _valued(
+    log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question
+) -> tuple[list[Scored], ValuationReport, bool]:
+    """Return the issues scored, the values of policies on them, and whether it was interrupted."""
+    from stream_coupons.lab.offline.logged_decisions import decisions_of, missing_arms
+    from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+    from stream_coupons.lab.ope import valuation
+    from stream_coupons.lab.ope.policies import parse
+
+    asked = tuple(parse(text, log.coupon_of) for text in policies)
+    warnings = [*missing_arms(log), *doubts(log)]
+    running = ProgressiveRun(log, settings, score_arms=True)
+    interrupted = feed_all(running, log, "scoring every arm")
+    scored = running.finish()
+    known = decisions_of(scored, log, settings.policy.typical_price_minor)
+    found = valuation.report(known, replace(question, policies=asked), settings.policy)
+    found.warnings[:0] = warnings
+    if open_ones := len(scored) - len(known):
+        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
+    return scored, found, interrupted
 
 
 def _encoded(value: object) -> object:
@@ -191,24 +192,16 @@ def _encoded(value: object) -> object:
 
 
 def _print(found: ValuationReport) -> None:
-    console = terminal.stdout()
-    console.print(
+    terminal.say(
         f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, "
-        f"{found.arms:,} arms, propensities {found.propensities}",
-        markup=False,
-        soft_wrap=True,
+        f"{found.arms:,} arms, propensities {found.propensities}"
     )
-    decimals = tables.decimals_of([each.valuation.values[Estimator.DR].value for each in found.valued])
-    console.print(tables.values_table(found.valued, "value for each decision", decimals, is_gain=False))
-    if any(each.policy != "logged" for each in found.valued):
-        console.print(tables.values_table(found.valued, "above the logging policy", decimals, is_gain=True))
-    console.print(tables.diagnostics_table(found.valued))
+    has_others = any(each.policy != "logged" for each in found.valued)
+    titles = ("value for each decision", "above the logging policy" if has_others else "")
+    decimals = tables.print_values(found.valued, *titles)
     if found.targeting:
-        console.print(_targets(found.targeting, decimals))
-    for note in (LEGEND, *found.notes):
-        console.print(note, markup=False, soft_wrap=True)
-    for warning in found.warnings:
-        terminal.warn(warning)
+        terminal.stdout().print(_targets(found.targeting, decimals))
+    tables.print_notes((LEGEND, *found.notes), found.warnings)
 
 
 def _targets(targeting: Iterable[Targeting], decimals: int) -> Table:

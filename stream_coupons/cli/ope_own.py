@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import typer
 from msgspec import Raw, Struct
 
 from stream_coupons.cli import ope_tables, terminal
+from stream_coupons.cli.options import require_broker
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
-from stream_coupons.lab.ope.ope import Estimator
 from stream_coupons.lab.recordings import lines
 from stream_coupons.settings import Settings
 
@@ -68,8 +68,8 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     domain: str | None,
     report: Path | None,
     json: bool,
-) -> None:
-    """Read, value and print."""
+) -> NoReturn:
+    """Read, value, print and exit."""
     from stream_coupons.lab.ope import own_policies, own_valuation
     from stream_coupons.lab.ope.own_log import OwnLog
     from stream_coupons.lab.reports import ope_report
@@ -84,22 +84,15 @@ def ope_own(  # noqa: PLR0913 - the options of a command
         if page_sink is not None:
             name = path.name if path is not None else settings.kafka.bootstrap
             page_sink.write(ope_report.own_page(name, found).html().encode())
-    with terminal.results():
-        if json:
-            typer.echo(msgspec.json.encode(found).decode())
-        else:
-            _print(found)
+    terminal.show(found, _print, as_json=json)
     raise typer.Exit(1 if bad_lines or log.unreadable else 0)
 
 
 def _read_topics(log: OwnLog, settings: Settings) -> int:
-    from stream_coupons.kafka import admin
     from stream_coupons.kafka.clients import Reader
     from stream_coupons.lab.ope.own_log import READ
 
-    # It says within seconds that no broker answers; a consumer would try for ever.
-    with admin.admin_client(settings.kafka):
-        pass
+    require_broker(settings.kafka)
     names = [topic.name for topic in READ]
     with Reader(settings.kafka, names, from_beginning=True) as reader, Interruptions() as interruptions:
         for record in interruptions.each(reader.read_to_end()):
@@ -136,22 +129,13 @@ def _read_file(log: OwnLog, path: Path) -> int:
 
 
 def _print(found: OwnReport) -> None:
-    console = terminal.stdout()
-    console.print(
+    terminal.say(
         f"margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
-        f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out",
-        markup=False,
-        soft_wrap=True,
+        f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out"
     )
-    decimals = ope_tables.decimals_of([each.valuation.values[Estimator.DR].value for each in found.valued])
-    console.print(ope_tables.values_table(found.valued, "value of each decision", decimals, is_gain=False))
-    console.print(ope_tables.values_table(found.valued, "above the policy that decided", decimals, is_gain=True))
-    console.print(ope_tables.diagnostics_table(found.valued))
+    ope_tables.print_values(found.valued, "value of each decision", "above the policy that decided")
     _print_lift(found.lift)
-    for note in (LEGEND, *found.notes):
-        console.print(note, markup=False, soft_wrap=True)
-    for warning in found.warnings:
-        terminal.warn(warning)
+    ope_tables.print_notes((LEGEND, *found.notes), found.warnings)
 
 
 def _print_lift(lift: Lift | None) -> None:

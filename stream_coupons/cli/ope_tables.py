@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -13,26 +13,10 @@ from stream_coupons.cli import terminal
 from stream_coupons.lab.ope.ope import Estimator
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.ope.ope import Valuation
+    from stream_coupons.lab.ope.valuation import Valued
     from stream_coupons.models.metrics import Interval
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
-
-
-class PolicyValue(Protocol):
-    """A policy by name, and what it is worth."""
-
-    @property
-    def policy(self) -> str:
-        """Its name."""
-
-    @property
-    def valuation(self) -> Valuation:
-        """Its value by every estimator."""
-
-    @property
-    def unsupported(self) -> float:
-        """Share of its choices of which nothing is known."""
 
 
 def decimals_of(values: Iterable[float]) -> int:
@@ -41,7 +25,7 @@ def decimals_of(values: Iterable[float]) -> int:
     return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 1
 
 
-def values_table(valued: Iterable[PolicyValue], title: str, decimals: int, *, is_gain: bool) -> Table:
+def values_table(valued: Iterable[Valued], title: str, decimals: int, *, is_gain: bool) -> Table:
     """Values of policies, or how much they are above that of the policy that decided."""
     table = new_table(title, "policy", *TITLES.values())
     for each in valued:
@@ -52,7 +36,7 @@ def values_table(valued: Iterable[PolicyValue], title: str, decimals: int, *, is
     return table
 
 
-def diagnostics_table(valued: Iterable[PolicyValue]) -> Table:
+def diagnostics_table(valued: Iterable[Valued]) -> Table:
     """Return the table of effective sample sizes and weights, which bound the trust in the values."""
     table = new_table(
         "how far to believe it", "policy", "n", "ESS", "rewarded", "agrees", "max w", "mean w", "unlogged"
@@ -73,12 +57,40 @@ def diagnostics_table(valued: Iterable[PolicyValue]) -> Table:
     return table
 
 
+def print_values(valued: Sequence[Valued], values: str, gains: str) -> int:
+    """Print the values of policies, their gains, and how far to believe them.
+
+    Parameters
+    ----------
+    values, gains : str
+        Titles of the tables; empty for none.
+
+    Returns
+    -------
+    int
+        The decimals of the values.
+    """
+    console = terminal.stdout()
+    decimals = decimals_of([each.valuation.values[Estimator.DR].value for each in valued])
+    console.print(values_table(valued, values, decimals, is_gain=False))
+    if gains:
+        console.print(values_table(valued, gains, decimals, is_gain=True))
+    console.print(diagnostics_table(valued))
+    return decimals
+
+
+def print_notes(notes: Iterable[str], warnings: Iterable[str]) -> None:
+    """Print how values were found, and what may make them wrong."""
+    for note in notes:
+        terminal.say(note)
+    for warning in warnings:
+        terminal.warn(warning)
+
+
 def new_table(title: str, *names: str) -> Table:
     """An empty table of names and numbers."""
-    table = Table(*names, title=title, title_justify="left")
+    table = terminal.new_table(names[0], figures=names[1:], title=title, title_justify="left")
     table.columns[0].overflow = "fold"
-    for column in table.columns[1:]:
-        column.justify = "right"
     return table
 
 

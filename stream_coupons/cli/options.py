@@ -1,14 +1,22 @@
 """Options that verbs share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import Settings, load
+
+if TYPE_CHECKING:
+    from kafka import KafkaAdminClient
+
+    from stream_coupons.kafka.clients import Publisher
 
 ConfigOption = Annotated[
     Path | None,
@@ -24,10 +32,26 @@ BootstrapOption = Annotated[
     typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")]
+ReportOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
 
 
-def require_topics(kafka: KafkaSettings) -> None:
-    """See that a broker answers and has the topics as they must be.
+def require_broker(connection: Connection) -> None:
+    """See that a broker answers, within seconds: a consumer would try for ever.
+
+    Raises
+    ------
+    BadConfig
+    """
+    from stream_coupons.kafka import admin  # it takes kafka-python, which no help needs
+
+    with admin.admin_client(connection):
+        pass
+
+
+@contextmanager
+def client_of_topics(kafka: KafkaSettings) -> Iterator["KafkaAdminClient"]:
+    """Yield a client of a broker that answers and has the topics as they must be.
 
     Raises
     ------
@@ -37,6 +61,26 @@ def require_topics(kafka: KafkaSettings) -> None:
 
     with admin.admin_client(kafka) as client:
         admin.apply(client, kafka, check_only=True)
+        yield client
+
+
+def publisher_of(kafka: KafkaSettings) -> "Publisher":
+    """Return a publisher to the topics."""
+    from stream_coupons.kafka.clients import Publisher  # it takes kafka-python, which no help needs
+
+    return Publisher(kafka, kafka.partitions)
+
+
+def settings_with_topics(config: Path | None, bootstrap: str | None) -> Settings:
+    """Return settings of brokers that answer and have the topics.
+
+    Raises
+    ------
+    BadConfig
+    """
+    settings = settings_from(config, bootstrap)
+    with client_of_topics(settings.kafka):
+        return settings
 
 
 def settings_from(config: Path | None, bootstrap: str | None) -> Settings:

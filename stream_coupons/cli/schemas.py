@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
@@ -34,12 +33,12 @@ def write(
         raise BadConfig(f"{folder}: is no folder")
     written = schemas.write(folder, allow_breaking=allow_breaking)
     if json:
-        typer.echo(msgspec.json.encode({"written": written}).decode())
+        terminal.print_json({"written": written})
         return
     for name in written:
-        terminal.stdout().print(f"wrote {folder / name}", markup=False, soft_wrap=True)
+        terminal.say(f"wrote {folder / name}")
     if not written:
-        terminal.stdout().print("all schemas are fresh", markup=False)
+        terminal.say("all schemas are fresh")
 
 
 @app.command("check")
@@ -53,13 +52,13 @@ def check(folder: FolderArgument = Path("schemas"), json: JsonOption = False) ->
         raise BadConfig(f"{folder}: there is no such folder; see `stream-coupons schemas write`")
     stale, breaking = schemas.stale(folder), schemas.breaking(folder)
     if json:
-        typer.echo(msgspec.json.encode({"stale": stale, "breaking": breaking}).decode())
+        terminal.print_json({"stale": stale, "breaking": breaking})
     else:
         for kind, problems in (("stale", stale), ("breaking", breaking)):
             for problem in problems:
                 terminal.stdout().print(Text.assemble((kind, "red"), f"  {problem}"), soft_wrap=True)
         if not (stale or breaking):
-            terminal.stdout().print("all schemas are fresh", markup=False)
+            terminal.say("all schemas are fresh")
         elif not breaking:
-            terminal.stderr().print("run `stream-coupons schemas write` and commit the difference", markup=False)
+            terminal.remark("run `stream-coupons schemas write` and commit the difference")
     raise typer.Exit(1 if stale or breaking else 0)

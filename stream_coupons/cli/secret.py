@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from stream_coupons.cli import terminal
@@ -33,7 +32,10 @@ def make(
     from stream_coupons import secret
 
     fingerprint = secret.make(file).fingerprint
-    typer.echo(msgspec.json.encode({"fingerprint": fingerprint}).decode() if json else fingerprint)
+    if json:
+        terminal.print_json({"fingerprint": fingerprint})
+    else:
+        typer.echo(fingerprint)
 
 
 @app.command("show")
@@ -50,7 +52,7 @@ def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boots
     settings = settings_from(config, bootstrap)
     own, kept = secret.draw_key(settings).fingerprint, secret.kept_fingerprint(settings.kafka)
     if json:
-        typer.echo(msgspec.json.encode({"own": own, "workers": kept}).decode())
+        terminal.print_json({"own": own, "workers": kept})
     else:
         rows = {secret.named(settings): own, "the workers": kept or "no worker has run yet"}
         terminal.stdout().print(terminal.summary_table(rows))
@@ -84,6 +86,6 @@ def adopt(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boot
     before = secret.kept_fingerprint(settings.kafka)
     secret.adopt(settings, key)
     if json:
-        typer.echo(msgspec.json.encode({"workers": key.fingerprint, "before": before}).decode())
+        terminal.print_json({"workers": key.fingerprint, "before": before})
     else:
         typer.echo(f"the workers draw by {key.fingerprint} from now on; before: {before or 'no key'}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from msgspec import Struct
 from rich.progress import Progress
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_topics, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, publisher_of, settings_with_topics
 from stream_coupons.kafka import topics
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.settings import Settings
@@ -81,22 +81,21 @@ def simulate(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 
-    settings = settings_from(config, bootstrap)
     world = World(WorldSettings(seed=seed, shoppers=shoppers, days=days, coupons=coupons, domain=domain))
-    require_topics(settings.kafka)
+    settings = settings_with_topics(config, bootstrap)
     report, foreign_tick = _run(world, settings, speed, catalog)
     _print(report, foreign_tick, json)
 
 
 def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[SimulationReport, float | None]:
-    from stream_coupons.kafka.clients import Publisher, Reader
+    from stream_coupons.kafka.clients import Reader
     from stream_coupons.lab.demo.shoppers import ClosedLoop, Pace
 
     kafka = settings.kafka
     names = [topics.ISSUES.name, topics.TICKS.name]
     with (
         Reader(kafka, names, from_beginning=False) as reader,
-        Publisher(kafka, kafka.partitions) as publisher,
+        publisher_of(kafka) as publisher,
         terminal.fraction_progress("simulating", world.ends_at - world.now) as progress,
         Interruptions() as interruptions,
     ):
@@ -121,7 +120,8 @@ def _show(progress: Progress, elapsed: float, world: World) -> None:
 
 def _report(loop: ClosedLoop, simulated_days: float, interrupted: bool) -> SimulationReport:
     world = loop.world
-    done = world.statistics
+    done = asdict(world.statistics)
+    done["incremental_margin_minor"] = round(done["incremental_margin_minor"], 2)
     return SimulationReport(
         seed=world.settings.seed,
         shoppers=world.settings.shoppers,
@@ -129,37 +129,23 @@ def _report(loop: ClosedLoop, simulated_days: float, interrupted: bool) -> Simul
         events=dict(sorted(loop.events.items())),
         ticks=loop.ticks,
         coupons_published=loop.coupons_published,
-        issues=done.issues,
-        duplicates=done.duplicates,
-        strangers=done.strangers,
         unreadable=loop.unreadable,
-        impressions=done.impressions,
-        clicks=done.clicks,
-        redemptions=done.redemptions,
-        persuaded=done.persuaded,
-        discount_minor=done.discount_minor,
-        order_value_minor=done.order_value_minor,
-        incremental_margin_minor=round(done.incremental_margin_minor, 2),
         interrupted=interrupted,
+        **done,
     )
 
 
 def _print(report: SimulationReport, foreign_tick_at: float | None, json: bool) -> None:
     if json:
-        typer.echo(msgspec.json.encode(report).decode())
+        terminal.print_json(report)
     else:
-        names = {name: name.replace("_", " ") for name in report.__struct_fields__ if name != "interrupted"}
-        rows = {title: getattr(report, name) for name, title in names.items()}
-        terminal.stdout().print(terminal.summary_table(rows))
+        terminal.stdout().print(terminal.fields_table(report))
     if foreign_tick_at is not None:
-        text = (
+        terminal.warn(
             f"someone else writes ticks, one says {terminal.utc(foreign_tick_at)}: they close the windows of simulated "
             "coupons at once; run the workers with worker.tick_every_s = 0"
         )
-        terminal.stderr().print(f"warning: {text}", markup=False, soft_wrap=True)
     if not report.issues and not report.interrupted:
-        text = "warning: no coupon was issued; do workers run, and was this seed simulated before?"
-        terminal.stderr().print(text, markup=False, soft_wrap=True)
+        terminal.warn("no coupon was issued; do workers run, and was this seed simulated before?")
     if report.interrupted:
-        terminal.stderr().print("interrupted: all that is reported was appended", markup=False)
-        raise typer.Exit(terminal.INTERRUPTED)
+        terminal.stop_interrupted(": all that is reported was appended")

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
-from rich.progress import Progress
 from rich.table import Table
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, client_of_topics, settings_from
+from stream_coupons.cli.topic_reading import reading
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.connection import Connection
-from stream_coupons.lab.interrupts import Interruptions
-
-if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.offline.digest import Digest
 
 app = typer.Typer(help="Look at what the workers hold.", no_args_is_help=True)
-
-SHOW_EVERY = 500
 
 
 class Agent(StrEnum):
@@ -57,54 +50,30 @@ def digest(
     Examples: stream-coupons state digest
               stream-coupons state digest --agent budgets --json
     """
-    from kafka.admin import OffsetSpec
-
     from stream_coupons.kafka import admin
-    from stream_coupons.lab.audit.audit_topics import offsets
+    from stream_coupons.lab.audit.findings import place_of
+    from stream_coupons.lab.offline.digest import StateDigest
     from stream_coupons.worker.app import TABLE_OF
 
     settings = settings_from(config, bootstrap)
     agents = list(Agent) if agent is None else [agent]
-    tables = {one: topics.changelog(TABLE_OF[one]) for one in agents}
-    with admin.admin_client(settings.kafka) as client:
-        admin.apply(client, settings.kafka, check_only=True)
+    states = {topics.changelog(TABLE_OF[one]).name: (one, StateDigest(one)) for one in agents}
+    with client_of_topics(settings.kafka) as client:
         behind = sum(admin.lag(client, settings.kafka).values())
-        begins, ends = (
-            sum(offsets(client, tables.values(), settings.kafka, spec).values())
-            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
-        )
     if behind:
         terminal.warn(f"the workers have not committed {behind} records yet: states will change")
-    with (
-        terminal.fraction_progress("reading", ends - begins) as progress,
-        Interruptions() as interruptions,
-    ):
-        digests = {
-            one: _read(settings.kafka, one, table.name, progress, interruptions) for one, table in tables.items()
-        }
-    if interruptions.happened:
-        terminal.stderr().print("interrupted: nothing is known", markup=False)
-        raise typer.Exit(terminal.INTERRUPTED)
+    with reading(settings.kafka) as read:
+        for record in read("reading", tuple(states)):
+            owner, digest_of_owner = states[record.topic]
+            try:
+                digest_of_owner.take(record.key or b"", record.value, record.partition)
+            except msgspec.DecodeError as error:
+                raise NotACell(f"{place_of(record)}: is no state of {owner}: {error}") from None
+    digests = {owner: each.result() for owner, each in states.values()}
     if json:
-        typer.echo(msgspec.json.encode(digests).decode())
+        terminal.print_json(digests)
         return
-    table_of_digests = Table("agent", "keys", "bytes", "blake2b")
+    shown = Table("agent", "keys", "bytes", "blake2b")
     for one, found in digests.items():
-        table_of_digests.add_row(one, f"{found.keys:,}", f"{found.bytes:,}", found.blake2b)
-    terminal.stdout().print(table_of_digests)
-
-
-def _read(connection: Connection, agent: Agent, topic: str, progress: Progress, interruptions: Interruptions) -> Digest:
-    from stream_coupons.lab.audit.audit_topics import read_records
-    from stream_coupons.lab.audit.findings import place_of
-    from stream_coupons.lab.offline.digest import StateDigest
-
-    states = StateDigest(agent)
-    for count, record in enumerate(interruptions.each(read_records(connection, [topic])), start=1):
-        try:
-            states.take(record.key or b"", record.value, record.partition)
-        except msgspec.DecodeError as error:
-            raise NotACell(f"{place_of(record)}: is no state of {agent}: {error}") from None
-        if count % SHOW_EVERY == 0:
-            progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=topic)
-    return states.result()
+        shown.add_row(one, f"{found.keys:,}", f"{found.bytes:,}", found.blake2b)
+    terminal.stdout().print(shown)

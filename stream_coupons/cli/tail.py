@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, require_broker, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.lab.interrupts import Interruptions
@@ -52,15 +52,12 @@ def tail(  # noqa: PLR0913 - the options of a command
               stream-coupons tail dead-letters --from-beginning
               stream-coupons tail coupon-issues --json --max 1 --timeout 30
     """
-    from stream_coupons.kafka import admin
     from stream_coupons.kafka.clients import Reader
 
     write = _writer(json=json, recording=recording)
     _require_known(topic)
     settings = settings_from(config, bootstrap)
-    # It says within seconds that no broker answers; a consumer would try for ever.
-    with admin.admin_client(settings.kafka):
-        pass
+    require_broker(settings.kafka)
     seen = 0
     with (
         Reader(settings.kafka, [topic], from_beginning=from_beginning) as reader,
@@ -74,7 +71,7 @@ def tail(  # noqa: PLR0913 - the options of a command
     if interruptions.happened:
         raise typer.Exit(terminal.INTERRUPTED)
     if maximum is not None:
-        terminal.stderr().print(f"{seen} messages within the time, expected {maximum}", markup=False)
+        terminal.remark(f"{seen} messages within the time, expected {maximum}")
         raise typer.Exit(1)
 
 
@@ -152,12 +149,8 @@ def pretty_line(record: Any) -> Text:
 
 
 def _prefixed(record: Any, at: float, main: Text) -> Text:
-    try:
-        when = terminal.utc(at)
-    except (ValueError, OverflowError, OSError):
-        when = str(at)
     key = "no key" if record.key is None else terminal.printable(record.key.decode(errors="replace"))
-    return Text.assemble((when, "dim"), "  ", (key, "bold cyan"), "  " if main else "", main)
+    return Text.assemble((terminal.utc(at), "dim"), "  ", (key, "bold cyan"), "  " if main else "", main)
 
 
 def _dead_letter(record: Any) -> Text:

@@ -3,12 +3,14 @@
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+import typer
+from msgspec import Struct
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,20 +23,27 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons.cli.consoles import INTERRUPTED, UNBOUNDED, printable, stderr, stdout, warn
+from stream_coupons.cli.consoles import INTERRUPTED as INTERRUPTED  # verbs take these from here
+from stream_coupons.cli.consoles import printable as printable
+from stream_coupons.cli.consoles import remark as remark
+from stream_coupons.cli.consoles import say as say
+from stream_coupons.cli.consoles import stderr as stderr
+from stream_coupons.cli.consoles import stdout as stdout
+from stream_coupons.cli.consoles import stop_interrupted as stop_interrupted
+from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
 from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
+from stream_coupons.lab.times import utc as utc
 
-if TYPE_CHECKING:  # it is of type checkers
+if TYPE_CHECKING:  # for type checkers; no help needs them
     from _typeshed import ReadableBuffer
 
-__all__ = ["INTERRUPTED", "UNBOUNDED", "printable", "stderr", "stdout", "warn"]  # of consoles
+    from stream_coupons.kafka.records import Record
 
-
-def utc(at: float) -> str:
-    """A moment to read."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+T = TypeVar("T")
+SHOW_EVERY = 500
+"""Records between two moves of a progress bar."""
 
 
 def byte_progress(what: str, total: int | None) -> Progress:
@@ -62,6 +71,47 @@ def _progress(what: str, total: float | None, *columns: ProgressColumn) -> Progr
     return progress
 
 
+def tracked(records: Iterable["Record"], progress: Progress) -> Iterator["Record"]:
+    """Yield records, and move a bar along."""
+    for count, record in enumerate(records, start=1):
+        yield record
+        if count % SHOW_EVERY == 0:
+            progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
+
+
+def print_json(value: object, enc_hook: Callable[[Any], Any] | None = None, *, indent: int = -1) -> None:
+    """Print a result for a script, on one line unless lines are to be indented."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=enc_hook), indent=indent))
+
+
+def show(found: T, render: Callable[[T], None], *, as_json: bool, enc_hook: Callable[[Any], Any] | None = None) -> None:
+    """Print a result for a script or for a person, and see that it arrives.
+
+    Raises
+    ------
+    BadConfig
+    """
+    with results():
+        if as_json:
+            print_json(found, enc_hook)
+        else:
+            render(found)
+
+
+def new_table(*names: str, figures: Iterable[str] = (), no_wrap: bool = False, **style: Any) -> Table:
+    """Return an empty table: columns of text, then columns of figures."""
+    table = Table(*names, **style)
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=no_wrap)
+    return table
+
+
+def fields_table(found: Struct, changed: Mapping[str, object] = {}) -> Table:
+    """Return names and values of a struct's fields, as `summary_table`; of `interrupted` none."""
+    names = [name for name in found.__struct_fields__ if name != "interrupted"]
+    return summary_table({name.replace("_", " "): changed.get(name, getattr(found, name)) for name in names})
+
+
 def report_refusals(refusals: Refusals, place: str = "line") -> None:
     """Print the first refused lines and how many there were of each reason."""
     if not refusals.count:
@@ -75,7 +125,7 @@ def report_refusals(refusals: Refusals, place: str = "line") -> None:
             soft_wrap=True,
         )
     if refusals.count > len(refusals.first):
-        console.print(f"... and {refusals.count - len(refusals.first)} more", markup=False)
+        remark(f"... and {refusals.count - len(refusals.first)} more")
     counts = ", ".join(f"{reason} {count}" for reason, count in sorted(refusals.by_reason.items()))
     console.print(Text.assemble(("refused: ", "bold red"), counts), soft_wrap=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
@@ -34,9 +33,9 @@ def apply(
         states = admin.apply(client, settings.kafka, check_only=check)
     created = [state.topic.name for state in states if not state.exists]
     if json:
-        typer.echo(msgspec.json.encode({"topics": [state.topic.name for state in states], "created": created}).decode())
-        return
-    terminal.stdout().print(f"{len(states)} topics as they must be, {len(created)} of them created now")
+        terminal.print_json({"topics": [state.topic.name for state in states], "created": created})
+    else:
+        terminal.say(f"{len(states)} topics as they must be, {len(created)} of them created now")
 
 
 @app.command("list")
@@ -50,7 +49,7 @@ def show(json: JsonOption = False) -> None:
             {"name": t.name, "key": t.key, "about": t.about, "partitions": t.partitions, "configs": t.configs()}
             for t in topics.ALL
         ]
-        typer.echo(msgspec.json.encode(rows).decode())
+        terminal.print_json(rows)
         return
     table = Table("topic", "key", "partitions", "kept", "what it carries")
     for topic in topics.ALL:

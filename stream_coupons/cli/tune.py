@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import msgspec
 import typer
+from msgspec.structs import replace
 from rich import box
 from rich.progress import Progress
 from rich.table import Table
@@ -18,19 +19,19 @@ from rich.table import Table
 from stream_coupons import __version__
 from stream_coupons.cli import terminal
 from stream_coupons.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
-from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.datasets import foreign
-from stream_coupons.lab.datasets.tables import is_table
+from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
 from stream_coupons.lab.recordings import not_readable
-from stream_coupons.lab.tuning.plan import Method, Metric, TunedHead
+from stream_coupons.lab.tuning.search_space import Method, Metric, TunedHead
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.tuning.objective import Objective, ScoredSample
-    from stream_coupons.lab.tuning.search_space import Value
-    from stream_coupons.lab.tuning.tuned import Tuned
+    from stream_coupons.lab.offline.quality import LabelledIssues
+    from stream_coupons.lab.tuning.objective import Objective, Tuned
+    from stream_coupons.lab.tuning.search_space import SearchPlan
 
 if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
     from stream_coupons.lab.tuning.tuning import Best, Study
@@ -62,7 +63,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
     ] = 0.3,
-    report: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
+    report: ReportOption = None,
     window: WindowOption = foreign.WINDOW_S,
     seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
@@ -88,11 +89,11 @@ def tune(  # noqa: PLR0913 - the options of a command
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
     """
+    from stream_coupons.lab.reports import tune_report
     from stream_coupons.lab.tuning import search_space
-    from stream_coupons.lab.tuning.objective import Objective, compare, split_at
-    from stream_coupons.lab.tuning.plan import SearchPlan
+    from stream_coupons.lab.tuning.objective import Objective, settings_file, split_at
     from stream_coupons.lab.tuning.processes import processes
-    from stream_coupons.lab.tuning.tuned import Tuned, settings_file
+    from stream_coupons.lab.tuning.search_space import SearchPlan
 
     _require_extra()
     _require_distinct(log, config, space, study, out, report)
@@ -100,56 +101,27 @@ def tune(  # noqa: PLR0913 - the options of a command
     plan = SearchPlan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
     plan.grid()  # what does not fit is refused before the log is read
     question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
-    question["version"] = __version__
-    if mapping is not None:
-        question["mapping"] = _digest(mapping)
+    question |= {"version": __version__} | ({} if mapping is None else {"mapping": _digest(mapping)})
     is_named = mapping is not None or is_table(log)
     reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
     report_refused(reading, log)
-    cut = split_at(reading, held_out)
-    objective = Objective(log, window, cut, metric, head, mapping)
+    objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
 
-    from stream_coupons.lab.reports import tune_report
     from stream_coupons.lab.tuning.tuning import opened
 
     with opened(study, plan, question) as kept, processes(jobs) as pool, Interruptions() as interruptions:
-        before = _predict("scoring with the settings used today", base, objective, pool, interruptions)
-        before.known_before(cut).require_both(f"{log}, P({head}), before {terminal.utc(cut)}")
-        before.issued_since(cut).require_both(f"{log}, P({head}), from {terminal.utc(cut)}")
-        best = _search(kept, objective, pool, jobs, interruptions)
-        after = _predict("scoring with those found", best.settings, objective, pool, interruptions)
-        given_up, failed = kept.given_up(), kept.failed()
+        tuned = _Search(objective, pool, interruptions).run(kept, plan, jobs)
         tried, importances = (kept.tried(), kept.importances()) if report is not None else ([], {})
-    later = compare(before.issued_since(cut), after.issued_since(cut), metric, seed)
-    is_better = later.gain.low > 0
-    with terminal.replaced(out if is_better or force else None) as sink:
+    if tuned.is_better or force:
+        tuned = replace(tuned, written=out)
+    with terminal.replaced(tuned.written) as sink:
         if sink is not None:
-            sink.write(settings_file(best.values, base).encode())
-    tuned = Tuned(
-        log=log,
-        method=method,
-        metric=metric,
-        head=head,
-        seed=seed,
-        trials=kept.total,
-        given_up=given_up,
-        failed=failed,
-        best_trial=best.number,
-        best_quality=best.quality,
-        used_today=plan.space.values(base),
-        found=best.values,
-        split_at=cut,
-        searched=compare(before.known_before(cut), after.known_before(cut), metric, seed),
-        held_out=later,
-        is_better=is_better,
-        written=out if is_better or force else None,
-    )
+            sink.write(settings_file(tuned.found, base).encode())
     with terminal.replaced(report) as page_sink:
         if page_sink is not None:
             page_sink.write(tune_report.page(tuned, tried, importances, plan.space).html().encode())
-    with terminal.results():
-        _print(tuned, json)
-    raise typer.Exit(0 if is_better and not reading.refusals.count else 1)
+    terminal.show(tuned, _print, as_json=json, enc_hook=str)
+    raise typer.Exit(0 if tuned.is_better and not reading.refusals.count else 1)
 
 
 def _require_extra() -> None:
@@ -185,69 +157,97 @@ def _digest(log: Path) -> str:
         raise not_readable(log, error) from None
 
 
-def _search(study: Study, objective: Objective, pool: Executor, jobs: int, interruptions: Interruptions) -> Best:
-    """Try all trials; the best of them."""
-    from stream_coupons.lab.tuning.tuning import results
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search in processes, with progress bars, until its end or Ctrl-C."""
 
-    with terminal.fraction_progress("tuning", study.total) as progress:
-        best = study.best()
-        _show(progress, study, best, objective.metric)
-        for finished in interruptions.each(results(study, objective, pool, jobs)):
-            for trial, quality in finished:
-                study.tell(trial, quality)
-                now = study.best()
-                if now is not None and now != best:
-                    best = now
-                    text = (
-                        f"trial {best.number}: {METRICS[objective.metric]} {best.quality:.5f}  {_listed(best.values)}"
-                    )
-                    progress.console.print(text, markup=False, soft_wrap=True)
-            _show(progress, study, best, objective.metric)
-        if interruptions.happened:
-            _stop(f"interrupted: {study.done()} of {study.total} trials are done and kept")
-    if best is None:
-        raise BadConfig(f"none of {study.total} trials led to a finite {METRICS[objective.metric]}")
-    return best
+    objective: Objective
+    pool: Executor
+    interruptions: Interruptions
+
+    def run(self, study: Study, plan: SearchPlan, jobs: int) -> Tuned:
+        """Return the best settings beside those used today."""
+        from stream_coupons.lab.tuning.objective import Tuned, compare
+
+        asked, cut = self.objective, self.objective.until
+        before = self._predict("scoring with the settings used today", plan.base)
+        before.known_before(cut).require_both(f"{asked.log}, P({asked.head}), before {terminal.utc(cut)}")
+        before.issued_since(cut).require_both(f"{asked.log}, P({asked.head}), from {terminal.utc(cut)}")
+        best = self._best(study, jobs)
+        tried = study.tried()
+        after = self._predict("scoring with those found", best.settings)
+        later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
+        return Tuned(
+            log=asked.log,
+            method=plan.method,
+            metric=asked.metric,
+            head=asked.head,
+            seed=plan.seed,
+            trials=study.total,
+            given_up=sum(one.is_given_up for one in tried),
+            failed=sum(math.isnan(one.quality) and not one.is_given_up for one in tried),
+            best_trial=best.number,
+            best_quality=best.quality,
+            used_today=plan.space.values(plan.base),
+            found=best.values,
+            split_at=cut,
+            searched=compare(before.known_before(cut), after.known_before(cut), asked.metric, plan.seed),
+            held_out=later,
+            is_better=later.gain.low > 0,
+            written=None,
+        )
+
+    def _best(self, study: Study, jobs: int) -> Best:
+        """Try all trials; return the best of them."""
+        from stream_coupons.lab.tuning.tuning import results
+
+        name = METRICS[self.objective.metric]
+        with terminal.fraction_progress("tuning", study.total) as progress:
+            best = study.best()
+            _show(progress, study, best, name)
+            for finished in self.interruptions.each(results(study, self.objective, self.pool, jobs)):
+                for trial, quality in finished:
+                    study.tell(trial, quality)
+                    now = study.best()
+                    if now is not None and now != best:
+                        best = now
+                        values = "  ".join(f"{setting}={value}" for setting, value in best.values.items())
+                        text = f"trial {best.number}: {name} {best.quality:.5f}  {values}"
+                        progress.console.print(text, markup=False, soft_wrap=True)
+                _show(progress, study, best, name)
+            if self.interruptions.happened:
+                _stop(f": {study.done()} of {study.total} trials are done and kept")
+        if best is None:
+            raise BadConfig(f"none of {study.total} trials led to a finite {name}")
+        return best
+
+    def _predict(self, what: str, settings: Settings) -> LabelledIssues:
+        """Return the predictions of settings over the whole log."""
+        with terminal.fraction_progress(what, 1) as progress:
+            progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
+            found = next(self.interruptions.each(self.pool.map(self.objective.predictions, [settings])), None)
+        if found is None:
+            _stop(": all trials are kept")
+        return found
 
 
-def _show(progress: Progress, study: Study, best: Best | None, metric: Metric) -> None:
+def _show(progress: Progress, study: Study, best: Best | None, name: str) -> None:
     note = f"{study.done()} of {study.total}"
     if best is not None:
-        note += f"  best {METRICS[metric]} {best.quality:.5f} in trial {best.number}"
+        note += f"  best {name} {best.quality:.5f} in trial {best.number}"
     progress.update(progress.task_ids[0], completed=study.done(), note=note)
 
 
-def _listed(values: Mapping[str, Value]) -> str:
-    return "  ".join(f"{name}={value}" for name, value in values.items())
-
-
-def _predict(
-    what: str, settings: Settings, objective: Objective, pool: Executor, interruptions: Interruptions
-) -> ScoredSample:
-    """The predictions of settings over the whole log."""
-    with terminal.fraction_progress(what, 1) as progress:
-        progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
-        found = next(interruptions.each(pool.map(objective.predictions, [settings])), None)
-    if found is None:
-        _stop("interrupted: all trials are kept")
-    return found
-
-
 def _stop(text: str) -> NoReturn:
-    terminal.stderr().print(f"{text}; the same command goes on", markup=False)
-    raise typer.Exit(terminal.INTERRUPTED)
+    terminal.stop_interrupted(f"{text}; the same command goes on")
 
 
-def _print(tuned: Tuned, json: bool) -> None:
-    from stream_coupons.lab.tuning.tuned import verdict
+def _print(tuned: Tuned) -> None:
+    from stream_coupons.lab.tuning.objective import verdict
 
-    if json:
-        typer.echo(msgspec.json.encode(tuned, enc_hook=str).decode())
-        return
-    console = terminal.stdout()
-    console.print(_values_table(tuned))
-    console.print(_quality_table(tuned))
-    console.print(verdict(tuned), markup=False)
+    terminal.stdout().print(_values_table(tuned))
+    terminal.stdout().print(_quality_table(tuned))
+    terminal.say(verdict(tuned))
 
 
 def _values_table(tuned: Tuned) -> Table:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, client_of_topics, settings_from
 from stream_coupons.lab.interrupts import Interruptions
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
     from stream_coupons.lab.audit.findings import Findings
     from stream_coupons.lab.audit.offsets import AuditedOffsets
-
-SHOW_EVERY = 500
 
 
 def never_checked() -> str:
@@ -59,13 +55,11 @@ def verify(
     Examples: stream-coupons verify
               stream-coupons verify --json --bootstrap 127.0.0.1:9092
     """
-    from stream_coupons.kafka import admin
     from stream_coupons.lab.audit.audit import READ, audit
     from stream_coupons.lab.audit.audit_topics import read_records, take_marks
 
     settings = settings_from(config, bootstrap)
-    with admin.admin_client(settings.kafka) as client:
-        admin.apply(client, settings.kafka, check_only=True)
+    with client_of_topics(settings.kafka) as client:
         marks = take_marks(client, settings.kafka)
     with (
         terminal.fraction_progress("reading", marks.size(READ)) as progress,
@@ -73,25 +67,16 @@ def verify(
     ):
 
         def read(names: tuple[str, ...]) -> Iterable[Record]:
-            return interruptions.each(_shown(read_records(settings.kafka, names), progress))
+            return interruptions.each(terminal.tracked(read_records(settings.kafka, names), progress))
 
         findings = audit(read, marks)
     if interruptions.happened:
-        terminal.stderr().print("interrupted: nothing is known", markup=False)
-        raise typer.Exit(terminal.INTERRUPTED)
+        terminal.stop_interrupted(": nothing is known")
     if json:
-        typer.echo(msgspec.json.encode(report(findings, marks)).decode())
+        terminal.print_json(report(findings, marks))
     else:
         _print(findings, marks)
     raise typer.Exit(1 if findings.count else 0)
-
-
-def _shown(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
-    """The records, and how far they are."""
-    for count, record in enumerate(records, start=1):
-        yield record
-        if count % SHOW_EVERY == 0:
-            progress.update(progress.task_ids[0], advance=SHOW_EVERY, note=record.topic)
 
 
 def report(findings: Findings, marks: AuditedOffsets) -> dict[str, Any]:
@@ -132,9 +117,8 @@ def notes(findings: Findings, marks: AuditedOffsets) -> list[str]:
 
 
 def _print(findings: Findings, marks: AuditedOffsets) -> None:
-    table = Table("", "check", "what must hold", "checked", "open", "not checked", "violations")
-    for column in table.columns[3:]:
-        column.justify = "right"
+    figures = ("checked", "open", "not checked", "violations")
+    table = terminal.new_table("", "check", "what must hold", figures=figures)
     for check, tally in findings.tallies.items():
         counts = (tally.checked, tally.open, tally.not_checked)
         violations = Text(f"{tally.violations:,}", style="bold red" if tally.violations else "")
@@ -142,7 +126,7 @@ def _print(findings: Findings, marks: AuditedOffsets) -> None:
     console = terminal.stdout()
     console.print(table)
     for line in notes(findings, marks):
-        console.print(line, markup=False, soft_wrap=True)
+        terminal.say(line)
     if not findings.count:
         console.print("clean", style="bold green")
         return

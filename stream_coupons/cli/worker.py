@@ -60,11 +60,11 @@ def worker(
         check_homes(settings.kafka)
     secret.check(settings, key)
     if Role.DECIDE in settings.worker.roles:
-        from stream_coupons.cli import worker_process
+        from stream_coupons.worker import worker_process
 
         worker_process.run(settings, key, log_level.value)
     else:
-        from stream_coupons.cli import learner_process
+        from stream_coupons.worker import learner_process
 
         learner_process.run(settings, log_level.value)
 

@@ -71,7 +71,7 @@ def stem(topic: str) -> str:
 
 
 def generate(examples: Path | None = None) -> dict[str, str]:
-    """The text of every schema file, by file name.
+    """Return the text of every schema file, by file name.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _text(schema: Schema, examples: list[Any]) -> str:
 
 
 def document(topic: Topic) -> Schema:
-    """The schema of one topic's messages, or of the headers of dead-letters."""
+    """Return the schema of one topic's messages, or of the headers of dead-letters."""
     message = topic.message or DeadLetterHeaders
     definitions, _ = definitions_of(message)
     body = definitions.pop(message.__name__)
@@ -117,7 +117,7 @@ def document(topic: Topic) -> Schema:
 
 
 def log_document() -> Schema:
-    """The schema of one line of a foreign log."""
+    """Return the schema of one line of a foreign log."""
     definitions, body = definitions_of(LogLine)
     known, _ = definitions_of(Coupon)
     _, flat = definitions_of(Context)
@@ -147,7 +147,7 @@ def _nullable(field: Schema) -> Schema:
 
 
 def definitions_of(of: Any) -> tuple[dict[str, Schema], Schema]:
-    """The schemas of all types within a type, by name, and what is around them."""
+    """Return the schemas of all types within a type, by name, and the schema around them."""
     body = msgspec.json.schema(of, ref_template=DEFINITIONS + "{name}")
     definitions: dict[str, Schema] = body.pop("$defs", {})
     for name, definition in definitions.items():

@@ -1,17 +1,40 @@
-"""Random draws keyed by a secret: a client that chooses its ids cannot choose its luck."""
+"""Hashes of strings, and draws keyed by a secret: a client that chooses its ids cannot choose its luck."""
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+DIGEST_BYTES = 8
 FINGERPRINT_BYTES = 8
 SIGNATURE_BYTES = 32
 
 
 def joined(*parts: str) -> bytes:
-    """Return the parts as UTF-8, each led by its length, so that no two lists of parts give the same bytes."""
+    """Return the parts as UTF-8, each led by its length, so that no two lists of parts give the same bytes.
+
+    Examples
+    --------
+    >>> joined("a", "bc"), joined("ab", "c")
+    (b'1:a2:bc', b'2:ab1:c')
+    """
     if len(parts) == 1:
         return f"{len(parts[0])}:{parts[0]}".encode()
     return "".join([f"{len(part)}:{part}" for part in parts]).encode()
+
+
+def stable_digest(*parts: str) -> bytes:
+    """Return a digest of `parts` with `DIGEST_BYTES` bytes, the same on every machine and run."""
+    return blake2b(joined(*parts), digest_size=DIGEST_BYTES).digest()
+
+
+def stable_hash(*parts: str) -> int:
+    """Return the unsigned 64-bit hash of some strings: their digest as a number.
+
+    Examples
+    --------
+    >>> stable_hash("a", "bc") == stable_hash("ab", "c")
+    False
+    """
+    return int.from_bytes(stable_digest(*parts), "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +69,13 @@ class DrawKey:
             raise ValueError(f"secret has {len(self.secret)} bytes, expected 1 to {blake2b.MAX_KEY_SIZE}")
 
     def uniform(self, *parts: str) -> float:
-        """Return the uniform draw in [0, 1) that belongs to `parts`; the same for the same key and parts."""
+        """Return the uniform draw in [0, 1) that belongs to `parts`; the same for the same key and parts.
+
+        Examples
+        --------
+        >>> 0.0 <= PUBLIC_KEY.uniform("explore", "t1") < 1.0
+        True
+        """
         digest = blake2b(joined(*parts), digest_size=8, key=self.secret, person=b"draw").digest()
         return (int.from_bytes(digest, "big") >> 11) / 2**53
 

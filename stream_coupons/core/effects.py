@@ -1,5 +1,6 @@
 """Effects of a step besides the new state."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -54,55 +55,47 @@ class Booking(NamedTuple):
     final_expected_minor: float | None = None
 
 
+@dataclass(slots=True)
 class Effects:
-    """Messages to send, facts to count, money to book and messages refused, each in order of occurrence.
+    """Effects of a step, each kind in order of occurrence.
 
-    A fact is a pair (noun, kind) from closed sets; the adapter turns facts into metrics.
+    Attributes
+    ----------
+    messages : list of Struct
+        Messages to send, each to the topic of its type.
+    facts : list of (noun, kind)
+        Facts to count, from closed sets: the adapter turns them into metrics and their labels.
+    refused : list of Refused
+        Messages for dead-letters.
+    bookings : list of Booking
+        Changes of the money that coupons hold and have spent.
+    is_over : bool
+        True if the state is no longer needed: the next message of its key finds a new one.
     """
 
-    __slots__ = ("bookings", "facts", "is_over", "messages", "refused")
-
-    def __init__(self) -> None:
-        self.messages: list[Struct] = []
-        self.facts: list[tuple[str, str]] = []
-        self.refused: list[Refused] = []
-        self.bookings: list[Booking] = []
-        self.is_over = False
-        """True if the state is no longer needed: the next message of its key finds a new one."""
-
-    def emit(self, message: Struct) -> None:
-        """Send a message to the topic of its type."""
-        self.messages.append(message)
-
-    def add(self, others: "Effects") -> None:
-        """Append the effects of a part of the step."""
-        self.messages += others.messages
-        self.facts += others.facts
-        self.refused += others.refused
-        self.bookings += others.bookings
-
-    def book(self, booking: Booking) -> None:
-        """Book a change of the money that a coupon holds and has spent."""
-        self.bookings.append(booking)
-
-    def count(self, noun: str, kind: str) -> None:
-        """Count a fact.
-
-        Parameters
-        ----------
-        noun, kind : str
-            From closed sets: they become a metric and its label.
-        """
-        self.facts.append((noun, kind))
+    messages: list[Struct] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    bookings: list[Booking] = field(default_factory=list)
+    is_over: bool = False
 
     def refuse(self, reason: Rejection, detail: str, message: Struct | None = None) -> None:
         """Send a message to dead-letters.
 
         Parameters
         ----------
+        reason : Rejection
+            The fault, as a metric label.
         detail : str
             The fault, for people.
         message : Struct or None
             The message to refuse; None for the message that the step processes.
+
+        Examples
+        --------
+        >>> effects = Effects()
+        >>> effects.refuse(Rejection.LATE, "its window has closed")
+        >>> [(one.reason.value, one.detail) for one in effects.refused]
+        [('late', 'its window has closed')]
         """
         self.refused.append(Refused(reason, detail, message))

@@ -63,6 +63,15 @@ def parse(text: str) -> PluginCall:
 def check(text: str, group: str, own: Iterable[str]) -> None:
     """Refuse a text that names nothing: neither one of `own`, nor an import path, nor an entry point of the group.
 
+    Parameters
+    ----------
+    text : str
+        The setting's text.
+    group : str
+        Group of entry points.
+    own : iterable of str
+        Names of the engine's own objects.
+
     Raises
     ------
     ValueError

@@ -152,10 +152,6 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_open_observed: Size = 512
     max_observed_bytes: Size = 262_144
 
-    def awaits_impressions(self, domain: str) -> bool:
-        """Return whether a coupon without feedback may be an unseen one in a domain."""
-        return domain in self.impression_domains
-
 
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All rules of the steps, with the secret of the draws."""

@@ -26,6 +26,15 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 def near(name: str, names: Iterable[str]) -> str:
     """Return the name that was probably meant, as the end of a sentence; empty if none comes near.
 
+    Parameters
+    ----------
+    name : str
+        The name that was found.
+    names : iterable of str
+        The names that are allowed.
+
+    Examples
+    --------
     >>> near("titel", ["title", "stock"]), near("x", ["title"])
     (', expected title?', '')
     """
@@ -38,6 +47,8 @@ def explained(error: msgspec.ValidationError, kind: Any) -> str:
 
     Parameters
     ----------
+    error : msgspec.ValidationError
+        The error.
     kind : type
         The expected type of the data.
     """
@@ -59,6 +70,8 @@ def explained(error: msgspec.ValidationError, kind: Any) -> str:
 def unlike_json(data: bytes) -> str:
     """Return the form of bytes that are no plain UTF-8, if their first `LONGEST_MAGIC` show it.
 
+    Examples
+    --------
     >>> unlike_json(bytes.fromhex("1f8b0800")), unlike_json(b"{")
     (': it is compressed by gzip', '')
     """
@@ -77,6 +90,8 @@ def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
     path : str
         Leads to it from the whole, with a dot at its end.
 
+    Examples
+    --------
     >>> from stream_coupons.core.messages.inputs import BrowseEvent
     >>> list(unknown_fields({"item": {"categry": "tea"}, "context": {"any": 1}}, BrowseEvent))
     ['item.categry: no such field, expected category?']

@@ -32,12 +32,12 @@ class TopicState:
 
 @contextmanager
 def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
-    """Connect to the brokers.
+    """Connect to the brokers as an administrator, for the length of a `with` block.
 
     Raises
     ------
     BadConfig
-        If none can be reached.
+        If no broker can be reached, or one refuses a request within the block.
     """
     with connecting(connection) as options:
         client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
@@ -52,7 +52,25 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
 
 
 def compare(client: KafkaAdminClient, settings: KafkaSettings) -> list[TopicState]:
-    """Compare the broker's topics with the registry."""
+    """Compare the broker's topics with the registry.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client; it needs DescribeConfigs on all topics.
+    settings : KafkaSettings
+        Partitions of the topics whose number the registry leaves open.
+
+    Returns
+    -------
+    list of TopicState
+        One a topic of the registry, in its order. Other topics of the broker are not in it.
+
+    Raises
+    ------
+    BadConfig
+        If the broker denies the configuration of a topic.
+    """
     existing = set(client.list_topics())
     here = [topic for topic in topics.ALL if topic.name in existing]
     partitions: dict[str, int] = {}
@@ -87,7 +105,21 @@ def _compare_one(topic: Topic, partitions: int | None, configs: dict[str, Any], 
 
 
 def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool = False) -> list[TopicState]:
-    """Create the topics that are missing; return what was found before.
+    """Create the topics that are missing.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    settings : KafkaSettings
+        Partitions and replication of new topics.
+    check_only : bool
+        Create nothing: a missing topic is an error.
+
+    Returns
+    -------
+    list of TopicState
+        The topics as they were before.
 
     Raises
     ------
@@ -124,12 +156,19 @@ def _new_topic(topic: Topic, settings: KafkaSettings) -> NewTopic:
 
 
 def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
-    """See that the broker can do what `kafka.guarantee` promises.
+    """Check that the broker has the transactions that `kafka.guarantee` needs.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    settings : KafkaSettings
+        The guarantee; nothing is checked for at-least-once.
 
     Raises
     ------
     BadConfig
-        If its transactions do not do what `runtime.transactions` needs.
+        If the guarantee is exactly-once and the cluster's `TRANSACTIONS` are below `NEEDED_TRANSACTIONS`.
     """
     if settings.guarantee is Guarantee.EXACTLY_ONCE:
         _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
@@ -142,12 +181,38 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
 
 
 def count_members(client: KafkaAdminClient, group_id: str) -> int:
-    """Return the number of running members of a consumer group; 0 if there is no such group."""
+    """Return the number of running members of a consumer group.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    group_id : str
+        The group.
+
+    Returns
+    -------
+    int
+        At least 0; 0 also if there is no such group.
+    """
     return len(client.describe_groups([group_id])[group_id]["members"])
 
 
 def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict[TopicPartition, Any]:
-    """Return what the groups of deciding and learning processes have committed, by partition: each reads its own."""
+    """Return the offsets that the groups of deciding and learning processes have committed.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    settings : KafkaSettings
+        The names of the groups.
+
+    Returns
+    -------
+    dict of TopicPartition to OffsetAndMetadata
+        The next offset to read, by partition, of the one group that reads its topic.
+    """
     learner = {topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by}
     return {
         tp: offset
@@ -158,7 +223,21 @@ def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict
 
 
 def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
-    """Records between the end of each topic that the agents read and what their groups have committed, by topic."""
+    """Return the number of records that each topic's agents have not committed yet.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    settings : KafkaSettings
+        Groups, and partitions of the topics.
+
+    Returns
+    -------
+    dict of str to int
+        Offsets between what is committed and the end, summed over partitions, by topic in `READ_BY_AGENTS`. Markers of
+        transactions count as records do. All of a partition counts where nothing is committed.
+    """
     committed = committed_offsets(client, settings)
     wanted = [
         TopicPartition(topic.name, partition)

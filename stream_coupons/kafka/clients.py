@@ -48,21 +48,20 @@ class Publisher:
     """Sends messages keyed and partitioned as their topic says; use it as a context manager.
 
     Delivery: at least once, in order within a partition unless some is sent again; `flush` returns when the broker has
-    everything, or raises `NotAppended`. What the broker failed to append for a reason it has no name for, as Apache
-    Kafka does amid a full disk, is sent again for a while, which may leave copies: kafka-python takes that as the end
-    of its producer.
+    everything, or raises `NotAppended`. An error without a name, as of Apache Kafka amid a full disk, ends the client's
+    producer: the records are sent again by a new one for a while, which may leave copies.
 
     Parameters
     ----------
+    connection, partitions : Connection, int
+        How the brokers are reached, and the partitions of a topic that names no number.
     linger_ms : int
         How long a record waits for others of its partition to be sent with it; `flush` waits for nothing.
 
     Attributes
     ----------
-    appended : int
-        Records that the broker has acknowledged until now.
-    sent_again : int
-        Records that may lie in their topic twice.
+    appended, sent_again : int
+        Records that the broker has acknowledged, and those that may lie in their topic twice.
     """
 
     def __init__(self, connection: Connection, partitions: int, linger_ms: int = LINGER_MS) -> None:
@@ -83,7 +82,13 @@ class Publisher:
         return len(self._waiting)
 
     def send(self, topic: Topic, message: Struct) -> None:
-        """Send a message."""
+        """Send a message to the partition of its key; errors as of `send_bytes`.
+
+        Parameters
+        ----------
+        topic, message : Topic, Struct
+            A topic, and a message of its type.
+        """
         self.send_bytes(topic, topic.key_of(message), encode(message))
 
     def send_bytes(
@@ -95,6 +100,13 @@ class Publisher:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Send any bytes, to the partition of the key unless another is named.
+
+        Parameters
+        ----------
+        topic, partition : Topic, int or None
+            The topic, and a partition to send to instead of that of the key.
+        key, value, headers : bytes, bytes, sequence of (str, bytes)
+            Of the record. None as a key counts as the empty one for the partition; None as a value is a tombstone.
 
         Raises
         ------
@@ -249,12 +261,12 @@ class Reader:
                 self._consumer.position(tp)
 
     def poll(self, timeout_s: float = 0.1) -> list[Any]:
-        """Records that have come, in order within each partition; empty when there are none in time."""
+        """Return the records that arrive in time, in order within each partition; none if none do."""
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
         return [record for records in fetched.values() for record in records]
 
     def read_to_end(self) -> Iterator[Any]:
-        """Records up to the end that the topics have now."""
+        """Yield the records up to the end that the topics have now."""
         ends = self._consumer.end_offsets(self._partitions)
         while any(self._consumer.position(tp) < end for tp, end in ends.items()):
             yield from self.poll()
@@ -273,7 +285,15 @@ class Reader:
 
 
 def first_records(connection: Connection, topic: Topic, partitions: int, count: int) -> list[Any]:
-    """The first records of each partition of a topic, about so many of each; only what is committed."""
+    """Return the first committed records of each partition of a topic, in order within each.
+
+    Parameters
+    ----------
+    connection, topic, partitions : Connection, Topic, int
+        How the brokers are reached, the topic, and the number of its partitions.
+    count : int
+        Records wanted of each partition; a fetch may bring some more.
+    """
     consumer = _consumer(connection, FEW_BYTES)
     try:
         left = {TopicPartition(topic.name, partition): count for partition in range(partitions)}
@@ -298,7 +318,13 @@ class Fetcher:
         self._consumer = _consumer(connection)
 
     def fetch(self, topic: str, partition: int, offset: int) -> Any | None:
-        """The record at a place; None if it is not there, or no longer."""
+        """Return the committed record at an offset; None if there is none, or no longer.
+
+        Parameters
+        ----------
+        topic, partition, offset : str, int, int
+            The place of the record.
+        """
         if partition not in (self._consumer.partitions_for_topic(topic) or ()):
             return None
         tp = TopicPartition(topic, partition)

@@ -25,11 +25,21 @@ _version = msgspec.json.Decoder(_Version)
 
 
 def require_not_ahead(event: Envelope, arrived_at: float, max_ahead_s: float) -> None:
-    """An event of next year would make everything else look old: refuse it.
+    """Refuse an event from the future, which would make everything else look old.
+
+    Parameters
+    ----------
+    event : Envelope
+        The event.
+    arrived_at : float
+        Time of its record's append, epoch seconds.
+    max_ahead_s : float
+        Seconds that the event may have occurred after its arrival: clocks differ.
 
     Raises
     ------
     BadMessage
+        If it is further ahead.
     """
     ahead_s = event.occurred_at - arrived_at
     if ahead_s > max_ahead_s:
@@ -49,6 +59,13 @@ class Decoder:
 
     def __call__(self, value: bytes | None, limit: int = MAX_EVENT_BYTES) -> Any:
         """Decode one record's value.
+
+        Parameters
+        ----------
+        value : bytes or None
+            The value.
+        limit : int
+            Longest value that is decoded, bytes.
 
         Raises
         ------
@@ -73,7 +90,7 @@ class Decoder:
         return message
 
     def _refuse_unknown_version(self, value: bytes) -> None:
-        """A future version may differ in any field: say that, not which field came first."""
+        """Refuse a version of the future by its number: any of its fields may differ, so the first one says nothing."""
         if not self._versioned:
             return
         try:

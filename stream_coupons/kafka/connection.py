@@ -143,79 +143,103 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
         ATTEMPTS.removeHandler(attempts)
 
 
+EXPLANATIONS: Final = (
+    (
+        "SaslAuthenticationFailed",
+        "kafka.username, kafka.password_file: {broker} refused the name {username!r} or its password. "
+        "Check both, and that this user has a password for {mechanism}",
+    ),
+    (
+        "UnsupportedSaslMechanism",
+        "kafka.sasl_mechanism: {broker} does not offer {mechanism}. Set one that its listener offers",
+    ),
+    (
+        "IllegalSaslState",
+        "kafka.security_protocol: {broker} takes no passwords at this port. Set {no_password}, or the port of its "
+        "SASL listener",
+    ),
+    (
+        "Hostname mismatch|IP address mismatch",
+        "kafka.bootstrap: the certificate of {broker} is for another name. Set a name that is in the certificate",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "kafka.ca_file: the certificate of {broker} is not signed by an authority in {authorities}. Set the PEM file "
+        "of the authority that signed it",
+    ),
+    (
+        "ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|ALERT_UNKNOWN_CA",
+        "kafka.certificate_file: {broker} wants a certificate from its clients and did not accept {certificate}. Set "
+        "one that an authority of the broker signed",
+    ),
+)
+"""Patterns of the reasons for which attempts to connect fail, the most telling first, and what each means."""
+OTHER_ENCRYPTION: Final = {
+    True: (
+        "WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER",
+        "kafka.security_protocol: {broker} does not speak TLS at this port. Set {no_tls}, or the port of its TLS "
+        "listener",
+    ),
+    False: (
+        "InvalidReceive",
+        "kafka.security_protocol: {broker} speaks TLS at this port. Set {tls}, or the port of its plain listener",
+    ),
+}
+"""The same, by whether the client encrypts."""
+CLOSED: Final = {
+    True: "kafka.username, kafka.password_file: {broker} closes connections by {protocol} without a reason, as one "
+    "that refuses a password may. Check both; if they are right, check that the broker has started",
+    False: "kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, set "
+    "{password}",
+}
+"""Meanings of a closed connection, by whether the client has a password."""
+
+
 def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
     """Return what is wrong, at which broker, and what to do, from the reasons that attempts to connect failed for.
 
     The most telling reason counts: a broker that refuses a client often just closes its next connection.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers were to be reached.
+    reasons : sequence of str
+        Errors of the attempts, as logged.
     """
-    for pattern, explanation in _explanations(connection):
+    protocol = connection.security_protocol
+    words = {
+        "broker": f"the broker at {connection.bootstrap}",
+        "protocol": protocol,
+        "username": connection.username,
+        "mechanism": connection.sasl_mechanism,
+        "authorities": connection.ca_file or "the list of this system",
+        "certificate": connection.certificate_file or "that there is none",
+        "no_password": "SSL" if protocol.is_encrypted else "PLAINTEXT",
+        "password": "SASL_SSL" if protocol.is_encrypted else "SASL_PLAINTEXT or SASL_SSL; if TLS, SSL or SASL_SSL",
+        "no_tls": "SASL_PLAINTEXT" if protocol.has_password else "PLAINTEXT",
+        "tls": "SASL_SSL" if protocol.has_password else "SSL or SASL_SSL",
+    }
+    closed = "socket disconnected", CLOSED[protocol.has_password]
+    for pattern, explanation in (*EXPLANATIONS, OTHER_ENCRYPTION[protocol.is_encrypted], closed):
         if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
-            return f"{explanation} ({found})"
+            return f"{explanation.format(**words)} ({found})"
     return (
         f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
         f"({reasons[-1]}); start one with `stream-coupons broker`"
     )
 
 
-def _explanations(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yield patterns of reasons with what they mean, the most telling first."""
-    broker, protocol = f"the broker at {connection.bootstrap}", connection.security_protocol
-    yield (
-        "SaslAuthenticationFailed",
-        f"kafka.username, kafka.password_file: {broker} refused the name {connection.username!r} or its password. "
-        f"Check both, and that this user has a password for {connection.sasl_mechanism}",
-    )
-    yield (
-        "UnsupportedSaslMechanism",
-        f"kafka.sasl_mechanism: {broker} does not offer {connection.sasl_mechanism}. Set one that its listener offers",
-    )
-    yield (
-        "IllegalSaslState",
-        f"kafka.security_protocol: {broker} takes no passwords at this port. Set "
-        f"{'SSL' if protocol.is_encrypted else 'PLAINTEXT'}, or the port of its SASL listener",
-    )
-    yield (
-        "Hostname mismatch|IP address mismatch",
-        f"kafka.bootstrap: the certificate of {broker} is for another name. Set a name that is in the certificate",
-    )
-    yield (
-        "CERTIFICATE_VERIFY_FAILED",
-        f"kafka.ca_file: the certificate of {broker} is not signed by an authority in "
-        f"{connection.ca_file or 'the list of this system'}. Set the PEM file of the authority that signed it",
-    )
-    yield (
-        "ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|ALERT_UNKNOWN_CA",
-        f"kafka.certificate_file: {broker} wants a certificate from its clients and did not accept "
-        f"{connection.certificate_file or 'that there is none'}. Set one that an authority of the broker signed",
-    )
-    if protocol.is_encrypted:
-        yield (
-            "WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER",
-            f"kafka.security_protocol: {broker} does not speak TLS at this port. Set "
-            f"{'SASL_PLAINTEXT' if protocol.has_password else 'PLAINTEXT'}, or the port of its TLS listener",
-        )
-    else:
-        yield (
-            "InvalidReceive",
-            f"kafka.security_protocol: {broker} speaks TLS at this port. Set "
-            f"{'SASL_SSL' if protocol.has_password else 'SSL or SASL_SSL'}, or the port of its plain listener",
-        )
-    if protocol.has_password:
-        yield (
-            "socket disconnected",
-            f"kafka.username, kafka.password_file: {broker} closes connections by {protocol} without a reason, as one "
-            "that refuses a password may. Check both; if they are right, check that the broker has started",
-        )
-    else:
-        yield (
-            "socket disconnected",
-            f"kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, "
-            f"set {'SASL_SSL' if protocol.is_encrypted else 'SASL_PLAINTEXT or SASL_SSL; if TLS, SSL or SASL_SSL'}",
-        )
-
-
 def why_denied(connection: Connection, error: Exception) -> str:
-    """Return who may not do what at which broker, and what to do, of an `AuthorizationError` of kafka-python."""
+    """Return who may not do what at which broker, and what to do, of an `AuthorizationError` of kafka-python.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    error : Exception
+        The error of kafka-python.
+    """
     kind = type(error).__name__.removesuffix("AuthorizationFailedError").lower()
     about = f" ({error})" if str(error) else ""
     who = connection.username or connection.certificate_file or "this client"

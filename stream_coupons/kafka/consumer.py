@@ -38,7 +38,17 @@ class SessionClient:
         return getattr(self._client, name)
 
     async def send(self, node: int, request: Any, **options: Any) -> Any:
-        """Send a request and return its answer, as aiokafka's client does."""
+        """Send a request and return its answer, as aiokafka's client does.
+
+        Parameters
+        ----------
+        node : int
+            The broker's id.
+        request : aiokafka.protocol.api.Request
+            The request; a `SessionRequest` names its connection itself.
+        **options
+            Of aiokafka's client, for all other requests.
+        """
         if isinstance(request, SessionRequest):
             return await self._client.send(node, request, group=request.group)
         began = time.monotonic()

@@ -27,17 +27,49 @@ CUT_KEY_BYTES, CUT_VALUE_BYTES = 1024, 64 * 1024
 
 
 def digest(topic: str, key: bytes | None, value: bytes | None) -> bytes:
-    """The same for every copy of a record of a topic, and for no other: hexadecimal digits."""
+    """Return a digest that all copies of a record of a topic share, and no other record has.
+
+    Parameters
+    ----------
+    topic : str
+        The record's topic.
+    key, value : bytes or None
+        Its key and value; None differs from empty.
+
+    Returns
+    -------
+    bytes
+        SHA-256 in 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> digest("browse-events", b"u1", b"{}") == digest("browse-events", b"u1", None)
+    False
+    """
     return sha256(msgspec.msgpack.encode((topic, key, value))).hexdigest().encode()
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> Output:
-    """A record that could not be used: its own key and bytes, with the reason and where it came from.
+    """Return the dead letter of a record: its key and value, with the reason and its origin in headers.
 
     It carries on what the record's own headers say of its origin, its beginning and of being sent again.
 
     Of a record that its topic would not take uncompressed it has the beginning, lengths and digest: a topic's limit is
     one of compressed batches, so a broker lets records of any length in, and would refuse their letters for ever.
+
+    Parameters
+    ----------
+    record : Record
+        The record that could not be used.
+    reason : str
+        Why, as a value of `Rejection`.
+    detail : str
+        What was found and expected; cut to 1000 characters.
+
+    Returns
+    -------
+    Output
+        For the partition of the same number in `DEAD_LETTERS`.
     """
     headers = {
         "reason": reason,

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -50,6 +51,34 @@ class Place(NamedTuple):
     priority: Priority
 
 
+@dataclass(slots=True)
+class _Survey:
+    """The partitions of an assignment by what keeps them from being fetched.
+
+    Attributes
+    ----------
+    wanted : dict
+        Positions of those to fetch, by place.
+    untaken : dict
+        Longest time in seconds for which records of a place may stay untaken.
+    left_out : set
+        Places with partitions that are paused or have untaken records.
+    lost : dict
+        Those without a position, by node.
+    resumed : list
+        Futures of paused ones that end the pause.
+    leaderless : list
+        Those without records whose leader is unknown.
+    """
+
+    wanted: defaultdict[Place, dict[TopicPartition, int]] = field(default_factory=lambda: defaultdict(dict))
+    untaken: dict[Place, float] = field(default_factory=dict)
+    left_out: set[Place] = field(default_factory=set)
+    lost: defaultdict[int, list[TopicPartition]] = field(default_factory=lambda: defaultdict(list))
+    resumed: list[Any] = field(default_factory=list)
+    leaderless: list[TopicPartition] = field(default_factory=list)
+
+
 class SessionFetcher(Fetcher):  # type: ignore[misc]
     """aiokafka's fetcher with sessions, priorities and lenient records. Needs Kafka 2.3 or later.
 
@@ -82,45 +111,52 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         """
         if assignment is not self._served:
             self._serve(assignment)
+        found = self._survey()
+        requests, waits = self._due_requests(found)
+        return requests, found.lost, min(waits), bool(found.leaderless), found.resumed
+
+    def _survey(self) -> _Survey:
+        """Return what keeps each partition from being fetched, or the position to fetch it from."""
         leader_of, records, in_flight = self._client.cluster.leader_for_partition, self._records, self._in_flight
-        wanted: defaultdict[Place, dict[TopicPartition, int]] = defaultdict(dict)
-        untaken: dict[Place, float] = {}
-        left_out: set[Place] = set()
-        lost: defaultdict[int, list[TopicPartition]] = defaultdict(list)
-        resumed, is_leaderless, now = [], False, time.monotonic()
+        found = _Survey()
         for tp, state, priority in self._parts:
             node = leader_of(tp)
             if node is None or node == -1:
-                is_leaderless = is_leaderless or tp not in records
+                if tp not in records:
+                    found.leaderless.append(tp)
                 continue
             place = Place(node, priority)
             if tp in records or state.paused:
-                left_out.add(place)
+                found.left_out.add(place)
             if tp in records:
                 if backoff := records[tp].calculate_backoff():
-                    untaken[place] = max(untaken.get(place, 0.0), backoff)
+                    found.untaken[place] = max(found.untaken.get(place, 0.0), backoff)
             elif not state.has_valid_position:
                 if node not in in_flight:
-                    lost[node].append(tp)
+                    found.lost[node].append(tp)
             elif place in in_flight:
                 continue
             elif state.paused:
-                resumed.append(state.resume_fut)
+                found.resumed.append(state.resume_fut)
             else:
-                wanted[place][tp] = state.position
-        requests = []
-        waits = [self._fetcher_timeout, *untaken.values()]
-        for place, positions in wanted.items():
+                found.wanted[place][tp] = state.position
+        return found
+
+    def _due_requests(self, found: _Survey) -> tuple[list[tuple[Place, SessionRequest]], list[float]]:
+        """Return the requests of the places that are due, and the seconds until the others are."""
+        requests, now = [], time.monotonic()
+        waits = [self._fetcher_timeout, *found.untaken.values()]
+        for place, positions in found.wanted.items():
             # What was fetched is taken first; and a position that is not known belongs into the same request.
-            if place in untaken or place.node in lost:
+            if place in found.untaken or place.node in found.lost:
                 continue
             if (wait_s := self._due.get(place, 0.0) - now) > 0.0:
                 waits.append(wait_s)
             else:
                 # Who is left out is wanted again before a request for the others has waited for long.
-                max_wait_ms = LEFT_OUT_WAIT_MS if place in left_out else self._fetch_max_wait_ms
+                max_wait_ms = LEFT_OUT_WAIT_MS if place in found.left_out else self._fetch_max_wait_ms
                 requests.append((place, self._request(place, positions, max_wait_ms)))
-        return requests, lost, min(waits), is_leaderless, resumed
+        return requests, waits
 
     def _serve(self, assignment: Any) -> None:
         """Begin to fetch for an assignment: no session knows of it."""

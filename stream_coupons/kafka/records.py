@@ -64,13 +64,19 @@ class Output(Struct, array_like=True):
 
 
 def origin_header(origin: Origin) -> tuple[str, bytes]:
-    """The header that tells a consumer where an output came from."""
+    """Return the header that tells a consumer where an output came from.
+
+    Examples
+    --------
+    >>> origin_header(("browse-events", 3, 17, 0))
+    ('origin', b'browse-events:3:17:0')
+    """
     topic, partition, offset, index = origin
     return (ORIGIN_HEADER, f"{topic}:{partition}:{offset}:{index}".encode())
 
 
 def began_header(record: Record) -> tuple[str, bytes]:
-    """The header that tells when the first record of a chain of steps was appended."""
+    """Return the header that tells when the first record of a chain of steps was appended, epoch milliseconds."""
     for name, value in record.headers:
         if name == BEGAN_HEADER and value is not None and value.isdigit() and len(value) < 20:
             return name, value
@@ -86,7 +92,7 @@ def client_of(record: Record) -> str | None:
 
 
 def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
-    """(source, (offset, index)) of a record that one of our agents sent; None for any other.
+    """Return (source, (offset, index)) of a record that one of our agents sent; None for any other.
 
     Headers of strangers are not trusted to have the form of ours, nor names and numbers that a cell can hold.
 
@@ -106,7 +112,7 @@ def origin_of(record: Record) -> tuple[str, tuple[int, int]] | None:
 
 
 def merge(chunks: Iterable[list[Record]]) -> list[Record]:
-    """Chunks of several partitions as one list, by time of append as far as that goes.
+    """Return chunks of several partitions as one list, by time of append as far as that goes.
 
     Within a partition the order is that of the offsets, whatever the timestamps say: producers set them, and a record
     that came behind a later one would be taken for a replay of what was applied already.

@@ -1,4 +1,4 @@
-"""Dead letters as they are read, and how their records are sent again.
+"""Send the records of dead letters again.
 
 Sending twice changes nothing, because the topic redrives remembers what was sent: it holds a digest of topic, key and
 bytes of every record that the broker has taken. A record whose digest is there is not sent a second time, and so
@@ -9,254 +9,18 @@ The digests are appended behind the records. A redrive that is killed between th
 event_id, training examples by their origin, which is therefore sent again with the record.
 """
 
-import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.clients import Fetcher, Publisher, Reader
-from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.dead_letters import (
-    DIGEST_HEADER,
-    KEY_BYTES_HEADER,
-    REDRIVEN_HEADER,
-    VALUE_BYTES_HEADER,
-    WHOLE_BYTES,
-    digest,
-)
+from stream_coupons.kafka.dead_letters import REDRIVEN_HEADER
+from stream_coupons.kafka.letters import INPUT_NAMES, SENT_AGAIN, Letter
 from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER
 
 BATCH_LETTERS = 500
-NEVER_SENT_AGAIN = {
-    topics.TICKS.name: "a tick is not sent again: the next one does what it would have done",
-    topics.LEASES.name: "a lease is not sent again: the owner of its account does that until the partition has it",
-}
-SENT_AGAIN = {topic.name: topic for topic in topics.READ_BY_AGENTS if topic.name not in NEVER_SENT_AGAIN}
-"""Topics whose records can be sent again."""
-
-INPUT_NAMES = {topic.name for topic in topics.INPUTS}
-
-
-class Letter(NamedTuple):
-    """One record of dead-letters; what its headers do not say is "?", since anybody may write there.
-
-    Attributes
-    ----------
-    place : str
-        Where it is in dead-letters, partition:offset.
-    at : float
-        When the record was refused, UTC epoch seconds.
-    key, value : bytes or None
-        The refused record's own; if the letter is cut, their beginnings.
-    headers : dict of str
-        As text; of those with one name the first, which is the record's own.
-    """
-
-    place: str
-    at: float
-    key: bytes | None
-    value: bytes | None
-    headers: dict[str, str]
-
-    @property
-    def moment(self) -> tuple[float, tuple[int, int]]:
-        """Return what letters are ordered by: when it was refused, and where it is."""
-        return self.at, numbers_of(self.place)
-
-    @property
-    def reason(self) -> str:
-        """Reason for the refusal."""
-        return self.headers.get("reason", "?")
-
-    @property
-    def topic(self) -> str:
-        """Topic of the refused record."""
-        return self.headers.get("topic", "?")
-
-    @property
-    def detail(self) -> str:
-        """Details from which a person can fix the producer."""
-        return self.headers.get("detail", "")
-
-    @property
-    def source(self) -> str:
-        """Position of the refused record, topic:partition:offset."""
-        return ":".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
-
-    @property
-    def came_back_of(self) -> str | None:
-        """The letter that it was before it was sent again and refused again."""
-        return self.headers.get(REDRIVEN_HEADER)
-
-    @property
-    def is_cut(self) -> bool:
-        """True if the record was too long for its letter, which has only the record's beginning."""
-        return DIGEST_HEADER in self.headers
-
-    @property
-    def key_bytes(self) -> int | None:
-        """Length of the record's key in bytes; None if it had none."""
-        return _length_of(self.key, self.headers.get(KEY_BYTES_HEADER))
-
-    @property
-    def value_bytes(self) -> int | None:
-        """Length of the record's value in bytes; None if it had none."""
-        return _length_of(self.value, self.headers.get(VALUE_BYTES_HEADER))
-
-    def digest(self) -> bytes:
-        """The same for every copy of the record, and for no other."""
-        if self.is_cut:
-            return self.headers[DIGEST_HEADER].encode()
-        return digest(self.topic, self.key, self.value)
-
-    def obstacle(self) -> str | None:
-        """Return why the record cannot be sent again; None if it can."""
-        if self.is_cut:
-            return f"it is cut: key and value took more than {WHOLE_BYTES} bytes, and no agent takes as many"
-        if self.key is None:
-            return "it has no key, and so no partition: the sender must send it with one"
-        if self.topic in NEVER_SENT_AGAIN:
-            return NEVER_SENT_AGAIN[self.topic]
-        if self.topic not in SENT_AGAIN:
-            return f"no agent reads the topic {self.topic!r}"
-        if self.topic not in INPUT_NAMES and ORIGIN_HEADER not in self.headers:
-            return "it has no origin: a second copy of it could not be told from the first"
-        return None
-
-    def refusal(self) -> tuple[str, str] | None:
-        """Return the reason and detail for which this release refuses the same bytes again; None if it may take them.
-
-        What depends on the time, on settings or on other records is not foreseen: that may have changed.
-        """
-        if self.reason == Rejection.WRONG_COUPON:
-            return self.reason, "the coupon of an issue never changes"
-        topic = SENT_AGAIN[self.topic]
-        try:
-            message = _decoder(self.topic)(self.value)
-        except BadMessage as bad:
-            return str(bad.reason), bad.detail
-        key = topic.key_of(message)
-        if self.key != key:
-            return str(Rejection.WRONG_KEY), f"key is {self.key!r}, {topic.key} inside is {key!r}"
-        return None
-
-
-@lru_cache
-def _decoder(topic: str) -> Decoder:
-    return Decoder(SENT_AGAIN[topic])
-
-
-def _length_of(part: bytes | None, said: str | None) -> int | None:
-    """Return the length of a key or value in bytes, before any cut; None without one."""
-    if part is None:
-        return None
-    return int(said) if said is not None and re.fullmatch("[0-9]{1,18}", said) else len(part)
-
-
-def letter_of(record: Any) -> Letter:
-    """A record of dead-letters as kafka-python gives it."""
-    headers: dict[str, str] = {}
-    for name, value in record.headers or ():
-        headers.setdefault(name, (value or b"").decode(errors="replace"))
-    place = f"{record.partition}:{record.offset}"
-    return Letter(place, record.timestamp / 1000.0, record.key, record.value, headers)
-
-
-def letters(connection: Connection) -> Iterator[Letter]:
-    """All dead letters there are now, in order within each partition, which is the order of the records refused."""
-    with Reader(connection, [topics.DEAD_LETTERS.name], from_beginning=True) as reader:
-        for record in reader.read_to_end():
-            yield letter_of(record)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Dead letters selected by place or, without places, by all other criteria.
-
-    Attributes
-    ----------
-    places : frozenset of str
-        Names of letters, partition:offset; empty for all letters.
-    since_at : float, optional
-        Earliest time of the refusal, UTC epoch seconds.
-    """
-
-    reason: str | None = None
-    topic: str | None = None
-    places: frozenset[str] = frozenset()
-    since_at: float | None = None
-
-    def of(self, letters: Iterable[Letter]) -> Iterable[Letter]:
-        """Return the selected letters.
-
-        Raises
-        ------
-        BadConfig
-            If a named letter is missing.
-        """
-        if self.places:
-            return named(self.places, letters)
-        return (
-            letter
-            for letter in letters
-            if self.reason in (None, letter.reason)
-            and self.topic in (None, letter.topic)
-            and (self.since_at is None or letter.at >= self.since_at)
-        )
-
-
-def named(places: frozenset[str], letters: Iterable[Letter]) -> list[Letter]:
-    """The letters of these names.
-
-    Raises
-    ------
-    BadConfig
-        If one is not there.
-    """
-    found = [letter for letter in letters if letter.place in places]
-    missing = sorted(places - {letter.place for letter in found}, key=numbers_of)
-    if missing:
-        names = ", ".join(missing)
-        raise BadConfig(f"no dead letter {names}: expected one that `stream-coupons dlq list` shows")
-    return found
-
-
-def place_of(text: str) -> str:
-    """The name of a letter as it is written everywhere.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if not re.fullmatch("[0-9]{1,18}:[0-9]{1,18}", text):
-        raise BadConfig(f"{text!r} names no dead letter, expected PARTITION:OFFSET such as 0:17")
-    partition, offset = numbers_of(text)
-    return f"{partition}:{offset}"
-
-
-def numbers_of(place: str) -> tuple[int, int]:
-    """Partition and offset of a letter's name."""
-    partition, _, offset = place.partition(":")
-    return int(partition), int(offset)
-
-
-def moment_of(connection: Connection, place: str) -> tuple[float, tuple[int, int]]:
-    """Return the `moment` of the letter of a name.
-
-    Raises
-    ------
-    BadConfig
-        If it is not there.
-    """
-    with Fetcher(connection) as fetcher:
-        record = fetcher.fetch(topics.DEAD_LETTERS.name, *numbers_of(place))
-    return named(frozenset({place}), [] if record is None else [letter_of(record)])[0].moment
 
 
 class Sending(NamedTuple):
@@ -267,7 +31,7 @@ class Sending(NamedTuple):
 
 
 def sendings(connection: Connection) -> dict[bytes, Sending]:
-    """The last time that each record was sent again, by its digest."""
+    """Return the last time that each record was sent again, by its digest."""
     with Reader(connection, [topics.REDRIVES.name], from_beginning=True) as reader:
         return {
             record.key: Sending(record.timestamp / 1000.0, (record.value or b"").decode(errors="replace"))
@@ -368,7 +132,7 @@ class Redrive:
 
 
 def headers_again(letter: Letter) -> list[tuple[str, bytes]]:
-    """The headers of a record that is sent again: which letter it was and, if an agent of ours sent it, its origin."""
+    """Return the headers of a record that is sent again: its letter and, if an agent of ours sent it, its origin."""
     headers = [(REDRIVEN_HEADER, letter.place.encode())]
     if letter.topic not in INPUT_NAMES:
         own = {name: letter.headers[name] for name in (ORIGIN_HEADER, BEGAN_HEADER) if name in letter.headers}

@@ -59,11 +59,11 @@ class Topic:
     read_by: tuple[str, ...] = ()
 
     def key_of(self, message: Struct) -> bytes:
-        """The key of a message of this topic."""
+        """Return the key of a message of this topic."""
         return str(getattr(message, self.key)).encode()
 
     def configs(self) -> dict[str, str]:
-        """The broker's topic configuration."""
+        """Return the broker's topic configuration."""
         configs = {
             "cleanup.policy": self.cleanup.value,
             "max.message.bytes": str(self.max_message_bytes),
@@ -255,7 +255,7 @@ OWNERS = {"users": "users", "cells": "neighbours", "accounts": "budgets"}
 
 
 def changelog(table: str) -> Topic:
-    """The topic that an agent's cells are recovered from; its name does not depend on the consumer group."""
+    """Return the topic that an agent's cells are recovered from; its name does not depend on the consumer group."""
     return Topic(
         f"stream-coupons-{table}-changelog",
         None,
@@ -317,15 +317,32 @@ BETWEEN_AGENTS = tuple(topic for topic in READ_BY_AGENTS if topic not in (*INPUT
 
 
 def with_message(topics: Iterable[Topic] = ALL) -> list[Topic]:
-    """The topics that carry JSON messages of ours."""
+    """Return the topics that carry JSON messages of ours."""
     return [topic for topic in topics if topic.message is not None]
 
 
 @lru_cache(maxsize=100_000)
 def partition_for(key: bytes, partitions: int) -> int:
-    """The partition of a key: murmur2, as Java's producer computes it.
+    """Return the partition of a key: murmur2, as Java's producer computes it.
 
     kafka-python, aiokafka and librdkafka have different defaults, so nothing here relies on one.
+
+    Parameters
+    ----------
+    key : bytes
+        The record's key.
+    partitions : int
+        The number of the topic's partitions, at least 1.
+
+    Returns
+    -------
+    int
+        From 0 to `partitions` - 1.
+
+    Examples
+    --------
+    >>> partition_for(b"u1", 4), partition_for(b"u2", 4)
+    (0, 2)
     """
     from kafka.partitioner.default import murmur2  # here, for it takes all of kafka-python
 

@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -21,22 +21,20 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import (
-    Boolean,
-    CompactArray,
-    CompactBytes,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
+from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import Placed, wait_for_all
+from stream_coupons.kafka.transaction_requests import (
+    EndTxn,
+    InitProducerId,
+    Produce,
+    Row,
+    TxnOffsetCommit,
+    VersionedRequest,
+    in_topics,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,112 +44,6 @@ FAILED_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 ANY = -1
 ALL_REPLICAS = -1
-
-Row = TypeVar("Row")
-
-_TEXT = CompactString("utf-8")
-_TAGS = ("tags", TaggedFields)
-_NO_TAGS: dict[int, bytes] = {}
-
-
-def _by_topic(*of_partition: tuple[str, Any]) -> CompactArray:
-    """Return the type of an array of topics, each with an array of partitions."""
-    partitions = CompactArray(("partition", Int32), *of_partition, _TAGS)
-    return CompactArray(("topic", _TEXT), ("partitions", partitions), _TAGS)
-
-
-_PRODUCER = (("producer_id", Int64), ("producer_epoch", Int16))
-_NEW_PRODUCER = Schema(("throttle_time_ms", Int32), ("error_code", Int16), *_PRODUCER, _TAGS)
-
-
-class _Request(RequestStruct):  # type: ignore[misc]
-    FLEXIBLE_VERSION = True
-    API_KEY = API_VERSION = -1
-    SCHEMA = Schema()
-    RESPONSE_TYPE = Response
-
-
-class _InitProducerIdAnswer(Response):  # type: ignore[misc]
-    API_KEY, API_VERSION = 22, 4
-    SCHEMA = _NEW_PRODUCER
-
-
-class _InitProducerId(_Request):
-    API_KEY, API_VERSION, RESPONSE_TYPE = 22, 4, _InitProducerIdAnswer
-    SCHEMA = Schema(("transactional_id", _TEXT), ("timeout_ms", Int32), *_PRODUCER, _TAGS)
-
-
-class _ProduceAnswer(Response):  # type: ignore[misc]
-    API_KEY, API_VERSION = 0, 12
-    SCHEMA = Schema(
-        (
-            "topics",
-            _by_topic(
-                ("error_code", Int16),
-                ("offset", Int64),
-                ("timestamp", Int64),
-                ("log_start_offset", Int64),
-                ("record_errors", CompactArray(("index", Int32), ("text", _TEXT), _TAGS)),
-                ("error_message", _TEXT),
-            ),
-        ),
-        ("throttle_time_ms", Int32),
-        _TAGS,
-    )
-
-
-class _Produce(_Request):
-    API_KEY, API_VERSION, RESPONSE_TYPE = 0, 12, _ProduceAnswer
-    SCHEMA = Schema(
-        ("transactional_id", _TEXT),
-        ("acks", Int16),
-        ("timeout_ms", Int32),
-        ("topics", _by_topic(("records", CompactBytes))),
-        _TAGS,
-    )
-
-
-class _TxnOffsetCommitAnswer(Response):  # type: ignore[misc]
-    API_KEY, API_VERSION = 28, 5
-    SCHEMA = Schema(("throttle_time_ms", Int32), ("topics", _by_topic(("error_code", Int16))), _TAGS)
-
-
-class _TxnOffsetCommit(_Request):
-    API_KEY, API_VERSION, RESPONSE_TYPE = 28, 5, _TxnOffsetCommitAnswer
-    SCHEMA = Schema(
-        ("transactional_id", _TEXT),
-        ("group_id", _TEXT),
-        *_PRODUCER,
-        ("generation_id", Int32),
-        ("member_id", _TEXT),
-        ("group_instance_id", _TEXT),
-        ("topics", _by_topic(("offset", Int64), ("leader_epoch", Int32), ("metadata", _TEXT))),
-        _TAGS,
-    )
-
-
-class _EndTxnAnswer(Response):  # type: ignore[misc]
-    API_KEY, API_VERSION = 26, 5
-    SCHEMA = _NEW_PRODUCER
-
-
-class _EndTxn(_Request):
-    API_KEY, API_VERSION, RESPONSE_TYPE = 26, 5, _EndTxnAnswer
-    SCHEMA = Schema(("transactional_id", _TEXT), *_PRODUCER, ("committed", Boolean), _TAGS)
-
-
-class _Versioned(Request[_Request]):  # type: ignore[misc]
-    """A request of one version, as aiokafka's client takes it."""
-
-    API_KEY = _Request.API_KEY
-
-    def __init__(self, struct: type[_Request], *fields: Any) -> None:
-        self.API_KEY = struct.API_KEY
-        self._CLASSES = (struct,)
-        self._fields = fields
-
-    def build(self, request_struct_class: type[Any]) -> Any:
-        return request_struct_class(*self._fields, _NO_TAGS)
 
 
 class Membership(NamedTuple):
@@ -199,7 +91,7 @@ class TransactionalProducer:
         """
         self._client = AIOKafkaClient(**self._connection.options(), request_timeout_ms=int(self._timeout_s * 1000))
         await self._client.bootstrap()
-        ask = partial(_Versioned, _InitProducerId, self._id, int(self._timeout_s * 1000), ANY, ANY)
+        ask = partial(VersionedRequest, InitProducerId, self._id, int(self._timeout_s * 1000), ANY, ANY)
         await self._take_producer(ask)
 
     async def stop(self) -> None:
@@ -236,7 +128,7 @@ class TransactionalProducer:
             rounds[place[tp]][tp] = self._numbered(tp, batch)
             place[tp] += 1
         await wait_for_all([self._append(rounds), self._commit_offsets(offsets, membership)])
-        await self._take_producer(lambda: _Versioned(_EndTxn, self._id, *self._producer, True))
+        await self._take_producer(lambda: VersionedRequest(EndTxn, self._id, *self._producer, True))
 
     def _numbered(self, tp: TopicPartition, batch: BatchBuilder) -> bytes:
         batch._set_producer_state(*self._producer, self._sequences[tp])
@@ -245,17 +137,17 @@ class TransactionalProducer:
 
     async def _append(self, rounds: Sequence[Mapping[TopicPartition, bytes]]) -> None:
         def request(rows: Mapping[TopicPartition, bytes]) -> Request[Any]:
-            topics = _in_topics(rows, lambda data: (data,))
-            return _Versioned(_Produce, self._id, ALL_REPLICAS, int(self._timeout_s * 1000), topics)
+            topics = in_topics(rows, lambda data: (data,))
+            return VersionedRequest(Produce, self._id, ALL_REPLICAS, int(self._timeout_s * 1000), topics)
 
         for rows in rounds:
             await self._send(rows, self._leader, request)
 
     async def _commit_offsets(self, offsets: Mapping[TopicPartition, int], membership: Membership) -> None:
         def request(rows: Mapping[TopicPartition, int]) -> Request[Any]:
-            topics = _in_topics(rows, lambda offset: (offset, ANY, ""))
+            topics = in_topics(rows, lambda offset: (offset, ANY, ""))
             member = membership.generation, membership.member_id, None
-            return _Versioned(_TxnOffsetCommit, self._id, self._group_id, *self._producer, *member, topics)
+            return VersionedRequest(TxnOffsetCommit, self._id, self._group_id, *self._producer, *member, topics)
 
         async def coordinator(_: TopicPartition) -> int:
             return await self._coordinator(CoordinationType.GROUP, self._group_id)
@@ -341,13 +233,6 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause_s
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-
-def _in_topics(rows: Mapping[TopicPartition, Row], fields: Callable[[Row], tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    by_topic: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for tp, row in rows.items():
-        by_topic[tp.topic].append((tp.partition, *fields(row), _NO_TAGS))
-    return [(topic, partitions, _NO_TAGS) for topic, partitions in by_topic.items()]
 
 
 def _raise_unless_retriable(error: type[KafkaError], failure: KafkaError) -> None:

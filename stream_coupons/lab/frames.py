@@ -13,7 +13,7 @@ Needs the optional extra `frames`: pandas, and pyarrow for Parquet.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,16 +23,17 @@ import msgspec
 import pandas as pd
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.datasets import foreign, tables
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.lab.datasets import foreign, table_files, tables
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons.lab.datasets.mapping import Mapping as ColumnMapping
 from stream_coupons.lab.datasets.mapping import mapping_of
 from stream_coupons.lab.offline.arm_effects import ArmEffect
 from stream_coupons.lab.offline.baselines import Beside
-from stream_coupons.lab.offline.evaluated import ArmPrediction, Evaluated, arm_predictions, evaluated
+from stream_coupons.lab.offline.evaluated import Evaluated, evaluated
 from stream_coupons.lab.offline.inspection import Change, FeatureWeight, ServedModel
 from stream_coupons.lab.offline.logged_decisions import decisions_of, missing_arms
-from stream_coupons.lab.offline.progressive_run import ProgressiveRun
+from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons.lab.offline.quality import HeadMetrics, Slice
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.ope import valuation
@@ -68,12 +69,24 @@ class _Result:
     @cached_property
     def effects(self) -> pd.DataFrame:
         """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
-        return effects_frame(self.arm_effects)
+        rows = []
+        for one in self.arm_effects:
+            row: dict[str, Any] = {"arm": one.arm, "treated": one.treated, "controls": one.controls}
+            row |= _interval("observed", one.uplift.mean) | {"predicted": one.predicted}
+            row |= _interval("auuc", one.uplift.auuc) | _interval("qini", one.uplift.qini)
+            rows.append(row | _interval("aucc", one.aucc))
+        return pd.DataFrame(rows)
 
     @cached_property
     def groups(self) -> pd.DataFrame:
-        """One row for each group of decisions by predicted effect: predicted and observed."""
-        return groups_frame(self.arm_effects)
+        """One row for each group of decisions by predicted effect, the highest first: predicted and observed."""
+        rows = []
+        for one in self.arm_effects:
+            for number, group in enumerate(one.groups, start=1):
+                row: dict[str, Any] = {"arm": one.arm, "group": number, "predicted": group.predicted}
+                row |= _interval("observed", group.observed)
+                rows.append(row | {"treated": group.treated, "controls": group.controls})
+        return pd.DataFrame(rows)
 
     @cached_property
     def refused(self) -> pd.DataFrame:
@@ -182,7 +195,7 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
     UserWarning
         If rows are refused.
     """
-    if not isinstance(source, pd.DataFrame) and mapping is None and not tables.is_table(Path(source)):
+    if not isinstance(source, pd.DataFrame) and mapping is None and not table_files.is_table(Path(source)):
         log = foreign.read(Path(source), window_s)
     elif mapping is None:
         raise BadConfig(f"{_name(source)}: a table needs a mapping, which names its columns")
@@ -204,7 +217,6 @@ def evaluate(
     *,
     window_s: float = WINDOW_S,
     baselines: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Learn from a log decision by decision and return how good the predictions were.
 
@@ -218,15 +230,15 @@ def evaluate(
         As a worker's; a path is of a TOML file.
     baselines : bool
         True to learn a River logistic regression and boosted trees beside ours.
-    on_progress : callable, optional
-        Called with the records done and their number.
 
     Raises
     ------
     BadConfig
     """
     chosen, log = _settings(settings), read(source, mapping, window_s)
-    running = _run(log, chosen, on_progress)
+    running = ProgressiveRun(log, chosen, score_arms=True)
+    for record in log.records():
+        running.feed(record)
     found = evaluated(running, chosen.policy, in_depth=True, with_baselines=baselines)
     return Evaluation(_name(source), log, found.scored, found.effects, found)
 
@@ -242,13 +254,12 @@ def ope(  # noqa: PLR0913 - the options of the command
     skip_ratio: float = 0.0,
     estimate_propensities: bool = False,
     window_s: float = WINDOW_S,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> PolicyValues:
     """Value policies on a log of another one.
 
     Parameters
     ----------
-    source, mapping, settings, window_s, on_progress
+    source, mapping, settings, window_s
         See `read` and `evaluate`.
     reward : {"click", "purchase", "order_value", "margin"}
         Reward of a decision.
@@ -265,13 +276,12 @@ def ope(  # noqa: PLR0913 - the options of the command
     ------
     BadConfig
     """
-    kinds = [kind.value for kind in Reward]
-    if reward not in kinds:
-        raise BadConfig(f"reward is {reward!r}, expected one of {', '.join(kinds)}")
+    if reward not in list(Reward):
+        raise BadConfig(f"reward is {reward!r}, expected one of {', '.join(Reward)}")
     chosen, log = _settings(settings), read(source, mapping, window_s)
     asked = tuple(parse(text, log.coupon_of) for text in policies)
     doubts = missing_arms(log)
-    scored = _run(log, chosen, on_progress).finish()
+    scored = run(log, chosen, score_arms=True)
     decisions = decisions_of(scored, log, chosen.policy.typical_price_minor)
     question = Question(Reward(reward), asked, clip, skip_ratio, estimate_propensities)
     found = valuation.report(decisions, question, chosen.policy)
@@ -279,54 +289,41 @@ def ope(  # noqa: PLR0913 - the options of the command
     return PolicyValues(_name(source), log, scored, found.effects, found)
 
 
-def decisions_frame(scored: Sequence[Scored]) -> pd.DataFrame:
-    """Return one row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
-    frame = _frame(list(arm_predictions(scored)), ArmPrediction)
-    for column in ("clicked", "redeemed", "seen"):
-        if column in frame:
-            frame[column] = frame[column].astype("boolean")
-    if "order_value_minor" in frame:
-        frame["order_value_minor"] = frame["order_value_minor"].astype("Int64")
+DECISION_COLUMNS = (
+    "issue_id", "user_id", "occurred_at", "arm", "is_chosen", "propensity", "p_click", "p_redeem", "p_order", "clicked",
+    "redeemed", "seen", "order_value_minor", "labelled_at", "model_version",
+)  # fmt: skip
+
+
+def decisions_frame(scored: Iterable[Scored]) -> pd.DataFrame:
+    """Return one row for each arm of each decision: predictions, and the outcome of the arm that was chosen.
+
+    P(click) and P(redeem) are missing for `none`; propensity and outcome for arms that were not chosen, the outcome
+    also where the window was open when the log ended. Where arms were not scored, the one row is of the arm chosen.
+    """
+    rows = []
+    for one in scored:
+        own = one.arm if one.arm in one.by_arm or one.coupon_id not in one.by_arm else one.coupon_id
+        decision = {name: getattr(one, name) for name in ("issue_id", "user_id", "occurred_at", "model_version")}
+        outcome = {name: getattr(one, name) for name in ("propensity", "clicked", "redeemed", "seen", "labelled_at")}
+        outcome["order_value_minor"] = one.value_minor
+        by_arm = one.by_arm or {own: (one.p_click, one.p_redeem, one.p_order)}
+        for arm, (click, redeem, order) in by_arm.items():
+            row = {**decision, "arm": arm, "is_chosen": arm == own, "p_order": order}
+            if arm != NO_COUPON:
+                row |= {"p_click": click, "p_redeem": redeem}
+            rows.append(row | outcome if arm == own else row)
+    kinds = {"clicked": "boolean", "redeemed": "boolean", "seen": "boolean", "order_value_minor": "Int64"}
+    frame = pd.DataFrame(rows, columns=DECISION_COLUMNS).astype(kinds)
     return _timed(_timed(frame, "occurred_at"), "labelled_at")
 
 
 def write_frame(frame: pd.DataFrame, sink: IO[bytes], path: Path) -> None:
     """Write a data frame into an open file, as Parquet if the suffix of `path` is .parquet, else as CSV."""
-    if path.suffix == tables.PARQUET:
+    if path.suffix == table_files.PARQUET:
         frame.to_parquet(sink, index=False)
     else:
         frame.to_csv(sink, index=False)
-
-
-def effects_frame(effects: Sequence[ArmEffect]) -> pd.DataFrame:
-    """Return one row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
-    rows = []
-    for one in effects:
-        row: dict[str, Any] = {"arm": one.arm, "treated": one.treated, "controls": one.controls}
-        row |= _interval("observed", one.uplift.mean) | {"predicted": one.predicted}
-        row |= _interval("auuc", one.uplift.auuc) | _interval("qini", one.uplift.qini) | _interval("aucc", one.aucc)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def groups_frame(effects: Sequence[ArmEffect]) -> pd.DataFrame:
-    """Return one row for each group of decisions by predicted effect, the highest first."""
-    rows = []
-    for one in effects:
-        for number, group in enumerate(one.groups, start=1):
-            row: dict[str, Any] = {"arm": one.arm, "group": number, "predicted": group.predicted}
-            row |= _interval("observed", group.observed) | {"treated": group.treated, "controls": group.controls}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _run(log: ForeignLog, settings: Settings, on_progress: Callable[[int, int], None] | None) -> ProgressiveRun:
-    running = ProgressiveRun(log, settings, score_arms=True)
-    for done, record in enumerate(log.records(), start=1):
-        running.feed(record)
-        if on_progress is not None:
-            on_progress(done, len(log))
-    return running
 
 
 def _settings(said: SettingsSource) -> Settings:
@@ -341,17 +338,8 @@ def _frame(rows: Sequence[Any], kind: type[msgspec.Struct]) -> pd.DataFrame:
     """Return a row for each struct; parts of a part have its name before them, as in `log_loss_low`."""
     if not rows:
         return pd.DataFrame(columns=list(kind.__struct_fields__))
-    return pd.DataFrame([_flat(msgspec.to_builtins(row)) for row in rows])
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}_")
-        else:
-            flat[(prefix + name).removesuffix("_value")] = value
-    return flat
+    frame = pd.json_normalize(msgspec.to_builtins(rows), sep="_")
+    return frame.rename(columns=lambda name: name.removesuffix("_value"))
 
 
 def _interval(name: str, interval: Any) -> dict[str, float]:
@@ -359,6 +347,4 @@ def _interval(name: str, interval: Any) -> dict[str, float]:
 
 
 def _timed(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    if column not in frame:
-        return frame
     return frame.assign(**{column: pd.to_datetime(frame[column], unit="s", utc=True).dt.round("ms")})

@@ -56,7 +56,22 @@ class AdaGrad:
         return self.learn_features(*row.arrays, row, label)
 
     def learn_features(self, indices: Indices, values: Floats, row: Row, label: bool) -> float:
-        """Do the work of `learn_one` for features given as unique indices and their values."""
+        """Do the work of `learn_one` for given features.
+
+        Parameters
+        ----------
+        indices, values : array, shape (m,)
+            Unique indices and their values.
+        row : Row
+            Offset and, for a redemption, P(order without the coupon); its own features are not read.
+        label : bool
+            The outcome.
+
+        Returns
+        -------
+        float
+            P(label) within [0, 1], predicted before this label is learnt.
+        """
         weights = self.dense[indices]
         probability = sigmoid(row.offset + float((weights * values).sum()))
         weight = 1.0 if row.anyway is None else evidence(probability, row.anyway, label)
@@ -71,7 +86,13 @@ class AdaGrad:
         return sigmoid(row.offset + self.log_odds(row))
 
     def logit(self, indices: Indices, values: Floats) -> float:
-        """Return the log-odds of the label for features given by index, without the row's offset."""
+        """Return the log-odds of the label, without a row's offset.
+
+        Parameters
+        ----------
+        indices, values : array, shape (m,)
+            Unique indices and their values.
+        """
         return float((self.dense[indices] * values).sum())
 
     def log_odds(self, row: Row) -> float:
@@ -92,7 +113,13 @@ class AdaGrad:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Resume from the output of `state`."""
+        """Resume from the output of `state`.
+
+        Raises
+        ------
+        SnapshotMismatch
+            If it does not fit; the model is then unchanged.
+        """
         check_names(state, {"places", "weights", "accumulators"})
         check_linear(state, len(self.dense) - 1)
         check_no_less(state, {"accumulators"})

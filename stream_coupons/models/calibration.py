@@ -47,7 +47,23 @@ class Calibrator:
         self._zz, self._z, self._one = 0.0, 0.0, 0.0  # curvature: decayed sums of p (1 - p) times z z, z and 1
 
     def learn_one(self, probability: float, label: bool) -> None:
-        """One Newton step; `probability` is the model's, before calibration and before it learnt the label."""
+        """Take one Newton step.
+
+        Parameters
+        ----------
+        probability : float
+            P(label) by the model, before calibration and before it learnt the label.
+        label : bool
+            The outcome.
+
+        Examples
+        --------
+        >>> calibrator = Calibrator(1000)
+        >>> for label in [True] * 10 + [False] * 90:
+        ...     calibrator.learn_one(0.5, label)
+        >>> calibrator.intercept < 0.0
+        True
+        """
         z = logit(probability)
         calibrated = 1.0 / (1.0 + math.exp(-(self.slope * z + self.intercept)))
         information = calibrated * (1.0 - calibrated)
@@ -61,16 +77,17 @@ class Calibrator:
         self.intercept = _clip(self.intercept - error * (zz - self._z * z) / determinant, INTERCEPTS)
 
     def state(self) -> State:
-        """Slope and intercept, then the curvature."""
+        """Return slope and intercept, then the curvature."""
         values = (self.slope, self.intercept, self._zz, self._z, self._one)
         return {"line": np.array(values[:2], np.float64), "curvature": np.array(values[2:], np.float64)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave.
+        """Resume from the output of `state`.
 
         Raises
         ------
         SnapshotMismatch
+            If it does not fit; the calibrator is then unchanged.
         """
         line = served_line(state)
         check_finite(state, "curvature", (3,))
@@ -82,11 +99,12 @@ class Calibrator:
 
 
 def served_line(state: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
-    """(slope, intercept) of a calibrator's state.
+    """Return (slope, intercept) of a calibrator's state.
 
     Raises
     ------
     SnapshotMismatch
+        If the state does not fit.
     """
     check_names(state, {"line", "curvature"})
     check_finite(state, "line", (2,))
@@ -95,7 +113,7 @@ def served_line(state: Mapping[str, NDArray[Any]]) -> tuple[float, float]:
 
 
 def logit(probability: float) -> float:
-    """Log-odds, within those of 1e-6 and 1 - 1e-6."""
+    """Return the log-odds, within those of 1e-6 and 1 - 1e-6."""
     if probability <= 0.0 or probability >= 1.0:
         return math.copysign(MAX_LOGIT, probability - 0.5)
     return _clip(math.log(probability / (1.0 - probability)), (-MAX_LOGIT, MAX_LOGIT))

@@ -44,7 +44,15 @@ class Duel:
     difference_squared: float = 0.0
 
     def update(self, loss: float, champions_loss: float, decay: float) -> None:
-        """Add one example; earlier ones count `decay` times as much."""
+        """Add one example.
+
+        Parameters
+        ----------
+        loss, champions_loss : float
+            Log loss of the model and of the champion on the example, in nats.
+        decay : float
+            Weight of the sums so far, in (0, 1].
+        """
         self.weight = self.weight * decay + 1.0
         self.weight_squared = self.weight_squared * decay * decay + 1.0
         self.loss = self.loss * decay + loss
@@ -103,7 +111,22 @@ class Contest:
         self._decay = 0.5 ** (1 / rules.comparison_half_life)
 
     def learn_one(self, row: Row, label: bool) -> tuple[float, Promotion | None]:
-        """Test and train all models; return the champion's P(label) before learning, and the promotion, if any."""
+        """Test and train all models.
+
+        Parameters
+        ----------
+        row : Row
+            Features of the example.
+        label : bool
+            The outcome.
+
+        Returns
+        -------
+        probability : float
+            P(label) by the champion, before it learns the label.
+        promotion : Promotion or None
+            The change of champion that this example decided, if any.
+        """
         probability = self.models[self.champion].learn_one(row, label)
         champions_loss = log_loss(probability, label)
         for name, model in self.models.items():
@@ -136,9 +159,17 @@ class Contest:
         A champion that differs from the pinned model, or cannot serve any more, yields to the first champion of the
         rules. Then, or for a model that the state lacks, the comparison restarts.
 
+        Parameters
+        ----------
+        champion : str
+            Name of the model that served.
+        state : mapping of str to array
+            Output of `state`.
+
         Raises
         ------
         SnapshotMismatch
+            If the state does not fit; the comparisons are then unchanged.
         """
         for name in state:
             check_finite(state, name, (5,))
@@ -150,5 +181,18 @@ class Contest:
 
 
 def log_loss(probability: float, label: bool) -> float:
-    """Return -log of the probability of the label, which is clipped to at least 1e-6."""
+    """Return the log loss of one prediction, in nats.
+
+    Parameters
+    ----------
+    probability : float
+        P(label), in [0, 1].
+    label : bool
+        The outcome; its probability is clipped to at least 1e-6.
+
+    Examples
+    --------
+    >>> round(log_loss(0.25, True), 3), round(log_loss(1.0, False), 1)
+    (1.386, 13.8)
+    """
     return -math.log(max(probability if label else 1.0 - probability, EPSILON))

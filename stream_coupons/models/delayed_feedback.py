@@ -30,13 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.candidates import unpack
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.decision.stored_rows import unpack
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, FeatureRows
 from stream_coupons.core.messages.learning import OpenDecision
-from stream_coupons.core.vectors.sparse import stable_hash
 from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 

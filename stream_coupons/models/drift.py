@@ -45,7 +45,20 @@ class DriftDetector:
         self._variance = 0.0
 
     def update(self, probability: float, label: bool) -> bool:
-        """One prediction and its label; True if this reveals a drift."""
+        """Test one prediction.
+
+        Parameters
+        ----------
+        probability : float
+            P(label) by the champion before it learnt the label; clipped to [1e-6, 1 - 1e-6].
+        label : bool
+            The outcome.
+
+        Returns
+        -------
+        bool
+            True if this example reveals a drift; the test then starts anew.
+        """
         p = min(max(probability, EPSILON), 1 - EPSILON)
         likely, unlikely = -math.log(p), -math.log(1 - p)
         surprise = (likely if label else unlikely) - (p * likely + (1 - p) * unlikely)
@@ -58,7 +71,7 @@ class DriftDetector:
         return bool(self._test.drift_detected)
 
     def state(self) -> State:
-        """The sum of the surprise's variances, then those of the test."""
+        """Return the sum of the surprise's variances, then those of the test."""
         test = self._test
         is_over = float(test.drift_detected)
         sums = (test._x_mean.n, test._x_mean.get(), test._sum_increase, test._min_increase, is_over)
@@ -69,11 +82,12 @@ class DriftDetector:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave.
+        """Resume from the output of `state`.
 
         Raises
         ------
         SnapshotMismatch
+            If it does not fit.
         """
         check_names(state, {"surprise", "test"})
         check_finite(state, "surprise", (2,))
@@ -92,6 +106,9 @@ class DriftDetector:
 
 
 def _page_hinkley() -> drift.PageHinkley:
-    """Without River's fading of the sum, which Page's test has not: fading draws a sum that rightly sinks back up, away
-    from the least one, and that looks like a drift."""
+    """Return a test without River's fading of the sum.
+
+    Page's test has none: fading draws a sum that rightly sinks back up, away from the least one, and that looks like a
+    drift.
+    """
     return drift.PageHinkley(MIN_EXAMPLES, TOLERATED, THRESHOLD, alpha=1.0, mode="up")

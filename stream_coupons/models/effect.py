@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
 
@@ -28,8 +28,17 @@ Probability = TypeVar("Probability", float, Floats)
 
 
 def redemption(effect: Probability, anyway: Probability) -> Probability:
-    """Return P(redeem) by P(persuaded | would not order) and P(order without the coupon): numbers or arrays.
+    """Return P(redeem): a coupon persuades some shoppers, and a share of the others uses it.
 
+    Parameters
+    ----------
+    effect : float or array
+        P(persuaded | would not order), in [0, 1].
+    anyway : float or array
+        P(order without the coupon), in [0, 1]; of the same shape.
+
+    Examples
+    --------
     >>> round(redemption(0.1, 0.5), 3)
     0.35
     """
@@ -37,11 +46,26 @@ def redemption(effect: Probability, anyway: Probability) -> Probability:
 
 
 def evidence(effect: float, anyway: float, label: bool) -> float:
-    """Return what a label counts as an observation of the effect: the probability that the shopper could be persuaded.
+    """Return the weight of a label as an observation of the effect.
 
-    Of a redemption, that it was not an order that would have been placed anyway. A logistic step with this weight is
-    the gradient of the log-likelihood of the label (Fisher's identity).
+    It is the probability that the shopper could be persuaded: given a redemption, that it was not an order that would
+    have been placed anyway. A logistic step with this weight is the gradient of the log-likelihood of the label
+    (Fisher's identity).
 
+    Parameters
+    ----------
+    effect, anyway : float
+        P(persuaded | would not order) and P(order without the coupon), as predicted.
+    label : bool
+        True for a redemption.
+
+    Returns
+    -------
+    float
+        Within [0, 1].
+
+    Examples
+    --------
     >>> evidence(0.1, 0.0, True), round(evidence(0.1, 0.5, True), 3)
     (1.0, 0.143)
     """
@@ -77,7 +101,9 @@ class RedemptionCurve:
     def slope_of_demand(self) -> float:
         """Derivative of P(redeem) by the log-odds of P(order without the coupon).
 
-        >>> Redemption(0.1, 0.5).slope_of_demand > 0 > Redemption(0.9, 0.5).slope_of_demand
+        Examples
+        --------
+        >>> RedemptionCurve(0.1, 0.5).slope_of_demand > 0 > RedemptionCurve(0.9, 0.5).slope_of_demand
         True
         """
         return (USES_RATIO - self.effect) * self.anyway * (1.0 - self.anyway)
@@ -107,7 +133,7 @@ class RedemptionCurve:
 
         Examples
         --------
-        >>> one = Redemption(0.1, 0.0)
+        >>> one = RedemptionCurve(0.1, 0.0)
         >>> move, information = one.step(one.slope_of_effect, 0.0, 1.0, True)
         >>> round(move, 3), round(information, 3)
         (0.826, 0.09)
@@ -121,7 +147,20 @@ class RedemptionCurve:
 
 
 def redemption_by(row: Row, logit: float) -> RedemptionCurve | None:
-    """Return P(redeem) by the log-odds of the part that a row is for; None if its label is no redemption."""
+    """Return P(redeem) as a function of the log-odds of the part that a row is for.
+
+    Parameters
+    ----------
+    row : Row
+        What is known of the other part: `anyway` or `effect`.
+    logit : float
+        Log-odds of this part.
+
+    Returns
+    -------
+    RedemptionCurve or None
+        None if the row's label is no redemption.
+    """
     if row.anyway is not None:
         return RedemptionCurve(sigmoid(logit), row.anyway)
     return None if row.effect is None else RedemptionCurve(row.effect, sigmoid(logit))

@@ -48,6 +48,7 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     Parameters
     ----------
     numeric : array, shape (n, len(NUMERIC))
+        Numeric features of n rows.
     """
     # Narrow integers until the end, and no negative number before truncation: a third of the time.
     bins: NDArray[np.intp] = ((_within(numeric) + _FIRST_OF_EACH) * (numeric != 0.0)).astype(np.intp)
@@ -55,9 +56,21 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
 
 
 def encode(numeric: Floats, places: Indices, offset: float = 0.0) -> tuple[Indices, Floats]:
-    """Return one row of features as (indices, values) of its nonzero features.
+    """Return the nonzero features of one row.
 
-    Bucket indices come first, ascending; a repeated one counts twice. An offset of 0 is none.
+    Parameters
+    ----------
+    numeric : array, shape (len(NUMERIC),)
+        Numeric features.
+    places : array of int
+        Bucket indices of hashed features; 0 is none, and a repeated one counts twice.
+    offset : float
+        Log-odds known without the model; 0 is none.
+
+    Returns
+    -------
+    indices, values : array, shape (m,)
+        Unique indices, those of hashed features first and ascending, and their values.
     """
     hit = np.sort(places[places > 0])
     if hit.size > 1 and (hit[1:] == hit[:-1]).any():

@@ -84,6 +84,12 @@ class Forgetting:
         ----------
         indices, values, first_variances : array, shape (m,)
             The row's features, and the prior variance of each weight.
+        offset : float
+            Log-odds of the label known without the filter.
+        label : bool
+            The outcome.
+        weight : float
+            Weight of the example, in [0, 1]; see `effect.evidence`.
         """
         self._examples += 1
         if len(self._rates) > 1 and self._examples % COMPARED_EVERY == 0:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import cast
 
-from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, TrainingExample
@@ -28,7 +28,15 @@ log = logging.getLogger(__name__)
 
 
 def take_over(model: Model, donor: Model) -> None:
-    """Start an untrained model from one of another domain, of the same kind and the same settings."""
+    """Start an untrained model from that of another domain.
+
+    Parameters
+    ----------
+    model : Model
+        The untrained model.
+    donor : Model
+        The other one, of the same kind and the same settings.
+    """
     model.restore(donor.state())
     model.quicken(TRANSFERRED)
 
@@ -80,7 +88,24 @@ class Head:
     def learn(
         self, example: TrainingExample, row: Row, *, is_scored: bool = True, is_drawn: bool = False
     ) -> list[Happening]:
-        """Score the stored prediction, if asked, then test and train; return promotions and drifts."""
+        """Test and train all models of the head.
+
+        Parameters
+        ----------
+        example : TrainingExample
+            Label, and the prediction at decision time.
+        row : Row
+            Features.
+        is_scored : bool
+            True if the stored prediction counts in the served quality.
+        is_drawn : bool
+            True if chance drew the coupon from all candidates: the label then counts in the level.
+
+        Returns
+        -------
+        list of Promotion or Drift
+            At most one of each.
+        """
         if is_scored:
             self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
@@ -122,7 +147,15 @@ class Head:
         return row_log_odds(self.champion.dense if self._is_compiled else self.champion, row)
 
     def learn_redemption(self, row: Row, label: bool) -> None:
-        """Learn the demand from a redemption label; only models with variances do."""
+        """Learn the demand from a redemption label; only models with variances do.
+
+        Parameters
+        ----------
+        row : Row
+            Features of the demand, with `effect` and `doubt`.
+        label : bool
+            True for a redemption.
+        """
         for model in self.contest.models.values():
             if isinstance(model, KalmanFilter):
                 model.learn_one(row, label)

@@ -16,13 +16,14 @@ from stream_coupons.models.inputs import Row, check_decision, check_features
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.plugins import check_plugins
-from stream_coupons.models.row_scorer import HeadScorer, Served, live_scorer, scorer_of
+from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, pack_arrays, unpack_arrays
 
 LEARNT_PER_FIT = 20
-"""Live serving fits the base rates of open decisions anew when learnt records have grown by one in so many."""
+"""Inverse of the relative growth in learnt records after which live serving fits the base rates anew."""
 
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
@@ -34,8 +35,8 @@ class DomainModel:
     """Heads of one domain, each with its models, and their progress.
 
     Redemptions and orders of the engine's own decisions train the effect of coupons and the demand without them. Those
-    of other systems, whose criteria are unknown here, train separate heads, P(redeem) and P(order). They also train the
-    model of the own decisions if the domain `decides`.
+    of other systems, whose criteria are unknown here, train separate heads, P(redeem) and P(order), and the model of
+    the own decisions too if the domain `decides`.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class DomainModel:
         self._note_news()
 
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
-        """Score the stored prediction against the label, then take a step; `row` has the features, if available."""
+        """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
         row = row or Row(example.numeric, example.hashed)
         happenings = []
         if example.observed or example.head not in OWN:
@@ -175,8 +176,7 @@ class DomainModel:
         """Fit the base rates to the open decisions."""
         self._fitted_at, self._fitted_news = self.at, self._news
         self.early[GIVEN].fit(of_labels.log_odds, self.at, heads=self._reported)
-        start = self.shifts["redeem"]  # P(order) is learnt as the difference from P(redeem)
-        self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=start, heads=self._reported)
+        self.early[NONE_GIVEN].fit(of_labels.log_odds, self.at, start=self.shifts["redeem"], heads=self._reported)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Resume from a snapshot, as an untrained model.
@@ -261,10 +261,8 @@ class Trainer:
 
         Parameters
         ----------
-        example : TrainingExample
-            The record; its domain gets a model if it has none.
-        offset : int
-            Offset of the record in the log; records up to the last one learnt are known.
+        example, offset : TrainingExample, int
+            The record, whose domain gets a model if it has none, and its offset: those up to the last learnt are known.
         origin : Origin, optional
             Origin of the example, which identifies a second copy of the record.
         row : Row, optional
@@ -295,8 +293,12 @@ class Trainer:
     def watch(self, decision: OpenDecision, offset: int, *, is_own: bool = False) -> bool:
         """Record the outcome so far of an open decision; return False if it is not new.
 
-        A record that was read before a restart does not count twice. A decision that `is_own` was made in this process
-        and is not checked.
+        Parameters
+        ----------
+        decision, offset : OpenDecision, int
+            The record, and its offset in the log: one that was read before a restart does not count twice.
+        is_own : bool
+            True if the decision was made in this process: it is not checked.
 
         Raises
         ------

@@ -46,6 +46,8 @@ class Level:
         ----------
         predicted, by_prior : float
             P(label) by the model as it was before it learnt the label, and by the prior.
+        label : bool
+            The outcome.
         known : float
             The part of both that is not theirs.
         """
@@ -59,6 +61,8 @@ class Level:
     def ratio(self) -> float:
         """Observed over predicted, without what is known; 1 while nothing is observed.
 
+        Examples
+        --------
         >>> level = Level(1000)
         >>> for label in [True] * 10 + [False] * 90:
         ...     level.update(0.05, 0.1, label)
@@ -71,6 +75,8 @@ class Level:
     def is_off(self) -> bool:
         """True if observed and predicted differ by more than `MOST_RATIO`, and the prior differs by less.
 
+        Examples
+        --------
         >>> level = Level(1000)
         >>> for label in [True] * 10 + [False] * 90:
         ...     level.update(0.01, 0.1, label)
@@ -85,15 +91,16 @@ class Level:
         return (observed + PRIOR_OUTCOMES) / (expected + PRIOR_OUTCOMES)
 
     def state(self) -> State:
-        """The sums."""
+        """Return the sums."""
         return {"sums": np.array((self._observed, self._predicted, self._by_prior, self._known), np.float64)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave.
+        """Resume from the output of `state`.
 
         Raises
         ------
         SnapshotMismatch
+            If it does not fit; the level is then unchanged.
         """
         check_names(state, {"sums"})
         check_finite(state, "sums", (4,))
@@ -108,11 +115,12 @@ def is_drawn(example: TrainingExample) -> bool:
 
 
 def level_of(state: Mapping[str, NDArray[Any]]) -> Level:
-    """Return a level as its state says, to look at.
+    """Return a level with this state, to be read.
 
     Raises
     ------
     SnapshotMismatch
+        If the state does not fit.
     """
     level = Level(1)
     level.restore(state)

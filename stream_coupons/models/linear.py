@@ -150,6 +150,11 @@ def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "Line
 
     Its results equal those of `LinearScorer(version, served(learnt, lines))` to the last bit. It is for one version
     only: later learning changes part of its weights.
+
+    Parameters
+    ----------
+    version, learnt, lines : int, sequence, sequence
+        Number of the snapshot; the others as of `served`.
     """
     known = float(learnt[ORDER][KNOWN])
     tail = _served_at([each[DIMENSIONS:] for each in learnt], OF_TERMS[DIMENSIONS:], known, lines).T
@@ -163,8 +168,10 @@ def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "Line
 
 
 def _served_at(learnt: Sequence[Floats], of_terms: NDArray[np.bool_], known: float, lines: Sequence[Line]) -> Floats:
-    """Return the served weights of some learnt ones, shape (..., len(HEADS)), but for the bias; `known` is the
-    correction of the offset's slope for P(order)."""
+    """Return the served weights of some learnt ones, shape (..., len(HEADS)), but for the bias.
+
+    The argument `known` is the correction of the offset's slope for P(order).
+    """
     redeem = learnt[REDEEM]
     weights: Floats = np.empty((*redeem.shape, len(HEADS)))
     for head, each in enumerate(learnt):
@@ -185,7 +192,7 @@ def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> li
 
 
 def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
-    """Return the served weights of `OWN_HEADS`, shape (3, n); the constant's is the last of each."""
+    """Return the served weights of `OWN_HEADS`, shape (3, n), the constant's last; parameters as of `served`."""
     weights = np.stack(learnt)
     for head, (slope, intercept) in enumerate(lines):
         weights[head] *= slope
@@ -194,7 +201,7 @@ def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
 
 
 def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "OwnScorer":
-    """Return a scorer equal to `OwnScorer(version, served_own(learnt, lines))`, without a copy; see `live`."""
+    """Return `OwnScorer(version, served_own(learnt, lines))` without a copy of the weights; parameters as of `live`."""
     slopes = np.array([slope for slope, _ in lines])
     tail = served_own([each[DIMENSIONS:] for each in learnt], lines)
 
@@ -290,7 +297,14 @@ class LinearScorer:
     ) -> list[tuple[str, float, float]]:
         """Return (feature, value, addition to the log-odds) of one row, largest magnitude first, without zeros.
 
-        `names` are the names of the hashed columns, if the coupon has attributes or the moment a context.
+        Parameters
+        ----------
+        rows, row : FeatureRows, int
+            Rows, and the index of the one.
+        head : int
+            Index of the head in `HEADS`.
+        names : sequence of str
+            Names of the hashed columns, if the coupon has attributes or the moment a context.
         """
         numbers, places = rows.numeric[row], places_of(rows.hashed[row])
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]

@@ -183,56 +183,6 @@ def _entropy(rate: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowMetrics:
-    """Log loss and ROC AUC of one window; NaN where undefined."""
-
-    log_loss: float
-    roc_auc: float
-
-
-class WindowedMetrics:
-    """Metrics of one window after another, for charts; a closed window keeps its summary only.
-
-    Parameters
-    ----------
-    every : int
-        Examples per window, at least 1.
-
-    Examples
-    --------
-    >>> windows = WindowedMetrics(every=2)
-    >>> for probability, label in [(0.5, True), (0.5, False), (0.9, True)]:
-    ...     windows.update(probability, label)
-    >>> [(end, round(loss, 3)) for end, loss in windows.series("log_loss")]
-    [(2, 0.693), (3, 0.105)]
-    """
-
-    def __init__(self, every: int) -> None:
-        self._every = every
-        self._open = BinaryMetrics()
-        self._closed: list[tuple[int, WindowMetrics]] = []
-
-    def update(self, probability: float, label: bool) -> None:
-        """Score one prediction in the open window; see `BinaryMetrics.update`."""
-        self._open.update(probability, label)
-        if self._open.examples == self._every:
-            self._closed.append(self._window())
-            self._open = BinaryMetrics()
-
-    def _window(self) -> tuple[int, WindowMetrics]:
-        end = len(self._closed) * self._every + self._open.examples
-        return end, WindowMetrics(self._open.log_loss, self._open.roc_auc)
-
-    def windows(self) -> list[tuple[int, WindowMetrics]]:
-        """Return the end (examples so far) and summary of each window, the open one included."""
-        return [*self._closed, self._window()] if self._open.examples else self._closed
-
-    def series(self, metric: str) -> list[tuple[float, float]]:
-        """Return one metric of `WindowMetrics` as points of a chart."""
-        return [(end, float(getattr(summary, metric))) for end, summary in self.windows()]
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     """A statistic with its confidence interval."""
 
@@ -242,7 +192,12 @@ class Interval:
 
 
 def roc_auc(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Return the exact area under the ROC curve from stored arrays; NaN without both classes.
+    """Return the exact area under the ROC curve; NaN without both classes.
+
+    Parameters
+    ----------
+    probabilities, labels : array_like, shape (n,)
+        Predictions in [0, 1], and their outcomes.
 
     Examples
     --------
@@ -256,7 +211,7 @@ def roc_auc(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Return the mean log loss in nats, with probabilities clipped as in `BinaryMetrics`; NaN for no rows."""
+    """Return the mean log loss in nats, clipped as in `BinaryMetrics`, NaN for no rows; parameters as of `roc_auc`."""
     clipped = np.clip(np.asarray(probabilities, np.float64), EPSILON, 1 - EPSILON)
     losses = -np.log(np.where(np.asarray(labels, np.bool_), clipped, 1 - clipped))
     return float(losses.mean()) if len(losses) else math.nan
@@ -268,7 +223,8 @@ def auc_interval(probabilities: ArrayLike, labels: ArrayLike) -> Interval:
     With m positives, n negatives and the structural components :math:`V_{10}(x) = P(X > Y \mid X = x)` and
     :math:`V_{01}(y) = P(X > Y \mid Y = y)`, the variance is :math:`S_{10} / m + S_{01} / n`, S their sample
     variances. The interval is taken on the logit scale, so it stays within (0, 1) [5]_. It holds for independent
-    rows; where rows share a shopper, `bootstrap_interval` with groups is wider and right.
+    rows; where rows share a shopper, `bootstrap_interval` with groups is wider and right. Parameters as of `roc_auc`.
+    Bounds are NaN with fewer than two rows of a class.
     """
     scores, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.bool_)
     area, m, n = roc_auc(scores, truth), int(truth.sum()), int((~truth).sum())
@@ -294,10 +250,20 @@ def bootstrap_interval(
     seed: int = 0,
     repeats: int = 200,
 ) -> Interval:
-    """Return a statistic of (probabilities, labels) with its 95 % percentile bootstrap interval [4]_.
+    """Return a statistic with its 95 % percentile bootstrap interval [4]_.
 
-    `groups` are drawn whole, with replacement: rows of one shopper depend on each other. Draws on which the
-    statistic is undefined (NaN) are left out.
+    Draws on which the statistic is undefined (NaN) are left out.
+
+    Parameters
+    ----------
+    statistic : callable
+        Returns the statistic of probabilities and labels.
+    probabilities, labels : array_like, shape (n,)
+        Predictions in [0, 1], and their outcomes.
+    groups : array_like, shape (n,), optional
+        Drawn whole, with replacement: rows of one shopper depend on each other. Each row is one by default.
+    seed, repeats : int
+        Of the draws, and their number.
     """
     scores, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
     members = np.arange(len(scores)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]

@@ -122,6 +122,8 @@ def make_plugin(text: str, head: str, rules: LearningRules, key: DrawKey) -> Plu
         The model's entry in `learning.models`.
     head : str
         One of `linear.ALL_HEADS`.
+    rules : LearningRules
+        The settings `learning.*`, which an entry point is called with.
     key : DrawKey
         Signs the pickles of River classifiers.
 
@@ -186,6 +188,13 @@ def check_plugins(rules: LearningRules) -> None:
 
 def check_signed(rules: LearningRules, key: DrawKey) -> None:
     """Refuse River classifiers without a secret to sign their snapshots with.
+
+    Parameters
+    ----------
+    rules : LearningRules
+        Names the models.
+    key : DrawKey
+        The workers' secret, or the public key.
 
     Raises
     ------

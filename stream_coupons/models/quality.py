@@ -52,7 +52,7 @@ class ServedQuality:
         self._recent = self._recent_weight = 0.0
 
     def update(self, probability: float, label: bool) -> None:
-        """Score one prediction of decision time."""
+        """Score one prediction of decision time; parameters as of `BinaryMetrics.update`."""
         self.metrics.update(probability, label)
         self._recent = self._recent * self._decay + log_loss(probability, label)
         self._recent_weight = self._recent_weight * self._decay + 1.0

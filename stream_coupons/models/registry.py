@@ -33,6 +33,8 @@ def make_model(name: str, head: str, rules: LearningRules, key: DrawKey = PUBLIC
         One of `ModelName`, or the text of a model from another package.
     head : str
         One of `linear.ALL_HEADS`.
+    rules : LearningRules
+        Learning rates, prior variance, and the models.
     key : DrawKey
         Signs the snapshots of River classifiers.
 

@@ -55,8 +55,16 @@ class Relevance:
 
         Parameters
         ----------
+        groups : array of int, shape (n,)
+            Group of each feature.
         said : array, shape (n,)
             Addition of each feature to the log-odds of `probability`, beyond that of its initial weight.
+        probability : float
+            P(label) as of the last review.
+        label : bool
+            The outcome.
+        weight : float
+            Weight of the example, in [0, 1].
         """
         by_group: NDArray[Any] = np.bincount(groups, said, GROUPS)
         speaking = np.flatnonzero(by_group)
@@ -65,10 +73,12 @@ class Relevance:
         self._slope_information[speaking] += weight * probability * (1.0 - probability) * said**2
 
     def review(self, groups: NDArray[np.int64], known: Floats, moved: Floats) -> Floats:
-        """Learn from all hashed features seen; return the factors of their prior variances.
+        """Learn from all hashed features seen; return the factors of their prior variances, shape (n,).
 
         Parameters
         ----------
+        groups : array of int, shape (n,)
+            Group of each feature.
         known : array, shape (n,)
             Share of each weight's information that is from examples: the gamma above.
         moved : array, shape (n,)

@@ -14,9 +14,9 @@ import numpy as np
 from river import base
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
-from stream_coupons.core.vectors.sparse import stable_hash
 from stream_coupons.models.encoding import BIAS, CONSTANT, Indices
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
@@ -145,7 +145,15 @@ def row_of(x: Features) -> Row:
 
 
 def place_of(name: object, value: str = "") -> int:
-    """Return the bucket index of a feature, by its name and, unless it is a number, its value."""
+    """Return the bucket index of a feature.
+
+    Parameters
+    ----------
+    name : object
+        Its name.
+    value : str
+        Its value; empty for a number.
+    """
     return 1 + stable_hash(str(name), value) % (DIMENSIONS - 1)
 
 

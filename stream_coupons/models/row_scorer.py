@@ -21,7 +21,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.models.effect import redemption
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.linear import ORDER, OWN_HEADS, REDEEM, Line, LinearScorer, compiled, live, live_own
+from stream_coupons.models.linear import ORDER, OWN_HEADS, REDEEM, Line
 from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import log_odds
 from stream_coupons.models.sigmoid import sigmoids
@@ -33,7 +33,15 @@ Served = tuple[Floats | Model, Line]
 
 
 def row_log_odds(served: Floats | Model, row: Row) -> float:
-    """Return the log-odds of a head for a row, with the row's offset."""
+    """Return the log-odds of a head for a row, with the row's offset.
+
+    Parameters
+    ----------
+    served : array, shape (BIAS + 1,), or Model
+        The head's weights, or its model.
+    row : Row
+        The input of the head's models.
+    """
     if isinstance(served, np.ndarray):
         indices, values = row.arrays
         return row.offset + float((values * served[indices]).sum())
@@ -145,45 +153,3 @@ def _without(values: NDArray[Any], indices: list[int]) -> NDArray[Any]:
     others = values.copy()
     others[indices] = 0
     return others
-
-
-HeadScorer = LinearScorer | RowScorer
-
-
-def scorer_of(version: int, served: Mapping[str, Served]) -> HeadScorer:
-    """Return a scorer of all heads, of copied weights and models: by arrays where every champion compiles to them.
-
-    Parameters
-    ----------
-    version : int
-        Number of the snapshot.
-    served : mapping
-        Weights or model, and calibration, of each of `linear.ALL_HEADS`.
-    """
-    columns = _columns(served)
-    if columns is not None:
-        return compiled(version, *columns)
-    return RowScorer(version, {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()})
-
-
-def live_scorer(version: int, served: Mapping[str, Served]) -> HeadScorer:
-    """Return a scorer equal to that of `scorer_of`, without copies: later learning changes it."""
-    columns = _columns(served)
-    if columns is None:
-        return RowScorer(version, served)
-    of_others, own = columns
-    return live(version, *of_others).with_own(lambda: live_own(version, *own))
-
-
-Columns = tuple[list[Floats], list[Line]]
-
-
-def _columns(served: Mapping[str, Served]) -> tuple[Columns, Columns] | None:
-    """Return weights and calibrations of `HEADS` and of `OWN_HEADS`; None if one head has no array."""
-    weights = {head: each for head, (each, _) in served.items() if isinstance(each, np.ndarray)}
-    if len(weights) < len(served):
-        return None
-    of_others, own = (
-        ([weights[head] for head in heads], [served[head][1] for head in heads]) for heads in (HEADS, OWN_HEADS)
-    )
-    return of_others, own

@@ -13,22 +13,31 @@ PRECISION = 1e-10
 
 
 def sigmoid(logit: float) -> float:
-    """P of log-odds."""
+    """Return the probability of log-odds, which are cut to `MAX_LOGIT`."""
     return 1.0 / (1.0 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
 
 
 def sigmoids(logits: Floats) -> Floats:
-    """P of an array of log-odds."""
+    """Return the probabilities of an array of log-odds, which are cut to `MAX_LOGIT`."""
     probabilities: Floats = 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logits, -MAX_LOGIT), MAX_LOGIT)))
     return probabilities
 
 
 def mode(logit: float, variance: float, label: bool) -> float:
-    """The z with z = logit + variance (label - sigmoid(z)).
+    """Return the z with z = logit + variance (label - sigmoid(z)): the mode after one label of a Gaussian prior.
 
     Newton's method from the point between the bounds of z that is nearest to 0, where the sigmoid turns: from there
     it never steps over the solution.
 
+    Parameters
+    ----------
+    logit, variance : float
+        Mean and variance of the log-odds before the label.
+    label : bool
+        The outcome.
+
+    Examples
+    --------
     >>> round(mode(0.0, 0.0, True), 6), round(mode(0.0, 4.0, True), 6)
     (0.0, 1.042597)
     """

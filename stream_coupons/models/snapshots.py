@@ -17,23 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
-from stream_coupons.models.calibration import served_line
-from stream_coupons.models.delayed_feedback import EARLY, shifts_of
-from stream_coupons.models.encoding import BIAS
-from stream_coupons.models.level import level_of
-from stream_coupons.models.linear import ALL_HEADS, prior_array
-from stream_coupons.models.plugins import make_plugin
-from stream_coupons.models.row_scorer import HeadScorer, Served, scorer_of
-from stream_coupons.models.rules import LearningRules, ModelName
-from stream_coupons.models.states import PICKLE, State, check_linear
+from stream_coupons.models.delayed_feedback import EARLY
+from stream_coupons.models.linear import ALL_HEADS
+from stream_coupons.models.states import PICKLE, State
 
 FORMAT_VERSION = 8
-DEFAULT_RULES = LearningRules()
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
@@ -89,7 +81,15 @@ def _check_size(size: int) -> None:
 
 
 def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
-    """Return all parts of a head, serialized."""
+    """Return all parts of a head, serialized.
+
+    Parameters
+    ----------
+    champion : str
+        Name of the model that serves.
+    parts : mapping of str to State
+        Models by name, and `COMPARISON`, `CALIBRATION`, `DRIFT` and `LEVEL`.
+    """
     return HeadState(
         champion=champion,
         parts={part: pack_arrays(state) for part, state in parts.items()},
@@ -104,9 +104,17 @@ def pack_arrays(state: State) -> dict[str, Array]:
 def unpack_part(state: HeadState, part: str) -> State | None:
     """Return the arrays of one part; None if the head has no such part.
 
+    Parameters
+    ----------
+    state : HeadState
+        The serialized head.
+    part : str
+        Name of the part.
+
     Raises
     ------
     SnapshotMismatch
+        If an array is corrupt, or all of them are too large.
     """
     arrays = state.parts.get(part)
     return unpack_arrays(arrays) if arrays is not None else None
@@ -114,6 +122,15 @@ def unpack_part(state: HeadState, part: str) -> State | None:
 
 def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
     """Return the arrays of a model; None if the head has no such model.
+
+    Parameters
+    ----------
+    state : HeadState
+        The head.
+    name : str
+        The model.
+    key : DrawKey
+        The workers' secret, or the public key.
 
     Raises
     ------
@@ -149,7 +166,15 @@ def checksum(heads: Mapping[str, HeadState]) -> int:
 
 
 def checksum_of_parts(parts: Mapping[str, Mapping[str, Array]], total: int = 0) -> int:
-    """Return the CRC-32 of named arrays by part, in order of names, continued from a total."""
+    """Return the CRC-32 of named arrays, in order of names.
+
+    Parameters
+    ----------
+    parts : mapping of str to mapping of str to Array
+        Arrays by the part and their name.
+    total : int
+        The checksum of what comes before them.
+    """
     for part, arrays in sorted(parts.items()):
         for name, array in sorted(arrays.items()):
             total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
@@ -166,9 +191,16 @@ def make_snapshot(
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
-    """Return the snapshot of a domain's packed heads and answers before labels, with their progress.
+    """Return the snapshot of a domain.
 
-    `progress` is (examples, source offset, offset of open decisions, origins, event time).
+    Parameters
+    ----------
+    domain, version : str, int
+        The domain, and the number of the snapshot among its own.
+    heads, early, quality : dict
+        Packed heads, packed answers before labels by kind, and qualities by head.
+    progress : tuple
+        (examples, source offset, offset of open decisions, origins, event time in epoch seconds).
     """
     examples, source_offset, open_offset, origins, at = progress
     return ModelSnapshot(
@@ -191,7 +223,13 @@ def make_snapshot(
 
 
 def is_of_this_version(format_version: int, feature_schema: str) -> bool:
-    """Return whether this program can read a snapshot of this format and feature schema."""
+    """Return True if this program can read a snapshot.
+
+    Parameters
+    ----------
+    format_version, feature_schema : int, str
+        Those of the snapshot.
+    """
     return (format_version, feature_schema) == (FORMAT_VERSION, SCHEMA)
 
 
@@ -232,12 +270,15 @@ def check_offsets(snapshot: ModelSnapshot, examples_end: int, open_end: int) -> 
 
     Parameters
     ----------
+    snapshot : ModelSnapshot
+        The snapshot.
     examples_end, open_end : int
         The next offset of `training-examples` and of `open-decisions`, read after the snapshot.
 
     Raises
     ------
     SnapshotMismatch
+        If an offset is at or beyond its end.
     """
     for name, found, end in (
         ("source_offset", snapshot.source_offset, examples_end),
@@ -254,7 +295,9 @@ def with_possible_origins(snapshot: ModelSnapshot, ends: Mapping[str, int]) -> M
 
     Parameters
     ----------
-    ends : mapping
+    snapshot : ModelSnapshot
+        The snapshot.
+    ends : mapping of str to int
         The next offset of each source, by its name `topic:partition`.
     """
     possible = {source: origin for source, origin in snapshot.origins.items() if origin[0] < ends.get(source, -1)}
@@ -273,53 +316,3 @@ def named(what: str) -> Iterator[None]:
 def label(snapshot: ModelSnapshot) -> str:
     """Return the label of a snapshot in messages."""
     return f"snapshot {snapshot.version} of {snapshot.domain}"
-
-
-def compile_snapshot(
-    snapshot: ModelSnapshot, rules: LearningRules = DEFAULT_RULES, key: DrawKey = PUBLIC_KEY
-) -> HeadScorer:
-    """Return the scorer of a snapshot, from the state of each head's champion.
-
-    Parameters
-    ----------
-    rules : LearningRules
-        Names the models from other packages that may serve.
-    key : DrawKey
-        The learner's: it signed the pickles of River classifiers.
-
-    Raises
-    ------
-    SnapshotMismatch
-        If the snapshot does not fit this program.
-    """
-    check(snapshot)
-    served = {}
-    for head in ALL_HEADS:
-        with named(f"{label(snapshot)}, {head}"):
-            served[head] = _served(head, snapshot.heads[head], rules, key)
-    shifts: dict[str, float] = {}
-    for kind, heads in EARLY.items():
-        with named(f"{label(snapshot)}, early, {kind}"):
-            shifts |= shifts_of(unpack_arrays(snapshot.early[kind]), heads)
-    return scorer_of(snapshot.version, served).shifted([shifts[head] for head in HEADS])
-
-
-def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:
-    """Return the served weights, the champion's or the prior's, or the champion; and the calibration's line."""
-    calibration, level = (unpack_part(head, part) for part in (CALIBRATION, LEVEL))
-    state = unpack_model(head, head.champion, key)
-    if state is None or calibration is None or level is None:
-        raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
-    line, is_off = served_line(calibration), level_of(level).is_off
-    if head.champion in rules.imported:
-        model = make_plugin(head.champion, name, rules, key)
-        model.restore(state)
-        return (prior_array(name) if is_off else model), line
-    if head.champion not in {*ModelName}:
-        raise SnapshotMismatch(f"the champion is {head.champion!r}: expected a model of this worker's learning.models")
-    check_linear({column: state[column] for column in ("places", "weights") if column in state})
-    if is_off:
-        return prior_array(name), line
-    weights = np.zeros(BIAS + 1)
-    weights[state["places"]] = state["weights"]
-    return weights, line

@@ -1,4 +1,4 @@
-"""States of models as named arrays, and what is looked at before one is believed."""
+"""States of models as named arrays, and the checks before one is believed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -25,9 +25,17 @@ LARGEST = 1e12
 def check_names(state: Mapping[str, NDArray[Any]], expected: set[str]) -> None:
     """Refuse a state that lacks arrays or has others.
 
+    Parameters
+    ----------
+    state : mapping of str to array
+        The state.
+    expected : set of str
+        Names of its arrays.
+
     Raises
     ------
     SnapshotMismatch
+        If the names differ.
     """
     if set(state) != expected:
         raise SnapshotMismatch(f"arrays are {sorted(state)}, expected {sorted(expected)}")
@@ -36,9 +44,21 @@ def check_names(state: Mapping[str, NDArray[Any]], expected: set[str]) -> None:
 def check_finite(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float64) -> None:
     """Refuse an array of another type or shape, or one that holds no number or one beyond `LARGEST`.
 
+    Parameters
+    ----------
+    state : mapping of str to array
+        The state, which has the array.
+    name : str
+        Name of the array.
+    shape : tuple of int
+        Its expected shape.
+    dtype : type
+        Its expected type, of numpy.
+
     Raises
     ------
     SnapshotMismatch
+        If the array is not as expected.
     """
     values = state[name]
     if values.dtype != dtype or values.shape != shape or not ((values >= -LARGEST) & (values <= LARGEST)).all():
@@ -50,9 +70,19 @@ def check_finite(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int,
 def check_no_less(state: Mapping[str, NDArray[Any]], names: Iterable[str], least: float = 0.0) -> None:
     """Refuse counts and sums of squares below the least that they can be.
 
+    Parameters
+    ----------
+    state : mapping of str to array
+        The state, which has the arrays.
+    names : iterable of str
+        Names of the arrays.
+    least : float
+        Least value of their entries.
+
     Raises
     ------
     SnapshotMismatch
+        If an entry is below it.
     """
     for name in names:
         if (state[name] < least).any():
@@ -60,11 +90,19 @@ def check_no_less(state: Mapping[str, NDArray[Any]], names: Iterable[str], least
 
 
 def check_places(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> NDArray[np.uint32]:
-    """The `places` of a state: uint32 of shape (n,), ascending, the last one at most `last`.
+    """Return the `places` of a state: uint32 of shape (n,), ascending.
+
+    Parameters
+    ----------
+    state : mapping of str to array
+        The state, which has `places`.
+    last : int
+        Highest index of a place.
 
     Raises
     ------
     SnapshotMismatch
+        If they have another type or shape, do not ascend or go beyond `last`.
     """
     places = state["places"]
     if places.dtype != np.uint32 or places.ndim != 1:
@@ -77,9 +115,17 @@ def check_places(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> NDArray
 def check_linear(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
     """Refuse a linear model's state that is not `places` in range and columns of one finite number a place.
 
+    Parameters
+    ----------
+    state : mapping of str to array
+        The state.
+    last : int
+        Highest index of a place.
+
     Raises
     ------
     SnapshotMismatch
+        If it is not so.
     """
     if not {"places", "weights"} <= set(state):
         raise SnapshotMismatch(f"arrays are {sorted(state)}: expected places and weights among them")

@@ -17,7 +17,15 @@ log = logging.getLogger(__name__)
 
 
 def report_news(news: Iterable["News"], metrics: Metrics) -> None:
-    """Log and count promotions and drifts."""
+    """Log and count promotions and drifts.
+
+    Parameters
+    ----------
+    news : iterable of News
+        Promotions and drifts, in order.
+    metrics : Metrics
+        Its counters are raised.
+    """
     from stream_coupons.models.champion import Promotion
 
     for each in news:
@@ -43,7 +51,15 @@ def report_news(news: Iterable["News"], metrics: Metrics) -> None:
 
 
 def report_model(model: "DomainModel", metrics: Metrics) -> None:
-    """Set the gauges of all heads of a domain."""
+    """Set the gauges of all heads of a domain.
+
+    Parameters
+    ----------
+    model : DomainModel
+        Model of the domain.
+    metrics : Metrics
+        Its gauges are set.
+    """
     level = model.heads["effect"].level
     metrics.model_level.labels(model.domain, "effect").set(level.ratio)
     metrics.model_prior_decides.labels(model.domain, "effect").set(level.is_off)

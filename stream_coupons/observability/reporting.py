@@ -12,7 +12,7 @@ from stream_coupons.core.money.leases import Account
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import BEGAN_HEADER, Output
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 
 UNTOUCHED = Account()
 HOLDS: tuple[BudgetHold, ...] = get_args(BudgetHold)
@@ -114,10 +114,14 @@ class BudgetReporter:
 
         Parameters
         ----------
-        accounts
+        catalogue : Catalogue
+            Coupons and campaigns, whose accounts are reported.
+        accounts : mapping of str to Account
             By id; one that was never drawn on is not there, and whole.
-        partitions
-            Those owned, of `count`.
+        partitions : container of int
+            Partitions of accounts that are owned.
+        count : int
+            Number of all partitions.
         """
         metrics = self._metrics
         for domain in self._domains - catalogue.domains.keys():

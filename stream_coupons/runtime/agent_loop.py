@@ -14,7 +14,6 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.records import Output, Record, merge
-from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import BatchProcessor, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
@@ -22,6 +21,7 @@ from stream_coupons.runtime.delivery import Delivery
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.shard import UnreadableCell
 from stream_coupons.runtime.source import Chunk, Host
+from stream_coupons.runtime.steps import Result
 
 log = logging.getLogger(__name__)
 

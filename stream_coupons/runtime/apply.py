@@ -4,21 +4,183 @@ Cells are decoded once, changed in memory and encoded once. A step may defer its
 of other keys and partitions. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
-from stream_coupons.runtime.attempt import Attempt, Slot
+from stream_coupons.kafka.records import Record, began_header, check_whole, client_of, origin_header
 from stream_coupons.runtime.cells import Cell, OutboxEntry
-from stream_coupons.runtime.shard import AgentTable
-from stream_coupons.runtime.steps import Deferred, Outcome, run_step
+from stream_coupons.runtime.shard import AgentTable, Shard
+from stream_coupons.runtime.steps import (
+    SHARED_PREFIX,
+    Deferred,
+    Outcome,
+    Readable,
+    Result,
+    SharedStates,
+    Slot,
+    StepFailed,
+)
 
 State = TypeVar("State")
-
+Returned = TypeVar("Returned")
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
+
+
+class Attempt(Generic[State]):
+    """A batch of one partition in the making, or a trial: a part of a batch that changes copies.
+
+    Attributes
+    ----------
+    committed : mapping
+        The next offset to be delivered after a restart, by topic.
+    parent : Attempt or None
+        The attempt that this one is a trial of.
+    loaded : dict
+        The cells that it reads or changes, by key.
+    over : set
+        Keys whose cells have ended: those loaded are new ones.
+    deferred : dict
+        By key, the step that is to be finished, its record and the slot of its outputs.
+    """
+
+    def __init__(
+        self, shard: Shard[State], committed: Mapping[str, int], parent: "Attempt[State] | None" = None
+    ) -> None:
+        self.shard = shard
+        self.committed = committed
+        self.parent = parent
+        self.result = Result(shard.partition, shard.last_tick)
+        self._step = shard.table.step
+        below: Readable[Any] = shard.shared if parent is None else parent.shared
+        self.shared: SharedStates[Any] = SharedStates(below, self._step.shared_type or dict)
+        self.loaded: dict[str, Cell[State]] = {}
+        self.over: set[str] = set()
+        self.deferred: dict[str, tuple[Deferred, Record, Slot]] = {}
+
+    def cell(self, key: str) -> Cell[State]:
+        """Return the cell of a key, to be changed."""
+        cell = self.loaded.get(key)
+        if cell is None:
+            live = self.shard.live.pop(key, None)
+            if self.parent is not None:
+                cell = self.shard.table.codec.copy(self.before(key))
+            else:
+                cell = live or self.shard.saved(key)
+            self.loaded[key] = cell
+        return cell
+
+    def before(self, key: str) -> Cell[State]:
+        """Return the cell of a key as it was before this attempt."""
+        if self.parent is None:
+            return self.shard.saved(key)
+        return self.parent.loaded.get(key) or self.parent.before(key)
+
+    def slot(self) -> Slot:
+        """Return the place of the next input's outputs, to be filled now or later."""
+        slot: Slot = []
+        self.result.slots.append(slot)
+        return slot
+
+    def count(self, topic: str, outcome: Outcome) -> None:
+        """Count a record by the outcome of its step.
+
+        Parameters
+        ----------
+        topic : str
+            Topic of the record.
+        outcome : Outcome
+            Refused, a duplicate, or applied.
+        """
+        if outcome.refused is not None:
+            self.result.dead[topic, outcome.refused] += 1
+        else:
+            (self.result.duplicates if outcome.is_duplicate else self.result.applied)[topic] += 1
+
+    def settle(self, key: str, is_over: bool) -> None:
+        """Set the deadline of a changed state at once: a later tick of this very batch must see it.
+
+        Parameters
+        ----------
+        key : str
+            Key of a loaded cell.
+        is_over : bool
+            True to replace the cell by a new one; if nothing stays or comes to it, there is none any more.
+        """
+        cell = self.loaded[key]
+        if is_over:
+            remains = self._step.remains(cell.state)
+            cell = self.loaded[key] = self.shard.table.codec.new()
+            if remains is None:
+                self.over.add(key)
+            else:
+                cell.state = remains
+        else:
+            cell.due = self._step.due(cell.state)
+        self.shard.deadlines.set(key, cell.due)
+
+    def roll_back(self) -> None:
+        """Bring all that is derived from cells in line with those before this attempt."""
+        self.shard.undo(self.result.last_tick, ((key, self.before(key)) for key in self.loaded))
+
+    def take_over(self, trial: "Attempt[State]") -> None:
+        """Take a trial of this attempt for a part of it."""
+        self.loaded |= trial.loaded
+        self.over |= trial.over
+        self.shared.changed |= trial.shared.changed
+        self.result.add(trial.result)
+
+    def refuse(self, record: Record, reason: str, detail: str) -> None:
+        """Send the dead letter of a record and count it.
+
+        Parameters
+        ----------
+        record : Record
+            A record that cannot be applied, or not whole.
+        reason, detail : str
+            Code of `Rejection`, and the fault for people.
+        """
+        self.slot().append(self._step.refuse(record, reason, detail))
+        self.result.dead[record.topic, reason] += 1
+        if (client := client_of(record)) is not None:
+            self.result.refused_of[record.topic, client] += 1
+
+    def encode(self, max_cell_bytes: int) -> Result:
+        """Encode all that was changed.
+
+        Raises
+        ------
+        TooLarge
+            If a cell cannot be saved.
+        """
+        result, shard, table = self.result, self.shard, self.shard.table
+        for key, cell in self.loaded.items():
+            if key in self.over and not cell.applied:
+                result.cells[key] = None
+                continue
+            if shard.last_tick >= 0:
+                cell.applied[table.ticks] = max(shard.last_tick, cell.applied.get(table.ticks, -1))
+            cell.prune(self.committed)
+            if key in shard.unsent_ticks and not cell.keeps_for(table.ticks):
+                shard.unsent_ticks.discard(key)
+            result.cells[key] = table.codec.encode_within(max_cell_bytes, key, cell)
+        result.live, result.shared = self.loaded, self.shared.changed
+        if table.shared_codec is not None:
+            for key, state in result.shared.items():
+                result.cells[SHARED_PREFIX + key] = table.shared_codec.encode(state)
+        return result
+
+
+def _run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
+    """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
+    try:
+        return function(*arguments)
+    except StepFailed:
+        raise  # of a deferred step that had to be finished before what is shared was changed
+    except Exception as error:
+        raise StepFailed(f"{type(error).__name__}: {error}") from error
 
 
 class Applier(Generic[State]):
@@ -29,7 +191,15 @@ class Applier(Generic[State]):
         self._step = table.step
 
     def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> None:
-        """Apply records in order. The last steps may stay deferred."""
+        """Apply records in order. The last steps may stay deferred.
+
+        Parameters
+        ----------
+        attempt : Attempt
+            The attempt on a batch, changed in place.
+        records : sequence of Record
+            Records of its partition, in order.
+        """
         attempt.shared.before_change = partial(self.finish, [attempt])
         try:
             for record in records:
@@ -61,19 +231,31 @@ class Applier(Generic[State]):
             self.finish([attempt])
         cell = attempt.loaded.get(key)
         if cell is None:
-            attempt.shard.check_home(key, record)
+            self._check_home(key, record)
             cell = attempt.cell(key)
-        slot = attempt.result.slot()
+        slot = attempt.slot()
         if cell.is_replay(record):
             slot.extend(kept.again(record) for kept in cell.kept_for(record))
             attempt.result.replays[record.topic] += 1
             return
-        outcome = run_step(self._step.apply, key, cell.state, message, record, attempt.shared)
-        cell.mark(record)
+        outcome = _run_step(self._step.apply, key, cell.state, message, record, attempt.shared)
+        cell.applied[record.topic] = record.offset
         if isinstance(outcome, Deferred):
             attempt.deferred[key] = (outcome, record, slot)
         else:
             self._conclude(attempt, key, record, outcome, slot)
+
+    def _check_home(self, key: str, record: Record) -> None:
+        """Refuse a record in a partition that is not its key's, even if a stranger wrote a cell there."""
+        if key.startswith(SHARED_PREFIX):
+            raise BadMessage(Rejection.INVALID, f"key is {record.key!r}: no id begins with U+0000")
+        expected = self._table.home_of(record.key or b"")
+        if record.partition != expected:
+            raise BadMessage(
+                Rejection.WRONG_PARTITION,
+                f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
+                "set the sender's partitioner to murmur2",
+            )
 
     def finish(self, attempts: Sequence[Attempt[State]]) -> None:
         """Finish all deferred steps together."""
@@ -82,7 +264,7 @@ class Applier(Generic[State]):
             return
         for attempt in attempts:  # at once: to finish them changes what is shared
             attempt.deferred.clear()
-        outcomes = run_step(self._step.finish, [(step, record) for _, _, step, record, _ in waiting])
+        outcomes = _run_step(self._step.finish, [(step, record) for _, _, step, record, _ in waiting])
         for (attempt, key, _, record, slot), outcome in zip(waiting, outcomes, strict=True):
             self._conclude(attempt, key, record, outcome, slot)
 
@@ -91,7 +273,7 @@ class Applier(Generic[State]):
         if outcome.outputs or outcome.facts:
             self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)
         attempt.settle(key, outcome.is_over)
-        attempt.result.count(record.topic, outcome)
+        attempt.count(record.topic, outcome)
 
     def _send(
         self,
@@ -105,9 +287,9 @@ class Applier(Generic[State]):
         """Count facts, and add outputs to a slot and, unless soft, to a cell's outbox. Returns the next index."""
         for fact in outcome.facts:
             attempt.result.facts[fact] += 1
+        began = began_header(record)
         for place, output in enumerate(outcome.outputs):
-            output.headers.append(origin_header((record.topic, record.partition, record.offset, index)))
-            output.headers.append(began_header(record))
+            output.headers += origin_header((record.topic, record.partition, record.offset, index)), began
             slot.append(output)
             if cell is not None and self._table.keeps_outputs and place not in outcome.soft:
                 cell.outbox.append(OutboxEntry.of(record, index, output))
@@ -116,20 +298,20 @@ class Applier(Generic[State]):
 
     def _apply_shared(self, attempt: Attempt[State], message: Any, record: Record) -> None:
         """Apply a record to what is shared. It is not marked as applied: to apply it again changes nothing."""
-        outcome = run_step(self._step.apply_shared, message, record, attempt.shared)
-        self._send(attempt, None, record, outcome, attempt.result.slot(), 0)
-        attempt.result.count(record.topic, outcome)
+        outcome = _run_step(self._step.apply_shared, message, record, attempt.shared)
+        self._send(attempt, None, record, outcome, attempt.slot(), 0)
+        attempt.count(record.topic, outcome)
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
         """Let time pass for every key that is due. The outputs of a replayed tick are sent again before new ones."""
         _, tick = self._step.parse(record)
         self.finish([attempt])
-        shard, result = attempt.shard, attempt.result
+        shard = attempt.shard
         again = sorted(
             (kept for key in shard.unsent_ticks for kept in attempt.cell(key).kept_for(record)),
             key=lambda kept: kept.index,
         )
-        result.slot().extend(kept.again(record) for kept in again)
+        attempt.slot().extend(kept.again(record) for kept in again)
         index = again[-1].index + 1 if again else 0
         due = shard.deadlines.pop_due(tick.at)
         for key in due:  # all before any is stepped, so that a failure brings all deadlines back
@@ -137,8 +319,8 @@ class Applier(Generic[State]):
         for key in due:
             index = self._pass_time(attempt, key, tick.at, record, index)
         if self._step.shared_type is not None:
-            outcome = run_step(self._step.pass_shared_time, tick.at, record, attempt.shared)
-            self._send(attempt, None, record, outcome, result.slot(), 0)
+            outcome = _run_step(self._step.pass_shared_time, tick.at, record, attempt.shared)
+            self._send(attempt, None, record, outcome, attempt.slot(), 0)
         shard.last_tick = record.offset
 
     def _pass_time(self, attempt: Attempt[State], key: str, at: float, record: Record, index: int) -> int:
@@ -148,8 +330,8 @@ class Applier(Generic[State]):
             # The tick had passed when what it would end now was begun: the next one ends it.
             attempt.settle(key, is_over=False)
             return index
-        outcome = run_step(self._step.pass_time, key, cell.state, at, record, attempt.shared)
-        index = self._send(attempt, cell, record, outcome, attempt.result.slot(), index)
+        outcome = _run_step(self._step.pass_time, key, cell.state, at, record, attempt.shared)
+        index = self._send(attempt, cell, record, outcome, attempt.slot(), index)
         may_return = self._table.keeps_outputs and cell.may_see_again(attempt.committed, but=self._table.ticks)
         attempt.settle(key, is_over=outcome.is_over and not may_return)
         return index

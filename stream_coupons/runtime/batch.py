@@ -11,13 +11,11 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier
-from stream_coupons.runtime.attempt import Attempt, Result
-from stream_coupons.runtime.cells import CellCodec, StateCodec
+from stream_coupons.runtime.apply import Applier, Attempt
+from stream_coupons.runtime.cells import CellCodec, CellStore, StateCodec
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
 from stream_coupons.runtime.shard import AgentTable, Shard
-from stream_coupons.runtime.steps import CannotApply, KeyedStep
-from stream_coupons.runtime.stores import CellStore
+from stream_coupons.runtime.steps import CannotApply, KeyedStep, Result
 
 State = TypeVar("State")
 Work = tuple[Sequence[Record], Mapping[str, int]]
@@ -77,7 +75,15 @@ class BatchProcessor(Generic[State]):
         return self._shards[partition].cells
 
     def state(self, partition: int, key: str) -> State:
-        """Return the saved state of a key, or a new one, only to be read."""
+        """Return the saved state of a key, or a new one, only to be read.
+
+        Parameters
+        ----------
+        partition : int
+            An owned partition.
+        key : str
+            Key of the state.
+        """
         shard = self._shards[partition]
         return (shard.live.get(key) or shard.saved(key)).state
 
@@ -87,6 +93,13 @@ class BatchProcessor(Generic[State]):
 
     def adopt(self, partition: int, cells: CellStore) -> int:
         """Take over a partition with these saved cells. Returns their number.
+
+        Parameters
+        ----------
+        partition : int
+            Number of the partition.
+        cells : CellStore
+            Its saved cells.
 
         Raises
         ------
@@ -109,7 +122,15 @@ class BatchProcessor(Generic[State]):
         return self._shards[partition].ends
 
     def reach(self, partition: int, ends: Mapping[str, int]) -> None:
-        """Note how far records were applied."""
+        """Note how far records were applied.
+
+        Parameters
+        ----------
+        partition : int
+            An owned partition.
+        ends : mapping of str to int
+            Offset behind the last record applied, by topic.
+        """
         shard = self._shards[partition]
         shard.ends |= {topic: max(end, shard.ends.get(topic, 0)) for topic, end in ends.items()}
 
@@ -132,6 +153,10 @@ class BatchProcessor(Generic[State]):
 
         Parameters
         ----------
+        partition : int
+            An adopted partition.
+        records : sequence of Record
+            In the order in which they were appended, topic by topic.
         committed : mapping
             The next offset to be delivered after a restart, by topic: what lies below is never replayed.
         """

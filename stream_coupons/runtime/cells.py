@@ -1,12 +1,18 @@
-"""One key's durable state: the step's state, how far its inputs were applied, and what it decided.
+"""Cells: the durable state of each key, as a struct and as bytes, with their deadlines and their stores.
 
-The table keeps cells as bytes. `applied` makes a replay visible; `outbox` holds the outputs of inputs
-whose offsets are not committed yet, so that a replay sends the same bytes and decides nothing anew.
+A cell is the step's state, how far its inputs were applied, and what it decided. `applied` makes a replay visible;
+`outbox` holds the outputs of inputs whose offsets are not committed yet, so that a replay sends the same bytes and
+decides nothing anew.
+
+A store keeps the cells of one partition as bytes, here in memory, in `rocks` on a disk. It lasts no longer than its
+worker. The changelog is durable: the new owner of a partition reads it into an empty store. So a store is never older
+than the changelog, needs no log of its own, and may be lost at any moment.
 """
 
+import heapq
 import sys
-from collections.abc import Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -16,6 +22,8 @@ from stream_coupons.runtime.steps import TooLarge
 
 State = TypeVar("State")
 
+MAX_STALE_RATIO = 0.5
+"""Entries of the heap that count no more, over those that do: beyond it they are cleared out."""
 NOTHING_KEPT = msgspec.msgpack.encode([])
 
 
@@ -32,13 +40,23 @@ class OutboxEntry(Struct, array_like=True):
 
     @classmethod
     def of(cls, record: Record, index: int, output: Output) -> "OutboxEntry":
-        """An output of a record, without what the record has itself."""
+        """Return an output of a record, without what the record has itself.
+
+        Parameters
+        ----------
+        record : Record
+            The input.
+        index : int
+            Place of the output among those of the input, from 0.
+        output : Output
+            The output.
+        """
         if output.value is record.value:
             output = Output(output.topic, output.partition, output.key, None, output.headers)
         return cls(record.topic, record.offset, index, output)
 
     def again(self, record: Record) -> Output:
-        """The output, byte for byte, now that its input has come again."""
+        """Return the output, byte for byte, now that its input has come again."""
         output = self.output
         if output.value is not None:
             return output
@@ -57,10 +75,6 @@ class Cell(Struct, Generic[State], array_like=True):
         """Return True if this record was applied before."""
         return record.offset <= self.applied.get(record.topic, -1)
 
-    def mark(self, record: Record) -> None:
-        """Remember that the record is applied."""
-        self.applied[record.topic] = record.offset
-
     def kept_for(self, record: Record) -> list[OutboxEntry]:
         """Return the outputs of this record that the outbox holds."""
         return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
@@ -70,7 +84,15 @@ class Cell(Struct, Generic[State], array_like=True):
         return any(kept.topic == topic for kept in self.outbox)
 
     def may_see_again(self, committed: Mapping[str, int], *, but: str) -> bool:
-        """Return True if an applied record, except of topic `but`, or an input of kept outputs may be replayed."""
+        """Return True if an applied record, except of topic `but`, or an input of kept outputs may be replayed.
+
+        Parameters
+        ----------
+        committed : mapping of str to int
+            The next offset to be delivered after a restart, by topic.
+        but : str
+            Topic that does not count.
+        """
         applied = [(topic, offset) for topic, offset in self.applied.items() if topic != but]
         kept = [(kept.topic, kept.offset) for kept in self.outbox]
         return any(offset >= committed.get(topic, 0) for topic, offset in applied + kept)
@@ -121,15 +143,15 @@ class CellCodec(Generic[State]):
         return self._head_decoder.decode(data)
 
     def new(self) -> Cell[State]:
-        """The cell of a key that was never seen."""
+        """Return the cell of a key that was never seen."""
         return Cell(None, self._state_type())
 
     def encode(self, cell: Cell[State]) -> bytes:
-        """Bytes for the table and its changelog."""
+        """Return the bytes for the table and its changelog."""
         return self._encoder.encode(cell)
 
     def decode(self, data: bytes) -> Cell[State]:
-        """The cell that `encode` made bytes of."""
+        """Return the cell that `encode` made bytes of."""
         return self._decoder.decode(data)
 
     def copy(self, cell: Cell[State]) -> Cell[State]:
@@ -137,7 +159,17 @@ class CellCodec(Generic[State]):
         return self.decode(self.encode(cell))
 
     def encode_within(self, max_bytes: int, key: str, cell: Cell[State]) -> bytes:
-        """Return the bytes of a key's cell; raise `TooLarge` if a record or msgpack cannot hold it."""
+        """Return the bytes of a key's cell; raise `TooLarge` if a record or msgpack cannot hold it.
+
+        Parameters
+        ----------
+        max_bytes : int
+            Most bytes of the result.
+        key : str
+            Key of the cell, for the error.
+        cell : Cell
+            The cell.
+        """
         try:
             data = self._encoder.encode(cell)
         except OverflowError as error:
@@ -155,5 +187,138 @@ class StateCodec(Generic[State]):
         self._decoder: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(state_type)
 
     def decode(self, data: bytes) -> State:
-        """The state that `encode` made bytes of."""
+        """Return the state that `encode` made bytes of."""
         return self._decoder.decode(data)
+
+
+class Deadlines:
+    """Deadlines of the keys of a partition; the latest one set for a key counts."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str]] = []
+        self._due: dict[str, tuple[float, str]] = {}
+        """By key the entry of the heap that counts: there is one for each shopper, so they share what they hold."""
+
+    def set(self, key: str, due: float | None) -> None:
+        """Set, move or remove a key's deadline.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        due : float or None
+            UTC epoch seconds; None removes it.
+
+        Examples
+        --------
+        >>> deadlines = Deadlines()
+        >>> for key, due in [("ann", 5.0), ("bob", 3.0), ("ann", 1.0), ("bob", None)]:
+        ...     deadlines.set(key, due)
+        >>> deadlines.pop_due(9.0)
+        ['ann']
+        """
+        if due is None:
+            self._due.pop(key, None)
+            return
+        old = self._due.get(key)
+        if old is None or old[0] != due:
+            entry = self._due[key] = (due, key if old is None else old[1])
+            heapq.heappush(self._heap, entry)
+            if len(self._heap) > (1.0 + MAX_STALE_RATIO) * len(self._due) + 1:
+                self._heap = list(self._due.values())
+                heapq.heapify(self._heap)
+
+    def pop_due(self, at: float) -> list[str]:
+        """Remove and return the keys whose deadline is at or before a time in UTC epoch seconds, the earliest first."""
+        keys = []
+        while self._heap and self._heap[0][0] <= at:
+            entry = heapq.heappop(self._heap)
+            if self._due.get(entry[1]) is entry:
+                del self._due[entry[1]]
+                keys.append(entry[1])
+        return keys
+
+
+Changes = Mapping[str, bytes | None]
+"""New cells by key; None where there is none any more."""
+
+
+class CellStore(Protocol):
+    """The saved cells of one partition, by key."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return the bytes of a key's cell; None if there is none."""
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Return all keys and cells, in no certain order."""
+
+    def save(self, changes: Changes) -> None:
+        """Replace cells by new ones."""
+
+    def discard(self) -> None:
+        """Delete all cells: the partition belongs to another worker."""
+
+
+class MemoryCells:
+    """Cells in a dictionary.
+
+    Examples
+    --------
+    >>> cells = MemoryCells({"ann": b"1", "bob": b"2"})
+    >>> cells.save({"ann": b"3", "bob": None})
+    >>> list(cells.items()), cells.get("bob")
+    ([('ann', b'3')], None)
+    """
+
+    def __init__(self, cells: Mapping[str, bytes] = {}) -> None:
+        self._cells = dict(cells)
+
+    def get(self, key: str) -> bytes | None:
+        """Return the bytes of a key's cell; None if there is none."""
+        return self._cells.get(key)
+
+    def items(self) -> Iterator[tuple[str, bytes]]:
+        """Return all keys and cells."""
+        return iter(self._cells.items())
+
+    def save(self, changes: Changes) -> None:
+        """Replace cells by new ones."""
+        for key, data in changes.items():
+            if data is None:
+                self._cells.pop(key, None)
+            else:
+                self._cells[key] = data
+
+    def discard(self) -> None:
+        """Delete all cells."""
+        self._cells.clear()
+
+
+NewStore = Callable[[int], CellStore]
+"""Makes the empty store of a partition."""
+
+
+def in_memory(_partition: int) -> CellStore:
+    """Return an empty store in memory."""
+    return MemoryCells()
+
+
+class Stores(Protocol):
+    """All stores of one worker."""
+
+    def of(self, agent: str) -> NewStore:
+        """Return the function that makes the stores of an agent."""
+
+    def close(self) -> None:
+        """Release memory and files; no cell can be read any more."""
+
+
+class MemoryStores:
+    """All in memory: there is nothing to open or to close."""
+
+    def of(self, _agent: str) -> NewStore:
+        """Return the function that makes the stores of an agent."""
+        return in_memory
+
+    def close(self) -> None:
+        """Do nothing: memory needs no closing."""

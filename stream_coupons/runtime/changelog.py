@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.follower import ends_of
-from stream_coupons.runtime.stores import CellStore, NewStore
+from stream_coupons.runtime.cells import CellStore, NewStore
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,20 @@ class Changelog(Protocol):
         """Return the cells of partitions, each in a store of its own."""
 
     async def place_of(self, partition: int, key: str) -> str:
-        """Return the place of a key's cell for the operator: keys of shoppers are not logged."""
+        """Return the place of a key's cell for the operator: keys of shoppers are not logged.
+
+        Parameters
+        ----------
+        partition : int
+            The partition of the key.
+        key : str
+            The key.
+
+        Returns
+        -------
+        str
+            Topic, partition and offset of the latest cell.
+        """
 
 
 class KafkaChangelog:
@@ -70,7 +83,7 @@ class KafkaChangelog:
         return cells
 
     async def place_of(self, partition: int, key: str) -> str:
-        """Return topic, partition and offset of the latest cell of a key in a partition."""
+        """Return topic, partition and offset of the latest cell of a key; "?" as the offset if there is none."""
         offsets: list[int] = []
         await self._read(
             [partition],

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 
 log = logging.getLogger(__name__)
 

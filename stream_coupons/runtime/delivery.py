@@ -50,10 +50,33 @@ class Delivery(Protocol):
         """True if recent deliveries have succeeded."""
 
     async def join(self, agent: str, membership: Membership) -> None:
-        """Deliver for an agent as this member of its group from now on."""
+        """Deliver for an agent as this member of its group from now on.
+
+        Parameters
+        ----------
+        agent : str
+            Name of the agent.
+        membership : Membership
+            The member, and its generation.
+        """
 
     async def deliver(self, agent: str, changes: Sequence[Output], outputs: Sequence[Output], offsets: Offsets) -> None:
-        """Return when all changelog records and outputs are appended, or raise: then any part of them may be."""
+        """Return when all changelog records and outputs are appended.
+
+        Parameters
+        ----------
+        agent : str
+            Name of the agent.
+        changes, outputs : sequence of Output
+            Records of the changelog, and of other topics.
+        offsets : mapping of TopicPartition to int
+            The next offset to read of each input partition.
+
+        Raises
+        ------
+        KafkaError
+            If not all is appended: any part of it may be then.
+        """
 
 
 class AtLeastOnce:
@@ -80,7 +103,7 @@ class AtLeastOnce:
         return all(sender.is_able for sender in self._senders.values())
 
     async def join(self, agent: str, membership: Membership) -> None:
-        """Nothing: the lease of whoever was paused has run out when his partitions are given away."""
+        """Do nothing: the lease of a paused worker has run out when its partitions are reassigned."""
 
     async def deliver(
         self,

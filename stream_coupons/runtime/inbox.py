@@ -18,9 +18,10 @@ class Ownership(NamedTuple):
     membership: Membership
 
     def keeps(self, before: "Ownership") -> frozenset[int]:
-        """Partitions that nobody else can have owned since: owned before, by the same member, one generation ago.
+        """Return the partitions that no other worker can have owned since.
 
-        Generations alone would not do: a coordinator that lost its memory begins anew with the first.
+        They were owned before, by the same member, one generation ago. Generations alone would not do: a coordinator
+        that lost its memory begins anew with the first.
         """
         (member, generation), (was, earlier) = self.membership, before.membership
         return self.partitions & before.partitions if (member, generation) == (was, earlier + 1) else frozenset()
@@ -45,7 +46,15 @@ class Inbox:
             self._has_news.set()
 
     def assign(self, partitions: frozenset[int], membership: Membership) -> None:
-        """Own these partitions from now on, as this member of the group."""
+        """Own these partitions from now on.
+
+        Parameters
+        ----------
+        partitions : frozenset of int
+            The partitions.
+        membership : Membership
+            The member of the group that owns them, and its generation.
+        """
         self.ownership = Ownership(partitions, membership)
         self._is_told = True
         self._has_news.set()

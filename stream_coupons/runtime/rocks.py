@@ -23,7 +23,7 @@ from rocksdict import (
     WriteOptions,
 )
 
-from stream_coupons.runtime.stores import Changes, NewStore
+from stream_coupons.runtime.cells import Changes, NewStore
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +49,19 @@ class RocksCells:
         self._writing.disable_wal = True
 
     def get(self, key: str) -> bytes | None:
-        """The cell of a key."""
+        """Return the bytes of a key's cell; None if there is none."""
         found: bytes | None = self._family.get(key.encode())
         return found
 
     def items(self) -> Iterator[tuple[str, bytes]]:
-        """All cells; what is in the cache stays there."""
+        """Return all keys and cells; the content of the cache stays there."""
         reading = ReadOptions()
         reading.fill_cache(False)
         reading.set_readahead_size(READAHEAD_BYTES)
         return ((key.decode(), data) for key, data in self._family.items(read_opt=reading))
 
     def save(self, changes: Changes) -> None:
-        """Put new cells in the place of old ones."""
+        """Replace cells by new ones."""
         batch = WriteBatch(raw_mode=True)
         for key, data in changes.items():
             if data is None:
@@ -71,7 +71,7 @@ class RocksCells:
         self._database.write(batch, self._writing)
 
     def discard(self) -> None:
-        """Throw all cells away."""
+        """Delete all cells."""
         self._database.drop_column_family(self._name)
 
 
@@ -116,7 +116,7 @@ class RocksStores:
         return options
 
     def of(self, agent: str) -> NewStore:
-        """Makes the stores of an agent."""
+        """Return the function that makes the stores of an agent."""
         return lambda partition: RocksCells(self._database, f"{agent}-{partition}", self._options())
 
     def close(self) -> None:

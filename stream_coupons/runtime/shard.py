@@ -6,14 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
-from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.runtime.steps import KeyedStep
-from stream_coupons.runtime.stores import CellStore
+from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, Deadlines, StateCodec
+from stream_coupons.runtime.steps import SHARED_PREFIX, KeyedStep
 
 State = TypeVar("State")
 
@@ -77,12 +71,12 @@ class Shard(Generic[State]):
         self.unsent_ticks: set[str] = set()
 
     def recover(self) -> int:
-        """Derive everything from the saved cells. Returns their number.
+        """Derive everything from the saved cells; return their number.
 
         Raises
         ------
         UnreadableCell
-            If one of them is none.
+            If the bytes of one are no cell.
         """
         count = 0
         for key, data in self.cells.items():
@@ -114,32 +108,36 @@ class Shard(Generic[State]):
             if offset >= self.ends.get(topic, 0):
                 self.ends[topic] = offset + 1
 
-    def check_home(self, key: str, record: Record) -> None:
-        """Refuse a record in a partition that is not its key's, even if a stranger wrote a cell there."""
-        if key.startswith(SHARED_PREFIX):
-            raise BadMessage(Rejection.INVALID, f"key is {record.key!r}: no id begins with U+0000")
-        expected = self.table.home_of(record.key or b"")
-        if record.partition != expected:
-            raise BadMessage(
-                Rejection.WRONG_PARTITION,
-                f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
-                "set the sender's partitioner to murmur2",
-            )
-
     def saved(self, key: str) -> Cell[State]:
         """Return the saved cell of a key, newly decoded, or a new one."""
         data = self.cells.get(key)
         return self.table.codec.decode(data) if data is not None else self.table.codec.new()
 
     def restore(self, key: str, cell: Cell[State]) -> None:
-        """Bring all that is derived from a cell in line with it."""
+        """Derive deadline, unsent ticks and views from a cell.
+
+        Parameters
+        ----------
+        key : str
+            Key of the state.
+        cell : Cell
+            Its cell.
+        """
         self.deadlines.set(key, cell.due)
         if cell.keeps_for(self.table.ticks):
             self.unsent_ticks.add(key)
         self.table.step.place(self.partition, key, cell.state)
 
     def undo(self, last_tick: int, cells: Iterable[tuple[str, Cell[State]]]) -> None:
-        """Forget what was done since the last tick had this offset, and these keys had these cells."""
+        """Restore what is derived to an earlier state.
+
+        Parameters
+        ----------
+        last_tick : int
+            Offset of the last tick at that time.
+        cells : iterable of (str, Cell)
+            Keys that changed since, and their cells at that time.
+        """
         self.last_tick = last_tick
         for key, cell in cells:
             self.restore(key, cell)

@@ -48,13 +48,39 @@ class Source(Protocol):
         """Return the chunks of a message that are the next links of their chains."""
 
     def taken(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return, by topic, the offset behind the last record of a partition that a loop took; 0 if none was."""
+        """Return the offset behind the last record that a loop took, by topic; 0 if none was.
+
+        Parameters
+        ----------
+        topics : iterable of str
+            Co-partitioned topics.
+        partition : int
+            The partition of each of them.
+        """
 
     def acknowledge(self, message: Any, chunks: Sequence[Chunk], *, is_committed: bool = False) -> None:
-        """Let the ends of chunks that were taken be committed, if they are not already."""
+        """Let the ends of chunks be committed: all their effects are appended.
+
+        Parameters
+        ----------
+        message : faust.Message
+            The message that they came in.
+        chunks : sequence of Chunk
+            Those of its chunks that were taken.
+        is_committed : bool
+            True if a transaction has committed the ends already.
+        """
 
     def committed(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return, by topic, the offset from which a partition is delivered after a restart, as far as it is known."""
+        """Return the offset from which a partition is delivered after a restart, by topic, as far as it is known.
+
+        Parameters
+        ----------
+        topics : iterable of str
+            Co-partitioned topics.
+        partition : int
+            The partition of each of them.
+        """
 
     async def committed_offsets(self, tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Return the offsets that the group has committed, as the broker states now."""
@@ -66,7 +92,15 @@ class Source(Protocol):
         """Return the ends of partitions, as the broker states now."""
 
     async def ends(self, topics: Iterable[str], partition: int) -> dict[str, int]:
-        """Return, by topic, the end of a partition, as the broker states now."""
+        """Return the end of a partition as the broker states it now, by topic.
+
+        Parameters
+        ----------
+        topics : iterable of str
+            Co-partitioned topics.
+        partition : int
+            The partition of each of them.
+        """
 
     def reached(self, tps: Sequence[TopicPartition]) -> float | None:
         """Return the append time up to which these partitions are done, in epoch seconds; None if it is not known."""

@@ -1,14 +1,27 @@
-"""Interface of an agent to the runtime: parse its records, change one key's state, return its next deadline."""
+"""Interface of an agent to the runtime: parse its records, change one key's state, return its next deadline.
 
-from collections.abc import Callable, Sequence, Set
-from typing import Any, NamedTuple, Protocol, TypeVar
+Beside the state of its key a step may change states that all keys of its partition share: small ones, saved with the
+cells in one record batch.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.shared import SharedStates
 
 State = TypeVar("State")
-Returned = TypeVar("Returned")
+Read = TypeVar("Read", covariant=True)
+
+Slot = list[Output]
+"""The outputs of one input."""
+BATCH_BYTES, RECORD_BYTES = 61, 32
+"""The most that a record batch takes beside its records, and a record beside key and value."""
+SHARED_PREFIX = "\0"
+"""Prefix of shared states' keys in changelog and store; no cell's key has it."""
 
 
 class Outcome(NamedTuple):
@@ -39,6 +52,57 @@ class Outcome(NamedTuple):
     soft: Set[int] = frozenset()
 
 
+@dataclass(slots=True)
+class Result:
+    """The result of a batch of one partition: new cells as bytes, and the outputs of each input in their order.
+
+    Attributes
+    ----------
+    last_tick : int
+        Offset of the last tick before it.
+    cells : dict
+        New cells by key, and changed shared states, encoded; None where there is no cell any more.
+    live, shared : dict
+        The same, not encoded.
+    refused_of : Counter
+        Records refused, by topic and the client that they name.
+    """
+
+    partition: int
+    last_tick: int = -1
+    cells: dict[str, bytes | None] = field(default_factory=dict)
+    live: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
+    applied: Counter[str] = field(default_factory=Counter)
+    duplicates: Counter[str] = field(default_factory=Counter)
+    replays: Counter[str] = field(default_factory=Counter)
+    dead: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused_of: Counter[tuple[str, str]] = field(default_factory=Counter)
+    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def changed_bytes(self) -> int:
+        """Return an upper bound of the size of its new cells as one record batch, in bytes."""
+        records = (len(key.encode()) + len(data or b"") + RECORD_BYTES for key, data in self.cells.items())
+        return BATCH_BYTES + sum(records)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """All outputs, in the order of their inputs: the learner, which knows copies by their origin, relies on it."""
+        return [output for slot in self.slots for output in slot]
+
+    def add(self, part: "Result") -> None:
+        """Append the outputs of a part of the batch, and add its counts."""
+        self.slots += part.slots
+        self.applied += part.applied
+        self.duplicates += part.duplicates
+        self.replays += part.replays
+        self.dead += part.dead
+        self.refused_of += part.refused_of
+        self.facts += part.facts
+
+
 class Deferred(NamedTuple):
     """A step that is to be finished together with others of its kind; until then its key's state must not change."""
 
@@ -63,14 +127,67 @@ class TooLarge(CannotApply):
     reason = Rejection.TOO_LARGE
 
 
-def run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
-    """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
-    try:
-        return function(*arguments)
-    except StepFailed:
-        raise  # of a deferred step that had to be finished before what is shared was changed
-    except Exception as error:
-        raise StepFailed(f"{type(error).__name__}: {error}") from error
+class Readable(Protocol[Read]):
+    """States to be looked at."""
+
+    def get(self, key: str, /) -> Read | None:
+        """Return the state of a key, to be read only; None if there is none."""
+
+    def items(self) -> Iterable[tuple[str, Read]]:
+        """Return all keys and states."""
+
+
+class SharedStates(Generic[State]):
+    """The shared states of one attempt: what is changed is a copy, which counts when the attempt is saved.
+
+    Parameters
+    ----------
+    below : Readable
+        The states that the attempt begins with.
+    new : callable
+        Makes the state of a key that has none.
+    """
+
+    def __init__(self, below: Readable[State], new: Callable[[], State]) -> None:
+        self._below = below
+        self._new = new
+        self.changed: dict[str, State] = {}
+        self.before_change: Callable[[], None] | None = None
+        """Called before a state is changed: it finishes what is deferred, which must not see the change."""
+
+    def get(self, key: str, /) -> State | None:
+        """Return the state of a key, to be read only: a change would break the saved one."""
+        changed = self.changed.get(key)
+        return changed if changed is not None else self._below.get(key)
+
+    def change(self, key: str, new: State | None = None) -> State:
+        """Return a key's state to be changed: a shallow copy, so replace its fields and do not change them in place.
+
+        Parameters
+        ----------
+        key : str
+            The key.
+        new : State, optional
+            Saved and returned if there is none; by default the new state of the class.
+
+        Examples
+        --------
+        >>> states = SharedStates({"tea": 1}, int)
+        >>> states.change("tea"), states.change("milk", 5), sorted(states.items())
+        (1, 5, [('milk', 5), ('tea', 1)])
+        """
+        if self.before_change is not None:
+            self.before_change()
+        state = self.changed.get(key)
+        if state is None:
+            below = self._below.get(key)
+            state = copy.copy(below) if below is not None else new if new is not None else self._new()
+            self.changed[key] = state
+        return state
+
+    def items(self) -> Iterable[tuple[str, State]]:
+        """Return all keys and states, to be read only."""
+        return (dict(self._below.items()) | self.changed).items()
 
 
 class KeyedStep(Protocol[State]):
@@ -87,21 +204,55 @@ class KeyedStep(Protocol[State]):
     """True if `place` has an effect."""
 
     def parse(self, record: Record) -> tuple[str, Any]:
-        """(state key, message) of a record; raises BadMessage."""
+        """Return (state key, message) of a record; raises BadMessage."""
 
     def partition_key(self, state_key: str) -> bytes:
-        """The part of a state key that chooses its partition."""
+        """Return the part of a state key that chooses its partition."""
 
     def apply(
         self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
     ) -> Outcome | Deferred:
-        """Change the state in place, and what is shared; may raise, then all of it is thrown away."""
+        """Change the state in place, and what is shared; may raise, then all of it is thrown away.
+
+        Parameters
+        ----------
+        state_key : str
+            Key of the state.
+        state : State
+            State, changed in place.
+        message : any
+            Message of the record, as parsed.
+        record : Record
+            The record.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def apply_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
-        """Apply a record of a shared topic; more than once is the same as once."""
+        """Apply a record of a shared topic; more than once is the same as once.
+
+        Parameters
+        ----------
+        message : any
+            Message of the record, as parsed.
+        record : Record
+            The record.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
-        """Change what is shared for the time having come; its outputs are not sent again."""
+        """Change what is shared for the time having come; its outputs are not sent again.
+
+        Parameters
+        ----------
+        at : float
+            Time that has come, UTC epoch seconds.
+        record : Record
+            The tick.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
         """Bring deferred steps of different keys to their end, each as if it were alone; may raise, as `apply` may."""
@@ -113,13 +264,47 @@ class KeyedStep(Protocol[State]):
         """Return the next time at which time alone changes this state; None for never."""
 
     def pass_time(self, state_key: str, state: State, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
-        """Change the state in place, and what is shared, for the time having come."""
+        """Change the state in place, and what is shared, for the time having come.
+
+        Parameters
+        ----------
+        state_key : str
+            Key of the state.
+        state : State
+            State, changed in place.
+        at : float
+            Time that has come, UTC epoch seconds.
+        record : Record
+            The tick.
+        shared : SharedStates
+            States that all keys of the partition share.
+        """
 
     def place(self, partition: int, state_key: str, state: State) -> None:
-        """Bring views derived from the states in line with this one."""
+        """Bring views derived from the states in line with this one.
+
+        Parameters
+        ----------
+        partition : int
+            Number of the partition.
+        state_key : str
+            Key of the state.
+        state : State
+            The state.
+        """
 
     def forget(self, partition: int) -> None:
         """Drop what is derived from the states of a partition."""
 
     def refuse(self, record: Record, reason: str, detail: str) -> Output:
-        """The dead letter of a record."""
+        """Return the dead letter of a record.
+
+        Parameters
+        ----------
+        record : Record
+            The record.
+        reason : str
+            Code of `Rejection`.
+        detail : str
+            The fault, for people.
+        """

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from stream_coupons.agents.budgets import Budgets
-from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.keyed import KeyedAgent, sender_of
 from stream_coupons.agents.neighbours import Neighbours
-from stream_coupons.agents.record_mapping import sender_of
 from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
@@ -26,9 +25,9 @@ from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.stores import MemoryCells
+from stream_coupons.runtime.cells import MemoryCells
+from stream_coupons.runtime.steps import Result
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 

@@ -17,9 +17,9 @@ from stream_coupons.kafka import topics
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
 from stream_coupons.runtime.agent_loop import AgentLoop
 from stream_coupons.runtime.batch import BatchProcessor
+from stream_coupons.runtime.cells import MemoryStores, Stores
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.runtime.stores import MemoryStores, Stores
 from stream_coupons.settings import Settings, Store, WorkerSettings
 from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics

@@ -79,10 +79,17 @@ def frames(descriptor: int) -> Iterator[bytes]:
 def send_frame(descriptor: int, data: bytes) -> None:
     """Write a frame, and wait until all of it is written.
 
+    Parameters
+    ----------
+    descriptor : int
+        File descriptor of the pipe.
+    data : bytes
+        Content of the frame.
+
     Raises
     ------
     OSError
-        If nobody reads any more.
+        If the reader has closed the pipe.
     """
     left = memoryview(frame(data))
     while left:

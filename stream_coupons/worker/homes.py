@@ -1,11 +1,11 @@
-"""Before a worker joins: are states in the partitions of their keys?"""
+"""The check, before a worker joins, that states are in the partitions of their keys."""
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import first_records
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.runtime.cells import is_cell
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 STATES = (topics.changelog("users"), topics.changelog("accounts"))
 """Changelogs whose records' keys choose the partition."""

@@ -18,7 +18,8 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import DEFAULT_RULES, check_offsets, compile_snapshot, is_of_this_version, label
+from stream_coupons.models.serving import DEFAULT_RULES, compile_snapshot
+from stream_coupons.models.snapshots import check_offsets, is_of_this_version, label
 from stream_coupons.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -99,15 +100,26 @@ class CurrentKnowledge:
         self._catalogue, self._now = catalogue, None
         self._domains |= catalogue.domains.keys()
         for domain in self._domains:
-            self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.of_domain(domain) or ()))
+            self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.domains.get(domain) or ()))
         return catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
-        """Return what a record of the catalogue says: a coupon's id and, unless it is withdrawn, the coupon."""
+        """Return the id in a record of the catalogue and, unless it is withdrawn, the coupon.
+
+        Parameters
+        ----------
+        key, value : bytes or None
+            Of the record; a value of None withdraws the coupon.
+
+        Returns
+        -------
+        tuple or None
+            None if the record is refused, which is logged and counted.
+        """
         return self._read(topics.CATALOG, key, value)
 
     def read_campaign(self, key: bytes | None, value: bytes | None) -> tuple[str, Campaign | None] | None:
-        """Return what a record of the campaigns says: an id and, unless it is withdrawn, the campaign."""
+        """Return the id in a record of the campaigns and, unless it is withdrawn, the campaign; as `read_coupon`."""
         return self._read(topics.CAMPAIGNS, key, value)
 
     def _read(self, topic: Topic, key: bytes | None, value: bytes | None) -> tuple[str, Any] | None:
@@ -144,6 +156,16 @@ class CurrentKnowledge:
         """Return the snapshot in a record and its scorer: some tens of milliseconds of work.
 
         What another version of the program keeps under its own key is for that one, and not refused: it stays there.
+
+        Parameters
+        ----------
+        key, value : bytes or None
+            Of the record.
+
+        Returns
+        -------
+        tuple or None
+            None if the record is refused, which is logged and counted, or of another version.
         """
         if key is None or value is None:
             return None

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
-from stream_coupons.agents.record_mapping import sources
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import ends_of
@@ -64,7 +64,20 @@ class LearnerApp(Member):
 
 
 async def ends_by_source(connection: Connection, names: AbstractSet[str]) -> dict[str, int]:
-    """Return the next offset of each source, by its name `topic:partition`."""
+    """Return the next offset of each source.
+
+    Parameters
+    ----------
+    connection : Connection
+        How the brokers are reached.
+    names : set of str
+        Sources, each as `topic:partition`.
+
+    Returns
+    -------
+    dict of str to int
+        By the names.
+    """
     places = {name: TopicPartition(topic, int(home)) for name in names for topic, _, home in [name.rpartition(":")]}
     ends = await ends_of(connection, list(places.values())) if places else {}
     return {name: ends[tp] for name, tp in places.items()}

@@ -14,7 +14,7 @@ from stream_coupons.settings import Settings
 from stream_coupons.worker.child import LEAVES_WITHIN_S, Child, Supervision
 from stream_coupons.worker.watchdog import Watched
 
-COMMAND = (sys.executable, "-m", "stream_coupons.cli.learner_process")
+COMMAND = (sys.executable, "-m", "stream_coupons.worker.learner_process")
 PUBLISH = b"publish"
 """Frame that asks the learner to publish at once what it has learnt."""
 ADDED = frozenset({"counter", "histogram"})
@@ -67,7 +67,15 @@ def families_of(registry: CollectorRegistry) -> list[Family]:
 
 
 def merge(own: Iterable[Metric], others: Sequence[Family]) -> Iterator[Metric]:
-    """Merge the metrics of two processes: add counters and histograms; of a gauge that both have, `own` counts."""
+    """Merge the metrics of two processes: add counters and histograms; of a gauge that both have, `own` counts.
+
+    Parameters
+    ----------
+    own : iterable of Metric
+        Metrics of this process.
+    others : sequence of Family
+        Those of the other process, as it reported them.
+    """
     more = {family.name: family for family in others}
     for metric in own:
         family = more.pop(metric.name, None)

@@ -10,9 +10,8 @@ import msgspec
 from runtime.fakes import keep
 
 from stream_coupons.agents.budgets import Budgets
-from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.keyed import SOFT, KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
-from stream_coupons.agents.record_mapping import SOFT
 from stream_coupons.agents.users import Users
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.messages.inputs import Tick
@@ -21,10 +20,9 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.shared import SHARED_PREFIX
-from stream_coupons.runtime.stores import MemoryCells
+from stream_coupons.runtime.cells import MemoryCells
+from stream_coupons.runtime.steps import SHARED_PREFIX, Result
 
 MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
     "users": Users,

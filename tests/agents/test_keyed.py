@@ -38,8 +38,7 @@ from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.shared import SharedStates
-from stream_coupons.runtime.steps import Deferred
+from stream_coupons.runtime.steps import Deferred, SharedStates
 
 from .fakes import Shop, record
 

@@ -12,7 +12,7 @@ from stream_coupons.core.money.price import Price
 from stream_coupons.kafka import topics
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 
 PARTITIONS = 4
 

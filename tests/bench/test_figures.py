@@ -1,11 +1,12 @@
 """From samples and times to figures."""
 
 from stream_coupons.lab.bench.latency import Timing, summary
-from stream_coupons.lab.bench.throughput import UsageSample, memory, warmed_up
+from stream_coupons.lab.bench.throughput import Mark, memory, warmed_up
 
 
-def sample(at: float, records: int) -> UsageSample:
-    return UsageSample(at=at, records=records, batches=records // 10, worker_cpu_s=at, broker_cpu_s=at)
+def sample(at: float, records: int) -> Mark:
+    done = {"browse-events": float(records), "ticks": 3.0}
+    return Mark(at=at, records=done, batches={}, batch_s={}, lag={}, worker_cpu_s=at, broker_cpu_s=at)
 
 
 def test_the_warm_up_is_the_first_tenth() -> None:

@@ -2,15 +2,13 @@
 
 import os
 from collections import Counter, defaultdict, deque
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.live import Mark, figures, medians
-from benchmarks.phases import Phase, Stopwatch
-from benchmarks.profile import Logs, drive, pipeline, sources
-from benchmarks.report import Results, summary, write_report
+from benchmarks.profile import Logs, cells, drive, pipeline, sources
+from benchmarks.report import Results, summary
 from benchmarks.runtimes import BY_NAME, RuntimeFailed
 from benchmarks.speed import Plan, check, measure, parse
 from benchmarks.steps import AgentSteps, new_agents
@@ -97,16 +95,10 @@ def test_a_runtime_that_wrote_too_little_fails_the_benchmark() -> None:
         check(run("faust", 1.0), carts=103)
 
 
-def test_ratios_compare_the_runs_of_one_repetition(tmp_path: Path) -> None:
+def test_ratios_compare_the_runs_of_one_repetition() -> None:
     runs = [run("ours", 10.0), run("faust", 100.0), run("ours", 20.0), run("faust", 50.0)]
-    load = [live_run("ours", 300.0, cpu_us) for cpu_us in (900.0, 1100.0)]
-    results = Results(Workload(events=1_000), 4, 0.05, 2, 100, True, runs, load)
+    results = Results(Workload(events=1_000), 4, 0.05, 2, 100, True, runs)
     assert summary(results)["ratios"] == {"ours/faust": {"median": 0.25, "least": 0.1, "most": 0.4}}
-    write_report(results, tmp_path)
-    page = (tmp_path / "benchmarks.md").read_text()
-    assert "| 0.25 | 0.1 | 0.4 |" in page
-    assert f"| 300 | ours | {BY_NAME['ours'].about} | 1,000 | 900 to 1,100 | 40 | 90 |" in page
-    assert ">75.0</text>" in (tmp_path / "benchmarks.svg").read_text()
 
 
 @pytest.mark.parametrize(
@@ -118,18 +110,10 @@ def test_options_that_cannot_be_are_refused_before_a_broker_starts(wrong: list[s
     assert error.value.code == 2
 
 
-def test_every_timed_function_is_there_and_every_event_is_timed() -> None:
+def test_a_profile_runs_the_whole_workload() -> None:
     owners, records, logs = pipeline(Workload(events=300, at_a_time=30), partitions=2)
-    watch = Stopwatch()
-    with watch.watching():
-        sent = drive(owners, records, logs, size=100)
-    assert watch.missing == []
-    assert watch.calls["take in: fold"] == 300
-    assert sent["coupon-issues"] == watch.calls["decide: choose"] == sum(r.topic == "cart-events" for r in records)
-
-
-def test_a_function_that_is_gone_is_named() -> None:
-    watch = Stopwatch()
-    with watch.watching((Phase("gone", (("stream_coupons.kafka.codec", "Decoder.gone"),)),)):
-        pass
-    assert watch.missing == ["stream_coupons.kafka.codec.Decoder.gone"]
+    sent = drive(owners, records, logs, size=100)
+    assert sent["coupon-issues"] == sum(record.topic == "cart-events" for record in records) > 0
+    number, size = cells(owners)
+    assert number >= 60
+    assert size > 100 * number

@@ -10,8 +10,8 @@ from stream_coupons.kafka.clients import Fetcher, Publisher, Reader, first_recor
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers
 from stream_coupons.kafka.topics import Cleanup, Topic
+from stream_coupons.runtime.cells import in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
-from stream_coupons.runtime.stores import in_memory
 
 from .clients import NoText, create_topic
 

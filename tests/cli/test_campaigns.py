@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli.campaigns import states_of
-from stream_coupons.cli.catalog_file import CAMPAIGNS, ParsedFile, read_entries
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.money.holds import Falling
 from stream_coupons.core.money.leases import Account, Holding
-from stream_coupons.core.money.price import Falling, Price
+from stream_coupons.core.money.price import Price
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.campaign_states import states_of
+from stream_coupons.lab.catalogue_files import CAMPAIGNS, ParsedFile, read_entries
 from stream_coupons.runtime.cells import Cell, CellCodec
 
 from .conftest import Run, records, write_lines

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli.catalog_file import COUPONS, ParsedFile, read_entries, unissuable
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.lab.catalogue_files import COUPONS, ParsedFile, read_entries, unissuable
 
 from .conftest import Run, records, write_lines
 

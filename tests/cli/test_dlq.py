@@ -9,12 +9,13 @@ import pytest
 from stream_coupons.cli.dlq import DeadLetterRow, line_of, row_of, text_of
 from stream_coupons.cli.dlq_redrive import line_of_done
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka import redrive, topics
+from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import dead_letter
+from stream_coupons.kafka.letters import letter_of, read_letters
 from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome, letter_of
+from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome
 
 from .conftest import Run, records
 
@@ -149,11 +150,11 @@ def refuse(
     """Dead letters of records in the wrong partition, as a worker writes them; their names."""
     wrong = (topics.partition_for(key or b"", 4) + 1) % 4
     with Publisher(Connection(bootstrap), 4) as publisher:
-        before = {letter.place for letter in redrive.letters(Connection(bootstrap))}
+        before = {letter.place for letter in read_letters(Connection(bootstrap))}
         for value in values:
             one = dead_letter(Record(topic.name, wrong, 9, 1_767_348_000_000, key, value, headers), reason, "why [so]")
             publisher.send_bytes(topics.DEAD_LETTERS, one.key, one.value, one.partition, one.headers)
-    return [letter.place for letter in redrive.letters(Connection(bootstrap)) if letter.place not in before]
+    return [letter.place for letter in read_letters(Connection(bootstrap)) if letter.place not in before]
 
 
 def headers_of(record: Any) -> dict[str, bytes]:
@@ -325,7 +326,7 @@ def test_a_redrive_killed_before_it_remembered_is_made_up_for_by_the_next(
     run: Run, bootstrap: str, unique: str
 ) -> None:
     [place] = refuse(bootstrap, unique.encode(), VALUE)
-    [letter] = [one for one in redrive.letters(Connection(bootstrap)) if one.place == place]
+    [letter] = [one for one in read_letters(Connection(bootstrap)) if one.place == place]
     with Publisher(Connection(bootstrap), 4) as publisher:
         assert (
             Redrive(publisher, {}, 4, force=True).take(letter) == []

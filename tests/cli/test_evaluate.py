@@ -198,15 +198,6 @@ def test_it_warns_where_no_issue_that_gave_nothing_has_a_purchase(run: Run, tmp_
         assert "has a purchase" not in run(verb, with_one).stderr
 
 
-def test_it_says_by_which_attribute_it_knows_what_coupons_are_for(run: Run, tmp_path: Path) -> None:
-    looked = {"type": "browse", "user_id": "u1", "occurred_at": AT, "item": {"item_id": "1", "category": "tea"}}
-    given = issue("i1", coupon={"coupon_id": "c1", "aisle": "tea"}, arms=["c1", "none"])
-    log = write_lines(tmp_path / "log.jsonl", looked, given, issue("later", AT + 9 * DAY_S))
-    assert json.loads(run("evaluate", log, "--json").stdout)["inferred_scopes"] == {"aisle": "categories"}
-    for verb in ("evaluate", "ope"):
-        assert "taken to be for the categories that `aisle` says" in run(verb, log).stderr
-
-
 def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp_path: Path) -> None:
     log = write_lines(
         tmp_path / "log.jsonl",

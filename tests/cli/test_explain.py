@@ -32,7 +32,8 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.explain.explanation import Funds, KeptDecision, explain_issue, explain_shopper
+from stream_coupons.lab.explain.explanation import KeptDecision, explain_issue, explain_shopper
+from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import Settings

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from stream_coupons import secret
-from stream_coupons.cli.replay import EventClock
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
 from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.lab.offline.replay import EventClock
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline

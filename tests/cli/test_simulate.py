@@ -142,8 +142,8 @@ def test_hour_by_hour_ticks_follow_at_once() -> None:
         assert now == hours[0] or now == shop.ticks[0][-1]
     assert shop.ticks[0] == hours[1:]
     assert 20.0 <= shop.now < 21.0
-    assert len(loop.outcomes.issued_at) == world.statistics.issues > 0
-    assert len(loop.outcomes.redeemed) == world.statistics.redemptions > 0
+    assert world.statistics.issues > 0
+    assert world.statistics.redemptions > 0
 
 
 def test_ticks_of_others_and_unreadable_records_are_noticed() -> None:

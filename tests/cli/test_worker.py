@@ -28,12 +28,12 @@ def run(command: list[str], environment: dict[str, str]) -> "subprocess.Complete
 
 CRASHING = """
 from stream_coupons.cli.main import main
-from stream_coupons.runtime.agent_loop import Lane
+from stream_coupons.runtime.agent_loop import AgentLoop
 
 async def fail(self, ownership):
     raise OSError("no more files")
 
-Lane._own = fail
+AgentLoop._own = fail
 main()
 """
 
@@ -60,7 +60,9 @@ def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(
 
 
 def test_a_process_that_decides_imports_neither_river_nor_scikit_learn() -> None:
-    code = "import sys, stream_coupons.cli.worker_process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = (
+        "import sys, stream_coupons.worker.worker_process; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
     imported = set(run([sys.executable, "-c", code], dict(os.environ)).stdout.split())
     assert "faust" in imported
     assert not {"river", "sklearn", "scipy", "pandas"} & imported

@@ -32,7 +32,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, PolicyRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 AT = 1_000_000_000.0
 HOUR_S = 3600.0

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.stored_rows import pack
+from stream_coupons.core.decision.candidates import packed_row
+from stream_coupons.core.decision.open_issues import observe_order, open_control, open_issue
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
@@ -25,7 +26,7 @@ ROWS = FeatureRows(
     np.round(np.linspace(0, 3, len(NUMERIC)), 4)[None, :],
     np.arange(len(HASHED), dtype=np.uint32)[None, :] * (DIMENSIONS // len(HASHED)),
 )
-NUMBERS, PLACES = pack(ROWS).row(0)
+NUMBERS, PLACES = packed_row(ROWS, 0)
 
 
 UNTIL = AT + 7 * DAY_S
@@ -90,12 +91,14 @@ class Case:
         return effects
 
     def give(self, given: OpenIssue) -> None:
-        given.awaits_impressions = self.rules.awaits_impressions(given.domain)
-        self._take(attribution.open_issue(self.shopper, given, KNOWN.catalogue, self.rules))
-        self._take(attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules))
+        given.awaits_impressions = given.domain in self.rules.impression_domains
+        effects = Effects()
+        open_issue(self.shopper, given, KNOWN.catalogue, self.rules, effects)
+        attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules, effects)
+        self._take(effects)
 
     def withhold(self, withheld: OpenControl) -> None:
-        attribution.open_control(self.shopper, withheld, self.rules)
+        open_control(self.shopper, withheld, self.rules)
 
     def hear(self, event: FeedbackEvent) -> Effects:
         return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self.rules))
@@ -110,7 +113,7 @@ class Case:
 
     def order(self, at: float, *items: str, domain: str = "ecommerce") -> None:
         event = order("o", at, *(item(name, category="tea") for name in items), domain=domain)
-        attribution.observe_order(self.shopper, event, self.known.catalogue)
+        observe_order(self.shopper, event, self.known.catalogue)
 
     def wait(self, at: float) -> Effects:
         return self._take(attribution.close_windows("u", self.shopper, at, self.known.catalogue, self.rules))
@@ -157,7 +160,7 @@ def test_no_order_is_worth_more_than_a_message_can_say(case: Case) -> None:
     case.give(given)
     dear = item("A", category="tea", price_minor=2**53, quantity=1e6)
     for n in range(2):
-        attribution.observe_order(case.shopper, order(f"o{n}", AT + DAY_S, dear), KNOWN.catalogue)
+        observe_order(case.shopper, order(f"o{n}", AT + DAY_S, dear), KNOWN.catalogue)
     msgspec.msgpack.encode(case.shopper)
     case.wait(CLOSED)
     assert {example.order_value_minor for example in case.examples} == {2**53}
@@ -632,7 +635,7 @@ def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
 @pytest.mark.parametrize("withdrawn", [coupon("c1"), coupon("other")])
 def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
     shopper, catalogue = Shopper(), knowledge(withdrawn).catalogue
-    attribution.open_issue(shopper, issue(), KNOWN.catalogue, RULES)
+    open_issue(shopper, issue(), KNOWN.catalogue, RULES, Effects())
     effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, RULES)
     assert changes(effects.bookings) == [(-100, 100)]
 
@@ -730,9 +733,10 @@ def test_what_is_over_before_its_time_is_told(case: Case, at: float, is_told: bo
 
 def test_a_sender_whose_clock_is_ahead_does_not_say_what_time_it_is() -> None:
     case = Case()
-    given, ahead = issue(observed=True), AT + DAY_S
+    given, ahead, opened = msgspec.structs.replace(issue(observed=True), at=AT + DAY_S), AT + DAY_S, Effects()
+    open_issue(case.shopper, given, KNOWN.catalogue, RULES, opened, AT)
     for effects in (
-        attribution.open_issue(case.shopper, msgspec.structs.replace(given, at=ahead), KNOWN.catalogue, RULES, AT),
+        opened,
         attribution.join(case.shopper, feedback("click", "i1", ahead), KNOWN.catalogue, RULES, AT + 1),
         attribution.join(case.shopper, feedback("expiry", "i1", ahead), KNOWN.catalogue, RULES, AT + 2),
     ):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.decision.scoring import order_values
 from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.basket import order_values
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import MAX_PRICE_WEIGHT, Profile, fold
 from stream_coupons.core.shopper.state import Shopper

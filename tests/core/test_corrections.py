@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.settlement import opening
+from stream_coupons.core.decision.open_issues import open_issue, opening
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -44,8 +44,10 @@ class Case:
 
     def give(self) -> None:
         book(self.purse, opening(self.given))
-        self.take(attribution.open_issue(self.shopper, self.given, KNOWN.catalogue, RULES))
-        self.take(attribution.join_early(self.shopper, "i1", KNOWN.catalogue, RULES))
+        effects = Effects()
+        open_issue(self.shopper, self.given, KNOWN.catalogue, RULES, effects)
+        attribution.join_early(self.shopper, "i1", KNOWN.catalogue, RULES, effects)
+        self.take(effects)
 
     def take(self, effects: Effects) -> Effects:
         for booking in effects.bookings:
@@ -223,6 +225,6 @@ def test_a_report_that_comes_after_the_grace_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
 def test_what_becomes_of_a_coupon_of_others_is_no_money_of_ours(kind: str) -> None:
     case = Case(observed=True, held_minor=0, most_minor=0)
-    case.take(attribution.open_issue(case.shopper, case.given, KNOWN.catalogue, RULES))
+    open_issue(case.shopper, case.given, KNOWN.catalogue, RULES, Effects())
     assert case.hear(said("purchase", AT + 1, 5000), said(kind, AT + 2, 70)) == []
     assert case.issue.spent_minor == (0 if kind == "cancel" else 70)

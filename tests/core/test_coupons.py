@@ -140,10 +140,10 @@ def test_what_a_coupon_does_not_name_it_does_not_limit() -> None:
 
 def test_a_domain_sees_its_own_coupons_only() -> None:
     catalogue = Catalogue([coupon("a", domain="travel"), coupon("b"), coupon("c", domain="travel")])
-    travel = catalogue.of_domain("travel")
+    travel = catalogue.domains.get("travel")
     assert travel is not None
     assert [each.coupon_id for each in travel.coupons] == ["a", "c"]
-    assert catalogue.of_domain("finance") is None
+    assert catalogue.domains.get("finance") is None
     assert set(catalogue.by_id) == set("abc")
 
 

@@ -6,10 +6,9 @@ import pytest
 
 from stream_coupons.agents.users import Users
 from stream_coupons.core.decision.erasure import STAYS_S, erase, mark_of
-from stream_coupons.core.decision.identities import issue_id
 from stream_coupons.core.decision.observation import observe
 from stream_coupons.core.decision.pipeline import feedback as hear
-from stream_coupons.core.decision.pipeline import pass_time
+from stream_coupons.core.decision.pipeline import issue_id, pass_time
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
 from stream_coupons.core.messages.neighbours import UserVector

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.decision.stored_rows import pack, unpack
+from stream_coupons.core.decision.candidates import packed_row, unpack
 from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Moment, Views, look
 from stream_coupons.core.features.numeric import NUMERIC, OF_TIME
 from stream_coupons.core.features.rows import (
@@ -33,9 +33,8 @@ from stream_coupons.core.features.rows import (
 )
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.category_history import usual_gap_s
+from stream_coupons.core.shopper.habits import MOST_COUNTED, usual_gap_s, weekday
 from stream_coupons.core.shopper.profile import HOUR_S, fold
-from stream_coupons.core.shopper.rhythm import MOST_COUNTED, weekday
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import feature_index, pack_vector
 
@@ -258,7 +257,7 @@ def test_a_stored_row_is_the_row_that_was_scored(folded: list, history: History)
         fold(shopper.profile, event, RULES)
     rows = rows_of(shopper, weather="rain")
     for row in range(len(rows)):
-        again = unpack(*pack(rows).row(row))
+        again = unpack(*packed_row(rows, row))
         assert again.numeric.tolist() == rows.numeric[row : row + 1].tolist()
         assert again.hashed[0].tolist() == np.trim_zeros(rows.hashed[row], "b").tolist()
 
@@ -680,10 +679,10 @@ def test_a_moment_is_described_alike_beside_one_that_has_more_keys() -> None:
     ]
     moments = [Moment(f"u{n}", Shopper(), AT, context) for n, context in enumerate(contexts)]
     together = extract(moments, COUPONS, [ALL] * len(moments), RULES)
-    packed = pack(together)
     for place, moment in enumerate(moments):
         alone, first = rows_at(moment), place * len(COUPONS)
-        assert [packed.row(first + n) for n in range(len(COUPONS))] == [pack(alone).row(n) for n in range(len(COUPONS))]
+        for n in range(len(COUPONS)):
+            assert packed_row(together, first + n) == packed_row(alone, n)
         assert alone.hashed.shape[1] == len(hashed_names({}, moment.context))
 
 

@@ -11,14 +11,7 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.category_history import (
-    MAX_CATEGORIES,
-    InCategory,
-    admit,
-    note_cart,
-    note_orders,
-    usual_gap_s,
-)
+from stream_coupons.core.shopper.habits import MAX_CATEGORIES, InCategory, admit, note_cart, note_orders, usual_gap_s
 from stream_coupons.core.shopper.profile import Profile, fold
 from stream_coupons.core.shopper.state import Shopper
 

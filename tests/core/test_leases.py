@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core.decision.settlement import opening
+from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases, purses
 from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.holds import cost_of, hold_of
 from stream_coupons.core.money.leases import Account, Holding
-from stream_coupons.core.money.price import cost_of, demand_of, hold_of
+from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
 
@@ -28,7 +29,7 @@ REDEEMS, DISCOUNT_RATIO = 0.3, 0.7
 
 def units(most: int | None) -> Limit:
     """A stock."""
-    return Limit(most, 1, "units:c", unit_minor=100)
+    return Limit(most, 1, "units:c", is_stock=True, unit_minor=100)
 
 
 def money(most: int | None, quantum: int, hold: Any = "maximum", **terms: Any) -> Limit:

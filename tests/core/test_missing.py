@@ -176,25 +176,25 @@ def test_a_number_of_the_context_is_filled_by_its_policy_and_flagged(
     policy: MissingPolicy, context: dict[str, None]
 ) -> None:
     known = {"rain": (list(TIMES), list(VALUES))}
-    found = fill_context(known, context, AT + 30, {"rain": policy})
+    found = fill_context(known, context, AT + 30, context_rules(f"rain={policy}"))
     expected = {} if FILLED[policy] is None else {"rain": FILLED[policy]}
     assert found == expected | {"rain missing": True}
-    assert fill_context(known, context, AT - 1, {"rain": policy}) == {"rain missing": True}
+    assert fill_context(known, context, AT - 1, context_rules(f"rain={policy}")) == {"rain missing": True}
 
 
 def test_texts_and_flags_are_filled_by_the_last_one() -> None:
     known: dict[str, Any] = {"channel": ([AT, AT + 1], ["app", "mail"]), "vip": ([AT, AT + 1], [True, False])}
-    found = fill_context(known, {}, AT + 2, {"channel": "mean", "vip": "interpolate"})
+    found = fill_context(known, {}, AT + 2, context_rules("channel=mean", "vip=interpolate"))
     assert found == {"channel": "mail", "channel missing": True, "vip": False, "vip missing": True}
     mixed: dict[str, Any] = {"n": ([AT, AT + 1, AT + 2], ["few", 4.0, 6.0])}
-    assert fill_context(mixed, {}, AT + 3, {"n": "mean"}) == {"n": 5.0, "n missing": True}
+    assert fill_context(mixed, {}, AT + 3, context_rules("n=mean")) == {"n": 5.0, "n missing": True}
 
 
 def test_what_is_there_stays_and_so_does_what_is_not_named() -> None:
     known: dict[str, Any] = {"rain": ([AT], [2.0])}
     context = {"rain": 0.0, "wind": None, "vip": False}
-    assert fill_context(known, context, AT + 1, {"rain": "last"}) == context
-    assert fill_context({}, context, AT, {}) is context
+    assert fill_context(known, context, AT + 1, context_rules("rain=last")) == context
+    assert fill_context({}, context, AT, ProfileRules()) is context
 
 
 def test_contexts_of_events_and_issues_are_remembered_within_bounds_and_only_if_named() -> None:

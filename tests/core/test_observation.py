@@ -28,7 +28,7 @@ KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
 def test_an_observed_coupon_is_scored_as_if_it_were_ours() -> None:
     shopper = Shopper()
     fold(shopper.profile, browse(what=item("A")), ProfileRules())
-    coupons = KNOWN.catalogue.of_domain("ecommerce")
+    coupons = KNOWN.catalogue.domains.get("ecommerce")
     assert coupons is not None
     moments = [Moment("u", shopper, AT, {"weather": "rain"})]
     expected = extract(moments, coupons, [coupons.valid_from.argsort()[:1]], ProfileRules())

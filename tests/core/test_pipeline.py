@@ -16,13 +16,11 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.decision import pipeline
-from stream_coupons.core.decision.candidates import Undecided
-from stream_coupons.core.decision.identities import issue_id
+from stream_coupons.core.decision.candidates import Undecided, unpack
 from stream_coupons.core.decision.observation import observe
-from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, decide, pass_time, take_in
-from stream_coupons.core.decision.policy import Choice
-from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
-from stream_coupons.core.decision.stored_rows import unpack
+from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, decide, issue_id, pass_time, take_in
+from stream_coupons.core.decision.policy import USES_RATIO, Choice
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment

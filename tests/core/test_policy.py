@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.policy import (
+    USES_RATIO,
     choose,
     explored,
     is_holdout,
@@ -17,7 +18,6 @@ from stream_coupons.core.decision.policy import (
     standing_objection,
     values,
 )
-from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules

@@ -12,7 +12,8 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import pipeline
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.pipeline import decide, take_in
-from stream_coupons.core.decision.scoring import USES_RATIO, Knowledge
+from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
@@ -23,7 +24,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 from .builders import AT, DAY_S, FixedScorer, browse, campaign, coupon, feedback, knowledge, of_type, rules, see
 

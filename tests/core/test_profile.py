@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
-from stream_coupons.core.shopper.category_history import MAX_CATEGORIES
-from stream_coupons.core.shopper.habits import habit_indices, unpack_habits
+from stream_coupons.core.shopper.habits import MAX_CATEGORIES, habit_indices, unpack_habits
 from stream_coupons.core.shopper.preferences import count_days, favourite, is_familiar, portrait
 from stream_coupons.core.shopper.profile import (
     DAYS_KEPT,
@@ -26,8 +26,7 @@ from stream_coupons.core.shopper.profile import (
     is_duplicate,
     place_of,
 )
-from stream_coupons.core.vectors.items import interest_indices, price_band
-from stream_coupons.core.vectors.sparse import DIGEST_BYTES, feature_index, name_index
+from stream_coupons.core.vectors.sparse import feature_index, interest_indices, name_index, price_band
 
 from .builders import AT, DAY_S, HOUR_S, browse, cart, item, order
 

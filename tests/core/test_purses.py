@@ -7,10 +7,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from stream_coupons.core.decision.settlement import opening
+from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.money import purses
-from stream_coupons.core.money.price import cost_of, hold_of
+from stream_coupons.core.money.holds import cost_of, hold_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.vectors.sparse import feature_index, simhash, stable_hash, top
+from stream_coupons.core.draws import stable_hash
+from stream_coupons.core.vectors.sparse import feature_index, simhash, top
 
 fast = settings(max_examples=60, deadline=None, derandomize=True)
 weights = st.floats(-1e6, 1e6).filter(lambda weight: weight == 0 or abs(weight) > 1e-6)

@@ -11,7 +11,7 @@ import pytest
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
-from stream_coupons.core.decision.judgement import judge
+from stream_coupons.core.decision.scoring import judge
 from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_DAYS, PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.messages.catalogue import Coupon
@@ -21,8 +21,15 @@ from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
 from stream_coupons.core.shopper.preferences import count_days
 from stream_coupons.core.shopper.profile import decay, fold
 from stream_coupons.core.shopper.state import Shopper, Tally
-from stream_coupons.core.vectors.items import category_brand, item_features
-from stream_coupons.core.vectors.sparse import PackedVector, SparseVector, feature_index, pack_vector, unpack_vector
+from stream_coupons.core.vectors.sparse import (
+    PackedVector,
+    SparseVector,
+    category_brand,
+    feature_index,
+    item_features,
+    pack_vector,
+    unpack_vector,
+)
 
 from .builders import AT, DAY_S, FixedScorer, browse, cart, coupon, item, order, rules
 

@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from stream_coupons.core.decision.settlement import opening
+from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
+from stream_coupons.core.money.holds import cost_of
 from stream_coupons.core.money.leases import Account
-from stream_coupons.core.money.price import cost_of
 from stream_coupons.core.money.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Purse, first_lease, open_purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 from .builders import AT, DAY_S, as_read, campaign, coupon, of_type, opened, purses, wallet
 

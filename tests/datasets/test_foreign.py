@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog, read, take_all
-from stream_coupons.lab.datasets.foreign_records import LoggedFeedback, LoggedIssue
+from stream_coupons.lab.datasets.foreign_records import LoggedIssue
 from stream_coupons.lab.recordings import lines
 
 EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples" / "foreign-log.v1.jsonl"
@@ -131,33 +131,6 @@ def test_a_coupon_id_alone_refers_to_the_description_before_it() -> None:
     assert not log.redescribed
 
 
-def test_an_attribute_whose_values_are_categories_or_brands_of_items_says_what_coupons_are_for() -> None:
-    shop = [{"item_id": "1", "category": "tea", "brand": "x"}, {"item_id": "2", "category": "soap", "brand": "y"}]
-    behaviour: list[dict[str, Any]] = [
-        {"type": "browse", "user_id": "u1", "occurred_at": AT, "item": shop[0]},
-        {"type": "order", "user_id": "u1", "occurred_at": AT, "items": shop},
-    ]
-    described: list[dict[str, Any]] = [
-        {"aisle": "tea", "maker": "x", "tier": "tea", "length": 12},
-        {"aisle": "soap", "maker": "z", "tier": "gold", "length": 24},
-        {"aisle": "ham", "maker": None, "tier": "iron", "length": 12},
-        {"aisle": "ham", "categories": ["tea"]},
-        {"tier": "gold"},
-    ]
-    coupons = [issue(f"i{n}", coupon={"coupon_id": f"c{n}", **each}) for n, each in enumerate(described)]
-    log = taken(*coupons, *behaviour)
-    assert log.scopes == {"aisle": "categories", "maker": "brands"}
-    assert [(coupon.categories, coupon.brands) for coupon in log.coupons] == [
-        (["tea"], ["x"]),
-        (["soap"], ["z"]),
-        (["ham"], []),
-        (["tea"], []),
-        ([], []),
-    ]
-    assert log.coupons[0].attributes == described[0], "it stays an attribute"
-    assert taken(*coupons, behaviour[0] | {"item": {"item_id": "tea"}}).scopes == {}
-
-
 def test_a_coupon_that_is_only_named_among_the_arms_has_but_its_id() -> None:
     log = taken(issue(arms=["c1", "c2", "none"], propensity=0.5))
     assert [(coupon.coupon_id, coupon.attributes) for coupon in log.coupons] == [("c1", {}), ("c2", {})]
@@ -214,7 +187,7 @@ def test_a_window_ends_when_it_is_said_or_after_the_coupons_time_or_after_the_de
 
 def test_feedback_is_of_the_shopper_of_its_issue_wherever_that_stands() -> None:
     log = taken(feedback("purchase", order_value_minor=900, discount_minor=90), issue(user_id="u7"), feedback("click"))
-    found = [record for record in log.records() if isinstance(record, LoggedFeedback)]
+    found = [record for record in log.records() if isinstance(record, FeedbackEvent)]
     assert [(record.kind, record.user_id, record.order_value_minor) for record in found] == [
         ("purchase", "u7", 900),
         ("click", "u7", None),

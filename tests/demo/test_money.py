@@ -6,7 +6,7 @@ import pytest
 
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.lab.demo.money import Earned, earned, verdict
-from stream_coupons.lab.demo.play import Outcomes, Played
+from stream_coupons.lab.demo.outcomes import Outcomes, Played
 from stream_coupons.models.metrics import Interval
 
 USERS = [f"u{number}" for number in range(200)]

@@ -15,7 +15,6 @@ from kafka import KafkaConsumer, TopicPartition
 from typer.testing import CliRunner
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.cli.catalog_file import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.cli.main import app
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -24,6 +23,7 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.lab.tuning import search_space
 from stream_coupons.lab.tuning.search_space import Range
 

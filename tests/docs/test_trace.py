@@ -50,7 +50,7 @@ def test_a_stale_page_is_named(
 ) -> None:
     edited = tmp_path / "page.md"
     edited.write_text(
-        trace.PAGE.read_text(encoding="utf-8").replace("Batches.apply", "Batches.other"), encoding="utf-8"
+        trace.PAGE.read_text(encoding="utf-8").replace("BatchProcessor.apply", "BatchProcessor.other"), encoding="utf-8"
     )
     monkeypatch.setattr(trace, "PAGE", edited)
     monkeypatch.setattr("sys.argv", ["trace.py", "--check"])

@@ -30,7 +30,7 @@ from stream_coupons.lab.audit.coverage_check import COLUMNS
 from stream_coupons.lab.audit.findings import Findings
 from stream_coupons.lab.audit.offsets import AuditedOffsets, Partition
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 AT = 1_000_000_000.0
 AT_MS = 1_000_000_000_000

@@ -20,7 +20,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.ope.own_log import OwnLog
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.steps import SharedStates
 
 AT = 1_767_348_000.0
 DAY_S = 86400.0

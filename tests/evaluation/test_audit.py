@@ -15,7 +15,7 @@ from stream_coupons.lab.audit.audit import READ
 from stream_coupons.lab.audit.coverage_check import NOT_FOLLOWED
 from stream_coupons.lab.audit.findings import FIRST_KEPT, Check
 from stream_coupons.runtime.cells import StateCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 from .builders import (
     BROWSE,

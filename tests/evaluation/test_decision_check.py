@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream_coupons.core.decision.identities import issue_id
+from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import money_of, units_of
 from stream_coupons.core.money.purses import Purse

@@ -23,8 +23,7 @@ from core.builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.eligibility import eligible
+from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
 from stream_coupons.core.decision.pipeline import Times
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -37,13 +36,8 @@ from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.lab.explain.candidate_verdicts import WORDS, Lack
-from stream_coupons.lab.explain.explanation import (
-    Funds,
-    KeptDecision,
-    ShopperExplanation,
-    explain_issue,
-    explain_shopper,
-)
+from stream_coupons.lab.explain.explanation import KeptDecision, ShopperExplanation, explain_issue, explain_shopper
+from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.linear import prior
 
 CATEGORIES = ("tea", "ham", "ink")

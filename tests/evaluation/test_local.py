@@ -20,7 +20,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 

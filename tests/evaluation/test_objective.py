@@ -9,16 +9,19 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.datasets import foreign
+from stream_coupons.lab.offline.quality import LabelledIssues
+from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.tuning.objective import (
     CHECKPOINTS,
     Objective,
-    ScoredSample,
     compare,
-    log_loss,
+    metric_of,
+    sample,
+    settings_file,
     split_at,
 )
-from stream_coupons.lab.tuning.plan import Metric, TunedHead
-from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons.lab.tuning.search_space import Metric, TunedHead
+from stream_coupons.settings import LearningSettings, Settings, load
 
 from .foreign_shop import HOUR_S, START_AT, WINDOW_S, write_log
 
@@ -35,9 +38,15 @@ def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -
     return Objective(log, WINDOW_S, until, metric, TunedHead.REDEEM)
 
 
-def rows(users: list[str], probabilities: list[float], labels: list[int]) -> ScoredSample:
-    at = np.arange(len(users), dtype=np.float64)
-    return ScoredSample(np.array(users), at, at + 10, np.array(probabilities), np.array(labels, np.float64))
+def rows(users: list[str], probabilities: list[float], labels: list[int]) -> LabelledIssues:
+    issues = [
+        Scored(
+            issue_id=str(at), user_id=user, arm="c", coupon_id="c", occurred_at=at, propensity=None, p_click=p,
+            p_redeem=p, p_order=p, model_version=0, clicked=bool(label), redeemed=bool(label), labelled_at=at + 10.0,
+        )
+        for at, (user, p, label) in enumerate(zip(users, probabilities, labels, strict=True))
+    ]  # fmt: skip
+    return sample(issues, TunedHead.REDEEM)
 
 
 @pytest.mark.long
@@ -54,11 +63,13 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
     predictions = objective(log).predictions(Settings())
     known = predictions.known_before(CUT)
     # A window of a day is open when the cut comes, unless its shopper purchased: that closes none.
-    assert len(known.labels) == 80 - 24
-    assert objective(log)(Settings()).value == pytest.approx(log_loss(known.probabilities, known.labels), abs=1e-12)
+    assert len(known) == 80 - 24
+    assert objective(log)(Settings()).value == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
     later = predictions.issued_since(CUT)
     ends_at = max(record.occurred_at for record in foreign.read(log).records())
-    assert later.at.tolist() == [at for at in np.arange(CUT, ends_at, HOUR_S).tolist() if at + WINDOW_S <= ends_at]
+    assert [issue.occurred_at for issue in later.issues] == [
+        at for at in np.arange(CUT, ends_at, HOUR_S).tolist() if at + WINDOW_S <= ends_at
+    ]
 
 
 @pytest.mark.long
@@ -99,8 +110,8 @@ def test_a_gain_is_positive_where_the_second_is_better() -> None:
     for metric in Metric:
         comparison = compare(worse, better, metric)
         assert (comparison.issues, comparison.positives, comparison.shoppers) == (20, 10, 10)
-        assert comparison.first == worse.quality(metric)
-        assert comparison.second == better.quality(metric)
+        assert comparison.first == metric_of(worse, metric)
+        assert comparison.second == metric_of(better, metric)
         assert 0 < comparison.gain.low <= comparison.gain.value <= comparison.gain.high
         assert compare(better, worse, metric).gain.value == -comparison.gain.value
         assert compare(better, better, metric).gain.high == 0
@@ -109,16 +120,11 @@ def test_a_gain_is_positive_where_the_second_is_better() -> None:
 def test_the_interval_draws_shoppers_and_not_issues() -> None:
     """Twenty issues of one shopper say no more than one."""
     draw = np.random.default_rng(1)
-    probabilities = draw.uniform(0.1, 0.9, 20)
-    labels = draw.integers(0, 2, 20)
-    noise = draw.uniform(0.05, 0.95, 20)
-    alone = rows([f"u{n}" for n in range(20)], noise.tolist(), labels.tolist())
-    alone_too = rows([f"u{n}" for n in range(20)], probabilities.tolist(), labels.tolist())
-    repeated = [
-        ScoredSample(*(np.repeat(getattr(one, name), 20) for name in ScoredSample.__slots__))
-        for one in (alone, alone_too)
-    ]
-    once, often = compare(alone, alone_too, Metric.LOG_LOSS).gain, compare(*repeated, Metric.LOG_LOSS).gain
+    users, labels = [f"u{n}" for n in range(20)], draw.integers(0, 2, 20).tolist()
+    probabilities = [draw.uniform(low, 1 - low, 20).tolist() for low in (0.05, 0.1)]
+    alone = [rows(users, each, labels) for each in probabilities]
+    repeated = [rows(users * 20, each * 20, labels * 20) for each in probabilities]
+    once, often = compare(*alone, Metric.LOG_LOSS).gain, compare(*repeated, Metric.LOG_LOSS).gain
     assert often.low == pytest.approx(once.low)
     assert often.high == pytest.approx(once.high)
 
@@ -133,3 +139,11 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
 def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
     log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
     assert objective(log, until=math.inf)(Settings()).value < objective(log, until=math.inf)(slow).value - 0.05
+
+
+@pytest.mark.parametrize("transfer", [{}, {"travel": "retail"}, {"travel.air": "travel", "travel": "retail"}])
+def test_what_it_was_found_under_is_read_back_with_what_was_found(tmp_path: Path, transfer: dict[str, str]) -> None:
+    base = Settings(learning=LearningSettings(transfer=transfer), secret_file="secret.key")
+    file = tmp_path / "found.toml"
+    file.write_text(settings_file({"learning.l2": 0.5}, base))
+    assert load(file, {}) == Settings(learning=LearningSettings(transfer=transfer, l2=0.5), secret_file="secret.key")

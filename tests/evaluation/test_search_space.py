@@ -9,11 +9,12 @@ import pytest
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.tuning.plan import Method, SearchPlan
 from stream_coupons.lab.tuning.search_space import (
     BUILT_IN,
     Choices,
+    Method,
     Range,
+    SearchPlan,
     SearchSpace,
     Value,
     build,

@@ -13,9 +13,8 @@ import pytest
 pytest.importorskip("optuna")
 
 from stream_coupons.lab.reports.tune_report import page
-from stream_coupons.lab.tuning.objective import Comparison, ObjectiveValue
-from stream_coupons.lab.tuning.plan import Method, Metric, SearchPlan, TunedHead
-from stream_coupons.lab.tuning.tuned import Tuned
+from stream_coupons.lab.tuning.objective import Comparison, ObjectiveValue, Tuned
+from stream_coupons.lab.tuning.search_space import Method, Metric, SearchPlan, TunedHead
 from stream_coupons.lab.tuning.tuning import Tried, opened, results
 from stream_coupons.models.metrics import Interval
 from stream_coupons.settings import Settings

@@ -270,8 +270,8 @@ def test_open_windows_are_left_out_and_without_an_outcome_nothing_is_valued(tmp_
         ("always", "there is no policy 'always'"),
         ("always:tee", "the log has no arm 'tee', expected one of none, tea, toys"),
         ("greedy:2", "there is no policy 'greedy:2'"),
-        ("epsilon:2", "'2', expected a number above 0 and at most 1"),
-        ("softmax:0", "'0', expected a number above 0"),
+        ("epsilon:2", "'2', expected a number from 0 to 1"),
+        ("softmax:0", "'0', expected a number from 1e-09 to 1e"),
         ("softmax:hot", "'hot', expected a number"),
     ],
 )

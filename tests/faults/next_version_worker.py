@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from stream_coupons.agents import record_mapping
+from stream_coupons.agents import keyed
 from stream_coupons.agents.users import Users
 from stream_coupons.cli.main import main
 from stream_coupons.core.shopper.state import Shopper
@@ -24,12 +24,12 @@ class NextShopper(Shopper, array_like=True):
 def install() -> None:
     """Become the next version."""
     Users.state_type = NextShopper
-    encode = record_mapping.encode
+    encode = keyed.encode
 
     def encode_with_more(message: Any) -> bytes:
         return msgspec.json.encode(msgspec.json.decode(encode(message)) | {"added_in_the_next_version": True})
 
-    record_mapping.encode = encode_with_more  # type: ignore[attr-defined]
+    keyed.encode = encode_with_more  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from stream_coupons.broker import BrokerProcess
-from stream_coupons.core.decision.identities import issue_id
-from stream_coupons.core.decision.pipeline import KINDS
+from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of

@@ -12,20 +12,20 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.vectors.sparse import stable_hash
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings, Store
 from tests.broker.clients import send_packed
 from tests.integration.builders import (

@@ -16,8 +16,8 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.batch import BatchProcessor
+from stream_coupons.runtime.cells import MemoryCells, in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
-from stream_coupons.runtime.stores import MemoryCells, in_memory
 from tests.core.builders import knowledge
 
 from .builders import IDLE_WITHIN_S, browse, coupon, distinct_issues, records, settings, violations

@@ -18,7 +18,7 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.runtime.cells import Cell, CellCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.worker.homes import check_homes
 

@@ -10,8 +10,8 @@ from core.builders import AT, DAY_S, HOUR_S, browse, cart, coupon, item, order
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.judgement import judge
-from stream_coupons.core.decision.scoring import USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.scoring import judge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
@@ -29,7 +29,7 @@ Events = list[BrowseEvent | CartEvent | OrderEvent]
 
 
 def shop_of(*coupons: Coupon) -> CouponSet:
-    found = Catalogue(coupons).of_domain("ecommerce")
+    found = Catalogue(coupons).domains.get("ecommerce")
     assert found is not None
     return found
 

@@ -8,8 +8,8 @@ import pytest
 from numpy.random import Generator
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.candidates import packed_row
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.decision.stored_rows import pack
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
@@ -19,7 +19,7 @@ from stream_coupons.models.delayed_feedback import SAMPLE, EarlyAnswers, shifts_
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import PRIOR_RATE
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 
 from .builders import example, random_rows
 
@@ -33,7 +33,7 @@ RATE = 0.1
 
 def decision(number: int, decided_at: float = 0.0, at: float | None = None, **about: object) -> OpenDecision:
     """The first message of a decision or, at a later time, what has come of it."""
-    features = {} if at is not None else dict(zip(("numeric", "hashed"), pack(ROW).row(0), strict=True))
+    features = {} if at is not None else dict(zip(("numeric", "hashed"), packed_row(ROW, 0), strict=True))
     schema = "" if at is not None else example().feature_schema
     plain = {"domain": "ecommerce", "coupon_id": "c1", "feature_schema": schema, "until": decided_at + WINDOW_S}
     plain["label_at"] = decided_at + WINDOW_S + DAY_S

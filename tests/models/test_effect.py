@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons.core.decision.scoring import HEADS, USES_RATIO
+from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.models.effect import evidence, redemption
@@ -12,7 +13,7 @@ from stream_coupons.models.learner import DomainModel, Trainer
 from stream_coupons.models.level import Level
 from stream_coupons.models.linear import OWN_HEADS, prior
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 
 from .builders import example, examples, random_rows
 

@@ -9,8 +9,6 @@ from sklearn import metrics as exact
 
 from stream_coupons.models.metrics import (
     BinaryMetrics,
-    WindowedMetrics,
-    WindowMetrics,
     auc_interval,
     bootstrap_interval,
     roc_auc,
@@ -108,17 +106,6 @@ def test_undefined_metrics_are_nan() -> None:
     one_class.update(0.2, False)
     assert math.isnan(one_class.roc_auc)
     assert one_class.accuracy == 1.0
-
-
-def test_windows_of_examples_hold_their_own_metrics() -> None:
-    probabilities, labels = predictions(2_500, 0.2)
-    windows = WindowedMetrics(every=1_000)
-    for probability, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
-        windows.update(probability, label)
-    assert [end for end, _ in windows.windows()] == [1_000, 2_000, 2_500]
-    second = scored(probabilities[1_000:2_000], labels[1_000:2_000])
-    assert windows.windows()[1] == (2_000, WindowMetrics(second.log_loss, second.roc_auc))
-    assert windows.series("log_loss")[1] == (2_000, second.log_loss)
 
 
 def test_exact_area_counts_ties_half() -> None:

@@ -24,7 +24,8 @@ from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import COMPILED, LearningRules, ModelName
-from stream_coupons.models.snapshots import checksum, checksum_of_parts, compile_snapshot, pack, unpack
+from stream_coupons.models.serving import compile_snapshot
+from stream_coupons.models.snapshots import checksum, checksum_of_parts, pack, unpack
 
 from .builders import each_row, examples, random_rows
 

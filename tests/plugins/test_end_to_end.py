@@ -26,7 +26,7 @@ from stream_coupons.kafka.records import Output
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing.local import LocalPipeline
 

@@ -27,8 +27,9 @@ from stream_coupons.models.registry import make_model
 from stream_coupons.models.river_model import RiverModel, words
 from stream_coupons.models.row_scorer import RowScorer
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.snapshots import checksum, compile_snapshot, pack
+from stream_coupons.models.snapshots import checksum, pack
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import LearningSettings, Settings, load
 from stream_coupons.worker.knowledge import CurrentKnowledge

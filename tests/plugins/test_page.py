@@ -11,7 +11,7 @@ from models.builders import examples
 from stream_coupons.core.decision.policy_plugin import Offer, shares
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.settings import load
 
 KEY = DrawKey(b"the workers'")

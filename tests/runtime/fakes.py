@@ -11,11 +11,9 @@ from msgspec import Struct
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
-from stream_coupons.runtime.steps import Deferred, Outcome
-from stream_coupons.runtime.stores import NewStore, in_memory
+from stream_coupons.runtime.cells import NewStore, in_memory
+from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, Outcome, Result, SharedStates
 
 NUMBERS, WORDS, FILLS, TICKS = "numbers", "words", "fills", "ticks"
 PARTITIONS = 2

@@ -14,12 +14,11 @@ from stream_coupons.kafka.records import Output, Record
 from stream_coupons.kafka.transactions import Membership
 from stream_coupons.runtime.agent_loop import AgentLoop, LogReplaced
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
+from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, MemoryCells, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Offsets
-from stream_coupons.runtime.shared import SHARED_PREFIX
 from stream_coupons.runtime.source import Chunk
-from stream_coupons.runtime.stores import CellStore, MemoryCells
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 from .fakes import FILLS, NUMBERS, PARTITIONS, TICKS, Adder, Pot, Total, home_of, keep, log, pot_of, values
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.kafka.records import Output, Record
+from stream_coupons.runtime.cells import MemoryCells
 from stream_coupons.runtime.isolate import MAX_FAILURES, TooManyFailures
-from stream_coupons.runtime.stores import MemoryCells
 
 from .fakes import NUMBERS, TICKS, WORDS, Applied, Total, Worker, keep, log, values
 

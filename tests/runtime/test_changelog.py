@@ -9,8 +9,8 @@ from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.topics import Cleanup, Topic
+from stream_coupons.runtime.cells import in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
-from stream_coupons.runtime.stores import in_memory
 from tests.broker.clients import create_topic
 
 pytestmark = pytest.mark.kafka

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.runtime.attempt import Result
 from stream_coupons.runtime.circuit_breaker import PROBE_EVERY_S, CircuitBreaker
+from stream_coupons.runtime.steps import Result
 
 CART, BROWSE = "cart-events", "browse-events"
 

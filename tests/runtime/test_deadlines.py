@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.runtime.deadlines import Deadlines
+from stream_coupons.runtime.cells import Deadlines
 
 
 def test_keys_come_in_order_of_their_deadlines_and_once() -> None:

@@ -30,7 +30,7 @@ from stream_coupons.kafka.lenient.record_batches import read_header
 from stream_coupons.kafka.producer import ATTEMPTS, LeaseExpired, Sender, new_producer
 from stream_coupons.kafka.records import Output
 from stream_coupons.kafka.topics import MIB
-from stream_coupons.runtime.attempt import Result
+from stream_coupons.runtime.steps import Result
 from tests.broker.clients import create_topic
 
 OUTPUTS = [Output("t", partition, b"k", str(partition).encode()) for partition in range(3)]

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.cells import StateCodec
+from stream_coupons.runtime.cells import MemoryCells, StateCodec
 from stream_coupons.runtime.shard import UnreadableCell
-from stream_coupons.runtime.shared import SHARED_PREFIX, SharedStates
-from stream_coupons.runtime.stores import MemoryCells
+from stream_coupons.runtime.steps import SHARED_PREFIX, SharedStates
 
 from .fakes import (
     FILLS,

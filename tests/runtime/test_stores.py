@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.runtime.cells import NewStore, in_memory
 from stream_coupons.runtime.rocks import PREFIX, RocksStores
-from stream_coupons.runtime.stores import NewStore, in_memory
 from stream_coupons.settings import Settings, Store, WorkerSettings
 from stream_coupons.worker.app import CouponApp
 

@@ -24,7 +24,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def add(root: Path, name: str, text: str) -> None:
-    (root / "stream_coupons" / name).write_text(text, encoding="utf-8")
+    path = root / "stream_coupons" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def excuse(root: Path, text: str) -> None:
@@ -85,6 +87,78 @@ def test_a_long_file_is_found(style: ModuleType, root: Path) -> None:
     assert list(style.findings(root)) == []
     add(root, "a.py", "A = 1\n" * 351)
     assert list(style.findings(root)) == ["stream_coupons/a.py: 351 lines, at most 350 (long_files)"]
+
+
+def method(text: str = "...") -> str:
+    return f'  def f(self, a: int, /, *, b: int) -> None:\n    """{text}"""\n'
+
+
+SECTIONS = """Do it.
+
+    Parameters
+    ----------
+    a, b : int
+        Numbers.
+
+    Examples
+    --------
+    >>> 1
+    1
+    """
+
+
+def test_parameters_without_a_section_are_found_in_rooms_that_others_build_on(style: ModuleType, root: Path) -> None:
+    add(root, "core/a.py", f"class A:\n{method()}")
+    add(root, "cli/a.py", f"class B:\n{method()}")
+    [line] = style.findings(root)
+    assert line == "stream_coupons/core/a.py: A.f: no Parameters section for a, b (undocumented_parameters)"
+    add(root, "core/a.py", f"class A:\n{method(SECTIONS)}")
+    assert list(style.findings(root)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(a): ...\n",
+        "def _f(a, b): ...\n",
+        "class _A:\n  def f(self, a, b): ...\n",
+        "class A:\n  def f(self, a): ...\n",
+        "def f():\n  def g(a, b): ...\n",
+        "@overload\ndef f(a, b): ...\n",
+        f"class A(Protocol[int]):\n{method(SECTIONS)}\nclass B:\n{method()}",
+        f"class A:\n{method(SECTIONS)}\nclass B(A):\n{method()}",
+    ],
+)
+def test_parameters_need_no_section_where_others_cannot_miss_it(style: ModuleType, root: Path, text: str) -> None:
+    add(root, "models/a.py", text)
+    assert list(style.findings(root)) == []
+
+
+def test_a_reference_to_another_section_is_enough_if_that_names_all(style: ModuleType, root: Path) -> None:
+    refers = '"""Do it; parameters as\n    of `A.f`."""'
+    add(root, "kafka/a.py", f"class A:\n{method(SECTIONS)}\ndef g(b, a):\n    {refers}\n\ndef h(a, c):\n    {refers}\n")
+    assert list(style.findings(root)) == [
+        "stream_coupons/kafka/a.py: h: no Parameters section for a, c (undocumented_parameters)"
+    ]
+
+
+def test_a_section_elsewhere_counts_for_no_function_of_the_same_name(style: ModuleType, root: Path) -> None:
+    add(root, "core/a.py", f"class A:\n{method(SECTIONS)}")
+    add(root, "models/a.py", f"class A:\n{method()}")
+    assert "stream_coupons/models/a.py: A.f" in [line.partition(": no")[0] for line in style.findings(root)]
+
+
+def test_a_method_of_an_unrelated_class_is_no_documentation(style: ModuleType, root: Path) -> None:
+    add(root, "runtime/a.py", f"class A:\n{method(SECTIONS)}\nclass B:\n{method()}")
+    assert [line.partition(":")[2][:5] for line in style.findings(root)] == [" B.f:"]
+
+
+def test_the_share_counts_functions_of_the_core(style: ModuleType, root: Path) -> None:
+    add(root, "core/a.py", f"class A:\n{method(SECTIONS)}\n  def g(self, a): ...\n\ndef h(): ...\n")
+    assert style.share(style.parsed(root)) == (
+        "core: 1 of 2 functions with parameters have Parameters, 1 of 1 with more than one have Parameters, "
+        "1 of 3 functions have Examples"
+    )
 
 
 def test_an_exception_excuses_an_offender_and_nothing_else(style: ModuleType, root: Path) -> None:

@@ -1,15 +1,20 @@
 """All coupons and campaigns known, by id and by domain, and the pseudo-coupons of the no-coupon arm."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
+import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import price_of
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.money.accounts import Accounts, within_campaign
-from stream_coupons.core.vectors.sparse import stable_hash
+from stream_coupons.core.reasons import Ineligible
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper.state import Shopper
 
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
 """A coupon for everything that takes nothing off. No other has an empty id."""
@@ -74,17 +79,34 @@ class Catalogue:
         valid_from, valid_until, paused = within_campaign(coupon, self.campaigns)
         return msgspec.structs.replace(coupon, valid_from=valid_from, valid_until=valid_until, paused=paused)
 
-    def of_domain(self, domain: str) -> CouponSet | None:
-        """Return the coupons of one domain; None when there are none."""
-        return self.domains.get(domain)
-
     def value_of(self, item: Item, coupon: Coupon) -> int:
-        """Return the value of an ordered item, minor units; the coupon's typical price stands for a missing one."""
+        """Return the value of an ordered item, minor units.
+
+        Parameters
+        ----------
+        item : Item
+            An item of an order, in the scope of the coupon.
+        coupon : Coupon
+            Its typical price counts if the item has none.
+
+        Examples
+        --------
+        >>> tea = Coupon(coupon_id="tea", max_discount_minor=100, typical_price_minor=400)
+        >>> catalogue = Catalogue([tea])
+        >>> [catalogue.value_of(Item(item_id="A", price_minor=price, quantity=2.0), tea) for price in (250, None)]
+        [500, 800]
+        """
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
 
     def scope_mark(self, coupon_id: str) -> int:
-        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon."""
+        """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon.
+
+        Examples
+        --------
+        >>> Catalogue([]).scope_mark("tea")
+        0
+        """
         coupon = self.by_id.get(coupon_id)
         if coupon is not None and coupon_id not in self._scope_marks:
             named = [sorted(names) for names in (coupon.items, coupon.categories, coupon.brands)]
@@ -93,7 +115,7 @@ class Catalogue:
         return self._scope_marks.get(coupon_id, 0)
 
     def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
-        """Return the set of the pseudo-coupon of `bare_of` alone; parameters as there."""
+        """Return the set of the pseudo-coupon of the no-coupon arm alone; parameters as of `Catalogue.bare_of`."""
         bare = self.bare_of(domain, arms)
         if bare.coupon_id not in self._nothing:
             self._nothing[bare.coupon_id] = CouponSet([], self._default_price_minor, nothing=[bare])
@@ -133,6 +155,14 @@ class Catalogue:
         -------
         Coupon
             Its scope is that of the arms if all have the same; else everything.
+
+        Examples
+        --------
+        >>> green = Coupon(coupon_id="green", domain="shop", categories=["tea"], max_discount_minor=100)
+        >>> milk = Coupon(coupon_id="milk", domain="shop", categories=["milk"], max_discount_minor=100)
+        >>> catalogue = Catalogue([green, milk])
+        >>> catalogue.bare_of("shop", ["green"]).categories, catalogue.bare_of("shop", ["green", "milk"]).categories
+        (['tea'], [])
         """
         known = (self.by_id.get(arm) for arm in arms)
         coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]
@@ -151,3 +181,97 @@ class Catalogue:
                 redeem_within_s=one.redeem_within_s,
             )
         return self._bare[one.coupon_id]
+
+
+def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules, now: float = 0.0) -> Positions:
+    """Return the coupons that the shopper may get.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        Its coupons given and items ordered exclude coupons.
+    coupons : CouponSet
+        Coupons of one domain.
+    at : float
+        Time of the trigger, UTC epoch seconds.
+    rules : PolicyRules
+        `reorder_suppress_s` is the time for which an ordered item is not offered again.
+    now : float
+        Current time, UTC epoch seconds. If it is later than `at`, as in a backlog, coupons that have ended by now are
+        excluded, too.
+
+    Returns
+    -------
+    array of int, shape (n,)
+        Positions, ascending.
+
+    Examples
+    --------
+    >>> coupons = [Coupon(coupon_id=name, max_discount_minor=1, paused=name == "b") for name in "abc"]
+    >>> eligible(Shopper(), CouponSet(coupons, 1000.0), 0.0, PolicyRules()).tolist()
+    [0, 2]
+    """
+    allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
+    if now > at:
+        allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
+    for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
+        if allowed[position] and _personal_objection(shopper, coupons, position, at, rules) is not None:
+            allowed[position] = False
+    return np.flatnonzero(allowed)
+
+
+def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
+    """Return the reason why the shopper may not get a coupon.
+
+    Parameters
+    ----------
+    shopper, coupons, at, rules
+        As of `eligible`.
+    position : int
+        Position of the coupon in `coupons`.
+
+    Returns
+    -------
+    Ineligible or None
+        None if the shopper may get it.
+
+    Examples
+    --------
+    >>> coupons = CouponSet([Coupon(coupon_id="c", max_discount_minor=1, valid_until=50.0)], 1000.0)
+    >>> objection(Shopper(), coupons, 0, 60.0, PolicyRules()).value
+    'expired'
+    """
+    if coupons.is_paused[position]:
+        return Ineligible.PAUSED
+    if at < coupons.valid_from[position]:
+        return Ineligible.NOT_YET_VALID
+    if at >= coupons.valid_until[position]:
+        return Ineligible.EXPIRED
+    return _personal_objection(shopper, coupons, position, at, rules)
+
+
+def _personal_objection(
+    shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
+) -> Ineligible | None:
+    coupon = coupons.coupons[position]
+    if is_over_own_cap(shopper.history.given, coupon):
+        return Ineligible.SHOPPER_CAP
+    if coupon.items:
+        since = at - rules.reorder_suppress_s
+        ordered = shopper.profile.ordered_at
+        if all(ordered.get(item_id, -math.inf) > since for item_id in coupon.items):
+            return Ineligible.ALREADY_ORDERED
+    return None
+
+
+def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
+    """Return True if a shopper has reached the coupon's cap.
+
+    Parameters
+    ----------
+    given : mapping
+        Number of times that the shopper was given each coupon, by id.
+    coupon : Coupon
+        A coupon, with a cap or without.
+    """
+    return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user

@@ -135,10 +135,16 @@ class CouponSet:
             self._columns_of([[f"item:{name}" for name in c.items] for c in each]),
             self._columns_of([scope_features(c) for c in each]),
         )
+        self.width = max(len(self.vocabulary) + 1, *(scope.columns.size for scope in self.scopes[:3]))
+        """The length of the longest array of one moment: of features, columns of scopes, or coupons."""
+        self.category_columns = {
+            name: self.vocabulary[feature_index(f"category:{name}")] for c in each for name in c.categories
+        }
+        """Column of each category that a coupon is for."""
         self.category_price_log2: Floats = self._category_prices()
         """Mean logarithm of the typical prices of each category's coupons, by column; 0 where there is none."""
         self.first_category: Positions = np.array(
-            [self.category_column(c.categories[0]) if c.categories else 0 for c in each], np.intp
+            [self.category_columns[c.categories[0]] if c.categories else 0 for c in each], np.intp
         )
         """Column of the first category; 0 if there is none."""
         self.names_category = np.array([bool(c.categories) for c in each], dtype=bool)
@@ -211,7 +217,7 @@ class CouponSet:
         of_column: defaultdict[int, list[float]] = defaultdict(list)
         for coupon, price_log2 in zip(self.coupons, self.price_log2.tolist(), strict=True):
             for name in coupon.categories:
-                of_column[self.category_column(name)].append(price_log2)
+                of_column[self.category_columns[name]].append(price_log2)
         prices = np.zeros(len(self.vocabulary) + 1)
         for column, each in of_column.items():
             prices[column] = sum(each) / len(each)
@@ -236,11 +242,6 @@ class CouponSet:
         taken: Floats = np.minimum(np.minimum(asked, self._most_minor[positions]), values_minor)
         return taken
 
-    @property
-    def width(self) -> int:
-        """The length of the longest array of one moment: of features, columns of scopes, or coupons."""
-        return max(len(self.vocabulary) + 1, *(each.columns.size for each in self.scopes[:3]))
-
     def pairs(self, chosen: Sequence[Positions]) -> Pairs:
         """Return a row for each position chosen; `chosen` has the positions of each moment."""
         owner, position = np.repeat(np.arange(len(chosen)), [*map(len, chosen)]), np.concatenate(chosen)
@@ -261,16 +262,9 @@ class CouponSet:
         """
         indices, weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
         row = np.repeat(np.arange(len(vectors)), [len(each) for each, _ in vectors])
+        place = np.minimum(np.searchsorted(self._sorted_indices, indices), len(self._sorted_indices) - 1)
+        is_known = self._sorted_indices[place] == indices
         dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
-        dense[row, self._columns(indices)] = weights
+        dense[row, np.where(is_known, self._sorted_columns[place], 0)] = weights
         dense[:, 0] = 0.0
         return dense
-
-    def _columns(self, indices: Hashes) -> Positions:
-        """Return the columns of features; 0 for a feature that is not in the vocabulary."""
-        place = np.minimum(np.searchsorted(self._sorted_indices, indices), len(self._sorted_indices) - 1)
-        return np.where(self._sorted_indices[place] == indices, self._sorted_columns[place], 0)
-
-    def category_column(self, name: str) -> int:
-        """Return the column of a category; 0 when no coupon is for it."""
-        return self.vocabulary.get(feature_index(f"category:{name}"), 0)

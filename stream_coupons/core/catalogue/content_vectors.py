@@ -30,8 +30,13 @@ _NORMAL_SCALE = 2.0**10
 def vector_codes(vector: Sequence[float]) -> tuple[int, ...]:
     """Return the hashes of a vector's codes, as many as `CODES`; the same on every machine, to the last bit.
 
-    Vectors of another length share none: they come from another model.
+    Parameters
+    ----------
+    vector : sequence of float, shape (n,)
+        Content of a coupon, not all 0. Vectors of another length share no code: they come from another model.
 
+    Examples
+    --------
     >>> one, near, far = vector_codes([3.0, 1.0]), vector_codes([6.0, 2.1]), vector_codes([-3.0, -1.0])
     >>> sum(a == b for a, b in zip(one, near)) > 8, sum(a == b for a, b in zip(one, far))
     (True, 0)

@@ -2,8 +2,7 @@
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import Item
-from stream_coupons.core.vectors.items import category_brand
-from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.core.vectors.sparse import category_brand, feature_index
 
 ABSENT = 0
 """Hash of a field that is not set."""
@@ -17,7 +16,20 @@ PART_OF_BRAND, PART_OF_ITEM = 0.25, 0.1
 
 
 def price_of(coupon: Coupon, default_minor: float) -> float:
-    """Return the typical price of the items in scope, minor units; the default if the coupon has none."""
+    """Return the typical price of the items in scope, minor units.
+
+    Parameters
+    ----------
+    coupon : Coupon
+        The coupon.
+    default_minor : float
+        The price if the coupon has none.
+
+    Examples
+    --------
+    >>> price_of(Coupon(coupon_id="c", max_discount_minor=1), 1000)
+    1000.0
+    """
     return float(coupon.typical_price_minor or default_minor)
 
 
@@ -56,6 +68,8 @@ def depth_of(coupon: Coupon) -> float | None:
     An amount without a price of its own has no depth: the default price of a whole shop would make every amount above
     it a gift.
 
+    Examples
+    --------
     >>> depth_of(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=150, typical_price_minor=1000))
     0.15
     """
@@ -67,8 +81,17 @@ def depth_of(coupon: Coupon) -> float | None:
 
 
 def is_in_scope(coupon: Coupon, item: Item) -> bool:
-    """Return True if the coupon may be used on this item; an empty list of the coupon does not limit it.
+    """Return True if the coupon may be used on an item.
 
+    Parameters
+    ----------
+    coupon : Coupon
+        An empty list of items, categories or brands does not limit it.
+    item : Item
+        The item.
+
+    Examples
+    --------
     >>> is_in_scope(Coupon(coupon_id="c", max_discount_minor=1, brands=["x"]), Item(item_id="A", brand="x"))
     True
     """
@@ -80,7 +103,13 @@ def is_in_scope(coupon: Coupon, item: Item) -> bool:
 
 
 def scope_features(coupon: Coupon) -> list[str]:
-    """Return the names of the features of an item in the coupon's scope: the narrowest that the coupon lists."""
+    """Return the names of the features of an item in the coupon's scope: the narrowest that the coupon lists.
+
+    Examples
+    --------
+    >>> scope_features(Coupon(coupon_id="c", max_discount_minor=1, categories=["tea"], brands=["x"]))
+    ['category:tea brand:x']
+    """
     if coupon.items:
         return [f"item:{item_id}" for item_id in coupon.items]
     if coupon.categories and coupon.brands:
@@ -91,6 +120,8 @@ def scope_features(coupon: Coupon) -> list[str]:
 def prior_part(coupon: Coupon) -> float:
     """Return the prior share of the coupon's items or brands in the demand for its categories.
 
+    Examples
+    --------
     >>> prior_part(Coupon(coupon_id="c", max_discount_minor=1, categories=["tea"], brands=["a", "b"]))
     0.5
     """

@@ -60,8 +60,20 @@ class ScopeColumns:
         return ScopeColumns(self.columns[place] + np.repeat(first, sizes), starts=starts)
 
     def score(self, vectors: Scores) -> Scores:
-        """Return the sum of each vector over the columns of every row, shape (..., rows), of (..., columns).
+        """Return the sum of each vector over the columns of every row.
 
+        Parameters
+        ----------
+        vectors : array, shape (..., columns)
+            Values by column of the vocabulary; that of column 0 is 0.
+
+        Returns
+        -------
+        array, shape (..., rows)
+            Sums.
+
+        Examples
+        --------
         >>> ScopeColumns.of([[1, 2], [], [2]]).score(np.array([0.0, 1.0, 3.0])).tolist()
         [4.0, 0.0, 3.0]
         """

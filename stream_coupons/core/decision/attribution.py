@@ -2,8 +2,7 @@
 
 Features, schema, prediction and model version of an example are those stored at decision time: a release may have
 changed the features since. Feedback marks the issue on arrival. Positive and negative labels go to the learner when the
-window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but is no positive, as an order
-in it without a coupon is none.
+window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but no order in it is a positive.
 
 Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
 once would predict too much. The outcome so far is sent early (`OpenDecision`), for the base rate only.
@@ -15,12 +14,17 @@ learnt. P(click) and P(redeem) are then conditional on an impression.
 import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.coupon_terms import is_in_scope
-from stream_coupons.core.decision.examples import awaits_impression, emit_outcome, example, known_outcome
-from stream_coupons.core.decision.identities import is_closed, remember_closed
-from stream_coupons.core.decision.settlement import booking, counts_of, settle
+from stream_coupons.core.decision.open_issues import (
+    awaits_impression,
+    booking,
+    counts_of,
+    emit_outcome,
+    example,
+    has_other_scope,
+    known_outcome,
+)
 from stream_coupons.core.effects import Effects, Stake
-from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import forget_event
@@ -34,61 +38,18 @@ Fault = tuple[Rejection, str]
 """Reason code and detail of refused feedback."""
 NEVER_ISSUED: Fault = (Rejection.UNKNOWN_ISSUE, "never issued to this shopper")
 LATE: Fault = (Rejection.LATE, "its window has closed")
-MAX_VALUE_MINOR = 2**53
-"""Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 CLOCKS_DIFFER_S = 86400.0
 """Tolerated lag of a producer's clock: feedback may be dated this much before its issue, or `early_feedback_s`."""
 
 
-def open_issue(
-    shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
-) -> Effects:
-    """Remember an issue, report it and, if a coupon was given, count it in the shopper's history.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    issue : OpenIssue
-        An issue of this system or of another one.
-    latest : float
-        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
-    """
-    effects = Effects()
-    history = shopper.history
-    shopper.keep_issue(issue)
-    if known_outcome(issue, rules)[0]:
-        emit_outcome(issue, min(issue.at, latest), effects, is_first=True)
-    if not issue.is_given:
-        return effects
-    of_days, of_weeks = history.exposures_at(issue.at)
-    history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
-    history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    for each in counts_of(history, issue.coupon_id, catalogue):
-        each.issued += 1
-    if not issue.observed:  # capped or not: the catalogue may set a cap later
-        history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
-    return effects
-
-
-def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
-    """Remember a coupon that was not given, and drop the oldest one beyond the limit.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    control : OpenControl
-        The control to add; at most `rules.max_open_controls` are kept.
-    """
-    shopper.controls[control.issue_id] = control
-    while len(shopper.controls) > rules.max_open_controls:
-        del shopper.controls[next(iter(shopper.controls))]
-
-
 def join_early(
-    shopper: Shopper, issue_id: str, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
-) -> Effects:
+    shopper: Shopper,
+    issue_id: str,
+    catalogue: Catalogue,
+    rules: AttributionRules,
+    effects: Effects,
+    latest: float = math.inf,
+) -> None:
     """Join the feedback that waits for this issue.
 
     Parameters
@@ -97,10 +58,11 @@ def join_early(
         State, changed in place.
     issue_id : str
         Id of an issue that was just opened.
+    effects : Effects
+        Effects of the step so far; extended.
     latest : float
         Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     """
-    effects = Effects()
     waiting = [early.event for early in shopper.early if early.event.issue_id == issue_id]
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
@@ -110,7 +72,6 @@ def join_early(
         fault = _apply(shopper, event, catalogue, rules, latest, effects) if is_open else LATE
         if fault is not None:
             _refuse(shopper, event, fault, effects, event)
-    return effects
 
 
 def join(
@@ -138,13 +99,13 @@ def join(
     effects, fault = Effects(), None
     if event.issue_id in shopper.issues:
         fault = _apply(shopper, event, catalogue, rules, latest, effects)
-    elif is_closed(shopper, event.issue_id):
+    elif shopper.has_closed(event.issue_id):
         fault = LATE
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
         fault = NEVER_ISSUED
     else:
         shopper.early.append(EarlyFeedback(event.occurred_at + rules.early_feedback_s, event))
-        effects.count("feedback", "early")
+        effects.facts.append(("feedback", "early"))
     if fault is not None:
         _refuse(shopper, event, fault, effects)
     return effects
@@ -168,23 +129,82 @@ def _apply(
         return None
     before = known_outcome(issue, rules)
     if event.kind in MONEY_KINDS:
-        settle(shopper, issue, event, catalogue, latest, effects)
+        _settle(shopper, issue, event, catalogue, latest, effects)
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
-        effects.count("feedback", "repeated")
+        effects.facts.append(("feedback", "repeated"))
     elif event.kind == "impression":
         issue.seen = True
-        effects.count("feedback", "impression")
+        effects.facts.append(("feedback", "impression"))
     else:
         issue.clicked = True
         if issue.is_given:
             for each in counts_of(shopper.history, issue.coupon_id, catalogue):
                 each.clicked += 1
-        effects.count("feedback", "click")
+        effects.facts.append(("feedback", "click"))
     shopper.keep_issue(issue)
     after = known_outcome(issue, rules)
     if after != before:
         emit_outcome(issue, min(event.occurred_at, latest), effects, is_first=not before[0])
     return None
+
+
+def _settle(
+    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, catalogue: Catalogue, latest: float, effects: Effects
+) -> None:
+    """Take in a purchase, refund or cancellation: the one that happened last says what the coupon has taken off.
+
+    A shopper may use a coupon whose order was cancelled again, so that its hold comes back. Reports may come in any
+    order: a sale is late if no purchase is known that was made in time, or was returned in time.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        Changed in place; not yet kept.
+    latest : float
+        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
+    effects : Effects
+        Of the step so far; extended.
+    """
+    _mark_late(issue, event)
+    if event.occurred_at < issue.reported_at:
+        effects.facts.append(("feedback", "outdated"))
+        return
+    before, was_redeemed = issue.stake, issue.redeemed
+    issue.reported_at = event.occurred_at
+    issue.redeemed = event.kind != "cancel"
+    if issue.is_given and issue.redeemed != was_redeemed:
+        change = 1 if issue.redeemed else -1
+        for each in counts_of(shopper.history, issue.coupon_id, catalogue):
+            each.redeemed = max(each.redeemed + change, 0)
+    issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
+    is_again = event.kind == "purchase" and was_redeemed
+    is_same = is_again and issue.spent_minor == before.spent_minor
+    effects.facts.append(("feedback", "repeated" if is_same else "corrected" if is_again else event.kind))
+    if not issue.observed:
+        if issue.stake != before:
+            effects.bookings.append(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
+        if issue.redeemed and not was_redeemed:
+            effects.facts.append(("end", "redeemed"))
+
+
+def _mark_late(issue: OpenIssue, event: FeedbackEvent) -> None:
+    if event.kind != "cancel" and event.occurred_at <= issue.until:
+        issue.is_late = False
+    elif not issue.reported_at and not issue.redeemed:
+        issue.is_late = True
+
+
+def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
+    """Return what a coupon has taken off by a purchase or a refund; of ours, no more than it may."""
+    if issue.observed:
+        return event.discount_minor or 0 if issue.is_given else 0
+    if event.discount_minor is None:
+        return issue.most_minor if event.kind == "purchase" else 0
+    if event.discount_minor > issue.most_minor:
+        effects.facts.append(("overrun", issue.domain))
+    return min(event.discount_minor, issue.most_minor)
 
 
 def _end_observed(  # noqa: PLR0913 - what an end needs
@@ -197,9 +217,9 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
     effects: Effects,
 ) -> None:
     """End an issue of another system, which can no longer be used."""
-    effects.count("feedback", "expiry")
+    effects.facts.append(("feedback", "expiry"))
     del shopper.issues[issue.issue_id]
-    remember_closed(shopper, issue.issue_id, observed=True)
+    shopper.remember_closed(issue.issue_id, observed=True)
     if at < issue.expires_at:
         emit_outcome(issue, at, effects, is_over=True)
     _close_issue(event.user_id, issue, at, catalogue, rules, effects)
@@ -232,49 +252,6 @@ def _refuse(
     effects.refuse(reason, f"issue {event.issue_id}: {detail}", waited)
 
 
-def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
-    """Mark the issues and controls whose coupon has the order in its scope, used or not.
-
-    The same events mark both, so that shoppers with and without a coupon can be compared. A coupon without a scope
-    covers all of its domain, so orders of other domains do not count. A control whose coupon has another scope now is
-    dropped: its features describe the old scope.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    catalogue : Catalogue
-        The current scopes of coupons.
-    """
-    for control in [*shopper.controls.values()]:
-        if _has_other_scope(control, catalogue):
-            del shopper.controls[control.issue_id]
-        else:
-            _note_order(control, event, catalogue)
-    for issue_id in shopper.issues:
-        issue = shopper.issue(issue_id)
-        is_same = not _has_other_scope(issue, catalogue)
-        if is_same and _note_order(issue, event, catalogue):
-            shopper.keep_issue(issue)
-
-
-def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
-    """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
-    coupon = catalogue.by_id.get(opened.coupon_id)
-    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
-        return False
-    inside = [item for item in event.items if is_in_scope(coupon, item)]
-    if inside:
-        opened.ordered = True
-        value = sum(catalogue.value_of(item, coupon) for item in inside)
-        opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
-    return bool(inside)
-
-
-def _has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
-    return catalogue.scope_mark(opened.coupon_id) not in (0, opened.scope_mark)
-
-
 def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
     """Return whether orders are complete: the coupon still has its scope of decision time."""
     return opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
@@ -295,16 +272,16 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
     """
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
-        remember_closed(shopper, issue.issue_id, observed=issue.observed)
+        shopper.remember_closed(issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.issue_id]
-        if control.coupon_id in catalogue.by_id and not _has_other_scope(control, catalogue):
+        if control.coupon_id in catalogue.by_id and not has_other_scope(control, catalogue):
             knows = _knows_orders(control, catalogue)
-            effects.emit(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
+            effects.messages.append(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
-        effects.count("feedback", "unknown")
+        effects.facts.append(("feedback", "unknown"))
         _refuse(shopper, early.event, NEVER_ISSUED, effects, early.event)
     return effects
 
@@ -313,14 +290,16 @@ def _close_issue(
     user_id: str, issue: OpenIssue, at: float, catalogue: Catalogue, rules: AttributionRules, effects: Effects
 ) -> None:
     if issue.can_teach and not issue.is_given:
-        effects.emit(example(user_id, issue, "order", issue.has_sold, at, knows_orders=False))
+        effects.messages.append(example(user_id, issue, "order", issue.has_sold, at, knows_orders=False))
     elif issue.can_teach:
         knows, seen = _knows_orders(issue, catalogue), issue.was_seen if awaits_impression(issue, rules) else None
         if seen is False:
-            effects.count("unseen", issue.domain)
-        effects.emit(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
-        effects.emit(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
+            effects.facts.append(("unseen", issue.domain))
+        effects.messages.append(example(user_id, issue, "click", issue.clicked, at, seen=seen, knows_orders=knows))
+        effects.messages.append(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
     if not issue.observed:
-        effects.book(booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor))
+        effects.bookings.append(
+            booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor)
+        )
         if not issue.redeemed:
-            effects.count("end", "expired")
+            effects.facts.append(("end", "expired"))

@@ -12,8 +12,7 @@ at any time, out of dead letters or a backfill, and without the mark it would ma
 import math
 from itertools import chain
 
-from stream_coupons.core.decision.examples import emit_outcome
-from stream_coupons.core.decision.identities import remember_closed
+from stream_coupons.core.decision.open_issues import emit_outcome
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
@@ -32,15 +31,21 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
+    shopper : Shopper
+        State, changed in place.
+    request : ErasureRequest
+        The request.
     latest : float
         The latest that it can be now: a sender's clock may be ahead.
     """
     effects = Effects()
     at = min(request.occurred_at, latest)
-    if is_of_before(shopper, at):
-        effects.count("duplicate", ERASURE)
+    if shopper.has_forgotten(at):
+        effects.facts.append(("duplicate", ERASURE))
         return effects
-    effects.count(ERASURE, "requested")
+    effects.facts.append((ERASURE, "requested"))
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
     shopper.neighbourhood, shopper.related = Neighbourhood(), Related()
@@ -63,11 +68,11 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
 def _leave_cell(user_id: str, shopper: Shopper, at: float, effects: Effects) -> None:
     """Send departures to the buckets that the shopper is in."""
     if shopper.cell:
-        effects.emit(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
+        effects.messages.append(departure(user_id, shopper.cell, max(at, shopper.vector_sent_at or 0.0)))
     shopper.cell, shopper.vector_sent_at = "", None
     related = shopper.related
     if related.bucket:
-        effects.emit(departure(user_id, related.bucket, max(at, related.asked_at)))
+        effects.messages.append(departure(user_id, related.bucket, max(at, related.asked_at)))
     related.bucket, related.asked_at = "", 0.0
 
 
@@ -78,26 +83,28 @@ def _strip_issues(shopper: Shopper, at: float, effects: Effects) -> None:
         emit_outcome(issue, at, effects, is_over=True)
         if issue.observed:
             del shopper.issues[issue_id]
-            remember_closed(shopper, issue_id, observed=True)
+            shopper.remember_closed(issue_id, observed=True)
         else:
             issue.numeric = issue.hashed = b""
             issue.feature_schema = ""
             shopper.keep_issue(issue)
 
 
-def is_of_before(shopper: Shopper, occurred_at: float) -> bool:
-    """Return whether something happened before the shopper asked to be forgotten.
+def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
+    """Return the time at which a shopper of whom nothing is open is idle for long enough for the state to end.
 
     Parameters
     ----------
-    occurred_at : float
-        UTC epoch seconds.
+    shopper : Shopper
+        A shopper that has not asked to be forgotten, or came back since.
+    rules : ProfileRules
+        `forget_after_s` is how long; 0 is never.
+
+    Returns
+    -------
+    float or None
+        UTC epoch seconds; None if it never ends.
     """
-    return shopper.erased_at is not None and occurred_at <= shopper.erased_at
-
-
-def idle_at(shopper: Shopper, rules: ProfileRules) -> float | None:
-    """Return when a shopper of whom nothing is open was idle long enough for the state to end; None: never."""
     if not rules.forget_after_s or shopper.leaves_at is not None or not shopper.has_nothing_open:
         return None
     last_heard_at = max(shopper.profile.last_event_at, shopper.history.last_issued_at or 0.0)
@@ -111,16 +118,20 @@ def leave_if_idle(user_id: str, shopper: Shopper, at: float, rules: ProfileRules
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     shopper : Shopper
         State, changed in place.
     at : float
         The time that has come, UTC epoch seconds.
+    rules : ProfileRules
+        `forget_after_s` is the time that is long enough; 0 for never.
     effects : Effects
         Of the step so far; extended.
     """
     idle = idle_at(shopper, rules)
     if idle is not None and idle <= at:
-        effects.count(ERASURE, "idle")
+        effects.facts.append((ERASURE, "idle"))
         _leave_cell(user_id, shopper, at, effects)
         shopper.leaves_at = at + STAYS_S
 
@@ -131,5 +142,13 @@ def mark_of(shopper: Shopper) -> Shopper | None:
 
 
 def is_over(shopper: Shopper, at: float) -> bool:
-    """Return whether nothing of the state is needed any more."""
+    """Return True if nothing of the state is needed any more.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State of the shopper.
+    at : float
+        UTC epoch seconds.
+    """
     return shopper.leaves_at is not None and shopper.leaves_at <= at and shopper.has_nothing_open

@@ -7,10 +7,9 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
-from stream_coupons.core.decision.examples import emit_outcome
-from stream_coupons.core.decision.identities import is_closed, remember_closed
+from stream_coupons.core.decision.candidates import packed_row, stored
+from stream_coupons.core.decision.open_issues import emit_outcome, open_issue
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
-from stream_coupons.core.decision.stored_rows import pack, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
@@ -29,8 +28,14 @@ def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: K
 
     Parameters
     ----------
+    moment : Moment
+        A shopper at a time.
+    coupons : CouponSet
+        Coupons of one domain.
     positions : array of int, shape (n,)
         Positions in `coupons`.
+    known : Knowledge
+        Rules, catalogue and models.
     """
     return extract([moment], coupons, [positions], known.rules.profile)
 
@@ -43,8 +48,14 @@ def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowle
 
     Parameters
     ----------
+    moment : Moment
+        A shopper at a time.
+    domain : str
+        Domain of the arms.
     arms : iterable of str
         Coupon ids.
+    known : Knowledge
+        Rules, catalogue and models.
     """
     return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
 
@@ -59,10 +70,18 @@ def predict(
 
     Parameters
     ----------
+    moment : Moment
+        A shopper at a time.
+    coupons : CouponSet
+        Coupons of one domain.
     positions : array of int, shape (n,)
         Positions in `coupons`.
+    domain : str
+        The domain.
     arms : iterable of str
         Coupon ids that the other system chose among.
+    known : Knowledge
+        Rules, catalogue and models.
 
     Returns
     -------
@@ -85,10 +104,14 @@ def observe(
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     shopper : Shopper
         State, changed in place.
     event : ObservedIssue
         With the coupon_id `none` if it gave none.
+    known : Knowledge
+        Rules, catalogue and models.
     latest : float
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
@@ -97,7 +120,7 @@ def observe(
     if moment is None:
         return effects
     rows, predicted = _score(moment, event, known)
-    numeric, hashed = pack(rows).row(0)
+    numeric, hashed = packed_row(rows, 0)
     version = known.scorer(event.domain).version
     issue = note(event, known, numeric, hashed, stored(predicted[0].tolist()), version)
     keep(shopper, issue, known, effects, latest)
@@ -111,8 +134,14 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     shopper : Shopper
         State, changed in place.
+    event : ObservedIssue
+        The observed issue.
+    known : Knowledge
+        Rules, catalogue and models.
     effects : Effects
         Extended by the reason why it is of no use.
     """
@@ -121,22 +150,22 @@ def sight(user_id: str, shopper: Shopper, event: ObservedIssue, known: Knowledge
         effects.refuse(Rejection.INVALID, fault)
         return None
     identity = event.issue_id
-    if identity in shopper.issues or is_closed(shopper, identity):
-        effects.count("duplicate", "observed")
+    if identity in shopper.issues or shopper.has_closed(identity):
+        effects.facts.append(("duplicate", "observed"))
         return None
-    if erasure.is_of_before(shopper, event.occurred_at):
-        effects.count(erasure.ERASURE, "ignored")
+    if shopper.has_forgotten(event.occurred_at):
+        effects.facts.append((erasure.ERASURE, "ignored"))
         return None
-    at, remembered, policies = event.occurred_at, shopper.profile.contexts, known.rules.profile.context_policies
-    remember_context(remembered, event.context, at, policies)
+    at, remembered = event.occurred_at, shopper.profile.contexts
+    remember_context(remembered, event.context, at, known.rules.profile)
     coupon = known.catalogue.by_id.get(event.coupon_id)
     # A domain is not made up by who tells of it: each that is learnt of costs every worker a model.
     is_nothing = event.coupon_id == NO_COUPON
     if event.domain not in known.catalogue.names if is_nothing else coupon is None or coupon.domain != event.domain:
-        effects.count("observed", "unknown_coupon")
+        effects.facts.append(("observed", "unknown_coupon"))
         return None
     shopper.leaves_at = None
-    return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, policies))
+    return Moment(user_id, shopper, at, fill_context(remembered, event.context, at, known.rules.profile))
 
 
 def note(
@@ -146,6 +175,10 @@ def note(
 
     Parameters
     ----------
+    event : ObservedIssue
+        The observed issue.
+    known : Knowledge
+        Rules, catalogue and models.
     numeric, hashed : bytes
         One row as it is stored.
     predicted : tuple of float
@@ -167,7 +200,7 @@ def note(
         model_version=version,
         observed=True,
         feature_schema=SCHEMA,
-        awaits_impressions=known.rules.attribution.awaits_impressions(event.domain),
+        awaits_impressions=event.domain in known.rules.attribution.impression_domains,
         until=event.expires_at,
         scope_mark=known.catalogue.scope_mark(event.coupon_id),
     )
@@ -180,16 +213,21 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
     ----------
     shopper : Shopper
         State, changed in place.
+    issue : OpenIssue
+        The issue, not yet in the state.
+    known : Knowledge
+        Rules, catalogue and models.
     effects : Effects
         Of the step so far; extended.
     latest : float
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     rules = known.rules.attribution
-    effects.add(attribution.open_issue(shopper, issue, known.catalogue, rules, latest))
-    effects.count("observed", "scored")
+    open_issue(shopper, issue, known.catalogue, rules, effects, latest)
+    effects.facts.append(("observed", "scored"))
     _make_room(shopper, rules, min(issue.at, latest), effects)
-    effects.add(attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, latest))
+    if shopper.early:
+        attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, effects, latest)
 
 
 def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Effects) -> None:
@@ -208,8 +246,8 @@ def _make_room(shopper: Shopper, rules: AttributionRules, at: float, effects: Ef
         size -= sizes[issue_id]
         emit_outcome(shopper.issue(issue_id), at, effects, is_over=True)
         del shopper.issues[issue_id]
-        remember_closed(shopper, issue_id, observed=True)
-        effects.count("observed", "crowded_out")
+        shopper.remember_closed(issue_id, observed=True)
+        effects.facts.append(("observed", "crowded_out"))
 
 
 def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:

@@ -16,29 +16,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stream_coupons.core.catalogue.eligibility import eligible
+from stream_coupons.core.catalogue.catalogue import eligible
 from stream_coupons.core.decision import attribution, erasure, policy
-from stream_coupons.core.decision.candidates import Candidates, Undecided, score
-from stream_coupons.core.decision.controls import open_control, open_controls_beside, under_caps_of_holdout, withhold
-from stream_coupons.core.decision.demand import note_demand, want_missed
-from stream_coupons.core.decision.identities import is_decided, issue_id
-from stream_coupons.core.decision.issuing import give, record
-from stream_coupons.core.decision.neighbour_messages import ask_for_related, publish_vector
-from stream_coupons.core.decision.policy import Choice
+from stream_coupons.core.decision.candidates import Candidates, Undecided, note_demand, score, want_missed
+from stream_coupons.core.decision.issuing import (
+    give,
+    open_control,
+    open_controls_beside,
+    record,
+    under_caps_of_holdout,
+    withhold,
+)
+from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.decisions import DecisionResult
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent, ShopEvent
-from stream_coupons.core.messages.neighbours import NeighbourUpdate
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.neighbours.buckets import departure
+from stream_coupons.core.neighbours.relations import MAX_VECTOR, bucket_of
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.imputation import fill_context
-from stream_coupons.core.shopper.preferences import is_familiar
+from stream_coupons.core.shopper.preferences import category_portrait, is_familiar, portrait
 from stream_coupons.core.shopper.profile import fold, is_duplicate
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
-from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.vectors.sparse import SparseVector, damp, pack_vector, simhash
 
 log = logging.getLogger(__name__)
 
@@ -80,16 +86,16 @@ def take_in(
     effects = Effects()
     kind = KINDS[type(event)]
     # Before its id is remembered: what is ignored must not make the mark of an erasure grow.
-    if erasure.is_of_before(shopper, event.occurred_at):
-        effects.count(erasure.ERASURE, "ignored")
+    if shopper.has_forgotten(event.occurred_at):
+        effects.facts.append((erasure.ERASURE, "ignored"))
         return effects
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
-        effects.count("duplicate", kind)
+        effects.facts.append(("duplicate", kind))
         return effects
     shopper.leaves_at = None
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
-        attribution.observe_order(shopper, event, known.catalogue)
+        observe_order(shopper, event, known.catalogue)
     effects.messages += publish_vector(user_id, shopper, event, known)
     effects.messages += ask_for_related(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
@@ -97,7 +103,7 @@ def take_in(
     found = _candidates(user_id, shopper, event, known, wallet, times, effects)
     if isinstance(found, Undecided):
         return found
-    effects.count("decision", found)
+    effects.facts.append(("decision", found))
     return effects
 
 
@@ -114,13 +120,13 @@ def _candidates(  # noqa: PLR0913 - what a decision begins with
     rules = known.rules.policy
     at = event.occurred_at if times.appended_at is None else min(event.occurred_at, times.appended_at)
     now = max(at, times.now or at)
-    objection = policy.standing_objection(shopper, at, now, rules)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
+    objection = policy.standing_objection(shopper, at, now, rules)
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
-    if is_decided(shopper, identity):
+    if shopper.has_decided(identity):
         return NoCoupon.REPEATED
-    coupons = known.catalogue.of_domain(event.domain)
+    coupons = known.catalogue.domains.get(event.domain)
     positions = np.array([], np.intp) if coupons is None else eligible(shopper, coupons, at, rules, now)
     if coupons is None or not len(positions):
         return NoCoupon.NO_CANDIDATE
@@ -129,10 +135,97 @@ def _candidates(  # noqa: PLR0913 - what a decision begins with
         positions = positions[[policy.control_row(len(positions), identity, known.rules.key)]]
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
-        effects.count("interest", "familiar" if familiar else "strange")
-    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile.context_policies)
+        effects.facts.append(("interest", "familiar" if familiar else "strange"))
+    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
     moment = Moment(user_id, shopper, at, context, event)
     return Undecided(moment, event, identity, coupons, positions, wallet, effects, objection)
+
+
+def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
+    """Return the identity of an issue to a shopper for a trigger: the same whenever it is computed.
+
+    The kind of event is part of it, since events of two topics may share an id: else the answer to one of them would be
+    taken for a copy of the other's answer, and never given back.
+
+    Parameters
+    ----------
+    kind : str
+        "browse", "cart" or "order".
+    trigger_id : str
+        `event_id` of the trigger.
+    """
+    return f"i{stable_hash(user_id, kind, trigger_id):016x}{stable_hash(trigger_id, kind, user_id):016x}"
+
+
+def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
+    """Return the shopper's vector for the owner of their bucket, if it is time; two messages when they change buckets.
+
+    There is none for a domain that is not in the catalogue: it has nothing to recommend, and made-up domains would
+    leave states that are never dropped. While there is no coupon at all, any domain may be meant. Weights are damped:
+    undamped, the few things that a shopper buys most would outweigh all else that they have in common with others.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : ShopEvent
+        Just folded into the profile.
+    """
+    rules, at = known.rules.neighbourhood, event.occurred_at
+    last = shopper.vector_sent_at
+    if last is not None and at < last + rules.publish_every_s:
+        return []
+    if not _is_known_domain(event.domain, known):
+        return []
+    shopper.vector_sent_at = at
+    known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
+    weights = _damped(known_by)
+    bucket = simhash(dict(zip(known_by, weights, strict=True)), rules.cells)
+    before, shopper.cell = shopper.cell, f"{event.domain}/{bucket}"
+    arrival = UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=list(known_by), weights=weights)
+    return _moving(before, at, arrival)
+
+
+def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
+    """Return the shopper's categories for the bucket that relates categories, if it is time and any are known.
+
+    A shopper who turns to another domain leaves the bucket of the one before.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : ShopEvent
+        Just folded into the profile.
+    """
+    rules, at, related = known.rules.neighbourhood, event.occurred_at, shopper.related
+    is_of_domain = related.bucket.rpartition("/")[0] == event.domain
+    if is_of_domain and at < related.asked_at + rules.related_every_s:
+        return []
+    if not _is_known_domain(event.domain, known):
+        return []
+    known_by = category_portrait(shopper.profile, at, known.rules.profile, MAX_VECTOR)
+    if not known_by:
+        return []
+    before, left_at = related.bucket, max(at, related.asked_at)
+    related.bucket, related.asked_at = bucket_of(user_id, event.domain, rules.related_buckets), at
+    arrival = UserVector(user_id=user_id, cell=related.bucket, at=at, indices=list(known_by), weights=_damped(known_by))
+    return _moving(before, left_at, arrival)
+
+
+def _moving(before: str, left_at: float, arrival: UserVector) -> list[UserVector]:
+    """Return a vector, behind a departure if the shopper was in another cell before."""
+    has_moved = before not in ("", arrival.cell)
+    return [departure(arrival.user_id, before, left_at), arrival] if has_moved else [arrival]
+
+
+def _is_known_domain(domain: str, known: Knowledge) -> bool:
+    return not known.catalogue.names or domain in known.catalogue.names
+
+
+def _damped(vector: SparseVector) -> list[float]:
+    weights: list[float] = np.round(damp(np.fromiter(vector.values(), np.float64, len(vector))), 6).tolist()
+    return weights
 
 
 def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
@@ -158,7 +251,7 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
         except PluginError as error:
             log.error("no coupon for trigger %s: %s", one.identity, error)
             result = NoCoupon.POLICY_FAILED
-        one.effects.count("decision", result)
+        one.effects.facts.append(("decision", result))
         one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
 
@@ -183,9 +276,13 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
     if is_holdout:
         decision, is_due = under_caps_of_holdout(decision, known)
     choice = policy.pick(decision.net_minor, draw, rules, partial(decision.offer, rules))
-    result = _result(choice, is_holdout=is_holdout)
+    result: DecisionResult
+    if choice.row is None:
+        result = "control" if choice.is_control else "not_worth_it"
+    else:
+        result = "holdout" if is_holdout else "given"
     if policy.is_logged(undecided.identity, rules, key):
-        undecided.effects.emit(record(decision, considered, can_be_had, choice, result, is_holdout, rules))
+        undecided.effects.messages.append(record(decision, considered, can_be_had, choice, result, is_holdout, rules))
     if result == "given" and choice.row is not None:
         give(decision, choice, choice.row, known)
     elif result == "holdout" and choice.row is not None:
@@ -198,14 +295,6 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
     return result
 
 
-def _result(choice: Choice, *, is_holdout: bool) -> DecisionResult:
-    if choice.is_control:
-        return "control"
-    if choice.row is None:
-        return "not_worth_it"
-    return "holdout" if is_holdout else "given"
-
-
 def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: float = math.inf) -> Effects:
     """Join a click or a purchase to the coupon it is about.
 
@@ -216,7 +305,7 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
     """
     if is_duplicate(shopper.profile, attribution.FEEDBACK, event.event_id, known.rules.profile):
         effects = Effects()
-        effects.count("duplicate", attribution.FEEDBACK)
+        effects.facts.append(("duplicate", attribution.FEEDBACK))
         return effects
     return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
 
@@ -224,7 +313,12 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:
     """Take in who is near, or what is related.
 
-    News from a bucket that the shopper has left, or older than what is known, is ignored.
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    update : NeighbourUpdate
+        Ignored if it is of a bucket that the shopper has left, or older than the last one.
     """
     related, packed = shopper.related, pack_vector(dict(zip(update.indices, update.weights, strict=True)))
     if update.cell == related.bucket and update.at >= related.at:

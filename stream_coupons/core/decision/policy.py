@@ -8,13 +8,15 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
-from stream_coupons.core.decision.scoring import USES_RATIO
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import STRATEGIES, PolicyRules
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
 from stream_coupons.core.shopper.state import Shopper
+
+USES_RATIO = 0.6
+"""Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used."""
 
 
 def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
@@ -272,9 +274,8 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
     """
     if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
         return Draw(is_control=True, is_explored=False, arm=0.0)
-    if key.uniform("explore", trigger) >= _epsilon(rules):
-        return Draw(is_control=False, is_explored=False, arm=0.0)
-    return Draw(is_control=False, is_explored=True, arm=key.uniform("arm", trigger))
+    is_explored = key.uniform("explore", trigger) < _epsilon(rules)
+    return Draw(is_control=False, is_explored=is_explored, arm=key.uniform("arm", trigger) if is_explored else 0.0)
 
 
 def _epsilon(rules: PolicyRules) -> float:

@@ -122,6 +122,8 @@ def drawn_row(of_rows: Floats, uniform: float) -> int | None:
     ----------
     of_rows : array, shape (n + 1,)
         Probabilities of the rows, and of no coupon.
+    uniform : float
+        The draw.
 
     Examples
     --------

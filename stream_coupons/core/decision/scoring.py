@@ -1,22 +1,39 @@
-"""Model interface of the core: probabilities for rows of features, and the contribution of each feature."""
+"""Scores of coupons: the interface of models to the core, and the value of each candidate for its shopper.
 
+Decisions and their explanations score alike.
+"""
+
+import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.rows import FeatureRows, Subject
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.scopes import Pairs
+from stream_coupons.core.decision import policy
+from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
+from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract
 from stream_coupons.core.rules import Rules
+from stream_coupons.core.shopper.profile import events_of
 
 HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
-
-
-USES_RATIO = 0.6
-"""Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used."""
+ALIKE_SHARE = 0.02
+"""The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
+MANY_TIMES = 16
+"""Candidates over the size of a shortlist above which not all of them are sorted."""
+PRICE_STRENGTH = 20.0
+"""Weight of prices in the categories at which they count as much as the shopper's price level."""
+LEVEL_STRENGTH = 5.0
+"""Weight of all prices at which the price level is shrunk by half."""
+LEVEL_CARRIES = 0.65
+"""Share of a price level that carries over to the next order: the rest is of single items."""
+MOST_LOG2 = 2.0
+"""Bound of the logarithm (base 2) of a value over the typical price."""
 
 
 class Scorer(Protocol):
@@ -40,6 +57,10 @@ class Scorer(Protocol):
 
         Parameters
         ----------
+        rows : FeatureRows
+            Rows of features.
+        row : int
+            Index of the row.
         head : int
             Column of `HEADS`.
         names : sequence of str
@@ -77,7 +98,15 @@ class ValueScorer:
         return np.zeros((len(rows), len(HEADS)))
 
     def contributions(self, *args: object, **kwargs: object) -> list[tuple[str, float, float]]:  # noqa: ARG002
-        """Return nothing: there are no weights."""
+        """Return nothing: there are no weights.
+
+        Parameters
+        ----------
+        *args
+            As of `Scorer.contributions`.
+        **kwargs
+            As of `Scorer.contributions`.
+        """
         return []
 
 
@@ -101,9 +130,13 @@ def sources_of(domain: str, transfer: Mapping[str, str]) -> list[str]:
 
     Parameters
     ----------
+    domain : str
+        The domain.
     transfer : mapping
         Source domain by domain; no chain leads back to its start.
 
+    Examples
+    --------
     >>> sources_of("travel", {"travel": "retail", "retail": "groceries"})
     ['retail', 'groceries']
     """
@@ -119,12 +152,168 @@ def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) ->
 
     Parameters
     ----------
+    domain : str
+        The domain.
     known : container of str
         Domains.
     transfer : mapping
         Source domain by domain; no chain leads back to its start.
 
+    Examples
+    --------
     >>> first_of("travel", {"groceries", "retail"}, {"travel": "retail", "retail": "groceries"})
     'retail'
     """
-    return next((source for source in (domain, *sources_of(domain, transfer)) if source in known), None)
+    source: str | None = domain
+    while source is not None and source not in known:
+        source = transfer.get(source)
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Scores of some moments; rows are ordered by moment, then by candidate.
+
+    Attributes
+    ----------
+    chosen : list of arrays of int
+        For each moment, the scored positions: the shortlist.
+    rows : FeatureRows
+        The n rows of all chosen positions.
+    predicted : array, shape (n, 3)
+        P(click), P(redeem), P(order in scope without a coupon).
+    worth : array, shape (n,)
+        Value over giving none, before the price of a budget, minor units.
+    discounts_minor : array, shape (n,)
+        E(discount | redeem).
+    """
+
+    chosen: list[Positions]
+    rows: FeatureRows
+    predicted: Floats
+    worth: Floats
+    discounts_minor: Floats
+
+
+def judge(
+    moments: Sequence[Moment], candidates: Sequence[Positions], coupons: CouponSet, scorer: Scorer, rules: Rules
+) -> Judgement:
+    """Score each moment's most promising candidates.
+
+    A row does not depend on the other rows of the batch, to the last bit.
+
+    Parameters
+    ----------
+    moments : sequence of Moment
+        Shoppers, each at a time.
+    candidates : sequence of arrays of int
+        For each moment, the eligible positions in `coupons`.
+    coupons : CouponSet
+        Coupons of one domain.
+    scorer : Scorer
+        Model of the domain.
+    rules : Rules
+        Length of the shortlist, half-lives, and terms of the value.
+    """
+    if isinstance(scorer, ValueScorer) and not scorer.reads_features:
+        rows = blank(moments, coupons, candidates)
+        discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
+        return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor)
+    interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
+    chosen = list(candidates)
+    if any(len(positions) > size for positions in chosen):
+        promise = interests.promise(coupons)
+        chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
+    views = look(moments, coupons, chosen, rules.profile, interests)
+    rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
+    predicted = scorer.own.predict(rows)
+    values_minor = order_values(moments, coupons, views.pairs)
+    if isinstance(scorer, ValueScorer):
+        worth = scorer.values(rows)
+    else:
+        worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
+        worth = np.where(_is_strange(moments, views, rules), np.minimum(worth, 0.0), worth)
+    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor))
+
+
+def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
+    """Return the most promising positions.
+
+    Parameters
+    ----------
+    positions : array of int, shape (n,)
+        Candidates, ascending.
+    promise : array of float, shape (coupons,)
+        Sum of all scores R(u, i) of every coupon; NaN comes last.
+    size : int
+        Number of positions to return; all if there are no more.
+
+    Returns
+    -------
+    array of int
+        Ascending.
+
+    Examples
+    --------
+    >>> shortlist(np.array([0, 1, 3]), np.array([0.5, 0.1, 9.0, 0.7]), 2).tolist()
+    [0, 3]
+    """
+    if len(positions) <= size:
+        return positions
+    below = -promise[positions]
+    if len(positions) > MANY_TIMES * size:
+        # The bound of a sample holds for all, and few are within it.
+        sample = below[:: math.isqrt(len(positions) // size) | 1]
+        within = np.flatnonzero(~(below > np.partition(sample, size - 1)[size - 1]))
+        positions, below = positions[within], below[within]
+    kept: Positions = np.sort(positions[np.argsort(below, kind="stable")[:size]])
+    return kept
+
+
+def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
+    """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
+
+    Such a coupon is not given by its value: the shopper's interest in it is a guess, and a wrong guess is noticed.
+    """
+    events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
+    is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
+    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
+    return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
+
+
+def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
+    r"""Return the expected value of an order in a coupon's scope, minor units, shape (n,).
+
+    A coupon's typical price is one number for all shoppers. The prices that a shopper looks at in the coupon's
+    categories predict better; if there are few, the shopper's price level over all categories does. Both are means of
+    logarithms, shrunk towards the typical price while there are few prices:
+
+    .. math:: \log v = \log p_i + \frac{w (\bar{l} - \log p_i) + k g}{w + k}
+
+    with :math:`\bar{l}` the mean logarithm of the shopper's prices in the categories, of weight w, and g the mean of
+    the shopper's logarithms over those of each category's coupons.
+
+    Parameters
+    ----------
+    moments : sequence of Moment
+        Shoppers with their price levels.
+    coupons : CouponSet
+        Coupons of one domain.
+    pairs : Pairs
+        n rows of a moment and a coupon each.
+    """
+    owner, position = pairs.owner, pairs.position
+    shape = (len(moments), len(coupons.vocabulary) + 1)
+    weight, total = np.zeros(shape), np.zeros(shape)
+    for row, moment in enumerate(moments):
+        for name, level in moment.shopper.profile.price_levels.items():
+            if column := coupons.category_columns.get(name):
+                weight[row, column], total[row, column] = level.weight, level.total
+    above = total - weight * coupons.category_price_log2
+    level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
+    has_items, categories = coupons.has_items[position], pairs.scopes.categories
+    own = np.where(has_items, 0.0, categories.score(weight.ravel()))
+    own_total = np.where(has_items, 0.0, categories.score(total.ravel()))
+    log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)
+    values: Floats = coupons.price_minor[position] * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
+    return values

@@ -20,8 +20,7 @@ from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
 from stream_coupons.core.shopper.preferences import count_days
 from stream_coupons.core.shopper.profile import decay
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.items import item_features
-from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, unpack_vector
+from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, item_features, unpack_vector
 
 PRIOR_SHARE = 0.05
 PART_STRENGTH = 4.0

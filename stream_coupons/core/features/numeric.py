@@ -13,10 +13,8 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.features.affinity import Moment, Views
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.category_history import usual_gap_s
-from stream_coupons.core.shopper.habits import habit_fading
+from stream_coupons.core.shopper.habits import habit_fading, hands, rhythm, usual_gap_s
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S, Profile, decay
-from stream_coupons.core.shopper.rhythm import hands, rhythm
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 
 NEUTRAL_CLICK_RATE = 0.1
@@ -224,7 +222,7 @@ def _category_numbers(moments: Sequence[Moment], coupons: CouponSet, pairs: Pair
     gap_s = np.full(of_categories, math.nan)
     for row, moment in enumerate(moments):
         for name, known in moment.shopper.profile.in_category.items():
-            if column := coupons.category_column(name):
+            if column := coupons.category_columns.get(name):
                 if known.ordered_at:
                     ordered_at[row, column] = known.ordered_at
                     gap_s[row, column] = usual_gap_s(known.order_slots)
@@ -290,7 +288,7 @@ def _category_tallies(histories: Sequence[History], coupons: CouponSet) -> tuple
     issued, redeem_rate = np.zeros(of_categories), np.full(of_categories, REDEEM_SCALE * NEUTRAL_REDEEM_RATE)
     for row, history in enumerate(histories):
         for name, tally in history.by_category.items():
-            if column := coupons.category_column(name):
+            if column := coupons.category_columns.get(name):
                 issued[row, column] = math.log1p(tally.issued) / 2.0
                 redeem_rate[row, column] = REDEEM_SCALE * _rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
     return issued, redeem_rate

@@ -17,8 +17,8 @@ from stream_coupons.core.catalogue.coupon_terms import ABSENT, MOST_DEPTH_RATIO,
 from stream_coupons.core.features.affinity import Moment, Views, look
 from stream_coupons.core.features.numeric import MOST_ABOVE, NUMERIC, RECENCY_SCALE, numbers_of
 from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper.habits import WEEKEND, hour, weekday
 from stream_coupons.core.shopper.preferences import favourite
-from stream_coupons.core.shopper.rhythm import WEEKEND, hour, weekday
 from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.vectors.sparse import feature_index, name_index
 from stream_coupons.core.vectors.value_binning import LEVELS, TILES, Value, value_hashes

@@ -149,6 +149,11 @@ def window_fault(occurred_at: float, expires_at: float) -> str | None:
     ----------
     occurred_at, expires_at : float
         UTC epoch seconds.
+
+    Examples
+    --------
+    >>> window_fault(10.0, 20.0) is None
+    True
     """
     if expires_at <= occurred_at + MAX_WINDOW_S:
         return None

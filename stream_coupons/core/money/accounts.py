@@ -17,7 +17,13 @@ LAG_RATIO = 0.4
 
 
 def units_of(coupon_id: str) -> str:
-    """Return the account of a coupon's stock."""
+    """Return the account of a coupon's stock.
+
+    Examples
+    --------
+    >>> units_of("tea")
+    'units:tea'
+    """
     return f"{UNITS}:{coupon_id}"
 
 
@@ -34,6 +40,15 @@ def campaign_of(campaign_id: str) -> str:
 def budgets_of(coupon_id: str, campaign_id: str | None) -> tuple[str, ...]:
     """Return the accounts of money that a coupon draws on.
 
+    Parameters
+    ----------
+    coupon_id : str
+        The coupon.
+    campaign_id : str or None
+        Its campaign; None if it has none.
+
+    Examples
+    --------
     >>> budgets_of("tea", "spring")
     ('money:tea', 'campaign:spring')
     """
@@ -54,6 +69,8 @@ class Limit(NamedTuple):
         UTC epoch seconds.
     lag_s : float
         About the mean time from an issue to its redemption.
+    is_stock : bool
+        True if the account is in units of stock; False for money.
     unit_minor : int
         Minor units that one unit of stock counts for where prices are set, above 0; 0 of money.
     """
@@ -66,16 +83,12 @@ class Limit(NamedTuple):
     starts_at: float = 0.0
     ends_at: float = END_OF_TIME
     lag_s: float = 0.0
+    is_stock: bool = False
     unit_minor: int = 0
 
     @property
-    def is_stock(self) -> bool:
-        """Return whether the account is in units of stock."""
-        return self.unit_minor > 0
-
-    @property
     def is_priced(self) -> bool:
-        """Return whether the account has a price."""
+        """True if the account has a price."""
         return self.most is not None and self.curve != "none" and self.ends_at < END_OF_TIME
 
 
@@ -131,7 +144,7 @@ def _shared_limit(campaign: Campaign, coupons: Sequence[Coupon]) -> Limit:
 
 def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
     most, span = coupon.max_discount_minor, (coupon.valid_from, coupon.valid_until)
-    stock = Limit(coupon.stock, 1, units_of(coupon.coupon_id), "maximum", coupon.budget_curve, *span, 0.0, most)
+    stock = Limit(coupon.stock, 1, units_of(coupon.coupon_id), "maximum", coupon.budget_curve, *span, 0.0, True, most)
     lag_s = LAG_RATIO * coupon.redeem_within_s
     own = money_of(coupon.coupon_id)
     return stock, Limit(coupon.budget_minor, most, own, coupon.budget_hold, coupon.budget_curve, *span, lag_s)
@@ -140,12 +153,26 @@ def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
 def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float, bool]:
     """Return the times between which a coupon may be issued, and whether it is paused, its campaign considered.
 
+    Parameters
+    ----------
+    coupon : Coupon
+        The coupon.
+    campaigns : mapping of str to Campaign
+        Known campaigns by id; one that is missing sets no terms.
+
     Returns
     -------
     valid_from, valid_until : float
         UTC epoch seconds.
     paused : bool
-        Of the coupon or its campaign.
+        True if the coupon or its campaign is paused.
+
+    Examples
+    --------
+    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0, paused=True)
+    >>> coupon = Coupon(coupon_id="tea", max_discount_minor=1, campaign_id="spring", valid_until=15.0)
+    >>> within_campaign(coupon, {"spring": spring})
+    (10.0, 15.0, True)
     """
     campaign = None if coupon.campaign_id is None else campaigns.get(coupon.campaign_id)
     if campaign is None:

@@ -29,8 +29,10 @@ from msgspec import Struct, field
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import price as pricing
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.price import PRICES, Budget, Falling, Price, Traffic
+from stream_coupons.core.money.holds import QUANTILE_Z, Falling, risk_of
+from stream_coupons.core.money.price import PRICES, Budget, Price
 from stream_coupons.core.money.purses import ASK_AGAIN_S, PurseTotals, first_lease, sum_of_totals
+from stream_coupons.core.money.traffic import Traffic
 
 RESTS_S = 4.0
 """Seconds before a lease may be called back. Otherwise two partitions could pass the last unit around unused."""
@@ -120,6 +122,8 @@ def left(account: Account, limit: Limit, partitions: int) -> int:
 
     Parameters
     ----------
+    account : Account
+        The owner's state.
     limit : Limit
         Terms of the account.
     partitions : int
@@ -142,6 +146,8 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
         The owner's state, changed in place.
     said : LeaseReport
         Report of one partition.
+    limit : Limit
+        Terms of the account.
     partitions : int
         Number of partitions of the shoppers' topics.
     """
@@ -184,7 +190,7 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
     ratio = 1.0 if limit.is_stock else _cost_ratio(account, limit)
     variance = ratio * sum(holding.variance.at(at) for holding in holdings)
     has_risk = limit.hold != "maximum" and variance >= LEAST_VARIANCE
-    risk = pricing.risk_of(variance, pricing.QUANTILE_Z) if has_risk else None
+    risk = risk_of(variance, QUANTILE_Z) if has_risk else None
     if limit.is_priced:
         nothing = (0.0,) * len(PRICES)
         demand = np.sum([holding.demand or nothing for holding in holdings], axis=0)
@@ -233,6 +239,10 @@ def share_due(account: Account, limit: Limit, at: float) -> float | None:
 
     Parameters
     ----------
+    account : Account
+        The owner's state.
+    limit : Limit
+        Terms of the account.
     at : float
         UTC epoch seconds.
     """

@@ -11,15 +11,12 @@ References
 """
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold
-
-Floats = NDArray[np.float64]
+from stream_coupons.core.messages.catalogue import BudgetCurve
+from stream_coupons.core.money.traffic import Floats, Traffic
 
 PRICES: Floats = np.geomspace(0.02, 20.0, 32)
 """Prices at which demand is reported: value over expected cost, ascending. At the last one a spent budget stays."""
@@ -33,79 +30,9 @@ LAST_HORIZON = 0.001
 """Share of a campaign below which the horizon does not shrink at its end."""
 CHASED_NOISE = 2.0
 """Deviations from the curve are corrected over this many times the share of the budget that is noise."""
-QUANTILE_Z = 1.645
-"""Standard deviations that a quantile hold adds to the expected cost of all that is open: 95 %."""
 UPDATES = 500
 """Updates of the price in a campaign that is neither short nor long."""
 LEAST_UPDATE_S, MOST_UPDATE_S = 10.0, 3600.0
-WEEK_HOURS = 168
-HOUR_S = 3600.0
-PRIOR_S = 900.0
-"""Seconds of mean traffic that each hour of the week starts with."""
-HOUR_WEIGHT_S = 8 * HOUR_S
-"""Seconds of one hour of the week, seen in other weeks, after which older ones fade."""
-
-
-class Traffic(Struct, frozen=True, array_like=True):
-    """Decisions by hour of the week (UTC, Thursday first as the epoch begins), learnt online.
-
-    An hour of the week extrapolates to the rest of a campaign; the cumulative share that was observed does not.
-
-    Attributes
-    ----------
-    decisions, seconds : tuple of float
-        Decisions and time seen in each hour of the week, of length 168.
-    """
-
-    decisions: tuple[float, ...] = (0.0,) * WEEK_HOURS
-    seconds: tuple[float, ...] = (0.0,) * WEEK_HOURS
-
-    def note(self, since: float, until: float, decisions: float) -> "Traffic":
-        """Return the traffic with the decisions of an interval spread over its hours; one above a week is left out.
-
-        Parameters
-        ----------
-        since, until : float
-            UTC epoch seconds.
-        """
-        if not 0.0 < until - since <= WEEK_HOURS * HOUR_S:
-            return self
-        counts, seconds = list(self.decisions), list(self.seconds)
-        per_second = decisions / (until - since)
-        for hour in range(int(since / HOUR_S), math.ceil(until / HOUR_S)):
-            passed = min(until, (hour + 1) * HOUR_S) - max(since, hour * HOUR_S)
-            fading = max(0.0, 1.0 - passed / HOUR_WEIGHT_S)
-            row = hour % WEEK_HOURS
-            counts[row] = fading * counts[row] + passed * per_second
-            seconds[row] = fading * seconds[row] + passed
-        return Traffic(tuple(counts), tuple(seconds))
-
-    def between(self, since: float, until: float) -> float:
-        """Return the seconds of an interval weighted by the traffic of their hours, over a week's mean.
-
-        An hour that was never seen weighs 1, so that without history these are plain seconds.
-
-        Parameters
-        ----------
-        since, until : float
-            UTC epoch seconds.
-        """
-        cumulative = _cumulative(self)
-        (first, last), hours = np.divmod((since / HOUR_S, until / HOUR_S), WEEK_HOURS)
-        before, after = np.interp(hours, _HOURS, cumulative)
-        return float((last - first) * cumulative[-1] + after - before)
-
-
-_HOURS = np.arange(WEEK_HOURS + 1.0)
-
-
-@lru_cache(maxsize=4)
-def _cumulative(traffic: Traffic) -> Floats:
-    """Return the weighted seconds since the start of the week at each of its hours, shape (169,)."""
-    counts, seconds = np.array(traffic.decisions), np.array(traffic.seconds)
-    mean = counts.sum() / seconds.sum() if counts.any() else 1.0
-    weights = (counts / mean + PRIOR_S) / (seconds + PRIOR_S)
-    return np.concatenate(([0.0], np.cumsum(weights / weights.mean() * HOUR_S)))
 
 
 class Budget(Struct, frozen=True, array_like=True):
@@ -179,6 +106,8 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
 
     Parameters
     ----------
+    budget : Budget
+        Terms of the account.
     at : float
         UTC epoch seconds.
     traffic : Traffic
@@ -188,6 +117,11 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
     -----
     `even` is a straight line. `front_loaded` starts at twice the mean rate and falls evenly to none, so that half is
     spent after .29 of the time. `by_traffic` follows the decisions to be expected: the same chance at every hour.
+
+    Examples
+    --------
+    >>> [share_due(Budget(100.0, 0.0, 10.0, curve), 5.0, Traffic()) for curve in ("even", "front_loaded")]
+    [0.5, 0.75]
     """
     at = min(max(at, budget.starts_at), budget.ends_at)
     if budget.curve == "by_traffic":
@@ -196,101 +130,8 @@ def share_due(budget: Budget, at: float, traffic: Traffic) -> float:
     return passed * (2.0 - passed) if budget.curve == "front_loaded" else passed
 
 
-def cost_of(redeems: float, discount_minor: float) -> tuple[float, float]:
-    """Return expectation and variance of what an open coupon costs.
-
-    A redemption takes off its mean discount, so that the cost is a Bernoulli variable times a constant.
-
-    Parameters
-    ----------
-    redeems : float
-        P(redeem).
-    discount_minor : float
-        E(discount | redeem).
-
-    >>> cost_of(0.5, 100.0)
-    (50.0, 2500.0)
-    """
-    return redeems * discount_minor, redeems * (1.0 - redeems) * discount_minor**2
-
-
-def risk_of(variance: float, z: float) -> float:
-    """Return z over the standard deviation of what is open; infinite if nothing is.
-
-    Parameters
-    ----------
-    variance : float
-        Of the cost of all open coupons of an account.
-    z : float
-        Quantile of the standard normal distribution: 1.64 for 95 %.
-    """
-    return z / math.sqrt(variance) if variance > 0.0 else math.inf
-
-
-def hold_of(hold: BudgetHold, most_minor: float, redeems: float, discount_minor: float, risk: float) -> float:
-    """Return what an open coupon holds of each of its budgets, minor units.
-
-    Parameters
-    ----------
-    hold : BudgetHold
-        `maximum` is the most that it can cost. `quantile` is its share of a quantile of all that is open: expectation
-        plus `risk` times variance, at the most the same. With `risk_of` the sum over all open coupons is about their
-        expectation plus z standard deviations.
-    most_minor : float
-        The most that one redemption can cost.
-
-    >>> hold_of("maximum", 100.0, 0.1, 60.0, risk=0.01), hold_of("quantile", 100.0, 0.1, 60.0, risk=0.01)
-    (100.0, 9.24)
-    """
-    expected, variance = cost_of(redeems, discount_minor)
-    if hold == "maximum" or (math.isinf(risk) and variance > 0.0):
-        return most_minor
-    return min(most_minor, expected + (risk * variance if variance > 0.0 else 0.0))
-
-
-class Falling(Struct, array_like=True):
-    """Sum of amounts, each of which falls evenly to nothing between the issue of a coupon and its end.
-
-    A coupon that was not used in half of its window will be used with about half of the probability. The sum is a line,
-    so totals of partitions add up, and time passes without a record for each coupon. It is cautious where most
-    redemptions come early. Holds of the most should not fall: a budget that pays one redemption would be overspent.
-
-    Attributes
-    ----------
-    level, slope : float
-        The sum is level - slope * at, as long as each coupon is removed by its end.
-    """
-
-    level: float = 0.0
-    slope: float = 0.0
-
-    def add(self, amount: float, issued_at: float, ends_at: float) -> None:
-        """Add an amount; the negative one removes it, whatever is left of it."""
-        per_second = amount / max(ends_at - issued_at, 1.0)
-        self.level += per_second * ends_at
-        self.slope += per_second
-
-    def added(self, amount: float, issued_at: float, ends_at: float) -> "Falling":
-        """Return the sum with an amount added.
-
-        Parameters
-        ----------
-        amount : float
-            Of one coupon; the negative one removes it, whatever is left of it.
-        issued_at, ends_at : float
-            UTC epoch seconds.
-        """
-        sum_ = Falling(self.level, self.slope)
-        sum_.add(amount, issued_at, ends_at)
-        return sum_
-
-    def at(self, at: float) -> float:
-        """Return what is left at a time, not below 0."""
-        return max(0.0, self.level - self.slope * at)
-
-
 def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
-    """Return what a decision would cost each of A accounts in expectation at each price, shape (A, `len(PRICES)`).
+    """Return the expected cost of a decision to each of A accounts at each price, shape (A, `len(PRICES)`).
 
     Parameters
     ----------
@@ -298,7 +139,14 @@ def demand_of(values: Floats, costs: Floats, outside: Floats) -> Floats:
         Value before the account's own price, and expected cost, of the coupons that the decision may give; a value of
         -inf marks none.
     outside : array, shape (A,)
-        The best that it has without the account, or by giving nothing.
+        The best value of the decision without the account, or of giving nothing.
+
+    Examples
+    --------
+    >>> values, costs = np.array([[30.0]]), np.array([[10.0]])
+    >>> [demand] = demand_of(values, costs, np.array([0.0]))  # 10 at every price below 3
+    >>> bool((demand == np.where(PRICES < 3.0, 10.0, 0.0)).all())
+    True
     """
     net = values[..., None] - costs[..., None] * PRICES
     account, price = np.arange(len(net))[:, None], np.arange(len(PRICES))
@@ -320,8 +168,10 @@ def update(
     ----------
     price : Price
         The previous one; `Price()` at first.
-    totals : Totals
+    totals : ReportedTotals
         Reported until now.
+    budget : Budget
+        Terms of the account.
     traffic : Traffic
         Decisions by hour of the week.
     at : float
@@ -355,7 +205,7 @@ def _needed(
 
 
 def solve(demand: Floats, need: float) -> float:
-    """Return the price at which demand is what is needed, between `PRICES` by their logarithms.
+    """Return the price at which demand meets the need, between `PRICES` by their logarithms.
 
     Parameters
     ----------
@@ -364,6 +214,8 @@ def solve(demand: Floats, need: float) -> float:
     need : float
         Money to be committed, minor units. The price is 0 if it is all of the demand, and `PRICES[-1]` if it is none.
 
+    Examples
+    --------
     >>> demand = np.linspace(100.0, 0.0, len(PRICES))
     >>> [round(solve(demand, need), 2) for need in (120.0, 50.0, 0.0)]
     [0.0, 0.63, 20.0]

@@ -5,7 +5,7 @@ Leases fill a purse, decisions draw on it, and redemptions spend from it. It hol
     available = granted - returned - drawn + freed
 
 An open coupon holds money: its maximum cost, or a share of a quantile of the cost of all open coupons, which falls to 0
-until its expiry (`price.hold_of`). A redemption frees the hold and draws its discount. So spending may exceed a lease
+until its expiry (`holds.hold_of`). A redemption frees the hold and draws its discount. So spending may exceed a lease
 where holds are quantiles; the owner then sees the excess in the report.
 """
 
@@ -17,7 +17,9 @@ from msgspec import Struct, field
 from stream_coupons.core.effects import Booking
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.price import PRICES, Falling, Floats
+from stream_coupons.core.money.holds import Falling
+from stream_coupons.core.money.price import PRICES
+from stream_coupons.core.money.traffic import Floats
 
 ASK_AGAIN_S = 5.0
 """Seconds between requests for more, if the answer grants nothing or is lost."""
@@ -39,11 +41,15 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
 
     Parameters
     ----------
+    limit : Limit
+        Terms of the account.
     partitions : int
         Number of partitions of the shoppers' topics.
     number : int
         Number of the partition.
 
+    Examples
+    --------
     >>> [[first_lease(Limit(most, 1), 4, number) for number in range(4)] for most in (100, 7, 3)]
     [[12, 12, 13, 13], [0, 1, 1, 1], [0, 0, 0, 1]]
     >>> first_lease(Limit(100, 1), 1, 0), first_lease(Limit(500, 100), 4, 3)
@@ -120,26 +126,40 @@ def sum_of_totals(said: Purse | LeaseReport) -> float:
 
 
 def open_purse(limit: Limit, partitions: int, number: int) -> Purse:
-    """Return a new purse, with the first lease of a partition.
+    """Return a new purse, with the first lease of a partition; parameters as of `first_lease`.
 
-    Parameters
-    ----------
-    partitions : int
-        Number of partitions of the shoppers' topics.
-    number : int
-        Number of the partition.
+    Examples
+    --------
+    >>> open_purse(Limit(100, 1), 4, 0).available
+    12
     """
     first = first_lease(limit, partitions, number)
     return Purse(granted=first, size=first)
 
 
 def want(purse: Purse, amount: int) -> None:
-    """Add an amount that a decision would have drawn, had it been available."""
+    """Add an amount that a decision would have drawn, had it been available.
+
+    Parameters
+    ----------
+    purse : Purse
+        Changed in place.
+    amount : int
+        Units of stock, or minor units of money.
+    """
     purse.wanted = min(purse.wanted + amount, MAX_TOTAL)
 
 
 def book(purse: Purse, booking: Booking) -> None:
-    """Book a change of the money that one coupon holds and has spent."""
+    """Book a change of the money that one coupon holds and has spent.
+
+    Parameters
+    ----------
+    purse : Purse
+        Changed in place.
+    booking : Booking
+        Of a coupon that draws on the purse.
+    """
     before, after = booking.before, booking.after
     held, spent = after.held_minor - before.held_minor, after.spent_minor - before.spent_minor
     purse.drawn += max(held, 0) + max(spent, 0)
@@ -182,6 +202,8 @@ def fallen(purse: Purse, at: float) -> int:
 
     Parameters
     ----------
+    purse : Purse
+        The purse, which stays as it is.
     at : float
         UTC epoch seconds.
     """
@@ -193,6 +215,8 @@ def fall(purse: Purse, at: float) -> None:
 
     Parameters
     ----------
+    purse : Purse
+        Changed in place.
     at : float
         Time of the tick, UTC epoch seconds.
     """
@@ -207,6 +231,8 @@ def add_demand(purse: Purse, demand: Floats) -> None:
 
     Parameters
     ----------
+    purse : Purse
+        Changed in place.
     demand : array, shape (`len(PRICES)`,)
         Demand by price, minor units.
     """
@@ -215,15 +241,25 @@ def add_demand(purse: Purse, demand: Floats) -> None:
 
 
 def is_low(purse: Purse, limit: Limit) -> bool:
-    """Return whether to ask for more: half of the last lease is drawn, or less than the useful minimum is left."""
+    """Return True if it is time to ask for more: half of the last lease is drawn, or less than is useful is left.
+
+    Parameters
+    ----------
+    purse : Purse
+        Part of an account.
+    limit : Limit
+        Terms of the account; its quantum is the least that is useful.
+    """
     return limit.most is not None and purse.available < max(purse.size // 2, limit.quantum)
 
 
 def may_ask(purse: Purse, at: float) -> bool:
-    """Return whether no request is open, or the last one is `ASK_AGAIN_S` ago.
+    """Return True if no request is open, or the last one is `ASK_AGAIN_S` ago.
 
     Parameters
     ----------
+    purse : Purse
+        The purse.
     at : float
         UTC epoch seconds.
     """
@@ -231,10 +267,12 @@ def may_ask(purse: Purse, at: float) -> bool:
 
 
 def is_news(purse: Purse, at: float) -> bool:
-    """Return whether a purse is to be reported: it has changed, and the last report is `REPORT_EVERY_S` ago.
+    """Return True if a purse is to be reported: it has changed, and the last report is `REPORT_EVERY_S` ago.
 
     Parameters
     ----------
+    purse : Purse
+        The purse.
     at : float
         UTC epoch seconds.
     """
@@ -249,6 +287,8 @@ def report(account_id: str, partition: int, purse: Purse, at: float, *, asks: bo
 
     Parameters
     ----------
+    account_id, partition : str, int
+        The account, and the number of the purse's partition.
     purse : Purse
         Marked as reported, in place.
     at : float
@@ -280,6 +320,8 @@ def receive(purse: Purse, lease: Lease) -> bool:
     ----------
     purse : Purse
         Changed in place.
+    lease : Lease
+        The lease; one of a version that is not newer changes nothing.
     """
     if lease.version <= purse.version:
         return False

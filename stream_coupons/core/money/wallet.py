@@ -10,8 +10,10 @@ from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
-from stream_coupons.core.money.price import Floats, demand_of, hold_of
+from stream_coupons.core.money.holds import hold_of
+from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.traffic import Floats
 from stream_coupons.core.reasons import Shortage
 
 
@@ -22,7 +24,15 @@ class Purses(Protocol):
         """Return a purse for reading; None if there is none."""
 
     def change(self, account_id: str, new: Purse | None = None) -> Purse:
-        """Return a purse for changing; `new` if there is none."""
+        """Return a purse for changing.
+
+        Parameters
+        ----------
+        account_id : str
+            The account.
+        new : Purse, optional
+            Saved and returned if there is none.
+        """
 
     def items(self) -> Iterable[tuple[str, Purse]]:
         """Return all purses for reading."""
@@ -81,7 +91,7 @@ class Wallet:
         for limit in limits:
             purse = self._purses.get(limit.account_id)
             found.append((limit, purse))
-            if purse is not None and limit.is_priced:
+            if purse is not None and purse.price and limit.is_priced:
                 price += purse.price * (limit.unit_minor or redeems * discount_minor)
             if limit.is_stock:
                 continue
@@ -136,7 +146,8 @@ class Wallet:
                 purse.drawn += 1
             else:
                 purses.book(purse, booking)
-            self._ask_if_low(limit, purse, booking.at, effects)
+            if purses.is_low(purse, limit):
+                self._ask(limit, purse, booking.at, effects)
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
         """Ask for the amounts that a coupon lacks.
@@ -159,13 +170,16 @@ class Wallet:
             if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
                 purse = self._open(limit)
                 purses.want(purse, amount)
-                self._ask_if_low(limit, purse, at, effects)
+                if purses.is_low(purse, limit):
+                    self._ask(limit, purse, at, effects)
 
     def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
         """Count the amounts that a decision would draw on an account at each price.
 
         Parameters
         ----------
+        limit : Limit
+            Terms of the account.
         values, costs : array, shape (n,)
             Value before the account's own price, and expected cost, of the n coupons of the account.
         outside : float
@@ -178,9 +192,10 @@ class Wallet:
     def _open(self, limit: Limit) -> Purse:
         return self._purses.change(limit.account_id, purses.open_purse(limit, self._partitions, self._partition))
 
-    def _ask_if_low(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
-        if purses.is_low(purse, limit) and purses.may_ask(purse, at):
-            effects.emit(purses.report(limit.account_id, self._partition, purse, at, asks=True))
+    def _ask(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
+        """Ask for more, unless the last request is still to be answered."""
+        if purses.may_ask(purse, at):
+            effects.messages.append(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
     def book(self, bookings: Iterable[Booking]) -> None:
         """Book the outcomes of coupons that were given."""
@@ -195,10 +210,10 @@ class Wallet:
         is_known = before is not None and lease.version <= before.version
         purse = self._purses.change(lease.account_id)
         if is_known:
-            effects.count("duplicate", "lease")
+            effects.facts.append(("duplicate", "lease"))
         # A duplicate is answered again: a crash may have lost the report on the amount given back.
         if is_known or purses.receive(purse, lease):
-            effects.emit(purses.report(lease.account_id, self._partition, purse, lease.at))
+            effects.messages.append(purses.report(lease.account_id, self._partition, purse, lease.at))
         return effects
 
     def tell(self, at: float) -> Effects:
@@ -208,5 +223,5 @@ class Wallet:
         for account_id in changed:
             purse = self._purses.change(account_id)
             purses.fall(purse, at)
-            effects.emit(purses.report(account_id, self._partition, purse, at))
+            effects.messages.append(purses.report(account_id, self._partition, purse, at))
         return effects

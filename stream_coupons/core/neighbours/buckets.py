@@ -2,7 +2,7 @@
 
 R(u, i) = sum over neighbours j of sim(u, j) * c(j, i), with c(j, i) = sum_k w(i, k) v(j, k) the neighbour's affinity
 for coupon i (user-based collaborative filtering, Herlocker et al. 1999, without mean-centring, since behaviour is
-implicit). v(j) are weights as published, damped by a logarithm (`neighbour_messages.publish_vector`). R is
+implicit). v(j) are weights as published, damped by a logarithm (`pipeline.publish_vector`). R is
 linear in v(j). So the sum of the neighbours' vectors, each times its similarity, is enough for the owner of the shopper
 to score any coupon. The sum is bounded, and it is the content of the answer.
 """
@@ -79,6 +79,13 @@ class BucketVectors:
         A shopper who left a full bucket keeps the place until a newer one needs it. If it were free at once, a shopper
         left out earlier would belong there: a worker that takes over finds that shopper among the members, but this
         view has dropped them.
+
+        Parameters
+        ----------
+        user_id : str
+            The shopper.
+        member : BucketMember
+            State of the shopper in the bucket; one without a vector is removed.
         """
         if member.at < 0.0:  # as before the first vector
             self._remove(user_id)
@@ -229,6 +236,15 @@ class BucketVectors:
 def cell_key(cell: str, user_id: str) -> str:
     """Return the key of a shopper's state within a bucket.
 
+    Parameters
+    ----------
+    cell : str
+        Name of the bucket.
+    user_id : str
+        The shopper.
+
+    Examples
+    --------
     >>> cell_key("shop/3", "u1"), split_cell_key(cell_key("shop/3", "u1"))
     ('6:shop/3u1', ('shop/3', 'u1'))
     """
@@ -236,7 +252,13 @@ def cell_key(cell: str, user_id: str) -> str:
 
 
 def split_cell_key(key: str) -> tuple[str, str]:
-    """Return (cell, user_id) of a `cell_key`."""
+    """Return (cell, user_id) of a `cell_key`.
+
+    Examples
+    --------
+    >>> split_cell_key("6:shop/3u1")
+    ('shop/3', 'u1')
+    """
     length, _, rest = key.partition(":")
     return rest[: int(length)], rest[int(length) :]
 
@@ -246,6 +268,8 @@ def departure(user_id: str, cell: str, at: float) -> UserVector:
 
     Parameters
     ----------
+    user_id, cell : str
+        The shopper, and the name of the bucket.
     at : float
         UTC epoch seconds, not before the last vector.
     """
@@ -253,11 +277,15 @@ def departure(user_id: str, cell: str, at: float) -> UserVector:
 
 
 def answer(message: UserVector, neighbours: list[Neighbour], found: Mapping[int, float]) -> NeighbourUpdate:
-    """Return the answer to a shopper's vector, for the owner of the shopper: near shoppers, and the weights found.
+    """Return the answer to a shopper's vector, for the owner of the shopper.
 
     Parameters
     ----------
-    found : mapping
+    message : UserVector
+        The vector.
+    neighbours : list of Neighbour
+        Near shoppers.
+    found : mapping of int to float
         Weight by feature index.
     """
     return NeighbourUpdate(
@@ -275,9 +303,11 @@ def update(member: BucketMember, message: UserVector, cell: BucketVectors) -> Ef
 
     Parameters
     ----------
-    member : Member
+    member : BucketMember
         State of the shopper in the bucket, changed in place.
-    cell : Cell
+    message : UserVector
+        The vector, or a departure.
+    cell : BucketVectors
         The bucket, changed in place.
     """
     effects = Effects()
@@ -288,5 +318,5 @@ def update(member: BucketMember, message: UserVector, cell: BucketVectors) -> Ef
     if message.has_left:
         effects.is_over = cell.release(message.user_id)
     elif message.user_id in cell:
-        effects.emit(answer(message, *cell.nearest(message.user_id)))
+        effects.messages.append(answer(message, *cell.nearest(message.user_id)))
     return effects

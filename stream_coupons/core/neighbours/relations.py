@@ -24,12 +24,13 @@ from copy import copy
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats, Hashes
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.fields import MAX_WEIGHT
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import BucketMember, answer
 from stream_coupons.core.shopper.profile import DAY_S
-from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, stable_hash, unpack_vector
+from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, unpack_vector
 
 BUCKET_MARK = "/categories-"
 FIT_EVERY_S = DAY_S
@@ -59,9 +60,13 @@ def bucket_of(user_id: str, domain: str, buckets: int) -> str:
 
     Parameters
     ----------
+    user_id, domain : str
+        The shopper and the domain.
     buckets : int
         Number of buckets in the domain.
 
+    Examples
+    --------
     >>> bucket_of("u1", "groceries", 1)
     'groceries/categories-0'
     """
@@ -69,8 +74,10 @@ def bucket_of(user_id: str, domain: str, buckets: int) -> str:
 
 
 def is_category_bucket(cell: str) -> bool:
-    """Return whether a bucket relates categories; all others are buckets of near shoppers.
+    """Return True if a bucket relates categories; all others are buckets of near shoppers.
 
+    Examples
+    --------
     >>> is_category_bucket("groceries/categories-0"), is_category_bucket("groceries/7")
     (True, False)
     """
@@ -82,8 +89,20 @@ def slot_of(user_id: str, members: int) -> str:
 
     Parameters
     ----------
+    user_id : str
+        The shopper.
     members : int
         Number of slots.
+
+    Returns
+    -------
+    str
+        A decimal number from 0 to `members` - 1.
+
+    Examples
+    --------
+    >>> slot_of("u1", 1)
+    '0'
     """
     return str(stable_hash("slot", user_id) % members)
 
@@ -101,7 +120,15 @@ class CategoryBucket:
         self._model: tuple[Hashes, Floats] | None = None
 
     def put(self, slot: str, member: BucketMember) -> None:
-        """Set or replace the member of a slot; one without a vector is removed."""
+        """Set or replace the member of a slot.
+
+        Parameters
+        ----------
+        slot : str
+            Output of `slot_of`.
+        member : BucketMember
+            State of the slot; one without a vector is removed.
+        """
         before, period = self._members.pop(slot, None), self.period
         counted = self._counted(before)
         if member.at >= 0.0:
@@ -187,8 +214,12 @@ def relate(member: BucketMember, slot: str, message: UserVector, bucket: Categor
 
     Parameters
     ----------
-    member : Member
+    member : BucketMember
         State of the slot, changed in place.
+    slot : str
+        Output of `slot_of`.
+    message : UserVector
+        The vector, or a departure.
     bucket : CategoryBucket
         The bucket, changed in place.
     """
@@ -209,5 +240,5 @@ def relate(member: BucketMember, slot: str, message: UserVector, bucket: Categor
         bucket.put(slot, member)
     related = bucket.related(message.indices, message.weights)
     if related:
-        effects.emit(answer(message, [], related))
+        effects.messages.append(answer(message, [], related))
     return effects

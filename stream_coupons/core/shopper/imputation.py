@@ -118,6 +118,8 @@ def _fill(
 def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) -> float:
     """Return the value at `at` of the line through the last two values of different times, within the range of all.
 
+    Examples
+    --------
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 25.0)
     1.0
     >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 90.0)
@@ -129,6 +131,27 @@ def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) ->
         return past[last]
     slope = (past[last] - past[before]) / (times[last] - times[before])
     return min(max(past[last] + slope * (at - times[last]), min(past)), max(past))
+
+
+def fill_price(times: list[float], prices: list[float], item: Item, at: float, rules: ProfileRules) -> float | None:
+    """Return the price of an item, minor units, or an imputed one.
+
+    Parameters
+    ----------
+    times, prices : list of float
+        Recent prices and their times, changed in place: the price of `item` is remembered.
+    item : Item
+        An item of an event.
+    at : float
+        Time of the event, UTC epoch seconds.
+    rules : ProfileRules
+        `missing_price` is the way of imputation, `recent_prices` the number of prices that are remembered.
+    """
+    if item.price_minor is None:
+        return fill_number(times, prices, at, rules.missing_price)
+    price = float(item.price_minor)
+    remember(times, prices, at, price, rules.recent_prices)
+    return price
 
 
 def fill_labels(known: dict[str, LastLabel], item: Item, at: float, rules: ProfileRules) -> Item:
@@ -146,6 +169,15 @@ def fill_labels(known: dict[str, LastLabel], item: Item, at: float, rules: Profi
         Time of the event, UTC epoch seconds.
     rules : ProfileRules
         Policies of `missing_category` and `missing_brand`.
+
+    Examples
+    --------
+    >>> known = {}
+    >>> rules = ProfileRules(missing_brand="last")
+    >>> fill_labels(known, Item(item_id="A", brand="x"), 10.0, rules).brand
+    'x'
+    >>> fill_labels(known, Item(item_id="B"), 20.0, rules).brand
+    'x'
     """
     for name, policy in (("category", rules.missing_category), ("brand", rules.missing_brand)):
         if policy != "drop":
@@ -164,9 +196,7 @@ def _fill_label(known: dict[str, LastLabel], item: Item, name: str, at: float, p
     return msgspec.structs.replace(item, **{name: last[2]})
 
 
-def remember_context(
-    known: dict[str, Series], context: Mapping[str, Value], at: float, policies: Mapping[str, MissingPolicy]
-) -> None:
+def remember_context(known: dict[str, Series], context: Mapping[str, Value], at: float, rules: ProfileRules) -> None:
     """Remember the values of a context that are imputed when they are missing.
 
     Parameters
@@ -177,10 +207,12 @@ def remember_context(
         Context of the event.
     at : float
         Time of the event, UTC epoch seconds.
-    policies : mapping
-        Policy by key; other keys are not remembered.
+    rules : ProfileRules
+        Policies by key; other keys are not remembered.
     """
-    for name in policies:
+    if not rules.missing_context:
+        return
+    for name in rules.context_policies:
         value = context.get(name)
         if value is not None:
             times, values = known.setdefault(name, ([], []))
@@ -188,7 +220,7 @@ def remember_context(
 
 
 def fill_context(
-    known: Mapping[str, Series], context: Mapping[str, Value], at: float, policies: Mapping[str, MissingPolicy]
+    known: Mapping[str, Series], context: Mapping[str, Value], at: float, rules: ProfileRules
 ) -> Mapping[str, Value]:
     """Return a context with imputed values for missing keys, and a flag for each: its absence may be informative.
 
@@ -202,17 +234,19 @@ def fill_context(
         Context of the event.
     at : float
         Time of the event, UTC epoch seconds; later values do not count.
-    policies : mapping
-        Policy by key; other keys are not imputed.
+    rules : ProfileRules
+        Policies by key; other keys are not imputed.
 
     Examples
     --------
     >>> known = {"rain_mm": ([10.0, 20.0], [1.0, 3.0])}
-    >>> fill_context(known, {"rain_mm": None, "city": "Bonn"}, 30.0, {"rain_mm": "mean"})
+    >>> rules = ProfileRules(missing_context=frozenset({"rain_mm=mean"}))
+    >>> fill_context(known, {"rain_mm": None, "city": "Bonn"}, 30.0, rules)
     {'city': 'Bonn', 'rain_mm': 2.0, 'rain_mm missing': True}
     """
-    if not policies:
+    if not rules.missing_context:
         return context
+    policies = rules.context_policies
     filled = {name: value for name, value in context.items() if value is not None or name not in policies}
     for name, policy in policies.items():
         if name in filled:

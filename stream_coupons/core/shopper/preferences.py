@@ -11,8 +11,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEve
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
 from stream_coupons.core.shopper.profile import DAY_S, DAYS_KEPT, Profile, decay, growth
-from stream_coupons.core.vectors.items import interest_indices
-from stream_coupons.core.vectors.sparse import SparseVector, top
+from stream_coupons.core.vectors.sparse import SparseVector, interest_indices, top
 
 KNOWN_FROM = 10.0
 """Weight of all interests at an event, as much as of ten views, from which a shopper is known."""
@@ -57,12 +56,18 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
     Parameters
     ----------
     profile : Profile
+        The shopper's profile.
     at : float
         UTC epoch seconds.
     rules : ProfileRules
         Half-lives and weights.
     size : int
         Most entries.
+
+    Examples
+    --------
+    >>> portrait(Profile(category_interests={1: 4.0, 2: 3.0}, finer_interests={3: 9.0}), 0.0, ProfileRules(), 2)
+    {1: 4.0, 2: 3.0}
     """
     weighed = _weighed(profile, at, rules)
     leading = top(weighed(profile.category_interests), size)
@@ -70,7 +75,15 @@ def portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> Spa
 
 
 def category_portrait(profile: Profile, at: float, rules: ProfileRules, size: int) -> SparseVector:
-    """Return the categories of `portrait` with a weight above 0: at most `size`, the strongest."""
+    """Return the categories of `portrait` with a weight above 0.
+
+    Parameters
+    ----------
+    profile, at, rules
+        As of `portrait`.
+    size : int
+        Most entries, the strongest.
+    """
     weighed = _weighed(profile, at, rules)(profile.category_interests)
     return {index: weight for index, weight in top(weighed, size).items() if weight > 0.0}
 
@@ -129,6 +142,12 @@ def count_days(
 
 
 def favourite(profile: Profile) -> str:
-    """Return the category of greatest weight; empty when none is known."""
+    """Return the category of greatest weight; empty when none is known.
+
+    Examples
+    --------
+    >>> favourite(Profile(categories={"tea": 1.0, "milk": 2.0}))
+    'milk'
+    """
     categories = profile.categories
     return max(categories, key=lambda name: (categories[name], name), default="")

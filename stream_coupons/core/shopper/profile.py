@@ -13,21 +13,23 @@ import math
 
 from msgspec import Struct, field
 
+from stream_coupons.core.draws import DIGEST_BYTES, stable_digest
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.category_history import MAX_CATEGORIES, Categories, admit, note_cart, note_orders
-from stream_coupons.core.shopper.habits import Habits, count_ordered, habit_fading
-from stream_coupons.core.shopper.imputation import (
-    LastLabel,
-    Series,
-    fill_labels,
-    fill_number,
-    remember,
-    remember_context,
+from stream_coupons.core.shopper.habits import (
+    MAX_CATEGORIES,
+    Categories,
+    Counts,
+    Habits,
+    admit,
+    count_ordered,
+    habit_fading,
+    note_cart,
+    note_orders,
+    note_time,
 )
-from stream_coupons.core.shopper.rhythm import Counts, note_time
-from stream_coupons.core.vectors.items import interest_indices, price_index
-from stream_coupons.core.vectors.sparse import DIGEST_BYTES, SparseVector, stable_digest, top
+from stream_coupons.core.shopper.imputation import LastLabel, Series, fill_labels, fill_price, remember_context
+from stream_coupons.core.vectors.sparse import SparseVector, interest_indices, price_index, top
 
 LANDMARK_HALF_LIVES = 256
 MAX_RECENT_ORDERS = 64
@@ -120,15 +122,7 @@ def is_duplicate(profile: Profile, kind: str, event_id: str, rules: ProfileRules
 
 
 def forget_event(profile: Profile, kind: str, event_id: str) -> None:
-    """Make an event unknown again, which was refused after all: it must count if it is sent again.
-
-    Parameters
-    ----------
-    profile : Profile
-        Changed in place.
-    kind, event_id : str
-        As given to `is_duplicate`.
-    """
+    """Forget an event that was refused after all: if sent again, it must count. Parameters as of `is_duplicate`."""
     place = place_of(profile.seen, stable_digest(kind, event_id))
     if place >= 0:
         profile.seen = profile.seen[:place] + profile.seen[place + DIGEST_BYTES :]
@@ -137,6 +131,13 @@ def forget_event(profile: Profile, kind: str, event_id: str) -> None:
 def place_of(digests: bytes, digest: bytes) -> int:
     """Return the index at which a digest begins in digests end to end; -1 if it is not among them.
 
+    Parameters
+    ----------
+    digests, digest : bytes
+        Digests of `DIGEST_BYTES` bytes end to end, and one of them.
+
+    Examples
+    --------
     >>> place_of(b"11111111" + b"22222222", b"22222222"), place_of(b"11111112" + b"22222221", b"22222222")
     (8, -1)
     """
@@ -175,7 +176,7 @@ def _landmark(at: float, half_life_s: float) -> float:
 
 
 def growth(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """Return the weight of 1 at a time in the profile's units: the inverse of `decay` after the latest event."""
+    """Return the weight of 1 at a time in the units of a profile, the inverse of `decay`; parameters as of `decay`."""
     return float(2.0 ** ((at - profile.landmark) / rules.half_life_s))
 
 
@@ -202,11 +203,11 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
     0.5
     """
     at = event.occurred_at
-    remember_context(profile.contexts, event.context, at, rules.context_policies)
     _move_landmark(profile, at, rules)
     grown = growth(profile, at, rules)
     profile.last_event_at = max(profile.last_event_at, at)
     profile.rhythm = note_time(profile.rhythm, at, is_order=isinstance(event, OrderEvent))
+    remember_context(profile.contexts, event.context, at, rules)
     if isinstance(event, BrowseEvent):
         profile.browses += grown
         if event.item is not None:
@@ -256,6 +257,7 @@ def _rescale(profile: Profile, landmark: float, half_life_s: float) -> None:
 def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: ProfileRules) -> tuple[Item, float | None]:
     """Add the interest in an item; return the item with imputed labels, and its price or an imputed one."""
     item = fill_labels(profile.last_labels, item, at, rules)
+    price = fill_price(profile.price_times, profile.prices, item, at, rules)
     of_category, finer_ones = interest_indices(item.item_id, item.category, item.brand)
     finer = profile.finer_interests
     for index in finer_ones:
@@ -268,7 +270,6 @@ def _add_item(profile: Profile, item: Item, at: float, weight: float, rules: Pro
         categories[item.category] = categories.get(item.category, 0.0) + weight
         if len(categories) > MAX_CATEGORIES:
             del categories[min(categories, key=lambda name: (categories[name], name))]
-    price = _price(profile, item, at, rules)
     if price is not None:
         index = price_index(price)
         finer[index] = finer.get(index, 0.0) + weight
@@ -300,15 +301,6 @@ def _note_day(profile: Profile, of_category: int, at: float) -> None:
         age = 0
     if age < DAYS_KEPT:
         profile.category_days[of_category] = profile.category_days.get(of_category, 0) | 1 << age
-
-
-def _price(profile: Profile, item: Item, at: float, rules: ProfileRules) -> float | None:
-    """Return the price of an item, and remember it; an imputed one if it has none."""
-    if item.price_minor is None:
-        return fill_number(profile.price_times, profile.prices, at, rules.missing_price)
-    price = float(item.price_minor)
-    remember(profile.price_times, profile.prices, at, price, rules.recent_prices)
-    return price
 
 
 def _add_cart(profile: Profile, event: CartEvent, grown: float, rules: ProfileRules) -> None:

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from msgspec import Struct, field, msgpack
 
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Stake
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -13,6 +14,10 @@ from stream_coupons.core.vectors.sparse import PackedVector
 
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+
+MAX_TALLIES = 64
+MAX_CLOSED = 256
+MAX_EARLY = 32
 
 
 class Neighbourhood(Struct, array_like=True):
@@ -235,19 +240,52 @@ class Shopper(Struct, array_like=True):
         """Add an issue, or replace it."""
         self.issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
 
+    def remember_closed(self, issue_id: str, *, observed: bool = False) -> None:
+        """Remember that an issue is over: the last `MAX_CLOSED` of ours, and as many observed ones.
+
+        Observed ones are remembered apart. Another system may give an issue the id of one of ours, and any number of
+        its issues must not make us forget our own, or a trigger that comes again would lead to a second coupon.
+
+        Parameters
+        ----------
+        issue_id : str
+            Id of the issue.
+        observed : bool
+            True if another system gave it.
+        """
+        closed = self.closed_observed if observed else self.closed
+        closed.append(stable_hash("observed", issue_id) if observed else stable_hash(issue_id))
+        del closed[:-MAX_CLOSED]
+
+    def has_closed(self, issue_id: str) -> bool:
+        """Return True if an issue of this id is over, ours or observed."""
+        return stable_hash(issue_id) in self.closed or stable_hash("observed", issue_id) in self.closed_observed
+
+    def has_decided(self, issue_id: str) -> bool:
+        """Return True if this id led to an issue of ours; another system may have given the id to one of its own."""
+        is_open = issue_id in self.issues and not self.issue(issue_id).observed
+        return is_open or stable_hash(issue_id) in self.closed
+
+    def has_forgotten(self, at: float) -> bool:
+        """Return True if the shopper asked to be forgotten at this time, UTC epoch seconds, or later."""
+        return self.erased_at is not None and at <= self.erased_at
+
     def take_expired_issues(self, at: float) -> list[OpenIssue]:
         """Remove and return the issues whose window has closed."""
         expired = [issue_id for issue_id, (expires_at, _) in self.issues.items() if expires_at <= at]
         return [_unpack_issue(self.issues.pop(issue_id)[1]) for issue_id in expired]
 
 
-MAX_TALLIES = 64
-MAX_CLOSED = 256
-MAX_EARLY = 32
-
-
 def tally(tallies: dict[str, Tally], key: str) -> Tally:
-    """Return the tally of a key; a new one replaces the oldest of `MAX_TALLIES`."""
+    """Return the tally of a key.
+
+    Parameters
+    ----------
+    tallies : dict of Tally
+        Changed in place: a new tally replaces the oldest of `MAX_TALLIES`.
+    key : str
+        Id of a coupon, a kind or a category.
+    """
     found = tallies.get(key)
     if found is None:
         found = tallies[key] = Tally()

@@ -25,7 +25,7 @@ class FetchedBatches(MemoryRecords):  # type: ignore[misc]
         self._next = 0
 
     def next_batch(self) -> Any:
-        """The next batch; None behind the last."""
+        """Return the next batch; None behind the last."""
         batch = super().next_batch()
         start, self._next = self._next, self._next + size_of(self.data, self._next)
         if not isinstance(batch, DefaultRecordBatch):  # older formats no broker takes any more
@@ -69,7 +69,7 @@ class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
         self._next_slice, self._pos = here
 
     def next_batch(self) -> Any:
-        """The next batch; None behind the last."""
+        """Return the next batch; None behind the last."""
         data, batch = self._next_slice, super().next_batch()
         if data is None or not isinstance(batch, DefaultRecordBatch):  # older formats have no headers
             return batch

@@ -10,15 +10,25 @@ from typing import Any
 class LenientBytes(bytearray):
     r"""Bytes whose parts become text whatever they are.
 
+    Examples
+    --------
     >>> LenientBytes(b"tr\xffce")[0:3].decode("utf-8")
     'tr\\xff'
     """
 
     def __getitem__(self, place: Any) -> Any:
-        """One byte as a number, or a part that is as lenient."""
+        """Return one byte as a number, or a part that is as lenient."""
         found = super().__getitem__(place)
         return LenientBytes(found) if isinstance(found, bytearray) else found
 
     def decode(self, encoding: str = "utf-8", errors: str = "backslashreplace") -> str:  # noqa: ARG002
-        """As text, however strict the caller is."""
+        """Return the bytes as text, with a backslash for what is none.
+
+        Parameters
+        ----------
+        encoding : str
+            Not used: header names are UTF-8.
+        errors : str
+            Not used, however strict the caller is.
+        """
         return super().decode(encoding, "backslashreplace")

@@ -95,7 +95,14 @@ class EncodedRecord:
 
 
 def read_header(data: bytes, position: int = 0) -> BatchHeader:
-    """Return the header at `position`; it is not checked against the rest of the batch.
+    """Return the header at a position; it is not checked against the rest of the batch.
+
+    Parameters
+    ----------
+    data : bytes
+        One or more batches.
+    position : int
+        First byte of the batch.
 
     Raises
     ------
@@ -112,12 +119,19 @@ def read_header(data: bytes, position: int = 0) -> BatchHeader:
 
 
 def codec_of(batch: bytes | bytearray | memoryview) -> int:
-    """The number of the compression of a batch; 0 is none."""
+    """Return the number of the compression of a batch; 0 is none."""
     return batch[_CRC_END + 1] & _CODEC_MASK
 
 
 def check_batch(data: bytes, position: int = 0) -> BatchHeader:
-    """Return the header of the batch at `position` after checking magic, length and checksum.
+    """Return the header of the batch at a position after checking magic, length and checksum.
+
+    Parameters
+    ----------
+    data : bytes
+        One or more batches.
+    position : int
+        First byte of the batch.
 
     Raises
     ------
@@ -136,7 +150,25 @@ def check_batch(data: bytes, position: int = 0) -> BatchHeader:
 
 
 def offset_prefix(base_offset: int, size: int) -> bytes:
-    """Return the bytes before the magic: base offset, length, leader epoch 0."""
+    """Return the bytes before the magic: base offset, length, leader epoch 0.
+
+    Parameters
+    ----------
+    base_offset : int
+        Offset of the first record.
+    size : int
+        Bytes of the whole batch, the prefix included.
+
+    Returns
+    -------
+    bytes
+        `PREFIX_SIZE` bytes.
+
+    Examples
+    --------
+    >>> offset_prefix(5, 61).hex()
+    '00000000000000050000003100000000'
+    """
     return _PREFIX.pack(base_offset, size - LENGTH_OVERHEAD, 0)
 
 
@@ -187,7 +219,15 @@ def _read_record(payload: bytes, start: int, body: int, header: BatchHeader) -> 
 
 
 def stamp_batch(batch: bytes, at_ms: int) -> bytes:
-    """Return the batch with one time for all its records: that of its append, whatever the producer's clock said."""
+    """Return a batch with the time of its append for all its records, whatever the producer's clock said.
+
+    Parameters
+    ----------
+    batch : bytes
+        A whole batch.
+    at_ms : int
+        Time of the append, epoch milliseconds.
+    """
     checked = bytearray(batch[_CRC_END:])
     struct.pack_into(">h", checked, 0, int.from_bytes(checked[:2], "big") | _APPEND_TIME)
     struct.pack_into(">q", checked, _MAX_TIMESTAMP_AT, at_ms)
@@ -195,7 +235,22 @@ def stamp_batch(batch: bytes, at_ms: int) -> bytes:
 
 
 def marker_batch(producer_id: int, producer_epoch: int, is_commit: bool, at_ms: int) -> bytes:
-    """Return the control batch of one record that ends a producer's transaction in a partition."""
+    """Return the control batch of one record that ends a producer's transaction in a partition.
+
+    Parameters
+    ----------
+    producer_id, producer_epoch : int
+        The producer.
+    is_commit : bool
+        True if the transaction commits, False if it aborts.
+    at_ms : int
+        Time of the marker, epoch milliseconds.
+
+    Returns
+    -------
+    bytes
+        A batch with the base offset 0.
+    """
     record = _MARKER_RECORD.pack(_MARKER_SIZES, 0, int(is_commit), _MARKER_VALUE)
     size = HEADER_SIZE + len(record)
     fields = (0, size - LENGTH_OVERHEAD, 0, _MAGIC, 0, _TRANSACTIONAL | _CONTROL, 0, at_ms, at_ms)
@@ -220,10 +275,17 @@ def _checksummed(batch: bytes) -> bytes:
 
 
 def thin_batch(batch: bytes, kept: list[EncodedRecord]) -> bytes:
-    """Return the batch with only `kept` of its records, uncompressed.
+    """Return a batch with only some of its records, uncompressed.
 
     Base offset, last offset, times and producer fields stay as they were, so offsets do not move
     and a fetch that starts inside the batch still finds it.
+
+    Parameters
+    ----------
+    batch : bytes
+        A whole batch.
+    kept : list of EncodedRecord
+        The records to keep, as `read_records` yields them.
     """
     header = read_header(batch)
     payload = b"".join(record.encoded for record in kept)

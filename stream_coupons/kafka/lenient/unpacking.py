@@ -36,12 +36,20 @@ _XERIAL_HEADER_BYTES = 16
 
 
 def size_of(batches: Bytes, position: int) -> int:
-    """Bytes of the batch at a position, by its own length."""
+    """Return the bytes of a batch, by its own length field.
+
+    Parameters
+    ----------
+    batches : bytes, bytearray or memoryview
+        One or more batches.
+    position : int
+        First byte of the batch.
+    """
     return LENGTH_OVERHEAD + int.from_bytes(batches[position + 8 : position + LENGTH_OVERHEAD], "big")
 
 
 def readable(batch: Bytes) -> Bytes:
-    """A batch of the message format v2, or the one that stands for it if it does not unpack to at most MOST_BYTES.
+    """Return the batch, or one that stands for it if it does not unpack to at most `MOST_BYTES`.
 
     That has one record in place of all, uncompressed: offsets, times and producer stay as they were. Bytes that were
     changed on their way are left for the client to refuse.

@@ -16,7 +16,9 @@ from stream_coupons.lab.audit.budget_check import BudgetCheck
 from stream_coupons.lab.audit.coverage_check import TABLES, CoverageCheck
 from stream_coupons.lab.audit.decision_check import DecisionCheck
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
+from stream_coupons.lab.audit.issue_check import IssueCheck
 from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
+from stream_coupons.lab.audit.terms import KnownTerms
 
 TERMS = (topics.CATALOG.name, topics.CAMPAIGNS.name)
 KNOWN_FIRST = (topics.DEAD_LETTERS.name, *TERMS, *TABLES)
@@ -54,8 +56,10 @@ class _Audit:
         self._retained = Retained(marks)
         self._findings = Findings()
         self._accounts = CoverageCheck(marks, self._retained, self._findings)
-        self._limits = BudgetCheck(marks, self._retained, self._accounts.purses, self._findings)
-        self._decisions = DecisionCheck(marks, self._retained, self._limits, self._findings)
+        self._terms = KnownTerms(marks, self._accounts.purses)
+        self._issues = IssueCheck(self._terms, self._findings)
+        self._budgets = BudgetCheck(marks, self._retained, self._accounts.purses, self._terms, self._findings)
+        self._decisions = DecisionCheck(marks, self._retained, self._terms, self._issues, self._budgets, self._findings)
 
     def run(self, read: Read) -> Findings:
         """Read everything."""
@@ -63,20 +67,22 @@ class _Audit:
             if record.topic == topics.DEAD_LETTERS.name:
                 self._accounts.take_letter(record)
             elif record.topic in TERMS:
-                self._limits.take_terms(record)
+                self._terms.take(record)
             else:
                 self._accounts.take_cell(record)
-        self._limits.end_terms()
+        self._terms.end()
         for topic in BEFORE_INPUTS:
             self._follow(read, topic)
-        self._limits.end_leases()
+        self._budgets.end_leases()
         decode = Decoder(topics.FEEDBACK)
         for record in self._upto_end(read(INPUTS)):
             self._accounts.check(record)
             if record.topic == topics.FEEDBACK.name:
                 self._take_feedback(record, decode)
         self._follow(read, topics.LEASE_REPORTS)
-        self._limits.end()
+        self._budgets.end_purses()
+        self._issues.end(self._budgets.has_known_terms)
+        self._budgets.end_accounts()
         self._decisions.end(self._accounts.purses)
         # Of ticks, only the last ones count.
         self._findings.shortened = self._retained.shortened(name for name in READ if name != topics.TICKS.name)
@@ -109,9 +115,9 @@ class _Audit:
             case CouponIssue():
                 self._decisions.issue(record, message)
             case Lease():
-                self._limits.lease(record, message)
+                self._budgets.lease(record, message)
             case LeaseReport():
-                self._limits.report(record, message)
+                self._budgets.report(record, message)
             case Tick():
                 self._decisions.tick(record, message)
 

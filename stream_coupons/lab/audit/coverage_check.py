@@ -22,7 +22,7 @@ from stream_coupons.kafka.records import ORIGIN_HEADER, Record
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
 from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 TABLES = {
     topics.changelog("users").name: topics.INPUTS,

@@ -16,8 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S, MONEY_KINDS
-from stream_coupons.core.decision.identities import issue_id
-from stream_coupons.core.decision.pipeline import KINDS
+from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
 from stream_coupons.core.money.accounts import budgets_of, units_of
@@ -28,7 +27,9 @@ from stream_coupons.lab.audit.budget_check import BudgetCheck
 from stream_coupons.lab.audit.courses import Given, PartitionClock, Settlement, Sums, is_repeated, taken
 from stream_coupons.lab.audit.coverage_check import PlacedPurse, fingerprint
 from stream_coupons.lab.audit.findings import Check, Findings, place_of
+from stream_coupons.lab.audit.issue_check import IssueCheck
 from stream_coupons.lab.audit.offsets import AuditedOffsets, Retained
+from stream_coupons.lab.audit.terms import KnownTerms
 
 ISSUES, FEEDBACK, TICKS, LETTERS = (
     topic.name for topic in (topics.ISSUES, topics.FEEDBACK, topics.TICKS, topics.DEAD_LETTERS)
@@ -41,10 +42,20 @@ ROUNDING = 1e-3
 class DecisionCheck:
     """Checks triggers, copies, issues and amounts; read issues, then ticks and feedback."""
 
-    def __init__(self, marks: AuditedOffsets, retained: Retained, limits: BudgetCheck, findings: Findings) -> None:
+    def __init__(
+        self,
+        marks: AuditedOffsets,
+        retained: Retained,
+        known: KnownTerms,
+        issues: IssueCheck,
+        budgets: BudgetCheck,
+        findings: Findings,
+    ) -> None:
         self._marks = marks
         self._retained = retained
-        self._limits = limits
+        self._known = known
+        self._issues = issues
+        self._budgets = budgets
         self._findings = findings
         self._given: dict[str, Given] = {}
         self._issues_of: dict[int, tuple[str, ...]] = {}
@@ -72,11 +83,11 @@ class DecisionCheck:
         else:
             detail = f"{about} has issue {identity} besides {before[0]}, expected one issue"
             self._findings.violate(Check.TRIGGERS, place_of(record), detail)
-        self._limits.issue(record, issue)
-        self._keep(record, issue)
-
-    def _keep(self, record: Record, issue: CouponIssue) -> None:
         home = topics.partition_for(issue.user_id.encode(), self._partitions)
+        self._issues.issue(record, issue, home)
+        self._keep(record, issue, home)
+
+    def _keep(self, record: Record, issue: CouponIssue, home: int) -> None:
         for account_id in (units_of(issue.coupon_id), *budgets_of(issue.coupon_id, issue.campaign_id)):
             self._places[account_id, home] = place_of(record)
         self._pass(home, issue.issued_at)
@@ -88,7 +99,7 @@ class DecisionCheck:
             partition=home,
             held_minor=issue.held_minor,
             most_minor=issue.max_discount_minor,
-            keeps=self._limits.keeps(record, issue),
+            keeps=self._known.keeps(record, issue),
             issued_at=issue.issued_at,
             expires_at=issue.expires_at,
             at_ms=record.timestamp_ms,
@@ -146,7 +157,7 @@ class DecisionCheck:
         self._pass(record.partition, event.occurred_at if appended_at is None else min(event.occurred_at, appended_at))
         if event.kind == "cancel":
             account_ids = budgets_of(given.coupon_id, given.campaign_id)
-            self._limits.hold_again(account_ids, given.partition, given.held_minor)
+            self._budgets.hold_again(account_ids, given.partition, given.held_minor)
 
     # ------------------------------------------------------------ when all is read
 
@@ -167,7 +178,7 @@ class DecisionCheck:
         beyond = {key: self._compare(*key, counts.get(key, 0), purses) for key in dict.fromkeys([*counts, *drawn_on])}
         for account_id, home in dict.fromkeys([*sums, *(key for key in purses if not is_stock[key])]):
             each = sums.get((account_id, home), Sums(""))
-            units = [beyond.get((one, home), 0) for one in self._limits.drawn_on_by(account_id)]
+            units = [beyond.get((one, home), 0) for one in self._known.drawn_on_by(account_id)]
             if min(units, default=0) >= 0:
                 purse, place = purses.get((account_id, home)) or PlacedPurse(Purse(), each.place)
                 self._compare_money(
@@ -188,7 +199,7 @@ class DecisionCheck:
                 sum(math.floor(part) for part in each)
                 for each in ([part.open.least for part in parts], [part.committed.least for part in parts])
             )
-            self._limits.commit(account_id, held, committed, parts[0].place)
+            self._budgets.commit(account_id, held, committed, parts[0].place)
 
     def _may_be_over(self, given: Given) -> bool:
         """Return whether an issue may have ended in its partition, by ticks read or lost."""

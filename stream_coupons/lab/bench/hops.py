@@ -142,7 +142,5 @@ def summary(found: Iterable[list[Step]]) -> list[Hop]:
             p50_ms=round(percentile(each, 0.5), 2),
             p99_ms=round(percentile(each, 0.99), 2),
         )
-        for (source, target), each in sorted(
-            ((pair, sorted(values)) for pair, values in times.items()), key=lambda one: order[one[0]]
-        )
+        for (source, target), each in sorted(times.items(), key=lambda one: order[one[0]])
     ]

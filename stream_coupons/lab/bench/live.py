@@ -4,51 +4,21 @@ A batch costs some fixed time whatever is in it. At a low rate there are few eve
 times what one of a backlog does.
 """
 
-import time
 from collections.abc import Collection
 from typing import NamedTuple
 
-from kafka import KafkaAdminClient
 from msgspec import Struct
 
-from stream_coupons.kafka import admin, topics
-from stream_coupons.lab.bench import processes, throughput
+from stream_coupons.kafka import topics
 from stream_coupons.lab.bench.hops import Hop
 from stream_coupons.lab.bench.latency import Latency
-from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.lab.demo.watch import PREFIX, by_label
+from stream_coupons.lab.bench.throughput import Mark
 
-BATCH_SECONDS = "batch_seconds_sum"
-SCRAPED = (*throughput.SCRAPED, PREFIX + BATCH_SECONDS)
 GRACE_S = 1.0
 """Seconds of records by which lag may differ between two moments, besides the effect of commits and bursts."""
 LEARNING = frozenset(topic.name for topic in topics.READ_BY_AGENTS if "learner" in topic.read_by)
 """Topics that no decision waits for. Labels come in bursts, one a tick."""
 DECIDING = frozenset(topic.name for topic in topics.READ_BY_AGENTS) - LEARNING
-
-
-class Mark(Struct, frozen=True, kw_only=True):
-    """Counters of a system at one moment.
-
-    Attributes
-    ----------
-    at : float
-        Monotonic seconds.
-    batches, batch_s : dict
-        Batches and the seconds that they took, by agent.
-    records : dict
-        Records that agents are done with, by topic.
-    lag : dict
-        Records that are not committed, by topic.
-    """
-
-    at: float
-    worker_cpu_s: float
-    broker_cpu_s: float
-    batches: dict[str, float]
-    batch_s: dict[str, float]
-    records: dict[str, float]
-    lag: dict[str, int]
 
 
 class AgentBatches(Struct, frozen=True, kw_only=True):
@@ -109,27 +79,6 @@ class LiveRate(Struct, frozen=True, kw_only=True):
     latency: Latency
     hops: list[Hop]
     floor: Latency
-
-
-def mark(system: LocalSystem, client: KafkaAdminClient, broker_pid: int | None) -> Mark:
-    """Read the counters of a running system."""
-    at = time.monotonic()
-    worker_cpu_s = processes.cpu_s(worker.process.pid for worker in system.workers)
-    broker_cpu_s = 0.0 if broker_pid is None else processes.cpu_s([broker_pid])
-    totals = system.totals(*SCRAPED)
-    records: dict[str, float] = {}
-    for name in throughput.COUNTED:
-        for topic, count in by_label(totals, name, "topic").items():
-            records[topic] = records.get(topic, 0.0) + count
-    return Mark(
-        at=at,
-        worker_cpu_s=worker_cpu_s,
-        broker_cpu_s=broker_cpu_s,
-        batches=by_label(totals, throughput.BATCHES, "agent"),
-        batch_s=by_label(totals, BATCH_SECONDS, "agent"),
-        records=records,
-        lag={topic: count for topic, count in admin.lag(client, system.settings.kafka).items() if count},
-    )
 
 
 def fell_behind(first: Mark, last: Mark, names: Collection[str], usual_s: float) -> bool:

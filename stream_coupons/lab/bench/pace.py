@@ -6,9 +6,10 @@ late is counted from when it was due.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import numpy as np
 
 
 async def on_schedule(
@@ -38,21 +39,12 @@ async def on_schedule(
         yield number, due
 
 
-def percentile(ordered: Sequence[float], ratio: float) -> float:
-    """The least of the values that is not exceeded by `ratio` of them (nearest rank): always one that was measured.
-
-    Parameters
-    ----------
-    ordered : sequence of float
-        All values, ascending; at least one.
-    ratio : float
-        Above 0 and at most 1.
+def percentile(values: Sequence[float], ratio: float) -> float:
+    """Return the least of the values that is not exceeded by `ratio` of them (nearest rank): one that was measured.
 
     Examples
     --------
     >>> [percentile(range(1, 201), ratio) for ratio in (0.5, 0.99, 1.0)]
-    [100, 198, 200]
+    [100.0, 198.0, 200.0]
     """
-    # Rounded, because 0.99 * 200 is a little more than 198 in floating point.
-    rank = math.ceil(round(ratio * len(ordered), 9))
-    return ordered[max(rank, 1) - 1]
+    return float(np.quantile(values, ratio, method="inverted_cdf"))

@@ -23,8 +23,8 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.bench import hops, latency, live, processes, target, throughput
 from stream_coupons.lab.bench.hops import Hop
 from stream_coupons.lab.bench.latency import Client, Latency, Send, Timing
-from stream_coupons.lab.bench.live import LiveRate, Mark
-from stream_coupons.lab.bench.throughput import Backlog, Event, Memory, Throughput
+from stream_coupons.lab.bench.live import LiveRate
+from stream_coupons.lab.bench.throughput import Backlog, Event, Mark, Memory, Throughput
 from stream_coupons.lab.bench.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
@@ -259,7 +259,7 @@ def _steady(
             sends,
             rate,
             lambda share: show(f"steady load, {rate:,g} events/s", share),
-            lambda: marks.append(live.mark(system, administrator, broker_pid)),
+            lambda: marks.append(throughput.mark(system, administrator, broker_pid)),
         )
         system.check()
         first, last = marks

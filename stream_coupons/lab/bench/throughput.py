@@ -24,7 +24,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.lab.bench import processes
 from stream_coupons.lab.demo.system import LocalSystem, SystemFailed
-from stream_coupons.lab.demo.watch import PREFIX, total
+from stream_coupons.lab.demo.watch import PREFIX, by_label, total
 
 WARM_UP_RATIO = 0.1
 """Share of the work, at the beginning, that is done but not counted."""
@@ -32,8 +32,8 @@ SAMPLE_EVERY_S = 0.25
 STALLED_AFTER_S = 120.0
 COUNTED = ("records_total", "duplicates_total", "replays_total")
 """Metrics whose sum is the number of records that agents are done with."""
-BATCHES = "batch_seconds_count"
-SCRAPED = tuple(PREFIX + name for name in (*COUNTED, BATCHES))
+BATCHES, BATCH_SECONDS = "batch_seconds_count", "batch_seconds_sum"
+SCRAPED = tuple(PREFIX + name for name in (*COUNTED, BATCHES, BATCH_SECONDS))
 
 Event = BrowseEvent | CartEvent | OrderEvent
 Show = Callable[[float], None]
@@ -56,14 +56,33 @@ class Backlog(Struct):
     shoppers: set[str] = field(default_factory=set)
 
 
-class UsageSample(Struct, frozen=True, kw_only=True):
-    """A system at one moment: records and batches applied by all agents, CPU seconds used until then."""
+class Mark(Struct, frozen=True, kw_only=True):
+    """Counters of a system at one moment.
+
+    Attributes
+    ----------
+    at : float
+        Monotonic seconds.
+    batches, batch_s : dict
+        Batches and the seconds that they took, by agent.
+    records : dict
+        Records that agents are done with, by topic.
+    lag : dict
+        Records that are not committed, by topic.
+    """
 
     at: float
-    records: int
-    batches: int
     worker_cpu_s: float
     broker_cpu_s: float
+    batches: dict[str, float]
+    batch_s: dict[str, float]
+    records: dict[str, float]
+    lag: dict[str, int]
+
+    @property
+    def done(self) -> float:
+        """Records that agents are done with, but for ticks."""
+        return sum(self.records.values()) - self.records.get(topics.TICKS.name, 0.0)
 
 
 class Throughput(Struct, frozen=True, kw_only=True):
@@ -130,7 +149,7 @@ def publish(system: LocalSystem, events: Iterable[tuple[Topic, Event]], count: i
     return backlog
 
 
-def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[UsageSample]:
+def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Mark]:
     """Watch workers until nothing is left to do.
 
     Raises
@@ -138,16 +157,14 @@ def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Usage
     SystemFailed
         If a worker ends, or nothing happens for two minutes.
     """
-    samples: list[UsageSample] = []
+    samples: list[Mark] = []
     moved_at = time.monotonic()
     with admin.admin_client(system.connection) as client:
         while True:
-            # Asked before the sample, so that the sample is of a moment when all was done.
-            left = _left(client, system)
             system.check()
-            samples.append(_sample(system, broker_pid))
-            records = samples[-1].records
-            if len(samples) < 2 or records > samples[-2].records:
+            samples.append(mark(system, client, broker_pid))
+            left, records = sum(samples[-1].lag.values()), samples[-1].done
+            if len(samples) < 2 or records > samples[-2].done:
                 moved_at = time.monotonic()
             if not left:
                 return samples
@@ -201,35 +218,45 @@ def settle(system: LocalSystem, tick_every_s: float, show: Show) -> int:
     return processes.rss_bytes(worker.process.pid for worker in system.workers)
 
 
-def _left(client: KafkaAdminClient, system: LocalSystem) -> int:
-    """Records that are not committed; something where that is not known yet."""
-    try:
-        return sum(admin.lag(client, system.settings.kafka).values())
-    except KafkaError as error:
-        if not error.retriable:
-            raise
-        return 1
-
-
-def _sample(system: LocalSystem, broker_pid: int | None) -> UsageSample:
+def mark(system: LocalSystem, client: KafkaAdminClient, broker_pid: int | None) -> Mark:
+    """Read the counters of a running system, the lag first: without any, they are of a moment when all was done."""
+    lag = _lag(client, system)
+    at = time.monotonic()
+    worker_cpu_s = processes.cpu_s(worker.process.pid for worker in system.workers)
+    broker_cpu_s = 0.0 if broker_pid is None else processes.cpu_s([broker_pid])
     totals = system.totals(*SCRAPED)
-    records = sum(total(totals, name) - total(totals, name, topic=topics.TICKS.name) for name in COUNTED)
-    return UsageSample(
-        at=time.monotonic(),
-        records=int(records),
-        batches=int(total(totals, BATCHES)),
-        worker_cpu_s=processes.cpu_s(worker.process.pid for worker in system.workers),
-        broker_cpu_s=0.0 if broker_pid is None else processes.cpu_s([broker_pid]),
+    records: dict[str, float] = {}
+    for name in COUNTED:
+        for topic, count in by_label(totals, name, "topic").items():
+            records[topic] = records.get(topic, 0.0) + count
+    return Mark(
+        at=at,
+        worker_cpu_s=worker_cpu_s,
+        broker_cpu_s=broker_cpu_s,
+        batches=by_label(totals, BATCHES, "agent"),
+        batch_s=by_label(totals, BATCH_SECONDS, "agent"),
+        records=records,
+        lag=lag,
     )
 
 
-def warmed_up(samples: list[UsageSample]) -> UsageSample:
+def _lag(client: KafkaAdminClient, system: LocalSystem) -> dict[str, int]:
+    """Records that are not committed, by topic; one of no topic where that is not known yet."""
+    try:
+        return {topic: count for topic, count in admin.lag(client, system.settings.kafka).items() if count}
+    except KafkaError as error:
+        if not error.retriable:
+            raise
+        return {"": 1}
+
+
+def warmed_up(samples: list[Mark]) -> Mark:
     """The first sample after the warm-up; of a backlog that was gone too soon for that, the last before it began."""
-    records = samples[-1].records
-    first = next(sample for sample in samples if sample.records >= records * WARM_UP_RATIO)
-    if first.records <= records / 2:
+    records = samples[-1].done
+    first = next(sample for sample in samples if sample.done >= records * WARM_UP_RATIO)
+    if first.done <= records / 2:
         return first
-    return max((sample for sample in samples if not sample.records), key=lambda sample: sample.at, default=first)
+    return max((sample for sample in samples if not sample.done), key=lambda sample: sample.at, default=first)
 
 
 def pending(system: LocalSystem) -> int:
@@ -246,17 +273,17 @@ def without_issue(system: LocalSystem, triggers: Iterable[str]) -> int:
     return len(left)
 
 
-def throughput(system: LocalSystem, samples: list[UsageSample], events: int, triggers: set[str]) -> Throughput:
+def throughput(system: LocalSystem, samples: list[Mark], events: int, triggers: set[str]) -> Throughput:
     """Return the speed and cost of workers that have processed a backlog.
 
     Records that events cause are applied after them. So the events after the warm-up are not counted: they are the
     share of all records after it, times the events.
     """
     first, last = warmed_up(samples), samples[-1]
-    counted = max(events * (1.0 - first.records / max(last.records, 1)), 1.0)
+    counted = max(events * (1.0 - first.done / max(last.done, 1)), 1.0)
     seconds = last.at - first.at
     worker_cpu_s = last.worker_cpu_s - first.worker_cpu_s
-    batches = last.batches - first.batches
+    batches = sum(last.batches.values()) - sum(first.batches.values())
     broker_us = (last.broker_cpu_s - first.broker_cpu_s) * 1e6 / counted
     excused = pending(system)
     return Throughput(

@@ -17,7 +17,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.features.rows import MAX_CONTEXT
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent, window_fault
+from stream_coupons.core.messages.inputs import FeedbackEvent, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.lab.datasets.foreign_lines import (
@@ -33,12 +33,10 @@ from stream_coupons.lab.datasets.foreign_lines import (
 from stream_coupons.lab.datasets.foreign_records import (
     FeedbackLine,
     IssueLine,
-    LoggedFeedback,
     LoggedIssue,
     LogLine,
     LogRecord,
 )
-from stream_coupons.lab.datasets.foreign_scopes import Scope, infer_scopes
 from stream_coupons.lab.recordings import Line, Refusals, lines, not_readable
 
 WINDOW_S = 7 * DAY_S
@@ -67,8 +65,6 @@ class ForeignLog:
         By kind, the feedback on issues that gave nothing.
     responses : set of str
         Kinds of the feedback that there is.
-    scopes : dict
-        By attribute, what of their scope it says for coupons that name none; see `infer_scopes`.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -82,7 +78,6 @@ class ForeignLog:
         self.gave_nothing = 0
         self.without_coupon: Counter[str] = Counter()
         self.responses: set[str] = set()
-        self.scopes: dict[str, Scope] = {}
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -155,7 +150,7 @@ class ForeignLog:
             self.refusals.add(line, bad)
 
     def close(self) -> None:
-        """Take the feedback that stood before its issue, order everything by time, and see what coupons are for."""
+        """Take the feedback that stood before its issue, and order everything by time."""
         for line, record in self._waiting:
             try:
                 self._take_feedback(line.number, record)
@@ -166,16 +161,6 @@ class ForeignLog:
             if coupon_id != NO_COUPON and coupon_id not in self._catalogue:
                 self._catalogue[coupon_id] = read_coupon({"coupon_id": coupon_id}, self._window_s)
         self._records.sort(key=lambda entry: entry[:2])
-        scoped, self.scopes = infer_scopes(self._catalogue.values(), self._items())
-        self._catalogue.update((coupon.coupon_id, coupon) for coupon in scoped)
-
-    def _items(self) -> Iterator[Item]:
-        """All items that shoppers looked at, put into the cart or ordered."""
-        for record in self.records():
-            if isinstance(record, OrderEvent):
-                yield from record.items
-            elif isinstance(record, BrowseEvent | CartEvent) and record.item is not None:
-                yield record.item
 
     def _add(self, number: int, line: LogLine, record: LogRecord) -> None:
         self.counts[type_of(line)] += 1
@@ -248,8 +233,9 @@ class ForeignLog:
         self.before_issue[line.kind] += at < issue.occurred_at
         self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
         self.responses.add(line.kind)
-        feedback = LoggedFeedback(
-            line=number,
+        feedback = FeedbackEvent(
+            # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
+            event_id=f"{line.kind} on line {number}",
             issue_id=line.issue_id,
             user_id=issue.user_id,
             occurred_at=at,

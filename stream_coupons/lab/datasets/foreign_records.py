@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from stream_coupons.core.messages.fields import SCHEMA_VERSION, Amount, Context, Domain, EpochSeconds, Id
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, OrderEvent
 
 Time = Annotated[datetime, Meta(tz=True)] | EpochSeconds
 DEFAULT_DOMAIN = "ecommerce"
@@ -136,16 +136,4 @@ class LoggedIssue(Struct, frozen=True, kw_only=True):
     context: Context = {}
 
 
-class LoggedFeedback(Struct, frozen=True, kw_only=True):
-    """Reaction of a shopper to an issue."""
-
-    line: int
-    issue_id: str
-    user_id: str
-    occurred_at: float
-    kind: FeedbackKind
-    order_value_minor: int | None = None
-    discount_minor: int | None = None
-
-
-LogRecord = LoggedIssue | LoggedFeedback | BrowseEvent | CartEvent | OrderEvent
+LogRecord = LoggedIssue | FeedbackEvent | BrowseEvent | CartEvent | OrderEvent

@@ -1,4 +1,4 @@
-"""Tables of decisions of another system, as CSV, Parquet or data frames: a foreign log of one row per decision.
+"""Tables of decisions of another system: a foreign log of one row per decision.
 
 What the columns are, a `Mapping` states. A row that cannot be used is refused with its number, column, value and what
 was expected, and the rest goes on.
@@ -7,10 +7,9 @@ was expected, and the rest goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC
 from decimal import Decimal
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,15 +23,12 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, FeedbackLine, IssueLine
 from stream_coupons.lab.datasets.mapping import COUPON_FIELDS, Mapping
-from stream_coupons.lab.recordings import Line, Refusals, not_readable
+from stream_coupons.lab.datasets.table_files import first_row, item, read_table
+from stream_coupons.lab.recordings import Line, Refusals
 
 if TYPE_CHECKING:  # of an optional extra, and slow to import
     import pandas as pd
 
-CSV: Final = {".csv": ",", ".tsv": "\t"}
-"""Separators by suffix; `.gz` and the like may follow."""
-PARQUET: Final = ".parquet"
-COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst")
 YES: Final = frozenset({"1", "true", "yes", "y", "t"})
 NO: Final = frozenset({"0", "false", "no", "n", "f", ""})
 LISTS: Final = ("categories", "brands", "items")
@@ -40,70 +36,6 @@ FIRST_AT: Final = 946_684_800.0
 """Time of the first row of a table without times: 2000-01-01."""
 UNTIMED_WINDOW_S: Final = 1.0
 SHOWN: Final = 60
-
-
-def is_table(path: Path) -> bool:
-    """Return whether a file is a table by its name, not JSON lines."""
-    suffix = _suffix(path)
-    return suffix in CSV or suffix == PARQUET
-
-
-def _suffix(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
-def first_row(path: Path) -> int:
-    """Return the number of the first row, for messages: of a CSV file its line, below the header."""
-    return 1 if _suffix(path) == PARQUET else 2
-
-
-def require_extra(path: Path) -> None:
-    """See that what a table takes is installed: pandas, and for Parquet pyarrow.
-
-    Raises
-    ------
-    BadConfig
-    """
-    needed = ["pandas", *(["pyarrow"] if _suffix(path) == PARQUET else [])]
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        raise BadConfig(
-            f"{path}: tables need an optional extra, from the clone: pip install -e '.[frames]' "
-            f"(no {', '.join(missing)})"
-        )
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file. Only empty cells of a CSV file are missing: `none` and `NA` are values.
-
-    Raises
-    ------
-    BadConfig
-    """
-    require_extra(path)
-    import pandas as pd
-
-    try:
-        with path.open("rb"):
-            pass
-        if _suffix(path) == PARQUET:
-            return pd.read_parquet(path)
-        options: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
-        separator = CSV.get(_suffix(path), ",")
-        [*names] = pd.read_csv(path, sep=separator, nrows=0, **options)
-        if len(names) == 1:  # spreadsheets of many countries write semicolons
-            separator = next((other for other in (";", "\t") if other in names[0]), separator)
-        frame: pd.DataFrame = pd.read_csv(path, sep=separator, low_memory=False, **options)
-        return frame
-    except OSError as error:
-        if error.errno is None:  # pyarrow's errors are of this kind, too
-            raise BadConfig(f"{path}: is no table: {error}") from None
-        raise not_readable(path, error) from None
-    except (ValueError, EOFError) as error:  # of pandas' parsers, and of text that is no UTF-8
-        raise BadConfig(f"{path}: is no table: {' '.join(str(error).split())}") from None
 
 
 def read_log(path: Path, mapping: Mapping, window_s: float = WINDOW_S) -> ForeignLog:
@@ -185,13 +117,9 @@ class _Rows:
         self._mapping = mapping
         self._cells = {column: _plain(frame[column]) for column in frame.columns}
         self._context = mapping.context_columns(list(frame.columns))
-        self._times = None if mapping.time is None else _times(frame[mapping.time], mapping, name)
-        self._expiries = None if mapping.expires is None else _times(frame[mapping.expires], mapping, name)
-        self._terms: dict[str, dict[str, Any]] = {arm: dict(terms) for arm, terms in mapping.coupons.items()}
-        if isinstance(mapping.arms, list):
-            self._arms: list[str] | None = [self._arm(arm) for arm in mapping.arms]
-        else:
-            self._arms = None
+        timed = {column for column in (mapping.time, mapping.expires) if column is not None}
+        self._times = {column: _times(frame[column], mapping, name) for column in timed}
+        self._arms = [self._arm(arm) for arm in mapping.arms] if isinstance(mapping.arms, list) else None
 
     def lines(self, row: int, number: int) -> list[msgspec.Struct]:
         """Return the issue of a row, and the feedback on it.
@@ -259,21 +187,17 @@ class _Rows:
         return number
 
     def _time(self, column: str, row: int) -> float:
-        assert self._times is not None
-        if math.isnan(self._times[row]):
+        at = self._times[column][row]
+        if math.isnan(at):
             raise _Unusable(column, self._cells[column][row], _expected_time(self._mapping))
-        return self._times[row]
+        return at
 
     def _expiry(self, row: int) -> float | None:
         column = self._mapping.expires
-        if column is None or self._expiries is None or self._cells[column][row] is None:
-            return None
-        if math.isnan(self._expiries[row]):
-            raise _Unusable(column, self._cells[column][row], _expected_time(self._mapping))
-        return self._expiries[row]
+        return None if column is None or self._cells[column][row] is None else self._time(column, row)
 
     def _coupon(self, arm: str, domain: str, row: int) -> dict[str, Any]:
-        terms: dict[str, Any] = {"coupon_id": arm, "domain": domain, **self._terms.get(arm, {})}
+        terms: dict[str, Any] = {"coupon_id": arm, "domain": domain, **self._mapping.coupons.get(arm, {})}
         for name, column in self._mapping.coupon.items():
             value = self._cells[column][row]
             if value is None:
@@ -333,11 +257,6 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [item(one) for one in values.where(column.notna(), None).tolist()]
 
 
-def item(value: Any) -> Any:
-    """Return a value, or an array, of NumPy's as Python's own."""
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
 def _times(column: pd.Series[Any], mapping: Mapping, name: str) -> list[float]:
     """Return UTC epoch seconds, NaN for what is no time."""
     import pandas as pd
@@ -386,80 +305,3 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
-
-
-def template(frame: pd.DataFrame, name: str) -> str:
-    """Return a mapping for a table as TOML, to be completed: its columns with what they hold, in comments.
-
-    A field whose name a column has is filled in; nothing else is guessed.
-    """
-    columns = [str(column) for column in frame.columns]
-    lines = [
-        f"# Mapping of {name}: names the columns. Complete it, then give it by --mapping.",
-        "# The columns are:",
-        *(f"#   {column}: {_holds(frame[column])}" for column in frame.columns),
-        "",
-    ]
-    for field, text in FIELDS:
-        known = next((column for column in (field, *ALIASES.get(field, ())) if column in columns), None)
-        line = f"{field} = {_toml(known if known is not None else DEFAULTS.get(field, ''))}"
-        lines += [f"# {text}", line if known is not None or field == "arm" else f"# {line}"]
-    taken = {column for field, _ in FIELDS for column in (field, *ALIASES.get(field, ()))}
-    others = [column for column in columns if column not in taken]
-    lines += [
-        "# Context: columns that were known before the decision, and only those. Outcomes in here would be cheating.",
-        f"# context = {_toml(others)}",
-        "",
-        "# Fields and attributes of the coupon that a column states, by the catalogue's name or any other:",
-        "# [coupon]",
-        '# discount_percent = "..."',
-        "",
-        "# Fields of the coupon of one arm that no column states:",
-        '# [coupons."..."]',
-        "# discount_percent = 10",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-FIELDS: Final = (
-    ("arm", "What was given. Required."),
-    ("control", "The value of that column, or a list of values, that means that nothing was given."),
-    ("shopper", "Who it was. Without it every row is another shopper."),
-    ("time", "When it was decided. Without it the rows are in order, each outcome known before the next row."),
-    ("time_format", "Format of that column; ISO 8601 and epoch seconds need none."),
-    ("propensity", "Probability with which the arm was chosen: a column, or one number."),
-    ("arms", 'All arms that could be chosen: a column such as "a|b|none", or a list for all rows.'),
-    ("click", "Outcomes, for every arm, the control too; at least one of these three. Was it clicked?"),
-    ("purchase", "Was there a purchase, or any other outcome with yes or no?"),
-    ("order_value", "Value of the order."),
-    ("minor_units", "Minor units (cents) in one unit of that column."),
-    ("discount", "What the coupon took off."),
-    ("expires", "Until when the coupon could be used. Without it window_s counts, else --window."),
-    ("window_s", "Seconds after which the outcome is known."),
-)
-ALIASES: Final = {
-    "arm": ("coupon_id",),
-    "shopper": ("user_id",),
-    "time": ("occurred_at",),
-    "click": ("clicked",),
-    "purchase": ("purchased",),
-    "order_value": ("order_value_minor",),
-}
-DEFAULTS: Final[dict[str, str | float]] = {
-    "control": NO_COUPON,
-    "minor_units": 100,
-    "window_s": WINDOW_S,
-    "time_format": "%d.%m.%Y %H:%M",
-}
-
-
-def _holds(column: pd.Series[Any]) -> str:
-    known = column.dropna()
-    examples = ", ".join(str(item(value))[:20] for value in known.unique()[:3])
-    missing = len(column) - len(known)
-    return f"{known.nunique()} values, such as {examples}" + (f"; {missing} empty" if missing else "")
-
-
-def _toml(value: str | float | Sequence[str]) -> str:
-    """Return a value as TOML, which has JSON's strings, numbers and lists."""
-    return msgspec.json.encode(value).decode()

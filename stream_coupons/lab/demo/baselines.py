@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.lab.demo.play import Played, Policy, play_locally
+from stream_coupons.lab.demo.outcomes import Played
+from stream_coupons.lab.demo.play import Policy, play_locally
 from stream_coupons.lab.interrupts import uninterrupted
 from stream_coupons.lab.simulation.shoppers import WorldSettings
 from stream_coupons.settings import Settings
@@ -39,12 +40,11 @@ class Baselines:
         The policies that have played to the end.
     """
 
-    def __init__(self, world: WorldSettings, settings: Settings, chains: Sequence[Sequence[Policy]] = CHAINS) -> None:
-        self.days: dict[Policy, int] = {policy: 0 for chain in chains for policy in chain}
+    def __init__(self, world: WorldSettings, settings: Settings) -> None:
+        self.days: dict[Policy, int] = {policy: 0 for chain in CHAINS for policy in chain}
         self.played: dict[str, Played] = {}
         self._world_days = world.days
         self._arguments = (world, settings)
-        self._chains = chains
         self._children: list[multiprocessing.process.BaseProcess] = []
         self._open: list[Connection[Any, Any]] = []
 
@@ -62,7 +62,7 @@ class Baselines:
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
         try:
-            for chain in self._chains:
+            for chain in CHAINS:
                 ours, theirs = context.Pipe(duplex=False)
                 self._open.append(ours)
                 child = context.Process(target=_play_chain, args=(theirs, chain, *self._arguments), daemon=True)

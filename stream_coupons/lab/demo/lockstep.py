@@ -51,7 +51,6 @@ class LiveTarget:
 
     def __init__(self, system: LocalSystem, on_wait: Callable[[], None] = lambda: None) -> None:
         self.partitions = system.settings.kafka.partitions
-        self.duplicates = 0
         self._system = system
         self._on_wait = on_wait
         self._publisher = system.publisher(LINGER_MS)
@@ -115,9 +114,7 @@ class LiveTarget:
         found = []
         for record in self._issues.read_to_end():
             issue: CouponIssue = self._decode(record.value)
-            if issue.issue_id in self._seen:
-                self.duplicates += 1
-            else:
+            if issue.issue_id not in self._seen:
                 self._seen.add(issue.issue_id)
                 found.append(issue)
         return found

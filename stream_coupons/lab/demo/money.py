@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.lab.demo.play import Played
+from stream_coupons.lab.demo.outcomes import Played
 from stream_coupons.models.metrics import Interval
 
 NAMES: Mapping[str, str] = {

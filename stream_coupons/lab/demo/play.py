@@ -6,26 +6,26 @@ system is, and a system of processes decides what one in this process decides.
 """
 
 import itertools
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.decision.scoring import Scorer, ValueScorer
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
+from stream_coupons.lab.demo.outcomes import Outcomes, Played
 from stream_coupons.lab.demo.phases import Phase, one_by_one, phases
 from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
-from stream_coupons.lab.offline.direct import DirectPipeline
+from stream_coupons.lab.demo.targets import DirectTarget, Listener, LocalTarget, Target
+from stream_coupons.lab.simulation.behaviour import DAY_S
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.testing.local import LocalPipeline
 
 Policy = Literal["random", "highest_p_redeem", "best_on_average", "learned", "true_value"]
 """Rule that selects the coupon: at random; the highest P(redeem); the best on average; the product's decision; the
@@ -33,9 +33,6 @@ highest true value for this shopper now."""
 P_REDEEM_WORTH_MINOR = 1e6
 """A worth of a redemption beside which nothing else counts: the coupon most likely to be redeemed is given."""
 NEVER_S = 1e12
-Daily = tuple[int, int, int, int, float]
-"""Day; numbers of issues, of clicked and of redeemed ones; redemptions expected by the ground truth."""
-DAY_S = 86400.0
 SLICE_S = 4 * 3600.0
 LEARN_EVERY_S = 8 * 3600.0
 """Simulated time between two ticks, each of which is followed by a new model; a multiple of `SLICE_S`."""
@@ -64,114 +61,6 @@ LOCKSTEP = Pacing()
 """For a system of processes, and what is compared with it."""
 HOURLY = Pacing(3600.0, 3600.0, one_by_one)
 """For a system without records: events one by one, as live; coupons and ticks every hour."""
-
-
-@dataclass(slots=True)
-class Outcomes:
-    """Issues and what came of them, by the day of the issue."""
-
-    starts_at: float
-    issues: list[CouponIssue] = field(default_factory=list)
-    """Each once, in the order in which they were handed over."""
-    issued_at: dict[str, float] = field(default_factory=dict)
-    clicked: set[str] = field(default_factory=set)
-    redeemed: set[str] = field(default_factory=set)
-    chances: dict[str, float] = field(default_factory=dict)
-    """P(redeem) by the truth when the coupon was handed over, where it is known: its mean varies far less than that of
-    what was redeemed."""
-    margins: dict[str, float] = field(default_factory=dict)
-    """Incremental margin in minor units that was to be expected of each issue when it was handed over, if it is known;
-    its sum varies far less than what was booked."""
-
-    def add_issue(self, issue: CouponIssue, chance: float | None = None, margin_minor: float | None = None) -> None:
-        """Count an issue once."""
-        if issue.issue_id in self.issued_at:
-            return
-        self.issued_at[issue.issue_id] = issue.issued_at
-        self.issues.append(issue)
-        if chance is not None:
-            self.chances[issue.issue_id] = chance
-        if margin_minor is not None:
-            self.margins[issue.issue_id] = margin_minor
-
-    def add_feedback(self, event: FeedbackEvent) -> None:
-        """Count a click or a purchase once."""
-        if event.kind == "click":
-            self.clicked.add(event.issue_id)
-        elif event.kind == "purchase":
-            self.redeemed.add(event.issue_id)
-
-    def daily(self) -> list[Daily]:
-        """Return the counts of every day with an issue, ascending."""
-        counts: defaultdict[int, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0])
-        for issue_id, at in self.issued_at.items():
-            of_day = counts[int((at - self.starts_at) // DAY_S)]
-            of_day[0] += 1
-            of_day[1] += issue_id in self.clicked
-            of_day[2] += issue_id in self.redeemed
-            of_day[3] += self.chances.get(issue_id, 0.0)
-        return [(day, *counts[day]) for day in sorted(counts)]  # type: ignore[misc]
-
-    def between(self, first: float, last: float) -> tuple[int, int, int]:
-        """(issues, clicked, redeemed) of the issues from the first to before the last time."""
-        ids = [issue_id for issue_id, at in self.issued_at.items() if first <= at < last]
-        return len(ids), sum(i in self.clicked for i in ids), sum(i in self.redeemed for i in ids)
-
-    def expected_by_shopper(self) -> Counter[str]:
-        """Expected incremental margin in minor units, by shopper who was given a coupon."""
-        sums: Counter[str] = Counter()
-        for issue in self.issues:
-            sums[issue.user_id] += self.margins.get(issue.issue_id, 0.0)  # type: ignore[assignment]
-        return sums
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """Results of a policy on a world; money in minor units."""
-
-    policy: str
-    outcomes: Outcomes
-    incremental_margin_minor: float
-    discount_minor: int
-    margin_by_day: list[tuple[float, float]]
-    """(day, expected incremental margin of all coupons given until then)."""
-    events: int
-    interests: Sequence[tuple[int, int]] = ()
-    """By day, how many shoppers turned to what was strange to them, and how many were known well enough to say so."""
-    persuaded: int = 0
-    """Number of orders that coupons caused."""
-    decisions: Counter[str] = field(default_factory=Counter)
-    """Decisions on triggers, by outcome."""
-    average_minor: dict[str, float] = field(default_factory=dict)
-    """By coupon, its mean true worth over all decisions for which it was eligible; only of `true_value`."""
-
-
-class Target(Protocol):
-    """A system that is played against; each call returns when all that it led to is done."""
-
-    partitions: int
-
-    def apply(self, phase: Phase) -> None:
-        """Apply a phase."""
-
-    def tick(self, at: float, partition: int) -> None:
-        """Let time pass in a partition."""
-
-    def learn(self) -> None:
-        """Learn from all examples, and decide by the new model from now on."""
-
-    def issues(self) -> list[CouponIssue]:
-        """The issues since the last call."""
-
-
-class Listener(Protocol):
-    """A policy that learns by itself."""
-
-    def hear(self, message: Struct) -> None:
-        """Take note of an event of the shop, of feedback, or of a message that the system sent."""
-
-    def learn(self) -> None:
-        """Decide by all that was heard from now on."""
 
 
 def play(
@@ -206,121 +95,21 @@ def play(
             target.learn()
             learnt_at = world.now
         for issue in sorted(target.issues(), key=lambda issue: (issue.issued_at, issue.issue_id)):
-            at = max(issue.issued_at, world.now)
-            worth = world.worth(issue.user_id, [coupons[issue.coupon_id]], at, issue.expires_at)
-            outcomes.add_issue(issue, float(worth.redeems[0]), float(worth.margin_minor[0]))
-            expected += float(worth.margin_minor[0])
-            world.receive(issue)
+            expected += _hand_over(issue, coupons[issue.coupon_id], world, outcomes)
         day = (world.now - outcomes.starts_at) // DAY_S
         if day > len(by_day):
             by_day.append((day, expected))
         on_slice(outcomes, events)
-    done = world.statistics
-    return Played(
-        policy,
-        outcomes,
-        done.incremental_margin_minor,
-        done.discount_minor,
-        by_day,
-        events,
-        persuaded=done.persuaded,
-    )
+    return Played.of(policy, outcomes, world.statistics, by_day, events)
 
 
-class LocalTarget:
-    """The whole system in this process, without a broker.
-
-    Attributes
-    ----------
-    facts : Counter
-        Counts by (noun, kind).
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        world: World,
-        scorer: Scorer | None,
-        on_output: Callable[[Output], None] = lambda _: None,
-    ) -> None:
-        self.partitions = settings.kafka.partitions
-        self.facts: Counter[tuple[str, str]] = Counter()
-        self._issues: list[CouponIssue] = []
-        self._decode = Decoder(topics.ISSUES)
-        self._on_output = on_output
-        self._pipeline = LocalPipeline(
-            settings,
-            world.catalogue(),
-            campaigns=world.campaigns(),
-            scorer=scorer,
-            serves_at_once=False,
-            partitions=self.partitions,
-            on_output=self._take,
-            on_result=lambda result: self.facts.update(result.facts),
-        )
-
-    def _take(self, output: Output) -> None:
-        if output.topic == topics.ISSUES.name:
-            self._issues.append(self._decode(output.value))
-        self._on_output(output)
-
-    def apply(self, phase: Phase) -> None:
-        """Apply a phase."""
-        self._pipeline.send_together(phase.topic, phase.messages)
-
-    def tick(self, at: float, partition: int) -> None:
-        """Let time pass in a partition."""
-        self._pipeline.tick(at, partition)
-
-    def learn(self) -> None:
-        """Take into use what was learnt."""
-        self._pipeline.publish()
-
-    def issues(self) -> list[CouponIssue]:
-        """The issues since the last call."""
-        found, self._issues = self._issues, []
-        return found
-
-
-class DirectTarget:
-    """The whole system in this process, without records: what is learnt is used at once."""
-
-    partitions = 1
-
-    def __init__(self, settings: Settings, world: World, scorer: Scorer | None, listener: Listener | None) -> None:
-        self._issues: list[CouponIssue] = []
-        self._listener = listener
-        self._pipeline = DirectPipeline(
-            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_message=self._take
-        )
-        self.facts = self._pipeline.facts
-
-    def _take(self, message: Struct) -> None:
-        if isinstance(message, CouponIssue):
-            self._issues.append(message)
-        if self._listener is not None:
-            self._listener.hear(message)
-
-    def apply(self, phase: Phase) -> None:
-        """Apply a phase."""
-        for message in phase.messages:
-            self._pipeline.send(message)
-            if self._listener is not None:
-                self._listener.hear(message)
-
-    def tick(self, at: float, partition: int) -> None:  # noqa: ARG002 - there is one
-        """Let time pass."""
-        self._pipeline.tick(at)
-
-    def learn(self) -> None:
-        """Let the listener learn."""
-        if self._listener is not None:
-            self._listener.learn()
-
-    def issues(self) -> list[CouponIssue]:
-        """The issues since the last call."""
-        found, self._issues = self._issues, []
-        return found
+def _hand_over(issue: CouponIssue, coupon: Coupon, world: World, outcomes: Outcomes) -> float:
+    """Give a coupon to its shopper; return its expected incremental margin, minor units."""
+    worth = world.worth(issue.user_id, [coupon], max(issue.issued_at, world.now), issue.expires_at)
+    margin_minor = float(worth.margin_minor[0])
+    outcomes.add_issue(issue, float(worth.redeems[0]), margin_minor)
+    world.receive(issue)
+    return margin_minor
 
 
 def play_locally(

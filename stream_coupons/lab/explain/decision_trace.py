@@ -25,13 +25,15 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record, origin_of
 from stream_coupons.lab.audit.findings import place_of
-from stream_coupons.lab.explain.explanation import Funds, KeptDecision, event_digests
+from stream_coupons.lab.explain.explanation import KeptDecision, event_digests
+from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import DEFAULT_RULES, compile_snapshot, is_of_this_version
+from stream_coupons.models.serving import DEFAULT_RULES, compile_snapshot
+from stream_coupons.models.snapshots import is_of_this_version
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.worker.knowledge import CurrentKnowledge
 
 USERS, ACCOUNTS = topics.changelog("users").name, topics.changelog("accounts").name

@@ -4,7 +4,7 @@ Pure: the input is the shopper, the catalogue, the rules and the models; the out
 """
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -14,23 +14,17 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.candidates import REDEEM, charges
-from stream_coupons.core.decision.judgement import Judgement
 from stream_coupons.core.decision.pipeline import pass_time
-from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.scoring import Judgement, Knowledge
+from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
-from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.leases import Account
-from stream_coupons.core.money.purses import Purse, first_lease
-from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.sparse import DIGEST_BYTES
 from stream_coupons.kafka.topics import DECISIONS
 from stream_coupons.lab.explain.candidate_verdicts import (
     WORDS,
@@ -44,12 +38,12 @@ from stream_coupons.lab.explain.candidate_verdicts import (
     of_another_domain,
 )
 from stream_coupons.lab.explain.feature_text import FeatureText, score_of, tell
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.lab.explain.funds import Funds
 
 PRICE_ROUNDING = 0.01
 """Rounding of prices on record, minor units."""
 NUMBERS_BYTES = 4 * len(NUMERIC)
-"""Bytes of the numeric features of a row that `stored_rows.pack` made."""
+"""Bytes of the numeric features of a row that `candidates.packed_row` made."""
 
 
 class ShopperExplanation(Struct, frozen=True, kw_only=True):
@@ -123,66 +117,6 @@ class KeptDecision:
     now: Shopper | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Funds:
-    """The stock and budgets that are left.
-
-    Attributes
-    ----------
-    purses : mapping
-        Purses of the shopper's partition, by account.
-    accounts : mapping
-        Accounts as their owner knows them, by id.
-    partition, partitions : int
-        The shopper's partition, and the number of partitions.
-    """
-
-    purses: Mapping[str, Purse]
-    accounts: Mapping[str, Account]
-    partition: int
-    partitions: int
-
-    @property
-    def wallet(self) -> Wallet:
-        """The wallet of the shopper's partition."""
-        return Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions)
-
-    def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
-        """Return the shortage of one more coupon that draws on these accounts; None when it can be given."""
-        for limit in limits:
-            shortage = self.wallet.shortage([limit], held_minor)
-            if shortage is not None:
-                return Lack(
-                    shortage=shortage,
-                    account_id=limit.account_id,
-                    needed=1 if limit.is_stock else held_minor,
-                    here=self._here(limit),
-                    in_all=self._in_all(limit),
-                )
-        return None
-
-    def _here(self, limit: Limit) -> int:
-        purse = self.purses.get(limit.account_id)
-        return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
-
-    def _in_all(self, limit: Limit) -> int:
-        account, purse = self.accounts.get(limit.account_id, Account()), self.purses.get(limit.account_id)
-        committed = {number: holding.committed for number, holding in account.holdings.items()}
-        if purse is not None:  # it knows more than it has reported
-            committed[self.partition] = purse.committed
-        return max((limit.most or 0) - sum(committed.values()), 0)
-
-    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> ChargedPrices:
-        """Return the current prices of candidates, and which are sold out; fill `lacking` with their shortages."""
-        [positions] = judged.chosen
-        charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
-        for position, charge in zip(positions.tolist(), charged, strict=True):
-            lack = self.lack(coupons.limited[position], charge.held_minor)
-            if lack is not None:
-                lacking[position] = lack
-        return ChargedPrices(np.array([charge.price_minor for charge in charged]), lacking)
-
-
 def explain_shopper(
     user_id: str, shopper: Shopper, at: float, known: Knowledge, funds: Funds | None
 ) -> ShopperExplanation:
@@ -220,7 +154,7 @@ def explain_shopper(
 
 def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None, known: Knowledge) -> Moment:
     given = {} if trigger is None else trigger.context
-    context = fill_context(shopper.profile.contexts, given, at, known.rules.profile.context_policies)
+    context = fill_context(shopper.profile.contexts, given, at, known.rules.profile)
     return Moment(user_id, shopper, at, context, trigger)
 
 
@@ -274,7 +208,7 @@ def explain_issue(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> I
 
 
 def _judge_again(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> CandidateVerdicts | None:
-    coupons = known.catalogue.of_domain(issue.domain)
+    coupons = known.catalogue.domains.get(issue.domain)
     state, trigger = kept.now, kept.trigger
     if kept.before is not None:
         state = copy.deepcopy(kept.before)

@@ -20,7 +20,7 @@ References
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline import uplift
 from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
-from stream_coupons.lab.offline.uplift import Trial, Uplift
+from stream_coupons.lab.offline.uplift import CURVE_POINTS, Trial, Uplift, area_below
+from stream_coupons.lab.ope import policies
 from stream_coupons.lab.ope.rewards import Rewards, costs_of
 from stream_coupons.models.metrics import Interval
 
@@ -37,13 +38,13 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-CURVE_POINTS = 101
 GROUPS = 10
 LEAST_IN_GROUP = 20
 """Treated and controls that a group has at least: else there are fewer groups."""
 LEAST_IN_ARM = 50
 MAX_EFFECTS = 13
 ANY = "any coupon, drawn evenly"
+OURS = "the coupon of our policy"
 REPEATS = 300
 Z = 1.959964
 REDEEM = HEADS.index("redeem")
@@ -94,6 +95,16 @@ class ArmEffect:
 
 
 @dataclass(frozen=True, slots=True)
+class Targeting:
+    """The quality of targeting one rule's coupons by predicted uplift."""
+
+    coupon: str
+    treated: int
+    controls: int
+    uplift: Uplift
+
+
+@dataclass(frozen=True, slots=True)
 class _Sample:
     """The decisions of one arm: arrays of shape (n,)."""
 
@@ -102,6 +113,11 @@ class _Sample:
     cost: Floats
     gross: Floats
     predicted_cost: Floats
+
+    @property
+    def treated(self) -> int:
+        """Number of the treated."""
+        return int(self.trial.is_treated.sum())
 
 
 def measure(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed: int = 0) -> list[ArmEffect]:
@@ -116,29 +132,54 @@ def measure(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed
     propensity : array, shape (n,)
         Probability with which each choice was made.
     """
-    could = np.logical_and(decisions.is_none.any(axis=1), decisions.is_coupon.any(axis=1))
     coupons = [number for number, name in enumerate(decisions.names) if name != NO_COUPON]
     given: dict[str, Floats] = {}
     if len(coupons) > 1:
-        given[ANY] = decisions.is_coupon / np.maximum(decisions.is_coupon.sum(axis=1, keepdims=True), 1)
+        given[ANY] = _any(decisions)
     given |= {decisions.names[number]: (decisions.arm == number).astype(np.float64) for number in coupons}
     effects: list[ArmEffect] = []
     for name, rule in given.items():
         if len(effects) < MAX_EFFECTS:
-            sample = _sample(decisions, found, propensity, rule * could.reshape(-1, 1))
+            sample = _sample(decisions, found, propensity, rule)
             if sample is not None:
                 effects.append(_effect(name, sample, seed))
     return effects
 
 
-def _sample(decisions: LoggedDecisions, found: Rewards, propensity: Floats, given: Floats) -> _Sample | None:
-    """The decisions that say what a rule brings that gives coupons with these probabilities; None if too few do."""
+def targeting(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed: int = 0) -> list[Targeting]:
+    """Return the uplift over `none` of a coupon drawn at random, and of the one that our policy would give."""
+    worth = np.where(decisions.is_coupon, found.worth, -np.inf)
+    result = []
+    for name, rule in {ANY: _any(decisions), OURS: policies.greedy(worth) * decisions.is_coupon}.items():
+        sample = _sample(decisions, found, propensity, rule, least=1)
+        if sample is not None:
+            measured = uplift.uplift(sample.trial, sample.shopper, seed=seed)
+            result.append(Targeting(name, sample.treated, len(sample.trial) - sample.treated, measured.thinned()))
+    return result
+
+
+def _any(decisions: LoggedDecisions) -> Floats:
+    """The probability of every arm if any coupon of the row is given, all alike."""
+    drawn: Floats = decisions.is_coupon / np.maximum(decisions.is_coupon.sum(axis=1, keepdims=True), 1)
+    return drawn
+
+
+def _sample(
+    decisions: LoggedDecisions, found: Rewards, propensity: Floats, rule: Floats, least: int = LEAST_IN_ARM
+) -> _Sample | None:
+    """The decisions that say what a rule brings that gives coupons with these probabilities; None if too few do.
+
+    Both a coupon and `none` could be chosen in each. The weight is the probability of the coupon that was given, or 1
+    if none was, over the propensity: so both groups stand for all shoppers.
+    """
+    could = np.logical_and(decisions.is_none.any(axis=1), decisions.is_coupon.any(axis=1))
+    given = rule * could[:, None]
     every = np.arange(len(decisions))
     gave_none: Mask = decisions.is_none[every, decisions.chosen]
     probability = given[every, decisions.chosen]
     rows = np.flatnonzero((given.sum(axis=1) > 0) & (gave_none | (probability > 0)))
     is_treated: Mask = np.logical_not(gave_none[rows])
-    if min(int(is_treated.sum()), int((~is_treated).sum())) < LEAST_IN_ARM:
+    if min(int(is_treated.sum()), int((~is_treated).sum())) < least:
         return None
     given, predicted = given[rows], found.predicted[rows]
     paid, typical = costs_of(decisions)
@@ -161,10 +202,10 @@ def _effect(name: str, sample: _Sample, seed: int) -> ArmEffect:
     cost_share, gain_share, aucc = _cost_curve(sample, seed)
     return ArmEffect(
         arm=name,
-        treated=int(trial.is_treated.sum()),
-        controls=int((~trial.is_treated).sum()),
+        treated=sample.treated,
+        controls=len(trial) - sample.treated,
         predicted=float(np.average(trial.score, weights=trial.weight)),
-        uplift=replace(measured, curve=measured.curve.thinned(CURVE_POINTS)),
+        uplift=measured.thinned(),
         groups=groups_of(trial, sample.shopper),
         cost_share=cost_share,
         gain_share=gain_share,
@@ -224,16 +265,11 @@ def _cost_curve(sample: _Sample, seed: int) -> tuple[Floats, Floats, Interval]:
     is_treated, gross, paid = trial.is_treated[order], sample.gross[order], sample.cost[order]
     weight = trial.weight[order]
     cost, gain = _shares(is_treated, gross, paid, weight, steps)
-    area = _area(cost, gain)
+    area = area_below(cost, gain)
     if math.isnan(area):
         return np.empty(0), np.empty(0), Interval(math.nan, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    _, member = np.unique(sample.shopper[order], return_inverse=True)
-    shoppers = int(member.max()) + 1
-    areas = []
-    for _ in range(REPEATS):
-        times = np.bincount(rng.integers(0, shoppers, shoppers), minlength=shoppers)[member]
-        areas.append(_area(*_shares(is_treated, gross, paid, weight * times, steps)))
+    draws = uplift.draws(sample.shopper[order], REPEATS, seed)
+    areas = [area_below(*_shares(is_treated, gross, paid, weight * times, steps)) for times in draws]
     defined = [one for one in areas if not math.isnan(one)]
     low, high = np.quantile(defined, (0.025, 0.975)) if len(defined) > REPEATS / 2 else (math.nan, math.nan)
     kept = np.unique(np.linspace(0, len(cost) - 1, CURVE_POINTS).astype(int))
@@ -253,10 +289,6 @@ def _shares(is_treated: Mask, gross: Floats, cost: Floats, weight: Floats, steps
     if gain[-1] <= 0 or spent[-1] <= 0:
         return np.full(2, math.nan), np.full(2, math.nan)
     return spent / spent[-1], gain / gain[-1]
-
-
-def _area(x: Floats, y: Floats) -> float:
-    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
 
 
 def covered(effects: Sequence[ArmEffect]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.runtime.shared import SHARED_PREFIX
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 AGENTS: dict[str, type[KeyedAgent[Any]]] = {agent.name: agent for agent in (Users, Budgets, Neighbours)}
 DIGEST_BYTES = 16

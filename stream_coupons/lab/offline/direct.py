@@ -10,9 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from stream_coupons.agents.budgets import Budgets
-from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.keyed import TOPIC_OF, KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
-from stream_coupons.agents.record_mapping import TOPIC_OF
 from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
@@ -24,9 +23,8 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.shared import SharedStates
-from stream_coupons.runtime.steps import Deferred
+from stream_coupons.runtime.cells import Deadlines
+from stream_coupons.runtime.steps import Deferred, SharedStates
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 

@@ -1,9 +1,7 @@
 """The results of `evaluate` on a log: metrics by head and part, effects of arms, models, and baselines beside ours."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-
-from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
@@ -21,30 +19,6 @@ from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.lab.offline.segments import by_coupon, by_segment
 from stream_coupons.lab.ope import valuation
 from stream_coupons.lab.ope.rewards import Reward, rewards
-
-
-class ArmPrediction(Struct, frozen=True, kw_only=True):
-    """One arm of one decision: its predictions, and, if it was chosen, its outcome.
-
-    P(click) and P(redeem) are None for `none`. `clicked`, `redeemed` and `order_value_minor` are None for arms that
-    were not chosen, and where the window was open when the log ended.
-    """
-
-    issue_id: str
-    user_id: str
-    occurred_at: float
-    arm: str
-    is_chosen: bool
-    propensity: float | None
-    p_click: float | None
-    p_redeem: float | None
-    p_order: float
-    clicked: bool | None
-    redeemed: bool | None
-    seen: bool | None
-    order_value_minor: int | None
-    labelled_at: float | None
-    model_version: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +53,11 @@ class Evaluated:
     effects_of: str = ""
     doubts: list[str] = field(default_factory=list)
     baselines: list[Beside] = field(default_factory=list)
+
+    @property
+    def labelled(self) -> int:
+        """Number of issues whose label is known."""
+        return sum(one.labelled_at is not None for one in self.scored)
 
 
 def evaluated(
@@ -143,29 +122,3 @@ def _effects(scored: Sequence[Scored], log: ForeignLog, rules: PolicyRules) -> t
         return arm_effects.measure(decisions.at_rows(kept), found, propensity[kept]), reward.value, doubts
     except BadConfig as error:
         return [], reward.value, [*doubts, str(error)]
-
-
-def arm_predictions(scored: Sequence[Scored]) -> Iterator[ArmPrediction]:
-    """Yield every arm of every decision in order of time; of decisions whose arms were not scored, the one chosen."""
-    for one in scored:
-        own = one.arm if one.arm in one.by_arm or one.coupon_id not in one.by_arm else one.coupon_id
-        by_arm = one.by_arm or {own: (one.p_click, one.p_redeem, one.p_order)}
-        for arm, (click, redeem, order) in by_arm.items():
-            is_chosen, is_none = arm == own, arm == NO_COUPON
-            yield ArmPrediction(
-                issue_id=one.issue_id,
-                user_id=one.user_id,
-                occurred_at=one.occurred_at,
-                arm=arm,
-                is_chosen=is_chosen,
-                propensity=one.propensity if is_chosen else None,
-                p_click=None if is_none else click,
-                p_redeem=None if is_none else redeem,
-                p_order=order,
-                clicked=one.clicked if is_chosen else None,
-                redeemed=one.redeemed if is_chosen else None,
-                seen=one.seen if is_chosen else None,
-                order_value_minor=one.value_minor if is_chosen else None,
-                labelled_at=one.labelled_at if is_chosen else None,
-                model_version=one.model_version,
-            )

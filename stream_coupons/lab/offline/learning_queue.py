@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.decision.candidates import stored
 from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
-from stream_coupons.core.decision.stored_rows import stored
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample

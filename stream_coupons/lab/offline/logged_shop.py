@@ -4,6 +4,7 @@ Nothing is decided here and nothing is sent, so there is neither a broker nor a 
 shopper does not depend on any model: what was predicted of an issue is not in it. See `learning_queue`.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
@@ -34,8 +35,9 @@ from stream_coupons.core.vectors.value_binning import Value
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.shared import SharedStates
+from stream_coupons.runtime.cells import Deadlines
+from stream_coupons.runtime.steps import SharedStates
+from stream_coupons.settings import Settings
 
 NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
 """Stands for the record that a message would come in."""
@@ -48,11 +50,22 @@ NO_FEATURES = bytes(4)
 """Placeholder for an issue's numeric features, which are kept elsewhere: it is not empty, so the issue is learnt."""
 
 
-class _RulesOfLog(AttributionRules, frozen=True, kw_only=True):
-    """A log shows only later whether its channels report: that is asked when a window closes, whenever it began."""
+def for_logs(settings: Settings) -> Settings:
+    """Settings under which a log is only looked at.
 
-    def awaits_impressions(self, domain: str) -> bool:  # noqa: ARG002
-        return True
+    Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
+    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Each
+    is as it was set where that is another value than the default.
+    """
+    attribution, defaults = settings.attribution, AttributionRules()
+    if attribution.grace_s == defaults.grace_s:
+        attribution = msgspec.structs.replace(attribution, grace_s=0.0)
+    if attribution.max_open_observed == defaults.max_open_observed:
+        attribution = msgspec.structs.replace(attribution, max_open_observed=sys.maxsize)
+    if attribution.max_observed_bytes == defaults.max_observed_bytes:
+        attribution = msgspec.structs.replace(attribution, max_observed_bytes=sys.maxsize)
+    policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
+    return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
 
 
 class LoggedShop:
@@ -95,8 +108,7 @@ class LoggedShop:
 
     def believe_impressions(self, domains: frozenset[str]) -> None:
         """Take it from now on that the channels of these domains, and of no others, report every impression."""
-        given = msgspec.structs.asdict(self._rules.attribution)
-        reported = _RulesOfLog(**(given | {"impression_domains": domains}))
+        reported = msgspec.structs.replace(self._rules.attribution, impression_domains=domains)
         self._rules = msgspec.structs.replace(self._rules, attribution=reported)
         self._known = Knowledge(self._rules, self.catalogue, {}, self._known.prior)
 
@@ -123,6 +135,8 @@ class LoggedShop:
         if moment is not None:
             on_moment(Moment(moment.user_id, _frozen(shopper), moment.at, moment.context))
             issue = observation.note(event, self._known, NO_FEATURES, b"", (0.0, 0.0, 0.0), 0)
+            # A log shows only later whether its channels report: that is asked when the window closes.
+            issue.awaits_impressions = True
             observation.keep(shopper, issue, self._known, effects)
         self._conclude(event.user_id, shopper, effects)
 
@@ -144,7 +158,7 @@ class LoggedShop:
             If the catalogue has no such coupon.
         """
         shopper = self._shopper(user_id)
-        context = fill_context(shopper.profile.contexts, context, at, self._rules.profile.context_policies)
+        context = fill_context(shopper.profile.contexts, context, at, self._rules.profile)
         moment = Moment(user_id, shopper, at, context)
         if coupon_id == NO_COUPON:
             rows = observation.rows_without(moment, domain, (), self._known)

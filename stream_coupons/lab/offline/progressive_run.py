@@ -7,25 +7,21 @@ as a rule, used ones end when they would have; see `Expiries`. A coupon that was
 """
 
 import math
-import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
-
-import msgspec
+from collections.abc import Mapping
 
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
-from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import Predicted
 from stream_coupons.lab.datasets.foreign import ForeignLog
-from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, LoggedFeedback, LoggedIssue, LogRecord
+from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.lab.offline.expiries import Expiries
 from stream_coupons.lab.offline.impressions import Impressions
 from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
-from stream_coupons.lab.offline.logged_shop import LoggedShop
+from stream_coupons.lab.offline.logged_shop import LoggedShop, for_logs
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.heads import News
 from stream_coupons.models.learner import DomainModel
@@ -36,58 +32,24 @@ FEW_COUPONS = 64
 """A domain of so many is looked at as a whole for each issue of it, so that many issues are looked at together."""
 
 
-def run(
-    log: ForeignLog,
-    settings: Settings,
-    *,
-    score_arms: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> list[Scored]:
-    """Score every issue of a log with the model as it stood at its moment.
+def run(log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> list[Scored]:
+    """Score every issue of a log with the model as it stood at its moment; see `ProgressiveRun`."""
+    running = ProgressiveRun(log, settings, score_arms=score_arms)
+    for record in log.records():
+        running.feed(record)
+    return running.finish()
+
+
+class ProgressiveRun:
+    """One run over a log, fed record by record in order of time; `run` does all of it.
 
     Parameters
     ----------
     settings : Settings
         As a worker's; see `for_logs` for what is different.
     score_arms : bool
-        Whether to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
+        True to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
         that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
-    on_progress : callable, optional
-        Called with the records done and their number.
-
-    Returns
-    -------
-    list of Scored
-        In order of time, with their labels as they are known at the end of the log.
-    """
-    running = ProgressiveRun(log, settings, score_arms=score_arms)
-    for done, record in enumerate(log.records(), start=1):
-        running.feed(record)
-        if on_progress is not None:
-            on_progress(done, len(log))
-    return running.finish()
-
-
-def for_logs(settings: Settings) -> Settings:
-    """Settings under which a log is only looked at.
-
-    Events trigger no coupons of ours. A window closes at its end: the grace of a live system, in which feedback may be
-    on its way for a while, is left out. Open issues are not bounded: no record has to hold a shopper's state. Each
-    is as it was set where that is another value than the default.
-    """
-    attribution, defaults = settings.attribution, AttributionRules()
-    if attribution.grace_s == defaults.grace_s:
-        attribution = msgspec.structs.replace(attribution, grace_s=0.0)
-    if attribution.max_open_observed == defaults.max_open_observed:
-        attribution = msgspec.structs.replace(attribution, max_open_observed=sys.maxsize)
-    if attribution.max_observed_bytes == defaults.max_observed_bytes:
-        attribution = msgspec.structs.replace(attribution, max_observed_bytes=sys.maxsize)
-    policy = msgspec.structs.replace(settings.policy, triggers=frozenset())
-    return msgspec.structs.replace(settings, policy=policy, attribution=attribution)
-
-
-class ProgressiveRun:
-    """One run over a log, fed record by record in order of time; `run` does all of it.
 
     Attributes
     ----------
@@ -140,16 +102,6 @@ class ProgressiveRun:
         return self._queue.heads
 
     @property
-    def issues(self) -> int:
-        """Number of scored issues."""
-        return len(self._scored)
-
-    @property
-    def labelled(self) -> int:
-        """Number of scored issues with a label."""
-        return sum(scored.labelled_at is not None for scored in self._scored.values())
-
-    @property
     def doubtful_impressions(self) -> dict[str, int]:
         """Domains whose impressions are not believed, with the number of responses without one."""
         doubtful = self.impressions.doubtful if self._asks_log else frozenset()
@@ -160,7 +112,7 @@ class ProgressiveRun:
         self._pass_time(record.occurred_at)
         if isinstance(record, LoggedIssue):
             self._issue(record)
-        elif isinstance(record, LoggedFeedback):
+        elif isinstance(record, FeedbackEvent):
             self._feedback(record)
         else:
             self._shop.act(record)
@@ -290,7 +242,7 @@ class ProgressiveRun:
         """Return the arms of a domain, with the given coupon, named or not."""
         catalogue, given = self._shop.catalogue, scored.coupon_id
         bare = catalogue.bare_of(domain, alternatives)
-        whole = catalogue.of_domain(domain)
+        whole = catalogue.domains.get(domain)
         alone = None
         if whole is not None and given in whole.position and not names and len(whole) > FEW_COUPONS:
             alone = whole.position[given]
@@ -319,7 +271,7 @@ class ProgressiveRun:
             self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
             self._shop.look_at(self._attributes, self._named_domains)
 
-    def _feedback(self, feedback: LoggedFeedback) -> None:
+    def _feedback(self, feedback: FeedbackEvent) -> None:
         issue = self._scored.get(feedback.issue_id)
         if feedback.kind == "expiry" and issue is not None and issue.labelled_at is not None:
             return  # the window has closed already: that it has says nothing new
@@ -334,17 +286,7 @@ class ProgressiveRun:
                 self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
             elif feedback.kind == "impression" and issue is not None:
                 self._note_impression(issue, feedback.occurred_at)
-        message = FeedbackEvent(
-            # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
-            event_id=f"{feedback.kind} on line {feedback.line}",
-            user_id=feedback.user_id,
-            occurred_at=feedback.occurred_at,
-            issue_id=feedback.issue_id,
-            kind=feedback.kind,
-            discount_minor=feedback.discount_minor,
-            order_value_minor=feedback.order_value_minor,
-        )
-        self._shop.respond(message)
+        self._shop.respond(feedback)
 
     def _take(self, message: OpenDecision | TrainingExample) -> None:
         if isinstance(message, TrainingExample):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.metrics import (
@@ -59,6 +60,28 @@ class LabelledIssues:
         places = np.asarray(rows, np.intp)
         issues = [self.issues[row] for row in places.tolist()]
         return LabelledIssues(self.head, issues, self.probabilities[places], self.labels[places], self.unseen)
+
+    def known_before(self, moment: float) -> "LabelledIssues":
+        """Return the issues whose outcome was known before a moment."""
+        return self.at([row for row, issue in enumerate(self.issues) if (issue.labelled_at or 0.0) < moment])
+
+    def issued_since(self, moment: float) -> "LabelledIssues":
+        """Return the issues from a moment on."""
+        return self.at([row for row, issue in enumerate(self.issues) if issue.occurred_at >= moment])
+
+    def require_both(self, where: str) -> None:
+        """Require positive and negative outcomes.
+
+        Raises
+        ------
+        BadConfig
+            If either is missing.
+        """
+        positives = int(self.labels.sum())
+        if not 0 < positives < len(self):
+            raise BadConfig(
+                f"{where}: {positives} of {len(self)} known outcomes are positive, expected some but not all"
+            )
 
 
 class Working(Struct, frozen=True, kw_only=True):

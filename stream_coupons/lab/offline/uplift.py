@@ -23,13 +23,16 @@ References
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.models.metrics import Interval
+
+CURVE_POINTS = 101
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -87,19 +90,12 @@ class Curve:
     @property
     def auuc(self) -> float:
         """Area under the uplift curve; half of the last point when the order is uninformative."""
-        return _area(self.uplift, self.share)
+        return area_below(self.share, self.uplift)
 
     @property
     def qini_coefficient(self) -> float:
         """Area between the Qini curve and the straight line; 0 when the order is uninformative."""
-        return _area(self.qini, self.share) - float(self.qini[-1]) / 2
-
-    def thinned(self, points: int) -> "Curve":
-        """At most so many of the points, at about equal distances, with both ends: to be drawn."""
-        if len(self.share) <= points:
-            return self
-        kept = np.unique(np.searchsorted(self.share, np.linspace(0, self.share[-1], points)))
-        return Curve(self.share[kept], self.uplift[kept], self.qini[kept])
+        return area_below(self.share, self.qini) - float(self.qini[-1]) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +106,14 @@ class Uplift:
     mean: Interval
     auuc: Interval
     qini: Interval
+
+    def thinned(self, points: int = CURVE_POINTS) -> "Uplift":
+        """Return it with at most so many points of the curve, at about equal distances, both ends among them."""
+        share, found = self.curve.share, self.curve
+        if len(share) <= points:
+            return self
+        kept = np.unique(np.searchsorted(share, np.linspace(0, share[-1], points)))
+        return replace(self, curve=Curve(share[kept], found.uplift[kept], found.qini[kept]))
 
 
 def curve(trial: Trial) -> Curve:
@@ -141,13 +145,9 @@ def uplift(trial: Trial, shopper: Rows, repeats: int = 500, seed: int = 0) -> Up
     """
     order = _Sorted(trial)
     whole = order.curve(trial.weight)
-    rng = np.random.default_rng(seed)
-    _, member = np.unique(shopper, return_inverse=True)
-    shoppers = int(member.max()) + 1
     areas = np.full((repeats, 3), math.nan)
-    for repeat in range(repeats):
-        times = np.bincount(rng.integers(0, shoppers, shoppers), minlength=shoppers)
-        weight = trial.weight * times[member]
+    for repeat, times in enumerate(draws(shopper, repeats, seed)):
+        weight = trial.weight * times
         if weight[trial.is_treated].any() and weight[~trial.is_treated].any():
             areas[repeat] = _areas(order.curve(weight))
     lows, highs = np.nanquantile(areas, (0.025, 0.975), axis=0)
@@ -157,9 +157,18 @@ def uplift(trial: Trial, shopper: Rows, repeats: int = 500, seed: int = 0) -> Up
     return Uplift(whole, mean, auuc, qini)
 
 
-def _area(heights: Floats, share: Floats) -> float:
-    """Below straight lines between the points."""
-    return float((np.diff(share) * (heights[1:] + heights[:-1])).sum() / 2)
+def draws(shopper: Rows, repeats: int, seed: int) -> Iterator[Rows]:
+    """Yield how often each row is there, shape (n,), if shoppers are drawn whole, with replacement."""
+    rng = np.random.default_rng(seed)
+    _, member = np.unique(shopper, return_inverse=True)
+    shoppers = int(member.max()) + 1
+    for _ in range(repeats):
+        yield np.bincount(rng.integers(0, shoppers, shoppers), minlength=shoppers)[member]
+
+
+def area_below(x: Floats, y: Floats) -> float:
+    """Return the area below straight lines between points."""
+    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
 
 
 def _areas(found: Curve) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.lab.ope.policies import explored
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -136,7 +137,7 @@ def _logging(kept: Sequence[LoggedDecision], arm: Rows) -> Floats:
     for row, one in enumerate(kept):
         tried[row, [1 + place for place in one.tried or range(len(one.arms))]] = True
     best = np.array([0 if one.best is None else 1 + one.best for one in kept])
-    chosen = probabilities(best, tried, np.array([one.exploration_ratio for one in kept]))
+    chosen = explored(best, tried, np.array([one.exploration_ratio for one in kept]))
     for row, one in enumerate(kept):
         if one.shares:
             chosen[row] = 0.0
@@ -145,29 +146,3 @@ def _logging(kept: Sequence[LoggedDecision], arm: Rows) -> Floats:
     logging: Floats = (1.0 - control[:, None]) * chosen
     logging[:, 0] += control
     return logging
-
-
-def probabilities(best: Rows, tried: Mask, epsilon: Floats) -> Floats:
-    """Return the probability of giving each arm, as `core.policy.Choice.propensity` has it of one, shape (n, a).
-
-    Parameters
-    ----------
-    best : array of int, shape (n,)
-        Column that is given when not exploring; 0 gives nothing.
-    tried : array of bool, shape (n, a)
-        What exploring draws from, all alike; where there is none of them, exploring gives nothing.
-    epsilon : array, shape (n,)
-        Probability of exploring.
-
-    Examples
-    --------
-    Of three coupons the first is the best, the two others are tried.
-
-    >>> probabilities(np.array([1]), np.array([[False, False, True, True]]), np.array([0.4])).round(6).tolist()
-    [[0.0, 0.6, 0.2, 0.2]]
-    """
-    count = tried.sum(axis=1)
-    given: Floats = epsilon[:, None] * tried / np.maximum(count, 1)[:, None]
-    given[:, 0] = np.where(count > 0, 0.0, epsilon)
-    given[np.arange(len(best)), best] += 1.0 - epsilon
-    return given

@@ -1,52 +1,29 @@
 """Policies that can be valued on the engine's own decisions: the probability of giving each arm."""
 
 import math
-from collections.abc import Collection
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.lab.ope.own_decisions import OwnDecisions, probabilities
-from stream_coupons.lab.ope.policies import Policy
+from stream_coupons.lab.ope import policies
+from stream_coupons.lab.ope.own_decisions import OwnDecisions
+from stream_coupons.lab.ope.policies import Policy, explored
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-KINDS = "logged, greedy[:MIN_VALUE], epsilon[:RATIO], average, random, none, always:COUPON"
-NUMBERED = {"greedy": (-math.inf, math.inf), "epsilon": (0.0, 1.0)}
-"""Kinds that may have a number, and its range."""
-DEFAULT = ("logged", "greedy", "epsilon", "average", "random", "none")
-
-
-def parse(text: str, coupons: Collection[str]) -> Policy:
-    """Return a policy from what was typed.
-
-    Raises
-    ------
-    BadConfig
-
-    >>> str(parse("greedy:25", {})), parse("always:c1", {"c1"}).parameter
-    ('greedy:25', 'c1')
-    """
-    kind, _, parameter = text.partition(":")
-    if kind == "always" and parameter:
-        if parameter not in coupons:
-            some = ", ".join(sorted(coupons)[:10])
-            raise BadConfig(f"policy {text!r}: the log has no coupon {parameter!r}, expected one of {some}")
-        return Policy(kind, parameter)
-    if kind not in DEFAULT or (parameter and kind not in NUMBERED):
-        raise BadConfig(f"there is no policy {text!r}, expected one of {KINDS}")
-    if parameter:
-        low, high = NUMBERED[kind]
-        try:
-            number = float(parameter)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
-            raise BadConfig(f"policy {text!r}: {parameter!r}, expected a number from {low:g} to {high:g}")
-    return Policy(kind, parameter)
+KINDS: policies.Kinds = {
+    "logged": None,
+    "greedy": (-math.inf, math.inf),
+    "epsilon": (0.0, 1.0),
+    "average": None,
+    "random": None,
+    "none": None,
+}
+"""The kinds of policies, by default all of them; a number of `greedy` is the least value that is given for."""
+parse = partial(policies.parse, kinds=KINDS)
 
 
 def target(policy: Policy, decisions: OwnDecisions, rules: PolicyRules) -> Floats:
@@ -68,18 +45,18 @@ def target(policy: Policy, decisions: OwnDecisions, rules: PolicyRules) -> Float
         case "logged":
             return decisions.logging
         case "greedy":
-            return probabilities(_best(net, policy.number(least), decisions), is_coupon, never)
+            return explored(_best(net, policy.number(least), decisions), is_coupon, never)
         case "epsilon":
             ratio = policy.number(rules.exploration_ratio)
-            return probabilities(_best(net, least, decisions), is_coupon, always * ratio)
+            return explored(_best(net, least, decisions), is_coupon, always * ratio)
         case "average":
-            return probabilities(_best(_average(decisions), least, decisions), is_coupon, never)
+            return explored(_best(_average(decisions), least, decisions), is_coupon, never)
         case "random":
-            return probabilities(nobody, is_coupon, always)
+            return explored(nobody, is_coupon, always)
         case "none":
-            return probabilities(nobody, is_coupon, never)
+            return explored(nobody, is_coupon, never)
     arm = decisions.names.index(policy.parameter)
-    return probabilities(nobody, decisions.arm == arm, always)
+    return explored(nobody, decisions.arm == arm, always)
 
 
 def _best(score: Floats, above: float, decisions: OwnDecisions) -> Rows:

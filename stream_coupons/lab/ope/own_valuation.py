@@ -21,43 +21,32 @@ References
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.lab.ope import ope, own_policies
-from stream_coupons.lab.ope.ope import Logged, Valuation
+from stream_coupons.lab.ope import own_policies, valuation
+from stream_coupons.lab.ope.ope import Logged
 from stream_coupons.lab.ope.own_decisions import OwnDecisions, arrays
 from stream_coupons.lab.ope.own_log import NO_MONEY, OwnLog
 from stream_coupons.lab.ope.policies import Policy
+from stream_coupons.lab.ope.valuation import Valued
 from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 
 FOLDS = 5
 RIDGE = 1.0
-"""Added to the diagonal of the normal equations of standardised columns."""
-FEW_EFFECTIVE = 100
+"""Penalty of the weights of standardised columns."""
+NEVER = "what the live policy would never have chosen there"
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class OwnValued:
-    """A policy and its value per decision, minor units.
-
-    Attributes
-    ----------
-    unsupported : float
-        Share of its choices that the logging policy would never have made: their outcome is unknown.
-    """
-
-    policy: str
-    valuation: Valuation
-    unsupported: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +84,7 @@ class OwnReport:
     coupons: int
     sold_out: float
     """Share of the coupons that shoppers might have got, over the decisions, that were sold out."""
-    valued: list[OwnValued]
+    valued: list[Valued]
     lift: Lift | None
     warnings: list[str]
     notes: list[str]
@@ -131,8 +120,8 @@ def report(
     logged = Logged(
         decisions.shopper, decisions.chosen, decisions.propensity, reward, predicted(decisions, reward, before)
     )
-    asked = policies or tuple(Policy(kind) for kind in own_policies.DEFAULT)
-    valued = [value(policy, decisions, logged, rules, clip) for policy in asked]
+    asked = policies or tuple(Policy(kind) for kind in own_policies.KINDS)
+    valued = [_value(policy, decisions, logged, rules, clip) for policy in asked]
     sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
     return OwnReport(
         domain=domain,
@@ -143,15 +132,13 @@ def report(
         sold_out=float(sold_out / (sold_out + arms)),
         valued=valued,
         lift=lift(log, domain, rules),
-        warnings=[doubt for each in valued for doubt in _doubts(each)],
+        warnings=[doubt for each in valued for doubt in valuation.doubts(each, NEVER)],
         notes=_notes(log, decisions, domain),
     )
 
 
 def _largest_domain(log: OwnLog) -> str:
-    counts: dict[str, int] = {}
-    for decision in log.decisions.values():
-        counts[decision.domain] = counts.get(decision.domain, 0) + 1
+    counts = Counter(decision.domain for decision in log.decisions.values())
     if not counts:
         raise BadConfig(
             "the log has no decisions on record: expected records of the topic decisions; is "
@@ -169,27 +156,12 @@ def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
     return notes
 
 
-def _doubts(each: OwnValued) -> list[str]:
-    found = each.valuation.diagnostics
-    if each.unsupported > 1e-9:
-        return [
-            f"{each.policy}: {each.unsupported:.1%} of its choices are what the live policy would never have chosen "
-            "there; IPS counts them as nothing, SNIPS as the rest, the doubly robust estimator by its model alone"
-        ]
-    if found.is_off:
-        return [f"{each.policy}: the mean weight is {found.mean_weight.value:.3f}, expected about 1"]
-    if found.effective < FEW_EFFECTIVE:
-        return [f"{each.policy}: rests on {found.effective:.0f} effective decisions: too few"]
-    return []
-
-
-def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> OwnValued:
-    """Value one policy."""
+def _value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> Valued:
     if policy.kind == "logged":
-        return OwnValued(str(policy), ope.value_logged(logged), 0.0)
+        return valuation.value(policy, logged)
     target = own_policies.target(policy, decisions, rules)
     unsupported = float(target[decisions.logging <= 0].sum() / len(decisions))
-    return OwnValued(str(policy), ope.value(logged, target, clip), unsupported)
+    return valuation.value(policy, logged, target, unsupported, clip)
 
 
 def outcomes(
@@ -226,22 +198,16 @@ def predicted(decisions: OwnDecisions, reward: Floats, before: Floats) -> Floats
     value = np.where(decisions.arm >= 0, decisions.value, 0.0)
     gave = (decisions.chosen > 0).astype(np.float64)
     known = np.column_stack([before, value.max(axis=1), value[rows, decisions.chosen], gave])
-    scale = known.std(axis=0)
-    scale[scale == 0] = 1.0
-    center = known.mean(axis=0)
-    standard = (known - center) / scale
-    design = np.column_stack([np.ones(len(decisions)), standard])
+    scaler = StandardScaler().fit(known)
     found = np.zeros(value.shape)
     for fold in range(FOLDS):
         held = decisions.shopper % FOLDS == fold
-        if not held.any():
+        if not held.any() or held.all():
             continue
-        of_others = design[~held]
-        penalty = RIDGE * np.eye(design.shape[1])
-        penalty[0, 0] = 1e-9
-        weights = np.linalg.solve(of_others.T @ of_others + penalty, of_others.T @ reward[~held])
-        of_value, of_giving = weights[-2] / scale[-2], weights[-1] / scale[-1]
-        base = design[held][:, :-2] @ weights[:-2] - center[-2] * of_value - center[-1] * of_giving
+        model = Ridge(alpha=RIDGE).fit(scaler.transform(known[~held]), reward[~held])
+        of_value, of_giving = (model.coef_ / scaler.scale_)[-2:]
+        nothing = known[held] * ([1.0] * (known.shape[1] - 2) + [0.0, 0.0])
+        base = model.predict(scaler.transform(nothing))
         found[held] = base[:, None] + value[held] * of_value + decisions.is_coupon[held] * of_giving
     return found
 

@@ -5,7 +5,7 @@ have hold the value -inf and get probability 0. If `none` is an arm of a row, it
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,13 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-MOST = {"epsilon": 1.0, "softmax": math.inf}
-"""The kinds of policies that may have a number, and how large it may be."""
-KINDS = "greedy, epsilon[:RATIO], softmax[:TEMPERATURE], random, logged, always:ARM"
+Kinds = Mapping[str, tuple[float, float] | None]
+"""The range of the number that each kind of policy may have; None where it has none."""
+KINDS: Kinds = {"greedy": None, "epsilon": (0.0, 1.0), "softmax": (1e-9, 1e9), "random": None, "logged": None}
+"""The kinds that can be valued on the log of another system, besides always:ARM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Policy:
         return float(self.parameter) if self.parameter else default
 
 
-def parse(text: str, arms: Collection[str]) -> Policy:
+def parse(text: str, arms: Collection[str], kinds: Kinds = KINDS) -> Policy:
     """A policy from what was typed.
 
     Raises
@@ -49,26 +51,23 @@ def parse(text: str, arms: Collection[str]) -> Policy:
     (Policy(kind='always', parameter='c1'), 'epsilon:0.1')
     """
     kind, _, parameter = text.partition(":")
-    if kind == "always" and parameter in arms:
-        return Policy(kind, parameter)
     if kind == "always" and parameter:
-        some = ", ".join(sorted(arms)[:10])
-        raise BadConfig(f"policy {text!r}: the log has no arm {parameter!r}, expected one of {some}")
-    if kind not in ("greedy", "random", "logged", *MOST) or (parameter and kind not in MOST):
-        raise BadConfig(f"there is no policy {text!r}, expected one of {KINDS}")
-    if parameter:
-        _check_number(text, parameter, MOST[kind])
+        if parameter not in arms:
+            some = ", ".join(sorted(arms)[:10])
+            raise BadConfig(f"policy {text!r}: the log has no arm {parameter!r}, expected one of {some}")
+        return Policy(kind, parameter)
+    ends = kinds.get(kind)
+    if kind not in kinds or (parameter and ends is None):
+        known = ", ".join(f"{name}[:NUMBER]" if ends else name for name, ends in kinds.items())
+        raise BadConfig(f"there is no policy {text!r}, expected one of {known}, always:ARM")
+    if parameter and ends is not None:
+        try:
+            number = float(parameter)
+        except ValueError:
+            number = math.nan
+        if not ends[0] <= number <= ends[1]:
+            raise BadConfig(f"policy {text!r}: {parameter!r}, expected a number from {ends[0]:g} to {ends[1]:g}")
     return Policy(kind, parameter)
-
-
-def _check_number(text: str, parameter: str, most: float) -> None:
-    try:
-        number = float(parameter)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= most or math.isinf(number):
-        upto = f" and at most {most:g}" if math.isfinite(most) else ""
-        raise BadConfig(f"policy {text!r}: {parameter!r}, expected a number above 0{upto}")
 
 
 def target(policy: Policy, decisions: LoggedDecisions, worth: Floats, rules: PolicyRules) -> tuple[Mask, Floats]:
@@ -119,8 +118,6 @@ def greedy(values: Floats) -> Floats:
 def epsilon_greedy(values: Floats, is_coupon: Mask, epsilon: float, best: int) -> Floats:
     """As `core.policy.choose` draws: with probability epsilon one of the best coupons, otherwise the greedy arm.
 
-    Exploring tries no NO_COUPON; where a row has no coupon there is nothing to explore.
-
     >>> values, is_coupon = np.array([[0.0, 3.0, 2.0, 1.0]]), np.array([[False, True, True, True]])
     >>> epsilon_greedy(values, is_coupon, 0.1, best=2).round(6).tolist()
     [[0.0, 0.95, 0.05, 0.0]]
@@ -128,11 +125,33 @@ def epsilon_greedy(values: Floats, is_coupon: Mask, epsilon: float, best: int) -
     ranked = np.argsort(-np.where(is_coupon, values, -np.inf), axis=1, kind="stable")
     is_tried = np.zeros_like(is_coupon)
     np.put_along_axis(is_tried, ranked[:, :best], values=True, axis=1)
-    is_tried &= is_coupon
-    tried = is_tried.sum(axis=1, keepdims=True)
-    explored = np.where(tried > 0, epsilon, 0.0)
-    drawn: Floats = (1.0 - explored) * greedy(values) + explored * is_tried / np.maximum(tried, 1)
-    return drawn
+    return explored(values.argmax(axis=1), is_tried & is_coupon, np.full(len(values), epsilon))
+
+
+def explored(best: Rows, tried: Mask, epsilon: Floats) -> Floats:
+    """Return the probability of giving each arm, as `core.policy.Choice.propensity` has it of one, shape (n, a).
+
+    Parameters
+    ----------
+    best : array of int, shape (n,)
+        Column that is given when not exploring.
+    tried : array of bool, shape (n, a)
+        What exploring draws from, all alike; where there is none of them, exploring gives the first column: nothing.
+    epsilon : array, shape (n,)
+        Probability of exploring.
+
+    Examples
+    --------
+    Of three coupons the first is the best, the two others are tried.
+
+    >>> explored(np.array([1]), np.array([[False, False, True, True]]), np.array([0.4])).round(6).tolist()
+    [[0.0, 0.6, 0.2, 0.2]]
+    """
+    count = tried.sum(axis=1)
+    given: Floats = epsilon[:, None] * tried / np.maximum(count, 1)[:, None]
+    given[:, 0] += np.where(count > 0, 0.0, epsilon)
+    given[np.arange(len(best)), best] += 1.0 - epsilon
+    return given
 
 
 def softmax(values: Floats, temperature: float) -> Floats:

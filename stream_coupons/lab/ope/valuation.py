@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.lab.offline import arm_effects, targeting
-from stream_coupons.lab.offline.arm_effects import ArmEffect
+from stream_coupons.lab.offline import arm_effects
+from stream_coupons.lab.offline.arm_effects import ArmEffect, Targeting
 from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
-from stream_coupons.lab.offline.targeting import Targeting
 from stream_coupons.lab.ope import ope, policies
 from stream_coupons.lab.ope.ope import Logged, Valuation
 from stream_coupons.lab.ope.policies import Policy
@@ -33,7 +32,7 @@ class Valued:
     Attributes
     ----------
     unsupported : float
-        Share of its choices that are arms which the log never chose: nothing is known of them.
+        Share of its choices of which nothing is known: the log never made them, or never could have.
     weights : list of float
         Quantiles of the weights at `WEIGHT_LEVELS`.
     """
@@ -94,7 +93,7 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     asked = question.policies or _default(decisions, notes)
     valued = [_value(policy, decisions, logged, found.worth, rules, question.clip) for policy in asked]
     for each in valued:
-        warnings += _doubts(each)
+        warnings += doubts(each, "arms that the log never chose")
     if question.clip is not None:
         notes.append(f"weights are clipped at {question.clip:g}; clip_bias estimates what that does to each value")
     return ValuationReport(
@@ -104,7 +103,7 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
         arms=len(decisions.names),
         propensities=source,
         valued=valued,
-        targeting=targeting.measure(decisions, found, propensity, question.seed),
+        targeting=arm_effects.targeting(decisions, found, propensity, question.seed),
         effects=arm_effects.measure(decisions, found, propensity, question.seed),
         warnings=warnings,
         notes=notes,
@@ -150,23 +149,31 @@ def _value(
     policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
 ) -> Valued:
     if policy.kind == "logged":
-        return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))
+        return value(policy, logged)
     rows, target = policies.target(policy, decisions, worth, rules)
     never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
     unsupported = float((target * never)[rows].sum() / rows.sum())
-    part = logged.at(rows)
-    weight = target[rows][np.arange(len(part)), part.chosen] / part.propensity
+    return value(policy, logged.at(rows), target[rows], unsupported, clip)
+
+
+def value(
+    policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0, clip: float | None = None
+) -> Valued:
+    """Value a policy by its probability of every arm; without these it is the logging policy."""
+    if target is None:
+        return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))
+    weight = target[np.arange(len(logged)), logged.chosen] / logged.propensity
     quantiles = np.quantile(np.minimum(weight, clip or np.inf), WEIGHT_LEVELS).tolist()
-    return Valued(str(policy), ope.value(part, target[rows], clip), unsupported, quantiles)
+    return Valued(str(policy), ope.value(logged, target, clip), unsupported, quantiles)
 
 
-def _doubts(each: Valued) -> list[str]:
-    """Return the reasons to doubt the value of a policy."""
+def doubts(each: Valued, unknown: str) -> list[str]:
+    """Return the reasons to doubt the value of a policy; `unknown` names the choices of which nothing is known."""
     found, doubts = each.valuation.diagnostics, []
-    if each.unsupported > 0:
+    if each.unsupported > 1e-9:
         doubts.append(
-            f"{each.policy}: {each.unsupported:.1%} of its choices are arms that the log never chose; IPS counts them "
-            "as nothing, SNIPS as the rest, DR by its model alone"
+            f"{each.policy}: {each.unsupported:.1%} of its choices are {unknown}; IPS counts them as nothing, SNIPS as "
+            "the rest, DR by its model alone"
         )
     elif found.is_off:
         doubts.append(

@@ -5,12 +5,12 @@ Altair checks every specification against the schema of the Vega-Lite version th
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
 import altair as alt
+import numpy as np
 
 from stream_coupons.lab.reports.axes import (
     Axis,
@@ -35,6 +35,7 @@ DIGITS = 6
 """Significant digits of plotted values: more cannot be seen."""
 CHOSEN = "chosen"
 """The parameter that the page's legend sets: names of the highlighted series, none for all."""
+TICK_FORMATS: dict[Unit, Any] = {"percent": ".3~p"}
 TICK_WIDTH = 110
 """Pixels along x for each tick."""
 CONFIG = {
@@ -145,7 +146,7 @@ def scatter_spec(title: str, points: Sequence[NamedPoint], x: Axis, y: Axis, *, 
     Parameters
     ----------
     points : sequence of (str, float, float, bool)
-        Name, x, y, and whether it is quiet; those that are not finite are left out.
+        Name, x, y, and whether it is quiet.
     is_log : bool
         Whether x has a logarithmic scale; every x is above 0 then.
     """
@@ -159,7 +160,6 @@ def scatter_spec(title: str, points: Sequence[NamedPoint], x: Axis, y: Axis, *, 
             "value": format_value(value, y.unit),
         }
         for name, at, value, is_quiet in points
-        if math.isfinite(at) and math.isfinite(value)
     ]
     tips = [alt.Tooltip("name:N", title=" "), alt.Tooltip("at:N", title=x.label or "x")]
     dots = _chart(rows).encode(
@@ -171,19 +171,9 @@ def scatter_spec(title: str, points: Sequence[NamedPoint], x: Axis, y: Axis, *, 
     return _finished([dots.mark_circle(size=64, opacity=0.85)], title, HEIGHT)
 
 
-def value_at(points: Points, x: float) -> float:
-    """Return the height at x of the line through points in order of x; beyond its ends, of the nearer end.
-
-    Examples
-    --------
-    >>> value_at([(0.0, 1.0), (2.0, 5.0)], 1.0)
-    3.0
-    """
-    after = bisect_left(points, (x, -math.inf))
-    if after == len(points):
-        return points[-1][1]
-    (end, y), (start, before) = points[after], points[max(after - 1, 0)]
-    return y if end == x or after == 0 else before + (y - before) * (x - start) / (end - start)
+def values_at(points: Points, at: Sequence[float]) -> list[float]:
+    """Return the heights of the line through points in order of x; beyond its ends, of the nearer end."""
+    return [float(height) for height in np.interp(at, *np.transpose(points))]
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
@@ -255,13 +245,13 @@ def _hover_layers(series: Mapping[str, Points], x: Axis, y: Axis, channels: tupl
     edges = [at[0], *((a + b) / 2 for a, b in pairwise(at)), at[-1]]
     strips: list[Row] = []
     points: list[Row] = []
+    heights = {name: values_at(line, at) for name, line in drawn.items()}
     for number, moment in enumerate(at):
-        heights = {name: value_at(line, moment) for name, line in drawn.items()}
         place = {"moment": number, "x": _plotted(moment, x.unit)}
         ends = {"start": _plotted(edges[number], x.unit), "end": _plotted(edges[number + 1], x.unit)}
-        words = {f"v{index}": format_value(value, y.unit) for index, value in enumerate(heights.values())}
+        words = {f"v{index}": format_value(each[number], y.unit) for index, each in enumerate(heights.values())}
         strips.append({**place, **ends, "at": format_value(moment, x.unit), **words})
-        points += [{**place, "series": name, "y": _plotted(value, y.unit)} for name, value in heights.items()]
+        points += [{**place, "series": name, "y": _plotted(each[number], y.unit)} for name, each in heights.items()]
     under = alt.selection_point(name="under", on="pointerover", clear="pointerout", fields=["moment"], empty=False)
     seen = alt.condition(under, alt.value(1), alt.value(0))
     tips = [alt.Tooltip("at:N", title=x.label or "at")]
@@ -338,15 +328,13 @@ def _type(axis: Axis) -> Literal["temporal", "quantitative"]:
 
 def _x_axis(axis: Axis, *, grid: bool = False) -> alt.Axis:
     count: Any = {"expr": f"max(2, floor(width / {TICK_WIDTH}))"}
-    return alt.Axis(title=axis.label or None, grid=grid, tickCount=count, format=_tick_format(axis))
+    return alt.Axis(
+        title=axis.label or None, grid=grid, tickCount=count, format=TICK_FORMATS.get(axis.unit, alt.Undefined)
+    )
 
 
 def _y_axis(axis: Axis) -> alt.Axis:
-    return alt.Axis(title=None, tickCount=5, format=_tick_format(axis))
-
-
-def _tick_format(axis: Axis) -> Any:
-    return ".3~p" if axis.unit == "percent" else alt.Undefined
+    return alt.Axis(title=None, tickCount=5, format=TICK_FORMATS.get(axis.unit, alt.Undefined))
 
 
 def _x_scale(x: Axis) -> alt.Scale:

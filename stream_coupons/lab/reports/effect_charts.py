@@ -8,6 +8,10 @@ from stream_coupons.lab.reports.report import HtmlReport
 from stream_coupons.models.metrics import Interval
 
 MAX_GROUP_CHARTS = 6
+COLUMNS = (
+    "coupon", "treated", "controls", "observed", "95%", "predicted", "AUUC", "Qini", "95% of Qini", "AUCC",
+    "95% of AUCC",
+)  # fmt: skip
 ABOUT = (
     "Each coupon against giving none, where either could be chosen, by the inverse of the propensities. "
     "Curves go from the decisions with the highest predicted effect to those with the lowest. "
@@ -35,22 +39,12 @@ def add_effects(report: HtmlReport, effects: Sequence[ArmEffect], what: str, uni
     axis = Axis(f"additional {what} for each decision", unit)
     rows = [(one.arm, *_ends(one.uplift.mean)) for one in effects]
     report.point_chart("Effect observed", rows, axis, note="Against giving none, with bootstrap 95% intervals.")
-    report.table(
-        [
-            "coupon",
-            "treated",
-            "controls",
-            "observed",
-            "95%",
-            "predicted",
-            "AUUC",
-            "Qini",
-            "95% of Qini",
-            "AUCC",
-            "95% of AUCC",
-        ],
-        [_row(one, unit) for one in effects],
-    )
+    report.table(COLUMNS, [_row(one, unit) for one in effects])
+    _curves(report, effects, what, axis)
+    _groups(report, effects, unit)
+
+
+def _curves(report: HtmlReport, effects: Sequence[ArmEffect], what: str, axis: Axis) -> None:
     share = Axis("share of the decisions", "percent", from_zero=True)
     report.line_chart(
         "Uplift curves",
@@ -79,7 +73,6 @@ def add_effects(report: HtmlReport, effects: Sequence[ArmEffect], what: str, uni
             note="Best effect for each unit of cost first. Costs are the discounts of redeemed coupons; one unit a "
             "redemption where the log states no discount. Only coupons that bring something more have a curve.",
         )
-    _groups(report, effects, unit)
 
 
 def _groups(report: HtmlReport, effects: Sequence[ArmEffect], unit: Unit) -> None:

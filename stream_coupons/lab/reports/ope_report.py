@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from stream_coupons.lab.offline.targeting import Targeting
+from stream_coupons.lab.offline.arm_effects import Targeting
 from stream_coupons.lab.ope.ope import Estimator
-from stream_coupons.lab.ope.own_valuation import Lift, OwnReport, OwnValued
+from stream_coupons.lab.ope.own_valuation import Lift, OwnReport
 from stream_coupons.lab.ope.rewards import Reward
 from stream_coupons.lab.ope.valuation import WEIGHT_LEVELS, Valued
 from stream_coupons.lab.ope.valuation import ValuationReport as Values
@@ -81,14 +81,14 @@ def _span(interval: Interval) -> str:
     return f"95% {ends}" if ends else ""
 
 
-def _values(report: HtmlReport, valued: Sequence[Valued | OwnValued], noun: str, unit: Unit) -> None:
+def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit) -> None:
     report.section(
         "Value of each policy",
         "The doubly robust estimate comes first: it uses the model where the log has little, and is unbiased whatever "
         "the model if the propensities are right. Intervals are 95% and draw whole shoppers.",
     )
     axis = Axis(f"{noun} for each decision", unit)
-    highlight = "greedy" if _has(valued, "greedy") else None
+    highlight = "greedy" if any(one.policy == "greedy" for one in valued) else None
     for estimator in (Estimator.DR, Estimator.SNIPS, Estimator.IPS):
         rows = [(one.policy, *_ends(one, estimator)) for one in valued]
         report.point_chart(f"By {TITLES[estimator]}", rows, axis, highlight=highlight)
@@ -106,9 +106,7 @@ def _values(report: HtmlReport, valued: Sequence[Valued | OwnValued], noun: str,
     )
 
 
-def _trust(
-    report: HtmlReport, valued: Sequence[Valued | OwnValued], warnings: Sequence[str], notes: Sequence[str]
-) -> None:
+def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str], notes: Sequence[str]) -> None:
     report.section(
         "How far to believe it",
         "Each logged decision counts by its weight: the probability with which the policy would have chosen what was "
@@ -120,8 +118,8 @@ def _trust(
         Axis("decisions", from_zero=True),
         note="So many decisions of the policy itself would tell as much.",
     )
-    own = [one for one in valued if isinstance(one, Valued) and one.policy != "logged"]
-    lines = {one.policy: list(zip(WEIGHT_LEVELS, one.weights, strict=True)) for one in own}
+    others = [one for one in valued if one.policy != "logged"]
+    lines = {one.policy: list(zip(WEIGHT_LEVELS, one.weights, strict=True)) for one in others}
     if lines:
         report.line_chart(
             "Distribution of the weights",
@@ -164,16 +162,12 @@ def _targets(report: HtmlReport, targeting: Sequence[Targeting], noun: str, unit
     )
 
 
-def _has(valued: Sequence[Valued | OwnValued], policy: str) -> bool:
-    return any(one.policy == policy for one in valued)
-
-
-def _ends(one: Valued | OwnValued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:
+def _ends(one: Valued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:
     found = (one.valuation.gains if is_gain else one.valuation.values)[estimator]
     return found.value, found.low, found.high
 
 
-def _cells(one: Valued | OwnValued, unit: Unit) -> list[str]:
+def _cells(one: Valued, unit: Unit) -> list[str]:
     cells: list[str] = []
     for estimator in TITLES:
         value, low, high = _ends(one, estimator)
@@ -181,7 +175,7 @@ def _cells(one: Valued | OwnValued, unit: Unit) -> list[str]:
     return cells
 
 
-def _checks(one: Valued | OwnValued) -> list[str | float]:
+def _checks(one: Valued) -> list[str | float]:
     found = one.valuation.diagnostics
     return [
         one.policy,

@@ -4,18 +4,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stream_coupons.lab.offline.calibration_by_arm import OrderAnyway
 from stream_coupons.lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
 from stream_coupons.lab.offline.segments import COUPON
-from stream_coupons.lab.reports.axes import Axis, Points, format_value, with_minus
+from stream_coupons.lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus
 from stream_coupons.lab.reports.report import HtmlReport
-from stream_coupons.models.metrics import Interval, WindowedMetrics, log_loss
+from stream_coupons.models.metrics import Interval, log_loss, roc_auc
 
 TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
 WINDOWS = 30
 CALIBRATION_BINS = 10
-CURVE_POINTS = 200
 BARS = 20
 LEAST_EXAMPLES = 30
 PERCENT = Axis(unit="percent", from_zero=True)
@@ -106,44 +106,34 @@ def _anyway(report: HtmlReport, found: OrderAnyway) -> None:
 
 
 def _progress(report: HtmlReport, judged: LabelledIssues) -> None:
-    windows = WindowedMetrics(every=max(1, math.ceil(len(judged) / WINDOWS)))
-    for probability, label in zip(judged.probabilities.tolist(), judged.labels.tolist(), strict=True):
-        windows.update(probability, label)
+    size, rate = math.ceil(len(judged) / WINDOWS), float(judged.labels.mean())
+    losses, base, areas = [], [], []
+    for start in range(0, len(judged), size):
+        window = judged.at(range(start, min(start + size, len(judged))))
+        end = float(start + len(window))
+        losses.append((end, log_loss(window.probabilities, window.labels)))
+        base.append((end, log_loss(np.full(len(window), rate), window.labels)))
+        areas.append((end, roc_auc(window.probabilities, window.labels)))
     labels = Axis("labels so far")
-    lines = {"model": windows.series("log_loss"), "base rate": _rate_loss(judged, windows)}
+    lines = {"model": losses, "base rate": base}
     report.line_chart("Log loss over time", lines, x=labels, note=f"{WINDOWS} windows of equal size")
-    report.line_chart("ROC AUC over time", {"model": windows.series("roc_auc")}, x=labels)
-
-
-def _rate_loss(judged: LabelledIssues, windows: WindowedMetrics) -> Points:
-    """Return the log loss of each window for the rate of all labels as a constant prediction."""
-    points, start, rate = [], 0, float(judged.labels.mean())
-    for end, _ in windows.windows():
-        stop = int(end)
-        points.append((float(stop), log_loss(np.full(stop - start, rate), judged.labels[start:stop])))
-        start = stop
-    return points
+    report.line_chart("ROC AUC over time", {"model": areas}, x=labels)
 
 
 def _curves(report: HtmlReport, judged: LabelledIssues, quality: HeadMetrics) -> None:
     if not 0 < quality.positives < quality.examples:
         return
-    order = np.argsort(-judged.probabilities, kind="stable")
-    true = np.concatenate(([0], np.cumsum(judged.labels[order])))
-    places = np.unique(np.linspace(0, len(judged), CURVE_POINTS).astype(int))
-    recall = true[places] / quality.positives
-    fall_out = (places - true[places]) / (quality.examples - quality.positives)
+    fall_out, hits, _ = roc_curve(judged.labels, judged.probabilities)
     report.line_chart(
         "ROC curve",
-        {"model": list(zip(fall_out.tolist(), recall.tolist(), strict=True)), "chance": [(0.0, 0.0), (1.0, 1.0)]},
+        {"model": list(zip(fall_out.tolist(), hits.tolist(), strict=True)), "chance": [(0.0, 0.0), (1.0, 1.0)]},
         x=Axis("false positive rate", "percent"),
         y=Axis("true positive rate", "percent", from_zero=True),
     )
-    reached = places[places > 0]
-    precision = true[reached] / reached
+    precision, recall, _ = precision_recall_curve(judged.labels, judged.probabilities)
     report.line_chart(
         "Precision and recall",
-        {"model": list(zip((true[reached] / quality.positives).tolist(), precision.tolist(), strict=True))},
+        {"model": list(zip(recall[-2::-1].tolist(), precision[-2::-1].tolist(), strict=True))},
         x=Axis("recall", "percent"),
         y=Axis("precision", "percent", from_zero=True),
     )
@@ -188,7 +178,7 @@ def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
                 each.examples,
                 each.positives,
                 format_value(each.observed.value, "percent"),
-                _span(each.observed, percent=True),
+                _span(each.observed, "percent"),
                 format_value(each.predicted, "percent"),
                 round(each.log_loss, 4),
                 format_value(each.roc_auc.value),
@@ -211,8 +201,5 @@ def _gap(gap: float) -> str:
     return "" if math.isnan(gap) else f"{with_minus(f'{gap:+.4f}')} against all issues"
 
 
-def _span(interval: Interval, *, percent: bool = False) -> str:
-    if math.isnan(interval.low):
-        return ""
-    ends = (format_value(end, "percent" if percent else "number") for end in (interval.low, interval.high))
-    return " to ".join(ends)
+def _span(interval: Interval, unit: Unit = "number") -> str:
+    return format_interval(interval.low, interval.high, unit)

@@ -46,7 +46,7 @@ class HtmlReport:
 
     Examples
     --------
-    >>> report = Report("Redemptions", "One week")
+    >>> report = HtmlReport("Redemptions", "One week")
     >>> report.section("Quality", "Scored before it is learnt.")
     >>> report.stats([("AUC", 0.871, "95% interval 0.86 to 0.88")])
     >>> report.line_chart("Log loss", {"model": [(0, 0.2), (1, 0.1)]}, x=Axis("example"))
@@ -106,12 +106,10 @@ class HtmlReport:
             self._chart("line", title, note)
             return
         table = charts.moments(series, MAX_TABLE_ROWS)
+        lines = (charts.values_at(line, table) if line else [math.nan] * len(table) for line in series.values())
         rows = [
-            [
-                format_value(at, x.unit),
-                *(format_value(charts.value_at(line, at) if line else math.nan, y.unit) for line in series.values()),
-            ]
-            for at in table
+            [format_value(at, x.unit), *(format_value(value, y.unit) for value in values)]
+            for at, *values in zip(table, *lines, strict=True)
         ]
         self._chart(
             "line",

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from stream_coupons.lab.reports.axes import Axis
 from stream_coupons.lab.reports.report import HtmlReport
-from stream_coupons.lab.tuning.plan import Metric
-from stream_coupons.lab.tuning.search_space import Range, SearchSpace
-from stream_coupons.lab.tuning.tuned import Tuned, verdict
+from stream_coupons.lab.tuning.objective import Tuned, verdict
+from stream_coupons.lab.tuning.search_space import Metric, Range, SearchSpace
 from stream_coupons.lab.tuning.tuning import Tried
 
 NAMES = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}

@@ -1,10 +1,9 @@
 """A closed loop: shoppers who browse and order, are given coupons, and answer."""
 
-import heapq
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
@@ -14,12 +13,13 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.lab.simulation.assortment import make_assortment
-from stream_coupons.lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Dated, Shop, SimulatedShopper
+from stream_coupons.lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Shop, SimulatedShopper
 from stream_coupons.lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
 from stream_coupons.lab.simulation.history import CouponMemory
 from stream_coupons.lab.simulation.population import MAX_ORDER_RATIO, MEDIAN_ORDER_RATIO, Floats, make_population
 from stream_coupons.lab.simulation.reactions import CouponUse, Reactions
 from stream_coupons.lab.simulation.terms import CouponTerms
+from stream_coupons.lab.simulation.timeline import Timeline
 from stream_coupons.lab.simulation.truth import Response, Truth
 from stream_coupons.lab.simulation.worth import Worth, WorthOfCoupons
 
@@ -141,28 +141,19 @@ class World:
         assortment = make_assortment(rng)
         drift = settings.taste_drift_day
         calendar = Calendar(settings.start_at, None if drift is None else math.ceil(drift))
-        population = make_population(
-            settings.seed,
-            assortment,
-            settings.shoppers,
-            settings.sessions_per_day,
+        make = partial(
+            make_population,
+            assortment=assortment,
+            shoppers=settings.shoppers,
+            sessions_per_day=settings.sessions_per_day,
             drifts=drift is not None,
             median_order_ratio=settings.median_order_ratio,
         )
-        seed_of_shoppers = settings.seed + settings.other_shoppers * OTHER_SEEDS
+        population, seed = make(settings.seed), settings.seed
         if settings.other_shoppers:
-            population = make_population(
-                seed_of_shoppers,
-                assortment,
-                settings.shoppers,
-                settings.sessions_per_day,
-                drifts=drift is not None,
-                median_order_ratio=settings.median_order_ratio,
-                like=population,
-            )
-        self._shop = Shop.open(
-            assortment, population, calendar, settings.domain, seed_of_shoppers, settings.uses_if_ordering
-        )
+            seed += settings.other_shoppers * OTHER_SEEDS
+            population = make(seed, like=population)
+        self._shop = Shop.open(assortment, population, calendar, settings.domain, seed, settings.uses_if_ordering)
         issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
         ids = tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
         self._coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
@@ -174,12 +165,9 @@ class World:
         self._reactions = Reactions(self._shop, terms, self._truth)
         born = (SimulatedShopper.born(index, self._shop) for index in range(settings.shoppers))
         self._shoppers = {shopper.user_id: shopper for shopper in born}
+        self._timeline = Timeline(list(self._shoppers.values()), calendar)
         self._histories = {user_id: CouponMemory() for user_id in self._shoppers}
         self._received: set[str] = set()
-        self._pending: list[Dated] = []
-        self._taken = 0
-        self._drawn_days = 0
-        self._scheduled: list[Dated] = []
         self._redemptions: dict[str, tuple[Coupon, CouponUse]] = {}
 
     def catalogue(self) -> list[Coupon]:
@@ -208,13 +196,11 @@ class World:
         list of (topic name, message)
             All with `occurred_at` in (now, until], in order of time; reactions to coupons included.
         """
-        happened: list[Dated] = []
-        while self.now < until:
-            if self.now >= self._shop.calendar.starts_at(self._drawn_days):
-                self._draw_day()
-            step = min(until, self._shop.calendar.starts_at(self._drawn_days))
-            happened += self._take(step)
-            self.now = step
+        happened = self._timeline.take(self.now, until)
+        self.now = max(self.now, until)
+        for *_, message in happened:
+            if isinstance(message, FeedbackEvent):
+                self._count(message)
         return [(topic, message) for _, _, _, topic, message in happened]
 
     def receive(self, issue: CouponIssue) -> None:
@@ -235,8 +221,7 @@ class World:
         self.statistics.issues += 1
         at = max(issue.issued_at, self.now)
         reaction = self._reactions.react(shopper, self._histories[issue.user_id], coupon, issue, at)
-        for event in reaction.events:
-            heapq.heappush(self._scheduled, event)
+        self._timeline.schedule(reaction.events)
         if reaction.redemption is not None:
             self._redemptions[issue.issue_id] = (coupon, reaction.redemption)
 
@@ -307,33 +292,7 @@ class World:
 
     def next_at(self) -> float:
         """Return the time of the next event: `advance` up to it returns events of one time only."""
-        while self._taken == len(self._pending):
-            self._draw_day()
-        own = self._pending[self._taken][0]
-        return min(own, self._scheduled[0][0]) if self._scheduled else own
-
-    def _draw_day(self) -> None:
-        self._pending = self._pending[self._taken :]
-        self._taken = 0
-        for shopper in self._shoppers.values():
-            shopper.live_through(self._drawn_days)
-            self._pending += shopper.outbox
-            shopper.outbox.clear()
-        self._pending.sort(key=_order)
-        self._drawn_days += 1
-
-    def _take(self, until: float) -> list[Dated]:
-        end = bisect_right(self._pending, until, lo=self._taken, key=_at)
-        events = self._pending[self._taken : end]
-        self._taken = end
-        if self._scheduled and self._scheduled[0][0] <= until:
-            while self._scheduled and self._scheduled[0][0] <= until:
-                event = heapq.heappop(self._scheduled)
-                events.append(event)
-                if isinstance(event[-1], FeedbackEvent):
-                    self._count(event[-1])
-            events.sort(key=_order)
-        return events
+        return self._timeline.next_at()
 
     def _count(self, feedback: FeedbackEvent) -> None:
         statistics = self.statistics
@@ -348,11 +307,3 @@ class World:
             statistics.discount_minor += redemption.discount_minor
             statistics.order_value_minor += feedback.order_value_minor or 0
             statistics.incremental_margin_minor += redemption.incremental_margin_minor(coupon.margin_ratio)
-
-
-def _at(event: Dated) -> float:
-    return event[0]
-
-
-def _order(event: Dated) -> tuple[float, int, str]:
-    return event[:3]

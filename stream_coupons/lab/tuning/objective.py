@@ -1,4 +1,4 @@
-"""The quality of settings on a foreign log: progressive evaluation on a stretch of its time.
+"""The quality of settings on a foreign log: progressive evaluation on a stretch of its time; the result of a search.
 
 The log is cut in two by time. Settings are searched on the first part, as if the rest had not happened yet: no record
 of it is read, and an issue whose outcome was not known by then does not count. The settings found are judged on the
@@ -8,15 +8,15 @@ its settings were chosen on looks better than it is (Cawley, Talbot 2010, "On ov
 11).
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
@@ -26,8 +26,9 @@ from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import LoggedIssue
 from stream_coupons.lab.datasets.mapping import mapping_of
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun, run
+from stream_coupons.lab.offline.quality import LabelledIssues, judged
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.lab.tuning.plan import Metric, TunedHead
+from stream_coupons.lab.tuning.search_space import Method, Metric, TunedHead, Value, leaves, tree_of
 from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.settings import Settings
 
@@ -53,66 +54,17 @@ class ObjectiveValue(NamedTuple):
 STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredSample:
-    """Predictions of one head and what happened: arrays of one row an issue, in time order.
-
-    `known_at` is the time at which the outcome was known: the end of the issue's window.
-    """
-
-    users: NDArray[np.str_]
-    at: Floats
-    known_at: Floats
-    probabilities: Floats
-    labels: Floats
-
-    def known_before(self, moment: float) -> "ScoredSample":
-        """Return the issues whose outcome was known before a moment."""
-        return self._of(self.known_at < moment)
-
-    def issued_since(self, moment: float) -> "ScoredSample":
-        """Return the issues from a moment on."""
-        return self._of(self.at >= moment)
-
-    def _of(self, rows: NDArray[np.bool_]) -> "ScoredSample":
-        return ScoredSample(
-            self.users[rows], self.at[rows], self.known_at[rows], self.probabilities[rows], self.labels[rows]
-        )
-
-    def require_both(self, where: str) -> None:
-        """Require positive and negative outcomes.
-
-        Raises
-        ------
-        BadConfig
-            If either is missing.
-        """
-        positives = int(self.labels.sum())
-        if not 0 < positives < len(self.labels):
-            raise BadConfig(
-                f"{where}: {positives} of {len(self.labels)} known outcomes are positive, expected some but not all"
-            )
-
-    def quality(self, metric: Metric) -> float:
-        """Return the metric over all issues; NaN if it is undefined."""
-        return STATISTICS[metric](self.probabilities, self.labels) if len(self.labels) else math.nan
-
-
-def sample(scored: Iterable[Scored], head: TunedHead) -> ScoredSample:
+def sample(scored: Sequence[Scored], head: TunedHead) -> LabelledIssues:
     """Return the issues of a coupon whose outcome is known, except coupons known to be unseen.
 
     Where none was given there is nothing to click or redeem.
     """
-    label, probability = {TunedHead.REDEEM: ("redeemed", "p_redeem"), TunedHead.CLICK: ("clicked", "p_click")}[head]
-    given = [one for one in scored if one.coupon_id != NO_COUPON and one.seen is not False]
-    known = [one for one in given if getattr(one, label) is not None]
-    return ScoredSample(
-        np.array([one.user_id for one in known], np.str_),
-        np.array([one.occurred_at for one in known], np.float64),
-        np.array([one.labelled_at for one in known], np.float64),
-        np.array([getattr(one, probability) for one in known], np.float64),
-        np.array([getattr(one, label) for one in known], np.float64),
-    )
+    return next(one for one in judged(scored) if one.head == head)
+
+
+def metric_of(issues: LabelledIssues, metric: Metric) -> float:
+    """Return the metric over all issues; NaN if it is undefined."""
+    return STATISTICS[metric](issues.probabilities, issues.labels)
 
 
 def split_at(log: ForeignLog, held_out: float) -> float:
@@ -167,15 +119,14 @@ class Objective:
             for record in records[begin:end]:
                 running.feed(record)
             begin = end
-            steps.append(sample(running.scored(), self.head).quality(self.metric))
+            steps.append(metric_of(sample(running.scored(), self.head), self.metric))
             if len(bars) >= len(steps) and self.metric.sign * (steps[-1] - bars[len(steps) - 1]) < 0:
                 return ObjectiveValue(steps[-1], tuple(steps), is_given_up=True)
         for record in records[begin:]:
             running.feed(record)
-        known = sample(running.finish(), self.head)
-        return ObjectiveValue(known.quality(self.metric), tuple(steps))
+        return ObjectiveValue(metric_of(sample(running.finish(), self.head), self.metric), tuple(steps))
 
-    def predictions(self, settings: Settings) -> ScoredSample:
+    def predictions(self, settings: Settings) -> LabelledIssues:
         """Return the predictions of these settings over the whole log."""
         return sample(run(_read_once(self.log, self.window_s, self.mapping), settings), self.head)
 
@@ -192,7 +143,7 @@ class Comparison:
     gain: Interval
 
 
-def compare(first: ScoredSample, second: ScoredSample, metric: Metric, seed: int = 0) -> Comparison:
+def compare(first: LabelledIssues, second: LabelledIssues, metric: Metric, seed: int = 0) -> Comparison:
     """Compare predictions of the same issues, with a paired bootstrap interval that draws whole shoppers."""
     statistic = STATISTICS[metric]
 
@@ -200,12 +151,68 @@ def compare(first: ScoredSample, second: ScoredSample, metric: Metric, seed: int
         return metric.sign * (statistic(pairs[:, 1], labels) - statistic(pairs[:, 0], labels))
 
     pairs = np.column_stack([first.probabilities, second.probabilities])
-    interval = bootstrap_interval(gain, pairs, first.labels, first.users, seed, BOOTSTRAP_REPEATS)
+    shoppers = [issue.user_id for issue in first.issues]
+    interval = bootstrap_interval(gain, pairs, first.labels, shoppers, seed, BOOTSTRAP_REPEATS)
     return Comparison(
         issues=len(first.labels),
         positives=int(first.labels.sum()),
-        shoppers=len(np.unique(first.users)),
-        first=first.quality(metric),
-        second=second.quality(metric),
+        shoppers=len(set(shoppers)),
+        first=metric_of(first, metric),
+        second=metric_of(second, metric),
         gain=interval,
     )
+
+
+class Tuned(Struct, frozen=True, kw_only=True):
+    """The result. In `searched` and `held_out`, `first` is the settings used today and `second` those found.
+
+    `searched` are the issues whose outcome was known before `split_at`: by them the settings were chosen. `held_out`
+    are the issues from then on.
+    """
+
+    log: Path
+    method: Method
+    metric: Metric
+    head: TunedHead
+    seed: int
+    trials: int
+    given_up: int
+    failed: int
+    best_trial: int
+    best_quality: float
+    used_today: dict[str, Value]
+    found: dict[str, Value]
+    split_at: float
+    searched: Comparison
+    held_out: Comparison
+    is_better: bool
+    written: Path | None
+
+
+def verdict(tuned: Tuned) -> str:
+    """Return the verdict of the comparison on the later part, and the action taken."""
+    if tuned.is_better:
+        text = "better than the settings used today"
+    elif tuned.held_out.gain.value > 0:
+        text = "not shown to be better than the settings used today: the interval reaches below zero"
+    else:
+        text = "no better than the settings used today"
+    if tuned.written is not None:
+        return f"{text}; written to {tuned.written}"
+    return text if tuned.is_better else f"{text}; nothing is written"
+
+
+def settings_file(found: Mapping[str, Value], base: Settings) -> str:
+    """Return the settings found as TOML, with all values of `base` that are not the default."""
+    import tomli_w  # of an optional extra
+
+    defaults = leaves(tree_of(Settings()))
+    kept = {name: value for name, value in leaves(tree_of(base)).items() if value != defaults[name]}
+    tree: dict[str, Any] = {}
+    for name, value in sorted((kept | dict(found)).items()):
+        *sections, field = name.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[field] = value
+    return "# Found by `stream-coupons tune`. What is not here has its default.\n\n" + tomli_w.dumps(tree)

@@ -1,4 +1,4 @@
-"""The settings that are searched for better values, and their ranges.
+"""The settings that are searched for better values, their ranges, and the plan of a search.
 
 Names are those of the settings file, dotted: `learning.learning_rate`. A name's type is that of the setting, so a range
 of a whole number gives whole numbers, and both ends of every range are read as the settings themselves are.
@@ -9,6 +9,8 @@ import itertools
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +28,33 @@ DIGITS = 4
 """Significant digits of a value that is tried: what is found is short to read, and is exactly what was judged."""
 
 Value = float | int | str | bool
+
+
+class Method(StrEnum):
+    """The choice of the next point: all of a grid, at random, or by the results of previous points."""
+
+    GRID = "grid"
+    RANDOM = "random"
+    BAYES = "bayes"
+
+
+class Metric(StrEnum):
+    """The metric that settings are chosen by."""
+
+    LOG_LOSS = "log_loss"
+    ROC_AUC = "roc_auc"
+
+    @property
+    def sign(self) -> int:
+        """Factor that makes a difference positive where the second is better."""
+        return 1 if self is Metric.ROC_AUC else -1
+
+
+class TunedHead(StrEnum):
+    """The prediction that is evaluated."""
+
+    REDEEM = "redeem"
+    CLICK = "click"
 
 
 class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,6 +190,35 @@ class SearchSpace:
         # The ends are exact: geomspace may miss them by the last bit, and they are the bounds.
         values = np.clip(spaced, axis.low, axis.high).tolist()
         return list(dict.fromkeys(round(value) for value in values)) if self.is_whole(name) else values
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """The space and the method of a search."""
+
+    space: SearchSpace
+    base: Settings
+    method: Method
+    trials: int
+    is_maximised: bool
+    seed: int = 0
+
+    def grid(self) -> list[dict[str, Value]]:
+        """Return the points of the grid; none with another method."""
+        return self.space.grid(self.trials) if self.method is Method.GRID else []
+
+    def question(self) -> dict[str, object]:
+        """Return what a trial depends on; the number of trials counts only if it makes another grid."""
+        return {
+            "method": self.method,
+            "seed": self.seed,
+            "direction": "maximize" if self.is_maximised else "minimize",
+            "grid": len(self.grid()),
+            "space": msgspec.to_builtins(self.space.axes),
+            "settings": {
+                section: values for section, values in tree_of(self.base).items() if section not in ("kafka", "worker")
+            },
+        }
 
 
 def build(file: Path | None = None, only: Iterable[str] = ()) -> SearchSpace:

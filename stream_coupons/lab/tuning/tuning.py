@@ -40,8 +40,7 @@ from optuna.trial import FrozenTrial, TrialState
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.recordings import not_readable, not_writable
 from stream_coupons.lab.tuning.objective import CHECKPOINTS, ObjectiveValue
-from stream_coupons.lab.tuning.plan import Method, SearchPlan
-from stream_coupons.lab.tuning.search_space import Range, Value, leaves
+from stream_coupons.lab.tuning.search_space import Method, Range, SearchPlan, Value, leaves
 from stream_coupons.settings import Settings
 
 STUDY = "tune"
@@ -118,14 +117,6 @@ class Study:
     def done(self) -> int:
         """Return the number of trials that are done."""
         return sum(trial.state.is_finished() and self._is_chosen(trial) for trial in self._trials())
-
-    def failed(self) -> int:
-        """Return the number of trials without a quality."""
-        return sum(self._is_chosen(trial) for trial in self._trials(TrialState.FAIL))
-
-    def given_up(self) -> int:
-        """Return the number of trials that were given up."""
-        return len(self._trials(TrialState.PRUNED))
 
     def bars(self) -> list[float]:
         """Return the metric to reach by each checkpoint: the median of the trials that went to the end [4]_.

@@ -147,14 +147,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         if self.should_stop:
             return
         epoch = self._epoch
-        if self._sought_in != epoch:
-            await self.perform_seek()
-        elif self._is_fetching:
-            # The last call was cancelled: what it fetched went nowhere, and not all of it may have been sought again.
-            for tp in list(self._taken):
-                await self._rewind(tp)
-        else:
-            self._pass_gaps()
+        await self._prepare()
         seeks = self._seeks
         self._is_fetching = True
         fetched, active = await self._wait_next_records(timeout)
@@ -182,6 +175,17 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         self._is_fetching = False
         for message in messages.values():
             yield message.tp, message
+
+    async def _prepare(self) -> None:
+        """Bring positions in line with what was handed on, before the next fetch."""
+        if self._sought_in != self._epoch:
+            await self.perform_seek()
+        elif self._is_fetching:
+            # The last call was cancelled: what it fetched went nowhere, and not all of it may have been sought again.
+            for tp in list(self._taken):
+                await self._rewind(tp)
+        else:
+            self._pass_gaps()
 
     def _is_wanted(self) -> bool:
         """Return whether the flow is on and the loops can take chunks: each has the state of its partitions."""
@@ -266,7 +270,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         chunks : sequence of Chunk
             Those of its chunks that were taken.
         is_committed : bool
-            Whether a transaction has committed the ends already.
+            True if a transaction has committed the ends already.
         """
         message.acked = True
         self._unacked_messages.discard(message)

@@ -73,7 +73,15 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         self.heard_at = sent_at
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Count a join as a heartbeat."""
+        """Count a join as a heartbeat.
+
+        Parameters
+        ----------
+        assigned : set of TopicPartition
+            The partitions.
+        generation_id : int
+            Generation of the group.
+        """
         self.heard_at = time.monotonic()
         await super().on_partitions_assigned(assigned, generation_id)
 

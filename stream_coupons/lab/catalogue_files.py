@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from stream_coupons.cli import terminal
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
@@ -21,6 +20,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.lab.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
+from stream_coupons.lab.times import utc
 
 RECORD_OVERHEAD_BYTES = 4096
 """A record is a little larger than the entry in it."""
@@ -164,7 +164,7 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
     if coupon.max_per_user == 0:
         found.append("max_per_user is 0: it is never issued")
     if coupon.valid_until <= now:
-        found.append(f"valid_until is {terminal.utc(coupon.valid_until)}: it is over")
+        found.append(f"valid_until is {utc(coupon.valid_until)}: it is over")
     if coupon.discount_minor is not None and coupon.discount_percent is not None:
         found.append("both discount_minor and discount_percent: it is valued by discount_minor")
     if coupon.discount_minor is not None and coupon.discount_minor > coupon.max_discount_minor:
@@ -182,7 +182,7 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
 def _doubts_of_campaign(campaign: Campaign, now: float) -> list[str]:
     found = []
     if campaign.ends_at <= now:
-        found.append(f"ends_at is {terminal.utc(campaign.ends_at)}: it is over")
+        found.append(f"ends_at is {utc(campaign.ends_at)}: it is over")
     if campaign.budget_minor == 0:
         found.append("budget_minor is 0: none of its coupons is issued")
     return found + _doubts_of_budget(campaign, campaign.ends_at, "ends_at")

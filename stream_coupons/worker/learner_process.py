@@ -13,11 +13,11 @@ from contextlib import suppress
 import msgspec
 from prometheus_client import ProcessCollector
 
-from stream_coupons.cli.worker_process import execute, prepare, serve
 from stream_coupons.settings import Settings
 from stream_coupons.worker.child import frames, send_frame
 from stream_coupons.worker.learner_app import LearnerApp
 from stream_coupons.worker.learner_link import PUBLISH, Greeting, LearnerStatus, families_of
+from stream_coupons.worker.worker_process import execute, prepare, serve
 
 STDIN, STDOUT, STDERR = range(3)
 REPORT_EVERY_S = 1.0

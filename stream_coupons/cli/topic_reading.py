@@ -1,0 +1,45 @@
+"""Topics read up to now with a progress bar, until their end or Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from stream_coupons.cli import terminal
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.lab.interrupts import Interruptions
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.kafka.records import Record
+
+
+class Read(Protocol):
+    """Reads topics up to now, and shows how far it is."""
+
+    def __call__(self, what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
+        """Return their records; with a key, of its partitions only."""
+
+
+@contextmanager
+def reading(kafka: KafkaSettings) -> Iterator[Read]:
+    """Yield a function that reads topics; Ctrl-C ends the command."""
+    from kafka.admin import OffsetSpec
+
+    from stream_coupons.kafka import admin
+    from stream_coupons.lab.audit.audit_topics import offsets, read_records
+
+    def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
+        with admin.admin_client(kafka) as client:
+            some = [topics.BY_NAME[name] for name in names]
+            begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+        home = None if key is None else topics.partition_for(key, kafka.partitions)
+        total = sum(end - begins[place] for place, end in ends.items() if home in (None, place[1]))
+        with terminal.fraction_progress(what, total) as progress:
+            yield from terminal.tracked(interruptions.each(read_records(kafka, names, key)), progress)
+        if interruptions.happened:
+            terminal.stop_interrupted(": nothing is known")
+
+    with Interruptions() as interruptions:
+        yield read

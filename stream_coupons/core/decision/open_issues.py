@@ -1,0 +1,307 @@
+"""Open issues and controls: how one is opened, what it takes of its budgets, and what the learner hears of it."""
+
+import math
+from typing import Literal
+
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.coupon_terms import is_in_scope
+from stream_coupons.core.decision.candidates import unpack
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.effects import Booking, Effects, Stake
+from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.inputs import OrderEvent
+from stream_coupons.core.messages.learning import OpenDecision, TrainingExample
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper.state import History, OpenControl, OpenIssue, Shopper, Tally, tally
+
+MAX_VALUE_MINOR = 2**53
+"""Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
+
+Head = Literal["click", "redeem", "order"]
+
+
+def open_issue(
+    shopper: Shopper,
+    issue: OpenIssue,
+    catalogue: Catalogue,
+    rules: AttributionRules,
+    effects: Effects,
+    latest: float = math.inf,
+) -> None:
+    """Remember an issue, report it and, if a coupon was given, count it in the shopper's history.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        An issue of this system or of another one.
+    catalogue : Catalogue
+        The current coupons.
+    rules : AttributionRules
+        `impression_domains` are the domains whose channel reports impressions.
+    effects : Effects
+        Effects of the step so far; extended.
+    latest : float
+        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
+    """
+    history = shopper.history
+    if known_outcome(issue, rules)[0]:
+        emit_outcome(issue, min(issue.at, latest), effects, is_first=True)
+    shopper.keep_issue(issue)
+    if not issue.is_given:
+        return
+    of_days, of_weeks = history.exposures_at(issue.at)
+    history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
+    history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
+    for each in counts_of(history, issue.coupon_id, catalogue):
+        each.issued += 1
+    if not issue.observed:  # capped or not: the catalogue may set a cap later
+        history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
+
+
+def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
+    """Remember a coupon that was not given, and drop the oldest one beyond the limit.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    control : OpenControl
+        The control to add; at most `rules.max_open_controls` are kept.
+    rules : AttributionRules
+        `max_open_controls` is the limit.
+    """
+    shopper.controls[control.issue_id] = control
+    while len(shopper.controls) > rules.max_open_controls:
+        del shopper.controls[next(iter(shopper.controls))]
+
+
+def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
+    """Mark the issues and controls whose coupon has the order in its scope, used or not.
+
+    The same events mark both, so that shoppers with and without a coupon can be compared. A coupon without a scope
+    covers all of its domain, so orders of other domains do not count. A control whose coupon has another scope now is
+    dropped: its features describe the old scope.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    event : OrderEvent
+        The order.
+    catalogue : Catalogue
+        The current scopes of coupons.
+    """
+    for control in [*shopper.controls.values()]:
+        if has_other_scope(control, catalogue):
+            del shopper.controls[control.issue_id]
+        else:
+            _note_order(control, event, catalogue)
+    for issue_id in shopper.issues:
+        issue = shopper.issue(issue_id)
+        is_same = not has_other_scope(issue, catalogue)
+        if is_same and _note_order(issue, event, catalogue):
+            shopper.keep_issue(issue)
+
+
+def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
+    """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
+    coupon = catalogue.by_id.get(opened.coupon_id)
+    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
+        return False
+    inside = [item for item in event.items if is_in_scope(coupon, item)]
+    if inside:
+        opened.ordered = True
+        value = sum(catalogue.value_of(item, coupon) for item in inside)
+        opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
+    return bool(inside)
+
+
+def has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
+    """Return True if the coupon has another scope now than when it was given or withheld.
+
+    Parameters
+    ----------
+    opened : OpenIssue or OpenControl
+        An issue or a control.
+    catalogue : Catalogue
+        The current scopes of coupons.
+    """
+    return catalogue.scope_mark(opened.coupon_id) not in (0, opened.scope_mark)
+
+
+def opening(issue: OpenIssue) -> Booking:
+    """Return the booking of an issue that is given."""
+    span = issue.at, issue.at, issue.expires_at
+    return Booking(issue.coupon_id, issue.campaign_id, Stake(), issue.stake, *span, issue.is_falling)
+
+
+def booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: float | None = None) -> Booking:
+    """Return a change of what an issue takes of its budgets.
+
+    Parameters
+    ----------
+    issue : OpenIssue
+        The issue.
+    before : Stake
+        Money that it had held and spent before.
+    after : Stake
+        Money that it holds and has spent now.
+    at : float
+        UTC epoch seconds, no later than now.
+    final : float or None
+        See `Booking.final_expected_minor`.
+    """
+    span = at, issue.at, issue.expires_at
+    return Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling, final)
+
+
+def counts_of(history: History, coupon_id: str, catalogue: Catalogue) -> list[History | Tally]:
+    """Return all that a coupon is counted in: the history, and its tallies of coupons, kinds and categories.
+
+    Parameters
+    ----------
+    history : History
+        History of a shopper; a tally that is missing is added.
+    coupon_id : str
+        Id of the coupon.
+    catalogue : Catalogue
+        Knows its kind and its first category.
+    """
+    counts: list[History | Tally] = [history, tally(history.by_coupon, coupon_id)]
+    coupon = catalogue.by_id.get(coupon_id)
+    if coupon is not None and coupon.kind:
+        counts.append(tally(history.by_kind, coupon.kind))
+    if coupon is not None and coupon.categories:
+        counts.append(tally(history.by_category, coupon.categories[0]))
+    return counts
+
+
+def example(  # noqa: PLR0913 - what is known of one outcome
+    user_id: str,
+    stored: OpenIssue | OpenControl,
+    head: Head,
+    label: bool,
+    at: float,
+    *,
+    seen: bool | None = None,
+    knows_orders: bool = True,
+) -> TrainingExample:
+    """Return a stored decision with one of its labels.
+
+    Parameters
+    ----------
+    user_id : str
+        The shopper.
+    stored : OpenIssue or OpenControl
+        The decision: an open issue or control.
+    head : str
+        "click", "redeem" or "order".
+    label : bool
+        The label of that head.
+    at : float
+        Time at which the label is final, UTC epoch seconds.
+    seen : bool or None
+        Whether an impression was reported; None where that is not known.
+    knows_orders : bool
+        Whether orders in the coupon's scope were noted all the time.
+    """
+    rows = unpack(stored.numeric, stored.hashed)
+    return TrainingExample(
+        example_id=f"{stored.issue_id}:{head}",
+        domain=stored.domain,
+        head=head,
+        label=label,
+        decided_at=stored.at,
+        at=at,
+        feature_schema=stored.feature_schema,
+        numeric=rows.numeric[0].tolist(),
+        hashed=rows.hashed[0].tolist(),
+        predicted=stored.predicted[HEADS.index(head)],
+        propensity=stored.propensity,
+        model_version=stored.model_version,
+        coupon_id=stored.coupon_id,
+        user_id=user_id,
+        issue_id=stored.issue_id,
+        observed=stored.observed,
+        withheld=stored.withheld,
+        seen=seen,
+        ordered=stored.ordered if knows_orders else None,
+        order_value_minor=stored.order_value_minor if knows_orders else None,
+        discount_minor=stored.spent_minor,
+    )
+
+
+def awaits_impression(issue: OpenIssue, rules: AttributionRules) -> bool:
+    """Return True if an impression of the issue would be reported.
+
+    Parameters
+    ----------
+    issue : OpenIssue
+        If it was given before its channel reported impressions, silence does not show that it was not seen.
+    rules : AttributionRules
+        Domains whose channels report impressions now.
+    """
+    return issue.awaits_impressions and issue.domain in rules.impression_domains
+
+
+def known_outcome(issue: OpenIssue, rules: AttributionRules) -> tuple[bool, bool, bool]:
+    """Return what is known of an outcome so far.
+
+    Parameters
+    ----------
+    issue : OpenIssue
+        An open issue.
+    rules : AttributionRules
+        Domains whose channels report impressions.
+
+    Returns
+    -------
+    is_telling : bool
+        True if silence says something: not if the shopper may not have seen the coupon.
+    clicked, has_sold : bool
+        True if there was a click, and a purchase in time.
+    """
+    is_telling = not awaits_impression(issue, rules) or issue.was_seen or not issue.is_given
+    return is_telling, issue.clicked and issue.is_given, issue.has_sold
+
+
+def emit_outcome(
+    issue: OpenIssue, at: float, effects: Effects, *, is_first: bool = False, is_over: bool = False
+) -> None:
+    """Send the outcome of an issue so far; nothing of one of another release, or whose end is not known.
+
+    Parameters
+    ----------
+    issue : OpenIssue
+        An open issue, or one that has just ended.
+    at : float
+        UTC epoch seconds, no later than now.
+    effects : Effects
+        Effects of the step so far; extended.
+    is_first : bool
+        True if nothing was sent of it before: its features are sent, too.
+    is_over : bool
+        True if nothing more can come of it, before its labels are due.
+    """
+    if issue.feature_schema != SCHEMA or not issue.at < issue.until < END_OF_TIME:
+        return
+    effects.messages.append(
+        OpenDecision(
+            issue_id=issue.issue_id,
+            domain=issue.domain,
+            coupon_id=issue.coupon_id,
+            at=at,
+            decided_at=issue.at,
+            until=issue.until,
+            label_at=min(issue.expires_at, END_OF_TIME),
+            clicked=issue.clicked,
+            redeemed=issue.has_sold,
+            is_over=is_over,
+            feature_schema=issue.feature_schema,
+            numeric=issue.numeric if is_first else b"",
+            hashed=issue.hashed if is_first else b"",
+        )
+    )
