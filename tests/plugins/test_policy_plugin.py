@@ -111,8 +111,7 @@ def test_the_holdout_gets_nothing_from_it() -> None:
 
 def test_an_explanation_has_its_propensities() -> None:
     context = known(SOFTMAX)
-    coupons = context.catalogue.of_domain("ecommerce")
-    assert coupons is not None
+    coupons = context.catalogue.domains["ecommerce"]
     verdicts = CandidateVerdicts(Moment("u", Shopper(), AT, {}, browse("t")), coupons, "ecommerce", context)
     scores = [verdicts.verdict(position, None).score for position in range(len(coupons))]
     assert 0.0 < sum(score.propensity for score in scores if score is not None) < 1.0
