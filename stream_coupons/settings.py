@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import (
+    STRATEGIES,
     AttributionRules,
     NeighbourhoodRules,
     PolicyRules,
@@ -38,6 +39,10 @@ OF_KUBERNETES = re.compile(
     r"(?:.+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_.+)?=|PORT=\w+://|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?=)"
 )
 """Variables that Kubernetes sets in every container for a service whose name begins with `stream-coupons`."""
+
+
+BETWEEN = re.compile(r",(?![^()]*\))")
+"""Separates the elements of a list in the environment; within parentheses are arguments."""
 
 
 class Role(StrEnum):
@@ -92,7 +97,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_file: str = ""
 
     def rules(self, key: DrawKey) -> Rules:
-        """Return what the core needs of all this; `key` is that of `secret_file`, which `secret.py` reads."""
+        """Return what the core needs of all this; `key` is that of `secret_file`, which `secret.py` reads.
+
+        Raises
+        ------
+        BadConfig
+            If `policy.strategy` names a policy that cannot be made.
+        """
+        if self.policy.strategy not in STRATEGIES:
+            from stream_coupons.core.decision.policy_plugin import load_policy
+
+            load_policy(self.policy.strategy)
         return Rules(
             profile=self.profile,
             neighbourhood=self.neighbourhood,
@@ -195,7 +210,7 @@ def _variables(values: Mapping[str, Any]) -> list[str]:
 
 
 def _value_like(default: Any, text: str) -> Any:
-    """A variable's text as msgspec converts it: a list is separated by commas, a table is a JSON object."""
+    """A variable's text as msgspec converts it: a list has commas outside of parentheses, a table is a JSON object."""
     if isinstance(default, dict):
         return msgspec.json.decode(text)
-    return [part for part in text.split(",") if part] if isinstance(default, list) else text
+    return [part for part in BETWEEN.split(text) if part] if isinstance(default, list) else text

@@ -182,7 +182,7 @@ def test_a_bad_variable_is_named(name: str, text: str, expected: str) -> None:
         ("kafka = 4\n", r"Expected `object`, got `int` - at `\$.kafka`"),
         (
             "[policy]\nstrategy = 'best'\n",
-            r"Invalid enum value 'best' - at `\$.policy.strategy`, expected one of value, random",
+            r"strategy: there is no 'best': expected value, random, an import path .* - at `\$.policy`",
         ),
     ],
 )

@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.agents.keyed import output, sender_of, sources
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
@@ -75,12 +76,13 @@ class Learner(Service):  # type: ignore[misc]
         metrics: Metrics,
         latest: Callable[[], Awaitable[dict[str, ModelSnapshot]]],
         app: Host,
+        key: DrawKey = PUBLIC_KEY,
     ) -> None:
         super().__init__()
         self.inbox = Inbox()
         self.taken = 0
         """Records read so far, good or bad: work that is done, though not acknowledged yet."""
-        self._settings = settings.learning
+        self._settings, self._key = settings.learning, key
         self._late_after_s = settings.kafka.produce_timeout_s
         self._publish_at = math.inf
         self._partitions = settings.kafka.partitions
@@ -178,7 +180,7 @@ class Learner(Service):  # type: ignore[misc]
             self._unacknowledged.append((message, chunks))
 
     async def _resume(self) -> "Trainer":
-        trainer = await asyncio.to_thread(_new_trainer, self._settings)
+        trainer = await asyncio.to_thread(_new_trainer, self._settings, self._key)
         for domain, snapshot in (await self._latest()).items():
             try:
                 trainer.restore({domain: snapshot})
@@ -235,11 +237,11 @@ class Learner(Service):  # type: ignore[misc]
         return packing_s
 
 
-def _new_trainer(rules: LearningRules) -> "Trainer":
+def _new_trainer(rules: LearningRules, key: DrawKey) -> "Trainer":
     # River takes over a second, and 150 MB, to import: a learner that stands by needs neither.
     from stream_coupons.models.learner import Trainer
 
-    return Trainer(rules)
+    return Trainer(rules, key=key)
 
 
 def _packed(trainer: "Trainer") -> tuple[list[ModelSnapshot], list[Output], float]:

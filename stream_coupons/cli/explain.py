@@ -158,7 +158,7 @@ def _of_issue(
             return None if one is None else record_of(one)
 
         trigger = trace(issue, record, fetch)
-    evidence = DecisionTrace(rules, issue.user_id, settings.kafka.partitions, issue)
+    evidence = DecisionTrace(rules, issue.user_id, settings.kafka.partitions, issue, settings.learning)
     _gather(evidence, issue.user_id, read)
     try:
         known = evidence.knowledge(coupons)
@@ -175,7 +175,7 @@ def _of_shopper(
     from stream_coupons.lab.explain.decision_trace import DecisionTrace
     from stream_coupons.lab.explain.explanation import explain_shopper
 
-    evidence = DecisionTrace(rules, user_id, settings.kafka.partitions)
+    evidence = DecisionTrace(rules, user_id, settings.kafka.partitions, learning=settings.learning)
     _gather(evidence, user_id, read)
     if evidence.now is None:
         raise Unknown(

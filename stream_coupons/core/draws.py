@@ -5,6 +5,7 @@ from hashlib import blake2b
 
 DIGEST_BYTES = 8
 FINGERPRINT_BYTES = 8
+SIGNATURE_BYTES = 32
 
 
 def joined(*parts: str) -> bytes:
@@ -77,6 +78,10 @@ class DrawKey:
         """
         digest = blake2b(joined(*parts), digest_size=8, key=self.secret, person=b"draw").digest()
         return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+    def signature(self, data: bytes) -> bytes:
+        """Return the 32 bytes by which holders of the key recognise each other's data."""
+        return blake2b(data, digest_size=SIGNATURE_BYTES, key=self.secret, person=b"signature").digest()
 
     @property
     def fingerprint(self) -> str:

@@ -4,6 +4,7 @@ StreamCouponsError
  +- BadMessage         bytes that are not a message of the topic they came in
  +- BadConfig          a setting, a catalogue or a command that cannot work
  +- SnapshotMismatch   a model snapshot that does not fit this program
+ +- PluginError        an extension that raised, or returned what it must not
 
 Expected outcomes (ineligible, over a cap, no budget left) are reason-coded values, never exceptions.
 """
@@ -36,3 +37,7 @@ class BadConfig(StreamCouponsError):
 
 class SnapshotMismatch(StreamCouponsError):
     """A model snapshot whose format, feature schema or checksum does not fit this program."""
+
+
+class PluginError(StreamCouponsError):
+    """A model or a policy from another package that raised, or whose result is out of range."""

@@ -67,6 +67,8 @@ class NoCoupon(StrEnum):
     """No coupon is valid and allowed for this shopper."""
     NOT_FINITE = "not_finite"
     """A feature or a prediction is not a finite number: a bug, or a forged message between agents."""
+    POLICY_FAILED = "policy_failed"
+    """The policy of another package (`policy.strategy`) raised, or returned no probabilities: see the worker's log."""
     HOLDOUT = "holdout"
     """A coupon was worth giving, but the shopper belongs to the permanent control group."""
     CONTROL = "control"

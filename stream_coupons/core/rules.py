@@ -6,6 +6,7 @@ from typing import Annotated, Literal, cast, get_args
 
 from msgspec import Meta, Struct
 
+from stream_coupons.core import plugins
 from stream_coupons.core.draws import DrawKey
 
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
@@ -83,11 +84,16 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
     related_every_s: NonNegative = 86400.0
 
 
+STRATEGIES = ("value", "random")
+"""The engine's own policies."""
+
+
 class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rules of the decision: eligible shoppers and times, and the value that a coupon must have.
 
-    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline. Exploration draws one
-    of the `explored_candidates` with the greatest value.
+    `strategy` chooses among eligible coupons: "value" is the product; "random" is its baseline; other texts name a
+    policy from another package, which explores by itself. Exploration draws one of the `explored_candidates` with the
+    greatest value.
     A trigger that is older than `trigger_timeout_s` at decision time leads to no coupon.
     `control_ratio` of all decisions give no coupon, whatever the values. `watched_ratio` of the triggers of shoppers at
     the frequency cap are control observations, each of one coupon drawn from all.
@@ -98,7 +104,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
-    strategy: Literal["value", "random"] = "value"
+    strategy: str = "value"
     cooldown_s: NonNegative = 6 * 3600.0
     max_issues_per_window: Size = 3
     issue_window_s: Positive = 7 * 86400.0
@@ -121,6 +127,12 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     decisions_logged_ratio: Ratio = 1.0
     typical_price_minor: Positive = 1000.0
     explain_top: Size = 5
+
+    def __post_init__(self) -> None:
+        try:
+            plugins.check(self.strategy, plugins.POLICIES, STRATEGIES)
+        except ValueError as error:
+            raise ValueError(f"strategy: {error}") from None
 
 
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

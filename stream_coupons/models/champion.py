@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.metrics import EPSILON
 from stream_coupons.models.model import Model
-from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
+from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.states import State, check_finite, check_no_less
 
 Z = 3.0
@@ -86,8 +86,8 @@ class Duel:
 class Promotion:
     """A change of champion, and the mean log losses of both models."""
 
-    old: ModelName
-    new: ModelName
+    old: str
+    new: str
     old_log_loss: float
     new_log_loss: float
     examples: float
@@ -98,15 +98,16 @@ class Contest:
 
     Parameters
     ----------
-    models : mapping of ModelName to Model
+    models : mapping of str to Model
         The learning models; at least one can serve.
     """
 
-    def __init__(self, models: Mapping[ModelName, Model], rules: LearningRules) -> None:
+    def __init__(self, models: Mapping[str, Model], rules: LearningRules) -> None:
         self.models = dict(models)
         self.champion = rules.first_champion
         self.duels = {name: Duel() for name in models}
         self._rules = rules
+        self._able = frozenset(rules.able) & self.models.keys()
         self._decay = 0.5 ** (1 / rules.comparison_half_life)
 
     def learn_one(self, row: Row, label: bool) -> tuple[float, Promotion | None]:
@@ -136,7 +137,7 @@ class Contest:
     def _promote(self) -> Promotion | None:
         if self._rules.pinned:
             return None
-        winners = [name for name, duel in self.duels.items() if name in SERVABLE and duel.is_won(self._rules)]
+        winners = [name for name, duel in self.duels.items() if name in self._able and duel.is_won(self._rules)]
         if not winners:
             return None
         best = min(winners, key=lambda name: self.duels[name].log_loss)
@@ -173,9 +174,9 @@ class Contest:
         for name in state:
             check_finite(state, name, (5,))
         check_no_less(state, state)
-        is_served = self._rules.pinned in ("", champion) and champion in SERVABLE & set(self.models)
+        is_served = self._rules.pinned in ("", champion) and champion in self._able
         if is_served:
-            self.champion = ModelName(champion)
+            self.champion = champion
             self.duels = {name: Duel(*state[name].tolist()) if name in state else Duel() for name in self.models}
 
 

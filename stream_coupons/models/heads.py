@@ -1,10 +1,11 @@
 """One head of a domain: its models side by side, calibration and drift."""
 
+import logging
 from dataclasses import dataclass
 from typing import cast
 
-from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, TrainingExample
 from stream_coupons.models.calibration import Calibrator
@@ -18,9 +19,12 @@ from stream_coupons.models.linear import prior_array
 from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import ServedQuality
 from stream_coupons.models.registry import make_models
-from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.row_scorer import Served, row_log_odds
+from stream_coupons.models.rules import COMPILED, LearningRules, ModelName
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVEL, pack_head, unpack_part
+from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVEL, pack_head, unpack_model, unpack_part
+
+log = logging.getLogger(__name__)
 
 
 def take_over(model: Model, donor: Model) -> None:
@@ -46,6 +50,16 @@ class Drift:
 
 Happening = Promotion | Drift
 
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A promotion or drift of one head of a domain."""
+
+    domain: str
+    head: str
+    happening: Happening
+
+
 TRANSFERRED = 0.01
 """Weight of a donor's evidence in a new domain: its weights are the centre of a prior that own examples soon outweigh
 (Chelba and Acero 2006: Adaptation of maximum entropy capitalizer). So a wrong donor costs little."""
@@ -58,11 +72,13 @@ class Head:
     ----------
     name : str
         One of `linear.ALL_HEADS`.
+    key : DrawKey
+        Signs the snapshots of River classifiers.
     """
 
-    def __init__(self, name: str, rules: LearningRules) -> None:
-        self._name = name
-        self.contest = Contest(make_models(name, rules), rules)
+    def __init__(self, name: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> None:
+        self._name, self._key = name, key
+        self.contest = Contest(make_models(name, rules, key), rules)
         self.calibrator = Calibrator(rules.comparison_half_life)
         self.quality = ServedQuality(rules.comparison_half_life)
         self.level = Level(rules.comparison_half_life)
@@ -115,9 +131,20 @@ class Head:
         self.level.update(probability, redemption(by_prior, row.anyway), label, USES_RATIO * row.anyway)
 
     @property
-    def served(self) -> Floats:
-        """Served weights, shape (BIAS + 1,), read only: those of the prior while the level is off."""
-        return prior_array(self._name) if self.level.is_off else self.champion.dense
+    def served(self) -> Served:
+        """The champion's weights, shape (BIAS + 1,), or itself; the prior's while the level is off. Its calibration."""
+        line = (self.calibrator.slope, self.calibrator.intercept)
+        if self.level.is_off:
+            return prior_array(self._name), line
+        return (self.champion.dense if self._is_compiled else self.champion), line
+
+    @property
+    def _is_compiled(self) -> bool:
+        return self.contest.champion in COMPILED
+
+    def log_odds(self, row: Row) -> float:
+        """Return the champion's log-odds of the label, with the row's offset."""
+        return row_log_odds(self.champion.dense if self._is_compiled else self.champion, row)
 
     def learn_redemption(self, row: Row, label: bool) -> None:
         """Learn the demand from a redemption label; only models with variances do.
@@ -139,7 +166,7 @@ class Head:
 
     @property
     def champion(self) -> Servable:
-        """The model that serves."""
+        """The model that serves; only one of `COMPILED` has weights."""
         return cast(Servable, self.contest.models[self.contest.champion])
 
     def start_from(self, donor: "Head") -> None:
@@ -154,7 +181,7 @@ class Head:
 
     def state(self) -> HeadState:
         """Return the serialized head, without its quality."""
-        parts = {name.value: model.state() for name, model in self.contest.models.items()}
+        parts = {str(name): model.state() for name, model in self.contest.models.items()}
         parts[COMPARISON] = self.contest.state()
         parts[CALIBRATION] = self.calibrator.state()
         parts[DRIFT] = self._detector.state()
@@ -164,15 +191,24 @@ class Head:
     def restore(self, state: HeadState) -> None:
         """Resume from a state. A model that it lacks starts from the prior.
 
+        So does a challenger of another package whose state does not fit, as after an upgrade of River.
+
         Raises
         ------
         SnapshotMismatch
             If it does not fit; the head is then unusable.
         """
+        comparison = unpack_part(state, COMPARISON) or {}
         for name, model in self.contest.models.items():
-            arrays = unpack_part(state, name)
-            if arrays is not None:
-                model.restore(arrays)
+            try:
+                arrays = unpack_model(state, name, self._key)
+                if arrays is not None:
+                    model.restore(arrays)
+            except SnapshotMismatch as error:
+                if name in {*ModelName} or name == state.champion:
+                    raise
+                log.warning("%s: %s starts from the prior: %s", self._name, name, error)
+                comparison.pop(name, None)
         calibration, drift, level = (unpack_part(state, part) for part in (CALIBRATION, DRIFT, LEVEL))
         if calibration is None or drift is None or level is None:
             raise SnapshotMismatch(f"there is no {CALIBRATION}, no {DRIFT} or no {LEVEL}")
@@ -180,4 +216,4 @@ class Head:
         self._detector.restore(drift)
         if self._is_calibrated:
             self.calibrator.restore(calibration)
-        self.contest.restore(state.champion, unpack_part(state, COMPARISON) or {})
+        self.contest.restore(state.champion, comparison)

@@ -1,18 +1,22 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
-from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
+from stream_coupons.core.errors import BadMessage, PluginError
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
+from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.effect import RedemptionCurve
-from stream_coupons.models.heads import Happening, Head
+from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.inputs import Row, check_features
 from stream_coupons.models.level import is_drawn
-from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own
+from stream_coupons.models.linear import ALL_HEADS
+from stream_coupons.models.plugins import check_plugins
+from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named
 
@@ -20,15 +24,6 @@ Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
 OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand"}
 """Head that learns a label from the engine's own decisions, by the label's head."""
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A promotion or drift of one head of a domain."""
-
-    domain: str
-    head: str
-    happening: Happening
 
 
 class DomainModel:
@@ -39,14 +34,14 @@ class DomainModel:
     the own decisions too if the domain `decides`.
     """
 
-    def __init__(self, domain: str, rules: LearningRules, *, decides: bool = True) -> None:
+    def __init__(self, domain: str, rules: LearningRules, *, decides: bool = True, key: DrawKey = PUBLIC_KEY) -> None:
         self.domain, self._decides = domain, decides
         self.version = self.examples = 0
         self.at = 0.0
         self.offset = -1
-        self._live: LinearScorer | None = None
+        self._live: HeadScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
-        self.heads = {name: Head(name, rules) for name in ALL_HEADS}
+        self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
         for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
             self.heads[own].quality = self.heads[of_label].quality
 
@@ -74,7 +69,7 @@ class DomainModel:
         if head != "order":
             return row
         known = row.without_terms()
-        return Row(known.numeric, row.hashed, offset=self.heads["redeem"].champion.log_odds(known))
+        return Row(known.numeric, row.hashed, offset=self.heads["redeem"].log_odds(known))
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the models of the own decisions; a redemption label trains both demand and effect."""
@@ -83,9 +78,7 @@ class DomainModel:
         about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
         if example.head == "order":
             return demand.learn(example, of_demand, **about)
-        predicted = RedemptionCurve(
-            sigmoid(effect.champion.log_odds(of_effect)), sigmoid(demand.champion.log_odds(of_demand))
-        )
+        predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), sigmoid(demand.log_odds(of_demand)))
         of_effect.anyway, of_demand.effect = predicted.anyway, predicted.effect
         of_effect.doubt = predicted.slope_of_demand**2 * demand.variance(of_demand)
         of_demand.doubt = predicted.slope_of_effect**2 * effect.variance(of_effect)
@@ -101,29 +94,23 @@ class DomainModel:
         quality = {name: self.heads[name].quality.summary() for name in scored}
         return make_snapshot(self.domain, self.version, heads, quality, progress)
 
-    def scorer(self) -> LinearScorer:
+    def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
         self.version += 1
-        return compiled(self.version, self._champions(), self._champions(OWN_HEADS))
+        return scorer_of(self.version, self._served())
 
-    def live(self) -> LinearScorer:
+    def live(self) -> HeadScorer:
         """Return the next version, if anything was learnt, without a copy of the weights, for immediate use.
 
         It costs some tens of microseconds after an example. Later learning changes the scorer: call again after it.
         """
         if self._live is None:
             self.version += 1
-            version = self.version
-            self._live = live(version, *self._champions()).with_own(
-                lambda: live_own(version, *self._champions(OWN_HEADS))
-            )
+            self._live = live_scorer(self.version, self._served())
         return self._live
 
-    def _champions(self, names: Sequence[str] = HEADS) -> tuple[list[Floats], list[Line]]:
-        """Return weights and calibration of each head's champion."""
-        heads = [self.heads[name] for name in names]
-        lines = [(head.calibrator.slope, head.calibrator.intercept) for head in heads]
-        return [head.served for head in heads], lines
+    def _served(self) -> dict[str, Served]:
+        return {name: head.served for name, head in self.heads.items()}
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Resume from a snapshot, as an untrained model.
@@ -151,11 +138,14 @@ class Trainer:
     ----------
     decides : bool
         True if the models are for own decisions, too: coupons of other systems then train these as well.
+    key : DrawKey
+        Signs the snapshots of River classifiers.
     """
 
-    def __init__(self, rules: LearningRules, *, decides: bool = True) -> None:
+    def __init__(self, rules: LearningRules, *, decides: bool = True, key: DrawKey = PUBLIC_KEY) -> None:
+        check_plugins(rules)
         self._rules = rules
-        self._new_model = partial(DomainModel, rules=rules, decides=decides)
+        self._new_model = partial(DomainModel, rules=rules, decides=decides, key=key)
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
         self._changed: set[str] = set()
@@ -199,7 +189,7 @@ class Trainer:
         Raises
         ------
         BadMessage
-            If its features are not of this program's feature space.
+            If its features are not of this program's feature space, or a model from another package fails on them.
         """
         if row is None:
             check_features(example.feature_schema, example.numeric, example.hashed)
@@ -207,7 +197,11 @@ class Trainer:
         is_copy = origin is not None and origin[1] <= model.origins.get(origin[0], (-1, -1))
         if offset <= model.offset or is_copy:
             return False
-        self._news += (News(example.domain, example.head, each) for each in model.learn(example, row))
+        try:
+            happenings = model.learn(example, row)
+        except PluginError as error:
+            raise BadMessage(Rejection.STEP_FAILED, str(error)) from error
+        self._news += (News(example.domain, example.head, each) for each in happenings)
         model.offset = offset
         if origin is not None:
             model.origins[origin[0]] = origin[1]
@@ -223,11 +217,11 @@ class Trainer:
         """Return snapshots of the domains that learnt something since the last call."""
         return [self._model(domain).snapshot() for domain in self._take_changed()]
 
-    def scorers(self) -> dict[str, LinearScorer]:
+    def scorers(self) -> dict[str, HeadScorer]:
         """Return scorers of the same domains, by name, for this process, in a fraction of the time of a snapshot."""
         return {domain: self._model(domain).scorer() for domain in self._take_changed()}
 
-    def live(self) -> dict[str, LinearScorer]:
+    def live(self) -> dict[str, HeadScorer]:
         """Return scorers of the same domains, by name, for immediate use; see `DomainModel.live`."""
         return {domain: self._model(domain).live() for domain in self._take_changed()}
 

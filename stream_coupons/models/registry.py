@@ -1,5 +1,6 @@
 """Factory of the models by name."""
 
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import LAST_UNIT, DeepLinear
 from stream_coupons.models.forgetting import Forgetting
@@ -7,6 +8,7 @@ from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.linear import PRIOR_RATE, prior_of
 from stream_coupons.models.model import Model
 from stream_coupons.models.neural import NeuralNetwork
+from stream_coupons.models.plugins import make_plugin
 from stream_coupons.models.rules import LearningRules, ModelName
 
 SEED = 0
@@ -22,8 +24,25 @@ VARIANCES: dict[str, dict[str, float]] = {"effect": {"of_coupon": 0.5, "of_const
 fails has little influence on the others."""
 
 
-def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
-    """Return an untrained model of one head."""
+def make_model(name: str, head: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> Model:
+    """Return an untrained model of one head.
+
+    Parameters
+    ----------
+    name : str
+        One of `ModelName`, or the text of a model from another package.
+    head : str
+        One of `linear.ALL_HEADS`.
+    rules : LearningRules
+        Learning rates, prior variance, and the models.
+    key : DrawKey
+        Signs the snapshots of River classifiers.
+
+    Raises
+    ------
+    BadConfig
+        If a model from another package cannot be made.
+    """
     rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
     match name:
         case ModelName.KALMAN:
@@ -37,8 +56,10 @@ def make_model(name: ModelName, head: str, rules: LearningRules) -> Model:
             return DeepLinear(
                 AdaGrad(rate, rules.l2, prior, LAST_UNIT), NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
             )
+        case _:
+            return make_plugin(name, head, rules, key)
 
 
-def make_models(head: str, rules: LearningRules) -> dict[ModelName, Model]:
+def make_models(head: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> dict[str, Model]:
     """Return untrained models of one head, all that the rules name."""
-    return {name: make_model(name, head, rules) for name in rules.models}
+    return {name: make_model(name, head, rules, key) for name in rules.models}

@@ -1,12 +1,13 @@
-"""Serialized models, never by pickle. A snapshot that does not fit is refused and the last good one kept.
+"""Serialized models. A snapshot that does not fit is refused and the last good one kept.
 
-The learner resumes from all parts of a snapshot. Workers serve from its champions' arrays alone, without River.
+The learner resumes from all parts of a snapshot. Workers serve from its champions' arrays alone, without River, unless
+a model from another package is champion. Only River classifiers are pickled, and signed: see `river_model`.
 """
 
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from itertools import chain
@@ -16,24 +17,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
-from stream_coupons.models.calibration import served_line
-from stream_coupons.models.encoding import BIAS
-from stream_coupons.models.level import level_of
-from stream_coupons.models.linear import (
-    ALL_HEADS,
-    OWN_HEADS,
-    Line,
-    LinearScorer,
-    compiled,
-    prior_array,
-)
-from stream_coupons.models.states import State, check_linear
+from stream_coupons.models.linear import ALL_HEADS
+from stream_coupons.models.states import PICKLE, State
 
 FORMAT_VERSION = 8
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
@@ -128,6 +118,31 @@ def unpack_part(state: HeadState, part: str) -> State | None:
         return None
     _check_size(sum(map(_size, arrays.values())))
     return {name: unpack(array) for name, array in arrays.items()}
+
+
+def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
+    """Return the arrays of a model; None if the head has no such model.
+
+    Parameters
+    ----------
+    state : HeadState
+        The head.
+    name : str
+        The model.
+    key : DrawKey
+        The workers' secret, or the public key.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If they do not fit, or hold a pickle and the key is public: anybody could have signed it.
+    """
+    arrays = unpack_part(state, name)
+    if arrays is not None and PICKLE in arrays and key == PUBLIC_KEY:
+        raise SnapshotMismatch(
+            f"model {name!r} is a pickle, which is read only by the workers' secret: set secret_file"
+        )
+    return arrays
 
 
 def checksum(heads: Mapping[str, HeadState]) -> int:
@@ -285,38 +300,3 @@ def named(what: str) -> Iterator[None]:
 def label(snapshot: ModelSnapshot) -> str:
     """Return the label of a snapshot in messages."""
     return f"snapshot {snapshot.version} of {snapshot.domain}"
-
-
-def compile_snapshot(snapshot: ModelSnapshot) -> LinearScorer:
-    """Return the scorer of a snapshot, from the arrays of each head's champion.
-
-    Raises
-    ------
-    SnapshotMismatch
-        If the snapshot does not fit this program.
-    """
-    check(snapshot)
-    of_heads = {}
-    for head in ALL_HEADS:
-        with named(f"{label(snapshot)}, {head}"):
-            of_heads[head] = _decides(head, snapshot.heads[head])
-    return compiled(snapshot.version, _columns(of_heads, HEADS), _columns(of_heads, OWN_HEADS))
-
-
-def _columns(of_heads: Mapping[str, tuple[Floats, Line]], heads: Iterable[str]) -> tuple[list[Floats], list[Line]]:
-    """Return the weights and the calibrations of some heads."""
-    chosen = [of_heads[head] for head in heads]
-    return [weights for weights, _ in chosen], [line for _, line in chosen]
-
-
-def _decides(name: str, head: HeadState) -> tuple[Floats, Line]:
-    """Return the served weights, the champion's or the prior's, shape (BIAS + 1,), and the calibration's line."""
-    state, calibration, level = (unpack_part(head, part) for part in (head.champion, CALIBRATION, LEVEL))
-    if state is None or calibration is None or level is None:
-        raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
-    check_linear({name: state[name] for name in ("places", "weights") if name in state})
-    if level_of(level).is_off:
-        return prior_array(name), served_line(calibration)
-    weights = np.zeros(BIAS + 1)
-    weights[state["places"]] = state["weights"]
-    return weights, served_line(calibration)

@@ -1,16 +1,21 @@
 """States of models as named arrays, and the checks before one is believed."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.messages.learning import Array
 from stream_coupons.models.encoding import BIAS
 
 State = dict[str, NDArray[Any]]
 """Named arrays of float64, float32, uint32 or int64."""
+DTYPES = get_args(Array.__annotations__["dtype"])
+"""Types of the arrays of a state, as a snapshot names them."""
+PICKLE = "pickle"
+"""Name of the array, of a state, that is a pickle."""
 
 
 LARGEST = 1e12

@@ -10,8 +10,8 @@ from prometheus_client import Gauge
 from stream_coupons.observability.metrics import Metrics
 
 if TYPE_CHECKING:  # they import River
-    from stream_coupons.models.heads import Head
-    from stream_coupons.models.learner import DomainModel, News
+    from stream_coupons.models.heads import Head, News
+    from stream_coupons.models.learner import DomainModel
 
 log = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ class CouponApp(Member):
 
     def __init__(self, settings: Settings, key: DrawKey) -> None:
         super().__init__(settings, settings.kafka.group_id, tuple(TABLE_OF), settings.worker.batch_records)
-        self.known = CurrentKnowledge(settings.rules(key), self.metrics)
+        self.known = CurrentKnowledge(settings.rules(key), self.metrics, settings.learning)
         self._observe = BatchReporter(self.metrics)
         self._report_on_budgets = BudgetReporter(self.metrics)
         self.clock_sender = self.new_sender("clock")

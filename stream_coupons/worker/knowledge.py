@@ -17,13 +17,9 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import (
-    check_offset,
-    compile_snapshot,
-    is_of_this_version,
-    label,
-    other_features,
-)
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.serving import DEFAULT_RULES, compile_snapshot
+from stream_coupons.models.snapshots import check_offset, is_of_this_version, label, other_features
 from stream_coupons.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -43,6 +39,13 @@ class CurrentKnowledge:
     is used here, so that may be done in another thread. Changed coupons count when they are compiled: with thousands
     that takes half a second, in which no shopper waits.
 
+    Parameters
+    ----------
+    rules : Rules
+        With the workers' secret.
+    learning : LearningRules
+        Names the models from other packages that may serve.
+
     Attributes
     ----------
     log_end : int or None
@@ -50,8 +53,8 @@ class CurrentKnowledge:
         what is beyond. None sets no bound.
     """
 
-    def __init__(self, rules: Rules, metrics: Metrics) -> None:
-        self._rules = rules
+    def __init__(self, rules: Rules, metrics: Metrics, learning: LearningRules = DEFAULT_RULES) -> None:
+        self._rules, self._learning = rules, learning
         self._metrics = metrics
         self._coupons: dict[str, Coupon] = {}
         self._campaigns: dict[str, Campaign] = {}
@@ -174,7 +177,7 @@ class CurrentKnowledge:
                 log.info("model-snapshots: key %r is left to the program that wrote it: %s", key, reason)
                 return None
             self._check(snapshot)
-            return snapshot, compile_snapshot(snapshot)
+            return snapshot, compile_snapshot(snapshot, self._learning, self._rules.key)
         except (BadMessage, SnapshotMismatch) as bad:
             self._metrics.snapshots_refused.inc()
             log.error("model-snapshots: key %r is refused: %s", key, bad)

@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
-from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import ends_of
 from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.observability.metrics import Metrics
+from stream_coupons.secret import draw_key
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
@@ -30,7 +30,9 @@ class LearnerApp(Member):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.kafka.learner_group_id, [Learner.name], MAX_EXAMPLES)
-        self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust)
+        self._key = draw_key(settings)
+        """Signs snapshots; it draws nothing."""
+        self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, self._key)
         self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
         self.add_services(self.learner, Reporter(self))
 
@@ -47,7 +49,7 @@ class LearnerApp(Member):
         Not followed all the time: a learner that stands by would unpack models every second for nothing.
         """
         kafka = self.settings.kafka
-        known = CurrentKnowledge(self.settings.rules(PUBLIC_KEY), Metrics(CollectorRegistry()))  # it draws nothing
+        known = CurrentKnowledge(self.settings.rules(self._key), Metrics(CollectorRegistry()), self.settings.learning)
         read = KnowledgeTopics(kafka, known)
         followers = (read.catalogue, read.snapshots)
         try:

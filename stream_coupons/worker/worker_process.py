@@ -27,6 +27,7 @@ def prepare() -> asyncio.AbstractEventLoop:
     """Make this process one that runs a `Member`; return the event loop that it is to use."""
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     say_once_a_minute("aiokafka")
+    say_once_a_minute("stream_coupons.core.decision.pipeline")  # what a policy from another package fails by
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loop of the consumer's thread, too
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -18,7 +18,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Record
 from stream_coupons.kafka.transactions import Membership
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import Offsets
 from stream_coupons.runtime.source import Chunk

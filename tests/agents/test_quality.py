@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.models.champion import Promotion
-from stream_coupons.models.heads import Drift
-from stream_coupons.models.learner import News, Trainer
+from stream_coupons.models.heads import Drift, News
+from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_model, report_news

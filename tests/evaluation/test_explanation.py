@@ -318,5 +318,11 @@ def test_a_trigger_from_a_clock_that_is_ahead_is_computed_again_as_of_its_arriva
 
 
 def test_every_code_has_words() -> None:
-    never_said = {NoCoupon.REPEATED, NoCoupon.NO_CANDIDATE, NoCoupon.NOT_FINITE, NoCoupon.TIMED_OUT}
+    never_said = {
+        NoCoupon.REPEATED,
+        NoCoupon.NO_CANDIDATE,
+        NoCoupon.NOT_FINITE,
+        NoCoupon.TIMED_OUT,
+        NoCoupon.POLICY_FAILED,
+    }
     assert set(WORDS) == {*Ineligible, *NoCoupon, *Passed} - never_said

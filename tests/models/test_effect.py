@@ -13,7 +13,7 @@ from stream_coupons.models.learner import DomainModel, Trainer
 from stream_coupons.models.level import Level
 from stream_coupons.models.linear import OWN_HEADS, prior
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 
 from .builders import example, examples, random_rows
 

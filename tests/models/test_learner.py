@@ -10,7 +10,7 @@ from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.snapshots import compile_snapshot
+from stream_coupons.models.serving import compile_snapshot
 
 from .builders import example, examples
 

@@ -1,19 +1,52 @@
-"""The Kalman filter keeps River's contract, by River's own checks, and learns as well as River's classifiers do."""
+"""What is offered as a River estimator keeps River's contract, by River's own checks, and learns as well as theirs."""
 
+import importlib
+import pkgutil
+from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pytest
-from river import checks, datasets, linear_model, metrics, preprocessing
+from river import base, checks, datasets, linear_model, metrics, preprocessing
 
+from stream_coupons import models
 from stream_coupons.models.river_classifier import KalmanClassifier
 
-CHECKS = list(checks.yield_checks(KalmanClassifier()))
+ESTIMATORS: list[Callable[[], base.Estimator]] = [
+    each
+    for module in pkgutil.iter_modules(models.__path__, "stream_coupons.models.")
+    for each in vars(importlib.import_module(module.name)).values()
+    if isinstance(each, type) and issubclass(each, base.Estimator) and each.__module__ == module.name
+]
+"""All classes of the engine that claim to be estimators."""
+CHECKS = [
+    pytest.param(make, check, id=f"{make.__name__}-{check.__name__}-{n}")
+    for make in ESTIMATORS
+    for n, check in enumerate(checks.yield_checks(make()))
+]
+
+
+def test_the_kalman_filter_is_an_estimator() -> None:
+    assert KalmanClassifier in ESTIMATORS
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("check", CHECKS, ids=[f"{check.__name__}-{n}" for n, check in enumerate(CHECKS)])
-def test_it_passes_rivers_checks(check: Any) -> None:
-    check(KalmanClassifier())
+@pytest.mark.parametrize(("make", "check"), CHECKS)
+def test_it_passes_rivers_checks(make: Callable[[], base.Estimator], check: Any) -> None:
+    check(make())
+
+
+@pytest.mark.long
+def test_frames_are_learnt_as_dictionaries_are() -> None:
+    by_one, by_many = KalmanClassifier(), KalmanClassifier()
+    stream = list(datasets.Phishing().take(300))
+    for x, y in stream:
+        by_one.learn_one(x, y)
+    frame = pd.DataFrame([x for x, _ in stream])
+    by_many.learn_many(frame[:100], [y for _, y in stream[:100]])
+    by_many.learn_many(frame[100:], [y for _, y in stream[100:]])
+    expected = pd.DataFrame([by_one.predict_proba_one(x) for x, _ in stream])
+    pd.testing.assert_frame_equal(by_many.predict_proba_many(frame), expected, check_exact=False, rtol=1e-9)
 
 
 def loss(model: Any) -> float:

@@ -23,8 +23,9 @@ from stream_coupons.models.encoding import BIAS, KNOWN, without_terms
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.registry import make_model
-from stream_coupons.models.rules import SERVABLE, LearningRules, ModelName
-from stream_coupons.models.snapshots import checksum, compile_snapshot, pack, unpack
+from stream_coupons.models.rules import COMPILED, LearningRules, ModelName
+from stream_coupons.models.serving import compile_snapshot
+from stream_coupons.models.snapshots import checksum, pack, unpack
 
 from .builders import each_row, examples, random_rows
 
@@ -71,9 +72,9 @@ def log_odds(trainer: Trainer, head: str, rows: FeatureRows) -> Floats:
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
-@pytest.mark.parametrize("pinned", sorted(SERVABLE))
+@pytest.mark.parametrize("pinned", sorted(COMPILED))
 def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: ModelName, calibrate: bool) -> None:
-    trainer = trained(size=300, models=sorted(SERVABLE), pinned=pinned, calibrate=calibrate)
+    trainer = trained(size=300, models=sorted(COMPILED), pinned=pinned, calibrate=calibrate)
     [snapshot] = trainer.snapshots()
     rows, scorer = random_rows(2, 20), compile_snapshot(over_the_wire(snapshot))
     assert scorer.version == snapshot.version == 1
@@ -285,7 +286,7 @@ def test_a_refused_snapshot_leaves_the_learner_as_it_was(snapshot: ModelSnapshot
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
-@pytest.mark.parametrize("pinned", sorted(SERVABLE))
+@pytest.mark.parametrize("pinned", sorted(COMPILED))
 def test_what_is_served_at_once_is_what_a_snapshot_serves_to_the_last_bit(pinned: ModelName, calibrate: bool) -> None:
     rules, rows = LearningRules(pinned=pinned, calibrate=calibrate), random_rows(41, 30)
     trainer = Trainer(rules)

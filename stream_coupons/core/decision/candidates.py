@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.policy import Draw
+from stream_coupons.core.decision.policy_plugin import Offer
 from stream_coupons.core.decision.scoring import HEADS, Knowledge, Scorer, judge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
@@ -84,6 +85,19 @@ class Candidates:
         self.charges = charges(coupons, self.positions, self.predicted[:, REDEEM], self.discounts_minor, wallet)
         self.prices_minor = np.array([each.price_minor for each in self.charges])
         self.net_minor = self.values_minor - self.prices_minor
+
+    def offer(self, rules: PolicyRules) -> Offer:
+        """Return what a policy from another package decides by, after `charge`."""
+        return Offer(
+            user_id=self.undecided.moment.user_id,
+            domain=self.undecided.event.domain,
+            at=self.undecided.moment.at,
+            coupon_ids=[coupon.coupon_id for coupon in self.coupons()],
+            predicted=self.predicted,
+            values_minor=self.values_minor,
+            prices_minor=self.prices_minor,
+            rules=rules,
+        )
 
     def narrowed(self, kept: NDArray[np.bool_]) -> "Candidates":
         """Return the candidates that are kept; `kept` has shape (n,)."""

@@ -8,8 +8,10 @@ A step takes a shopper's state, changes it in place and returns its effects. It 
 randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
 """
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
+from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.decisions import DecisionResult
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent, ShopEvent
@@ -42,6 +45,8 @@ from stream_coupons.core.shopper.preferences import category_portrait, is_famili
 from stream_coupons.core.shopper.profile import fold, is_duplicate
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
 from stream_coupons.core.vectors.sparse import SparseVector, damp, pack_vector, simhash
+
+log = logging.getLogger(__name__)
 
 KINDS: Mapping[type[ShopEvent], str] = {BrowseEvent: "browse", CartEvent: "cart", OrderEvent: "order"}
 
@@ -241,7 +246,11 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
     """
     # In the order of the triggers: domains may share a budget, and what is decided together must not matter.
     for one, candidates in zip(undecided, score(undecided, known), strict=True):
-        result = _conclude(candidates, known) if candidates.is_finite else NoCoupon.NOT_FINITE
+        try:
+            result = _conclude(candidates, known) if candidates.is_finite else NoCoupon.NOT_FINITE
+        except PluginError as error:
+            log.error("no coupon for trigger %s: %s", one.identity, error)
+            result = NoCoupon.POLICY_FAILED
         one.effects.facts.append(("decision", result))
         one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
@@ -266,7 +275,7 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
     decision, is_due = considered.narrowed(can_be_had), True
     if is_holdout:
         decision, is_due = under_caps_of_holdout(decision, known)
-    choice = policy.pick(decision.net_minor, draw, rules)
+    choice = policy.pick(decision.net_minor, draw, rules, partial(decision.offer, rules))
     result: DecisionResult
     if choice.row is None:
         result = "control" if choice.is_control else "not_worth_it"

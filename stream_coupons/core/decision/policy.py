@@ -1,16 +1,17 @@
 """Decision policy: the value of a coupon for a shopper now, and the choice of the one to give, if any."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import STRATEGIES, PolicyRules
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
 from stream_coupons.core.shopper.state import Shopper
 
@@ -186,6 +187,8 @@ class Choice:
         Probability that no coupon is given, by chance; drawn first.
     is_control : bool
         True if this draw gave no coupon.
+    shares : list of float
+        Probabilities of all rows, and of no coupon, by a policy from another package; empty for the engine's own.
     """
 
     row: int | None
@@ -196,6 +199,7 @@ class Choice:
     best: int
     control_ratio: float = 0.0
     is_control: bool = False
+    shares: list[float] = field(default_factory=list)
 
     def propensity(self, row: int | None) -> float:
         """Return the probability, over all triggers, that `choose` gives this row; None is NO_COUPON.
@@ -206,6 +210,7 @@ class Choice:
         """
         drawn = self.epsilon / len(self.tried) if row in self.tried else 0.0
         given = drawn + (1.0 - self.epsilon) * (row == self.leader)
+        given = self.shares[-1 if row is None else row] if self.shares else given
         return (1.0 - self.control_ratio) * given + self.control_ratio * (row is None)
 
     def logged(self, arms: list[str], values_minor: Floats, prices_minor: Floats, **said: Any) -> LoggedDecision:
@@ -229,6 +234,7 @@ class Choice:
             exploration_ratio=self.epsilon,
             drawn=self.row if self.is_drawn else None,
             control_ratio=self.control_ratio,
+            shares=[round(share, 9) for share in self.shares],
             **said,
         )
 
@@ -268,16 +274,15 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
     """
     if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
         return Draw(is_control=True, is_explored=False, arm=0.0)
-    if key.uniform("explore", trigger) >= _epsilon(rules):
-        return Draw(is_control=False, is_explored=False, arm=0.0)
-    return Draw(is_control=False, is_explored=True, arm=key.uniform("arm", trigger))
+    is_explored = key.uniform("explore", trigger) < _epsilon(rules)
+    return Draw(is_control=False, is_explored=is_explored, arm=key.uniform("arm", trigger) if is_explored else 0.0)
 
 
 def _epsilon(rules: PolicyRules) -> float:
-    return 1.0 if rules.strategy == "random" else rules.exploration_ratio
+    return rules.exploration_ratio if rules.strategy == "value" else 1.0
 
 
-def pick(worth: Floats, drawn: Draw, rules: PolicyRules) -> Choice:
+def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Offer] | None = None) -> Choice:
     """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever its value.
 
     The candidates are all available coupons, so the probability of the choice is exact (`Choice.propensity`). Under the
@@ -288,9 +293,15 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules) -> Choice:
     ----------
     worth : array, shape (n,)
         Value less price of each candidate, minor units; n is at least 1.
+    offer : callable, optional
+        Returns what a policy from another package decides by; if it fails, that is a `PluginError`.
     """
     tried, epsilon = explored(worth, rules), _epsilon(rules)
     best, control = int(np.argmax(worth)), rules.control_ratio
+    if offer is not None and rules.strategy not in STRATEGIES:
+        of_rows = shares(offer())
+        row = None if drawn.is_control else drawn_row(of_rows, drawn.arm)
+        return Choice(row, row is not None, None, tried, epsilon, best, control, drawn.is_control, of_rows.tolist())
     leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
     if drawn.is_control:
         return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
@@ -299,7 +310,9 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules) -> Choice:
     return Choice(leader, False, leader, tried, epsilon, best, control)
 
 
-def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Choice:
+def choose(
+    worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey, offer: Callable[[], Offer] | None = None
+) -> Choice:
     """Return the choice of `pick` by the draw of a trigger.
 
     Parameters
@@ -313,7 +326,7 @@ def choose(worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey) -> Cho
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    return pick(worth, draw(trigger, rules, key), rules)
+    return pick(worth, draw(trigger, rules, key), rules, offer)
 
 
 def ranking(worth: Floats) -> Positions:
@@ -332,6 +345,6 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     >>> explored(np.array([-1.0, 2.0, 5.0]), PolicyRules(explored_candidates=2))
     [1, 2]
     """
-    if rules.strategy == "random":
+    if rules.strategy != "value":
         return list(range(len(worth)))
     return sorted(ranking(worth)[: rules.explored_candidates].tolist())

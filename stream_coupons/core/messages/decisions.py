@@ -89,6 +89,8 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `tried` uniformly. So arm i is given with probability `exploration_ratio / len(tried)` if it is among the tried, and
     `1 - exploration_ratio` more if it is the best one. No arm is given with probability `1 - exploration_ratio` if none
     is worth it. Sold-out coupons are no arms. Deduplicate on `decision_id`.
+
+    If a policy from another package decides, `shares` has the probabilities in place of these.
     """
 
     decision_id: Id
@@ -125,6 +127,8 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     control_ratio: Ratio = 0.0
     """Probability that no coupon is given, by chance. It is drawn first: the probabilities above hold for all other
     decisions."""
+    shares: list[Ratio] = []
+    """Probability of each arm, and last of none, if a policy from another package decides; else empty."""
     drawn: Count | None = None
     """Index of the arm that exploration drew, if it did."""
     sold_out: list[Id] = []

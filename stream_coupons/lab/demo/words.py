@@ -13,6 +13,7 @@ REASONS: Mapping[str, str] = {
     NoCoupon.QUIET_HOURS: "is not to be disturbed at this hour",
     NoCoupon.NO_CANDIDATE: "may get none of the coupons",
     NoCoupon.NOT_FINITE: "a figure was no number",
+    NoCoupon.POLICY_FAILED: "the policy failed",
     NoCoupon.HOLDOUT: "is in the control group, which never gets a coupon",
     NoCoupon.CONTROL: "got nothing by chance, to see what shoppers do without a coupon",
     NoCoupon.NOT_WORTH_IT: "no coupon is worth its discount",

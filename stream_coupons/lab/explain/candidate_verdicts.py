@@ -10,6 +10,7 @@ from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.candidates import REDEEM
+from stream_coupons.core.decision.policy_plugin import Offer
 from stream_coupons.core.decision.scoring import Judgement, Knowledge, judge
 from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.messages.catalogue import Coupon
@@ -154,7 +155,7 @@ class CandidateVerdicts:
     Attributes
     ----------
     worthwhile : set of int
-        Positions of what is worth giving, sold out or not; under the strategy "random", of all candidates.
+        Positions of what is worth giving, sold out or not; under any strategy but "value", of all candidates.
     priced_out : set of int
         Positions of what would be worth giving, but for the price of its budgets.
     leader : int or None
@@ -171,7 +172,7 @@ class CandidateVerdicts:
     ) -> None:
         self.coupons = coupons
         self.rules = known.rules.policy
-        self.is_random = self.rules.strategy == "random"
+        self.is_random = self.rules.strategy != "value"
         self._moment = moment
         self._scorer = known.scorer(domain)
         positions = eligible(moment.shopper, coupons, moment.at, self.rules)
@@ -195,9 +196,22 @@ class CandidateVerdicts:
         self.leader: int | None = None
         if had:
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(net[had], "", self.rules, known.rules.key)
+            choice = policy.choose(net[had], "", self.rules, known.rules.key, lambda: self._offer(had, domain))
             self._propensity = {row: choice.propensity(index) for index, row in enumerate(had)}
             self.leader = None if choice.leader is None else candidates[had[choice.leader]]
+
+    def _offer(self, rows: list[int], domain: str) -> Offer:
+        judged, coupons = self._judged, self.coupons.coupons
+        return Offer(
+            user_id=self._moment.user_id,
+            domain=domain,
+            at=self._moment.at,
+            coupon_ids=[coupons[int(judged.chosen[0][row])].coupon_id for row in rows],
+            predicted=judged.predicted[rows],
+            values_minor=judged.worth[rows],
+            prices_minor=self._prices[rows],
+            rules=self.rules,
+        )
 
     def objection(self, position: int) -> Ineligible | Passed | None:
         """Return why a coupon is no candidate; None if it is."""

@@ -28,7 +28,9 @@ from stream_coupons.lab.audit.findings import place_of
 from stream_coupons.lab.explain.explanation import KeptDecision, event_digests
 from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.linear import prior
-from stream_coupons.models.snapshots import compile_snapshot, is_of_this_version
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.serving import DEFAULT_RULES, compile_snapshot
+from stream_coupons.models.snapshots import is_of_this_version
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
@@ -105,6 +107,8 @@ class DecisionTrace:
         Number of partitions of the shoppers' topics.
     issue : CouponIssue or None
         The issue whose decision is sought: its record, the states before and after it, and the model that made it.
+    learning : LearningRules
+        Names the models from other packages that may serve.
 
     Attributes
     ----------
@@ -116,7 +120,14 @@ class DecisionTrace:
 
     READ = (topics.CATALOG.name, topics.CAMPAIGNS.name, topics.SNAPSHOTS.name, ACCOUNTS)
 
-    def __init__(self, rules: Rules, user_id: str, partitions: int, issue: CouponIssue | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        user_id: str,
+        partitions: int,
+        issue: CouponIssue | None = None,
+        learning: LearningRules = DEFAULT_RULES,
+    ) -> None:
         self.now: Shopper | None = None
         self.read_of_shopper = (USERS,) if issue is None else (USERS, topics.DECISIONS.name)
         self._before: Shopper | None = None
@@ -124,7 +135,7 @@ class DecisionTrace:
         self._decision: LoggedDecision | None = None
         self._purses: dict[str, Purse] = {}
         self._accounts: dict[str, Account] = {}
-        self._rules = rules
+        self._rules, self._learning = rules, learning
         self._key = user_id.encode()
         self._partitions = partitions
         self._home = topics.partition_for(self._key, partitions)
@@ -235,11 +246,12 @@ class DecisionTrace:
                 wanted.pop(issue.domain, None)
             elif self._decided_by is not None:
                 wanted[issue.domain] = self._decided_by
-        return Knowledge(self._rules, catalogue, {domain: _compile(raw) for domain, raw in wanted.items()}, prior())
+        scorers = {domain: self._compile(raw) for domain, raw in wanted.items()}
+        return Knowledge(self._rules, catalogue, scorers, prior())
 
-
-def _compile(value: bytes) -> Scorer:
-    try:
-        return compile_snapshot(_decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes))
-    except BadMessage as bad:
-        raise SnapshotMismatch(bad.detail) from None
+    def _compile(self, value: bytes) -> Scorer:
+        try:
+            snapshot = _decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+        except BadMessage as bad:
+            raise SnapshotMismatch(bad.detail) from None
+        return compile_snapshot(snapshot, self._learning, self._rules.key)

@@ -19,8 +19,9 @@ from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.state import Predicted
+from stream_coupons.models.heads import News
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.learner import News, Trainer
+from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 

@@ -23,8 +23,8 @@ from stream_coupons.lab.offline.impressions import Impressions
 from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons.lab.offline.logged_shop import LoggedShop, for_logs
 from stream_coupons.lab.offline.scored import Scored
-from stream_coupons.models.learner import DomainModel, News
-from stream_coupons.models.linear import LinearScorer
+from stream_coupons.models.heads import News
+from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
@@ -153,9 +153,7 @@ class ProgressiveRun:
         coupon = self._coupons.get(issue.coupon_id)
         domain = coupon.domain if coupon is not None else self._usual_domain()
         rows, names = self._shop.features_now(issue.user_id, issue.occurred_at, issue.context, issue.coupon_id, domain)
-        scorer = self._queue.scorer(domain)
-        assert isinstance(scorer, LinearScorer)
-        return scorer.contributions(rows, 0, HEADS.index(head), names)
+        return self._queue.scorer(domain).contributions(rows, 0, HEADS.index(head), names)
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""

@@ -138,6 +138,10 @@ def _logging(kept: Sequence[LoggedDecision], arm: Rows) -> Floats:
         tried[row, [1 + place for place in one.tried or range(len(one.arms))]] = True
     best = np.array([0 if one.best is None else 1 + one.best for one in kept])
     chosen = explored(best, tried, np.array([one.exploration_ratio for one in kept]))
+    for row, one in enumerate(kept):
+        if one.shares:
+            chosen[row] = 0.0
+            chosen[row, : len(one.shares)] = [one.shares[-1], *one.shares[:-1]]
     control = np.array([one.control_ratio for one in kept])
     logging: Floats = (1.0 - control[:, None]) * chosen
     logging[:, 0] += control

@@ -1,0 +1,155 @@
+"""Scorer of heads of which one at least is served by a model that does not compile to arrays: row by row.
+
+Each head predicts as in the learner, from the same input: P(order) from the log-odds of P(redeem) without the coupon's
+terms, the effect and the demand from their own features. A row costs what its models cost, some ten to a hundred times
+as much as the arrays of `linear`.
+"""
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.errors import PluginError
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import FeatureRows, hashed_names
+from stream_coupons.models.effect import redemption
+from stream_coupons.models.inputs import Row
+from stream_coupons.models.linear import ORDER, OWN_HEADS, REDEEM, Line
+from stream_coupons.models.model import Model
+from stream_coupons.models.plugins import log_odds
+from stream_coupons.models.sigmoid import sigmoids
+
+log = logging.getLogger(__name__)
+
+Served = tuple[Floats | Model, Line]
+"""The weights of a head, shape (BIAS + 1,), or its model; and its calibration."""
+
+
+def row_log_odds(served: Floats | Model, row: Row) -> float:
+    """Return the log-odds of a head for a row, with the row's offset.
+
+    Parameters
+    ----------
+    served : array, shape (BIAS + 1,), or Model
+        The head's weights, or its model.
+    row : Row
+        The input of the head's models.
+    """
+    if isinstance(served, np.ndarray):
+        indices, values = row.arrays
+        return row.offset + float((values * served[indices]).sum())
+    return log_odds(served.probability(row))
+
+
+class RowScorer:
+    """An immutable snapshot of all heads; predicts row by row.
+
+    Parameters
+    ----------
+    version : int
+        Number of the snapshot.
+    served : mapping
+        Weights or model, and calibration, of each of `linear.ALL_HEADS`.
+    heads : tuple of str
+        Heads of the columns of a prediction: `HEADS` or `OWN_HEADS`.
+    """
+
+    def __init__(self, version: int, served: Mapping[str, Served], heads: tuple[str, ...] = HEADS) -> None:
+        self.version = version
+        self._served = dict(served)
+        self._heads = heads
+        self._shifts: Floats = np.zeros(len(heads))
+        self._has_failed = False
+
+    @cached_property
+    def own(self) -> "RowScorer":
+        """Model of the engine's own decisions."""
+        return self if self._heads is OWN_HEADS else RowScorer(self.version, self._served, OWN_HEADS)
+
+    def shifted(self, shifts: Sequence[float]) -> "RowScorer":
+        """Return the same scorer with the log-odds of each head shifted by a constant."""
+        other = copy.copy(self)
+        other._shifts = self._shifts + np.array(shifts)
+        return other
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Return probabilities, shape (n, 3), columns as in `HEADS`; NaN in a row for which a model fails."""
+        p = sigmoids(self._log_odds(rows))
+        if self._heads is OWN_HEADS:
+            p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
+        return p
+
+    def log_odds(self, rows: FeatureRows) -> Floats:
+        """Return the log-odds, shape (n, 3); 0 in a row for which a model fails."""
+        return np.nan_to_num(self._log_odds(rows))
+
+    def _log_odds(self, rows: FeatureRows) -> Floats:
+        found: Floats = np.full((len(rows), len(self._heads)), np.nan)
+        for index, (numeric, hashed) in enumerate(zip(rows.numeric, rows.hashed, strict=True)):
+            row = Row(numeric, hashed)
+            try:
+                found[index] = [self._of_head(head, row) for head in self._heads]
+            except PluginError as error:
+                self._log(error)
+        found += self._shifts
+        return found
+
+    def _of_head(self, head: str, row: Row) -> float:
+        served, (slope, intercept) = self._served[head]
+        return slope * row_log_odds(served, self._input(head, row)) + intercept
+
+    def _input(self, head: str, row: Row) -> Row:
+        """Return the input of a head's models, as in the learner."""
+        if head == "effect":
+            return row.of_effect()
+        if head == "demand":
+            return row.without_terms()
+        if head == "order":
+            known = row.without_terms()
+            return Row(known.numeric, row.hashed, offset=row_log_odds(self._served["redeem"][0], known))
+        return row
+
+    def _log(self, error: PluginError) -> None:
+        if not self._has_failed:
+            log.error("version %d: %s; what it cannot score gets no coupon", self.version, error)
+        self._has_failed = True
+
+    def contributions(
+        self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
+    ) -> list[tuple[str, float, float]]:
+        """Return (feature, value, addition to the log-odds) of one row, largest magnitude first, without zeros.
+
+        The addition of a feature is the difference that its absence makes. So those of all features need not add up.
+        """
+        name, numeric, hashed = self._heads[head], rows.numeric[row], rows.hashed[row]
+        columns = names or hashed_names()
+        by_name: dict[str, list[int]] = {}
+        for column in np.flatnonzero(hashed).tolist():
+            by_name.setdefault(columns[column], []).append(column)
+        try:
+            whole = self._of_head(name, Row(numeric, hashed))
+            said = [
+                (NUMERIC[n], float(numeric[n]), whole - self._of_head(name, Row(_without(numeric, [n]), hashed)))
+                for n in np.flatnonzero(numeric).tolist()
+            ]
+            said += [
+                (each, 1.0, whole - self._of_head(name, Row(numeric, _without(hashed, absent))))
+                for each, absent in by_name.items()
+            ]
+        except PluginError as error:
+            self._log(error)
+            return []
+        return sorted((entry for entry in said if entry[2]), key=lambda entry: (-abs(entry[2]), entry[0]))
+
+
+def _without(values: NDArray[Any], indices: list[int]) -> NDArray[Any]:
+    others = values.copy()
+    others[indices] = 0
+    return others

@@ -1,0 +1,125 @@
+"""Scorers of learnt heads: by arrays where every champion compiles to them, else row by row."""
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
+from stream_coupons.core.errors import SnapshotMismatch
+from stream_coupons.core.messages.learning import HeadState, ModelSnapshot
+from stream_coupons.models.calibration import served_line
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.level import level_of
+from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own, prior_array
+from stream_coupons.models.plugins import make_plugin
+from stream_coupons.models.row_scorer import RowScorer, Served
+from stream_coupons.models.rules import LearningRules, ModelName
+from stream_coupons.models.snapshots import (
+    CALIBRATION,
+    LEVEL,
+    check,
+    label,
+    named,
+    unpack_model,
+    unpack_part,
+)
+from stream_coupons.models.states import check_linear
+
+DEFAULT_RULES = LearningRules()
+HeadScorer = LinearScorer | RowScorer
+
+
+def scorer_of(version: int, served: Mapping[str, Served]) -> HeadScorer:
+    """Return a scorer of all heads, of copied weights and models: by arrays where every champion compiles to them.
+
+    Parameters
+    ----------
+    version : int
+        Number of the snapshot.
+    served : mapping
+        Weights or model, and calibration, of each of `linear.ALL_HEADS`.
+    """
+    columns = _columns(served)
+    if columns is not None:
+        return compiled(version, *columns)
+    return RowScorer(version, {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()})
+
+
+def live_scorer(version: int, served: Mapping[str, Served]) -> HeadScorer:
+    """Return a scorer equal to that of `scorer_of`, without copies: later learning changes it.
+
+    Parameters
+    ----------
+    version, served : int and mapping
+        As of `scorer_of`.
+    """
+    columns = _columns(served)
+    if columns is None:
+        return RowScorer(version, served)
+    of_others, own = columns
+    return live(version, *of_others).with_own(lambda: live_own(version, *own))
+
+
+Columns = tuple[list[Floats], list[Line]]
+
+
+def _columns(served: Mapping[str, Served]) -> tuple[Columns, Columns] | None:
+    """Return weights and calibrations of `HEADS` and of `OWN_HEADS`; None if one head has no array."""
+    weights = {head: each for head, (each, _) in served.items() if isinstance(each, np.ndarray)}
+    if len(weights) < len(served):
+        return None
+    of_others, own = (
+        ([weights[head] for head in heads], [served[head][1] for head in heads]) for heads in (HEADS, OWN_HEADS)
+    )
+    return of_others, own
+
+
+def compile_snapshot(
+    snapshot: ModelSnapshot, rules: LearningRules = DEFAULT_RULES, key: DrawKey = PUBLIC_KEY
+) -> HeadScorer:
+    """Return the scorer of a snapshot, from the state of each head's champion.
+
+    Parameters
+    ----------
+    snapshot : ModelSnapshot
+        As read from its topic.
+    rules : LearningRules
+        Names the models from other packages that may serve.
+    key : DrawKey
+        The learner's: it signed the pickles of River classifiers.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If the snapshot does not fit this program.
+    """
+    check(snapshot)
+    served = {}
+    for head in ALL_HEADS:
+        with named(f"{label(snapshot)}, {head}"):
+            served[head] = _served(head, snapshot.heads[head], rules, key)
+    return scorer_of(snapshot.version, served)
+
+
+def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:
+    """Return the served weights, the champion's or the prior's, or the champion; and the calibration's line."""
+    calibration, level = (unpack_part(head, part) for part in (CALIBRATION, LEVEL))
+    state = unpack_model(head, head.champion, key)
+    if state is None or calibration is None or level is None:
+        raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
+    line, is_off = served_line(calibration), level_of(level).is_off
+    if head.champion in rules.imported:
+        model = make_plugin(head.champion, name, rules, key)
+        model.restore(state)
+        return (prior_array(name) if is_off else model), line
+    if head.champion not in {*ModelName}:
+        raise SnapshotMismatch(f"the champion is {head.champion!r}: expected a model of this worker's learning.models")
+    check_linear({column: state[column] for column in ("places", "weights") if column in state})
+    if is_off:
+        return prior_array(name), line
+    weights = np.zeros(BIAS + 1)
+    weights[state["places"]] = state["weights"]
+    return weights, line

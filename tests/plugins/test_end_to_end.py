@@ -1,0 +1,201 @@
+"""Models and policies from another package in the whole system: in one process, on a log, and in workers."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cli.conftest import Run, run, write_lines  # noqa: F401 - run is a fixture
+from docs.pages import ROOT
+from evaluation.foreign_logs import HOUR_S, drawn
+from integration.builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, send_ticks, wait_until
+from integration.builders import settings as plain_settings
+
+from stream_coupons import secret
+from stream_coupons.broker import BrokerProcess
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
+from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Output
+from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.serving import compile_snapshot
+from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons.testing.local import LocalPipeline
+
+from .packages import MODELS, POLICIES, RIVER, install
+
+SOFTMAX = "shop_policies:Softmax(temperature_minor=100.0)"
+BOTH = f"""[learning]
+models = ["{RIVER}"]
+[policy]
+strategy = "{SOFTMAX}"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, MODELS)
+    install(monkeypatch, POLICIES)
+
+
+def simulate(settings: Settings, hours: int = 80) -> dict[str, list[Any]]:
+    """Days of a simulated shop; what the engine sent, by topic."""
+    world = World(WorldSettings(seed=5, shoppers=25, days=7, coupons=12))
+    decoders = {topic.name: Decoder(topic) for topic in (topics.ISSUES, topics.DECISIONS, topics.EXAMPLES)}
+    sent: dict[str, list[Any]] = {name: [] for name in decoders} | {topics.DEAD_LETTERS.name: []}
+
+    def take(output: Output) -> None:
+        if output.topic in sent:
+            decode = decoders.get(output.topic)
+            sent[output.topic].append(output if decode is None else decode(output.value))
+
+    pipeline, answered = LocalPipeline(settings, world.catalogue(), on_output=take), 0
+    for _ in range(hours):
+        for topic, message in world.advance(world.now + 3600.0):
+            pipeline.send(topic, message)
+        pipeline.tick(world.now)
+        issues = sent[topics.ISSUES.name]
+        for issue in issues[answered:]:
+            world.receive(issue)
+        answered = len(issues)
+    return sent
+
+
+@pytest.mark.long
+def test_a_river_pipeline_and_a_policy_run_a_shop_and_run_it_again_alike() -> None:
+    settings = Settings(
+        learning=LearningSettings(models=[RIVER]), policy=PolicyRules(strategy=SOFTMAX, min_value_minor=0.0)
+    )
+    sent = simulate(settings)
+    issues: list[CouponIssue] = sent[topics.ISSUES.name]
+    decisions: list[LoggedDecision] = sent[topics.DECISIONS.name]
+    assert sent[topics.DEAD_LETTERS.name] == []
+    assert sent[topics.EXAMPLES.name]
+    assert issues[-1].model_version > 0
+    assert issues[-1].reasons
+    assert all(0.0 < issue.p_redeem < 0.5 for issue in issues), "an untrained classifier says 0.5"
+    assert all(len(one.shares) == len(one.arms) + 1 for one in decisions)
+    assert simulate(settings) == sent
+
+
+@pytest.mark.long
+def test_a_log_is_evaluated_with_it_and_says_so(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    log = write_lines(tmp_path / "log.jsonl", *drawn(issues=260, seed=4))
+    config = tmp_path / "settings.toml"
+    found = {}
+    for models in ([RIVER], ["kalman", RIVER], ["base_rate"]):
+        config.write_text(f"[learning]\nmodels = {json.dumps(models)}\n")
+        result = run("evaluate", log, "--window", 12 * HOUR_S, "-c", config, "--json")
+        assert result.exit_code == 0, result.stderr
+        found[models[0]] = json.loads(result.stdout)
+    losses = {
+        name: {head["head"]: head["log_loss"]["value"] for head in figures["heads"]} for name, figures in found.items()
+    }
+    assert len({one["click"] for one in losses.values()}) == 3
+    assert any(RIVER in json.dumps(one) for one in found[RIVER]["models"])
+
+
+@pytest.mark.long
+def test_a_recording_is_replayed_with_both_twice_alike(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    config, folder = tmp_path / "settings.toml", ROOT / "examples" / "ecommerce"
+    config.write_text(BOTH)
+    arguments = ("replay", folder / "events.jsonl", "--catalog", folder / "catalog.json", "-c", config, "--json")
+    first, second = run(*arguments), run(*arguments)
+    assert first.exit_code == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert json.loads(first.stdout)["issues"] > 0
+
+
+@pytest.mark.long
+def test_a_wrong_model_ends_a_command_with_one_line(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    log = write_lines(tmp_path / "log.jsonl", *drawn(issues=3))
+    config = tmp_path / "settings.toml"
+    config.write_text('[learning]\nmodels = ["shop_models:scaled"]\n')
+    result = run("evaluate", log, "-c", config)
+    assert result.exit_code != 0
+    assert "learning.models: 'shop_models:scaled': shop_models has no 'scaled'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.kafka
+@pytest.mark.long
+def test_workers_learn_and_serve_a_river_pipeline_and_explain_its_coupons(
+    run_broker: Callable[[], AbstractContextManager[BrokerProcess]],
+    run: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    key_file = tmp_path / "secret.key"
+    secret.make(key_file)
+    plain = plain_settings(learning=LearningSettings(models=[RIVER], publish_every_s=0.5), strategy=SOFTMAX)
+    settings = msgspec.structs.replace(plain, secret_file=str(key_file))
+    with run_broker() as broker:
+        system = LocalSystem(broker, settings, tmp_path, workers=1)
+        system.prepare([coupon("c1")])
+        with system:
+            _learn_and_serve(system, run, key_file)
+
+
+def _learn_and_serve(system: LocalSystem, run: Run, key_file: Path) -> None:  # noqa: F811
+    rules, key = LearningRules(models=[RIVER]), secret.read(key_file)
+    system.wait_ready()
+    teach(system, AT)
+    wait_until(lambda: bool(messages(system, topics.SNAPSHOTS)), "a snapshot")
+    system.wait_idle(IDLE_WITHIN_S)
+    first: ModelSnapshot = messages(system, topics.SNAPSHOTS)[-1]
+    assert {state.champion for state in first.heads.values()} == {RIVER}
+    assert compile_snapshot(first, rules, key).version == first.version
+
+    system.kill(0)
+    system.restart(0)
+    system.wait_ready()
+    teach(system, AT + 2 * DAY_S)
+    wait_until(lambda: messages(system, topics.SNAPSHOTS)[-1].examples == 2 * first.examples, "all examples")
+    with system.publisher() as publisher:
+        for number in range(20):
+            publisher.send(topics.BROWSE, browse(f"b{number}", f"buyer{number}", at=AT + 4 * DAY_S))
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+    issues: list[CouponIssue] = messages(system, topics.ISSUES)
+    assert 0 < len(issues) <= 20
+    assert min(issue.model_version for issue in issues) > first.version
+    config = key_file.with_name("explain.toml")
+    config.write_text(f'secret_file = "{key_file}"\n{BOTH}', encoding="utf-8")
+    result = run("explain", issues[0].issue_id, "-b", system.bootstrap, "-c", config, "--json")
+    assert result.exit_code == 0, result.stderr
+    explained = json.loads(result.stdout)
+    assert [one["feature"] for one in explained["reasons"]] == [reason.feature for reason in issues[0].reasons]
+
+
+def teach(system: LocalSystem, at: float) -> None:
+    """Ten coupons of another system, half of them clicked; then their windows close."""
+    with system.publisher() as publisher:
+        for number in range(10):
+            about: dict[str, Any] = {"user_id": f"u{number}", "issue_id": f"{number}-{at}"}
+            observed = ObservedIssue(
+                event_id=f"o{number}-{at}", coupon_id="c1", occurred_at=at, expires_at=at + 10, **about
+            )
+            publisher.send(topics.OBSERVED, observed)
+            if number % 2:
+                click = FeedbackEvent(event_id=f"f{number}-{at}", occurred_at=at + 1, kind="click", **about)
+                publisher.send(topics.FEEDBACK, click)
+        publisher.flush()
+        system.wait_idle(IDLE_WITHIN_S)
+        send_ticks(system, publisher, at + 0.5 * DAY_S)
+
+
+@pytest.mark.process
+def test_a_worker_says_what_is_wrong_with_a_model_before_it_joins(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    key_file, config = tmp_path / "secret.key", tmp_path / "settings.toml"
+    secret.make(key_file)
+    config.write_text(f'secret_file = "{key_file}"\n[learning]\nmodels = ["shop_models:scaled_numbers(l3=1)"]\n')
+    result = run("worker", "-c", config)
+    assert result.exit_code != 0
+    assert "learning.models: 'shop_models:scaled_numbers(l3=1)' cannot be made: TypeError" in result.stderr
