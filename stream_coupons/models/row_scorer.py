@@ -5,7 +5,6 @@ terms, the effect and the demand from their own features. A row costs what its m
 as much as the arrays of `linear`.
 """
 
-import copy
 import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -65,19 +64,12 @@ class RowScorer:
         self.version = version
         self._served = dict(served)
         self._heads = heads
-        self._shifts: Floats = np.zeros(len(heads))
         self._has_failed = False
 
     @cached_property
     def own(self) -> "RowScorer":
         """Model of the engine's own decisions."""
         return self if self._heads is OWN_HEADS else RowScorer(self.version, self._served, OWN_HEADS)
-
-    def shifted(self, shifts: Sequence[float]) -> "RowScorer":
-        """Return the same scorer with the log-odds of each head shifted by a constant."""
-        other = copy.copy(self)
-        other._shifts = self._shifts + np.array(shifts)
-        return other
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities, shape (n, 3), columns as in `HEADS`; NaN in a row for which a model fails."""
@@ -98,7 +90,6 @@ class RowScorer:
                 found[index] = [self._of_head(head, row) for head in self._heads]
             except PluginError as error:
                 self._log(error)
-        found += self._shifts
         return found
 
     def _of_head(self, head: str, row: Row) -> float:

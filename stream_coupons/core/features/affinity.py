@@ -205,6 +205,15 @@ def share_of(scope: Floats, mass: Floats, prior: float | Floats, strength: float
     """Return the scope's share of a mass of interest, shrunk towards the prior while the mass is small.
 
     A ratio, not an amount: a tenth of a profile counts the same after ten visits and after a hundred.
+
+    Parameters
+    ----------
+    scope, mass : ndarray, shape (n,)
+        Interest within the scope, and in all.
+    prior : float or ndarray
+        The share to expect without any interest.
+    strength : float
+        The mass of interest that the prior counts as.
     """
     share: Floats = (np.maximum(scope, 0.0) + strength * prior) / (np.maximum(mass, 0.0) + strength)
     return share

@@ -24,12 +24,28 @@ RATE_DECIMALS = 3
 
 
 def shrunk_rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
-    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials."""
+    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials.
+
+    Parameters
+    ----------
+    successes, trials : float
+        Counts, possibly decayed.
+    prior, strength : float
+        Mean of the Beta prior, and the number of trials that it counts as.
+    """
     return (successes + prior * strength) / (max(trials, successes) + strength)
 
 
 def log_odds_above(successes: float, trials: float, neutral: float) -> float:
-    """Return the distance of a shrunk rate above a neutral one, log-odds, as models add them: 0 without trials."""
+    """Return the distance of a shrunk rate above a neutral one, log-odds, as models add them: 0 without trials.
+
+    Parameters
+    ----------
+    successes, trials : float
+        Counts, possibly decayed.
+    neutral : float
+        The rate to expect without trials, within (0, 1).
+    """
     rate = shrunk_rate(successes, trials, neutral)
     return math.log(rate / (1.0 - rate)) - math.log(neutral / (1.0 - neutral))
 
@@ -37,6 +53,15 @@ def log_odds_above(successes: float, trials: float, neutral: float) -> float:
 def rate_above(above: float, neutral: float) -> float:
     """Return the rate that lies `above` log-odds above a neutral rate.
 
+    Parameters
+    ----------
+    above : float
+        Distance, log-odds.
+    neutral : float
+        The neutral rate, within (0, 1).
+
+    Examples
+    --------
     >>> round(shrunk_rate(5.0, 10.0, 0.1), 9), round(rate_above(log_odds_above(5.0, 10.0, 0.1), 0.1), 9)
     (0.385714286, 0.385714286)
     """
