@@ -73,16 +73,13 @@ class RowScorer:
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities, shape (n, 3), columns as in `HEADS`; NaN in a row for which a model fails."""
-        p = sigmoids(self._log_odds(rows))
+        p = sigmoids(self.log_odds(rows))
         if self._heads is OWN_HEADS:
             p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
         return p
 
     def log_odds(self, rows: FeatureRows) -> Floats:
-        """Return the log-odds, shape (n, 3); 0 in a row for which a model fails."""
-        return np.nan_to_num(self._log_odds(rows))
-
-    def _log_odds(self, rows: FeatureRows) -> Floats:
+        """Return the log-odds, shape (n, 3); NaN in a row for which a model fails."""
         found: Floats = np.full((len(rows), len(self._heads)), np.nan)
         for index, (numeric, hashed) in enumerate(zip(rows.numeric, rows.hashed, strict=True)):
             row = Row(numeric, hashed)
