@@ -23,12 +23,12 @@ from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.lab.catalogue_files import COUPONS
-from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
     from stream_coupons.lab.explain.decision_trace import DecisionTrace
+    from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation
 
 
 class Unknown(StreamCouponsError):

@@ -278,7 +278,9 @@ def test_every_verb_that_prints_a_result_prints_json_for_scripts(names: tuple[st
 )
 def test_ctrl_c_ends_any_verb_with_130_and_without_a_traceback(args: list[str]) -> None:
     command = [sys.executable, "-c", WAITED_FOR, *args]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A shell starts what runs in its background with SIGINT ignored, and a child inherits that.
+    with subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **pipes) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"reading\n"
         process.send_signal(signal.SIGINT)

@@ -93,7 +93,7 @@ def test_live_decisions_are_those_of_one_process_to_the_last_byte(tmp_path: Path
     assert live.outcomes == local.outcomes
     assert live.incremental_margin_minor == local.incremental_margin_minor
     assert len(live.outcomes.issues) > 30
-    assert max(issue.model_version for issue in live.outcomes.issues) > 3, "it learnt meanwhile"
+    assert max(issue.model_version for issue in live.outcomes.issues) > 1, "it learnt meanwhile"
 
 
 BROWSED = ("stream_coupons_records_total", (("topic", topics.BROWSE.name),))

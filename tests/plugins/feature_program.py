@@ -44,8 +44,8 @@ def shop() -> dict[str, Any]:
     tea, bread = (Item(item_id=name, category=name, price_minor=800) for name in ("tea", "bread"))
     for n in range(40):
         who: dict[str, Any] = {"user_id": f"u{n}", "occurred_at": PAYDAY + n * DAY_S / 4}
-        pipeline.send(topics.ORDER.name, OrderEvent(event_id=f"o{n}", order_id=f"o{n}", items=[bread], **who))
-        pipeline.send(topics.BROWSE.name, BrowseEvent(event_id=f"b{n}", item=tea, **who))
+        pipeline.publish(OrderEvent(event_id=f"o{n}", order_id=f"o{n}", items=[bread], **who))
+        pipeline.publish(BrowseEvent(event_id=f"b{n}", item=tea, **who))
     pipeline.tick(PAYDAY + 60 * DAY_S)
     [snapshot] = pipeline.trainer.snapshots()
     columns = {name: NUMERIC.index(name) for name in ADDED if name in NUMERIC}
