@@ -32,7 +32,7 @@ MOVE_STOCK = frozenset({topics.LEASES.name, topics.LEASE_REPORTS.name})
 def output(message: Struct, partitions: int) -> Output:
     """Return a message as a record to send, keyed and partitioned as its topic requires."""
     topic = TOPIC_OF[type(message)]
-    key = str(getattr(message, topic.key)).encode()
+    key = topic.key_of(message)
     home = message.partition if isinstance(message, Lease) else None
     partition = topics.partition_for(key, topic.partitions or partitions) if home is None else home
     return Output(topic.name, partition, key, encode(message))
