@@ -1,6 +1,6 @@
 """Model input: one row of features as indices and values of its nonzero features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,30 @@ class Row:
     def of_effect(self) -> "Row":
         """Return the row of the features of a coupon's effect."""
         return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed))
+
+
+def input_of(head: str, row: Row, log_odds_of_redeem: Callable[[Row], float]) -> Row:
+    """Return the input of a head's models, to learn from and to predict from.
+
+    P(order) is learnt as the difference from P(redeem) without the terms, see `linear`.
+
+    Parameters
+    ----------
+    head : str
+        One of `linear.ALL_HEADS`.
+    row : Row
+        All features.
+    log_odds_of_redeem : callable
+        Returns the log-odds of P(redeem) of a row.
+    """
+    if head == "effect":
+        return row.of_effect()
+    if head == "demand":
+        return row.without_terms()
+    if head == "order":
+        known = row.without_terms()
+        return Row(known.numeric, row.hashed, offset=log_odds_of_redeem(known))
+    return row
 
 
 def check_features(feature_schema: str, numeric: list[float], hashed: list[int]) -> None:

@@ -10,7 +10,7 @@ from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.effect import RedemptionCurve
 from stream_coupons.models.heads import Happening, Head, News
-from stream_coupons.models.inputs import Row, check_features
+from stream_coupons.models.inputs import Row, check_features, input_of
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.plugins import check_plugins
@@ -65,16 +65,12 @@ class DomainModel:
         return happenings
 
     def _row(self, head: str, row: Row) -> Row:
-        """Return the input of a head's models: P(order) is learnt as the difference from P(redeem), see `linear`."""
-        if head != "order":
-            return row
-        known = row.without_terms()
-        return Row(known.numeric, row.hashed, offset=self.heads["redeem"].log_odds(known))
+        return input_of(head, row, self.heads["redeem"].log_odds)
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the models of the own decisions; a redemption label trains both demand and effect."""
         demand, effect = self.heads["demand"], self.heads["effect"]
-        of_demand, of_effect = row.without_terms(), row.of_effect()
+        of_demand, of_effect = self._row("demand", row), self._row("effect", row)
         about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
         if example.head == "order":
             return demand.learn(example, of_demand, **about)

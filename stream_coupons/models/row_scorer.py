@@ -19,7 +19,7 @@ from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.models.effect import redemption
-from stream_coupons.models.inputs import Row
+from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.linear import ORDER, OWN_HEADS, REDEEM, Line
 from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import log_odds
@@ -91,18 +91,8 @@ class RowScorer:
 
     def _of_head(self, head: str, row: Row) -> float:
         served, (slope, intercept) = self._served[head]
-        return slope * row_log_odds(served, self._input(head, row)) + intercept
-
-    def _input(self, head: str, row: Row) -> Row:
-        """Return the input of a head's models, as in the learner."""
-        if head == "effect":
-            return row.of_effect()
-        if head == "demand":
-            return row.without_terms()
-        if head == "order":
-            known = row.without_terms()
-            return Row(known.numeric, row.hashed, offset=row_log_odds(self._served["redeem"][0], known))
-        return row
+        known = input_of(head, row, lambda each: row_log_odds(self._served["redeem"][0], each))
+        return slope * row_log_odds(served, known) + intercept
 
     def _log(self, error: PluginError) -> None:
         if not self._has_failed:
