@@ -1,4 +1,4 @@
-"""What is public imports, says what it is, and costs nothing before it is used."""
+"""Public names import and have a docstring, and importing the package stays cheap."""
 
 import importlib
 import inspect

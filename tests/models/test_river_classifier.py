@@ -1,4 +1,4 @@
-"""What is offered as a River estimator keeps River's contract, by River's own checks, and learns as well as theirs."""
+"""River estimators of this package pass River's own checks, and learn as well as River's."""
 
 import importlib
 import pkgutil

@@ -162,7 +162,7 @@ MATCH_FEATURES = (
         compute=lambda rows: rows.views.habit,
         log_divisor=2.0,
         text="is for what this shopper ordered {number} times in the long run",
-        # Who orders on schedule needs no coupon: the effect vanishes.
+        # A shopper who orders on schedule orders without a coupon as well: it has little effect.
         prior={"redeem": 0.5, "order": 1.5, "effect": -0.6, "demand": 1.0},
         is_of_effect=True,
     ),
