@@ -37,6 +37,21 @@ def test_a_partition_hears_of_price_and_risk_once_it_has_reported() -> None:
     assert heard[2] == heard.get(0, (told[0].price, told[0].risk))
 
 
+def test_a_partition_that_was_called_before_it_reported_hears_of_a_new_risk_under_a_new_version() -> None:
+    """Two leases of one version are the same: the partition that reads the second keeps the first."""
+    account, told = Account(), dict[tuple[int, int], Lease]()
+    for n in range(10):
+        drawn = account.holdings[0].granted if account.holdings else 0
+        asks = msgspec.structs.replace(report(AT + 61.0 * n, 2500.0 + 500.0 * n), drawn=drawn, wanted=n, asks=True)
+        for lease in leases.take_report(account, asks, limit(700), 2):
+            same = msgspec.structs.replace(lease, at=0.0)
+            assert told.setdefault((lease.partition, lease.version), same) == same
+    called = [lease for (number, _), lease in told.items() if number == 1]
+    assert not account.holdings[1].is_known
+    assert len({lease.risk for lease in called}) > 1
+    assert all(lease.keep is not None for lease in called)
+
+
 @pytest.mark.parametrize("variance", [0.0, 1e-14, 1e-9, 0.5, 1.0, 1e9])
 def test_the_risk_of_almost_nothing_is_not_known(variance: float) -> None:
     """What is left when all coupons have ended is a sum of numbers of 64 bits, and seldom 0."""

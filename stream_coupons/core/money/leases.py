@@ -183,7 +183,7 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
 
 
 def _update(account: Account, limit: Limit, at: float) -> list[int]:
-    """Update price and risk; return the partitions to notify: all that ever reported, or none."""
+    """Update price and risk; return the partitions to notify: all that reported or were called, or none."""
     if at < _next_update(account, limit):
         return []
     holdings = account.holdings.values()
@@ -210,14 +210,14 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
     if not any(map(_has_moved, account.told, news)):
         return []
     account.told = news
-    known = [number for number, holding in account.holdings.items() if holding.is_known]
-    for number in known:
+    notified = [number for number, holding in account.holdings.items() if holding.is_known or holding.version]
+    for number in notified:
         holding = account.holdings[number]
         if holding.is_called:
             holding.version += 1
         else:
             _renew(holding)
-    return known
+    return notified
 
 
 def _cost_ratio(account: Account, limit: Limit) -> float:
