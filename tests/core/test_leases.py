@@ -148,7 +148,7 @@ class Machine:
                 self.send(lease)
         else:
             purse = self.purses.setdefault(message.partition, Purse())
-            if purses.receive(purse, message):
+            if message.version <= purse.version or purses.receive(purse, message):  # as in a wallet
                 self.send(purses.report(message.account_id, message.partition, purse, self.now))
 
     def deliver_all(self) -> None:
