@@ -1,13 +1,21 @@
 """Make the broker's topics be what the registry says, or say how they differ."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic, OffsetSpec
-from kafka.errors import AuthorizationError, KafkaError
+from kafka.errors import (
+    AuthorizationError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorError,
+)
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
@@ -19,6 +27,11 @@ from stream_coupons.kafka.topics import Topic
 TRANSACTIONS = "transaction.version"
 NEEDED_TRANSACTIONS = 2
 """Level of that feature of a cluster from which on requests add themselves to a transaction (KIP-890)."""
+
+COORDINATOR_WAIT_S = 10.0
+"""Longest wait for the coordinator of a consumer group, which is away while its broker restarts or is overloaded."""
+
+COORDINATOR_PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +208,7 @@ def count_members(client: KafkaAdminClient, group_id: str) -> int:
     int
         At least 0; 0 also if there is no such group.
     """
-    return len(client.describe_groups([group_id])[group_id]["members"])
+    return len(_ask_coordinator(lambda: client.describe_groups([group_id]))[group_id]["members"])
 
 
 def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict[TopicPartition, Any]:
@@ -217,9 +230,21 @@ def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict
     return {
         tp: offset
         for group in settings.group_ids
-        for tp, offset in client.list_group_offsets(group).get(group, {}).items()
+        for tp, offset in _ask_coordinator(partial(client.list_group_offsets, group)).get(group, {}).items()
         if (tp.topic in learner) == (group == settings.learner_group_id)
     }
+
+
+def _ask_coordinator(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Send a request to a group's coordinator, again for a while if there is none."""
+    give_up_at = time.monotonic() + COORDINATOR_WAIT_S
+    while True:
+        try:
+            return request()
+        except (NotCoordinatorError, CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+            if time.monotonic() > give_up_at:
+                raise
+        time.sleep(COORDINATOR_PAUSE_S)
 
 
 def lag(client: KafkaAdminClient, settings: KafkaSettings) -> dict[str, int]:
