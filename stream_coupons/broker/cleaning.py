@@ -6,7 +6,7 @@ import logging
 from stream_coupons.broker.compaction import compact
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.topics import BrokerTopic, Topics
-from stream_coupons.kafka.lenient.record_batches import CorruptBatch, UnsupportedCodec
+from stream_coupons.kafka.lenient.record_batches import CorruptBatch
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ async def _compact(log: PartitionLog, topic: BrokerTopic, now_ms: int) -> None:
     head = log.read_file(0, until)
     try:
         compacted = await asyncio.to_thread(compact, head, now_ms - topic.limit("delete.retention.ms"))
-    except (UnsupportedCodec, CorruptBatch) as error:
+    except CorruptBatch as error:
         logger.warning("%s is not compacted: %s", topic.name, error)
         log.size_when_compacted = log.size
         return

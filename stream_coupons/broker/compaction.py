@@ -36,8 +36,8 @@ def compact(batches: bytes, drop_tombstones_before_ms: int) -> bytes:
 
     Raises
     ------
-    UnsupportedCodec
-        When a batch is compressed with anything but gzip.
+    CorruptBatch
+        When a batch does not hold the records that its header announces.
     """
     settled = list(_settled(list(_split(batches))))
     last_offset = {

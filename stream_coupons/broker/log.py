@@ -21,7 +21,6 @@ from stream_coupons.kafka.lenient.record_batches import (
     PREFIX_SIZE,
     BatchHeader,
     CorruptBatch,
-    UnsupportedCodec,
     check_batch,
     is_commit_marker,
     marker_batch,
@@ -189,7 +188,7 @@ class PartitionLog:
                 for record in read_records(batch):
                     if record.timestamp >= timestamp:
                         return record.offset, record.timestamp
-            except (UnsupportedCodec, CorruptBatch):
+            except CorruptBatch:
                 return self._index.first[index], newest
         return None
 
@@ -274,8 +273,6 @@ class PartitionLog:
         try:
             if any(record.key is None for record in read_records(batch)):
                 raise AppendRefused(ErrorCode.INVALID_RECORD, "a compacted topic needs keys")
-        except UnsupportedCodec as error:
-            raise AppendRefused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, str(error)) from None
         except CorruptBatch as error:
             raise AppendRefused(ErrorCode.CORRUPT_MESSAGE, str(error)) from None
 

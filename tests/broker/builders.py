@@ -23,13 +23,13 @@ def make_batch(
     records: Sequence[KeyValue],
     sender: Sender | None = None,
     timestamp: int = 1_000,
-    gzip: bool = False,
+    codec: int = 0,
     is_transactional: bool = False,
 ) -> bytes:
     sender = sender or Sender()
     builder = DefaultRecordBatchBuilder(
         magic=2,
-        compression_type=1 if gzip else 0,
+        compression_type=codec,
         is_transactional=int(is_transactional),
         producer_id=sender.producer_id,
         producer_epoch=sender.epoch,

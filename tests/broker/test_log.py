@@ -7,6 +7,7 @@ import pytest
 from stream_coupons.broker.log import PartitionLog
 from stream_coupons.broker.protocol import ErrorCode
 from stream_coupons.broker.sequences import AppendRefused
+from stream_coupons.kafka.lenient import record_batches
 from stream_coupons.kafka.lenient.record_batches import marker_batch
 
 from .builders import Sender, make_batch, numbered, read_all
@@ -137,10 +138,21 @@ def test_a_bad_batch_is_refused(log: PartitionLog, batch: bytes, code: ErrorCode
     assert log.size == 0
 
 
-def test_keys_are_checked_in_compressed_batches(log: PartitionLog) -> None:
-    assert log.append(make_batch([(b"k", b"v")], gzip=True), ANY_SIZE, needs_keys=True) == 0
-    with pytest.raises(AppendRefused):
-        log.append(make_batch([(None, b"v")], gzip=True), ANY_SIZE, needs_keys=True)
+@pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
+def test_keys_are_checked_in_compressed_batches(log: PartitionLog, codec: int) -> None:
+    assert log.append(make_batch([(b"k", b"v")], codec=codec), ANY_SIZE, needs_keys=True) == 0
+    with pytest.raises(AppendRefused, match="needs keys"):
+        log.append(make_batch([(None, b"v")], codec=codec), ANY_SIZE, needs_keys=True)
+    assert log.find_timestamp(1_000) == (0, 1_000)
+
+
+def test_a_compacted_topic_refuses_a_batch_that_does_not_unpack(
+    log: PartitionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_batches, "MAX_UNPACKED_BYTES", 1_000)
+    with pytest.raises(AppendRefused, match="at most 1000 bytes") as refused:
+        log.append(make_batch([(b"k", bytes(2_000))], codec=4), ANY_SIZE, needs_keys=True)
+    assert refused.value.code is ErrorCode.CORRUPT_MESSAGE
 
 
 def test_a_retried_batch_keeps_its_first_offset(log: PartitionLog, folder: Path) -> None:

@@ -10,12 +10,13 @@ References
 """
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from aiokafka.record.util import calc_crc32c
+
+from stream_coupons.kafka.lenient.compression import NotUnpacked, unpack
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _CRC: Final = struct.Struct(">I")
@@ -33,21 +34,16 @@ _CONTROL: Final = 0x20
 _APPEND_TIME: Final = 0x08
 _MAX_TIMESTAMP_AT: Final = 35 - _CRC_END
 """Place of the newest timestamp among the bytes that the checksum covers."""
-_GZIP: Final = 1
 _MARKER_RECORD: Final = struct.Struct(">5sHH8s")
 """The record of a marker: sizes and deltas, the key (version 0, decision), the value (zeros) and no headers."""
 _MARKER_SIZES: Final = bytes([32, 0, 0, 0, 8])
 _MARKER_VALUE: Final = bytes([12, 0, 0, 0, 0, 0, 0, 0])
 _MAX_VARINT_BITS: Final = 70
-MAX_INFLATED_BYTES: Final = 256 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 256 * 1024 * 1024
 
 
 class CorruptBatch(Exception):
     """Bytes that are no whole and sound batch."""
-
-
-class UnsupportedCodec(Exception):
-    """A payload in a compression this broker cannot read (it reads none and gzip)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +176,6 @@ def read_records(batch: bytes) -> Iterator[EncodedRecord]:
 
     Raises
     ------
-    UnsupportedCodec
-        When the payload is compressed with anything but gzip.
     CorruptBatch
         When the payload does not hold the records the header announces.
     """
@@ -302,16 +296,10 @@ def _payload(batch: bytes, header: BatchHeader) -> bytes:
     payload = batch[HEADER_SIZE : header.size]
     if codec == 0:
         return payload
-    if codec != _GZIP:
-        raise UnsupportedCodec(f"compression {codec}: only none and gzip can be read")
-    inflater = zlib.decompressobj(wbits=31)
     try:
-        inflated = inflater.decompress(payload, MAX_INFLATED_BYTES)
-    except zlib.error as error:
-        raise CorruptBatch(f"the payload does not decompress: {error}") from None
-    if inflater.unconsumed_tail:
-        raise CorruptBatch(f"the payload decompresses to more than {MAX_INFLATED_BYTES} bytes")
-    return inflated
+        return unpack(codec, payload, MAX_UNPACKED_BYTES)
+    except NotUnpacked as error:
+        raise CorruptBatch(f"the payload does not decompress to at most {MAX_UNPACKED_BYTES} bytes: {error}") from None
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

@@ -5,14 +5,12 @@ worker that reads it, one after the other. Such a batch, and one that does not u
 all of its own: without a key, so that every agent refuses it, and with the compressed bytes for its dead letter.
 """
 
-import struct
 import threading
-from collections.abc import Callable
 
-import cramjam
 import numpy as np
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from stream_coupons.kafka.lenient.compression import NotUnpacked, unpack_into
 from stream_coupons.kafka.lenient.record_batches import (
     HEADER_SIZE,
     LENGTH_OVERHEAD,
@@ -29,10 +27,6 @@ MOST_BYTES = 64 * 1024 * 1024
 """A client bounds its batches before they are packed, by 1 MiB unless it is told otherwise; an input takes 8 MiB."""
 UNPACKED_HEADER = "not-unpacked"
 """In the headers of a record that stands for a batch: says so, and for which."""
-
-_XERIAL = b"\x82SNAPPY\x00"
-"""The first bytes of what Java's clients make of snappy: blocks, each behind its length."""
-_XERIAL_HEADER_BYTES = 16
 
 
 def size_of(batches: Bytes, position: int) -> int:
@@ -75,9 +69,10 @@ def _unpacks(batch: Bytes) -> bool:
     if not codec:
         return True
     try:
-        return codec in _UNPACK and _UNPACK[codec](memoryview(batch)[HEADER_SIZE:], _room.bytes) <= MOST_BYTES
-    except (cramjam.DecompressionError, struct.error):
+        unpack_into(codec, memoryview(batch)[HEADER_SIZE:], _room.bytes)
+    except NotUnpacked:
         return False
+    return True
 
 
 class _Room(threading.local):
@@ -88,24 +83,3 @@ class _Room(threading.local):
 
 
 _room = _Room()
-
-
-def _snappy(payload: memoryview, room: memoryview) -> int:
-    if payload[: len(_XERIAL)] != _XERIAL:
-        return cramjam.snappy.decompress_raw_into(payload, room)
-    at, total = _XERIAL_HEADER_BYTES, 0
-    while at < len(payload) and total <= MOST_BYTES:
-        (length,) = struct.unpack_from(">i", payload, at)
-        end = at + 4 + max(length, 0)
-        total += cramjam.snappy.decompress_raw_into(payload[at + 4 : end], room)
-        at = end
-    return total
-
-
-_UNPACK: dict[int, Callable[[memoryview, memoryview], int]] = {
-    1: cramjam.gzip.decompress_into,
-    2: _snappy,
-    3: cramjam.lz4.decompress_into,
-    4: cramjam.zstd.decompress_into,
-}
-"""By the number of the compression: how many bytes a payload unpacks to. They raise if that is more than the room."""
