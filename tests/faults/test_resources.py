@@ -126,7 +126,7 @@ def test_workers_that_can_open_no_socket_heal(
         assert "Too many open files" in worker.log.read_text(), f"{worker.name} wanted no descriptor"
 
 
-@pytest.mark.parametrize("missing", [8, 12])
+@pytest.mark.parametrize("missing", [16, 32])
 def test_a_worker_that_starts_with_too_few_descriptors_heals(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, missing: int
 ) -> None:
