@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from runtime.fakes import keep
 
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import SOFT, KeyedAgent
@@ -23,6 +22,7 @@ from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
 from stream_coupons.runtime.steps import SHARED_PREFIX, Result
+from tests.runtime.fakes import keep
 
 MAKERS: dict[str, Callable[[Callable[[], Knowledge], int], KeyedAgent[Any]]] = {
     "users": Users,

@@ -4,8 +4,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, observed, order
-from core.builders import rules as rules_with
 
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.neighbours import Neighbours
@@ -26,6 +24,8 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Deferred, SharedStates
 from stream_coupons.testing import campaign, coupon, item
+from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, observed, order
+from tests.core.builders import rules as rules_with
 
 from .fakes import Shop, record
 

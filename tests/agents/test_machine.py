@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, order, rules
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -23,6 +22,7 @@ from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import ORIGIN_HEADER, Output
 from stream_coupons.testing import campaign, coupon, item
+from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, order, rules
 
 from .fakes import Shop
 

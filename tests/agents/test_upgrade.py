@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from core.builders import AT, DAY_S, browse, knowledge, observed, rules
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.learner import Learner
@@ -19,6 +18,7 @@ from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.isolate import MAX_FAILURES
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import coupon, item
+from tests.core.builders import AT, DAY_S, browse, knowledge, observed, rules
 from tests.models.builders import examples
 
 from .fakes import Shop

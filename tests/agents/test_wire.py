@@ -1,7 +1,6 @@
 """A dead letter says what its record was, so that the record can be sent again as that."""
 
 import pytest
-from core.builders import knowledge, rules
 
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
@@ -9,6 +8,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.dead_letters import CUT_KEY_BYTES, CUT_VALUE_BYTES, WHOLE_BYTES, dead_letter, digest
 from stream_coupons.kafka.records import Record
+from tests.core.builders import knowledge, rules
 
 from .fakes import Shop
 

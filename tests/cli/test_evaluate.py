@@ -14,7 +14,7 @@ import pytest
 
 from stream_coupons.lab.datasets.foreign_records import LogRecord
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun
-from tests.evaluation.foreign_logs import AT, DAY_S, HOUR_S, drawn, feedback, issue
+from tests.lab.foreign_logs import AT, DAY_S, HOUR_S, drawn, feedback, issue
 
 from .conftest import Run, write_lines
 

@@ -10,9 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from agents.fakes import Shop
-from core.builders import AT, FixedScorer, browse, rules, see
-from evaluation.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 from rich.text import Text
 
 from stream_coupons import secret
@@ -38,6 +35,9 @@ from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.settings import Settings
 from stream_coupons.testing import coupon
+from tests.agents.fakes import Shop
+from tests.core.builders import AT, FixedScorer, browse, rules, see
+from tests.lab.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 
 from .conftest import Run, write_lines
 from .test_verify import put

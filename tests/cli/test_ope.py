@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluation.randomised_log import RandomisedLog
 
 from stream_coupons.cli.foreign_logs import feed_all, read_log
 from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
@@ -16,6 +15,7 @@ from stream_coupons.lab.datasets.foreign_records import LogRecord
 from stream_coupons.lab.offline.logged_decisions import decisions_of
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun
 from stream_coupons.settings import Settings
+from tests.lab.randomised_log import RandomisedLog
 
 from .conftest import Run
 

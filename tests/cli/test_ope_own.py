@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from evaluation.own_logs import Shop, recording
 
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
+from tests.lab.own_logs import Shop, recording
 
 from .conftest import Run, RunBroker
 

@@ -17,7 +17,7 @@ pytest.importorskip("optuna")
 
 from stream_coupons.lab.tuning import search_space
 from stream_coupons.settings import Settings, load
-from tests.evaluation.foreign_shop import write_log
+from tests.lab.foreign_shop import write_log
 
 from .conftest import Result, Run
 

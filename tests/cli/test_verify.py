@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from agents.fakes import Shop
-from evaluation.builders import Log, live_shop, log_of
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
@@ -20,6 +18,8 @@ from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.audit.findings import Check
 from stream_coupons.lab.offline.digest import AGENTS, digests_of
 from stream_coupons.worker.app import TABLE_OF
+from tests.agents.fakes import Shop
+from tests.lab.builders import Log, live_shop, log_of
 
 from .conftest import Run, RunBroker
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from core.builders import AT, FixedScorer, browse, purses, rules
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.pipeline import decide, take_in
@@ -14,6 +13,8 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
+
+from .builders import AT, FixedScorer, browse, purses, rules
 
 DOMAINS = ("ecommerce", "travel", "ecommerce", "travel")
 

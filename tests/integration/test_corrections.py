@@ -12,7 +12,17 @@ from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, feedback
 from tests.faults.trial import purses
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, send_ticks, settings, total, violations
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    coupon,
+    distinct_issues,
+    send_ticks,
+    settings,
+    total,
+    violations,
+)
 
 pytestmark = pytest.mark.kafka
 

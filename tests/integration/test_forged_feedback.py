@@ -12,7 +12,17 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse
 
-from .builders import AT, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, total, violations
+from .builders import (
+    AT,
+    IDLE_WITHIN_S,
+    coupon,
+    messages,
+    records,
+    send_ticks,
+    settings,
+    total,
+    violations,
+)
 
 pytestmark = pytest.mark.kafka
 

@@ -21,7 +21,17 @@ from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import observed
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, send_ticks, settings, total, wait_until
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    coupon,
+    messages,
+    send_ticks,
+    settings,
+    total,
+    wait_until,
+)
 
 pytestmark = pytest.mark.kafka
 

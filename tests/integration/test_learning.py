@@ -15,7 +15,17 @@ from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings
 from stream_coupons.testing import browse, feedback, observed
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, wait_until
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    coupon,
+    messages,
+    records,
+    send_ticks,
+    settings,
+    wait_until,
+)
 
 pytestmark = pytest.mark.kafka
 

@@ -12,7 +12,17 @@ from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, records, settings, total, violations
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    coupon,
+    distinct_issues,
+    records,
+    settings,
+    total,
+    violations,
+)
 
 pytestmark = pytest.mark.kafka
 

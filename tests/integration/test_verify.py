@@ -14,7 +14,16 @@ from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item
 
-from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, publish_journey, send_ticks, settings
+from .builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    coupon,
+    distinct_issues,
+    publish_journey,
+    send_ticks,
+    settings,
+)
 
 pytestmark = pytest.mark.kafka
 

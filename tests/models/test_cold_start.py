@@ -5,7 +5,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from core.builders import AT, DAY_S, HOUR_S, browse, cart, order
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet
@@ -21,6 +20,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.models.linear import prior
 from stream_coupons.testing import coupon, item
+from tests.core.builders import AT, DAY_S, HOUR_S, browse, cart, order
 
 ROOT = Path(__file__).parents[2]
 COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])

@@ -8,11 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from cli.conftest import Run, run, write_lines  # noqa: F401 - run is a fixture
-from docs.pages import ROOT
-from evaluation.foreign_logs import HOUR_S, drawn
-from integration.builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, send_ticks, wait_until
-from integration.builders import settings as plain_settings
 
 from stream_coupons import secret
 from stream_coupons.broker import BrokerProcess
@@ -27,6 +22,11 @@ from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import LocalPipeline
+from tests.cli.conftest import Run, run, write_lines  # noqa: F401 - run is a fixture
+from tests.docs.pages import ROOT
+from tests.integration.builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, send_ticks, wait_until
+from tests.integration.builders import settings as plain_settings
+from tests.lab.foreign_logs import HOUR_S, drawn
 
 from .packages import MODELS, POLICIES, RIVER, install
 

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from models.builders import each_row, examples, random_rows
 from prometheus_client import CollectorRegistry
 from river import __version__ as river_version
 from river import compose, linear_model
@@ -33,6 +32,7 @@ from stream_coupons.models.snapshots import checksum, pack
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import LearningSettings, Settings, load
 from stream_coupons.worker.knowledge import CurrentKnowledge
+from tests.models.builders import each_row, examples, random_rows
 
 from .packages import MODELS, RIVER, install
 

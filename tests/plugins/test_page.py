@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from docs.pages import block
-from models.builders import examples
 
 from stream_coupons.core.decision.policy_plugin import Offer, shares
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.settings import load
+from tests.docs.pages import block
+from tests.models.builders import examples
 
 KEY = DrawKey(b"the workers'")
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from core.builders import AT, FixedScorer, browse, knowledge, of_type, purses, rules, see
 
 from stream_coupons.core.decision.policy_plugin import Offer, load_policy, shares
 from stream_coupons.core.decision.scoring import Knowledge
@@ -23,6 +22,7 @@ from stream_coupons.lab.explain.candidate_verdicts import CandidateVerdicts
 from stream_coupons.lab.ope.own_decisions import arrays
 from stream_coupons.settings import Settings
 from stream_coupons.testing import coupon
+from tests.core.builders import AT, FixedScorer, browse, knowledge, of_type, purses, rules, see
 
 from .packages import POLICIES, install
 
