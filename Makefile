@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 # How many tests run at a time on two cores: those with processes mostly wait.
 UNIT_TESTS_AT_A_TIME := -n 2
 SYSTEM_TESTS_AT_A_TIME := -n 4
+# A trial under load has a broker, three workers and their learners: with more of them the machine itself is the fault.
+TRIALS_AT_A_TIME := -n 3
+LONG_TRIALS_AT_A_TIME := -n 2
 # No test of `make rest` starts later than this many seconds after the first; 0: no limit. MODULE_ORDER: any text.
 WITHIN := 0
 MODULE_ORDER :=
@@ -28,7 +31,7 @@ test: check unit  ## every check, and every test that takes no more than minutes
 	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile --no-loadscope-reorder
 
 rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults, the other broker
-	@$(BIN)/pytest --tier rest $(SYSTEM_TESTS_AT_A_TIME) --within $(WITHIN) $(if $(MODULE_ORDER),--module-order $(MODULE_ORDER))
+	@$(BIN)/pytest --tier rest $(TRIALS_AT_A_TIME) --within $(WITHIN) $(if $(MODULE_ORDER),--module-order $(MODULE_ORDER))
 
 test-all: test rest mutants  ## every test, on both brokers, and mutants
 
@@ -91,7 +94,7 @@ $(BENCH_READY): requirements-bench.lock
 	@touch $@
 
 test-faults: $(READY)  ## the long form of the faults: three seeds, many rounds (hours)
-	@STREAM_COUPONS_FAULTS=long STREAM_COUPONS_REQUIRE_KAFKA=1 $(BIN)/pytest tests/faults $(SYSTEM_TESTS_AT_A_TIME) --timeout 3600
+	@STREAM_COUPONS_FAULTS=long STREAM_COUPONS_REQUIRE_KAFKA=1 $(BIN)/pytest tests/faults $(LONG_TRIALS_AT_A_TIME) --timeout 3600
 
 clean:  ## remove the virtual environment and every cache
 	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
