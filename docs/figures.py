@@ -1,7 +1,8 @@
 """Measure the figures of the pages and write their tables: `make figures`, or `python docs/figures.py --only learning`.
 
 Results go to docs/figures.json with date, commit and machine; tables go between the markers `<!-- figures: NAME -->`
-and `<!-- /figures -->` of the pages. `--render` writes the tables of docs/figures.json without measuring.
+and `<!-- /figures -->` of the pages. `--render` writes the tables of docs/figures.json without measuring, and that of
+the trials under faults, which `make test-faults` appends to docs/trials.jsonl.
 """
 
 import argparse
@@ -12,13 +13,16 @@ import platform
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "figures.json"
+TRIALS = ROOT / "docs" / "trials.jsonl"
 PAGES = {
+    "faults": "docs/explanation/guarantees.md",
     "learning": "docs/explanation/how-it-learns.md",
     "cost": "docs/how-to/measure-the-cost.md",
     "live": "docs/how-to/measure-the-cost.md",
@@ -116,7 +120,7 @@ def live_table(results: Results) -> list[str]:
         "| Events per batch | p50, ms | p99, ms | p99.9, ms | Plain topic, p50, ms |",
         "|---:|---|" + "---:|" * 8,
     ]
-    by_rate = [(each["rate"], name, each) for name, measured in results.items() for each in measured["rates"]]
+    by_rate = [(each["rate"], name, each) for name, of in results.items() for each in of["rates"]]
     for rate, name, each in sorted(by_rate, key=lambda row: row[0]):
         times = [each["latency"][key] for key in ("p50_ms", "p99_ms", "p999_ms")]
         latency = "saturated | |" if each["is_saturated"] else " | ".join(f"{value:,.0f}" for value in times)
@@ -141,12 +145,48 @@ def peers_table(results: Results) -> list[str]:
     return [*rows, "", f"Medians of {results['repeats']} runs of each."]
 
 
+def trials() -> list[dict[str, Any]]:
+    """Return the trials under faults that have passed in their long form on Apache Kafka."""
+    rows = map(json.loads, TRIALS.read_text(encoding="utf-8").splitlines())
+    return [row for row in rows if row["form"] == "long" and "kafka" in row["trial"]]
+
+
+def measured() -> dict[str, Any]:
+    """Return all results that are kept, by name, with their origin."""
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if rows := trials():
+        results["faults"] = {"figures": {"trials": rows}}
+    return results
+
+
+def faults_table(results: Results) -> list[str]:
+    """Return the table of the trials under faults: a row for all seeds and variants of one, by guarantee."""
+    totals: dict[tuple[str, str], Counter[str]] = {}
+    for row in results["trials"]:
+        name, _, parameters = row["trial"].partition("[")
+        guarantee = next((each for each in GUARANTEES if each in parameters), "")
+        numbers = {key: value for key, value in row.items() if isinstance(value, int)}
+        totals.setdefault((name.partition("::test_")[2].replace("_", " "), guarantee), Counter()).update(
+            numbers | {"trials": 1}
+        )
+    columns = ("trials", "events", "kills", "restarts", "issues", "issued twice", "violations")
+    rows = [f"| Trial | Guarantee | {' | '.join(columns)} |", "|---|---|" + "---:|" * len(columns)]
+    for (name, guarantee), total in sorted(totals.items()):
+        cells = " | ".join(f"{total[column]:,}" for column in columns)
+        rows.append(f"| {name} | {guarantee and f'`{guarantee}`'} | {cells} |")
+    seeds = sorted({row["trial"].partition("[")[2].partition("-")[0] for row in results["trials"]} & {"1", "2", "3"})
+    commits = dict.fromkeys(row["commit"] for row in results["trials"])
+    by = f"Long form of {len(results['trials'])} trials, seeds {', '.join(seeds)}, at commits {', '.join(commits)}"
+    return [*rows, "", f"{by}; by `make test-faults`, which goes on where it ended."]
+
+
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
     "learning": measure_learning,
     "cost": measure_cost,
     "peers": measure_peers,
 }
 TABLES: dict[str, Callable[[Results], list[str]]] = {
+    "faults": faults_table,
     "learning": learning_table,
     "cost": cost_table,
     "live": live_table,
@@ -167,14 +207,17 @@ def origin() -> dict[str, Any]:
 
 def rendered(name: str, results: Results) -> str:
     """Return a table with its origin, or nothing if it was never measured."""
-    measured = results.get(MEASURED_WITH.get(name, name))
-    if measured is None:
+    found = results.get(MEASURED_WITH.get(name, name))
+    if found is None:
         return ""
-    made = measured["origin"]
+    table = "\n" + "\n".join(TABLES[name](found["figures"])) + "\n\n"
+    made = found.get("origin")
+    if made is None:
+        return table
     by = f"Measured on {made['date']} at commit {made['commit']} by `make figures` ({made['machine']})."
     if made.get("load", 0.0) > BUSY_LOAD:
         by += f" The machine was busy with other work (load {made['load']}): figures are worse than they would be."
-    return "\n" + "\n".join(TABLES[name](measured["figures"])) + f"\n\n{by}\n\n"
+    return f"{table}{by}\n\n"
 
 
 def page_with(text: str, name: str, results: Results) -> str:
@@ -191,13 +234,13 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MEASURES), help="measure this alone; may be repeated")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     options = parser.parse_args()
-    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
     for name in [] if options.render else options.only or MEASURES:
         results[name] = {"origin": origin(), "figures": MEASURES[name]()}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for name, page in PAGES.items():
         path = ROOT / page
-        path.write_text(page_with(path.read_text(encoding="utf-8"), name, results), encoding="utf-8")
+        path.write_text(page_with(path.read_text(encoding="utf-8"), name, measured()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The tables of figures are what docs/figures.py wrote from measured results: nobody types a figure."""
 
-import json
 import re
 from types import ModuleType
 from typing import Any
@@ -18,9 +17,8 @@ def figures() -> ModuleType:
 
 
 def test_the_tables_are_those_of_the_results(figures: ModuleType) -> None:
-    results = json.loads(figures.RESULTS.read_text(encoding="utf-8"))
     for name, path in figures.PAGES.items():
-        assert figures.page_with(page(path), name, results) == page(path), "python docs/figures.py --render"
+        assert figures.page_with(page(path), name, figures.measured()) == page(path), "python docs/figures.py --render"
 
 
 def test_every_marker_names_a_table_or_the_module_that_writes_it(figures: ModuleType) -> None:
@@ -68,3 +66,16 @@ def test_peers_that_do_not_keep_up_have_no_latency_in_the_table(figures: ModuleT
     table = figures.peers_table({"rows": rows, "repeats": 3})
     assert table[-1] == "Medians of 3 runs of each."
     assert table[2:4] == ["| 300 | ours | 1,512 | 0.45 | 41 | 120 |", "| 300 | ours | 1,512 | 0.45 | saturated | |"]
+
+
+def test_trials_of_one_name_and_guarantee_have_a_row(figures: ModuleType) -> None:
+    counts = {"form": "long", "commit": "abc1234", "events": 1000, "kills": 2, "issues": 30, "violations": 0}
+    names = ["1-at_least_once-kafka-soon", "2-at_least_once-kafka-late", "1-exactly_once-kafka-soon"]
+    rows = [counts | {"trial": f"test_workers.py::test_a_worker_dies[{name}]"} for name in names]
+    table = figures.faults_table({"trials": [*rows, {"trial": "test_learner.py::test_it_learns[kafka]", **counts}]})
+    assert table[2:-2] == [
+        "| a worker dies | `at_least_once` | 2 | 2,000 | 4 | 0 | 60 | 0 | 0 |",
+        "| a worker dies | `exactly_once` | 1 | 1,000 | 2 | 0 | 30 | 0 | 0 |",
+        "| it learns |  | 1 | 1,000 | 2 | 0 | 30 | 0 | 0 |",
+    ]
+    assert table[-1].startswith("Long form of 4 trials, seeds 1, 2, at commits abc1234;")

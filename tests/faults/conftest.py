@@ -1,11 +1,14 @@
 """An empty broker and a seed for every trial; the figures of all trials are printed at the end.
 
-The short form runs one seed and few rounds. STREAM_COUPONS_FAULTS=long runs three seeds and many rounds;
-STREAM_COUPONS_FAULTS_REPORT=FILE also appends the figures to a file, one JSON object a line.
+The short form runs one seed and few rounds, STREAM_COUPONS_FAULTS=long three seeds and many rounds: hours. With
+STREAM_COUPONS_FAULTS_REPORT=FILE every trial that passes is appended to a file, one JSON object a line, and is left out
+of later runs, so that the long form may be run in parts. Remove a line to run its trial again.
 """
 
 import json
 import os
+import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -69,17 +72,55 @@ def rounds() -> Callable[[int, int], int]:
 def _note_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     first = len(FIGURES)
     yield
-    for figures in FIGURES[first:]:
-        request.node.user_properties.append(("figures", figures))
-        if REPORT:
-            with Path(REPORT).open("a") as report:
-                report.write(json.dumps({"trial": request.node.nodeid.rpartition("/")[2], **figures}) + "\n")
+    request.node.user_properties += [("figures", figures) for figures in FIGURES[first:]]
+
+
+# ------------------------------------------------------------ the report: trials that have passed
+
+
+def trial_name(nodeid: str) -> str:
+    """Name a trial by module, function and parameters."""
+    return nodeid.rpartition("/")[2]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the trials of the report."""
+    if REPORT and Path(REPORT).exists():
+        passed = {json.loads(line)["trial"] for line in Path(REPORT).read_text().splitlines()}
+        config.hook.pytest_deselected(items=[item for item in items if trial_name(item.nodeid) in passed])
+        items[:] = [item for item in items if trial_name(item.nodeid) not in passed]
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Succeed if all trials have passed before."""
+    if REPORT and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
+
+
+_passed: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Append a trial that has passed; by one process, whatever their number."""
+    if not REPORT or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    if report.when == "call" and report.passed:
+        _passed.add(report.nodeid)
+    if report.when == "teardown" and report.passed and report.nodeid in _passed:
+        totals: Counter[str] = Counter()
+        for name, figures in report.user_properties:
+            if name == "figures":
+                totals.update({key: value for key, value in figures.items() if key != "seed"})
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], text=True, capture_output=True).stdout.strip()
+        line = {"trial": trial_name(report.nodeid), "commit": commit, "form": "long" if LONG else "short", **totals}
+        with Path(REPORT).open("a", encoding="utf-8") as kept:
+            kept.write(json.dumps(line) + "\n")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the trials under faults have counted."""
     lines = [
-        f"{report.nodeid.rpartition('/')[2]}: {', '.join(f'{key} {value}' for key, value in figures.items())}"
+        f"{trial_name(report.nodeid)}: {', '.join(f'{key} {value}' for key, value in figures.items())}"
         for report in terminalreporter.getreports("")
         if report.when == "teardown"
         for name, figures in report.user_properties
