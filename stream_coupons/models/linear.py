@@ -36,7 +36,7 @@ OWN_HEADS = ("click", "effect", "demand")
 """Columns of the model of the engine's own decisions: P(click), P(persuaded | would not order), P(order in scope
 without a coupon)."""
 ALL_HEADS = (*HEADS, "effect", "demand")
-PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.08, "demand": 0.04}
+PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.07, "demand": 0.06}
 """Base rates before learning, at `PRIOR_DEPTH_RATIO` and a neutral share of interest."""
 AT_ONCE = 256
 """Rows of a batch: the weights of a larger one would not fit a core's cache."""
