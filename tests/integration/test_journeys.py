@@ -28,7 +28,7 @@ from .builders import (
 
 pytestmark = pytest.mark.kafka
 
-COUPONS = [coupon(item, items=[item], stock=50) for item in "ABCD"]
+COUPONS = [coupon(item, items=[item], stock=50, margin_ratio=0.6) for item in "ABCD"]
 
 
 @pytest.fixture(scope="module")

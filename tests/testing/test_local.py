@@ -109,10 +109,14 @@ def test_golden_case_the_neighbours_are_two_thirds_alike(golden: Recorded) -> No
     assert sums[feature_index("item:D")] == pytest.approx(4 / 3, abs=1e-8)
 
 
-def test_golden_case_u1_is_given_what_u1_turned_to(golden: Recorded) -> None:
-    issue = golden.pipeline.messages(CouponIssue)[-1]
+@pytest.mark.parametrize(("margin_ratio", "expected"), [(0.6, {"A", "B"}), (0.3, {"D"})])
+def test_golden_case_u1_is_given_what_u1_turned_to_unless_discounts_on_orders_made_anyway_cost_too_much(
+    margin_ratio: float, expected: set[str]
+) -> None:
+    coupons = [msgspec.structs.replace(each, margin_ratio=margin_ratio) for each in COUPONS]
+    issue = golden_with(coupons).pipeline.messages(CouponIssue)[-1]
     assert (issue.user_id, issue.trigger_id) == ("u1", "z")
-    assert issue.coupon_id in {"A", "B"}
+    assert issue.coupon_id in expected
 
 
 def test_golden_case_of_strange_items_u1_is_given_that_of_the_neighbours_and_told_why() -> None:
