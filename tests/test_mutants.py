@@ -95,7 +95,7 @@ MUTANTS = {
         "kafka/producer.py",
         "in_batches(outputs, batch_bytes)",
         "in_batches(outputs, 1)",
-        "runtime/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
+        "kafka/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
     ),
     "acknowledged before it is delivered": Mutant(
         "runtime/agent_loop.py",
@@ -115,25 +115,25 @@ MUTANTS = {
         "kafka/transactions.py",
         "await wait_for_all([self._append(",
         "await asyncio.gather(return_exceptions=True, *[self._append(",
-        "runtime/test_transactions.py::test_nothing_is_committed_of_which_a_part_was_refused",
+        "kafka/test_transactions.py::test_nothing_is_committed_of_which_a_part_was_refused",
     ),
     "a broken chain is taken": Mutant(
         "runtime/faust_driver/consumer.py",
         "if self._taken.get(chunk.tp) != chunk.previous:",
         "if False:",
-        "runtime/test_consumer.py::test_a_chunk_that_vanished_is_noticed_by_the_next_one",
+        "runtime/faust_driver/test_consumer.py::test_a_chunk_that_vanished_is_noticed_by_the_next_one",
     ),
     "what a stream skipped is committed": Mutant(
         "runtime/faust_driver/consumer.py",
         "                self.add_future(self._rewind(chunk.tp))\n        return False",
         "                self._done[chunk.tp] = chunk.end\n        return False",
-        "runtime/test_consumer.py::test_a_chunk_that_a_stream_skipped_is_handed_on_again_and_nothing_overtakes_it",
+        "runtime/faust_driver/test_consumer.py::test_a_chunk_that_a_stream_skipped_is_handed_on_again_and_nothing_overtakes_it",
     ),
     "a lease that has run out does not hold back": Mutant(
         "kafka/producer.py",
         "if not is_held():",
         "if False:",
-        "runtime/test_producer.py::test_no_record_leaves_without_a_lease_but_other_requests_do",
+        "kafka/test_producer.py::test_no_record_leaves_without_a_lease_but_other_requests_do",
     ),
 }
 
@@ -147,8 +147,8 @@ def test_a_mutant_fails_the_assertion_of_its_property(name: str, tmp_path: Path)
     text = path.read_text(encoding="utf-8")
     assert text.count(mutant.old) == 1, f"{path.name} has changed: {mutant.old!r} stands {text.count(mutant.old)} times"
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-    # -P: the folder that it runs in must not come before the mutant.
-    options = ("-q", "-x", "--tb=short", "--timeout=60", "-p", "no:cacheprovider")
+    # -P and append: neither the folder that it runs in nor that of the tests must come before the mutant.
+    options = ("-q", "-x", "--tb=short", "--timeout=60", "-p", "no:cacheprovider", "--import-mode=append")
     run = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", *options, f"tests/{mutant.test}"],
         cwd=ROOT,
