@@ -120,7 +120,7 @@ def live_table(results: Results) -> list[str]:
         "| Events per batch | p50, ms | p99, ms | p99.9, ms | Plain topic, p50, ms |",
         "|---:|---|" + "---:|" * 8,
     ]
-    by_rate = [(each["rate"], name, each) for name, of in results.items() for each in of["rates"]]
+    by_rate = [(each["rate"], name, each) for name, measured in results.items() for each in measured["rates"]]
     for rate, name, each in sorted(by_rate, key=lambda row: row[0]):
         times = [each["latency"][key] for key in ("p50_ms", "p99_ms", "p999_ms")]
         latency = "saturated | |" if each["is_saturated"] else " | ".join(f"{value:,.0f}" for value in times)
@@ -151,12 +151,16 @@ def trials() -> list[dict[str, Any]]:
     return [row for row in rows if row["form"] == "long" and "kafka" in row["trial"]]
 
 
-def measured() -> dict[str, Any]:
-    """Return all results that are kept, by name, with their origin."""
-    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if rows := trials():
-        results["faults"] = {"figures": {"trials": rows}}
+def kept_figures() -> dict[str, Any]:
+    """Return the results of `MEASURES` that are kept, by name, with their origin."""
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     return results
+
+
+def with_trials(results: Results) -> Results:
+    """Return the results with those of the trials under faults, if any has passed."""
+    rows = trials()
+    return {**results, "faults": {"figures": {"trials": rows}}} if rows else results
 
 
 def faults_table(results: Results) -> list[str]:
@@ -207,12 +211,12 @@ def origin() -> dict[str, Any]:
 
 def rendered(name: str, results: Results) -> str:
     """Return a table with its origin, or nothing if it was never measured."""
-    found = results.get(MEASURED_WITH.get(name, name))
-    if found is None:
+    measured = results.get(MEASURED_WITH.get(name, name))
+    if measured is None:
         return ""
-    table = "\n" + "\n".join(TABLES[name](found["figures"])) + "\n\n"
-    made = found.get("origin")
-    if made is None:
+    table = "\n" + "\n".join(TABLES[name](measured["figures"])) + "\n\n"
+    made = measured.get("origin")
+    if made is None:  # the trials under faults, of several commits
         return table
     by = f"Measured on {made['date']} at commit {made['commit']} by `make figures` ({made['machine']})."
     if made.get("load", 0.0) > BUSY_LOAD:
@@ -234,13 +238,14 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MEASURES), help="measure this alone; may be repeated")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     options = parser.parse_args()
-    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results = kept_figures()
     for name in [] if options.render else options.only or MEASURES:
         results[name] = {"origin": origin(), "figures": MEASURES[name]()}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    shown = with_trials(results)
     for name, page in PAGES.items():
         path = ROOT / page
-        path.write_text(page_with(path.read_text(encoding="utf-8"), name, measured()), encoding="utf-8")
+        path.write_text(page_with(path.read_text(encoding="utf-8"), name, shown), encoding="utf-8")
 
 
 if __name__ == "__main__":
