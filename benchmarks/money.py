@@ -36,6 +36,7 @@ from stream_coupons.cli.terminal import INTERRUPTED, fraction_progress, stderr
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Settings, load
 
+from .checkout import commit
 from .money_compared import Comparison, compare
 from .money_runs import (
     ABOUT,
@@ -50,7 +51,6 @@ from .money_runs import (
     Kept,
     Run,
     Task,
-    commit,
     in_order_of_length,
     key_of,
     runs_of,

@@ -7,7 +7,6 @@ of later runs, so that the long form may be run in parts. Remove a line to run i
 
 import json
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.checkout import commit
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.kafka.settings import Guarantee
 
@@ -23,6 +23,8 @@ from .trial import FIGURES
 
 LONG = os.environ.get("STREAM_COUPONS_FAULTS") == "long"
 REPORT = os.environ.get("STREAM_COUPONS_FAULTS_REPORT")
+COMMIT = commit() if REPORT else ""
+"""That of the session's start, whatever is committed during its hours."""
 
 
 @pytest.fixture
@@ -111,8 +113,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         for name, figures in report.user_properties:
             if name == "figures":
                 totals.update({key: value for key, value in figures.items() if key != "seed"})
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], text=True, capture_output=True).stdout.strip()
-        line = {"trial": trial_name(report.nodeid), "commit": commit, "form": "long" if LONG else "short", **totals}
+        line = {"trial": trial_name(report.nodeid), "commit": COMMIT, "form": "long" if LONG else "short", **totals}
         with Path(REPORT).open("a", encoding="utf-8") as kept:
             kept.write(json.dumps(line) + "\n")
 
