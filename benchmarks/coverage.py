@@ -129,7 +129,7 @@ class _Run:
                     self.pipeline.publish(message)
             self._tell_truth()
             for issue in self._issues:
-                world.receive(issue)
+                world.receive(issue, issue.issued_at)
             self._issues.clear()
         # The log ends with the last window.
         for log in (self.log, self.own_orders):
@@ -139,7 +139,7 @@ class _Run:
         for decision in self._new:
             arms = [coupon for coupon in self.world.catalogue() if coupon.coupon_id in set(decision.arms)]
             ends_at = decision.at + WINDOW_S
-            worth = self.world.worth(decision.user_id, arms, self.world.now, ends_at).margin_minor.tolist()
+            worth = self.world.worth(decision.user_id, arms, decision.at, ends_at).margin_minor.tolist()
             self.worth[decision.decision_id] = dict(zip((coupon.coupon_id for coupon in arms), worth, strict=True))
         self._new.clear()
 

@@ -68,7 +68,7 @@ SIMULATION = (
     "stream_coupons/lab/demo/rankings.py",
     "stream_coupons/lab/offline/direct.py",
 )
-FEATURES = tuple(f"stream_coupons/core/{name}.py" for name in ("features", "views", "profile", "in_category", "habits"))
+FEATURES = tuple(f"stream_coupons/core/{room}/*.py" for room in ("features", "shopper", "vectors"))
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "best_on_average_learnt": (*SIMULATION, "benchmarks/average_learnt.py"),
     "learnable_bound": (*SIMULATION, *FEATURES, "benchmarks/learnable.py"),

@@ -1,8 +1,9 @@
 """Play simulated shoppers against a system in lock step: simulated time waits until the system has done its work.
 
 A slice of simulated time is sent in phases, each of which is applied with all that it leads to before the next one is
-sent. Coupons reach their shoppers at the end of the slice they were decided in. So nothing depends on how fast the
-system is, and a system of processes decides what one in this process decides.
+sent. Simulated time stands still while the system decides: a shopper has a coupon from `issued_at` on. What the shopper
+does with it within the same slice is sent with the next one. So nothing depends on how fast the system is, and a system
+of processes decides what one in this process decides.
 """
 
 import itertools
@@ -45,7 +46,7 @@ class Pacing:
     Attributes
     ----------
     slice_s : float
-        Coupons reach their shoppers at the end of the slice in which they were decided.
+        Duration of a slice: reactions to coupons are sent at the end of it, or later.
     learn_every_s : float
         Time between two ticks, each of which is followed by a new model; a multiple of `slice_s`.
     split : callable
@@ -60,7 +61,7 @@ class Pacing:
 LOCKSTEP = Pacing()
 """For a system of processes, and what is compared with it."""
 HOURLY = Pacing(3600.0, 3600.0, one_by_one)
-"""For a system without records: events one by one, as live; coupons and ticks every hour."""
+"""For a system without records: events one by one, as live; reactions and ticks every hour."""
 
 
 def play(
@@ -105,10 +106,10 @@ def play(
 
 def _hand_over(issue: CouponIssue, coupon: Coupon, world: World, outcomes: Outcomes) -> float:
     """Give a coupon to its shopper; return its expected incremental margin, minor units."""
-    worth = world.worth(issue.user_id, [coupon], max(issue.issued_at, world.now), issue.expires_at)
+    worth = world.worth(issue.user_id, [coupon], issue.issued_at, issue.expires_at)
     margin_minor = float(worth.margin_minor[0])
     outcomes.add_issue(issue, float(worth.redeems[0]), margin_minor)
-    world.receive(issue)
+    world.receive(issue, issue.issued_at)
     return margin_minor
 
 

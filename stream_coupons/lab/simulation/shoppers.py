@@ -194,7 +194,8 @@ class World:
         Returns
         -------
         list of (topic name, message)
-            All with `occurred_at` in (now, until], in order of time; reactions to coupons included.
+            In order of time, all with `occurred_at` in (now, until]; reactions to coupons included, those before `now`
+            too if the coupon was received at an earlier time.
         """
         happened = self._timeline.take(self.now, until)
         self.now = max(self.now, until)
@@ -203,12 +204,19 @@ class World:
                 self._count(message)
         return [(topic, message) for _, _, _, topic, message in happened]
 
-    def receive(self, issue: CouponIssue) -> None:
-        """Hand a coupon to its shopper, who reacts from max(issued_at, now) on.
+    def receive(self, issue: CouponIssue, at: float | None = None) -> None:
+        """Hand a coupon to its shopper, who reacts.
 
-        A second issue with the same id is counted and ignored, as a downstream that deduplicates
-        does; so is one for a shopper or a coupon that this world does not have. An expired one moves
-        nobody.
+        A second issue with the same id is counted and ignored, as a downstream that deduplicates does; so is one for a
+        shopper or a coupon that this world does not have. An expired one moves nobody.
+
+        Parameters
+        ----------
+        issue : CouponIssue
+            Issues of one shopper come in the order in which they are received.
+        at : float, optional
+            UTC epoch seconds at which the shopper has it: by default max(issued_at, now). An earlier time is for time
+            that stood still while the system decided.
         """
         if issue.issue_id in self._received:
             self.statistics.duplicates += 1
@@ -219,7 +227,7 @@ class World:
             return
         self._received.add(issue.issue_id)
         self.statistics.issues += 1
-        at = max(issue.issued_at, self.now)
+        at = max(issue.issued_at, self.now) if at is None else at
         reaction = self._reactions.react(shopper, self._histories[issue.user_id], coupon, issue, at)
         self._timeline.schedule(reaction.events)
         if reaction.redemption is not None:

@@ -140,6 +140,22 @@ def test_an_issue_that_comes_late_is_answered_from_now_on() -> None:
     assert all(arrived_at < event.occurred_at <= issued_at + 2 * 86400.0 for event in heard)
 
 
+def test_a_decision_that_took_no_simulated_time_is_answered_from_its_moment_on() -> None:
+    """What the shoppers do does not depend on how far the world has moved on before the coupons are handed over."""
+    prompt, late = World(SMALL), World(SMALL)
+    decided_at = prompt.now + 3600.0 * 30
+    before = wire(prompt.advance(decided_at))
+    later = wire(late.advance(decided_at + 3600.0 * 4))
+    for index in range(60):
+        issue = issue_of(f"shopper-{index:05d}", prompt.catalogue()[index % 40], at=decided_at, issue_id=f"i{index}")
+        prompt.receive(issue)
+        late.receive(issue, decided_at)
+    reactions = late.advance(late.ends_at)
+    assert any(isinstance(event, FeedbackEvent) and event.occurred_at < decided_at + 3600.0 for _, event in reactions)
+    assert sorted(before + wire(prompt.advance(prompt.ends_at))) == sorted(later + wire(reactions))
+    assert prompt.statistics == late.statistics
+
+
 def test_an_expired_issue_moves_nobody() -> None:
     world = World(SMALL)
     issued_at = world.now
