@@ -44,11 +44,11 @@ from .budgets_replay import CASES, POLICIES, Case, Problem, Replay, Replayed, bo
 from .moments import record
 from .money_compared import Estimate, estimate
 from .money_runs import ROOT, Configuration, settings_of
+from .pages import begin_of, markdown_table, with_figures
 
 PAGE = ROOT / "docs" / "explanation" / "budgets.md"
-BEGIN = "<!-- figures: python -m benchmarks.budgets --write -->"
-BEGIN_LIVE = "<!-- figures: python -m benchmarks.budgets --live --write -->"
-END = "<!-- end of figures -->"
+BEGIN = begin_of("python -m benchmarks.budgets --write")
+BEGIN_LIVE = begin_of("python -m benchmarks.budgets --live --write")
 HEADERS = ("Policy", "Of the bound", "Of the looser bound", "Used", "Of large budgets", "Curve error", "Overspent")
 BOUND = "bound"
 LOOSER_STEPS = 300
@@ -181,15 +181,11 @@ def _percent(value: Estimate) -> str:
 
 def page_with(page: str, all_figures: Sequence[Figures], seeds: Sequence[int], begin: str) -> str:
     """Return the page in Markdown with the tables of these figures between a mark and the next end."""
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(END)
     parts = [f"Seeds {', '.join(map(str, seeds))}."]
     for case in CASES:
-        rows = [HEADERS, ["---", *["--:"] * (len(HEADERS) - 1)], *_rows(all_figures, case)]
-        lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        parts.append(f"### {case.name.capitalize()} of what greedy decisions spend\n\n{lines}")
-    tables = "\n\n".join(parts)
-    return f"{before}{begin}\n\n{tables}\n\n{END}{after}"
+        parts.append(f"### {case.name.capitalize()} of what greedy decisions spend")
+        parts.append(markdown_table(HEADERS, _rows(all_figures, case)))
+    return with_figures(page, begin, parts)
 
 
 def _rows(all_figures: Sequence[Figures], case: Case) -> list[list[str]]:

@@ -33,10 +33,12 @@ from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
 
+from .pages import begin_of, markdown_table, with_figures
+
 ROOT = Path(__file__).parents[1]
 SHIPPED = [ROOT / "deploy" / "catalog.json", *sorted((ROOT / "examples").glob("*/catalog.json"))]
 PAGE = ROOT / "docs" / "explanation" / "cold-start.md"
-BEGIN, END = "<!-- figures: python -m benchmarks.cold_start --write -->", "<!-- end of figures -->"
+BEGIN = begin_of("python -m benchmarks.cold_start --write")
 SHOPPERS = 700
 DECISIONS = 100
 COUPONS = 200
@@ -286,20 +288,6 @@ def cells(figures: Figures) -> tuple[str, ...]:
     )
 
 
-def line(parts: Iterable[str]) -> str:
-    """Return a row of a table in Markdown."""
-    return f"| {' | '.join(parts)} |"
-
-
-def page_with(page: str, all_figures: Sequence[Figures]) -> str:
-    """Return the page with a table of these figures between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    rows = [HEADERS, ("---", *["--:"] * (len(HEADERS) - 1)), *map(cells, all_figures)]
-    table = "\n".join(map(line, rows))
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
-
-
 def main() -> None:
     """Measure, and print or write."""
     parser = argparse.ArgumentParser(description="The first decisions of a new shop.")
@@ -311,7 +299,7 @@ def main() -> None:
     if arguments.json:
         print(msgspec.json.encode(all_figures).decode())
     elif arguments.write:
-        PAGE.write_text(page_with(PAGE.read_text(), all_figures))
+        PAGE.write_text(with_figures(PAGE.read_text(), BEGIN, [markdown_table(HEADERS, map(cells, all_figures))]))
     else:
         table = Table(*HEADERS)
         for figures in all_figures:

@@ -3,6 +3,7 @@
     python -m benchmarks.effects
     python -m benchmarks.effects --seeds 1 2 3 --jobs 1 --json
     python -m benchmarks.effects --world deadweight
+    python -m benchmarks.effects --write
 
 The product plays simulated shoppers by its defaults. Where exploration draws the coupon from all candidates alike, the
 issue's probabilities are compared with the simulation's at that moment: of a redemption, of an order in scope without
@@ -37,11 +38,16 @@ from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.models.metrics import bootstrap_interval
 from stream_coupons.settings import Settings
 
-from .money_runs import WORLDS, Configuration, settings_of
+from .money_runs import ROOT, WORLDS, Configuration, settings_of
+from .pages import begin_of, markdown_table, with_figures
 
 Row = tuple[str, float, tuple[float, ...], tuple[float, ...]]
 """Shopper, day, predicted probability of each of `PARTS`, true probability of each."""
 PARTS = ("redemption", "order without a coupon", "effect")
+Cells = tuple[list[str], list[list[str]]]
+"""Headers and rows of a table."""
+PAGE = ROOT / "docs" / "explanation" / "what-it-earns.md"
+BEGIN = begin_of("python -m benchmarks.effects --write")
 WEEK = 7
 DECILES = 10
 RESAMPLES = 2000
@@ -144,6 +150,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--scale", type=int, default=1, help="times 600 shoppers (default: 1)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: as many as cores)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+    parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     configuration = Configuration(world=options.world, shoppers=600 * options.scale)
     rows: list[Row] = []
@@ -159,22 +166,42 @@ def main(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps({"issues": len(rows), "levels": by_week, "deciles": [asdict(one) for one in by_decile]}))
         return
-    table = Table("week", *PARTS, title=f"Predicted over true: {configuration.name}, {len(rows):,} issues drawn")
-    for week, level in enumerate(by_week, 1):
-        table.add_row(str(week), *(f"{level[part]:.2f}" for part in PARTS))
-    stdout().print(table)
     holds = sum(one.holds for one in by_decile)
-    table = Table(
-        "issues", "predicted", "true (95 %)", "within", title=f"Deciles of the effect: {holds} of {DECILES} within"
+    titles = (
+        f"Predicted over true, {len(rows):,} issues drawn",
+        f"Deciles of the effect from the second week on: {holds} of {DECILES} within",
     )
-    for one in by_decile:
-        table.add_row(
+    tables = dict(zip(titles, (rows_of_levels(by_week), rows_of_deciles(by_decile)), strict=True))
+    if options.write:
+        seeds = f"{configuration.name.capitalize()}; seeds {', '.join(map(str, options.seeds))}."
+        parts = [part for title, each in tables.items() for part in (f"{title}:", markdown_table(*each))]
+        PAGE.write_text(with_figures(PAGE.read_text(), BEGIN, [seeds, *parts]))
+        return
+    for title, (headers, cells) in tables.items():
+        table = Table(*headers, title=title)
+        for row in cells:
+            table.add_row(*row)
+        stdout().print(table)
+
+
+def rows_of_levels(by_week: Sequence[dict[str, float]]) -> Cells:
+    """Return the headers and rows of the first table."""
+    rows = [[str(week), *(f"{level[part]:.2f}" for part in PARTS)] for week, level in enumerate(by_week, 1)]
+    return ["week", *PARTS], rows
+
+
+def rows_of_deciles(by_decile: Sequence[Decile]) -> Cells:
+    """Return the headers and rows of the second table."""
+    rows = [
+        [
             str(one.issues),
             f"{one.predicted:.3f}",
             f"{one.true:.3f} ({one.low:.3f} to {one.high:.3f})",
             "yes" if one.holds else "no",
-        )
-    stdout().print(table)
+        ]
+        for one in by_decile
+    ]
+    return ["issues", "predicted", "true (95 %)", "within"], rows
 
 
 if __name__ == "__main__":

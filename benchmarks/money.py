@@ -14,7 +14,7 @@ Student's t. All policies play the same worlds under the same caps, stocks, budg
 same of their own accord under every policy.
 
 The settings are the product's defaults, or those of --config and of the environment, with one partition. Coupons reach
-their shoppers and time passes every simulated hour; what is learnt is used at once.
+their shoppers at once, what they do with them is known within the hour, and what is learnt is used at once.
 
 --runs FILE keeps every finished run. A run is made again when what it depends on has changed: of the product's own
 policies all settings and all source code, of the others caps, costs and the simulation. Ctrl-C shows what is finished.

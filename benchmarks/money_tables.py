@@ -9,8 +9,9 @@ from stream_coupons.cli.terminal import stdout
 
 from .money_compared import OURS, THIRDS, Comparison, Estimate
 from .money_runs import NONE
+from .pages import begin_of, markdown_table, with_figures
 
-BEGIN, END = "<!-- figures: python -m benchmarks.money --write -->", "<!-- end of figures -->"
+BEGIN = begin_of("python -m benchmarks.money --write")
 
 Rows = tuple[tuple[str, ...], list[list[str]]]
 
@@ -110,24 +111,16 @@ def _whole(value: float) -> str:
 
 def page_with(page: str, comparisons: Sequence[Comparison]) -> str:
     """Return the page in Markdown with the tables of these comparisons between its two marks."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
     parts = []
     for comparison in comparisons:
         seeds = ", ".join(map(str, comparison.seeds))
         parts.append(f"### {comparison.configuration.name.capitalize()}\n\nSeeds {seeds}.")
-        parts.append(_markdown(*rows_of(comparison)))
+        parts.append(markdown_table(*rows_of(comparison)))
         if (ratios := rows_of_ratios(comparison))[1]:
-            parts += ["Ratios of the means, of the run and by thirds:", _markdown(*ratios)]
+            parts += ["Ratios of the means, of the run and by thirds:", markdown_table(*ratios)]
         if (ahead := rows_ahead(comparison))[1]:
-            parts += ["By how much the product earns more, paired by seed:", _markdown(*ahead)]
+            parts += ["By how much the product earns more, paired by seed:", markdown_table(*ahead)]
         if comparison.since_drift:
             told = "Margin over that of true value, by days since all tastes changed:"
-            parts += [told, _markdown(*rows_since_drift(comparison))]
-    tables = "\n\n".join(parts)
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
-
-
-def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headers, ["---", *["--:"] * (len(headers) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            parts += [told, markdown_table(*rows_since_drift(comparison))]
+    return with_figures(page, BEGIN, parts)

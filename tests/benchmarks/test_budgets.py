@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.budgets import BEGIN, CASES, END, figures_of, page_with
+from benchmarks.budgets import BEGIN, CASES, figures_of, page_with
 from benchmarks.budgets_replay import (
     POLICIES,
     Case,
@@ -19,6 +19,7 @@ from benchmarks.budgets_replay import (
 )
 from benchmarks.moments import record
 from benchmarks.money_runs import Configuration, settings_of
+from benchmarks.pages import END
 from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
 

@@ -13,7 +13,8 @@ from benchmarks.average_learnt import AverageLearnt
 from benchmarks.money import main
 from benchmarks.money_compared import Comparison, compare
 from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
-from benchmarks.money_tables import BEGIN, END, page_with
+from benchmarks.money_tables import BEGIN, page_with
+from benchmarks.pages import END
 from benchmarks.prices import prices_of
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
