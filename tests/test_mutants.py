@@ -129,6 +129,12 @@ MUTANTS = {
         "                self._done[chunk.tp] = chunk.end\n        return False",
         "runtime/faust_driver/test_consumer.py::test_a_chunk_that_a_stream_skipped_is_handed_on_again_and_nothing_overtakes_it",
     ),
+    "a rebalance without the member does not end its lease": Mutant(
+        "kafka/membership_lease.py",
+        "min(self._ends_at)",
+        "self._ends_at[0]",
+        "kafka/test_membership_lease.py::test_answers_amid_a_rebalance_extend_the_session_but_not_the_rebalance",
+    ),
     "a lease that has run out does not hold back": Mutant(
         "kafka/producer.py",
         "if not is_held():",

@@ -1,4 +1,4 @@
-"""aiokafka's consumer with our fetcher: it gets past every record, fetches in sessions, and reports its heartbeats."""
+"""aiokafka's consumer with our fetcher: it gets past every record, fetches in sessions, and reports its membership."""
 
 import inspect
 import time
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import NoError, RebalanceInProgressError, for_code
-from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.errors import for_code
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.fetch_requests import SessionRequest
@@ -15,8 +15,9 @@ from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
 
 OF_A_FETCHER = frozenset(inspect.signature(SessionFetcher.__base__).parameters)
 """Options of a consumer that it hands on to its fetcher; the defaults of both are the same."""
-HEARD = frozenset({NoError, RebalanceInProgressError})
-"""Errors in the answer to a heartbeat of which the sender is a member of its group all the same."""
+OnAnswer = Callable[[float, Any], None]
+"""Called with the time (monotonic) at which a heartbeat, or a request for an assignment, was sent, and the error of the
+coordinator's answer."""
 
 
 class SessionClient:
@@ -26,13 +27,13 @@ class SessionClient:
     ----------
     client : aiokafka.client.AIOKafkaClient
         Sends the requests.
-    on_heard : callable, optional
-        Called with the time (monotonic) at which a heartbeat was sent, once the coordinator has accepted it.
+    on_answer : OnAnswer, optional
+        Hears what the coordinator of the group answers.
     """
 
-    def __init__(self, client: Any, on_heard: Callable[[float], None] = lambda _: None) -> None:
+    def __init__(self, client: Any, on_answer: OnAnswer = lambda _at, _error: None) -> None:
         self._client = client
-        self._on_heard = on_heard
+        self._on_answer = on_answer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -53,8 +54,8 @@ class SessionClient:
             return await self._client.send(node, request, group=request.group)
         began = time.monotonic()
         answer = await self._client.send(node, request, **options)
-        if isinstance(request, HeartbeatRequest) and for_code(answer.error_code) in HEARD:
-            self._on_heard(began)
+        if isinstance(request, HeartbeatRequest | SyncGroupRequest):
+            self._on_answer(began, for_code(answer.error_code))
         return answer
 
 
@@ -65,8 +66,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     ----------
     priority_of : callable or None
         How soon a topic is fetched; None for at once.
-    on_heard : callable
-        Called with the time (monotonic) at which each accepted heartbeat was sent.
+    on_answer : OnAnswer
+        Hears what the coordinator of the group answers.
     **options
         Of aiokafka's consumer.
     """
@@ -74,11 +75,9 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     _client: Any
     _fetcher: Any
 
-    def __init__(
-        self, priority_of: Callable[[str], Priority] | None, on_heard: Callable[[float], None], **options: Any
-    ) -> None:
+    def __init__(self, priority_of: Callable[[str], Priority] | None, on_answer: OnAnswer, **options: Any) -> None:
         super().__init__(**options)
-        self._client = SessionClient(self._client, on_heard)
+        self._client = SessionClient(self._client, on_answer)
         self._fetching = {name: value for name, value in options.items() if name in OF_A_FETCHER}
         self._fetching["priority_of"] = priority_of
 
@@ -93,7 +92,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 def new_consumer(
     connection: Connection,
     priority_of: Callable[[str], Priority] | None = None,
-    on_heard: Callable[[float], None] = lambda _: None,
+    on_answer: OnAnswer = lambda _at, _error: None,
     **options: Any,
 ) -> AIOKafkaConsumer:
     """Return a consumer that is not started.
@@ -104,9 +103,9 @@ def new_consumer(
         How the brokers are reached.
     priority_of : callable, optional
         How soon a topic is fetched; at once by default.
-    on_heard : callable, optional
-        Called with the time (monotonic) at which each accepted heartbeat was sent.
+    on_answer : OnAnswer, optional
+        Hears what the coordinator of the group answers.
     **options
         Of aiokafka's consumer.
     """
-    return Consumer(priority_of, on_heard, **connection.options(), **options)
+    return Consumer(priority_of, on_answer, **connection.options(), **options)

@@ -31,7 +31,7 @@ Placed = tuple[TopicPartition, BatchBuilder]
 
 
 class LeaseExpired(KafkaError):  # type: ignore[misc]
-    """The group has not been heard from for a session: somebody else may own what we would write for."""
+    """The group may have gone on without this worker: somebody else may own what we would write for."""
 
     retriable = True
 

@@ -2,8 +2,8 @@
 
 At least once: cells, then outputs, then (later) offsets. The cells of a batch and partition, and their shared states,
 are one record batch, which a broker appends as a whole. A crash in between replays the input. Its cell then
-records that it was applied, and its outbox holds the bytes to send again. A lease holds back a worker that was paused
-beyond its session: right before each write the worker checks that it is still a member of the group.
+records that it was applied, and its outbox holds the bytes to send again. A lease holds back a worker that the
+group may have gone on without: it is checked right before each write (`kafka.membership_lease`).
 
 Exactly once: one transaction per turn of an agent over the cells, outputs and offsets of all its partitions. The
 offsets are committed as a member of the group: nothing is committed for a former member. The next owner of a

@@ -6,6 +6,7 @@ correlation id, of a response the correlation id: enough to tell the response to
 
 import asyncio
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,15 @@ class Proxy:
         """
         self.then = then
         self._to_swallow += count
+
+    @contextmanager
+    def swallowing(self, then: Literal["close", "stall"]) -> Iterator[None]:
+        """Drop every response to a Produce request while the block runs."""
+        self.swallow(sys.maxsize, then)
+        try:
+            yield
+        finally:
+            self._to_swallow = 0
 
     def drop(self) -> None:
         """Cut all connections; those that come are let in."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -24,16 +24,17 @@ OUTAGE_S = 9.0
 SLOW_FOR_S = 12.0
 NARROW_BYTES_PER_S = 8_000.0
 """64 kbit/s."""
+REBALANCE_TIMEOUT_S = 8.0
 MOST_SWALLOWED = 5
 """Responses one after another."""
 
 Rounds = Callable[[int, int], int]
 
 
-def impatient() -> Settings:
+def impatient(**about: Any) -> Settings:
     """Settings whose producers give up within an outage."""
     usual = unhurried()
-    kafka = msgspec.structs.replace(usual.kafka, produce_timeout_s=PRODUCE_TIMEOUT_S)
+    kafka = msgspec.structs.replace(usual.kafka, produce_timeout_s=PRODUCE_TIMEOUT_S, **about)
     return msgspec.structs.replace(usual, kafka=kafka)
 
 
@@ -61,6 +62,28 @@ def test_records_whose_acknowledgement_was_lost_are_not_lost_and_not_doubled(
             wait_until(are_swallowed, f"{swallowed} responses swallowed")
             running.wait_for_work()
     assert proxy.swallowed == swallowed
+
+
+def test_a_worker_whose_writes_stall_beyond_a_rebalance_ends_before_others_go_on(
+    proxied_broker: BrokerProcess, proxy: Proxy, tmp_path: Path, seed: int, rounds: Rounds
+) -> None:
+    """It is heard all the time, but has work in hand and cannot join again: the group goes on without it."""
+    settings = impatient(rebalance_timeout_s=REBALANCE_TIMEOUT_S)
+    with trial_under_load(proxied_broker, tmp_path, seed, settings) as running:
+        for _ in range(rounds(1, 5)):
+            swallowed, restarts = proxy.swallowed, running.system.restarts
+            with proxy.swallowing("stall"):
+                wait_until(lambda before=swallowed: proxy.swallowed > before, "a response swallowed")  # type: ignore[misc]
+                running.kill(0)
+                running.system.restart(0)
+
+                def is_left_behind(before: int = restarts) -> bool:
+                    running.system.check()
+                    return running.system.restarts > before
+
+                wait_until(is_left_behind, "the end of the other worker")
+            running.wait_for_work()
+            running.system.wait_ready()
 
 
 @pytest.mark.parametrize("direction", Direction)

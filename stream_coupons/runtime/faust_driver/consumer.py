@@ -30,10 +30,11 @@ from stream_coupons.runtime.source import Chunk
 
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
+LEASE_CHECKED_EVERY_S = 0.2
 
 
 class ThrownOut(Exception):
-    """The session ran out while chunks were in hand: the process was paused, or the network was cut."""
+    """The membership ran out while chunks were in hand: the process was paused, or the network was cut or slow."""
 
 
 class NoReadOffsets(dict[TP, int | None]):
@@ -69,14 +70,24 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
 
     @property
     def is_member(self) -> bool:
-        """True while the group cannot have given this worker's partitions away: its session has not run out."""
-        return time.monotonic() - self._thread.heard_at < float(self.app.conf.broker_session_timeout)
+        """True while the group cannot have given this worker's partitions away."""
+        return self._thread.lease.is_held(time.monotonic())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """End a worker that is thrown out amid work: another worker owns what it has in hand."""
-        if self._unacked_messages and not self.is_member:
-            await self.app.crash(ThrownOut("the group gave this worker's partitions away while it was not heard of"))
-        await super().on_partitions_revoked(revoked)
+        """Finish what is in hand; end a worker that the group may leave behind meanwhile.
+
+        Another worker then owns what it has in hand: it must neither be sent, nor wait for the next assignment.
+        """
+        leaving = asyncio.ensure_future(super().on_partitions_revoked(revoked))
+        try:
+            while not leaving.done():
+                if self._unacked_messages and not self.is_member:
+                    await self.app.crash(ThrownOut("the group may have given away the partitions of what is in hand"))
+                    break
+                await asyncio.wait([leaving], timeout=LEASE_CHECKED_EVERY_S)
+            await leaving
+        finally:
+            leaving.cancel()
         self._epoch += 1
 
     def membership(self) -> Membership:

@@ -1,7 +1,6 @@
 """The thread in which Faust's consumer talks to the broker: connection, heartbeats, positions."""
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 from stream_coupons.kafka.consumer import new_consumer
+from stream_coupons.kafka.membership_lease import MembershipLease
 from stream_coupons.kafka.transactions import Membership
 
 HELD_BACK_PAUSE_S = 0.2
@@ -41,8 +41,10 @@ def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
 class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to the broker; heartbeats go on while our loop is busy."""
 
-    heard_at = 0.0
-    """Monotonic time at which the last answered heartbeat was sent: the session starts from it."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        conf = self.app.conf
+        self.lease = MembershipLease(float(conf.broker_session_timeout), float(conf.broker_rebalance_timeout))
 
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         """Faust's own would drop its co-partitioning assignor for an application without Faust tables."""
@@ -51,7 +53,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return new_consumer(
             transport.connection,
             transport.priority_of,
-            self._note_heard,
+            self.lease.note,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             partition_assignment_strategy=[self._assignor],
@@ -68,22 +70,6 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
-
-    def _note_heard(self, sent_at: float) -> None:
-        self.heard_at = sent_at
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Count a join as a heartbeat.
-
-        Parameters
-        ----------
-        assigned : set of TopicPartition
-            The partitions.
-        generation_id : int
-            Generation of the group.
-        """
-        self.heard_at = time.monotonic()
-        await super().on_partitions_assigned(assigned, generation_id)
 
     async def _fetch_records(
         self,

@@ -1,6 +1,7 @@
 """The chain of chunks: whatever is lost between the broker and the loop is fetched again, and never skipped."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka.errors import NoError
 from faust.types import TP
 
+from stream_coupons.kafka.membership_lease import MembershipLease
 from stream_coupons.runtime.faust_driver import consumer
-from stream_coupons.runtime.faust_driver.consumer import BatchConsumer, NoReadOffsets
+from stream_coupons.runtime.faust_driver.consumer import BatchConsumer, NoReadOffsets, ThrownOut
 
 HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("lease-reports", 0)
 AGENTS = {HERE.topic: "users", ELSEWHERE.topic: "budgets"}
@@ -351,6 +354,41 @@ def test_a_chunk_of_an_earlier_assignment_is_neither_taken_nor_committed() -> No
     assert message.acked, "Faust waits for it no longer"
     assert reading._new_offset(HERE) is None
     assert not reading.take(message)
+
+
+@pytest.mark.parametrize(("held_s", "is_left_behind"), [(0.0, True), (0.05, True), (60.0, False)])
+def test_a_worker_that_may_be_left_behind_amid_work_ends(
+    held_s: float, is_left_behind: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease may end before the revocation begins, or while that waits for what is in hand."""
+    monkeypatch.setattr(consumer, "LEASE_CHECKED_EVERY_S", 0.005)
+    ends: list[BaseException] = []
+
+    async def revoke() -> None:
+        reading, is_done = Consumer({HERE: [0]}), asyncio.Event()
+
+        async def wait_for_what_is_in_hand(revoked: set[TP]) -> None:
+            assert revoked == {HERE}
+            await is_done.wait()
+            reading._unacked_messages.clear()
+
+        async def crash(reason: BaseException) -> None:
+            ends.append(reason)
+            is_done.set()
+
+        monkeypatch.setattr(
+            consumer.Consumer, "on_partitions_revoked", lambda _, revoked: wait_for_what_is_in_hand(revoked)
+        )
+        reading.app.crash = crash
+        reading._thread.lease = MembershipLease(60.0, 60.0)
+        reading._thread.lease.note(time.monotonic() - 60.0 + held_s, NoError)
+        reading._unacked_messages.add(Message(HERE))
+        asyncio.get_running_loop().call_later(0.2, is_done.set)
+        await reading.on_partitions_revoked({HERE})
+        assert reading._epoch == 1
+
+    asyncio.run(revoke())
+    assert [type(end) for end in ends] == [ThrownOut] * is_left_behind
 
 
 def test_nothing_is_fetched_before_every_loop_has_its_state() -> None:
