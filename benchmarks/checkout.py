@@ -1,4 +1,4 @@
-"""What figures were measured on: the commit that is checked out."""
+"""The commit that is checked out, to record beside figures."""
 
 import subprocess
 from pathlib import Path

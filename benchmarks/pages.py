@@ -36,5 +36,9 @@ def with_figures(page: str, begin: str, parts: Iterable[str]) -> str:
 
 def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown, numbers to the right."""
-    lines = [headers, ["---", *["--:"] * (len(headers) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(map(markdown_row, [headers, ["---", *["--:"] * (len(headers) - 1)], *rows]))
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"

@@ -24,7 +24,7 @@ from .trial import FIGURES
 LONG = os.environ.get("STREAM_COUPONS_FAULTS") == "long"
 REPORT = os.environ.get("STREAM_COUPONS_FAULTS_REPORT")
 COMMIT = commit() if REPORT else ""
-"""That of the session's start, whatever is committed during its hours."""
+"""The commit at the start of the session; later commits do not change what runs."""
 
 
 @pytest.fixture

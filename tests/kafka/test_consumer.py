@@ -1,4 +1,4 @@
-"""What the coordinator answers about the membership is heard, with the moment at which it was asked."""
+"""The consumer reports each answer about its group membership, with the time at which the request was sent."""
 
 import asyncio
 import time

@@ -141,7 +141,7 @@ def test_an_issue_that_comes_late_is_answered_from_now_on() -> None:
 
 
 def test_a_decision_that_took_no_simulated_time_is_answered_from_its_moment_on() -> None:
-    """What the shoppers do does not depend on how far the world has moved on before the coupons are handed over."""
+    """Shoppers react alike whether the world hands over a coupon promptly, or later with the time of the decision."""
     prompt, late = World(SMALL), World(SMALL)
     decided_at = prompt.now + 3600.0 * 30
     before = wire(prompt.advance(decided_at))
