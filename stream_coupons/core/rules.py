@@ -143,10 +143,12 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     The oldest of more than `max_open_observed` open coupons of other systems, or of more than `max_observed_bytes` of
     them, is dropped. So a producer of endless issues cannot make a shopper's state outgrow a record, nor make each
     event write much more than its own size.
+    Orders within `visit_s` of a decision teach P(order within the visit); with 0 no visit is watched.
     """
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
+    visit_s: NonNegative = 3600.0
     impression_domains: frozenset[Annotated[str, Meta(min_length=1, max_length=64)]] = frozenset()
     max_open_controls: Size = 24
     max_open_observed: Size = 512

@@ -74,12 +74,12 @@ class AdaGrad:
         """
         weights = self.dense[indices]
         probability = sigmoid(row.offset + float((weights * values).sum()))
-        weight = 1.0 if row.anyway is None else evidence(probability, row.anyway, label)
+        weight = 1.0 if row.anyway is None else evidence(probability, row.anyway, label, row.uses)
         gradient = values * (weight * (probability - label)) + self._l2 * weights
         squares = self._accumulators[indices] + gradient * gradient
         self._accumulators[indices] = squares
         self.dense[indices] = weights - self._learning_rate * gradient / np.sqrt(squares + ACCUMULATOR_START)
-        return probability if row.anyway is None else redemption(probability, row.anyway)
+        return probability if row.anyway is None else redemption(probability, row.anyway, row.uses)
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""

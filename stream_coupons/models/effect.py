@@ -1,15 +1,22 @@
 r"""The effect of a coupon apart from demand: P(persuaded), learnt from redemptions.
 
+Demand without a coupon has two parts: an order within the visit, with probability v, and otherwise one after it, with
+probability b:
+
+.. math:: P(\text{order}) = a = v + (1 - v)\,b
+
+Visits teach v within the hour, whatever was given; orders of shoppers who were given nothing teach b.
+
 Of those who would order in a coupon's scope anyway, with probability a, a share u uses it. Of the others the coupon
 persuades some, with probability :math:`\tau`, and they use it:
 
 .. math:: P(\text{redeem}) = (1 - a)\,\tau + u\,a
 
-Orders of shoppers who were given nothing teach a; redemptions teach both, each by how much P(redeem) depends on it and
-by how little is known of it: a redemption that did not come says that a was too high as well as that :math:`\tau` was.
-Were a taken as known, all that it is too high by would be taken off :math:`\tau`, most for the coupons that are given
-most. The uplift, :math:`(1 - a)\,\tau`, is then a quantity of its own that is never below zero, not the difference of
-two estimates that err apart.
+Redemptions teach :math:`\tau` and b, each by how much P(redeem) depends on it and by how little is known of it: a
+redemption that did not come says that b was too high as well as that :math:`\tau` was. Were a taken as known, all that
+it is too high by would be taken off :math:`\tau`, most for the coupons that are given most. The uplift,
+:math:`(1 - a)\,\tau`, is then a quantity of its own that is never below zero, not the difference of two estimates that
+err apart.
 """
 
 from dataclasses import dataclass
@@ -27,7 +34,25 @@ MAX_STEP = 3.0
 Probability = TypeVar("Probability", float, Floats)
 
 
-def redemption(effect: Probability, anyway: Probability) -> Probability:
+def either(later: Probability, visit: Probability) -> Probability:
+    """Return P(order): within the visit, or else after it.
+
+    Parameters
+    ----------
+    later : float or array
+        P(order after the visit | none within it), in [0, 1].
+    visit : float or array
+        P(order within the visit), in [0, 1]; of the same shape.
+
+    Examples
+    --------
+    >>> round(either(0.5, 0.2), 3)
+    0.6
+    """
+    return redemption(later, visit, 1.0)
+
+
+def redemption(effect: Probability, anyway: Probability, uses: float = USES_RATIO) -> Probability:
     """Return P(redeem): a coupon persuades some shoppers, and a share of the others uses it.
 
     Parameters
@@ -36,16 +61,18 @@ def redemption(effect: Probability, anyway: Probability) -> Probability:
         P(persuaded | would not order), in [0, 1].
     anyway : float or array
         P(order without the coupon), in [0, 1]; of the same shape.
+    uses : float
+        The share, in [0, 1].
 
     Examples
     --------
     >>> round(redemption(0.1, 0.5), 3)
     0.35
     """
-    return (1.0 - anyway) * effect + USES_RATIO * anyway
+    return (1.0 - anyway) * effect + uses * anyway
 
 
-def evidence(effect: float, anyway: float, label: bool) -> float:
+def evidence(effect: float, anyway: float, label: bool, uses: float = USES_RATIO) -> float:
     """Return the weight of a label as an observation of the effect.
 
     It is the probability that the shopper could be persuaded: given a redemption, that it was not an order that would
@@ -58,6 +85,8 @@ def evidence(effect: float, anyway: float, label: bool) -> float:
         P(persuaded | would not order) and P(order without the coupon), as predicted.
     label : bool
         True for a redemption.
+    uses : float
+        Share of the others who use the coupon, in [0, 1].
 
     Returns
     -------
@@ -69,7 +98,7 @@ def evidence(effect: float, anyway: float, label: bool) -> float:
     >>> evidence(0.1, 0.0, True), round(evidence(0.1, 0.5, True), 3)
     (1.0, 0.143)
     """
-    p = redemption(effect, anyway)
+    p = redemption(effect, anyway, uses)
     part = (1.0 - anyway) * effect if label else (1.0 - anyway) * (1.0 - effect)
     return part / max(p if label else 1.0 - p, LEAST)
 
@@ -82,15 +111,21 @@ class RedemptionCurve:
     ----------
     effect, anyway : float
         P(persuaded | would not order) and P(order without the coupon), as predicted.
+    uses : float
+        Share of the orders without the coupon that use it.
+    visit : float
+        The part of `anyway` that is an order within the visit.
     """
 
     effect: float
     anyway: float
+    uses: float = USES_RATIO
+    visit: float = 0.0
 
     @property
     def probability(self) -> float:
         """P(redeem)."""
-        return redemption(self.effect, self.anyway)
+        return redemption(self.effect, self.anyway, self.uses)
 
     @property
     def slope_of_effect(self) -> float:
@@ -99,14 +134,19 @@ class RedemptionCurve:
 
     @property
     def slope_of_demand(self) -> float:
-        """Derivative of P(redeem) by the log-odds of P(order without the coupon).
+        """Derivative of P(redeem) by the log-odds of P(order after the visit).
 
         Examples
         --------
         >>> RedemptionCurve(0.1, 0.5).slope_of_demand > 0 > RedemptionCurve(0.9, 0.5).slope_of_demand
         True
         """
-        return (USES_RATIO - self.effect) * self.anyway * (1.0 - self.anyway)
+        return (self.uses - self.effect) * (self.anyway - self.visit) * (1.0 - self.anyway) / (1.0 - self.visit)
+
+    @property
+    def slope_of_visit(self) -> float:
+        """Derivative of P(redeem) by the log-odds of P(order within the visit)."""
+        return (self.uses - self.effect) * self.visit * (1.0 - self.anyway)
 
     def step(self, slope: float, doubt: float, variance: float, label: bool) -> tuple[float, float]:
         """Return how far a label moves the log-odds of one part: one bounded step of Fisher's scoring.
@@ -116,7 +156,7 @@ class RedemptionCurve:
         Parameters
         ----------
         slope : float
-            `slope_of_effect` or `slope_of_demand`.
+            One of the slopes.
         doubt : float
             Variance of P(redeem) by the other part, which adds to that of the label.
         variance : float
@@ -152,18 +192,20 @@ def redemption_by(row: Row, logit: float) -> RedemptionCurve | None:
     Parameters
     ----------
     row : Row
-        What is known of the other part: `anyway` or `effect`.
+        What is known of the other parts: `anyway`, or `effect` and `visit`.
     logit : float
         Log-odds of this part.
 
     Returns
     -------
     RedemptionCurve or None
-        None if the row's label is no redemption.
+        None if the row's label depends on this part alone.
     """
     if row.anyway is not None:
-        return RedemptionCurve(sigmoid(logit), row.anyway)
-    return None if row.effect is None else RedemptionCurve(row.effect, sigmoid(logit))
+        return RedemptionCurve(sigmoid(logit), row.anyway, row.uses)
+    if row.effect is None:
+        return None
+    return RedemptionCurve(row.effect, either(sigmoid(logit), row.visit), visit=row.visit)
 
 
 def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float, float]:

@@ -25,7 +25,8 @@ CONSTANT = 3.0
 
 FIRST_BIN = DIMENSIONS + len(NUMERIC)
 KNOWN = FIRST_BIN + len(NUMERIC) * BINS
-"""Index of the row's offset as a feature, less `USUAL_OFFSET`: its weight corrects the slope of the offset."""
+"""Index of what is known beside the features: the row's offset less `USUAL_OFFSET`, whose weight corrects the slope of
+the offset; or whether a coupon was held in a visit. It is not served."""
 USUAL_OFFSET = -2.5
 """A typical offset, so that the slope does not move the base rate."""
 BIAS = KNOWN + 1
@@ -55,7 +56,7 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     return bins
 
 
-def encode(numeric: Floats, places: Indices, offset: float = 0.0) -> tuple[Indices, Floats]:
+def encode(numeric: Floats, places: Indices, offset: float = 0.0, *, is_held: bool = False) -> tuple[Indices, Floats]:
     """Return the nonzero features of one row.
 
     Parameters
@@ -66,6 +67,8 @@ def encode(numeric: Floats, places: Indices, offset: float = 0.0) -> tuple[Indic
         Bucket indices of hashed features; 0 is none, and a repeated one counts twice.
     offset : float
         Log-odds known without the model; 0 is none.
+    is_held : bool
+        True if a coupon was held in a visit: an addition to the log-odds that is learnt, and not served.
 
     Returns
     -------
@@ -80,7 +83,9 @@ def encode(numeric: Floats, places: Indices, offset: float = 0.0) -> tuple[Indic
     numbers = numeric.nonzero()[0]
     values = numeric[numbers]
     bins = numbers * BINS + _within(values)
-    last, of_last = ([BIAS, KNOWN], [CONSTANT, offset - USUAL_OFFSET]) if offset else ([BIAS], [CONSTANT])
+    last, of_last = [BIAS], [CONSTANT]
+    if offset or is_held:
+        last, of_last = [BIAS, KNOWN], [CONSTANT, 1.0 if is_held else offset - USUAL_OFFSET]
     indices = np.concatenate((hit, numbers + DIMENSIONS, bins + FIRST_BIN, last))
     return indices, np.concatenate((counts, values, np.ones(len(bins)), of_last))
 

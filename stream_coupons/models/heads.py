@@ -4,7 +4,6 @@ import logging
 from dataclasses import dataclass
 from typing import cast
 
-from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, TrainingExample
@@ -128,7 +127,8 @@ class Head:
         if row.anyway is None:
             self.level.update(probability, by_prior, label)
             return
-        self.level.update(probability, redemption(by_prior, row.anyway), label, USES_RATIO * row.anyway)
+        shown = row.uses * row.anyway
+        self.level.update(probability, redemption(by_prior, row.anyway, row.uses), label, shown)
 
     @property
     def served(self) -> Served:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, MAX_PLACES, SCHEMA
@@ -41,11 +42,18 @@ class Row:
     Attributes
     ----------
     anyway : float or None
-        P(order without a coupon), if the label is a redemption and the model learns the coupon's effect.
+        P(order without a coupon), if the label is a redemption and the model learns the coupon's effect. If it is an
+        order and the model learns the orders after the visit: P(order within the visit).
+    uses : float
+        Share of the orders of `anyway` that show in the label.
     effect : float or None
-        P(persuaded), if the label is a redemption and the model learns the demand.
+        P(persuaded), if the label is a redemption and the model learns the orders after the visit.
+    held : bool
+        True if the label is an order within a visit in which the shopper held a coupon for it.
+    visit : float
+        P(order within the visit), where `effect` is given.
     doubt : float
-        Variance of P(redeem) due to the other one of its two parts.
+        Variance of P(label) due to its other parts.
     """
 
     def __init__(
@@ -55,8 +63,11 @@ class Row:
         self.hashed: Indices = np.asarray(hashed, np.int64)
         self.offset = offset
         self.anyway: float | None = None
+        self.uses = USES_RATIO
         self.effect: float | None = None
+        self.visit = 0.0
         self.doubt = 0.0
+        self.held = False
 
     @cached_property
     def places(self) -> Indices:
@@ -66,7 +77,7 @@ class Row:
     @cached_property
     def arrays(self) -> tuple[Indices, Floats]:
         """(indices, values) of the nonzero features, both of shape (m,): hashed ones first, and no index twice."""
-        return encode(self.numeric, self.places, self.offset)
+        return encode(self.numeric, self.places, self.offset, is_held=self.held)
 
     @property
     def groups(self) -> Indices:
@@ -98,7 +109,7 @@ def input_of(head: str, row: Row, log_odds_of_redeem: Callable[[Row], float]) ->
     """
     if head == "effect":
         return row.of_effect()
-    if head == "demand":
+    if head in ("demand", "visit"):
         return row.without_terms()
     if head == "order":
         known = row.without_terms()

@@ -120,7 +120,7 @@ class KalmanFilter:
         indices, values = row.arrays
         self._meet(indices, row)
         logit = row.offset + self.log_odds(row)
-        counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label)
+        counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
             self._test(indices, values, row.offset, label, counts)
         apart, moves, moves_apart, variance = self._along(indices, values)

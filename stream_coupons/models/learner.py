@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from functools import partial
 
-from stream_coupons.core.decision.scoring import HEADS, first_of, sources_of
+from stream_coupons.core.decision.scoring import HEADS, LABELS, first_of, sources_of
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.models.effect import RedemptionCurve
+from stream_coupons.models.effect import RedemptionCurve, either
 from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.inputs import Row, check_features, input_of
 from stream_coupons.models.level import is_drawn
@@ -22,7 +22,7 @@ from stream_coupons.models.snapshots import check, label, make_snapshot, named
 
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
-OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand"}
+OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand", "visit": "visit"}
 """Head that learns a label from the engine's own decisions, by the label's head."""
 
 
@@ -55,7 +55,7 @@ class DomainModel:
         """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
         row = row or Row(example.numeric, example.hashed)
         happenings = []
-        if example.observed or example.head not in OWN:
+        if example.head in HEADS and (example.observed or example.head not in OWN):
             happenings += self.heads[example.head].learn(example, self._row(example.head, row))
         if example.head in OWN and (self._decides or not example.observed):
             happenings += self._learn_own(example, row)
@@ -69,15 +69,25 @@ class DomainModel:
 
     def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the models of the own decisions; a redemption label trains both demand and effect."""
-        demand, effect = self.heads["demand"], self.heads["effect"]
-        of_demand, of_effect = self._row("demand", row), self._row("effect", row)
+        visit, demand, effect = self.heads["visit"], self.heads["demand"], self.heads["effect"]
+        of_demand = self._row("demand", row)
         about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
+        if example.head == "visit":
+            of_demand.held = example.held
+            return visit.learn(example, of_demand, **about)
+        within, later = sigmoid(visit.log_odds(of_demand)), sigmoid(demand.log_odds(of_demand))
+        doubt_of_visit = visit.variance(of_demand)
         if example.head == "order":
+            order = RedemptionCurve(later, within, uses=1.0, visit=within)
+            of_demand.anyway, of_demand.uses = within, 1.0
+            of_demand.doubt = order.slope_of_visit**2 * doubt_of_visit
             return demand.learn(example, of_demand, **about)
-        predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), sigmoid(demand.log_odds(of_demand)))
-        of_effect.anyway, of_demand.effect = predicted.anyway, predicted.effect
-        of_effect.doubt = predicted.slope_of_demand**2 * demand.variance(of_demand)
-        of_demand.doubt = predicted.slope_of_effect**2 * effect.variance(of_effect)
+        of_effect = self._row("effect", row)
+        predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), either(later, within), visit=within)
+        of_effect.anyway, of_demand.effect, of_demand.visit = predicted.anyway, predicted.effect, within
+        doubt = predicted.slope_of_visit**2 * doubt_of_visit
+        of_effect.doubt = doubt + predicted.slope_of_demand**2 * demand.variance(of_demand)
+        of_demand.doubt = doubt + predicted.slope_of_effect**2 * effect.variance(of_effect)
         demand.learn_redemption(of_demand, example.label)
         return effect.learn(example, of_effect, **about)
 
@@ -85,7 +95,7 @@ class DomainModel:
         """Return a snapshot, with the next version."""
         self.version += 1
         heads = {name: head.state() for name, head in self.heads.items()}
-        scored = [name for name in HEADS if self.heads[name].quality.metrics.examples]
+        scored = [name for name in LABELS if self.heads[name].quality.metrics.examples]
         progress = (self.examples, self.offset, self.origins, self.at)
         quality = {name: self.heads[name].quality.summary() for name in scored}
         return make_snapshot(self.domain, self.version, heads, quality, progress)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
-from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.decision.scoring import HEADS, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
-from stream_coupons.models.effect import redemption
+from stream_coupons.models.effect import either, redemption
 from stream_coupons.models.encoding import (
     BIAS,
     CONSTANT,
@@ -32,11 +32,11 @@ from stream_coupons.models.encoding import (
 )
 from stream_coupons.models.sigmoid import sigmoids
 
-OWN_HEADS = ("click", "effect", "demand")
-"""Columns of the model of the engine's own decisions: P(click), P(persuaded | would not order), P(order in scope
-without a coupon)."""
-ALL_HEADS = (*HEADS, "effect", "demand")
-PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.07, "demand": 0.06}
+OWN_HEADS = ("click", "effect", "demand", "visit")
+"""Columns of the model of the engine's own decisions: P(click), P(persuaded | would not order), P(order without a
+coupon after the visit | none within it), P(order within the visit)."""
+ALL_HEADS = (*HEADS, "effect", "demand", "visit")
+PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.07, "demand": 0.055, "visit": 0.002}
 """Base rates before learning, at `PRIOR_DEPTH_RATIO` and a neutral share of interest."""
 AT_ONCE = 256
 """Rows of a batch: the weights of a larger one would not fit a core's cache."""
@@ -153,7 +153,7 @@ def _biases(learnt: Sequence[Floats], known: float, lines: Sequence[Line]) -> li
 
 
 def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
-    """Return the served weights of `OWN_HEADS`, shape (3, n), the constant's last; parameters as of `served`."""
+    """Return the served weights of `OWN_HEADS`, shape (4, n), the constant's last; parameters as of `served`."""
     weights = np.stack(learnt)
     for head, (slope, intercept) in enumerate(lines):
         weights[head] *= slope
@@ -194,7 +194,7 @@ class LinearScorer:
     ----------
     version : int
         Number of the snapshot.
-    weights : array, shape (len(HEADS), BIAS + 1)
+    weights : array, shape (heads, BIAS + 1)
         Weights by head and index; that at `KNOWN` is not served. Those from index `DIMENSIONS` on are enough if
         `look_up` returns the others.
     look_up : callable, optional
@@ -211,7 +211,7 @@ class LinearScorer:
         tail = weights[:, DIMENSIONS - BIAS - 1 :]
         bins, end = FIRST_BIN - DIMENSIONS, KNOWN - DIMENSIONS
         self._numeric: Floats = np.ascontiguousarray(tail[:, :bins])
-        self._bins: Floats = np.zeros((end - bins + 1, len(HEADS)))
+        self._bins: Floats = np.zeros((end - bins + 1, len(tail)))
         self._bins[1:] = tail[:, bins:end].T
         self._bias: Floats = tail[:, -1] * CONSTANT
         self._make_own: Callable[[], OwnScorer] | None = None
@@ -229,15 +229,15 @@ class LinearScorer:
         return self._make_own()
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Return probabilities of shape (n, len(HEADS)).
+        """Return probabilities of shape (n, heads).
 
         Those of a row do not depend on the other rows, to the last bit; with a BLAS product they would.
         """
         return sigmoids(self.log_odds(rows))
 
     def log_odds(self, rows: FeatureRows) -> Floats:
-        """Return the log-odds, shape (n, len(HEADS))."""
-        log_odds: Floats = np.empty((len(rows), len(HEADS)))
+        """Return the log-odds, shape (n, heads)."""
+        log_odds: Floats = np.empty((len(rows), len(self._bias)))
         for start in range(0, len(rows), AT_ONCE):
             some = slice(start, start + AT_ONCE)
             numbers, places = rows.numeric[some], places_of(rows.hashed[some])
@@ -283,8 +283,9 @@ class OwnScorer(LinearScorer):
         return self
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Return probabilities of shape (n, 3), columns as in `HEADS`; see `effect`."""
+        """Return probabilities of shape (n, 4), columns as in `HEADS` and `VISIT`; see `effect`."""
         p = sigmoids(self.log_odds(rows))
+        p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
         p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
         return p
 

@@ -89,8 +89,8 @@ class NeuralNetwork:
         inputs = inputs_of(row)
         probability, weight = self._probability(inputs), 1.0
         if row.anyway is not None:
-            weight = evidence(probability, row.anyway, label)
-            probability = redemption(probability, row.anyway)
+            weight = evidence(probability, row.anyway, label, row.uses)
+            probability = redemption(probability, row.anyway, row.uses)
         self._batch.append((inputs, label, weight))
         if len(self._batch) == BATCH:
             rows, labels, weights = zip(*self._batch, strict=True)

@@ -13,13 +13,17 @@ from stream_coupons.models.rules import LearningRules, ModelName
 
 SEED = 0
 """Seed of the initial weights of all models. It is constant, so states can leave out values that it reproduces."""
-CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2, "effect": 1.0, "demand": 1.0}
+CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2, "effect": 1.0, "demand": 1.0, "visit": 10.0}
 """Factor of each head on the learning rate and the prior variance. Orders without a coupon are observed in the holdout
 only, a twentieth of the examples, and the margin multiplies their errors in the uplift: they learn slowly. The effect
-has few and rare labels, and starts from a prior on coupons in general."""
+has few and rare labels, and starts from a prior on coupons in general. Visits have a label for every decision, and how
+often they end in an order differs among shops: what was assumed of them is soon outweighed."""
 
 
-VARIANCES: dict[str, dict[str, float]] = {"effect": {"of_coupon": 0.5, "of_constant": 0.02}}
+VARIANCES: dict[str, dict[str, float]] = {
+    "effect": {"of_coupon": 0.5, "of_constant": 0.02},
+    "visit": {"of_constant": 0.1},
+}
 """Prior variances by head. Effects differ far more among coupons than their average does among shops, so a coupon that
 fails has little influence on the others."""
 

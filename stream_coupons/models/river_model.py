@@ -93,11 +93,11 @@ class RiverModel:
         x = named_features(row)
         probability = self._mixed(x, row)
         if row.anyway is not None:
-            self._owed[label] += evidence(probability, row.anyway, label)
+            self._owed[label] += evidence(probability, row.anyway, label, row.uses)
             if self._owed[label] >= 1.0:
                 self._owed[label] -= 1.0
                 self._learn(x, label)
-            return redemption(probability, row.anyway)
+            return redemption(probability, row.anyway, row.uses)
         self._learn(x, label)
         return probability
 

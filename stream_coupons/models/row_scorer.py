@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.decision.scoring import HEADS, VISIT
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
-from stream_coupons.models.effect import redemption
+from stream_coupons.models.effect import either, redemption
 from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.linear import ORDER, OWN_HEADS, REDEEM, Line
 from stream_coupons.models.model import Model
@@ -72,14 +72,18 @@ class RowScorer:
         return self if self._heads is OWN_HEADS else RowScorer(self.version, self._served, OWN_HEADS)
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Return probabilities, shape (n, 3), columns as in `HEADS`; NaN in a row for which a model fails."""
+        """Return probabilities, shape (n, heads), columns as in `HEADS` and `VISIT`.
+
+        A row for which a model fails has NaN.
+        """
         p = sigmoids(self.log_odds(rows))
         if self._heads is OWN_HEADS:
+            p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
             p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
         return p
 
     def log_odds(self, rows: FeatureRows) -> Floats:
-        """Return the log-odds, shape (n, 3); NaN in a row for which a model fails."""
+        """Return the log-odds, shape (n, heads); NaN in a row for which a model fails."""
         found: Floats = np.full((len(rows), len(self._heads)), np.nan)
         for index, (numeric, hashed) in enumerate(zip(rows.numeric, rows.hashed, strict=True)):
             row = Row(numeric, hashed)

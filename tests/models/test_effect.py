@@ -89,7 +89,7 @@ def test_effect_and_demand_are_told_apart(persuades: float, anyway: float) -> No
     rows.numeric[:] = 0.0
     rows.hashed[:] = 0
     rows.hashed[0, 0] = place
-    _click, redeem, order = model.scorer().own.predict(rows)[0]
+    _click, redeem, order, _visit = model.scorer().own.predict(rows)[0]
     assert order == pytest.approx(anyway, rel=0.25)
     assert (redeem - USES_RATIO * order) / (1.0 - order) == pytest.approx(persuades, rel=0.35, abs=0.012)
 
@@ -164,3 +164,38 @@ def test_a_level_with_little_to_go_by_changes_little() -> None:
     assert level.ratio == 1.0
     level.update(0.1, 0.1, True, known=0.05)
     assert 1.0 < level.ratio < 1.25
+
+
+def visits(model: DomainModel, rng: np.random.Generator, within: float, of_held: float | None = None) -> None:
+    """Learn of visits; in every other one a coupon is held if that has a probability of its own."""
+    for n in range(LABELS):
+        held = of_held is not None and n % 2 == 1
+        label = rng.random() < (of_held if held else within)
+        about = {"numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED), "observed": False}
+        model.learn(example(head="visit", label=bool(label), held=held, **about))
+
+
+def own_of_nothing(model: DomainModel) -> list[float]:
+    """What the model predicts of a row without features."""
+    rows = random_rows(1, 1)
+    rows.numeric[:], rows.hashed[:] = 0.0, 0
+    predicted: list[float] = model.scorer().own.predict(rows)[0].tolist()
+    return predicted
+
+
+def test_orders_within_the_visit_and_after_it_are_told_apart() -> None:
+    model, rng = DomainModel("shop", LearningRules()), np.random.default_rng(8)
+    visits(model, rng, 0.1)
+    for _ in range(LABELS):
+        label = rng.random() < 0.1 + 0.9 * 0.2
+        about = {"numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED), "observed": False}
+        model.learn(example(head="order", label=bool(label), **about))
+    _click, _redeem, order, visit = own_of_nothing(model)
+    assert visit == pytest.approx(0.1, rel=0.25)
+    assert order == pytest.approx(0.28, rel=0.15)
+
+
+def test_what_a_coupon_in_hand_adds_to_a_visit_is_left_out() -> None:
+    model = DomainModel("shop", LearningRules())
+    visits(model, np.random.default_rng(9), 0.05, of_held=0.3)
+    assert own_of_nothing(model)[3] == pytest.approx(0.05, rel=0.3)

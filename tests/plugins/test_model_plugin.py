@@ -17,7 +17,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.codec import encode
-from stream_coupons.models.effect import redemption
+from stream_coupons.models.effect import either, redemption
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, LinearScorer
@@ -149,9 +149,11 @@ def test_a_snapshot_serves_what_the_learner_predicts(names: tuple[str, ...], cal
     for index, row in enumerate(each_row(rows)):
         expected = [calibrated(domain.heads[head], domain._row(head, row)) for head in HEADS]
         assert scorer.log_odds(rows)[index] == pytest.approx(np.array(expected), abs=1e-9)
-        inputs = dict(zip(OWN_HEADS, (row, row.of_effect(), row.without_terms()), strict=True))
-        click, effect, demand = (sigmoid(calibrated(domain.heads[head], inputs[head])) for head in OWN_HEADS)
-        own = [click, redemption(effect, demand), demand]
+        of_demand = row.without_terms()
+        inputs = dict(zip(OWN_HEADS, (row, row.of_effect(), of_demand, of_demand), strict=True))
+        click, effect, later, visit = (sigmoid(calibrated(domain.heads[head], inputs[head])) for head in OWN_HEADS)
+        order = either(later, visit)
+        own = [click, redemption(effect, order), order, visit]
         assert scorer.own.predict(rows)[index] == pytest.approx(own, abs=1e-9)
 
 

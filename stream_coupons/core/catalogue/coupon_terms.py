@@ -102,6 +102,24 @@ def is_in_scope(coupon: Coupon, item: Item) -> bool:
     )
 
 
+def may_overlap(one: Coupon, other: Coupon) -> bool:
+    """Return False if no item can be in the scopes of both coupons.
+
+    Parameters
+    ----------
+    one, other : Coupon
+        Coupons of one domain.
+
+    Examples
+    --------
+    >>> tea, milk = (Coupon(coupon_id=name, max_discount_minor=1, categories=[name]) for name in ("tea", "milk"))
+    >>> may_overlap(tea, Coupon(coupon_id="x", max_discount_minor=1, brands=["x"])), may_overlap(tea, milk)
+    (True, False)
+    """
+    limits = zip((one.items, one.categories, one.brands), (other.items, other.categories, other.brands), strict=True)
+    return all(not ours or not theirs or not set(ours).isdisjoint(theirs) for ours, theirs in limits)
+
+
 def scope_features(coupon: Coupon) -> list[str]:
     """Return the names of the features of an item in the coupon's scope: the narrowest that the coupon lists.
 

@@ -14,6 +14,7 @@ learnt. P(click) and P(redeem) are then conditional on an impression.
 import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.decision import visits
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
@@ -250,7 +251,7 @@ def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool
 
 
 def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
-    """Close expired issues and controls, and refuse feedback whose issue did not arrive in time.
+    """Close expired issues, controls and visits, and refuse feedback whose issue did not arrive in time.
 
     A control whose coupon was withdrawn, or has another scope now, gives no example: later orders could not be matched
     to its scope.
@@ -271,6 +272,8 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         if control.coupon_id in catalogue.by_id and not has_other_scope(control, catalogue):
             knows = _knows_orders(control, catalogue)
             effects.messages.append(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
+    if shopper.visit is not None and shopper.visit.closes_at <= at:
+        effects.messages += visits.close(user_id, shopper, at, catalogue)
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.facts.append(("feedback", "unknown"))

@@ -64,7 +64,7 @@ class Candidates:
     rows: Positions
     """Row of each candidate in `features`."""
     predicted: Floats
-    """P(click), P(redeem) and P(order), shape (n, 3)."""
+    """P(click), P(redeem) and P(order), shape (n, 3); with P(order within the visit), (n, 4)."""
     values_minor: Floats
     """Value of each candidate, before the price of a budget."""
     discounts_minor: Floats
@@ -93,7 +93,7 @@ class Candidates:
             domain=self.undecided.event.domain,
             at=self.undecided.moment.at,
             coupon_ids=[coupon.coupon_id for coupon in self.coupons()],
-            predicted=self.predicted,
+            predicted=self.predicted[:, : len(HEADS)],
             values_minor=self.values_minor,
             prices_minor=self.prices_minor,
             rules=rules,
@@ -126,7 +126,7 @@ class Candidates:
 
     def stored(self, row: int) -> StoredRow:
         """Return a row as it is stored with an issue or a control."""
-        return *packed_row(self.features, int(self.rows[row])), stored(self.predicted[row].tolist())
+        return *packed_row(self.features, int(self.rows[row])), stored(self.predicted[row, : len(HEADS)].tolist())
 
 
 def score(undecided: Sequence[Undecided], known: Knowledge) -> list[Candidates]:

@@ -57,6 +57,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     )
     shopper.considered_at = None
     shopper.controls.clear()
+    shopper.visit = None
     _strip_issues(shopper)
     shopper.erased_at = at
     ends = (ends_at for ends_at, _ in shopper.issues.values())

@@ -11,11 +11,13 @@ from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import History, OpenControl, OpenIssue, Shopper, Tally, tally
+from stream_coupons.core.shopper.visit import OpenVisit
 
 MAX_VALUE_MINOR = 2**53
 """Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 
-Head = Literal["click", "redeem", "order"]
+Opened = OpenIssue | OpenControl | OpenVisit
+Head = Literal["click", "redeem", "order", "visit"]
 
 
 def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
@@ -61,7 +63,7 @@ def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
-    """Mark the issues and controls whose coupon has the order in its scope, used or not.
+    """Mark the issues, the controls and the visit whose coupon has the order in its scope, used or not.
 
     The same events mark both, so that shoppers with and without a coupon can be compared. A coupon without a scope
     covers all of its domain, so orders of other domains do not count. A control whose coupon has another scope now is
@@ -81,6 +83,9 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
             del shopper.controls[control.issue_id]
         else:
             _note_order(control, event, catalogue)
+    visit = shopper.visit
+    if visit is not None and not has_other_scope(visit, catalogue):
+        _note_order(visit, event, catalogue)
     for issue_id in shopper.issues:
         issue = shopper.issue(issue_id)
         is_same = not has_other_scope(issue, catalogue)
@@ -88,7 +93,7 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
             shopper.keep_issue(issue)
 
 
-def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: Catalogue) -> bool:
+def _note_order(opened: Opened, event: OrderEvent, catalogue: Catalogue) -> bool:
     """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
     coupon = catalogue.by_id.get(opened.coupon_id)
     if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
@@ -101,13 +106,13 @@ def _note_order(opened: OpenIssue | OpenControl, event: OrderEvent, catalogue: C
     return bool(inside)
 
 
-def has_other_scope(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
+def has_other_scope(opened: Opened, catalogue: Catalogue) -> bool:
     """Return True if the coupon has another scope now than when it was given or withheld.
 
     Parameters
     ----------
-    opened : OpenIssue or OpenControl
-        An issue or a control.
+    opened : OpenIssue, OpenControl or OpenVisit
+        An issue, a control or a visit.
     catalogue : Catalogue
         The current scopes of coupons.
     """
@@ -163,13 +168,14 @@ def counts_of(history: History, coupon_id: str, catalogue: Catalogue) -> list[Hi
 
 def example(  # noqa: PLR0913 - what is known of one outcome
     user_id: str,
-    stored: OpenIssue | OpenControl,
+    stored: Opened,
     head: Head,
     label: bool,
     at: float,
     *,
     seen: bool | None = None,
     knows_orders: bool = True,
+    held: bool = False,
 ) -> TrainingExample:
     """Return a stored decision with one of its labels.
 
@@ -177,10 +183,10 @@ def example(  # noqa: PLR0913 - what is known of one outcome
     ----------
     user_id : str
         The shopper.
-    stored : OpenIssue or OpenControl
-        The decision: an open issue or control.
+    stored : OpenIssue, OpenControl or OpenVisit
+        The decision: an open issue, control or visit.
     head : str
-        "click", "redeem" or "order".
+        "click", "redeem" or "order"; "visit" of a visit.
     label : bool
         The label of that head.
     at : float
@@ -189,6 +195,8 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         Whether an impression was reported; None where that is not known.
     knows_orders : bool
         Whether orders in the coupon's scope were noted all the time.
+    held : bool
+        Of a visit: whether a coupon for its scope was held.
     """
     rows = unpack(stored.numeric, stored.hashed)
     return TrainingExample(
@@ -201,7 +209,7 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         feature_schema=stored.feature_schema,
         numeric=rows.numeric[0].tolist(),
         hashed=rows.hashed[0].tolist(),
-        predicted=stored.predicted[HEADS.index(head)],
+        predicted=stored.predicted if isinstance(stored, OpenVisit) else stored.predicted[HEADS.index(head)],
         propensity=stored.propensity,
         model_version=stored.model_version,
         coupon_id=stored.coupon_id,
@@ -209,6 +217,7 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         issue_id=stored.issue_id,
         observed=stored.observed,
         withheld=stored.withheld,
+        held=held,
         seen=seen,
         ordered=stored.ordered if knows_orders else None,
         order_value_minor=stored.order_value_minor if knows_orders else None,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_coupons.core.catalogue.catalogue import eligible
-from stream_coupons.core.decision import attribution, erasure, policy
+from stream_coupons.core.decision import attribution, erasure, policy, visits
 from stream_coupons.core.decision.candidates import Candidates, Undecided, note_demand, score, want_missed
 from stream_coupons.core.decision.issuing import (
     give,
@@ -259,6 +259,7 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
 def _conclude(considered: Candidates, known: Knowledge) -> str:
     """Give one of the candidates, or none; what is sold out here is none, and is asked for if it was to be given."""
     undecided, rules, key = considered.undecided, known.rules.policy, known.rules.key
+    visits.watch(considered, known)
     if undecided.refusal is not None:
         open_control(considered, 0, known)
         return undecided.refusal

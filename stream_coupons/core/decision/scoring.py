@@ -22,6 +22,10 @@ from stream_coupons.core.shopper.profile import events_of
 
 HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+VISIT = len(HEADS)
+"""Column of P(order in the coupon's scope within the visit), which models of the engine's own decisions have."""
+LABELS = (*HEADS, "visit")
+"""Outcomes that models learn."""
 ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
 MANY_TIMES = 16
@@ -45,7 +49,10 @@ class Scorer(Protocol):
 
     @property
     def own(self) -> "Scorer":
-        """Model of the engine's own decisions, trained on the engine's own issues and controls."""
+        """Model of the engine's own decisions, trained on the engine's own issues, controls and visits.
+
+        Its predictions have one more column, `VISIT`.
+        """
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, 3), columns as in `HEADS`."""

@@ -139,7 +139,7 @@ MATCH_FEATURES = (
         name="browsed_now",
         compute=lambda rows: np.where(rows.views.is_browsed, rows.views.looked_at, 0.0),
         text="fits what this shopper was looking at just then",
-        prior={"redeem": 0.5, "order": 0.5, "effect": 0.5, "demand": 0.4},
+        prior={"redeem": 0.5, "order": 0.5, "effect": 0.5, "demand": 0.2, "visit": 1.5},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -147,7 +147,7 @@ MATCH_FEATURES = (
         compute=lambda rows: np.where(rows.views.is_browsed, 0.0, rows.views.looked_at),
         text="fits what this shopper was putting into the cart just then",
         # About seven of ten carts are left, mostly because of the price.
-        prior={"redeem": 1.5, "order": 1.0, "effect": 0.9, "demand": 0.8},
+        prior={"redeem": 1.5, "order": 1.0, "effect": 0.9, "demand": 0.2, "visit": 2.3},
         is_of_effect=True,
     ),
     MatchFeature(

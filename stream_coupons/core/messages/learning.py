@@ -18,8 +18,8 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Identifies the example: issue and head."""
     domain: Domain
     """Domain of the coupon: the record's key."""
-    head: Literal["click", "redeem", "order"]
-    """The predicted outcome: a click, a redemption, or an order without a coupon."""
+    head: Literal["click", "redeem", "order", "visit"]
+    """The predicted outcome: a click, a redemption, an order without a coupon, or an order within the visit."""
     label: bool
     """True if the outcome happened in time."""
     decided_at: EpochSeconds
@@ -39,7 +39,7 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model_version: Count = 0
     """Version of the model that predicted."""
     coupon_id: Id
-    """The coupon, or `none`."""
+    """The coupon, or `none`; of a visit, the coupon whose scope was watched."""
     user_id: Id
     """The shopper."""
     issue_id: LongId
@@ -48,6 +48,8 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """True if another system gave the coupon."""
     withheld: bool = False
     """True if the coupon was not given, because the shopper belongs to the control group."""
+    held: bool = False
+    """True if the shopper held a coupon for some of the scope in the visit."""
     seen: bool | None = None
     """True if an impression was reported; absent where the channel does not report them."""
     ordered: bool | None = None

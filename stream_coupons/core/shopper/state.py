@@ -10,6 +10,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import Profile
+from stream_coupons.core.shopper.visit import OpenVisit
 from stream_coupons.core.vectors.sparse import PackedVector
 
 Predicted = tuple[float, float, float]
@@ -217,6 +218,7 @@ class Shopper(Struct, array_like=True):
     issues: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     """Open issues by id: (expires_at, packed). Most events touch none of them, so they stay bytes until one does."""
     controls: dict[str, OpenControl] = field(default_factory=dict)
+    visit: OpenVisit | None = None
     early: list[EarlyFeedback] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
     closed_observed: list[int] = field(default_factory=list)
@@ -230,7 +232,7 @@ class Shopper(Struct, array_like=True):
     @property
     def has_nothing_open(self) -> bool:
         """True if nothing waits for feedback or for its time to pass."""
-        return not (self.issues or self.controls or self.early)
+        return not (self.issues or self.controls or self.visit or self.early)
 
     def issue(self, issue_id: str) -> OpenIssue:
         """Return a copy of the open issue of this id; `keep_issue` stores it again."""
@@ -300,7 +302,7 @@ def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
     Parameters
     ----------
     shopper : Shopper
-        Its open issues, controls, early feedback and end have deadlines.
+        Its open issues, controls, visit, early feedback and end have deadlines.
     rules : AttributionRules
         `grace_s` is the time that a control waits for late orders.
 
@@ -312,6 +314,8 @@ def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
     deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
     if shopper.controls:
         deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]
+    if shopper.visit is not None:
+        deadlines.append(shopper.visit.closes_at)
     if shopper.early:
         deadlines += [early.waits_until for early in shopper.early]
     if shopper.leaves_at is not None:

@@ -11,7 +11,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.candidates import REDEEM
 from stream_coupons.core.decision.policy_plugin import Offer
-from stream_coupons.core.decision.scoring import Judgement, Knowledge, judge
+from stream_coupons.core.decision.scoring import HEADS, Judgement, Knowledge, judge
 from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import Reason
@@ -254,7 +254,7 @@ class CandidateVerdicts:
         if row is None:
             return None
         judged = self._judged
-        click, redeem, order = judged.predicted[row].tolist()
+        click, redeem, order = judged.predicted[row, : len(HEADS)].tolist()
         loudest = self._scorer.own.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
         return Score(
             p_click=round(click, 6),

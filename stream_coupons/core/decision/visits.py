@@ -1,0 +1,116 @@
+"""Visits: whether the shopper orders within the hour of a decision, in the scope of one of its candidates.
+
+The windows of coupons last days. A visit shows within the hour how often an item on view ends in an order, and every
+decision has one. The example says whether a coupon for the scope was held, by this decision or an earlier one: what it
+adds to the orders is learnt as a weight of its own, and left out of the prediction.
+"""
+
+import numpy as np
+
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.compiled import Positions
+from stream_coupons.core.catalogue.coupon_terms import may_overlap
+from stream_coupons.core.decision.candidates import Candidates
+from stream_coupons.core.decision.open_issues import example, has_other_scope
+from stream_coupons.core.decision.scoring import VISIT, Knowledge
+from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.shopper.visit import OpenVisit
+
+ON_VIEW_RATIO = 0.5
+"""Share of visits watched in a scope of the item on view, if there is one."""
+ON_VIEW = [NUMERIC.index("browsed_now"), NUMERIC.index("carted_now")]
+
+
+def watched_row(n: int, on_view: Positions, trigger: str, key: DrawKey) -> int:
+    """Return the row whose scope is watched in a visit: every other time one of those with the item on view.
+
+    Chance draws among them. P(order | features) is learnt, so that which rows are watched more often does not matter.
+
+    Parameters
+    ----------
+    n : int
+        Number of candidates.
+    on_view : array of int
+        Rows that the item on view or in the cart fits.
+    trigger : str
+        Identity of the trigger.
+    key : DrawKey
+        Signs the draw.
+
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
+    >>> [watched_row(9, np.array([4]), f"t{n}", PUBLIC_KEY) for n in range(6)]
+    [5, 4, 4, 7, 4, 6]
+    """
+    if len(on_view) and key.uniform("on view", trigger) < ON_VIEW_RATIO:
+        return int(on_view[int(key.uniform("visit row", trigger) * len(on_view))])
+    return int(key.uniform("visit row", trigger) * n)
+
+
+def watch(decision: Candidates, known: Knowledge) -> None:
+    """Watch whether the shopper orders within the visit in the scope of one candidate; one visit at a time.
+
+    Parameters
+    ----------
+    decision : Candidates
+        Candidates of the trigger, whatever is given.
+    known : Knowledge
+        Rules, catalogue and models.
+    """
+    moment, identity, rules = decision.undecided.moment, decision.undecided.identity, known.rules
+    knows_visits = decision.predicted.shape[1] > VISIT
+    if not knows_visits or moment.shopper.visit is not None or not rules.attribution.visit_s:
+        return
+    on_view = np.flatnonzero(decision.features.numeric[decision.rows][:, ON_VIEW].any(axis=1))
+    row = watched_row(len(decision.positions), on_view, identity, rules.key)
+    coupon_id, (numeric, hashed, _) = decision.coupon(row).coupon_id, decision.stored(row)
+    moment.shopper.visit = OpenVisit(
+        issue_id=identity,
+        coupon_id=coupon_id,
+        domain=decision.undecided.event.domain,
+        at=moment.at,
+        until=moment.at + rules.attribution.visit_s,
+        numeric=numeric,
+        hashed=hashed,
+        predicted=round(float(decision.predicted[row, VISIT]), 6),
+        model_version=decision.scorer.version,
+        feature_schema=SCHEMA,
+        scope_mark=known.catalogue.scope_mark(coupon_id),
+    )
+
+
+def close(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue) -> list[TrainingExample]:
+    """Return the example of a visit that is over; none if its scope is no longer known.
+
+    Parameters
+    ----------
+    user_id : str
+        The shopper.
+    shopper : Shopper
+        State with a visit, changed in place.
+    at : float
+        Current time, UTC epoch seconds.
+    catalogue : Catalogue
+        The current scopes of coupons.
+    """
+    visit = shopper.visit
+    assert visit is not None
+    shopper.visit = None
+    if visit.coupon_id not in catalogue.by_id or has_other_scope(visit, catalogue):
+        return []
+    held = _holds_coupon(shopper, visit, catalogue)
+    return [example(user_id, visit, "visit", visit.ordered, at, held=held)]
+
+
+def _holds_coupon(shopper: Shopper, visit: OpenVisit, catalogue: Catalogue) -> bool:
+    """Return whether the shopper held a coupon in the visit that may bring about an order in the watched scope."""
+    watched = catalogue.by_id[visit.coupon_id]
+    for issue in map(shopper.issue, shopper.issues):
+        if issue.is_given and issue.at <= visit.until and visit.at <= issue.until:
+            coupon = catalogue.by_id.get(issue.coupon_id)
+            if coupon is None or may_overlap(watched, coupon):
+                return True
+    return False
