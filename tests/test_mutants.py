@@ -61,6 +61,12 @@ MUTANTS = {
         "runtime/test_batch.py::"
         "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
     ),
+    "an order that a coupon brings about counts as one without it": Mutant(
+        "models/learner.py",
+        "of_demand.held = example.held",
+        "pass",
+        "models/test_effect.py::test_what_a_coupon_in_hand_adds_to_a_visit_is_left_out",
+    ),
     "one more than the stock": Mutant(
         "core/money/leases.py",
         "        if rest < least:\n",

@@ -36,6 +36,8 @@ def older(shopper: Shopper, schema: str) -> None:
     """Make of what is open what a version would have kept whose features had this schema."""
     for control in shopper.controls.values():
         control.feature_schema = schema
+    if shopper.visit is not None:
+        shopper.visit.feature_schema = schema
     for issue_id in list(shopper.issues):
         shopper.keep_issue(msgspec.structs.replace(shopper.issue(issue_id), feature_schema=schema))
 
@@ -73,7 +75,7 @@ def test_what_was_kept_of_other_features_is_refused_by_the_learner_which_goes_on
     learner = Learner(Settings(), nothing, metrics, nothing, nothing)  # type: ignore[arg-type]
     for record in told:
         learner._learn(trainer, record)
-    assert len(learner._letters) == len(told) == 4 * SHOPPERS
+    assert len(learner._letters) == len(told) == 5 * SHOPPERS
     assert trainer.models == {}
     assert metrics.dead_letters.labels(topics.EXAMPLES.name, "invalid")._value.get() == len(told)
     learner._learn(trainer, told[-1]._replace(offset=len(told), value=msgspec.json.encode(examples(1, 1)[0])))

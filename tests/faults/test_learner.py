@@ -35,11 +35,12 @@ PERIOD_S, SHARE = 0.5, 0.1
 
 
 def as_delivered(guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
-    """Settings of a test, but the timeouts that the program has by default."""
+    """Settings of a test, but the timeouts that the program has by default. Without visits: examples are counted."""
     usual = settings(learning=LearningSettings(publish_every_s=0.5))
     worker = msgspec.structs.replace(usual.worker, stalled_after_s=WorkerSettings().stalled_after_s)
     kafka = KafkaSettings(commit_interval_s=0.3, guarantee=guarantee)
-    return msgspec.structs.replace(usual, kafka=kafka, worker=worker)
+    attribution = msgspec.structs.replace(usual.attribution, visit_s=0.0)
+    return msgspec.structs.replace(usual, kafka=kafka, worker=worker, attribution=attribution)
 
 
 def active(system: LocalSystem) -> int:

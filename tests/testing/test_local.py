@@ -109,7 +109,7 @@ def test_golden_case_the_neighbours_are_two_thirds_alike(golden: Recorded) -> No
     assert sums[feature_index("item:D")] == pytest.approx(4 / 3, abs=1e-8)
 
 
-@pytest.mark.parametrize(("margin_ratio", "expected"), [(0.6, {"A", "B"}), (0.3, {"D"})])
+@pytest.mark.parametrize(("margin_ratio", "expected"), [(0.6, {"A", "B"}), (0.25, {"D"})])
 def test_golden_case_u1_is_given_what_u1_turned_to_unless_discounts_on_orders_made_anyway_cost_too_much(
     margin_ratio: float, expected: set[str]
 ) -> None:
