@@ -284,10 +284,26 @@ class OwnScorer(LinearScorer):
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, 4), columns as in `HEADS` and `VISIT`; see `effect`."""
-        p = sigmoids(self.log_odds(rows))
-        p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
-        p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
-        return p
+        return own_probabilities(self.log_odds(rows))
+
+
+def own_probabilities(log_odds: Floats) -> Floats:
+    """Return the probabilities of the engine's own decisions.
+
+    Parameters
+    ----------
+    log_odds : array, shape (n, 4)
+        Columns as in `OWN_HEADS`.
+
+    Returns
+    -------
+    array, shape (n, 4)
+        Columns as in `HEADS` and `VISIT`.
+    """
+    p = sigmoids(log_odds)
+    p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
+    p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
+    return p
 
 
 def dense(weights_by_head: dict[str, dict[int, float]], heads: Sequence[str] = HEADS) -> Floats:

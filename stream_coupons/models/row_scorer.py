@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS, VISIT
+from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
-from stream_coupons.models.effect import either, redemption
 from stream_coupons.models.inputs import Row, input_of
-from stream_coupons.models.linear import ORDER, OWN_HEADS, REDEEM, Line
+from stream_coupons.models.linear import OWN_HEADS, Line, own_probabilities
 from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import log_odds
 from stream_coupons.models.sigmoid import sigmoids
@@ -76,11 +75,8 @@ class RowScorer:
 
         A row for which a model fails has NaN.
         """
-        p = sigmoids(self.log_odds(rows))
-        if self._heads is OWN_HEADS:
-            p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
-            p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
-        return p
+        log_odds = self.log_odds(rows)
+        return own_probabilities(log_odds) if self._heads is OWN_HEADS else sigmoids(log_odds)
 
     def log_odds(self, rows: FeatureRows) -> Floats:
         """Return the log-odds, shape (n, heads); NaN in a row for which a model fails."""

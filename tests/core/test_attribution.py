@@ -16,7 +16,8 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
+from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenIssue, Shopper, next_due
+from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.testing import coupon, item
 
 from .builders import AT, DAY_S, changes, feedback, knowledge, of_type, order

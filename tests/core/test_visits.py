@@ -38,8 +38,8 @@ class Case:
         effects = see(self.shopper, event or browse(f"b{at}", at, LEAF), self.known, self.wallet)
         self.issues += of_type(effects.messages, CouponIssue)
 
-    def over(self, known: Knowledge | None = None, at: float | None = None) -> list[TrainingExample]:
-        due = at or next_due(self.shopper, self.known.rules.attribution)
+    def over(self, known: Knowledge | None = None) -> list[TrainingExample]:
+        due = next_due(self.shopper, self.known.rules.attribution)
         assert due is not None
         return of_type(pass_time("u", self.shopper, due, known or self.known).messages, TrainingExample)
 
@@ -56,13 +56,14 @@ class Case:
 def test_an_order_within_the_hour_in_the_scope_is_of_the_visit(event: OrderEvent | None, label: bool) -> None:
     case = Case(known_by(TEA))
     case.see()
-    predicted = case.shopper.visit and case.shopper.visit.predicted
+    assert case.shopper.visit is not None
+    predicted = case.shopper.visit.predicted
     if event is not None:
         case.see(event)
     [example] = case.over()
     assert (example.head, example.label, example.coupon_id, example.decided_at) == ("visit", label, "tea", AT)
     assert example.at < AT + 2 * HOUR_S
-    assert example.predicted == predicted
+    assert example.predicted == predicted[3]
     assert example.predicted > 0.0
 
 

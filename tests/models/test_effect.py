@@ -176,7 +176,7 @@ def visits(model: DomainModel, rng: np.random.Generator, within: float, of_held:
 
 
 def own_of_nothing(model: DomainModel) -> list[float]:
-    """What the model predicts of a row without features."""
+    """Return the probabilities of a row without features."""
     rows = random_rows(1, 1)
     rows.numeric[:], rows.hashed[:] = 0.0, 0
     predicted: list[float] = model.scorer().own.predict(rows)[0].tolist()

@@ -27,7 +27,8 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import forget_event
-from stream_coupons.core.shopper.state import MAX_EARLY, EarlyFeedback, OpenControl, OpenIssue, Shopper
+from stream_coupons.core.shopper.state import MAX_EARLY, EarlyFeedback, OpenIssue, Shopper
+from stream_coupons.core.shopper.watched import OpenControl
 
 FEEDBACK = "feedback"
 """Kind of feedback events, beside the kinds of shop events."""

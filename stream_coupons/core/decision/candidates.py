@@ -22,7 +22,7 @@ from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.wallet import Charge, Wallet
 from stream_coupons.core.reasons import NoCoupon, Shortage
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import Predicted
+from stream_coupons.core.shopper.watched import Predicted
 
 REDEEM = HEADS.index("redeem")
 MAX_TOGETHER = 2**17

@@ -17,7 +17,8 @@ from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, 
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.money.holds import cost_of
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import OpenControl, OpenIssue, Predicted
+from stream_coupons.core.shopper.state import OpenIssue
+from stream_coupons.core.shopper.watched import OpenControl, Predicted
 
 
 def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> None:

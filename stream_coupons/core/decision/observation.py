@@ -18,7 +18,8 @@ from stream_coupons.core.messages.inputs import ObservedIssue, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context
-from stream_coupons.core.shopper.state import OpenIssue, Predicted, Shopper
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.watched import Predicted
 
 ORDER = HEADS.index("order")
 

@@ -5,13 +5,13 @@ from typing import Literal
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.candidates import unpack
-from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.decision.scoring import LABELS
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import History, OpenControl, OpenIssue, Shopper, Tally, tally
-from stream_coupons.core.shopper.visit import OpenVisit
+from stream_coupons.core.shopper.state import History, OpenIssue, Shopper, Tally, tally
+from stream_coupons.core.shopper.watched import OpenControl, OpenVisit
 
 MAX_VALUE_MINOR = 2**53
 """Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
@@ -209,7 +209,7 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         feature_schema=stored.feature_schema,
         numeric=rows.numeric[0].tolist(),
         hashed=rows.hashed[0].tolist(),
-        predicted=stored.predicted if isinstance(stored, OpenVisit) else stored.predicted[HEADS.index(head)],
+        predicted=stored.predicted[LABELS.index(head)],
         propensity=stored.propensity,
         model_version=stored.model_version,
         coupon_id=stored.coupon_id,

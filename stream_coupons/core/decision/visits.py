@@ -18,7 +18,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.shopper.visit import OpenVisit
+from stream_coupons.core.shopper.watched import OpenVisit
 
 ON_VIEW_RATIO = 0.5
 """Share of visits watched in a scope of the item on view, if there is one."""
@@ -64,9 +64,9 @@ def watch(decision: Candidates, known: Knowledge) -> None:
     knows_visits = decision.predicted.shape[1] > VISIT
     if not knows_visits or moment.shopper.visit is not None or not rules.attribution.visit_s:
         return
-    on_view = np.flatnonzero(decision.features.numeric[decision.rows][:, ON_VIEW].any(axis=1))
+    on_view = np.flatnonzero(decision.features.numeric[decision.rows[:, None], ON_VIEW].any(axis=1))
     row = watched_row(len(decision.positions), on_view, identity, rules.key)
-    coupon_id, (numeric, hashed, _) = decision.coupon(row).coupon_id, decision.stored(row)
+    coupon_id, (numeric, hashed, predicted) = decision.coupon(row).coupon_id, decision.stored(row)
     moment.shopper.visit = OpenVisit(
         issue_id=identity,
         coupon_id=coupon_id,
@@ -75,7 +75,7 @@ def watch(decision: Candidates, known: Knowledge) -> None:
         until=moment.at + rules.attribution.visit_s,
         numeric=numeric,
         hashed=hashed,
-        predicted=round(float(decision.predicted[row, VISIT]), 6),
+        predicted=(*predicted, round(float(decision.predicted[row, VISIT]), 6)),
         model_version=decision.scorer.version,
         feature_schema=SCHEMA,
         scope_mark=known.catalogue.scope_mark(coupon_id),

@@ -10,11 +10,8 @@ from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import Profile
-from stream_coupons.core.shopper.visit import OpenVisit
+from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
-
-Predicted = tuple[float, float, float]
-"""P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
 
 MAX_TALLIES = 64
 MAX_CLOSED = 256
@@ -164,39 +161,6 @@ class OpenIssue(Struct, array_like=True):
 
 _pack_issue = msgpack.Encoder().encode
 _unpack_issue = msgpack.Decoder(OpenIssue).decode
-
-
-class OpenControl(Struct, array_like=True):
-    """A control observation: a coupon that was the best but was not given, and whether the shopper orders without it.
-
-    The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
-    """
-
-    issue_id: str
-    """The id of the issue that was not made."""
-    coupon_id: str
-    domain: str
-    at: float
-    until: float
-    """End of the window in which an order is a yes; it closes the grace later, as the window of an issue does."""
-    numeric: bytes
-    hashed: bytes
-    predicted: Predicted
-    model_version: int
-    ordered: bool = False
-    """True if the shopper ordered in the coupon's scope up to `until`."""
-    withheld: bool = False
-    """True if it would have been given, but for the holdout."""
-    feature_schema: str = ""
-    """Feature space of the row, as in `OpenIssue`."""
-    scope_mark: int = 0
-    """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
-    order_value_minor: int = 0
-    """Value of all orders in its scope up to `until`, before any discount."""
-    spent_minor: ClassVar[int] = 0
-    propensity: ClassVar[None] = None
-    observed: ClassVar[bool] = False
-    """Constants that a control shares with an issue: the decision was ours, and nothing was given."""
 
 
 class EarlyFeedback(Struct, array_like=True):

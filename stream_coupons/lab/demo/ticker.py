@@ -10,7 +10,8 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import OpenControl, Shopper
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.lab.demo import words
 
 KEPT = 40

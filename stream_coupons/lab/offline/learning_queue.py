@@ -18,7 +18,7 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.state import Predicted
+from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.models.heads import News
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer

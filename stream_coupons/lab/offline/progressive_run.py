@@ -15,7 +15,7 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.core.shopper.state import Predicted
+from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.lab.offline.expiries import Expiries

@@ -3,7 +3,8 @@
 import pytest
 
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import OpenControl, Shopper
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.lab.demo.ticker import Ticker
 from stream_coupons.testing import browse, cart, coupon, issue, item, order
 

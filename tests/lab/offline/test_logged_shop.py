@@ -10,7 +10,8 @@ from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ObservedIssue
-from stream_coupons.core.shopper.state import Predicted, Shopper
+from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons.lab.offline.logged_shop import OF_FEATURES, LoggedShop
 from stream_coupons.models.linear import prior
