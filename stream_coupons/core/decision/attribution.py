@@ -20,7 +20,7 @@ from stream_coupons.core.decision.open_issues import (
     booking,
     counts_of,
     example,
-    has_other_scope,
+    is_still_watched,
 )
 from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -28,7 +28,6 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import forget_event
 from stream_coupons.core.shopper.state import MAX_EARLY, EarlyFeedback, OpenIssue, Shopper
-from stream_coupons.core.shopper.watched import OpenControl
 
 FEEDBACK = "feedback"
 """Kind of feedback events, beside the kinds of shop events."""
@@ -246,7 +245,7 @@ def _refuse(
     effects.refuse(reason, f"issue {event.issue_id}: {detail}", waited)
 
 
-def _knows_orders(opened: OpenIssue | OpenControl, catalogue: Catalogue) -> bool:
+def _knows_orders(opened: OpenIssue, catalogue: Catalogue) -> bool:
     """Return whether orders are complete: the coupon still has its scope of decision time."""
     return opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
@@ -270,9 +269,8 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         _close_issue(user_id, issue, at, catalogue, rules, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.issue_id]
-        if control.coupon_id in catalogue.by_id and not has_other_scope(control, catalogue):
-            knows = _knows_orders(control, catalogue)
-            effects.messages.append(example(user_id, control, "order", control.ordered, at, knows_orders=knows))
+        if is_still_watched(control, catalogue):
+            effects.messages.append(example(user_id, control, "order", control.ordered, at))
     if shopper.visit is not None and shopper.visit.closes_at <= at:
         effects.messages += visits.close(user_id, shopper, at, catalogue)
     for early in [early for early in shopper.early if early.waits_until <= at]:

@@ -119,6 +119,19 @@ def has_other_scope(opened: Opened, catalogue: Catalogue) -> bool:
     return catalogue.scope_mark(opened.coupon_id) not in (0, opened.scope_mark)
 
 
+def is_still_watched(opened: OpenControl | OpenVisit, catalogue: Catalogue) -> bool:
+    """Return whether all orders in the scope of decision time were noted: the coupon still has it.
+
+    Parameters
+    ----------
+    opened : OpenControl or OpenVisit
+        A control or a visit.
+    catalogue : Catalogue
+        The current scopes of coupons.
+    """
+    return opened.coupon_id in catalogue.by_id and not has_other_scope(opened, catalogue)
+
+
 def opening(issue: OpenIssue) -> Booking:
     """Return the booking of an issue that is given."""
     span = issue.at, issue.at, issue.expires_at

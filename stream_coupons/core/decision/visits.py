@@ -11,7 +11,7 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Positions
 from stream_coupons.core.catalogue.coupon_terms import may_overlap
 from stream_coupons.core.decision.candidates import Candidates
-from stream_coupons.core.decision.open_issues import example, has_other_scope
+from stream_coupons.core.decision.open_issues import example, is_still_watched
 from stream_coupons.core.decision.scoring import VISIT, Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.features.numeric import NUMERIC
@@ -99,7 +99,7 @@ def close(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue) -> li
     visit = shopper.visit
     assert visit is not None
     shopper.visit = None
-    if visit.coupon_id not in catalogue.by_id or has_other_scope(visit, catalogue):
+    if not is_still_watched(visit, catalogue):
         return []
     held = _holds_coupon(shopper, visit, catalogue)
     return [example(user_id, visit, "visit", visit.ordered, at, held=held)]
