@@ -18,7 +18,8 @@ from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.snapshots import check, label, make_snapshot, named
+from stream_coupons.models.snapshots import check, label, make_snapshot, named, unpack_state
+from stream_coupons.models.viewed_prices import ViewCounts
 
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
@@ -42,6 +43,7 @@ class DomainModel:
         self._live: HeadScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
+        self.views = ViewCounts()
         for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
             self.heads[own].quality = self.heads[of_label].quality
 
@@ -59,6 +61,8 @@ class DomainModel:
             happenings += self.heads[example.head].learn(example, self._row(example.head, row))
         if example.head in OWN and (self._decides or not example.observed):
             happenings += self._learn_own(example, row)
+        if example.on_view is not None:
+            self.views.learn_one(example.on_view)
         self.examples += 1
         self.at = max(self.at, example.at)
         self._live = None
@@ -98,12 +102,12 @@ class DomainModel:
         scored = [name for name in LABELS if self.heads[name].quality.metrics.examples]
         progress = (self.examples, self.offset, self.origins, self.at)
         quality = {name: self.heads[name].quality.summary() for name in scored}
-        return make_snapshot(self.domain, self.version, heads, quality, progress)
+        return make_snapshot(self.domain, self.version, heads, self.views.state(), quality, progress)
 
     def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
         self.version += 1
-        return scorer_of(self.version, self._served())
+        return scorer_of(self.version, self._served(), self.views.served)
 
     def live(self) -> HeadScorer:
         """Return the next version, if anything was learnt, without a copy of the weights, for immediate use.
@@ -112,7 +116,7 @@ class DomainModel:
         """
         if self._live is None:
             self.version += 1
-            self._live = live_scorer(self.version, self._served())
+            self._live = live_scorer(self.version, self._served(), self.views.served)
         return self._live
 
     def _served(self) -> dict[str, Served]:
@@ -130,6 +134,8 @@ class DomainModel:
         for name, head in self.heads.items():
             with named(f"{label(snapshot)}, {name}"):
                 head.restore(snapshot.heads[name])
+        with named(f"{label(snapshot)}, viewed_prices"):
+            self.views.restore(unpack_state(snapshot.viewed_prices))
         self._live = None
         self.version, self.examples = snapshot.version, snapshot.examples
         self.at = snapshot.at

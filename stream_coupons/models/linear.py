@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
@@ -91,7 +92,10 @@ def served(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
 
 
 def compiled(
-    version: int, of_others: tuple[Sequence[Floats], Sequence[Line]], own: tuple[Sequence[Floats], Sequence[Line]]
+    version: int,
+    of_others: tuple[Sequence[Floats], Sequence[Line]],
+    own: tuple[Sequence[Floats], Sequence[Line]],
+    viewed_prices: ViewedPrices = NOTHING_VIEWED,
 ) -> "LinearScorer":
     """Return a scorer of copied weights.
 
@@ -101,9 +105,11 @@ def compiled(
         Number of the snapshot.
     of_others, own : tuple of weights and lines
         Weights learnt, each of shape (BIAS + 1,), and calibrations of `HEADS` and of `OWN_HEADS`.
+    viewed_prices : ViewedPrices
+        Prices that visitors look at.
     """
     of_own_decisions = OwnScorer(version, served_own(*own))
-    return LinearScorer(version, served(*of_others)).with_own(lambda: of_own_decisions)
+    return LinearScorer(version, served(*of_others)).with_own(lambda: of_own_decisions, viewed_prices)
 
 
 def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "LinearScorer":
@@ -215,11 +221,20 @@ class LinearScorer:
         self._bins[1:] = tail[:, bins:end].T
         self._bias: Floats = tail[:, -1] * CONSTANT
         self._make_own: Callable[[], OwnScorer] | None = None
+        self.viewed_prices = NOTHING_VIEWED
 
-    def with_own(self, make: "Callable[[], OwnScorer]") -> "LinearScorer":
-        """Return the same scorer with a model of the engine's own decisions, made on first use."""
+    def with_own(self, make: "Callable[[], OwnScorer]", viewed_prices: ViewedPrices = NOTHING_VIEWED) -> "LinearScorer":
+        """Return the same scorer with a model of the engine's own decisions, made on first use.
+
+        Parameters
+        ----------
+        make : callable
+            Makes the model.
+        viewed_prices : ViewedPrices
+            Prices that visitors look at.
+        """
         other = copy.copy(self)
-        other._make_own = make
+        other._make_own, other.viewed_prices = make, viewed_prices
         return other
 
     @cached_property

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
@@ -57,10 +58,18 @@ class RowScorer:
         Weights or model, and calibration, of each of `linear.ALL_HEADS`.
     heads : tuple of str
         Heads of the columns of a prediction: `HEADS` or `OWN_HEADS`.
+    viewed_prices : ViewedPrices
+        Prices that visitors look at.
     """
 
-    def __init__(self, version: int, served: Mapping[str, Served], heads: tuple[str, ...] = HEADS) -> None:
-        self.version = version
+    def __init__(
+        self,
+        version: int,
+        served: Mapping[str, Served],
+        heads: tuple[str, ...] = HEADS,
+        viewed_prices: ViewedPrices = NOTHING_VIEWED,
+    ) -> None:
+        self.version, self.viewed_prices = version, viewed_prices
         self._served = dict(served)
         self._heads = heads
         self._has_failed = False

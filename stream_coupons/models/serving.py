@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
@@ -25,14 +26,16 @@ from stream_coupons.models.snapshots import (
     named,
     unpack_model,
     unpack_part,
+    unpack_state,
 )
 from stream_coupons.models.states import check_linear
+from stream_coupons.models.viewed_prices import viewed_prices_of
 
 DEFAULT_RULES = LearningRules()
 HeadScorer = LinearScorer | RowScorer
 
 
-def scorer_of(version: int, served: Mapping[str, Served]) -> HeadScorer:
+def scorer_of(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices = NOTHING_VIEWED) -> HeadScorer:
     """Return a scorer of all heads, of copied weights and models: by arrays where every champion compiles to them.
 
     Parameters
@@ -41,26 +44,29 @@ def scorer_of(version: int, served: Mapping[str, Served]) -> HeadScorer:
         Number of the snapshot.
     served : mapping
         Weights or model, and calibration, of each of `linear.ALL_HEADS`.
+    viewed_prices : ViewedPrices
+        Prices that visitors look at.
     """
     columns = _columns(served)
     if columns is not None:
-        return compiled(version, *columns)
-    return RowScorer(version, {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()})
+        return compiled(version, *columns, viewed_prices)
+    copies = {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()}
+    return RowScorer(version, copies, viewed_prices=viewed_prices)
 
 
-def live_scorer(version: int, served: Mapping[str, Served]) -> HeadScorer:
+def live_scorer(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices = NOTHING_VIEWED) -> HeadScorer:
     """Return a scorer equal to that of `scorer_of`, without copies: later learning changes it.
 
     Parameters
     ----------
-    version, served : int and mapping
+    version, served, viewed_prices : int, mapping and ViewedPrices
         As of `scorer_of`.
     """
     columns = _columns(served)
     if columns is None:
-        return RowScorer(version, served)
+        return RowScorer(version, served, viewed_prices=viewed_prices)
     of_others, own = columns
-    return live(version, *of_others).with_own(lambda: live_own(version, *own))
+    return live(version, *of_others).with_own(lambda: live_own(version, *own), viewed_prices)
 
 
 Columns = tuple[list[Floats], list[Line]]
@@ -101,7 +107,9 @@ def compile_snapshot(
     for head in ALL_HEADS:
         with named(f"{label(snapshot)}, {head}"):
             served[head] = _served(head, snapshot.heads[head], rules, key)
-    return scorer_of(snapshot.version, served)
+    with named(f"{label(snapshot)}, viewed_prices"):
+        viewed_prices = viewed_prices_of(unpack_state(snapshot.viewed_prices))
+    return scorer_of(snapshot.version, served, viewed_prices)
 
 
 def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:

@@ -25,7 +25,7 @@ from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState,
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.states import PICKLE, State
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
@@ -92,10 +92,24 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
     parts : mapping of str to State
         Models by name, and `COMPARISON`, `CALIBRATION`, `DRIFT` and `LEVEL`.
     """
-    return HeadState(
-        champion=champion,
-        parts={part: {name: pack(array) for name, array in state.items()} for part, state in parts.items()},
-    )
+    return HeadState(champion=champion, parts={part: pack_state(state) for part, state in parts.items()})
+
+
+def pack_state(state: State) -> dict[str, Array]:
+    """Return named arrays, each serialized."""
+    return {name: pack(array) for name, array in state.items()}
+
+
+def unpack_state(arrays: Mapping[str, Array]) -> State:
+    """Return the arrays of `pack_state`.
+
+    Raises
+    ------
+    SnapshotMismatch
+        If an array is corrupt, or all of them are too large.
+    """
+    _check_size(sum(map(_size, arrays.values())))
+    return {name: unpack(array) for name, array in arrays.items()}
 
 
 def unpack_part(state: HeadState, part: str) -> State | None:
@@ -114,10 +128,7 @@ def unpack_part(state: HeadState, part: str) -> State | None:
         If an array is corrupt, or all of them are too large.
     """
     arrays = state.parts.get(part)
-    if arrays is None:
-        return None
-    _check_size(sum(map(_size, arrays.values())))
-    return {name: unpack(array) for name, array in arrays.items()}
+    return None if arrays is None else unpack_state(arrays)
 
 
 def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
@@ -145,16 +156,27 @@ def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
     return arrays
 
 
-def checksum(heads: Mapping[str, HeadState]) -> int:
-    """Return the CRC-32 of the content of all heads, in order of names."""
+def checksum(heads: Mapping[str, HeadState], viewed_prices: Mapping[str, Array]) -> int:
+    """Return the CRC-32 of the content of all arrays, in order of names.
+
+    Parameters
+    ----------
+    heads, viewed_prices : mapping
+        Those of a snapshot.
+    """
     total = 0
     for head, state in sorted(heads.items()):
         total = zlib.crc32(f"{head} {state.champion}".encode(), total)
         for part, arrays in sorted(state.parts.items()):
-            for name, array in sorted(arrays.items()):
-                total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
-                total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
-                total = zlib.crc32(array.data, total)
+            total = _checksum(part, arrays, total)
+    return _checksum("viewed_prices", viewed_prices, total)
+
+
+def _checksum(part: str, arrays: Mapping[str, Array], total: int) -> int:
+    for name, array in sorted(arrays.items()):
+        total = zlib.crc32(f"{part} {name} {array.dtype}".encode(), total)
+        total = zlib.crc32(struct.pack(f"<{len(array.shape)}q", *array.shape), total)
+        total = zlib.crc32(array.data, total)
     return total
 
 
@@ -162,6 +184,7 @@ def make_snapshot(
     domain: str,
     version: int,
     heads: dict[str, HeadState],
+    viewed_prices: State,
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
@@ -173,10 +196,13 @@ def make_snapshot(
         The domain, and the number of the snapshot among its own.
     heads, quality : dict
         Packed heads and qualities, by head.
+    viewed_prices : dict
+        State of `viewed_prices.ViewCounts`.
     progress : tuple
         (examples, source offset, origins, event time in epoch seconds).
     """
     examples, source_offset, origins, at = progress
+    packed = pack_state(viewed_prices)
     return ModelSnapshot(
         domain=domain,
         version=version,
@@ -189,8 +215,9 @@ def make_snapshot(
         origins=dict(origins),
         at=at,
         heads=heads,
+        viewed_prices=packed,
         quality=quality,
-        checksum=checksum(heads),
+        checksum=checksum(heads, packed),
     )
 
 
@@ -236,7 +263,7 @@ def check(snapshot: ModelSnapshot) -> None:
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
         ("heads", sorted(snapshot.heads), sorted(ALL_HEADS)),
-        ("checksum", snapshot.checksum, checksum(snapshot.heads)),
+        ("checksum", snapshot.checksum, checksum(snapshot.heads, snapshot.viewed_prices)),
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")

@@ -11,6 +11,7 @@ import numpy as np
 from stream_coupons import testing
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
@@ -110,6 +111,7 @@ class FixedScorer:
     order: float = 0.1
     by: str | None = None
     version: int = 7
+    viewed_prices: ViewedPrices = NOTHING_VIEWED
 
     @property
     def own(self) -> Self:

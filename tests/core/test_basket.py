@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.scoring import order_values
+from stream_coupons.core.catalogue.viewed_prices import ViewedPrices
+from stream_coupons.core.decision.basket import order_values
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import MAX_PRICE_WEIGHT, Profile, fold
 from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.testing import coupon, item
 
 from .builders import AT, browse, cart, order
@@ -61,6 +63,105 @@ def test_values_are_bounded_and_old_prices_fade() -> None:
 
 def test_what_has_no_price_or_category_says_nothing() -> None:
     assert values(browse("b", AT, item("t", category="tea")), browse("c", AT, None)) == values()
+
+
+BRAND = coupon("brand", brands=["x"], typical_price_minor=1000)
+BOTH = coupon("both", categories=["tea", "audio"], typical_price_minor=1000)
+LISTED = coupon("listed", items=["tea-1"], typical_price_minor=800)
+UNSTATED = coupon("unstated", brands=["x"], typical_price_minor=None)
+WIDE = CouponSet([BRAND, BOTH, LISTED, UNSTATED, coupon("all", typical_price_minor=1000)], 1000.0)
+
+
+def shop(*cells: tuple[str, str, float, float]) -> ViewedPrices:
+    """Views of categories and brands, with their price."""
+    indexed = sorted(
+        (feature_index(f"category:{c}"), feature_index(f"brand:{b}"), n, price) for c, b, n, price in cells
+    )
+    categories, brands, views, prices = (np.array(column) for column in zip(*indexed, strict=True))
+    return ViewedPrices(categories.astype(np.uint32), brands.astype(np.uint32), views, prices, np.log2(prices))
+
+
+def viewed(tea: float, audio: float) -> ViewedPrices:
+    """Tea at 5.00 and audio at 80.00, all of brand x."""
+    return shop(("tea", "x", tea, 500.0), ("audio", "x", audio, 8000.0))
+
+
+def wide_values(viewed_prices: ViewedPrices, *events: object, coupons: CouponSet = WIDE) -> dict[str, float]:
+    shopper = Shopper()
+    for event in events:
+        fold(shopper.profile, event, ProfileRules())  # type: ignore[arg-type]
+    pairs = coupons.pairs([np.arange(len(coupons))])
+    found = order_values([Moment("u", shopper, AT, {})], coupons, pairs, viewed_prices)
+    return dict(zip([each.coupon_id for each in coupons.coupons], found.tolist(), strict=True))
+
+
+def looks_at(category: str, price_minor: int) -> list[object]:
+    return [
+        browse(f"{category}{n}", AT, item(f"{category}{n}", category=category, price_minor=price_minor))
+        for n in range(100)
+    ]
+
+
+@pytest.mark.parametrize("coupon_id", ["brand", "both", "all", "unstated"])
+def test_what_a_wide_coupon_is_worth_hangs_on_the_categories_the_shopper_turns_to(coupon_id: str) -> None:
+    seen = viewed(1000.0, 1000.0)
+    of_tea, of_audio = (wide_values(seen, *looks_at(*each))[coupon_id] for each in (("tea", 500), ("audio", 8000)))
+    assert 9.0 < of_audio / of_tea <= 16.0
+
+
+def test_a_stranger_pays_the_typical_price_if_all_coupons_agree() -> None:
+    for seen in (viewed(900.0, 100.0), viewed(100.0, 900.0)):
+        assert wide_values(seen)["brand"] == pytest.approx(1000.0, rel=0.01)
+
+
+def test_a_coupon_without_a_typical_price_has_that_of_the_views_times_the_pieces_of_an_order() -> None:
+    """Others are stated at twice the price of what is viewed: an order has two pieces."""
+    stated = [
+        coupon(name, categories=[name], typical_price_minor=price) for name, price in (("tea", 1000), ("oats", 600))
+    ]
+    coupons = CouponSet([*stated, UNSTATED], 5000.0)
+    found = wide_values(shop(("tea", "x", 1e6, 500.0), ("oats", "y", 1e6, 300.0)), coupons=coupons)
+    assert found == pytest.approx({"tea": 1000.0, "oats": 600.0, "unstated": 1000.0}, rel=0.01)
+
+
+def test_a_typical_price_that_is_unlike_all_others_counts_half() -> None:
+    stated = [coupon(name, categories=[name], typical_price_minor=price) for name, price in (("a", 500), ("b", 500))]
+    coupons = CouponSet([*stated, coupon("c", categories=["c"], typical_price_minor=8000)], 5000.0)
+    found = wide_values(shop(*((name, "x", 1e6, 500.0) for name in "abc")), coupons=coupons)
+    assert found == pytest.approx({"a": 500.0, "b": 500.0, "c": 2000.0}, rel=0.01)
+
+
+def test_a_brand_is_worth_what_it_sells_and_not_what_others_do() -> None:
+    seen = shop(("tea", "x", 1e6, 500.0), ("audio", "y", 1e6, 8000.0))
+    of_tea, of_audio = (wide_values(seen, *looks_at(*each))["brand"] for each in (("tea", 500), ("audio", 8000)))
+    assert of_audio == pytest.approx(of_tea, rel=0.01)
+
+
+def test_the_catalogue_counts_while_views_are_few() -> None:
+    none, few, many = (
+        wide_values(viewed(n / 2, n / 2), coupons=CouponSet([UNSTATED], 1000.0))["unstated"] for n in (1e-9, 10.0, 1e6)
+    )
+    assert none == pytest.approx(1000.0)
+    assert many == pytest.approx(4250.0, rel=0.01)
+    assert few == pytest.approx((none * many) ** 0.5, rel=0.01)
+
+
+def test_a_coupon_for_items_keeps_its_typical_price() -> None:
+    assert wide_values(viewed(1e6, 1e6))["listed"] == pytest.approx(800.0)
+
+
+def test_a_row_is_worth_the_same_alone_and_among_others() -> None:
+    seen = shop(("tea", "x", 70.0, 500.0), ("audio", "x", 9.0, 8000.0), ("audio", "y", 9.0, 7000.0))
+    moments = []
+    for number, events in enumerate((looks_at("tea", 700), looks_at("audio", 6000), [])):
+        shopper = Shopper()
+        for event in events:
+            fold(shopper.profile, event, ProfileRules())  # type: ignore[arg-type]
+        moments.append(Moment(f"u{number}", shopper, AT, {}))
+    rows = [np.array([0, 2]), np.array([1, 2, 3]), np.array([0])]
+    together = order_values(moments, WIDE, WIDE.pairs(rows), seen)
+    alone = [order_values([one], WIDE, WIDE.pairs([row]), seen) for one, row in zip(moments, rows, strict=True)]
+    assert together.tobytes() == np.concatenate(alone).tobytes()
 
 
 def test_discounts_are_cut_at_their_maximum_and_the_value() -> None:

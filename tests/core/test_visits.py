@@ -8,8 +8,8 @@ from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import OrderEvent
-from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.messages.inputs import Item, OrderEvent
+from stream_coupons.core.messages.learning import MAX_PRICE_MINOR, OnView, TrainingExample
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.shopper.state import Shopper, next_due
@@ -65,6 +65,26 @@ def test_an_order_within_the_hour_in_the_scope_is_of_the_visit(event: OrderEvent
     assert example.at < AT + 2 * HOUR_S
     assert example.predicted == predicted[3]
     assert example.predicted > 0.0
+
+
+@pytest.mark.parametrize(
+    ("what", "on_view"),
+    [
+        (item("leaf", category="tea", brand="x", price_minor=350), OnView(category="tea", brand="x", price_minor=350)),
+        (item("leaf", category="tea", price_minor=350), OnView(category="tea", price_minor=350)),
+        (item("leaf", category="tea"), None),
+        (item("leaf", price_minor=350), None),
+        (item("leaf", category="tea", price_minor=0), None),
+        (item("leaf", category="tea", price_minor=MAX_PRICE_MINOR + 1), None),
+    ],
+)
+def test_the_example_says_what_was_on_view_if_its_category_and_price_are_known(
+    what: Item, on_view: OnView | None
+) -> None:
+    case = Case(known_by(TEA))
+    see(case.shopper, browse("b", AT, what), case.known, case.wallet)
+    [example] = case.over()
+    assert example.on_view == on_view
 
 
 def test_there_is_one_visit_at_a_time() -> None:

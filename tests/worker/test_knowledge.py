@@ -127,7 +127,7 @@ def with_weights(snapshot: ModelSnapshot, weights: Array) -> ModelSnapshot:
     head = snapshot.heads["click"]
     champion = head.parts[head.champion] | {"weights": weights}
     heads = snapshot.heads | {"click": msgspec.structs.replace(head, parts=head.parts | {head.champion: champion})}
-    return msgspec.structs.replace(snapshot, version=2, heads=heads, checksum=checksum(heads))
+    return msgspec.structs.replace(snapshot, version=2, heads=heads, checksum=checksum(heads, snapshot.viewed_prices))
 
 
 SPOILT = {

@@ -8,7 +8,7 @@ from stream_coupons.core.decision.candidates import unpack
 from stream_coupons.core.decision.scoring import LABELS
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.inputs import OrderEvent
-from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.messages.learning import OnView, TrainingExample
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import History, OpenIssue, Shopper, Tally, tally
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit
@@ -189,6 +189,7 @@ def example(  # noqa: PLR0913 - what is known of one outcome
     seen: bool | None = None,
     knows_orders: bool = True,
     held: bool = False,
+    on_view: OnView | None = None,
 ) -> TrainingExample:
     """Return a stored decision with one of its labels.
 
@@ -210,6 +211,8 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         Whether orders in the coupon's scope were noted all the time.
     held : bool
         Of a visit: whether a coupon for its scope was held.
+    on_view : OnView, optional
+        Of a visit: the item on view.
     """
     rows = unpack(stored.numeric, stored.hashed)
     return TrainingExample(
@@ -231,6 +234,7 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         observed=stored.observed,
         withheld=stored.withheld,
         held=held,
+        on_view=on_view,
         seen=seen,
         ordered=stored.ordered if knows_orders else None,
         order_value_minor=stored.order_value_minor if knows_orders else None,

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.scopes import Pairs
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.basket import order_values
 from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
 from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract
 from stream_coupons.core.rules import Rules
@@ -30,14 +31,6 @@ ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
 MANY_TIMES = 16
 """Candidates over the size of a shortlist above which not all of them are sorted."""
-PRICE_STRENGTH = 20.0
-"""Weight of prices in the categories at which they count as much as the shopper's price level."""
-LEVEL_STRENGTH = 5.0
-"""Weight of all prices at which the price level is shrunk by half."""
-LEVEL_CARRIES = 0.65
-"""Share of a price level that carries over to the next order: the rest is of single items."""
-MOST_LOG2 = 2.0
-"""Bound of the logarithm (base 2) of a value over the typical price."""
 
 
 class Scorer(Protocol):
@@ -53,6 +46,10 @@ class Scorer(Protocol):
 
         Its predictions have one more column, `VISIT`.
         """
+
+    @property
+    def viewed_prices(self) -> ViewedPrices:
+        """Prices that visitors look at, as far as they were learnt."""
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, 3), columns as in `HEADS`."""
@@ -86,6 +83,7 @@ class ValueScorer:
 
     version = 0
     reads_features = False
+    viewed_prices = NOTHING_VIEWED
 
     @property
     def own(self) -> "ValueScorer":
@@ -234,7 +232,7 @@ def judge(
     views = look(moments, coupons, chosen, rules.profile, interests)
     rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
     predicted = scorer.own.predict(rows)
-    values_minor = order_values(moments, coupons, views.pairs)
+    values_minor = order_values(moments, coupons, views.pairs, scorer.viewed_prices)
     if isinstance(scorer, ValueScorer):
         worth = scorer.values(rows)
     else:
@@ -286,41 +284,3 @@ def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArra
     is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
     is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
     return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
-
-
-def order_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
-    r"""Return the expected value of an order in a coupon's scope, minor units, shape (n,).
-
-    A coupon's typical price is one number for all shoppers. The prices that a shopper looks at in the coupon's
-    categories predict better; if there are few, the shopper's price level over all categories does. Both are means of
-    logarithms, shrunk towards the typical price while there are few prices:
-
-    .. math:: \log v = \log p_i + \frac{w (\bar{l} - \log p_i) + k g}{w + k}
-
-    with :math:`\bar{l}` the mean logarithm of the shopper's prices in the categories, of weight w, and g the mean of
-    the shopper's logarithms over those of each category's coupons.
-
-    Parameters
-    ----------
-    moments : sequence of Moment
-        Shoppers with their price levels.
-    coupons : CouponSet
-        Coupons of one domain.
-    pairs : Pairs
-        n rows of a moment and a coupon each.
-    """
-    owner, position = pairs.owner, pairs.position
-    shape = (len(moments), len(coupons.vocabulary) + 1)
-    weight, total = np.zeros(shape), np.zeros(shape)
-    for row, moment in enumerate(moments):
-        for name, level in moment.shopper.profile.price_levels.items():
-            if column := coupons.category_columns.get(name):
-                weight[row, column], total[row, column] = level.weight, level.total
-    above = total - weight * coupons.category_price_log2
-    level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
-    has_items, categories = coupons.has_items[position], pairs.scopes.categories
-    own = np.where(has_items, 0.0, categories.score(weight.ravel()))
-    own_total = np.where(has_items, 0.0, categories.score(total.ravel()))
-    log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)
-    values: Floats = coupons.price_minor[position] * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
-    return values

@@ -1,8 +1,9 @@
 """Visits: whether the shopper orders within the hour of a decision, in the scope of one of its candidates.
 
 The windows of coupons last days. A visit shows within the hour how often an item on view ends in an order, and every
-decision has one. The example says whether a coupon for the scope was held, by this decision or an earlier one: what it
-adds to the orders is learnt as a weight of its own, and left out of the prediction.
+decision has one. The example says which item that was, at which price: all of them together show what visitors look at.
+It says, too, whether a coupon for the scope was held, by this decision or an earlier one: what it adds to the orders is
+learnt as a weight of its own, and left out of the prediction.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ from stream_coupons.core.decision.scoring import VISIT, Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import SCHEMA
-from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.messages.inputs import OrderEvent, ShopEvent
+from stream_coupons.core.messages.learning import MAX_PRICE_MINOR, OnView, TrainingExample
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.shopper.watched import OpenVisit
 
@@ -79,7 +81,22 @@ def watch(decision: Candidates, known: Knowledge) -> None:
         model_version=decision.scorer.version,
         feature_schema=SCHEMA,
         scope_mark=known.catalogue.scope_mark(coupon_id),
+        on_view=item_on_view(decision.undecided.event),
     )
+
+
+def item_on_view(event: ShopEvent) -> OnView | None:
+    """Return what the shopper looks at; None after an order, and where its category or price is not known.
+
+    Parameters
+    ----------
+    event : ShopEvent
+        The trigger.
+    """
+    item = None if isinstance(event, OrderEvent) else event.item
+    if item is None or not item.category or not 0 < (item.price_minor or 0) <= MAX_PRICE_MINOR:
+        return None
+    return OnView(category=item.category, brand=item.brand or None, price_minor=item.price_minor or 0)
 
 
 def close(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue) -> list[TrainingExample]:
@@ -102,7 +119,7 @@ def close(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue) -> li
     if not is_still_watched(visit, catalogue):
         return []
     held = _holds_coupon(shopper, visit, catalogue)
-    return [example(user_id, visit, "visit", visit.ordered, at, held=held)]
+    return [example(user_id, visit, "visit", visit.ordered, at, held=held, on_view=visit.on_view)]
 
 
 def _holds_coupon(shopper: Shopper, visit: OpenVisit, catalogue: Catalogue) -> bool:

@@ -4,7 +4,21 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.messages.fields import Amount, Count, Domain, EpochSeconds, Id, LongId, Ratio
+from stream_coupons.core.messages.fields import MONEY, Amount, Count, Domain, EpochSeconds, Id, Label, LongId, Ratio
+
+MAX_PRICE_MINOR = 10**9
+"""The largest price that anything is learnt from."""
+
+
+class OnView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The item on view when a decision was made."""
+
+    category: Label
+    """Category of the item."""
+    brand: Label | None = None
+    """Brand of the item; absent where it has none, or none is known."""
+    price_minor: Annotated[int, Meta(ge=1, le=MAX_PRICE_MINOR, description=MONEY)]
+    """Price of one unit."""
 
 
 class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,6 +64,8 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """True if the coupon was not given, because the shopper belongs to the control group."""
     held: bool = False
     """True if the shopper held a coupon for some of the scope in the visit."""
+    on_view: OnView | None = None
+    """The item on view in a visit, if its category and price are known."""
     seen: bool | None = None
     """True if an impression was reported; absent where the channel does not report them."""
     ordered: bool | None = None
@@ -129,10 +145,12 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Time of the last example."""
     heads: dict[str, HeadState]
     """The models by head."""
+    viewed_prices: dict[str, Array] = {}
+    """Prices that visitors look at, as named arrays."""
     quality: dict[str, HeadQuality] = {}
     """Progressive quality by head."""
     checksum: int
-    """CRC-32 of the arrays of `heads`."""
+    """CRC-32 of all arrays."""
 
     @property
     def series(self) -> str:

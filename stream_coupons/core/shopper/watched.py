@@ -4,6 +4,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
+from stream_coupons.core.messages.learning import OnView
+
 Predicted = tuple[float, float, float]
 """P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
 VISIT_GRACE_S = 600.0
@@ -53,6 +55,8 @@ class OpenControl(WatchedScope[Predicted]):
 class OpenVisit(WatchedScope[tuple[float, float, float, float]]):
     """A visit in which a decision was made: whether its coupon was given does not matter."""
 
+    on_view: OnView | None = None
+    """The item on view, if its category and price are known."""
     withheld: ClassVar[bool] = False
 
     @property

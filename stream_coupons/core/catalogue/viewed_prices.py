@@ -1,0 +1,253 @@
+"""Views and prices of items by category and brand, and the prices in the scopes of coupons that follow from them.
+
+A coupon for a brand is good for all that the brand sells: coffee for one shopper, loudspeakers for another. What an
+order in its scope is worth to the shop depends on which of these categories the shopper turns to, and what the brand
+asks for there. A shop need not state any of it: its visitors' views show both.
+"""
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Hashes, Positions
+from stream_coupons.core.vectors.sparse import feature_index
+
+PRIOR_VIEWS = 3.0
+"""Views, spread over categories as those of all visitors are, that a shopper's own are added to."""
+TRUSTED_VIEWS = 10.0
+"""Views in a coupon's scope at which they count as much as what the catalogue says of its prices."""
+MIN_TRUST = 0.5
+"""Trust from which on the prices viewed in a coupon's scope are compared with its typical price."""
+BELIEVED = 0.5
+"""Weight of the prices viewed in a coupon's scope, however many, against the typical price that is stated for it."""
+
+
+TINY = 1e-9
+
+
+class ScopePrices(NamedTuple):
+    """Prices in the scopes of K coupons, over C categories; a pair is a coupon and a category within its scope.
+
+    Attributes
+    ----------
+    columns : dict of int to int
+        Column of each category, by the index of its feature.
+    log2 : array, shape (C,)
+        Mean logarithm (base 2) of the prices viewed, minor units.
+    popularity : array, shape (C,)
+        `PRIOR_VIEWS`, as views of all visitors are distributed.
+    coupon, column : array of int, shape (pairs,)
+        Position of the coupon, and the category's column; ordered by both.
+    share : array, shape (pairs,)
+        Part of the category's views that is in the coupon's scope.
+    price_minor : array, shape (pairs,)
+        That part, times the mean price of those views.
+    trust : array, shape (K,)
+        Weight of these prices against the catalogue's, in [0, 1); 0 for a coupon of some items.
+    mean_log2, level_log2 : array, shape (K,)
+        Logarithms (base 2), over all shoppers, of the mean price in the coupon's scope and of the mean value of an
+        order there, minor units.
+    """
+
+    columns: dict[int, int]
+    log2: Floats
+    popularity: Floats
+    coupon: Positions
+    column: Positions
+    share: Floats
+    price_minor: Floats
+    trust: Floats
+    mean_log2: Floats
+    level_log2: Floats
+
+    def mean_minor(self, viewed: Floats, dearness: Floats) -> Floats:
+        r"""Return the mean price that a shopper would pay in each coupon's scope, shape (K,); 0 where nothing is known.
+
+        With :math:`n_c` the views of all visitors in a category, :math:`n_{ic}` those of them within the coupon's
+        scope, at a mean price of :math:`p_{ic}`, and :math:`w_c` what the shopper turns to:
+
+        .. math:: v_i = \frac{\sum_c w_c \frac{n_{ic}}{n_c} p_{ic} d_c}{\sum_c w_c \frac{n_{ic}}{n_c}}
+
+        Parameters
+        ----------
+        viewed : array, shape (C,)
+            Weight of the shopper's own views by category.
+        dearness : array, shape (C,)
+            Factor :math:`d_c` of the shopper on prices.
+        """
+        wanted = viewed + self.popularity
+        shares = np.bincount(self.coupon, self.share * wanted[self.column], len(self.trust))
+        prices = np.bincount(self.coupon, self.price_minor * (wanted * dearness)[self.column], len(self.trust))
+        return np.asarray(np.divide(prices, shares, out=np.zeros(len(shares)), where=shares > 0.0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ViewedPrices:
+    """Views and prices of n cells, of a category and a brand each; read only.
+
+    Attributes
+    ----------
+    categories, brands : array of uint32, shape (n,)
+        Indices of the features "category:..." and "brand:..."; the brand is `NO_BRAND` where there is none. Ascending.
+    views : array, shape (n,)
+        Views that count, above 0.
+    prices : array, shape (n,)
+        Mean price of these views, minor units.
+    logs : array, shape (n,)
+        Mean logarithm (base 2) of these prices.
+    """
+
+    categories: Hashes
+    brands: Hashes
+    views: Floats
+    prices: Floats
+    logs: Floats
+    _of: dict[CouponSet, ScopePrices] = field(default_factory=dict, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def of(self, coupons: CouponSet) -> ScopePrices:
+        """Return the prices in the scopes of coupons; computed on the first call with a set.
+
+        Examples
+        --------
+        >>> from stream_coupons.core.messages.catalogue import Coupon
+        >>> tea, oats, acme = (feature_index(name) for name in ("category:tea", "category:oats", "brand:acme"))
+        >>> cells = np.array(sorted([(tea, acme), (tea, NO_BRAND), (oats, NO_BRAND)]), np.uint32).T
+        >>> seen = ViewedPrices(*cells, np.ones(3), np.full(3, 256.0), np.full(3, 8.0))
+        >>> coupons = CouponSet([Coupon(coupon_id="c", brands=["acme"], max_discount_minor=1)], 1000.0)
+        >>> found = seen.of(coupons)
+        >>> found.share.tolist(), found.price_minor.tolist(), found.mean_minor(np.ones(2), np.ones(2)).tolist()
+        ([0.5], [128.0], [256.0])
+        """
+        found = self._of.get(coupons)
+        if found is None:
+            found = self._of[coupons] = self._compile(coupons)
+        return found
+
+    def _compile(self, coupons: CouponSet) -> ScopePrices:
+        scopes = coupons.once(_ScopeCells).of(self.categories, self.brands)
+        views = np.bincount(scopes.column_of, self.views, len(scopes.columns))
+        logs = np.bincount(scopes.column_of, self.views * self.logs, len(scopes.columns))
+        viewed = np.bincount(scopes.pair_of, self.views[scopes.cell], len(scopes.coupon))
+        asked = np.bincount(scopes.pair_of, (self.views * self.prices)[scopes.cell], len(scopes.coupon))
+        within = np.bincount(scopes.coupon, viewed, len(coupons))
+        trust = within / (within + TRUSTED_VIEWS)
+        mean_log2 = np.log2(np.bincount(scopes.coupon, asked, len(coupons)) / np.maximum(within, TINY) + TINY)
+        return ScopePrices(
+            columns=scopes.columns,
+            log2=logs / views,
+            popularity=PRIOR_VIEWS * views / views.sum(),
+            coupon=scopes.coupon,
+            column=scopes.column,
+            share=viewed / views[scopes.column],
+            price_minor=asked / views[scopes.column],
+            trust=trust,
+            mean_log2=mean_log2,
+            level_log2=_levels_log2(coupons, mean_log2, trust),
+        )
+
+
+def _levels_log2(coupons: CouponSet, mean_log2: Floats, trust: Floats) -> Floats:
+    """Return the logarithm of the mean value of an order in each coupon's scope, shape (K,).
+
+    An order has more than one piece. How many, all typical prices together tell, as they are of orders: the median of
+    their ratios to the prices viewed. Of one coupon, its typical price and its scope's views count alike; if it has no
+    typical price, the views.
+    """
+    stated = np.array([bool(each.typical_price_minor) for each in coupons.coupons])
+    known = stated & (trust >= MIN_TRUST)
+    pieces_log2 = float(np.median((coupons.price_log2 - mean_log2)[known])) if known.any() else 0.0
+    weight = trust * np.where(stated, BELIEVED, 1.0)
+    levels: Floats = coupons.price_log2 + weight * (mean_log2 + pieces_log2 - coupons.price_log2)
+    return levels
+
+
+NO_BRAND = 0
+"""Index of the brand of what has none."""
+_NONE: Floats = np.zeros(0)
+NOTHING_VIEWED = ViewedPrices(np.zeros(0, np.uint32), np.zeros(0, np.uint32), _NONE, _NONE, _NONE)
+
+
+class _Cells(NamedTuple):
+    """The cells in the scope of each coupon.
+
+    Attributes
+    ----------
+    columns : dict of int to int
+        Column of each category.
+    column_of : array of int, shape (cells,)
+        Column of each cell.
+    cell, pair_of : array of int, shape (m,)
+        A cell in the scope of the coupon of a pair.
+    coupon, column : array of int, shape (pairs,)
+        The coupon and the category of each pair.
+    """
+
+    columns: dict[int, int]
+    column_of: Positions
+    cell: Positions
+    pair_of: Positions
+    coupon: Positions
+    column: Positions
+
+
+class _ScopeCells:
+    """Finds the cells in the scopes of a set's coupons. Cells are seldom new, and are then found for all coupons."""
+
+    def __init__(self, coupons: CouponSet) -> None:
+        self._scopes = [
+            None
+            if each.items
+            else (
+                [feature_index(f"category:{name}") for name in each.categories],
+                {feature_index(f"brand:{name}") for name in each.brands},
+            )
+            for each in coupons.coupons
+        ]
+        self._keys: tuple[bytes, bytes] | None = None
+        self._found: _Cells | None = None
+
+    def of(self, categories: Hashes, brands: Hashes) -> _Cells:
+        """Return the cells in each coupon's scope.
+
+        Parameters
+        ----------
+        categories, brands : array of uint32, shape (cells,)
+            The cells, ordered by category.
+        """
+        keys = categories.tobytes(), brands.tobytes()
+        if self._found is None or keys != self._keys:
+            self._keys, self._found = keys, self._find(categories.tolist(), brands.tolist())
+        return self._found
+
+    def _find(self, categories: list[int], brands: list[int]) -> _Cells:
+        cells_of = [list(cells) for _, cells in groupby(range(len(categories)), categories.__getitem__)]
+        columns = {categories[cells[0]]: column for column, cells in enumerate(cells_of)}
+        cell: list[int] = []
+        pair_of: list[int] = []
+        pairs: list[tuple[int, int]] = []
+        for coupon, scope in enumerate(self._scopes):
+            if scope is None:
+                continue
+            of_categories, of_brands = scope
+            known = sorted(columns[each] for each in of_categories if each in columns)
+            for column in known if of_categories else range(len(cells_of)):
+                within = [each for each in cells_of[column] if not of_brands or brands[each] in of_brands]
+                if within:
+                    cell += within
+                    pair_of += [len(pairs)] * len(within)
+                    pairs.append((coupon, column))
+        of_pairs: NDArray[np.intp] = np.array(pairs, np.intp).reshape(-1, 2)
+        return _Cells(
+            columns,
+            np.array([columns[category] for category in categories], np.intp),
+            np.array(cell, np.intp),
+            np.array(pair_of, np.intp),
+            of_pairs[:, 0],
+            of_pairs[:, 1],
+        )
