@@ -146,6 +146,30 @@ def test_the_catalogue_counts_while_views_are_few() -> None:
     assert few == pytest.approx((none * many) ** 0.5, rel=0.01)
 
 
+def test_one_forged_price_moves_no_value_much() -> None:
+    usual = [("tea", "x", 500.0, 500.0), ("audio", "x", 500.0, 8000.0)]
+    before, after = wide_values(shop(*usual)), wide_values(shop(*usual, ("forged", "x", 1.0, 1e9)))
+    assert after == pytest.approx(before, rel=0.1)
+
+
+def test_a_scope_of_categories_and_brands_is_what_is_in_both() -> None:
+    both = coupon("both", categories=["tea", "oats"], brands=["x", "z"], typical_price_minor=None)
+    coupons = CouponSet([both], 1000.0)
+    seen = shop(
+        ("tea", "x", 1e6, 500.0), ("tea", "y", 1e6, 9000.0), ("oats", "y", 1e6, 100.0), ("audio", "x", 1e6, 8000.0)
+    )
+    found = seen.of(coupons)
+    assert (found.scope.tolist(), found.share.tolist(), found.price_minor.tolist()) == ([0], [0.5], [250.0])
+    assert wide_values(seen, coupons=coupons)["both"] == pytest.approx(500.0, rel=0.01)
+
+
+def test_coupons_of_one_scope_share_it() -> None:
+    found = viewed(10.0, 10.0).of(WIDE)
+    numbers = dict(zip([each.coupon_id for each in WIDE.coupons], found.scope_of.tolist(), strict=True))
+    assert numbers["brand"] == numbers["unstated"]
+    assert len({*numbers.values()}) == 4
+
+
 def test_a_coupon_for_items_keeps_its_typical_price() -> None:
     assert wide_values(viewed(1e6, 1e6))["listed"] == pytest.approx(800.0)
 

@@ -6,13 +6,12 @@ asks for there. A shop need not state any of it: its visitors' views show both.
 """
 
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Hashes, Positions
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.vectors.sparse import feature_index
 
 PRIOR_VIEWS = 3.0
@@ -25,11 +24,13 @@ BELIEVED = 0.5
 """Weight of the prices viewed in a coupon's scope, however many, against the typical price that is stated for it."""
 
 
+MAX_LOG2_ABOVE = 6.0
+"""Bound of the logarithm (base 2) of a mean price over that of all views: one forged price would move all values."""
 TINY = 1e-9
 
 
 class ScopePrices(NamedTuple):
-    """Prices in the scopes of K coupons, over C categories; a pair is a coupon and a category within its scope.
+    """Prices in the scopes of K coupons, over C categories; a pair is a scope and a category within it.
 
     Attributes
     ----------
@@ -39,10 +40,12 @@ class ScopePrices(NamedTuple):
         Mean logarithm (base 2) of the prices viewed, minor units.
     popularity : array, shape (C,)
         `PRIOR_VIEWS`, as views of all visitors are distributed.
-    coupon, column : array of int, shape (pairs,)
-        Position of the coupon, and the category's column; ordered by both.
+    scope_of : array of int, shape (K,)
+        Number of each coupon's scope, which coupons may share.
+    scope, column : array of int, shape (pairs,)
+        Number of the scope, and the category's column; ordered by both.
     share : array, shape (pairs,)
-        Part of the category's views that is in the coupon's scope.
+        Part of the category's views that is in the scope.
     price_minor : array, shape (pairs,)
         That part, times the mean price of those views.
     trust : array, shape (K,)
@@ -55,7 +58,8 @@ class ScopePrices(NamedTuple):
     columns: dict[int, int]
     log2: Floats
     popularity: Floats
-    coupon: Positions
+    scope_of: Positions
+    scope: Positions
     column: Positions
     share: Floats
     price_minor: Floats
@@ -79,9 +83,11 @@ class ScopePrices(NamedTuple):
             Factor :math:`d_c` of the shopper on prices.
         """
         wanted = viewed + self.popularity
-        shares = np.bincount(self.coupon, self.share * wanted[self.column], len(self.trust))
-        prices = np.bincount(self.coupon, self.price_minor * (wanted * dearness)[self.column], len(self.trust))
-        return np.asarray(np.divide(prices, shares, out=np.zeros(len(shares)), where=shares > 0.0))
+        shares = np.bincount(self.scope, self.share * wanted[self.column])
+        prices = np.bincount(self.scope, self.price_minor * (wanted * dearness)[self.column])
+        means = np.zeros(int(self.scope_of.max(initial=0)) + 1)
+        np.divide(prices, shares, out=means[: len(shares)], where=shares > 0.0)
+        return means[self.scope_of]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,22 +136,28 @@ class ViewedPrices:
         return found
 
     def _compile(self, coupons: CouponSet) -> ScopePrices:
-        scopes = coupons.once(_ScopeCells).of(self.categories, self.brands)
-        views = np.bincount(scopes.column_of, self.views, len(scopes.columns))
-        logs = np.bincount(scopes.column_of, self.views * self.logs, len(scopes.columns))
-        viewed = np.bincount(scopes.pair_of, self.views[scopes.cell], len(scopes.coupon))
-        asked = np.bincount(scopes.pair_of, (self.views * self.prices)[scopes.cell], len(scopes.coupon))
-        within = np.bincount(scopes.coupon, viewed, len(coupons))
-        trust = within / (within + TRUSTED_VIEWS)
-        mean_log2 = np.log2(np.bincount(scopes.coupon, asked, len(coupons)) / np.maximum(within, TINY) + TINY)
+        scopes = coupons.once(_ScopeCells)
+        cells = scopes.of(self.categories, self.brands)
+        columns, pairs, count = len(cells.columns), len(cells.scope), len(scopes)
+        views = np.bincount(cells.column_of, self.views, columns)
+        logs = np.bincount(cells.column_of, self.views * self.logs, columns)
+        most_minor = 2.0 ** (logs.sum() / views.sum() + MAX_LOG2_ABOVE)
+        prices = np.minimum(self.prices, most_minor)
+        viewed = np.bincount(cells.pair_of, self.views[cells.cell], pairs)
+        asked = np.bincount(cells.pair_of, (self.views * prices)[cells.cell], pairs)
+        within = np.bincount(cells.scope, viewed, count)
+        mean_minor = np.bincount(cells.scope, asked, count) / np.maximum(within, TINY)
+        trust = (within / (within + TRUSTED_VIEWS))[scopes.scope_of]
+        mean_log2 = np.log2(mean_minor + TINY)[scopes.scope_of]
         return ScopePrices(
-            columns=scopes.columns,
+            columns=cells.columns,
             log2=logs / views,
             popularity=PRIOR_VIEWS * views / views.sum(),
-            coupon=scopes.coupon,
-            column=scopes.column,
-            share=viewed / views[scopes.column],
-            price_minor=asked / views[scopes.column],
+            scope_of=scopes.scope_of,
+            scope=cells.scope,
+            column=cells.column,
+            share=viewed / views[cells.column],
+            price_minor=asked / views[cells.column],
             trust=trust,
             mean_log2=mean_log2,
             level_log2=_levels_log2(coupons, mean_log2, trust),
@@ -174,7 +186,7 @@ NOTHING_VIEWED = ViewedPrices(np.zeros(0, np.uint32), np.zeros(0, np.uint32), _N
 
 
 class _Cells(NamedTuple):
-    """The cells in the scope of each coupon.
+    """The cells in each scope.
 
     Attributes
     ----------
@@ -183,37 +195,56 @@ class _Cells(NamedTuple):
     column_of : array of int, shape (cells,)
         Column of each cell.
     cell, pair_of : array of int, shape (m,)
-        A cell in the scope of the coupon of a pair.
-    coupon, column : array of int, shape (pairs,)
-        The coupon and the category of each pair.
+        A cell in the scope of a pair.
+    scope, column : array of int, shape (pairs,)
+        The scope and the category of each pair.
     """
 
     columns: dict[int, int]
     column_of: Positions
     cell: Positions
     pair_of: Positions
-    coupon: Positions
+    scope: Positions
     column: Positions
 
 
+class _Scope(NamedTuple):
+    """Features of the categories and brands that a coupon names; no categories, or no brands, are all of them."""
+
+    categories: frozenset[int]
+    brands: frozenset[int]
+
+
+def _scope_of(coupon: Coupon) -> _Scope:
+    return _Scope(
+        frozenset(feature_index(f"category:{name}") for name in coupon.categories),
+        frozenset(feature_index(f"brand:{name}") for name in coupon.brands),
+    )
+
+
 class _ScopeCells:
-    """Finds the cells in the scopes of a set's coupons. Cells are seldom new, and are then found for all coupons."""
+    """Finds the cells in the scopes of a set's coupons. Cells are seldom new, and are then found for all scopes.
+
+    Attributes
+    ----------
+    scope_of : array of int, shape (coupons,)
+        Number of each coupon's scope. The last scope is that of coupons for some items, of which there are no cells.
+    """
 
     def __init__(self, coupons: CouponSet) -> None:
-        self._scopes = [
-            None
-            if each.items
-            else (
-                [feature_index(f"category:{name}") for name in each.categories],
-                {feature_index(f"brand:{name}") for name in each.brands},
-            )
-            for each in coupons.coupons
-        ]
+        number: dict[_Scope, int] = {}
+        of_wide = [0 if each.items else number.setdefault(_scope_of(each), len(number)) for each in coupons.coupons]
+        self._scopes = list(number)
+        self.scope_of: Positions = np.where(coupons.has_items, len(number), of_wide)
         self._keys: tuple[bytes, bytes] | None = None
         self._found: _Cells | None = None
 
+    def __len__(self) -> int:
+        """Return the number of scopes."""
+        return len(self._scopes) + 1
+
     def of(self, categories: Hashes, brands: Hashes) -> _Cells:
-        """Return the cells in each coupon's scope.
+        """Return the cells in each scope.
 
         Parameters
         ----------
@@ -222,32 +253,28 @@ class _ScopeCells:
         """
         keys = categories.tobytes(), brands.tobytes()
         if self._found is None or keys != self._keys:
-            self._keys, self._found = keys, self._find(categories.tolist(), brands.tolist())
+            self._keys, self._found = keys, self._find(categories, brands)
         return self._found
 
-    def _find(self, categories: list[int], brands: list[int]) -> _Cells:
-        cells_of = [list(cells) for _, cells in groupby(range(len(categories)), categories.__getitem__)]
-        columns = {categories[cells[0]]: column for column, cells in enumerate(cells_of)}
-        cell: list[int] = []
-        pair_of: list[int] = []
-        pairs: list[tuple[int, int]] = []
-        for coupon, scope in enumerate(self._scopes):
-            if scope is None:
-                continue
-            of_categories, of_brands = scope
-            known = sorted(columns[each] for each in of_categories if each in columns)
-            for column in known if of_categories else range(len(cells_of)):
-                within = [each for each in cells_of[column] if not of_brands or brands[each] in of_brands]
-                if within:
-                    cell += within
-                    pair_of += [len(pairs)] * len(within)
-                    pairs.append((coupon, column))
-        of_pairs: NDArray[np.intp] = np.array(pairs, np.intp).reshape(-1, 2)
-        return _Cells(
-            columns,
-            np.array([columns[category] for category in categories], np.intp),
-            np.array(cell, np.intp),
-            np.array(pair_of, np.intp),
-            of_pairs[:, 0],
-            of_pairs[:, 1],
-        )
+    def _find(self, categories: Hashes, brands: Hashes) -> _Cells:
+        of_columns, first, column_of = np.unique(categories, return_index=True, return_inverse=True)
+        columns = {category: column for column, category in enumerate(of_columns.tolist())}
+        every = np.arange(len(categories))
+        of_category = dict(zip(columns, np.split(every, first[1:]), strict=True))
+        by_brand = np.argsort(brands, kind="stable")
+        named, starts = np.unique(brands[by_brand], return_index=True)
+        of_brand = dict(zip(named.tolist(), np.split(by_brand, starts[1:]), strict=True))
+
+        def within(scope: _Scope) -> Positions:
+            found = [of_category.get(each, every[:0]) for each in scope.categories]
+            if not scope.brands:
+                return np.sort(np.concatenate(found)) if found else every
+            cells = np.sort(np.concatenate([of_brand.get(each, every[:0]) for each in scope.brands]))
+            return cells[np.isin(cells, np.concatenate(found))] if found else cells
+
+        each = [*map(within, self._scopes), every[:0]]
+        cell = np.concatenate(each)
+        scope, column = np.repeat(np.arange(len(each)), [*map(len, each)]), column_of[cell]
+        is_first = np.ones(len(cell), np.bool_)
+        is_first[1:] = (scope[1:] != scope[:-1]) | (column[1:] != column[:-1])
+        return _Cells(columns, column_of, cell, np.cumsum(is_first) - 1, scope[is_first], column[is_first])
