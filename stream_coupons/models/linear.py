@@ -95,7 +95,7 @@ def compiled(
     version: int,
     of_others: tuple[Sequence[Floats], Sequence[Line]],
     own: tuple[Sequence[Floats], Sequence[Line]],
-    viewed_prices: ViewedPrices = NOTHING_VIEWED,
+    viewed_prices: ViewedPrices,
 ) -> "LinearScorer":
     """Return a scorer of copied weights.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
+from stream_coupons.core.catalogue.viewed_prices import ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
@@ -35,7 +35,7 @@ DEFAULT_RULES = LearningRules()
 HeadScorer = LinearScorer | RowScorer
 
 
-def scorer_of(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices = NOTHING_VIEWED) -> HeadScorer:
+def scorer_of(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices) -> HeadScorer:
     """Return a scorer of all heads, of copied weights and models: by arrays where every champion compiles to them.
 
     Parameters
@@ -54,7 +54,7 @@ def scorer_of(version: int, served: Mapping[str, Served], viewed_prices: ViewedP
     return RowScorer(version, copies, viewed_prices=viewed_prices)
 
 
-def live_scorer(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices = NOTHING_VIEWED) -> HeadScorer:
+def live_scorer(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices) -> HeadScorer:
     """Return a scorer equal to that of `scorer_of`, without copies: later learning changes it.
 
     Parameters

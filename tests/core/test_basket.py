@@ -103,7 +103,7 @@ def looks_at(category: str, price_minor: int) -> list[object]:
 
 
 @pytest.mark.parametrize("coupon_id", ["brand", "both", "all", "unstated"])
-def test_what_a_wide_coupon_is_worth_hangs_on_the_categories_the_shopper_turns_to(coupon_id: str) -> None:
+def test_the_value_of_a_wide_coupon_depends_on_the_categories_that_the_shopper_views(coupon_id: str) -> None:
     seen = viewed(1000.0, 1000.0)
     of_tea, of_audio = (wide_values(seen, *looks_at(*each))[coupon_id] for each in (("tea", 500), ("audio", 8000)))
     assert 9.0 < of_audio / of_tea <= 16.0

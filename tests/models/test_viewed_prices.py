@@ -1,4 +1,4 @@
-"""What visitors look at is counted, fades, is bounded, and survives a snapshot."""
+"""Counts of views and their mean prices: fading, bounds, and snapshots."""
 
 from typing import Any
 

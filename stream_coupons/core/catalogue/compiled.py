@@ -104,6 +104,8 @@ class CouponSet:
         each, default_minor = self.coupons, self._default_price_minor
         self.price_minor: Floats = np.array([price_of(c, default_minor) for c in each])
         self.price_log2 = np.log2(np.maximum(self.price_minor, 1.0))
+        self.states_price = np.array([bool(c.typical_price_minor) for c in each], dtype=bool)
+        """True if the catalogue states the coupon's typical price."""
         self.discount_minor = np.array([discount_of(c, default_minor) for c in each])
         self.margin_ratio: Floats = np.array([c.margin_ratio for c in each])
         self.margin_minor = self.price_minor * self.margin_ratio

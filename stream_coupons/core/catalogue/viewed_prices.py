@@ -1,8 +1,8 @@
 """Views and prices of items by category and brand, and the prices in the scopes of coupons that follow from them.
 
 A coupon for a brand is good for all that the brand sells: coffee for one shopper, loudspeakers for another. What an
-order in its scope is worth to the shop depends on which of these categories the shopper turns to, and what the brand
-asks for there. A shop need not state any of it: its visitors' views show both.
+order in its scope is worth to the shop depends on the categories that the shopper views, and on the brand's prices
+there. The catalogue states neither: views of all shoppers show both.
 """
 
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.vectors.sparse import feature_index
 
 PRIOR_VIEWS = 3.0
-"""Views, spread over categories as those of all visitors are, that a shopper's own are added to."""
+"""Prior views of a shopper, distributed over categories as the views of all shoppers."""
 TRUSTED_VIEWS = 10.0
 """Views in a coupon's scope at which they count as much as what the catalogue says of its prices."""
 MIN_TRUST = 0.5
 """Trust from which on the prices viewed in a coupon's scope are compared with its typical price."""
 BELIEVED = 0.5
 """Weight of the prices viewed in a coupon's scope, however many, against the typical price that is stated for it."""
-
-
 MAX_LOG2_ABOVE = 6.0
 """Bound of the logarithm (base 2) of a mean price over that of all views: one forged price would move all values."""
+NO_BRAND = 0
+"""Brand index of items without a brand."""
 TINY = 1e-9
 
 
@@ -39,7 +39,9 @@ class ScopePrices(NamedTuple):
     log2 : array, shape (C,)
         Mean logarithm (base 2) of the prices viewed, minor units.
     popularity : array, shape (C,)
-        `PRIOR_VIEWS`, as views of all visitors are distributed.
+        Prior views of a shopper by category; their sum is `PRIOR_VIEWS`.
+    scopes : int
+        Number of scopes.
     scope_of : array of int, shape (K,)
         Number of each coupon's scope, which coupons may share.
     scope, column : array of int, shape (pairs,)
@@ -58,6 +60,7 @@ class ScopePrices(NamedTuple):
     columns: dict[int, int]
     log2: Floats
     popularity: Floats
+    scopes: int
     scope_of: Positions
     scope: Positions
     column: Positions
@@ -70,8 +73,8 @@ class ScopePrices(NamedTuple):
     def mean_minor(self, viewed: Floats, dearness: Floats) -> Floats:
         r"""Return the mean price that a shopper would pay in each coupon's scope, shape (K,); 0 where nothing is known.
 
-        With :math:`n_c` the views of all visitors in a category, :math:`n_{ic}` those of them within the coupon's
-        scope, at a mean price of :math:`p_{ic}`, and :math:`w_c` what the shopper turns to:
+        With :math:`n_c` the views of all shoppers in a category, :math:`n_{ic}` those of them within the coupon's
+        scope, at a mean price of :math:`p_{ic}`, and :math:`w_c` the shopper's own and prior views of the category:
 
         .. math:: v_i = \frac{\sum_c w_c \frac{n_{ic}}{n_c} p_{ic} d_c}{\sum_c w_c \frac{n_{ic}}{n_c}}
 
@@ -83,10 +86,9 @@ class ScopePrices(NamedTuple):
             Factor :math:`d_c` of the shopper on prices.
         """
         wanted = viewed + self.popularity
-        shares = np.bincount(self.scope, self.share * wanted[self.column])
-        prices = np.bincount(self.scope, self.price_minor * (wanted * dearness)[self.column])
-        means = np.zeros(int(self.scope_of.max(initial=0)) + 1)
-        np.divide(prices, shares, out=means[: len(shares)], where=shares > 0.0)
+        shares = np.bincount(self.scope, self.share * wanted[self.column], self.scopes)
+        prices = np.bincount(self.scope, self.price_minor * (wanted * dearness)[self.column], self.scopes)
+        means: Floats = np.divide(prices, shares, out=np.zeros(self.scopes), where=shares > 0.0)
         return means[self.scope_of]
 
 
@@ -153,6 +155,7 @@ class ViewedPrices:
             columns=cells.columns,
             log2=logs / views,
             popularity=PRIOR_VIEWS * views / views.sum(),
+            scopes=count,
             scope_of=scopes.scope_of,
             scope=cells.scope,
             column=cells.column,
@@ -167,11 +170,11 @@ class ViewedPrices:
 def _levels_log2(coupons: CouponSet, mean_log2: Floats, trust: Floats) -> Floats:
     """Return the logarithm of the mean value of an order in each coupon's scope, shape (K,).
 
-    An order has more than one piece. How many, all typical prices together tell, as they are of orders: the median of
-    their ratios to the prices viewed. Of one coupon, its typical price and its scope's views count alike; if it has no
-    typical price, the views.
+    An order may have several pieces, a view has one. The number of pieces is the median ratio of typical prices to
+    prices viewed, over all coupons. The level of a coupon is the geometric mean of its typical price and of so many
+    pieces at the price viewed in its scope; without a typical price it is the latter.
     """
-    stated = np.array([bool(each.typical_price_minor) for each in coupons.coupons])
+    stated = coupons.states_price
     known = stated & (trust >= MIN_TRUST)
     pieces_log2 = float(np.median((coupons.price_log2 - mean_log2)[known])) if known.any() else 0.0
     weight = trust * np.where(stated, BELIEVED, 1.0)
@@ -179,8 +182,6 @@ def _levels_log2(coupons: CouponSet, mean_log2: Floats, trust: Floats) -> Floats
     return levels
 
 
-NO_BRAND = 0
-"""Index of the brand of what has none."""
 _NONE: Floats = np.zeros(0)
 NOTHING_VIEWED = ViewedPrices(np.zeros(0, np.uint32), np.zeros(0, np.uint32), _NONE, _NONE, _NONE)
 

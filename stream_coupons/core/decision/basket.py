@@ -1,6 +1,6 @@
-"""The expected value of an order in a coupon's scope: what the shopper would buy there, at which prices."""
+"""The expected value of an order in a coupon's scope, by the categories and prices that the shopper views."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,18 +17,17 @@ LEVEL_STRENGTH = 5.0
 LEVEL_CARRIES = 0.65
 """Share of a price level that carries over to the next order: the rest is of single items."""
 MOST_LOG2 = 2.0
-"""Bound of the logarithm (base 2) of what a shopper pays over what others do, or over the typical price."""
+"""Bound of the logarithm (base 2) of a shopper's prices over those of all shoppers, or over the typical price."""
 
 
 def order_values(
     moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs, viewed_prices: ViewedPrices = NOTHING_VIEWED
 ) -> Floats:
-    r"""Return the expected value of an order in a coupon's scope, minor units, shape (n,).
+    """Return the expected value of an order in a coupon's scope, minor units, shape (n,).
 
-    It is the level of the coupon, times what the shopper pays over what all pay. The level is the catalogue's typical
-    price, corrected by the prices that all visitors view in its scope. What one coupon is good for costs one shopper
-    more than another: they turn to other categories within its scope, and to dearer or cheaper products. While there
-    are few views, the shopper's prices are compared with the catalogue's in place of those viewed; in logarithms.
+    It is the coupon's level, times the ratio of the shopper's mean price in the scope to that of all shoppers
+    (`ScopePrices`). While few views are counted in the scope, the ratio is that of the shopper's prices to the
+    catalogue's; both ratios are weighted in logarithms.
 
     Parameters
     ----------
@@ -41,31 +40,49 @@ def order_values(
     viewed_prices : ViewedPrices
         Prices that visitors look at.
     """
-    stated = stated_values(moments, coupons, pairs)
+    stated = _stated_values(moments, coupons, pairs)
     if not len(viewed_prices):
         return stated
     owner, position, prices = pairs.owner, pairs.position, viewed_prices.of(coupons)
-    viewed = np.stack([_viewed_log2(prices, moment) for moment in moments])[owner, position]
+    viewed = _viewed_log2(moments, prices)[owner, position]
     over_all = viewed - prices.mean_log2[position]
     over_typical = np.log2(stated) - coupons.price_log2[position]
     over = over_typical + prices.trust[position] * (over_all - over_typical)
     return np.asarray(np.exp2(prices.level_log2[position] + over))
 
 
-def _viewed_log2(prices: ScopePrices, moment: Moment) -> Floats:
-    """Return the logarithm of the mean price that the shopper would pay in the scope of every coupon."""
-    weight, above = np.zeros(len(prices.log2)), np.zeros(len(prices.log2))
-    for name, level in moment.shopper.profile.price_levels.items():
-        column = prices.columns.get(feature_index(f"category:{name}"))
-        if column is not None:
-            weight[column], above[column] = level.weight, level.total - level.weight * prices.log2[column]
-    general = LEVEL_CARRIES * above.sum() / (weight.sum() + LEVEL_STRENGTH)
-    dearness = (above + PRICE_STRENGTH * general) / (weight + PRICE_STRENGTH)
-    mean_minor = prices.mean_minor(weight, np.exp2(np.clip(dearness, -MOST_LOG2, MOST_LOG2)))
-    return np.asarray(np.log2(np.maximum(mean_minor, 1.0)))
+def _own_prices(
+    moments: Sequence[Moment], column_of: Callable[[str], int | None], columns: int
+) -> tuple[Floats, Floats]:
+    """Return the weight of each shopper's prices by category, and the sum of their logarithms, (moments, columns)."""
+    weight, total = np.zeros((len(moments), columns)), np.zeros((len(moments), columns))
+    for row, moment in enumerate(moments):
+        for name, level in moment.shopper.profile.price_levels.items():
+            if (column := column_of(name)) is not None:
+                weight[row, column], total[row, column] = level.weight, level.total
+    return weight, total
 
 
-def stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
+def _price_level(weight: Floats, above: Floats) -> Floats:
+    """Return the logarithm of each shopper's price level over all categories, shape (moments,).
+
+    The argument `above` has the sums of the logarithms of the shopper's prices over those of the categories.
+    """
+    return np.asarray(LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH))
+
+
+def _viewed_log2(moments: Sequence[Moment], prices: ScopePrices) -> Floats:
+    """Return the logarithm of each shopper's mean price in the scope of every coupon, shape (moments, K)."""
+    columns = prices.columns
+    weight, total = _own_prices(moments, lambda name: columns.get(feature_index(f"category:{name}")), len(columns))
+    above = total - weight * prices.log2
+    level = _price_level(weight, above)[:, None]
+    dearness = np.exp2(np.clip((above + PRICE_STRENGTH * level) / (weight + PRICE_STRENGTH), -MOST_LOG2, MOST_LOG2))
+    minor = [prices.mean_minor(*of_shopper) for of_shopper in zip(weight, dearness, strict=True)]
+    return np.asarray(np.log2(np.maximum(minor, 1.0)))
+
+
+def _stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
     r"""Return the value of an order by the typical prices that the catalogue states, minor units, shape (n,).
 
     The prices that a shopper looks at in the coupon's categories predict better; if there are few, the shopper's price
@@ -83,14 +100,8 @@ def stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -
         As of `order_values`.
     """
     owner, position = pairs.owner, pairs.position
-    shape = (len(moments), len(coupons.vocabulary) + 1)
-    weight, total = np.zeros(shape), np.zeros(shape)
-    for row, moment in enumerate(moments):
-        for name, level in moment.shopper.profile.price_levels.items():
-            if column := coupons.category_columns.get(name):
-                weight[row, column], total[row, column] = level.weight, level.total
-    above = total - weight * coupons.category_price_log2
-    level = LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH)
+    weight, total = _own_prices(moments, coupons.category_columns.get, len(coupons.vocabulary) + 1)
+    level = _price_level(weight, total - weight * coupons.category_price_log2)
     has_items, categories = coupons.has_items[position], pairs.scopes.categories
     own = np.where(has_items, 0.0, categories.score(weight.ravel()))
     own_total = np.where(has_items, 0.0, categories.score(total.ravel()))

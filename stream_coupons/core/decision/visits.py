@@ -1,9 +1,9 @@
 """Visits: whether the shopper orders within the hour of a decision, in the scope of one of its candidates.
 
 The windows of coupons last days. A visit shows within the hour how often an item on view ends in an order, and every
-decision has one. The example says which item that was, at which price: all of them together show what visitors look at.
-It says, too, whether a coupon for the scope was held, by this decision or an earlier one: what it adds to the orders is
-learnt as a weight of its own, and left out of the prediction.
+decision has one. The example records the item on view with its price, from which prices by category and brand are
+learnt. It also records whether a coupon for the scope was held, by this decision or an earlier one: what it adds to the
+orders is learnt as a weight of its own, and left out of the prediction.
 """
 
 import numpy as np
@@ -86,7 +86,7 @@ def watch(decision: Candidates, known: Knowledge) -> None:
 
 
 def item_on_view(event: ShopEvent) -> OnView | None:
-    """Return what the shopper looks at; None after an order, and where its category or price is not known.
+    """Return the item on view in a trigger; None for an order, and where the category or the price is not known.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ def item_on_view(event: ShopEvent) -> OnView | None:
         The trigger.
     """
     item = None if isinstance(event, OrderEvent) else event.item
-    if item is None or not item.category or not 0 < (item.price_minor or 0) <= MAX_PRICE_MINOR:
+    if item is None or not item.category or not item.price_minor or item.price_minor > MAX_PRICE_MINOR:
         return None
-    return OnView(category=item.category, brand=item.brand or None, price_minor=item.price_minor or 0)
+    return OnView(category=item.category, brand=item.brand or None, price_minor=item.price_minor)
 
 
 def close(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue) -> list[TrainingExample]:
