@@ -16,6 +16,8 @@ variance each and no covariance, a diagonal block (decoupled, [2]_).
 The filter forgets at a rate that is chosen online (`forgetting`): :math:`P^{-1}` is drawn towards the prior one, and
 :math:`w` stays.
 
+The base rate may walk at random: each example adds a little to the variance of the constant [3]_. All else stays.
+
 The prior variances of hashed features are learnt, too (`relevance`). When they change, the information of the examples
 is separated from the old prior and combined with the new one.
 
@@ -24,6 +26,7 @@ References
 .. [1] Kulis, B., and Bartlett, P. L. (2010). Implicit online learning. ICML.
 .. [2] Puskorius, G. V., and Feldkamp, L. A. (1991). Decoupled extended Kalman filter training of feedforward layered
        networks. IJCNN.
+.. [3] West, M., and Harrison, J. (1997). Bayesian forecasting and dynamic models, 2nd edition. Springer.
 """
 
 import math
@@ -37,27 +40,19 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models.effect import evidence, redemption_by, step_of
-from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, KNOWN, Indices
+from stream_coupons.models.encoding import BIAS, CONSTANT, Indices
 from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
 from stream_coupons.models.sigmoid import PRECISION, sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
+from stream_coupons.models.variances import (
+    FIRST_VARIANCES,
+    VARIANCE_OF_CONSTANT,
+    VARIANCE_OF_COUPON,
+    VARIANCE_OF_PLACES,
+)
 
-VARIANCE_OF_PLACES = 0.5
-"""Prior variance, shared equally by the hashed features of the row that introduces them: long rows vary no more."""
-VARIANCE_OF_COUPON = 0.1
-"""Prior variance of a coupon's own hashed feature, whatever its row: coupons are few, and their appeals differ."""
-VARIANCE_OF_NUMBER = 0.05
-VARIANCE_OF_BIN = 0.005
-VARIANCE_OF_CONSTANT = 1.0 / CONSTANT**2
-VARIANCE_OF_KNOWN = 0.8
-"""Prior variance of the correction of the offset's slope; a fifth of it for P(order), by `registry.CAUTION`."""
-FIRST_VARIANCES: Floats = np.full(BIAS + 1, VARIANCE_OF_CONSTANT)
-"""Prior variances by index, of all but hashed features."""
-FIRST_VARIANCES[DIMENSIONS:FIRST_BIN] = VARIANCE_OF_NUMBER
-FIRST_VARIANCES[FIRST_BIN:KNOWN] = VARIANCE_OF_BIN
-FIRST_VARIANCES[KNOWN] = VARIANCE_OF_KNOWN
 MOST_JOINT = 256
 FIRST_JOINT = 64
 """Initial capacity of the covariance, in indices; it doubles when it is full."""
@@ -78,6 +73,8 @@ class KalmanFilter:
         Choice of the forgetting rate; without it the filter never forgets.
     of_coupon, of_constant : float
         Prior variance of the coupon's hashed feature, the first one of a row, and of the constant.
+    walk : float
+        Variance of the step of the base rate's log-odds from one example to the next.
     """
 
     def __init__(
@@ -88,9 +85,10 @@ class KalmanFilter:
         *,
         of_coupon: float = VARIANCE_OF_COUPON,
         of_constant: float = VARIANCE_OF_CONSTANT,
+        walk: float = 0.0,
     ) -> None:
         self._prior, self._spread = dict(prior), spread
-        self._of_coupon, self._of_constant = of_coupon, of_constant
+        self._of_coupon, self._of_constant, self._walk = of_coupon, of_constant, walk / CONSTANT**2
         self.forgetting = forgetting or Forgetting({}, [1.0])
         self._begin()
 
@@ -123,6 +121,8 @@ class KalmanFilter:
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
             self._test(indices, values, row.offset, label, counts)
+        base, most = self._slots[BIAS], self._first_variances[BIAS]
+        self._covariance[base, base] += max(min(self._walk, most - self._covariance[base, base]), 0.0)
         apart, moves, moves_apart, variance = self._along(indices, values)
         error, curvature = step_of(row, logit, variance, label)
         self.dense[self._joint] += moves[: len(self._joint)] * error

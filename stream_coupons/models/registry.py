@@ -20,12 +20,17 @@ has few and rare labels, and starts from a prior on coupons in general. Visits h
 often they end in an order differs among shops: what was assumed of them is soon outweighed."""
 
 
+WALK = 3e-5
+"""Variance of the step of a base rate's log-odds from one example to the next: the last thousand examples weigh most,
+where one in thirty is positive."""
 VARIANCES: dict[str, dict[str, float]] = {
     "effect": {"of_coupon": 0.5, "of_constant": 0.02},
-    "visit": {"of_constant": 0.1},
+    "demand": {"walk": WALK},
+    "visit": {"of_constant": 0.1, "walk": WALK},
 }
-"""Prior variances by head. Effects differ far more among coupons than their average does among shops, so a coupon that
-fails has little influence on the others."""
+"""Variances by head. Effects differ far more among coupons than their average does among shops, so a coupon that fails
+has little influence on the others. Orders without a coupon have most labels, and change with the season and with what
+is known of the shoppers."""
 
 
 def make_model(name: str, head: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> Model:

@@ -15,19 +15,14 @@ from stream_coupons.models import relevance as relevance_module
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.kalman import (
-    JOINED_AFTER,
-    MOST_JOINT,
-    VARIANCE_OF_BIN,
-    VARIANCE_OF_NUMBER,
-    KalmanFilter,
-)
+from stream_coupons.models.kalman import JOINED_AFTER, MOST_JOINT, KalmanFilter
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.linear import prior_of
-from stream_coupons.models.registry import CAUTION, make_model
+from stream_coupons.models.registry import CAUTION, WALK, make_model
 from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.sigmoid import mode, sigmoid
+from stream_coupons.models.variances import VARIANCE_OF_BIN, VARIANCE_OF_NUMBER
 
 from .builders import example
 
@@ -229,6 +224,33 @@ def test_no_more_is_ever_forgotten_than_was_learnt(factor: float) -> None:
     assert state["relevance"].min() >= LEAST_RELEVANCE
     assert state["relevance"].max() <= MOST_RELEVANCE
     assert (state["variances"] <= state["first_variances"] * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_base_rate_that_walks_is_followed_and_the_weights_stay(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    walking, standing = KalmanFilter({}, walk=WALK), KalmanFilter({})
+    number, late = [0.0] * len(NUMERIC), []
+    for n, wanted in enumerate(rng.random(12000) < 0.5):
+        row = Row([float(wanted), *number[1:]], [5])
+        rate = sigmoid(-2.5 - 1.0 * (n > 6000) + 1.5 * wanted)
+        label = bool(rng.random() < rate)
+        said = [model.learn_one(row, label) for model in (walking, standing)]
+        if n > 9000:
+            late.append([*said, rate])
+    followed, stayed, true = np.sum(late, axis=0)
+    assert abs(followed / true - 1.0) < 0.15 < 0.3 < stayed / true - 1.0
+    of_wanted = [model.dense[[DIMENSIONS, FIRST_BIN + 2]].sum() for model in (walking, standing)]
+    assert of_wanted[0] == pytest.approx(of_wanted[1], abs=0.1)
+    assert of_wanted[0] == pytest.approx(1.5, abs=0.4)
+
+
+def test_a_base_rate_that_nothing_contradicts_becomes_no_wider_than_the_prior() -> None:
+    model, nothing = KalmanFilter({}, of_constant=0.01, walk=1.0), Row([0.0] * len(NUMERIC), [])
+    for _ in range(400):
+        model.learn_one(nothing, False)
+    assert model.variance(nothing) <= 0.01 * CONSTANT**2
+    assert np.isfinite(model.log_odds(nothing))
 
 
 def test_what_is_forgotten_begins_anew_from_where_it_is() -> None:
