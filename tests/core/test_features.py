@@ -137,6 +137,7 @@ PINNED_NUMBERS = [
     0.0,
     0.0,
     0.0,
+    0.0,
     0.5,
     0.3456,
     0.3408,
@@ -199,8 +200,8 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "e02fff57b147ea2d"
-    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (55, 20, 65536)
+    assert SCHEMA == "8a7b9332ba8cee47"
+    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (56, 20, 65536)
 
 
 items = st.builds(

@@ -38,7 +38,7 @@ from .builders import AT, DAY_S, FixedScorer, browse, cart, order, rules
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")
-NUMBERS = ("demand_share", "scope_part", "browsed_now", "carted_now", "habit_share")
+NUMBERS = ("demand_share", "passed_over", "scope_part", "browsed_now", "carted_now", "habit_share")
 """Features that are computed from views; the others are views."""
 
 
@@ -114,6 +114,7 @@ def expected(moment: Moment, one: Coupon) -> dict[str, float]:
         "collaborative": content(near),
         "related": added(related, categories),
         "demand_share": log(demand / PRIOR_SHARE) if scope else 0.0,
+        "passed_over": float(np.log1p(np.array([all_days if content(own) <= 0.0 else 0.0]))[0]),
         "scope_part": log(min(share(part, category, prior, PART_STRENGTH), 1.0))
         if categories and (items or brands)
         else 0.0,

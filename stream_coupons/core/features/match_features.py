@@ -37,6 +37,15 @@ def _demand_share(rows: RowBatch) -> Floats:
     return np.where(names_category | names_finer, log_share(demand), 0.0)
 
 
+def _passed_over(rows: RowBatch) -> Floats:
+    """Return the days on which the shopper cared for something, for a coupon within no interest of theirs; else 0.
+
+    A scope that a newcomer did not turn to may still be wanted. One that was passed over on twenty days hardly is.
+    """
+    views = rows.views
+    return np.where(views.content <= 0.0, views.all_days, 0.0)
+
+
 def _scope_part(rows: RowBatch) -> Floats:
     """Return the logarithm of the part of a coupon's brands or items in their category's demand; 0 for all of it.
 
@@ -113,6 +122,14 @@ MATCH_FEATURES = (
         number=share_number,
         # A third of a logarithm: with `near_scope_share` an elasticity of 0.8, below 1 as shares are noisy.
         prior={"click": 0.35, "redeem": 1.05, "order": 0.75, "effect": 0.8, "demand": 1.2},
+        is_of_effect=True,
+    ),
+    MatchFeature(
+        name="passed_over",
+        groups=("match", "interests"),
+        compute=_passed_over,
+        log_divisor=1.0,
+        text="is for nothing that this shopper turned to on {number} days of shopping",
         is_of_effect=True,
     ),
     MatchFeature(
