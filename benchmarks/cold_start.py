@@ -1,4 +1,4 @@
-"""The first decisions of a new shop: what the prior gives, and to whom, before anything is learnt.
+"""The first decisions of a new shop: what the prior gives, and to whom, before any coupon's outcome is known.
 
     python -m benchmarks.cold_start
     python -m benchmarks.cold_start my-catalog.json --json
@@ -6,8 +6,8 @@
 
 Some hundred shoppers, all of them new, come to a shop with the given catalogue, by default each one that ships. Each
 shopper turns to one category, one in four to a category without a coupon: some view one item, some come back to it or
-add it to the cart, some are regulars who order it at even intervals. Time is too short for any window to close, so
-every decision is the prior's. A coupon is in category if its scope names the category that the shopper turned to.
+add it to the cart, some are regulars who order it at even intervals. Time is too short for any coupon's window to
+close: visits alone are learnt from. A coupon is in category if its scope names the category that the shopper turned to.
 `--write` puts the table into docs/explanation/cold-start.md.
 """
 
@@ -187,6 +187,7 @@ def first_decisions(coupons: Sequence[Coupon], shoppers: int = SHOPPERS, seed: i
         for event in events_of(visitor, prices, coupons[0].domain, random)
     ]
     for _, event, visitor in sorted(planned, key=lambda entry: entry[0]):
+        shop.tick(event.occurred_at)
         issues.clear()
         outcomes.clear()
         shop.publish(event)

@@ -99,7 +99,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     the frequency cap are control observations, each of one coupon drawn from all.
     `decisions_logged_ratio` of all decisions are recorded in the topic `decisions`, drawn by the secret.
     Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
-    shoppers, or none.
+    shoppers, or none. After `trusted_views` views in their domain, other coupons count half their value.
     `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
     """
 
@@ -119,6 +119,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     control_ratio: Ratio = 0.0
     max_candidates: Size = 64
     known_after: NonNegative = 4.0
+    trusted_views: NonNegative = 600.0
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
     min_value_minor: Finite = 2.0

@@ -8,9 +8,10 @@ import pytest
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.policy import USES_RATIO
-from stream_coupons.core.decision.scoring import judge
+from stream_coupons.core.decision.scoring import STRANGE_RATIO, judge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
@@ -18,9 +19,10 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEve
 from stream_coupons.core.rules import PolicyRules, Rules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.models.linear import prior
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, HOUR_S, browse, cart, order
+from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, order
 
 ROOT = Path(__file__).parents[2]
 COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])
@@ -139,3 +141,33 @@ def test_what_is_bought_anyway_on_schedule_is_not_discounted(every_s: float, tur
 
 def test_what_was_bought_just_now_is_not_discounted() -> None:
     assert given([*orders("coffee", DAY_S, HOUR_S, count=1), *views("coffee")]) is None
+
+
+def looked_around(count: int) -> ViewedPrices:
+    """Prices of a shop in which an item was viewed so many times."""
+    if not count:
+        return NOTHING_VIEWED
+    soap = np.array([feature_index("category:soap")], np.uint32)
+    return ViewedPrices(soap, np.zeros(1, np.uint32), np.array([float(count)]), np.array([512.0]), np.array([9.0]))
+
+
+@pytest.mark.parametrize(("views_of_all", "ratio"), [(0, 0.0), (599, 0.0), (600, STRANGE_RATIO), (9000, STRANGE_RATIO)])
+@pytest.mark.parametrize("events", [[], views("lighting"), views("tea", 3)])
+def test_a_guess_counts_nothing_in_a_new_shop_and_half_in_one_that_is_known(
+    events: Events, views_of_all: int, ratio: float
+) -> None:
+    def worth(known_after: float, *, is_persuaded: bool) -> list[float]:
+        shopper = Shopper()
+        for event in events:
+            fold(shopper.profile, event, RULES.profile)
+        rules = Rules(key=PUBLIC_KEY, policy=PolicyRules(known_after=known_after))
+        scorer = FixedScorer(redeem=0.5 if is_persuaded else 0.0, viewed_prices=looked_around(views_of_all))
+        return judge([Moment("u", shopper, AT, {})], [np.arange(2)], shop, scorer, rules).worth.tolist()
+
+    shop = shop_of(coupon("c1", categories=["oats"]), coupon("c2", categories=["tea"]))
+    strange, turned_to = worth(4.0, is_persuaded=True)
+    values = worth(0.0, is_persuaded=True)
+    assert min(values) > 0.0
+    assert strange == ratio * values[0]
+    assert turned_to == (1.0 if events == views("tea", 3) else ratio) * values[1]
+    assert worth(4.0, is_persuaded=False) == worth(0.0, is_persuaded=False), "what costs money is not worth less"

@@ -29,6 +29,8 @@ LABELS = (*HEADS, "visit")
 """Outcomes that models learn."""
 ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
+STRANGE_RATIO = 0.5
+"""Part of the value of other coupons to a hardly known shopper that counts in a shop that has been looked around in."""
 MANY_TIMES = 16
 """Candidates over the size of a shortlist above which not all of them are sorted."""
 
@@ -237,7 +239,8 @@ def judge(
         worth = scorer.values(rows)
     else:
         worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
-        worth = np.where(_is_strange(moments, views, rules), np.minimum(worth, 0.0), worth)
+        ratio = STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
+        worth = np.where(_is_strange(moments, views, rules), np.minimum(worth, ratio * worth), worth)
     return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor))
 
 
@@ -278,7 +281,7 @@ def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
 def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
     """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
 
-    Such a coupon is not given by its value: the shopper's interest in it is a guess, and a wrong guess is noticed.
+    The shopper's interest in such a coupon is a guess, and a wrong guess is noticed.
     """
     events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
     is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
