@@ -95,6 +95,8 @@ class Passed(StrEnum):
 
     NOT_SHORTLISTED = "not_shortlisted"
     """`policy.max_candidates` other coupons are closer to the shopper's interests, so it was not scored."""
+    HARDLY_KNOWN = "hardly_known"
+    """The shopper is hardly known and did not turn to what the coupon is for, so that its value was cut."""
     PRICED_OUT = "priced_out"
     """The coupon was worth more than giving none, but not more than the price of its budgets."""
     OUTRANKED = "outranked"

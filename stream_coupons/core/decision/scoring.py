@@ -193,6 +193,8 @@ class Judgement:
         Value over giving none, before the price of a budget, minor units.
     discounts_minor : array, shape (n,)
         E(discount | redeem).
+    is_cut : array of bool, shape (n,)
+        True where the worth is less than the value, for a hardly known shopper.
     """
 
     chosen: list[Positions]
@@ -200,6 +202,7 @@ class Judgement:
     predicted: Floats
     worth: Floats
     discounts_minor: Floats
+    is_cut: NDArray[np.bool_]
 
 
 def judge(
@@ -225,7 +228,8 @@ def judge(
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         rows = blank(moments, coupons, candidates)
         discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
-        return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor)
+        is_cut = np.zeros(len(rows), np.bool_)
+        return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor, is_cut)
     interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
     chosen = list(candidates)
     if any(len(positions) > size for positions in chosen):
@@ -236,12 +240,12 @@ def judge(
     predicted = scorer.own.predict(rows)
     values_minor = order_values(moments, coupons, views.pairs, scorer.viewed_prices)
     if isinstance(scorer, ValueScorer):
-        worth = scorer.values(rows)
+        worth, is_cut = scorer.values(rows), np.zeros(len(rows), np.bool_)
     else:
         worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
-        ratio = STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
-        worth = np.where(_is_strange(moments, views, rules), np.minimum(worth, ratio * worth), worth)
-    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor))
+        is_cut = _is_strange(moments, views, rules) & (worth > 0.0)
+        worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
+    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor), is_cut)
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:

@@ -35,6 +35,7 @@ WORDS: Mapping[Code, str] = {
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
     NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition",
     Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
+    Passed.HARDLY_KNOWN: "the shopper turned to nothing that it is for, and is hardly known: see policy.known_after",
     Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
     Passed.OUTRANKED: "another one is worth more, less what its budgets charge",
     Passed.EXPLORED: "another one was drawn by chance, to learn",
@@ -232,7 +233,9 @@ class CandidateVerdicts:
         """Return why a candidate is not worth giving; None if it is."""
         if position in self.worthwhile:
             return None
-        return Passed.PRICED_OUT if position in self.priced_out else NoCoupon.NOT_WORTH_IT
+        if position in self.priced_out:
+            return Passed.PRICED_OUT
+        return Passed.HARDLY_KNOWN if self._judged.is_cut[self._row[position]] else NoCoupon.NOT_WORTH_IT
 
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """Return the verdict on a coupon, with the reason not to give it."""

@@ -189,6 +189,11 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
 
 
+def test_a_coupon_for_nothing_that_a_hardly_known_shopper_turned_to_says_so() -> None:
+    found = explain(Shopper(), knowledge(CHEAP, LOSS, rules=rules(min_value_minor=0.0, known_after=4.0)))
+    assert reasons(found) == {"cheap": Passed.HARDLY_KNOWN, "loss": NoCoupon.NOT_WORTH_IT}
+
+
 @pytest.mark.parametrize(
     ("account", "purse", "limits", "lack"),
     [
