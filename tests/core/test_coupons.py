@@ -1,5 +1,7 @@
 """The compiled catalogue says what the coupons say."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,9 +126,21 @@ def test_amounts_without_a_price_are_told_apart_and_none_is_taken_for_deep() -> 
         assert compiled.discount_minor.tolist() == list(amounts)
 
 
+def test_demand_grows_with_the_depth_as_at_a_constant_elasticity() -> None:
+    each = [
+        coupon(f"c{n}", discount_minor=amount, max_discount_minor=900, typical_price_minor=1000)
+        for n, amount in enumerate((0, 1, 50, 150, 250, 400, 900))
+    ]
+    each.append(coupon("unknown", typical_price_minor=None))
+    pulls = numbers(CouponSet(each, 1000.0), "discount_pull")
+    grown = [(1.0 - depth) ** -2.62 - 1.0 for depth in (0.01, 0.01, 0.05, 0.15, 0.25, 0.4, 0.5)]
+    assert pulls == pytest.approx([*(math.log(more / grown[3]) for more in grown), 0.0])
+
+
 def test_giving_nothing_takes_nothing_off() -> None:
     nothing = Catalogue([]).nothing_of("ecommerce", [])
-    assert numbers(nothing, "discount_depth") == numbers(nothing, "discount_size") == [0.0]
+    for name in ("discount_depth", "discount_pull", "discount_size"):
+        assert numbers(nothing, name) == [0.0]
 
 
 def test_a_coupon_may_be_called_nothing() -> None:

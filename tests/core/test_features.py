@@ -123,6 +123,7 @@ PINNED_NUMBERS = [
     0.4011,
     0.2986,
     0.15,
+    0.0,
     0.0693,
     0.5199,
     0.3662,
@@ -200,8 +201,8 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "8a7b9332ba8cee47"
-    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (56, 20, 65536)
+    assert SCHEMA == "f387ed5a6c7a9422"
+    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (57, 20, 65536)
 
 
 items = st.builds(

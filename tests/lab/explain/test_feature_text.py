@@ -83,6 +83,7 @@ def test_numbers_are_told_as_they_were() -> None:
         "exposure": "had 0.25 coupons within days",
         "event_recency": "last heard of 0 days ago",
         "discount_depth": "takes 15 % off",
+        "discount_pull": "in general grows by 53 %",
         "discount_size": "takes 150 cents off",
         "time_to_redeem": "can be used for 5 days",
         "price_fit": "(closeness 50 %)",
