@@ -34,6 +34,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import item
 
@@ -145,6 +146,15 @@ def knowledge(
 
 
 RULES = rules()
+
+
+def priced_views(*cells: tuple[str, str, float, float]) -> ViewedPrices:
+    """Views of categories and brands, with their price."""
+    indexed = sorted(
+        (feature_index(f"category:{c}"), feature_index(f"brand:{b}"), n, price) for c, b, n, price in cells
+    )
+    categories, brands, views, prices = (np.array(column) for column in zip(*indexed, strict=True))
+    return ViewedPrices(categories.astype(np.uint32), brands.astype(np.uint32), views, prices, np.log2(prices))
 
 
 def purses() -> SharedStates[Purse]:

@@ -10,10 +10,9 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import MAX_PRICE_WEIGHT, Profile, fold
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.testing import coupon, item
 
-from .builders import AT, browse, cart, order
+from .builders import AT, browse, cart, order, priced_views
 
 TEA = coupon("tea", categories=["tea"], typical_price_minor=1000)
 CHEESE = coupon("cheese", categories=["cheese"], typical_price_minor=400)
@@ -72,18 +71,9 @@ UNSTATED = coupon("unstated", brands=["x"], typical_price_minor=None)
 WIDE = CouponSet([BRAND, BOTH, LISTED, UNSTATED, coupon("all", typical_price_minor=1000)], 1000.0)
 
 
-def shop(*cells: tuple[str, str, float, float]) -> ViewedPrices:
-    """Views of categories and brands, with their price."""
-    indexed = sorted(
-        (feature_index(f"category:{c}"), feature_index(f"brand:{b}"), n, price) for c, b, n, price in cells
-    )
-    categories, brands, views, prices = (np.array(column) for column in zip(*indexed, strict=True))
-    return ViewedPrices(categories.astype(np.uint32), brands.astype(np.uint32), views, prices, np.log2(prices))
-
-
 def viewed(tea: float, audio: float) -> ViewedPrices:
     """Tea at 5.00 and audio at 80.00, all of brand x."""
-    return shop(("tea", "x", tea, 500.0), ("audio", "x", audio, 8000.0))
+    return priced_views(("tea", "x", tea, 500.0), ("audio", "x", audio, 8000.0))
 
 
 def wide_values(viewed_prices: ViewedPrices, *events: object, coupons: CouponSet = WIDE) -> dict[str, float]:
@@ -120,19 +110,19 @@ def test_a_coupon_without_a_typical_price_has_that_of_the_views_times_the_pieces
         coupon(name, categories=[name], typical_price_minor=price) for name, price in (("tea", 1000), ("oats", 600))
     ]
     coupons = CouponSet([*stated, UNSTATED], 5000.0)
-    found = wide_values(shop(("tea", "x", 1e6, 500.0), ("oats", "y", 1e6, 300.0)), coupons=coupons)
+    found = wide_values(priced_views(("tea", "x", 1e6, 500.0), ("oats", "y", 1e6, 300.0)), coupons=coupons)
     assert found == pytest.approx({"tea": 1000.0, "oats": 600.0, "unstated": 1000.0}, rel=0.01)
 
 
 def test_a_typical_price_that_is_unlike_all_others_counts_half() -> None:
     stated = [coupon(name, categories=[name], typical_price_minor=price) for name, price in (("a", 500), ("b", 500))]
     coupons = CouponSet([*stated, coupon("c", categories=["c"], typical_price_minor=8000)], 5000.0)
-    found = wide_values(shop(*((name, "x", 1e6, 500.0) for name in "abc")), coupons=coupons)
+    found = wide_values(priced_views(*((name, "x", 1e6, 500.0) for name in "abc")), coupons=coupons)
     assert found == pytest.approx({"a": 500.0, "b": 500.0, "c": 2000.0}, rel=0.01)
 
 
 def test_a_brand_is_worth_what_it_sells_and_not_what_others_do() -> None:
-    seen = shop(("tea", "x", 1e6, 500.0), ("audio", "y", 1e6, 8000.0))
+    seen = priced_views(("tea", "x", 1e6, 500.0), ("audio", "y", 1e6, 8000.0))
     of_tea, of_audio = (wide_values(seen, *looks_at(*each))["brand"] for each in (("tea", 500), ("audio", 8000)))
     assert of_audio == pytest.approx(of_tea, rel=0.01)
 
@@ -148,14 +138,14 @@ def test_the_catalogue_counts_while_views_are_few() -> None:
 
 def test_one_forged_price_moves_no_value_much() -> None:
     usual = [("tea", "x", 500.0, 500.0), ("audio", "x", 500.0, 8000.0)]
-    before, after = wide_values(shop(*usual)), wide_values(shop(*usual, ("forged", "x", 1.0, 1e9)))
+    before, after = wide_values(priced_views(*usual)), wide_values(priced_views(*usual, ("forged", "x", 1.0, 1e9)))
     assert after == pytest.approx(before, rel=0.1)
 
 
 def test_a_scope_of_categories_and_brands_is_what_is_in_both() -> None:
     both = coupon("both", categories=["tea", "oats"], brands=["x", "z"], typical_price_minor=None)
     coupons = CouponSet([both], 1000.0)
-    seen = shop(
+    seen = priced_views(
         ("tea", "x", 1e6, 500.0), ("tea", "y", 1e6, 9000.0), ("oats", "y", 1e6, 100.0), ("audio", "x", 1e6, 8000.0)
     )
     found = seen.of(coupons)
@@ -175,7 +165,7 @@ def test_a_coupon_for_items_keeps_its_typical_price() -> None:
 
 
 def test_a_row_is_worth_the_same_alone_and_among_others() -> None:
-    seen = shop(("tea", "x", 70.0, 500.0), ("audio", "x", 9.0, 8000.0), ("audio", "y", 9.0, 7000.0))
+    seen = priced_views(("tea", "x", 70.0, 500.0), ("audio", "x", 9.0, 8000.0), ("audio", "y", 9.0, 7000.0))
     moments = []
     for number, events in enumerate((looks_at("tea", 700), looks_at("audio", 6000), [])):
         shopper = Shopper()

@@ -8,10 +8,10 @@ import pytest
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
+from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.policy import USES_RATIO
-from stream_coupons.core.decision.scoring import STRANGE_RATIO, judge
+from stream_coupons.core.decision.scoring import STRANGE_RATIO, Judgement, Scorer, judge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
@@ -19,10 +19,9 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEve
 from stream_coupons.core.rules import PolicyRules, Rules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.models.linear import prior
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, order
+from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, order, priced_views
 
 ROOT = Path(__file__).parents[2]
 COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])
@@ -37,18 +36,23 @@ def shop_of(*coupons: Coupon) -> CouponSet:
     return found
 
 
-def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float, float]]:
-    """P(persuaded) and value of every coupon, for a shopper who did all this, the last of it just now."""
+def judged(events: Events, shop: CouponSet, scorer: Scorer, rules: Rules = RULES) -> Judgement:
+    """Scores of all coupons, for a shopper who did all this, the last of it just now."""
     shopper = Shopper()
     for event in events:
         fold(shopper.profile, event, RULES.profile)
     moment = Moment("u", shopper, AT, {}, events[-1] if events else None)
-    judged = judge([moment], [np.arange(len(shop))], shop, prior(), RULES)
-    orders_anyway = judged.predicted[:, 2]
-    effects = (judged.predicted[:, 1] - USES_RATIO * orders_anyway) / (1.0 - orders_anyway)
+    return judge([moment], [np.arange(len(shop))], shop, scorer, rules)
+
+
+def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float, float]]:
+    """P(persuaded) and value of every coupon, for a shopper who did all this, the last of it just now."""
+    found = judged(events, shop, prior())
+    orders_anyway = found.predicted[:, 2]
+    effects = (found.predicted[:, 1] - USES_RATIO * orders_anyway) / (1.0 - orders_anyway)
     return {
         each.coupon_id: (effect, worth)
-        for each, effect, worth in zip(shop.coupons, effects.tolist(), judged.worth.tolist(), strict=True)
+        for each, effect, worth in zip(shop.coupons, effects.tolist(), found.worth.tolist(), strict=True)
     }
 
 
@@ -143,26 +147,16 @@ def test_what_was_bought_just_now_is_not_discounted() -> None:
     assert given([*orders("coffee", DAY_S, HOUR_S, count=1), *views("coffee")]) is None
 
 
-def looked_around(count: int) -> ViewedPrices:
-    """Prices of a shop in which an item was viewed so many times."""
-    if not count:
-        return NOTHING_VIEWED
-    soap = np.array([feature_index("category:soap")], np.uint32)
-    return ViewedPrices(soap, np.zeros(1, np.uint32), np.array([float(count)]), np.array([512.0]), np.array([9.0]))
-
-
 @pytest.mark.parametrize(("views_of_all", "ratio"), [(0, 0.0), (599, 0.0), (600, STRANGE_RATIO), (9000, STRANGE_RATIO)])
 @pytest.mark.parametrize("events", [[], views("lighting"), views("tea", 3)])
 def test_a_guess_counts_nothing_in_a_new_shop_and_half_in_one_that_is_known(
     events: Events, views_of_all: int, ratio: float
 ) -> None:
     def worth(known_after: float, *, is_persuaded: bool) -> list[float]:
-        shopper = Shopper()
-        for event in events:
-            fold(shopper.profile, event, RULES.profile)
         rules = Rules(key=PUBLIC_KEY, policy=PolicyRules(known_after=known_after))
-        scorer = FixedScorer(redeem=0.5 if is_persuaded else 0.0, viewed_prices=looked_around(views_of_all))
-        return judge([Moment("u", shopper, AT, {})], [np.arange(2)], shop, scorer, rules).worth.tolist()
+        seen = priced_views(("soap", "x", views_of_all, 512.0)) if views_of_all else NOTHING_VIEWED
+        scorer = FixedScorer(redeem=0.5 if is_persuaded else 0.0, viewed_prices=seen)
+        return judged(events, shop, scorer, rules).worth.tolist()
 
     shop = shop_of(coupon("c1", categories=["oats"]), coupon("c2", categories=["tea"]))
     strange, turned_to = worth(4.0, is_persuaded=True)

@@ -32,7 +32,7 @@ def _pulls(coupons: CouponSet) -> Floats:
     At a constant elasticity shallow discounts hardly count: demand grows by 14 % at 5 % off and by 112 % at 25 % off.
     Of a pseudo-coupon it is 0.
     """
-    depths = np.minimum(np.maximum(_depths(coupons), LEAST_DEPTH_RATIO), MOST_DEPTH_RATIO)
+    depths = np.clip(_depths(coupons), LEAST_DEPTH_RATIO, MOST_DEPTH_RATIO)
     growth = np.array([_growth(depth) for depth in depths.tolist()])
     return np.where(coupons.gives_nothing, 0.0, np.log(growth / _growth(PRIOR_DEPTH_RATIO)))
 
