@@ -328,17 +328,22 @@ def test_a_known_shopper_is_described_by_what_is_known() -> None:
     assert column(rows, "related") == pytest.approx([0, 0, 0, math.log1p(3.0) / 2, 0], abs=1e-4)
 
 
-def test_the_share_of_a_scope_is_of_what_is_in_all_of_it() -> None:
+def test_of_a_category_the_share_is_that_of_its_days_and_of_a_brand_that_of_interest() -> None:
     coupons = CouponSet(
-        [coupon("both", categories=["tea"], brands=["x"]), coupon("tea", categories=["tea"]), coupon("all")], 1000.0
+        [
+            coupon("both", categories=["tea"], brands=["x"]),
+            coupon("tea", categories=["tea"]),
+            coupon("x", brands=["x"]),
+            coupon("all"),
+        ],
+        1000.0,
     )
     shopper = Shopper()
     for event_id, what in enumerate((item("A", category="tea"), item("B", category="soap", brand="x"))):
         fold(shopper.profile, browse(str(event_id), what=what), RULES)
-    all_of_it, both, tea = exact(shopper, coupons, "demand_share").tolist()
-    assert all_of_it == 0.0 < both < tea, "no tea by x was seen; a coupon without a scope has no share to go by"
-    fold(shopper.profile, browse("2", what=item("C", category="tea", brand="x")), RULES)
-    assert exact(shopper, coupons, "demand_share")[1] > both
+    all_of_it, both, tea, x = exact(shopper, coupons, "demand_share").tolist()
+    assert all_of_it == 0.0 < both == tea, "the part of a category is a feature of its own"
+    assert PRIOR_SHARE * math.exp(3.0 * x) == pytest.approx((1.0 + PRIOR_SHARE) / (2.0 + 1.0))
 
 
 def test_a_share_does_not_grow_with_the_number_of_visits() -> None:
@@ -376,19 +381,6 @@ def test_a_share_is_of_days_and_what_is_looked_at_again_within_one_says_no_more(
     days = np.array([new + 1.0, old + 1.0])
     expected = (days + PRIOR_DAYS * PRIOR_SHARE) / (days.sum() + PRIOR_DAYS)
     assert one.tolist() == pytest.approx((np.log(expected / PRIOR_SHARE) / 3.0).tolist())
-
-
-def test_a_brand_is_a_part_of_its_categories() -> None:
-    coupons = CouponSet(
-        [coupon("all", categories=["tea"]), coupon("x", categories=["tea"], brands=["x"]), coupon("y", brands=["y"])],
-        1000.0,
-    )
-    shopper = Shopper()
-    for n, brand in enumerate(["x", "y", "y", "y"]):
-        fold(shopper.profile, browse(str(n), what=item("A", category="tea", brand=brand)), RULES)
-    tea, of_x, y = exact(shopper, coupons, "demand_share").tolist()
-    assert math.exp(3.0 * (of_x - tea)) == pytest.approx((1.0 + 1.0) / (4.0 + 1.0))
-    assert PRIOR_SHARE * math.exp(3.0 * y) == pytest.approx((3.0 + PRIOR_SHARE) / (4.0 + 1.0))
 
 
 def test_a_coupon_for_less_is_for_a_smaller_part_of_its_category() -> None:

@@ -100,12 +100,10 @@ def expected(moment: Moment, one: Coupon) -> dict[str, float]:
     elif brands:
         prior = min(PART_OF_BRAND * len(brands), 1.0)
     all_days = reduce(operator.add, counts, 0.0)
-    demand = 1.0
     if categories:
         demand = (added(days, categories) + PRIOR_DAYS * PRIOR_SHARE) / (all_days + PRIOR_DAYS)
-    if items or brands:
-        mass = category if categories else sum(profile.category_interests.values()) * scale
-        demand *= min(share(part, mass, 1.0 if categories else PRIOR_SHARE), 1.0)
+    else:
+        demand = min(share(part, sum(profile.category_interests.values()) * scale, PRIOR_SHARE), 1.0)
     near_mass, habit_mass = unpack_vector(moment.shopper.neighbourhood.packed)[1].sum(), np.sum(ever) * slow
     return {
         "category": category,

@@ -8,8 +8,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_of
 from stream_coupons.core.features.feature import MatchFeature, RowBatch
 
-PART_STRENGTH = 4.0
-"""Weight of interest in a category at which a shopper's share of it counts as much as the prior share."""
+PART_STRENGTH = 8.0
+"""Weight of interest in a category at which a shopper's part of it counts as much as the prior part: that of one or two
+orders, as the sum of the parameters of a Dirichlet model of brand choice (Goodhardt, Ehrenberg, and Chatfield 1984: The
+Dirichlet: a comprehensive model of buying behaviour)."""
 PRIOR_DAYS = 3.0
 """Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 SHARE_BOUNDS = (-6.0, 4.0)
@@ -25,15 +27,14 @@ def share_number(value: float) -> float:
 def _demand_share(rows: RowBatch) -> Floats:
     """Return the logarithm of the share of a coupon's scope in the shopper's demand.
 
-    It is the share of days on which the shopper cared for the coupon's categories, times the part of its brands or
-    items in the interest in them. A coupon without a category is a part of all interest; a coupon for everything has 0.
+    It is the share of days on which the shopper cared for the coupon's categories; what its brands or items are a part
+    of is told by `_scope_part`. A coupon without a category is a part of all interest; a coupon for everything has 0.
     """
     views, coupons = rows.views, rows.coupons
     names_category, names_finer = coupons.names_category[rows.position], coupons.names_finer[rows.position]
-    share_of_days = (views.days + PRIOR_DAYS * PRIOR_SHARE) / (views.all_days + PRIOR_DAYS)
-    whole = np.where(names_category, views.category, views.all_interest)
-    part = np.minimum(share_of(views.scope, whole, np.where(names_category, 1.0, PRIOR_SHARE)), 1.0)
-    demand = np.where(names_category, share_of_days, 1.0) * np.where(names_finer, part, 1.0)
+    of_days = (views.days + PRIOR_DAYS * PRIOR_SHARE) / (views.all_days + PRIOR_DAYS)
+    of_interest = np.minimum(share_of(views.scope, views.all_interest, PRIOR_SHARE), 1.0)
+    demand = np.where(names_category, of_days, of_interest)
     return np.where(names_category | names_finer, log_share(demand), 0.0)
 
 
@@ -139,7 +140,7 @@ MATCH_FEATURES = (
         bounds=(SHARE_BOUNDS[0], 0.0),
         text="is for {percent} of what this shopper likes in its category",
         number=lambda value: math.exp(3.0 * value),
-        prior={"effect": 2.5, "demand": 2.5},
+        prior={"click": 0.35, "redeem": 1.05, "order": 0.75, "effect": 2.5, "demand": 2.5},
         is_of_effect=True,
     ),
     MatchFeature(
