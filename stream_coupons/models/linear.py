@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
@@ -38,7 +37,7 @@ OWN_HEADS = ("click", "effect", "demand", "visit")
 coupon after the visit | none within it), P(order within the visit)."""
 ALL_HEADS = (*HEADS, "effect", "demand", "visit")
 PRIOR_RATE = {"click": 0.15, "redeem": 0.10, "order": 0.05, "effect": 0.07, "demand": 0.055, "visit": 0.002}
-"""Base rates before learning, at `PRIOR_DEPTH_RATIO` and a neutral share of interest."""
+"""Base rates before learning, of a row of zeros: a discount of usual depth and a neutral share of interest."""
 AT_ONCE = 256
 """Rows of a batch: the weights of a larger one would not fit a core's cache."""
 
@@ -46,13 +45,12 @@ AT_ONCE = 256
 def prior_weights(head: str) -> dict[int, float]:
     """Return the prior weights of a head, by index.
 
-    They are those that the features declare: the head's mean log-odds are those of its `PRIOR_RATE` at a discount of
-    `PRIOR_DEPTH_RATIO`. Sources: docs/explanation/cold-start.md.
+    They are those that the features declare, and the log-odds of the head's `PRIOR_RATE`. Sources:
+    docs/explanation/cold-start.md.
     """
     rate = PRIOR_RATE[head]
     weights = {DIMENSIONS + n: weight for n, each in enumerate(FEATURES) if (weight := each.prior.get(head, 0.0))}
-    of_depth = weights.get(DIMENSIONS + NUMERIC.index("discount_depth"), 0.0)
-    weights[BIAS] = (math.log(rate / (1 - rate)) - PRIOR_DEPTH_RATIO * of_depth) / CONSTANT
+    weights[BIAS] = math.log(rate / (1 - rate)) / CONSTANT
     return weights
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows
@@ -116,7 +115,6 @@ def test_the_same_stream_makes_the_same_model(name: str) -> None:
 @every_model
 def test_it_starts_near_the_base_rates_of_the_trade(name: str) -> None:
     rows = FeatureRows(np.zeros((1, len(NUMERIC))), np.array([[0, 5, 9]], np.uint32))
-    rows.numeric[0, NUMERIC.index("discount_depth")] = PRIOR_DEPTH_RATIO
     assert predict(new(name), rows) == pytest.approx([PRIOR_RATE["redeem"]], abs=0.02)
 
 

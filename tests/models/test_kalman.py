@@ -79,12 +79,12 @@ def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
     assert [one, other, known[BIAS]] == pytest.approx(exact.tolist(), rel=0.1)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_it_learns_more_from_few_examples_than_gradient_steps(seed: int) -> None:
+def test_it_learns_more_from_few_examples_than_gradient_steps() -> None:
     losses = dict.fromkeys((ModelName.KALMAN, ModelName.ADAGRAD), 0.0)
     for name in losses:
-        model = make_model(name, "redeem", LearningRules())
-        losses[name] = sum(log_loss(model.learn_one(row, label), label) for row, label in correlated(seed, 400))
+        for seed in range(1, 9):
+            model = make_model(name, "redeem", LearningRules())
+            losses[name] += sum(log_loss(model.learn_one(row, label), label) for row, label in correlated(seed, 400))
     assert losses[ModelName.KALMAN] < 0.95 * losses[ModelName.ADAGRAD]
 
 

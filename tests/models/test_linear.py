@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.coupon_terms import PRIOR_DEPTH_RATIO
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.feature import PRIOR_HEADS
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
@@ -104,9 +103,8 @@ def row_with(**numbers: float) -> FeatureRows:
 
 def test_the_prior_knows_base_rates() -> None:
     assert prior().version == 0
-    usual = row_with(discount_depth=PRIOR_DEPTH_RATIO)
     unrestrained = LinearScorer(0, dense({head: prior_weights(head) for head in HEADS}))
-    assert unrestrained.predict(usual)[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
+    assert unrestrained.predict(row_with())[0].tolist() == pytest.approx([PRIOR_RATE[head] for head in HEADS])
 
 
 def test_prior_weights_are_of_heads_that_there_are() -> None:
@@ -122,8 +120,8 @@ def test_the_prior_ranks_by_own_and_neighbours_interest(score: str, head: str) -
 
 
 def test_the_prior_expects_more_of_deeper_discounts_and_no_more_orders_without_them() -> None:
-    depths = [prior().predict(row_with(discount_depth=depth))[0].tolist() for depth in (0.0, 0.2, 0.5)]
-    clicks, redeems, orders = zip(*depths, strict=True)
+    pulls = [prior().predict(row_with(discount_pull=pull))[0].tolist() for pull in (-2.0, 0.0, 1.0)]
+    clicks, redeems, orders = zip(*pulls, strict=True)
     assert list(clicks) == sorted(set(clicks))
     assert list(redeems) == sorted(set(redeems))
     assert len(set(orders)) == 1
