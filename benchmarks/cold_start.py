@@ -90,6 +90,8 @@ class Decision:
         The coupon given.
     is_in_category : bool
         Whether the coupon's scope names the category that the shopper turned to.
+    is_drawn : bool
+        Whether exploration drew the coupon.
     value_minor : float
         Predicted value of the coupon given, minor units; 0 if none was given.
     """
@@ -98,6 +100,7 @@ class Decision:
     outcome: str
     coupon_id: str | None = None
     is_in_category: bool = False
+    is_drawn: bool = False
     value_minor: float = 0.0
 
 
@@ -192,8 +195,9 @@ def first_decisions(coupons: Sequence[Coupon], shoppers: int = SHOPPERS, seed: i
         outcomes.clear()
         shop.publish(event)
         if issues:
-            given = issues[0].coupon_id
-            yield Decision(visitor, outcomes[0], given, visitor.category in categories[given], issues[0].value_minor)
+            [issue] = issues
+            is_in_category = visitor.category in categories[issue.coupon_id]
+            yield Decision(visitor, outcomes[0], issue.coupon_id, is_in_category, issue.is_explored, issue.value_minor)
         elif outcomes:
             yield Decision(visitor, outcomes[0])
 
@@ -206,9 +210,9 @@ class Figures:
     ----------
     catalogue : str
         Name of the catalogue.
-    in_category, elsewhere, not_worth_it, holdout : int
+    in_category, elsewhere, drawn_elsewhere, not_worth_it, holdout : int
         Of the first `DECISIONS` decisions: coupons in the category that the shopper turned to, coupons for something
-        else, no coupon was worth it, shoppers of the holdout.
+        else, those of them that exploration drew, no coupon was worth it, shoppers of the holdout.
     value_minor : float
         Mean value of the coupons that these decisions gave in category, minor units.
     coupons : int
@@ -222,6 +226,7 @@ class Figures:
     catalogue: str
     in_category: int
     elsewhere: int
+    drawn_elsewhere: int
     not_worth_it: int
     holdout: int
     value_minor: float
@@ -245,10 +250,12 @@ def figures_of(catalogue: str, decisions: Iterable[Decision]) -> Figures:
             break
     outcomes = Counter(decision.outcome for decision in first)
     values = [decision.value_minor for decision in first if decision.is_in_category]
+    elsewhere = [decision for decision in first if decision.coupon_id is not None and not decision.is_in_category]
     return Figures(
         catalogue,
         len(values),
-        sum(decision.coupon_id is not None for decision in first) - len(values),
+        len(elsewhere),
+        sum(decision.is_drawn for decision in elsewhere),
         outcomes["not_worth_it"],
         outcomes["holdout"],
         fmean(values) if values else 0.0,
@@ -269,6 +276,7 @@ HEADERS = (
     "Catalogue",
     "In category",
     "Elsewhere",
+    "Drawn",
     "Not worth it",
     "Holdout",
     "Mean value",
@@ -279,7 +287,13 @@ HEADERS = (
 
 def cells(figures: Figures) -> tuple[str, ...]:
     """Return the cells of one catalogue, in order of `HEADERS`."""
-    counts = (figures.in_category, figures.elsewhere, figures.not_worth_it, figures.holdout)
+    counts = (
+        figures.in_category,
+        figures.elsewhere,
+        figures.drawn_elsewhere,
+        figures.not_worth_it,
+        figures.holdout,
+    )
     return (
         figures.catalogue,
         *map(str, counts),

@@ -16,5 +16,6 @@ def test_the_first_coupons_are_for_what_shoppers_turned_to(path: Path) -> None:
     assert figures.in_category_ratio >= 0.6
     assert figures.triggers_ratio <= 0.5
     assert figures.in_category + figures.elsewhere + figures.not_worth_it + figures.holdout == DECISIONS
+    assert 0 <= figures.drawn_elsewhere <= figures.elsewhere
     assert figures.value_minor > 2.0
     assert markdown_row(cells(figures)) in PAGE.read_text(), "python -m benchmarks.cold_start --write"

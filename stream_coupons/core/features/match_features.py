@@ -9,9 +9,9 @@ from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_
 from stream_coupons.core.features.feature import MatchFeature, RowBatch
 
 PART_STRENGTH = 8.0
-"""Weight of interest in a category at which a shopper's part of it counts as much as the prior part: that of one or two
-orders, as the sum of the parameters of a Dirichlet model of brand choice (Goodhardt, Ehrenberg, and Chatfield 1984: The
-Dirichlet: a comprehensive model of buying behaviour)."""
+"""Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
+orders, like the sum of the parameters of a Dirichlet model of brand choice (Goodhardt, Ehrenberg, and Chatfield 1984:
+The Dirichlet: a comprehensive model of buying behaviour)."""
 PRIOR_DAYS = 3.0
 """Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 SHARE_BOUNDS = (-6.0, 4.0)
@@ -27,8 +27,9 @@ def share_number(value: float) -> float:
 def _demand_share(rows: RowBatch) -> Floats:
     """Return the logarithm of the share of a coupon's scope in the shopper's demand.
 
-    It is the share of days on which the shopper cared for the coupon's categories; what its brands or items are a part
-    of is told by `_scope_part`. A coupon without a category is a part of all interest; a coupon for everything has 0.
+    Of a coupon with categories it is the share of days on which the shopper cared for them; `_scope_part` is the part
+    of its brands or items in them. Of a coupon without a category it is the share of its brands or items in all
+    interest. A coupon for everything has 0.
     """
     views, coupons = rows.views, rows.coupons
     names_category, names_finer = coupons.names_category[rows.position], coupons.names_finer[rows.position]
