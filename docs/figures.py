@@ -28,6 +28,8 @@ PAGES = {
     "live": "docs/how-to/measure-the-cost.md",
     "peers": "docs/how-to/measure-the-cost.md",
 }
+OF_QUALITY = {"learning"}
+"""Tables whose figures do not depend on the load."""
 MEASURED_WITH = {"live": "cost"}
 """Tables of the results of another name."""
 BUSY_LOAD = 1.0
@@ -198,12 +200,17 @@ TABLES: dict[str, Callable[[Results], list[str]]] = {
 }
 
 
-def origin() -> dict[str, Any]:
+def commit() -> str:
+    """Return the commit that is checked out, with a plus sign if files were changed."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout.strip()
+
+
+def origin(commit: str) -> dict[str, Any]:
     """Return when, on what and from which commit figures are."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit.strip(),
+        "commit": commit,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "load": round(os.getloadavg()[0], 1),
     }
@@ -219,7 +226,7 @@ def rendered(name: str, results: Results) -> str:
     if made is None:  # the trials under faults, of several commits
         return table
     by = f"Measured on {made['date']} at commit {made['commit']} by `make figures` ({made['machine']})."
-    if made.get("load", 0.0) > BUSY_LOAD:
+    if name not in OF_QUALITY and made.get("load", 0.0) > BUSY_LOAD:
         by += f" The machine was busy with other work (load {made['load']}): figures are worse than they would be."
     return f"{table}{by}\n\n"
 
@@ -238,9 +245,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(MEASURES), help="measure this alone; may be repeated")
     parser.add_argument("--render", action="store_true", help="measure nothing")
     options = parser.parse_args()
-    results = kept_figures()
+    results, measured_at = kept_figures(), commit()  # before the results are a change
     for name in [] if options.render else options.only or MEASURES:
-        results[name] = {"origin": origin(), "figures": MEASURES[name]()}
+        results[name] = {"origin": origin(measured_at), "figures": MEASURES[name]()}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     shown = with_trials(results)
     for name, page in PAGES.items():
