@@ -106,9 +106,9 @@ class CouponTrees:
         return np.asarray(self._trees.predict(self._with_means(table)))
 
 
-def fit(world_settings: WorldSettings, settings: Settings) -> CouponTrees:
+def fit(world_settings: WorldSettings, settings: Settings, history_days: int = 0) -> CouponTrees:
     """Play another draw of shoppers of the world, and fit trees on what coupons were truly worth for them."""
     recorder = Recorder(World(replace(world_settings, other_shoppers=1)))
-    play_scorer("recorded", recorder.world, settings, recorder, is_direct=True)
+    play_scorer("recorded", recorder.world, settings, recorder, is_direct=True, history_days=history_days)
     table, margins_minor = np.concatenate(recorder.tables), np.concatenate(recorder.margins_minor)
     return CouponTrees(table, margins_minor, world_settings.coupons, world_settings.seed)

@@ -5,6 +5,7 @@
     python -m benchmarks.money --seeds 1 2 3 --runs money.jsonl --again learned
     python -m benchmarks.money --scale 1 3 10 --policies learned best_on_average true_value
     python -m benchmarks.money --world few_coupons deadweight --json
+    python -m benchmarks.money --history 14 --policies learned learned_untold best_on_average_learnt
     python -m benchmarks.money --drift 10 --policies learned daily week true_value
 
 The expected incremental margin of a coupon is known, since shoppers are simulated: at the moment it is handed over, the
@@ -46,6 +47,7 @@ from .money_runs import (
     POLICIES,
     ROOT,
     TRUE_VALUE,
+    UNTOLD,
     WORLDS,
     Configuration,
     Kept,
@@ -59,7 +61,7 @@ from .money_runs import (
 from .money_tables import page_with, show
 
 SEEDS = tuple(range(1, 11))
-COMPARED = tuple(policy for policy in POLICIES if policy not in DAYS_KEPT)
+COMPARED = tuple(policy for policy in POLICIES if policy not in {*DAYS_KEPT, UNTOLD})
 """Policies that are played unless others are named."""
 PAGE = ROOT / "docs" / "explanation" / "what-it-earns.md"
 
@@ -78,6 +80,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--policies", choices=POLICIES, nargs="+", default=list(COMPARED), metavar="POLICY")
     parser.add_argument("--shoppers", type=positive, default=600, help="at scale 1: 600")
     parser.add_argument("--days", type=_number(int, 3), default=21, help="of simulated time: 21")
+    parser.add_argument(
+        "--history", type=_number(int, 0), default=0, metavar="DAYS", help="before the first coupon, known to all: 0"
+    )
     parser.add_argument("--scale", type=positive, nargs="+", default=[1], help="multiples of --shoppers")
     parser.add_argument("--world", choices=WORLDS, nargs="+", default=["standard"], help=", ".join(WORLDS))
     parser.add_argument("--drift", type=_number(float, 0), help="all tastes change after this many days")
@@ -122,7 +127,13 @@ def tasks_of(options: argparse.Namespace, settings: Settings) -> list[Task]:
 def configurations_of(options: argparse.Namespace) -> list[Configuration]:
     """Return the worlds that are asked for, but for their seeds."""
     return [
-        Configuration(world=world, shoppers=options.shoppers * scale, days=options.days, drift=options.drift)
+        Configuration(
+            world=world,
+            shoppers=options.shoppers * scale,
+            days=options.days,
+            drift=options.drift,
+            history=options.history,
+        )
         for world in options.world
         for scale in options.scale
     ]

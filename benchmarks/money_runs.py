@@ -24,6 +24,7 @@ from stream_coupons.lab.demo.outcomes import Played
 from stream_coupons.lab.demo.play import play_scorer, rules_of
 from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
 from stream_coupons.lab.demo.targets import Listener
+from stream_coupons.lab.simulation.behaviour import DAY_S
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
@@ -43,6 +44,7 @@ ABOUT: Mapping[str, str] = {
     "best_on_average": "one ranking of coupons for all shoppers, by mean true value over all decisions: hindsight",
     "best_on_average_learnt": "one ranking of coupons for all shoppers, learnt online by what a shop can see",
     "learned": "the product",
+    "learned_untold": "the product, which is told nothing of the time before the first coupon (--history)",
     "daily": "the product, served by a model that is fitted every night on all labels",
     "week": "the same, fitted on the labels of the last seven days",
     "learnable_bound": "boosted trees on the product's features, fitted on the true value for other shoppers",
@@ -50,6 +52,7 @@ ABOUT: Mapping[str, str] = {
     "true_value_priced": "the same less the prices of scarce stocks and budgets, by a linear programme in hindsight",
 }
 POLICIES = tuple(ABOUT)
+UNTOLD = "learned_untold"
 DAYS_KEPT = {"daily": None, "week": 7}
 AFTER_TRUE_VALUE = frozenset({"best_on_average", "true_value_priced"})
 """They need what a run of `true_value` has seen."""
@@ -103,24 +106,27 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         How many.
     drift : float or None
         All tastes change after this many days.
+    history : int
+        Days before the first coupon, of whose events all policies are told. They are not among `days`.
     """
 
     world: str = "standard"
     shoppers: int = 600
     days: int = 21
     drift: float | None = None
+    history: int = 0
 
     def settings(self, seed: int) -> WorldSettings:
         """Return the settings of the world with this seed."""
-        return WorldSettings(
-            seed=seed, shoppers=self.shoppers, days=self.days, taste_drift_day=self.drift, **WORLDS[self.world]
-        )
+        days, drift = self.history + self.days, None if self.drift is None else self.history + self.drift
+        return WorldSettings(seed=seed, shoppers=self.shoppers, days=days, taste_drift_day=drift, **WORLDS[self.world])
 
     @property
     def name(self) -> str:
         """Name in tables and charts."""
         drift = "" if self.drift is None else f", tastes change after {self.drift:g} days"
-        return f"{self.world.replace('_', ' ')}, {self.shoppers:,} shoppers, {self.days} days{drift}"
+        history = f" after {self.history} without coupons" if self.history else ""
+        return f"{self.world.replace('_', ' ')}, {self.shoppers:,} shoppers, {self.days} days{history}{drift}"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,7 +241,8 @@ def _is_text(node: ast.AST) -> bool:
 def play(task: Task) -> Run:
     """Play one world to its end."""
     began, world_settings = time.process_time(), task.configuration.settings(task.seed)
-    settings, cost_minor = rules_of(task.policy, task.settings), task.settings.policy.cost_minor
+    as_policy = "learned" if task.policy == UNTOLD else task.policy
+    settings, cost_minor = rules_of(as_policy, task.settings), task.settings.policy.cost_minor
     world = World(world_settings)
     scorer: Scorer | None = None
     listener: Listener | None = None
@@ -250,7 +257,8 @@ def play(task: Task) -> Run:
             world.catalogue(), rules, lambda user_id: is_holdout(user_id, rules, key), task.seed
         )
     elif task.policy == "learnable_bound":
-        scorer = Learnable(fit(world_settings, settings), world_settings, cost_minor)
+        trees = fit(world_settings, settings, task.configuration.history)
+        scorer = Learnable(trees, world_settings, cost_minor)
     elif task.policy == TRUE_VALUE:
         scorer = Recorded(world, cost_minor)
     elif task.policy == "true_value_priced":
@@ -259,7 +267,13 @@ def play(task: Task) -> Run:
     elif task.policy in DAYS_KEPT:
         scorer = listener = retrained = RetrainedDaily(DAYS_KEPT[task.policy])
         on_day = retrained.retrain
-    played = play_scorer(task.policy, world, settings, scorer, on_day, listener=listener, is_direct=True)
+    history_days = task.configuration.history
+    if task.policy == UNTOLD:
+        world.advance(world.now + history_days * DAY_S)
+        history_days = 0
+    played = play_scorer(
+        task.policy, world, settings, scorer, on_day, listener=listener, is_direct=True, history_days=history_days
+    )
     run = _run(task, played)
     if isinstance(scorer, Recorded):
         key, rules = all_rules(settings).key, settings.policy
@@ -414,5 +428,5 @@ def _start() -> None:
 
 def in_order_of_length(policies: Sequence[str]) -> list[str]:
     """Return policies with those that take longest first, so that processes end together."""
-    slow = ("learnable_bound", TRUE_VALUE, "learned", "highest_p_redeem", *DAYS_KEPT)
+    slow = ("learnable_bound", TRUE_VALUE, "learned", UNTOLD, "highest_p_redeem", *DAYS_KEPT)
     return sorted(policies, key=lambda policy: slow.index(policy) if policy in slow else len(slow))

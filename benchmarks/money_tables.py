@@ -11,7 +11,11 @@ from .money_compared import OURS, THIRDS, Comparison, Estimate
 from .money_runs import NONE
 from .pages import begin_of, markdown_table, with_figures
 
-BEGIN = begin_of("python -m benchmarks.money --write")
+
+def begin(history: int) -> str:
+    """Return the mark at which the figures with a history of so many days begin."""
+    return begin_of(f"python -m benchmarks.money{f' --history {history}' if history else ''} --write")
+
 
 Rows = tuple[tuple[str, ...], list[list[str]]]
 
@@ -110,7 +114,7 @@ def _whole(value: float) -> str:
 
 
 def page_with(page: str, comparisons: Sequence[Comparison]) -> str:
-    """Return the page in Markdown with the tables of these comparisons between its two marks."""
+    """Return the page in Markdown with the tables of these comparisons, of one history, between their two marks."""
     parts = []
     for comparison in comparisons:
         seeds = ", ".join(map(str, comparison.seeds))
@@ -123,4 +127,4 @@ def page_with(page: str, comparisons: Sequence[Comparison]) -> str:
         if comparison.since_drift:
             told = "Margin over that of true value, by days since all tastes changed:"
             parts += [told, markdown_table(*rows_since_drift(comparison))]
-    return with_figures(page, BEGIN, parts)
+    return with_figures(page, begin(comparisons[0].configuration.history), parts)

@@ -13,7 +13,7 @@ from benchmarks.average_learnt import AverageLearnt
 from benchmarks.money import main
 from benchmarks.money_compared import Comparison, compare
 from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
-from benchmarks.money_tables import BEGIN, page_with
+from benchmarks.money_tables import begin, page_with
 from benchmarks.pages import END
 from benchmarks.prices import prices_of
 from stream_coupons.core.catalogue.compiled import CouponSet
@@ -62,6 +62,19 @@ def test_the_same_seed_plays_the_same_run() -> None:
     runs = [play(Task("best_on_average_learnt", 3, SMALL, settings, "", "")) for _ in range(2)]
     assert runs[0].margin_by_day == runs[1].margin_by_day
     assert runs[0].issues == runs[1].issues > 20
+
+
+def test_a_history_is_told_and_leads_to_no_coupon() -> None:
+    settings, told = settings_of(Settings()), msgspec.structs.replace(SMALL, history=4)
+    ours, untold = (play(Task(policy, 1, told, settings, "", "")) for policy in ("learned", "learned_untold"))
+    without = play(Task("learned", 1, SMALL, settings, "", ""))
+    for run in (ours, untold, without):
+        assert len(run.margin_by_day) == SMALL.days
+        assert run.redeem_by_day[0][0] == 0, "the first coupon is given on the first day that counts"
+    margins = {tuple(run.margin_by_day) for run in (ours, untold, without)}
+    assert len(margins) == 3, "two play the same days, and one of them knows the shoppers"
+    assert told.settings(1).days == SMALL.days + 4
+    assert "after 4 without coupons" in told.name
 
 
 @pytest.mark.slow
@@ -116,8 +129,8 @@ def test_the_product_is_compared_seed_by_seed_on_the_seeds_that_all_have_played(
 
 
 def test_the_tables_hold_what_was_earned() -> None:
-    page = page_with(f"before {BEGIN}\nold\n{END} after", [compared()])
-    assert page.startswith(f"before {BEGIN}\n")
+    page = page_with(f"before {begin(0)}\nold\n{END} after", [compared()])
+    assert page.startswith(f"before {begin(0)}\n")
     assert page.endswith(f"{END} after")
     assert "| learned | 15 (-23 to 53) | 3 | 5 | 7 | 12 (1) | 1 |" in page
     assert "| learned | 68%: 50%, 62%, 88% | 60% (1) |  |  |" in page

@@ -154,6 +154,7 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
     listener: Listener | None = None,
     on_output: Callable[[Output], None] = lambda _: None,
     is_direct: bool = False,
+    history_days: int = 0,
 ) -> Played:
     """Play a world to its end in this process under a scorer; None is the product, which learns.
 
@@ -170,6 +171,8 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
     is_direct : bool
         Without records, event by event and hourly, with what is learnt used at once; else in lock step, as a system of
         processes.
+    history_days : int
+        Days before the first coupon, of whose events a direct system is told. They are no part of the result.
     """
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         neighbourhood = msgspec.structs.replace(settings.neighbourhood, publish_every_s=NEVER_S)
@@ -180,6 +183,8 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
         if is_direct
         else LocalTarget(settings, world, scorer, on_output)
     )
+    if isinstance(target, DirectTarget):
+        _tell(target, world, world.now + history_days * DAY_S)
     interests = [(0, 0)]
 
     def on_slice(outcomes: Outcomes, _events: int) -> None:
@@ -193,6 +198,15 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
     decisions = Counter({kind: times for (noun, kind), times in target.facts.items() if noun == "decision"})
     by_day = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(interests)]
     return replace(played, interests=by_day, decisions=decisions)
+
+
+def _tell(target: DirectTarget, world: World, until: float) -> None:
+    """Tell a system what happens until a time, before which no coupon is given."""
+    while world.now < until:
+        for phase in HOURLY.split(world.advance(min(world.now + HOURLY.slice_s, until)), target.partitions):
+            target.remember(phase)
+        target.tick(world.now, 0)
+        target.learn()
 
 
 def rules_of(policy: str, settings: Settings) -> Settings:

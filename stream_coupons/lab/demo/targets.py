@@ -127,6 +127,13 @@ class DirectTarget:
             if self._listener is not None:
                 self._listener.hear(message)
 
+    def remember(self, phase: Phase) -> None:
+        """Take in a phase of a history, which leads to no coupon."""
+        self._pipeline.remember(phase.messages)
+        if self._listener is not None:
+            for message in phase.messages:
+                self._listener.hear(message)
+
     def tick(self, at: float, partition: int) -> None:  # noqa: ARG002 - there is one
         """Let time pass."""
         self._pipeline.tick(at)

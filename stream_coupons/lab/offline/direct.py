@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import TOPIC_OF, KeyedAgent
@@ -109,6 +110,16 @@ class DirectPipeline:
         """Send a message of an upstream service and let the system come to rest."""
         self._pending.append(message)
         self._come_to_rest()
+
+    def remember(self, messages: Iterable[Struct]) -> None:
+        """Send messages of a history: they count for all that is known of shoppers, and lead to no coupon."""
+        known = self._known
+        rules = replace(known.rules, policy=replace(known.rules.policy, triggers=frozenset()))
+        self._known = Knowledge(rules, known.catalogue, known.scorers, known.prior)
+        for message in messages:
+            self.send(message)
+        now = self._known
+        self._known = Knowledge(known.rules, now.catalogue, now.scorers, now.prior)
 
     def tick(self, at: float) -> None:
         """Let time pass."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.shopper.profile import HOUR_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
@@ -17,7 +18,7 @@ from stream_coupons.lab.demo.rankings import TrueValue
 from stream_coupons.lab.offline.direct import DirectPipeline
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
-from stream_coupons.testing import LocalPipeline
+from stream_coupons.testing import START, LocalPipeline, browse, coupon, item
 
 WORLD = WorldSettings(seed=5, shoppers=40, days=5, coupons=12)
 SETTINGS = msgspec.structs.replace(
@@ -99,3 +100,19 @@ def test_it_decides_what_the_system_with_records_decides(learns: bool) -> None:
     assert direct.facts == sum(facts[1:], facts[0])
     assert direct.facts["lease", "granted"] > 0, "one partition has all: leases carry prices"
     assert not direct.refused
+
+
+def test_a_history_leads_to_no_coupon_and_tells_what_shoppers_like() -> None:
+    issues: list[CouponIssue] = []
+    direct = DirectPipeline(
+        SETTINGS,
+        [coupon("coffee", categories=["coffee"]), coupon("tea", categories=["tea"])],
+        on_message=lambda message: issues.append(message) if isinstance(message, CouponIssue) else None,
+    )
+    direct.remember([browse("u", item("T", category="tea"), at=START + 8 * HOUR_S * n) for n in range(10)])
+    direct.tick(START + 100 * HOUR_S)
+    assert not issues
+    assert not [kind for noun, kind in direct.facts if noun == "decision"]
+
+    direct.send(browse("u", at=START + 101 * HOUR_S))
+    assert [issue.coupon_id for issue in issues] == ["tea"]
