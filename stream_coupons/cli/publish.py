@@ -60,8 +60,9 @@ def publish(  # noqa: PLR0913 - the options of a command
     observed-issues and erasure-requests. A line, or an element of an array, is an object with "topic" and
     "message". Each message is checked as the workers check it. Bad ones
     are reported and left out, good ones are sent; exit code 1 says that
-    there were bad ones. Sending a file again does no harm: events are
-    known by their event_id. With --strict or --dry-run, fields that no
+    there were bad ones. Sending a file again soon does no harm: events
+    are known by their event_id, the last 128 of each shopper
+    (profile.max_seen_events). With --strict or --dry-run, fields that no
     message of the topic has are warned of: workers ignore them, and they
     may be misspelt. So are events too old to lead to a coupon: a clock
     may be behind, or a time not in seconds.
