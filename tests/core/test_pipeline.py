@@ -493,6 +493,16 @@ def test_no_coupon_is_given_in_quiet_hours_that_began_before_the_decision(decide
     assert decision(case.see(browse("t1", at), Times(at, midnight + decided_at * HOUR_S))) == [outcome]
 
 
+def test_an_event_that_is_too_old_for_a_coupon_counts_as_one_that_is_no_trigger() -> None:
+    known, shoppers = knowledge(coupon("c1")), (Shopper(), Shopper())
+    no_trigger = knowledge(coupon("c1"), rules=rules(triggers=frozenset()))
+    for event in (browse("t1", AT, item("A")), cart("t2", AT, item("A")), order("t3", AT, item("A"))):
+        old = take_in("u", shoppers[0], event, known, wallet(), Times(AT + DAY_S, AT + DAY_S))
+        plain = take_in("u", shoppers[1], event, no_trigger, wallet())
+        assert told(old).messages == told(plain).messages
+    assert shoppers[0] == shoppers[1] != Shopper()
+
+
 def test_an_event_from_a_clock_that_is_ahead_gets_no_coupon_before_its_start() -> None:
     known = knowledge(coupon("c1", valid_from=AT + 22 * HOUR_S))
     ahead = browse("t1", AT + 23 * HOUR_S)
