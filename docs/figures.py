@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.checkout import commit
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "figures.json"
 TRIALS = ROOT / "docs" / "trials.jsonl"
@@ -200,17 +202,11 @@ TABLES: dict[str, Callable[[Results], list[str]]] = {
 }
 
 
-def commit() -> str:
-    """Return the commit that is checked out, with a plus sign if files were changed."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE).stdout.strip()
-
-
-def origin(commit: str) -> dict[str, Any]:
+def origin(measured_at: str) -> dict[str, Any]:
     """Return when, on what and from which commit figures are."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "commit": commit,
+        "commit": measured_at,
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "load": round(os.getloadavg()[0], 1),
     }
