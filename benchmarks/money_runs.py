@@ -37,6 +37,7 @@ from .retrained import RetrainedDaily
 ROOT = Path(__file__).parents[1]
 NONE = "none"
 TRUE_VALUE = "true_value"
+UNTOLD = "learned_untold"
 ABOUT: Mapping[str, str] = {
     NONE: "no coupons",
     "random": "any coupon that the shopper may get",
@@ -44,7 +45,7 @@ ABOUT: Mapping[str, str] = {
     "best_on_average": "one ranking of coupons for all shoppers, by mean true value over all decisions: hindsight",
     "best_on_average_learnt": "one ranking of coupons for all shoppers, learnt online by what a shop can see",
     "learned": "the product",
-    "learned_untold": "the product, which is told nothing of the time before the first coupon (--history)",
+    UNTOLD: "the product, which is told nothing of the time before the first coupon (--history)",
     "daily": "the product, served by a model that is fitted every night on all labels",
     "week": "the same, fitted on the labels of the last seven days",
     "learnable_bound": "boosted trees on the product's features, fitted on the true value for other shoppers",
@@ -52,7 +53,6 @@ ABOUT: Mapping[str, str] = {
     "true_value_priced": "the same less the prices of scarce stocks and budgets, by a linear programme in hindsight",
 }
 POLICIES = tuple(ABOUT)
-UNTOLD = "learned_untold"
 DAYS_KEPT = {"daily": None, "week": 7}
 AFTER_TRUE_VALUE = frozenset({"best_on_average", "true_value_priced"})
 """They need what a run of `true_value` has seen."""
@@ -107,7 +107,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     drift : float or None
         All tastes change after this many days.
     history : int
-        Days before the first coupon, of whose events all policies are told. They are not among `days`.
+        Days before the first coupon, of whose events all policies but `learned_untold` are told. They are not among
+        `days`.
     """
 
     world: str = "standard"

@@ -202,11 +202,12 @@ def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of
 
 def _tell(target: DirectTarget, world: World, until: float) -> None:
     """Tell a system what happens until a time, before which no coupon is given."""
-    while world.now < until:
-        for phase in HOURLY.split(world.advance(min(world.now + HOURLY.slice_s, until)), target.partitions):
-            target.remember(phase)
-        target.tick(world.now, 0)
-        target.learn()
+    with target.without_coupons():
+        while world.now < until:
+            for phase in HOURLY.split(world.advance(min(world.now + HOURLY.slice_s, until)), target.partitions):
+                target.apply(phase)
+            target.tick(world.now, 0)
+            target.learn()
 
 
 def rules_of(policy: str, settings: Settings) -> Settings:

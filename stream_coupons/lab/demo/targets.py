@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
@@ -127,12 +128,9 @@ class DirectTarget:
             if self._listener is not None:
                 self._listener.hear(message)
 
-    def remember(self, phase: Phase) -> None:
-        """Take in a phase of a history, which leads to no coupon."""
-        self._pipeline.remember(phase.messages)
-        if self._listener is not None:
-            for message in phase.messages:
-                self._listener.hear(message)
+    def without_coupons(self) -> AbstractContextManager[None]:
+        """Let phases lead to no coupon: they are a history."""
+        return self._pipeline.without_coupons()
 
     def tick(self, at: float, partition: int) -> None:  # noqa: ARG002 - there is one
         """Let time pass."""

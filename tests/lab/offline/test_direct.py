@@ -109,7 +109,9 @@ def test_a_history_leads_to_no_coupon_and_tells_what_shoppers_like() -> None:
         [coupon("coffee", categories=["coffee"]), coupon("tea", categories=["tea"])],
         on_message=lambda message: issues.append(message) if isinstance(message, CouponIssue) else None,
     )
-    direct.remember([browse("u", item("T", category="tea"), at=START + 8 * HOUR_S * n) for n in range(10)])
+    with direct.without_coupons():
+        for visit in range(10):
+            direct.send(browse("u", item("T", category="tea"), at=START + 8 * HOUR_S * visit))
     direct.tick(START + 100 * HOUR_S)
     assert not issues
     assert not [kind for noun, kind in direct.facts if noun == "decision"]
