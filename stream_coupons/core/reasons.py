@@ -48,6 +48,8 @@ class Ineligible(StrEnum):
     """The coupon's `valid_until` has passed."""
     SHOPPER_CAP = "shopper_cap"
     """The shopper got this coupon `max_per_user` times."""
+    ALREADY_HELD = "already_held"
+    """The shopper holds this coupon, or one of an overlapping scope: see the coupon's `not_while_held`."""
     ALREADY_ORDERED = "already_ordered"
     """Every item that the coupon is for was ordered within `policy.reorder_suppress_s`."""
 

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypedDict
 
-from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold
+from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold, WhileHeld
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.messages.fields import Context
 
@@ -84,6 +84,7 @@ class CouponFields(TypedDict, total=False):
     budget_curve: BudgetCurve
     budget_hold: BudgetHold
     max_per_user: int | None
+    not_while_held: WhileHeld
     paused: bool
     attributes: Context
     description: str

@@ -23,8 +23,9 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Deferred, SharedStates
-from stream_coupons.testing import campaign, coupon, item
+from stream_coupons.testing import campaign, item
 from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, observed, order
+from tests.core.builders import repeatable as coupon
 from tests.core.builders import rules as rules_with
 
 from .fakes import Shop, record

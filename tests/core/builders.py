@@ -43,6 +43,11 @@ HOUR_S = 3600.0
 DAY_S = 86400.0
 
 
+def repeatable(coupon_id: str = "c1", **fields: Any) -> Coupon:
+    """A coupon that a shopper may hold several of, for tests of something else."""
+    return testing.coupon(coupon_id, **{"not_while_held": "none", **fields})
+
+
 def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
     """A coupon of ours that was given, as it is kept: it can be used for a week, and a day of grace follows."""
     known: dict[str, Any] = {

@@ -1,5 +1,7 @@
 """Who may get what: the arrays and the reasons agree, and every reason is found."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,10 +16,11 @@ from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
+from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import coupon, item
 
-from .builders import AT, DAY_S, browse, order
+from .builders import AT, DAY_S, browse, opened, order
 
 RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
 
@@ -57,6 +60,47 @@ def test_every_reason_is_found_and_no_other(one: Coupon, expected: Ineligible | 
 
 def test_what_was_never_ordered_was_not_ordered_a_moment_ago_even_near_the_epoch() -> None:
     assert why_not(shopper_who(), coupon(items=["A"]), at=1000.0) is None
+
+
+def test_a_coupon_is_kept_from_shoppers_who_hold_an_overlapping_one() -> None:
+    shelf = [
+        coupon("all"),
+        coupon("ham", categories=["ham"]),
+        coupon("tea", categories=["tea"]),
+        coupon("tea-again", categories=["tea"], not_while_held="same"),
+        coupon("tea-any", categories=["tea"], not_while_held="none"),
+    ]
+    compiled, shopper = CouponSet(shelf, 1000.0), Shopper()
+
+    def left(at: float = AT + 1) -> list[str]:
+        return [compiled.coupons[one].coupon_id for one in eligible(shopper, compiled, at, RULES)]
+
+    for held, expected in {"tea": ["ham", "tea-again", "tea-any"], "all": ["tea-again", "tea-any"]}.items():
+        shopper.issues.clear()
+        shopper.keep_issue(opened(held))
+        assert left() == expected
+    shopper.keep_issue(opened("tea-again", issue_id="i2"))
+    assert left() == ["tea-any"]
+
+
+def test_a_coupon_may_be_given_again_once_the_one_before_is_used_or_over() -> None:
+    compiled, shopper = CouponSet([coupon()], 1000.0), Shopper()
+    shopper.keep_issue(opened())
+    assert objection(shopper, compiled, 0, AT + 7 * DAY_S - 1, RULES) is Ineligible.ALREADY_HELD
+    assert objection(shopper, compiled, 0, AT + 7 * DAY_S, RULES) is None
+    shopper.keep_issue(opened(redeemed=True))
+    assert objection(shopper, compiled, 0, AT + 1, RULES) is None
+
+
+def test_the_holdout_holds_what_was_withheld_until_an_order() -> None:
+    compiled, shopper = CouponSet([coupon()], 1000.0), Shopper()
+    about: dict[str, Any] = {"numeric": b"", "hashed": b"", "predicted": (0.1, 0.1, 0.1), "model_version": 0}
+    shopper.controls["i1"] = control = OpenControl("i1", "c1", "ecommerce", AT, AT + DAY_S, **about)
+    assert objection(shopper, compiled, 0, AT + 1, RULES) is None
+    control.withheld = True
+    assert objection(shopper, compiled, 0, AT + 1, RULES) is Ineligible.ALREADY_HELD
+    control.ordered = True
+    assert objection(shopper, compiled, 0, AT + 1, RULES) is None
 
 
 coupons = st.builds(

@@ -19,7 +19,8 @@ from stream_coupons.core.shopper.imputation import LAST_CONTEXT_VALUES, fill_con
 from stream_coupons.core.shopper.profile import Profile, decay, fold
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
-from stream_coupons.testing import coupon, item
+from stream_coupons.testing import item
+from tests.core.builders import repeatable as coupon
 
 from .builders import AT, HOUR_S, browse, cart, knowledge, observed, of_type, order, rules, see, wallet
 

@@ -38,7 +38,8 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import MAX_CLOSED, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
-from stream_coupons.testing import coupon, item
+from stream_coupons.testing import item
+from tests.core.builders import repeatable as coupon
 
 from .builders import (
     AT,

@@ -25,7 +25,8 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.runtime.steps import SharedStates
-from stream_coupons.testing import campaign, coupon
+from stream_coupons.testing import campaign
+from tests.core.builders import repeatable as coupon
 
 from .builders import AT, DAY_S, FixedScorer, browse, feedback, knowledge, of_type, rules, see
 

@@ -30,9 +30,10 @@ from stream_coupons.lab.audit.findings import Findings
 from stream_coupons.lab.audit.offsets import AuditedOffsets, Partition
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
-from stream_coupons.testing import coupon, item
+from stream_coupons.testing import item
 from tests.agents.fakes import Shop
 from tests.core.builders import FixedScorer, browse, cart, feedback, order, rules
+from tests.core.builders import repeatable as coupon
 
 AT = testing.START
 AT_MS = 1_000_000_000_000

@@ -9,9 +9,10 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
 from stream_coupons.settings import Settings
-from stream_coupons.testing import browse, coupon, item
+from stream_coupons.testing import browse, item
 from tests.agents.fakes import Shop
 from tests.core.builders import AT, knowledge, order
+from tests.core.builders import repeatable as coupon
 
 from .builders import TABLE_OF_AGENT, Log
 

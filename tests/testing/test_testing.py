@@ -107,7 +107,7 @@ def test_an_issue_has_the_terms_of_its_coupon() -> None:
 
 
 def test_the_next_visit_is_decided_on_when_the_one_before_has_been() -> None:
-    shop = LocalPipeline(plain_settings(), [coupon("one", stock=1), coupon("two", max_per_user=1)])
+    shop = LocalPipeline(plain_settings(), [coupon("one", categories=["tea"], stock=1), coupon("two", categories=["ham"], max_per_user=1)])
     shop.publish(*(browse("ann", at=START + number) for number in range(3)))
     assert sorted(one.coupon_id for one in shop.issues) == ["one", "two"]
     assert [one.result for one in shop.messages(LoggedDecision)] == ["given", "given"]

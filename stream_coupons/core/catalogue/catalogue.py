@@ -189,7 +189,7 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     Parameters
     ----------
     shopper : Shopper
-        Its coupons given and items ordered exclude coupons.
+        Its coupons held, coupons given and items ordered exclude coupons.
     coupons : CouponSet
         Coupons of one domain.
     at : float
@@ -215,8 +215,10 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     if now > at:
         allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
-        if allowed[position] and _personal_objection(shopper, coupons, position, at, rules) is not None:
+        if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
+    for held in shopper.held_coupons(at):
+        allowed[list(coupons.excluded_by(held))] = False
     return np.flatnonzero(allowed)
 
 
@@ -247,10 +249,12 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
         return Ineligible.NOT_YET_VALID
     if at >= coupons.valid_until[position]:
         return Ineligible.EXPIRED
-    return _personal_objection(shopper, coupons, position, at, rules)
+    if any(position in coupons.excluded_by(held) for held in shopper.held_coupons(at)):
+        return Ineligible.ALREADY_HELD
+    return _past_objection(shopper, coupons, position, at, rules)
 
 
-def _personal_objection(
+def _past_objection(
     shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
 ) -> Ineligible | None:
     coupon = coupons.coupons[position]

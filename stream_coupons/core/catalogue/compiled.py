@@ -11,6 +11,7 @@ from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
     discount_of,
+    may_overlap,
     price_of,
     prior_part,
     scope_features,
@@ -63,6 +64,7 @@ class CouponSet:
         self.coupons: tuple[Coupon, ...] = (*given, *nothing)
         self._default_price_minor = default_price_minor
         self._alone: dict[int, CouponSet] = {}
+        self._excluded: dict[str, set[int]] = {}
         self._derived: dict[Callable[[CouponSet], Any], Any] = {}
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(given)}
         self._index_coupons()
@@ -211,6 +213,28 @@ class CouponSet:
         """
         found = {position for one in given if (position := self.position.get(one)) is not None}
         return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
+
+    def excluded_by(self, held: str) -> set[int]:
+        """Return the positions of the coupons that are not given to a shopper who holds this one.
+
+        Parameters
+        ----------
+        held : str
+            Id of the coupon that is held; one that is unknown excludes none.
+        """
+        if held not in self._excluded:
+            position = self.position.get(held)
+            self._excluded[held] = set() if position is None else self._excluded_at(position)
+        return self._excluded[held]
+
+    def _excluded_at(self, position: int) -> set[int]:
+        held = self.coupons[position]
+        return {
+            other
+            for other, coupon in enumerate(self.coupons)
+            if coupon.not_while_held != "none"
+            and (other == position or (coupon.not_while_held == "overlapping" and may_overlap(coupon, held)))
+        }
 
     def _category_prices(self) -> Floats:
         of_column: defaultdict[int, list[float]] = defaultdict(list)

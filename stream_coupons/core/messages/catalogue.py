@@ -25,6 +25,9 @@ from stream_coupons.core.messages.fields import (
 BudgetCurve = Literal["none", "even", "front_loaded", "by_traffic"]
 """Target of a budget's spending over time; `none`: first come, first served."""
 
+WhileHeld = Literal["overlapping", "same", "none"]
+"""Coupons that a shopper must not hold when another one is given: any of an overlapping scope; the same one; none."""
+
 BudgetHold = Literal["quantile", "maximum"]
 """Money that an open coupon holds of its budgets: its maximum cost, or its share of a quantile of the cost of all open
 coupons."""
@@ -80,6 +83,8 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     max_per_user: Count | None = None
     """The most issues of it to one shopper; absent for no limit."""
+    not_while_held: WhileHeld = "overlapping"
+    """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = {}

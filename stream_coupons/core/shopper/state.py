@@ -206,6 +206,16 @@ class Shopper(Struct, array_like=True):
         """Add an issue, or replace it."""
         self.issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
 
+    def held_coupons(self, at: float) -> set[str]:
+        """Return the ids of the coupons that the shopper may still use at this time, UTC epoch seconds.
+
+        A coupon that is withheld from the holdout counts as held until an order in its scope.
+        """
+        issues = (_unpack_issue(packed) for _, packed in self.issues.values())
+        held = {one.coupon_id for one in issues if one.is_given and not one.redeemed and at < one.until}
+        withheld = (one for one in self.controls.values() if one.withheld)
+        return held | {one.coupon_id for one in withheld if not one.ordered and at < one.until}
+
     def remember_closed(self, issue_id: str, *, observed: bool = False) -> None:
         """Remember that an issue is over: the last `MAX_CLOSED` of ours, and as many observed ones.
 

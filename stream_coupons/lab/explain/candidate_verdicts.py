@@ -26,6 +26,7 @@ WORDS: Mapping[Code, str] = {
     Ineligible.PAUSED: "it is paused, or its campaign is",
     Ineligible.EXPIRED: "it is no longer valid",
     Ineligible.SHOPPER_CAP: "this shopper has had it as often as max_per_user allows",
+    Ineligible.ALREADY_HELD: "the shopper holds it, or one of an overlapping scope, see its not_while_held",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
     NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
     NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s",

@@ -24,8 +24,9 @@ from stream_coupons.lab.explain.explanation import ExplainedChoice, IssueExplana
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.runtime.cells import CellCodec, StateCodec
-from stream_coupons.testing import coupon, item
+from stream_coupons.testing import item
 from tests.core.builders import AT, browse, order
+from tests.core.builders import repeatable as coupon
 from tests.lab.builders import USERS, Log
 from tests.lab.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, compact, order_later, whole_log
 
