@@ -5,6 +5,7 @@ of the same world: with the same products, coupons and segments. No shop can kno
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,40 +37,59 @@ POSITION = -1
 """Column of the coupon's position in what `table_of` returns."""
 
 
-def table_of(rows: FeatureRows, world: WorldSettings) -> Table:
+def changed_at(world: WorldSettings) -> float:
+    """Return the time at which all tastes change, UTC epoch seconds; infinite if they do not."""
+    return math.inf if world.taste_drift_day is None else world.start_at + math.ceil(world.taste_drift_day) * DAY_S
+
+
+def table_of(rows: FeatureRows, changed_at: float = math.inf) -> Table:
     """Return the numeric features, whether tastes have changed, and the coupon's position."""
-    drift = math.inf if world.taste_drift_day is None else world.start_at + math.ceil(world.taste_drift_day) * DAY_S
     counts = [len(subject.positions) for subject in rows.subjects]
-    changed = np.repeat([subject.at >= drift for subject in rows.subjects], counts)
+    changed = np.repeat([subject.at >= changed_at for subject in rows.subjects], counts)
     positions = np.concatenate([subject.positions for subject in rows.subjects])
     return np.column_stack((rows.numeric, changed, positions)).astype(np.float32)
 
 
 @dataclass
 class Recorder(ValueScorer):
-    """Decides by the ground truth, at times at random, and keeps what every coupon was worth."""
+    """Decides by the ground truth, at times at random, and keeps what every coupon was worth.
 
-    world: World
+    Attributes
+    ----------
+    truth : callable
+        Returns the true values of one moment's coupons, minor units, in the order of `subject.positions`.
+    seed : int
+        Seed of the random decisions.
+    changed_at : float
+        Time at which all tastes change, UTC epoch seconds.
+    """
+
+    truth: Callable[[Subject], Floats]
+    seed: int
+    changed_at: float = math.inf
     tables: list[Table] = field(default_factory=list)
     margins_minor: list[Floats] = field(default_factory=list)
     reads_features = True
 
     def __post_init__(self) -> None:
-        self._rng = np.random.default_rng([self.world.settings.seed, 25])
+        self._rng = np.random.default_rng([self.seed, 25])
 
     def values(self, rows: FeatureRows) -> Floats:
         """Return true values, or draws."""
-        self.tables.append(table_of(rows, self.world.settings))
+        self.tables.append(table_of(rows, self.changed_at))
         return super().values(rows)
 
     def values_of(self, subject: Subject) -> Floats:
         """Return the true values of one moment, or draws."""
-        coupons = [subject.coupons.coupons[n] for n in subject.positions]
-        margins = self.world.worth(subject.user_id, coupons, subject.at).margin_minor
+        margins = self.truth(subject)
         self.margins_minor.append(margins)
         if self._rng.random() < AT_RANDOM_RATIO:
             return np.asarray(100.0 * (1.0 + self._rng.random(len(margins))))
         return margins
+
+    def trees(self, coupons: int) -> "CouponTrees":
+        """Return trees fitted on what was recorded of this number of coupons."""
+        return CouponTrees(np.concatenate(self.tables), np.concatenate(self.margins_minor), coupons, self.seed)
 
 
 class Learnable(ValueScorer):
@@ -77,14 +97,14 @@ class Learnable(ValueScorer):
 
     reads_features = True
 
-    def __init__(self, trees: "CouponTrees", world: WorldSettings, cost_minor: float) -> None:
+    def __init__(self, trees: "CouponTrees", cost_minor: float, changed_at: float = math.inf) -> None:
         self._trees = trees
-        self._world = world
         self._cost_minor = cost_minor
+        self._changed_at = changed_at
 
     def values(self, rows: FeatureRows) -> Floats:
         """Return predicted values, less the cost of sending."""
-        return self._trees.predict(table_of(rows, self._world)) - self._cost_minor
+        return self._trees.predict(table_of(rows, self._changed_at)) - self._cost_minor
 
 
 class CouponTrees:
@@ -108,7 +128,12 @@ class CouponTrees:
 
 def fit(world_settings: WorldSettings, settings: Settings, history_days: int = 0) -> CouponTrees:
     """Play another draw of shoppers of the world, and fit trees on what coupons were truly worth for them."""
-    recorder = Recorder(World(replace(world_settings, other_shoppers=1)))
-    play_scorer("recorded", recorder.world, settings, recorder, is_direct=True, history_days=history_days)
-    table, margins_minor = np.concatenate(recorder.tables), np.concatenate(recorder.margins_minor)
-    return CouponTrees(table, margins_minor, world_settings.coupons, world_settings.seed)
+    world = World(replace(world_settings, other_shoppers=1))
+
+    def truth(subject: Subject) -> Floats:
+        coupons = [subject.coupons.coupons[n] for n in subject.positions]
+        return world.worth(subject.user_id, coupons, subject.at).margin_minor
+
+    recorder = Recorder(truth, world_settings.seed, changed_at(world_settings))
+    play_scorer("recorded", world, settings, recorder, is_direct=True, history_days=history_days)
+    return recorder.trees(world_settings.coupons)

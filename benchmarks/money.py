@@ -46,19 +46,17 @@ from .money_runs import (
     NONE,
     POLICIES,
     ROOT,
-    TRUE_VALUE,
     UNTOLD,
     WORLDS,
     Configuration,
-    Kept,
     Run,
     Task,
     in_order_of_length,
     key_of,
-    runs_of,
     settings_of,
 )
 from .money_tables import page_with, show
+from .runs import TRUE_VALUE, Kept, runs_of
 
 SEEDS = tuple(range(1, 11))
 COMPARED = tuple(policy for policy in POLICIES if policy not in {*DAYS_KEPT, UNTOLD})
@@ -75,17 +73,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=f"policies:\n{policies}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    positive = _number(int, 1)
-    parser.add_argument("--seeds", type=_number(int, 0), nargs="+", default=list(SEEDS), help="of the worlds: 1 to 10")
+    positive = number(int, 1)
+    parser.add_argument("--seeds", type=number(int, 0), nargs="+", default=list(SEEDS), help="of the worlds: 1 to 10")
     parser.add_argument("--policies", choices=POLICIES, nargs="+", default=list(COMPARED), metavar="POLICY")
     parser.add_argument("--shoppers", type=positive, default=600, help="at scale 1: 600")
-    parser.add_argument("--days", type=_number(int, 3), default=21, help="of simulated time: 21")
+    parser.add_argument("--days", type=number(int, 3), default=21, help="of simulated time: 21")
     parser.add_argument(
-        "--history", type=_number(int, 0), default=0, metavar="DAYS", help="before the first coupon, known to all: 0"
+        "--history", type=number(int, 0), default=0, metavar="DAYS", help="before the first coupon, known to all: 0"
     )
     parser.add_argument("--scale", type=positive, nargs="+", default=[1], help="multiples of --shoppers")
     parser.add_argument("--world", choices=WORLDS, nargs="+", default=["standard"], help=", ".join(WORLDS))
-    parser.add_argument("--drift", type=_number(float, 0), help="all tastes change after this many days")
+    parser.add_argument("--drift", type=number(float, 0), help="all tastes change after this many days")
     parser.add_argument("--config", type=Path, help="settings, as of `stream-coupons worker`; default: the product's")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="processes: as many as cores")
     parser.add_argument("--runs", type=Path, metavar="FILE", help="keeps finished runs, a JSON object a line")
@@ -100,7 +98,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+def number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
+    """Return a parser of finite numbers that are at least `least`, for options."""
+
     def read(text: str) -> float:
         value = kind(text)
         if not (value >= least and math.isfinite(value)):
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Play, and print what was earned. Return the exit code: 130 after Ctrl-C, 1 if a process failed."""
     options = parse(arguments)
     try:
-        kept, settings = Kept(options.runs), load(options.config)
+        kept, settings = Kept(options.runs, Run), load(options.config)
     except BadConfig as error:
         stderr().print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
         return 2

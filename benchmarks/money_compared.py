@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 from scipy import stats
 
-from .money_runs import NONE, POLICIES, TRUE_VALUE, Configuration, Run
+from .money_runs import NONE, POLICIES, Configuration, Run
+from .runs import TRUE_VALUE
 
 OURS = "learned"
 BOUND = "learnable_bound"

@@ -1,25 +1,18 @@
-"""Runs of the money benchmark: one policy on one world each, played in processes, and kept in a file."""
+"""Runs of the money benchmark: one policy on one world each."""
 
-import ast
 import hashlib
 import itertools
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import threadpoolctl
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.policy import is_holdout
 from stream_coupons.core.decision.scoring import Scorer
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.lab.demo.outcomes import Played
 from stream_coupons.lab.demo.play import play_scorer, rules_of
 from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
@@ -30,13 +23,13 @@ from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
 
 from .average_learnt import AverageLearnt
-from .learnable import Learnable, fit
+from .learnable import Learnable, changed_at, fit
 from .prices import Prices, Recorded, prices_of
 from .retrained import RetrainedDaily
+from .runs import TRUE_VALUE, digest_of
 
 ROOT = Path(__file__).parents[1]
 NONE = "none"
-TRUE_VALUE = "true_value"
 UNTOLD = "learned_untold"
 ABOUT: Mapping[str, str] = {
     NONE: "no coupons",
@@ -197,10 +190,15 @@ class Task:
     average_minor: Mapping[str, float] = field(default_factory=dict)
     prices: Prices | None = None
 
-    @property
-    def name(self) -> tuple[str, int, Configuration]:
-        """Policy, seed and configuration."""
-        return self.policy, self.seed, self.configuration
+    def play(self) -> Run:
+        """Return the run."""
+        return play(self)
+
+    def ready(self, truth: Run | None) -> "Task | None":
+        """Return the task with what it needs of the run of true value; None if it has to wait for that run."""
+        if self.policy not in AFTER_TRUE_VALUE:
+            return self
+        return truth and replace(self, average_minor=truth.average_minor, prices=truth.prices)
 
 
 def settings_of(base: Settings) -> Settings:
@@ -214,29 +212,8 @@ def key_of(policy: str, settings: Settings) -> str:
     rules = settings.policy
     told: Any = [getattr(rules, name) for name in CAPS] if sources else msgspec.structs.replace(settings)
     digest = hashlib.blake2b(msgspec.json.encode(told, order="deterministic"), digest_size=8)
-    digest.update(_digest_of(ROOT, sources or ("stream_coupons/**/*.py", "benchmarks/retrained.py")))
+    digest.update(digest_of(ROOT, sources or ("stream_coupons/**/*.py", "benchmarks/retrained.py")))
     return digest.hexdigest()
-
-
-@lru_cache
-def _digest_of(root: Path, patterns: Sequence[str]) -> bytes:
-    digest = hashlib.blake2b()
-    for path in sorted({path for pattern in patterns for path in root.glob(pattern)}):
-        digest.update(_code_of(path.read_text()).encode())
-    return digest.digest()
-
-
-def _code_of(source: str) -> str:
-    """Return source code without comments, docstrings and layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            body[:] = [each for each in body if not _is_text(each)]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def play(task: Task) -> Run:
@@ -259,7 +236,7 @@ def play(task: Task) -> Run:
         )
     elif task.policy == "learnable_bound":
         trees = fit(world_settings, settings, task.configuration.history)
-        scorer = Learnable(trees, world_settings, cost_minor)
+        scorer = Learnable(trees, cost_minor, changed_at(world_settings))
     elif task.policy == TRUE_VALUE:
         scorer = Recorded(world, cost_minor)
     elif task.policy == "true_value_priced":
@@ -300,131 +277,6 @@ def _run(task: Task, played: Played) -> Run:
         interests=list(played.interests),
         cpu_s=0.0,
     )
-
-
-class Kept:
-    """Finished runs, in a file of a JSON object a line if there is one.
-
-    Raises
-    ------
-    BadConfig
-        If the file cannot be read, or a line of it is no run.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._runs: dict[tuple[str, int, Configuration, str], Run] = {}
-        if path is None or not path.exists():
-            return
-        decoder = msgspec.json.Decoder(Run)
-        try:
-            lines = path.read_bytes().splitlines()
-        except OSError as error:
-            raise BadConfig(f"cannot read {path}: {error.strerror}") from None
-        for number, line in enumerate(lines, 1):
-            try:
-                self._add(decoder.decode(line))
-            except msgspec.DecodeError as error:
-                raise BadConfig(
-                    f"{path}, line {number}: not a run: {error}; delete the line or name another file"
-                ) from (None)
-
-    def find(self, policy: str, seed: int, configuration: Configuration, key: str) -> Run | None:
-        """Return a finished run, if there is one."""
-        return self._runs.get((policy, seed, configuration, key))
-
-    def add(self, run: Run) -> None:
-        """Keep a finished run, and write it at once."""
-        self._add(run)
-        if self._path is not None:
-            with self._path.open("ab") as file:
-                file.write(msgspec.json.encode(run) + b"\n")
-
-    def _add(self, run: Run) -> None:
-        self._runs[run.policy, run.seed, run.configuration, run.key] = run
-
-
-def runs_of(tasks: Iterable[Task], kept: Kept, jobs: int, again: frozenset[str] = frozenset()) -> Iterator[Run]:
-    """Yield the run of each task, those that are kept first; play the others in processes.
-
-    Parameters
-    ----------
-    kept : Kept
-        Finished runs, to which new ones are added.
-    jobs : int
-        Processes.
-    again : frozenset of str
-        Policies that are played even if they are kept.
-    """
-    waiting: list[Task] = []
-    known: Known = {}
-    for task in tasks:
-        run = None if task.policy in again else kept.find(task.policy, task.seed, task.configuration, task.key)
-        if run is None:
-            waiting.append(task)
-            continue
-        if run.policy == TRUE_VALUE:
-            known[run.seed, run.configuration] = run
-        yield run
-    for run in _played(waiting, known, jobs):
-        kept.add(run)
-        yield run
-
-
-Known = dict[tuple[int, Configuration], Run]
-"""Runs of `true_value`."""
-
-
-def _played(waiting: list[Task], known: Known, jobs: int) -> Iterator[Run]:
-    """Yield runs as they are finished; those that need what a run of `true_value` has seen come after it."""
-    if jobs == 1:
-        while waiting:
-            run = play(_ready(waiting, known)[0])
-            _note(run, waiting, known)
-            yield run
-        return
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("forkserver"), _start)
-    try:
-        open_runs: set[Future[Run]] = set()
-        started: set[tuple[str, int, Configuration]] = set()
-        while waiting:
-            new = [task for task in _ready(waiting, known) if task.name not in started]
-            started |= {task.name for task in new}
-            open_runs |= {pool.submit(play, task) for task in new}
-            done, open_runs = wait(open_runs, return_when=FIRST_COMPLETED)
-            for future in done:
-                run = future.result()
-                _note(run, waiting, known)
-                yield run
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
-
-
-def _ready(waiting: Sequence[Task], known: Known) -> list[Task]:
-    """Return the tasks that can be started, with what they need."""
-    ready = []
-    for task in waiting:
-        truth = known.get((task.seed, task.configuration))
-        if task.policy not in AFTER_TRUE_VALUE:
-            ready.append(task)
-        elif truth is not None:
-            ready.append(replace(task, average_minor=truth.average_minor, prices=truth.prices))
-    return ready
-
-
-def _note(run: Run, waiting: list[Task], known: Known) -> None:
-    """Strike a finished run off the list."""
-    waiting[:] = [task for task in waiting if task.name != (run.policy, run.seed, run.configuration)]
-    if run.policy == TRUE_VALUE:
-        known[run.seed, run.configuration] = run
-
-
-def _start() -> None:
-    """Leave Ctrl-C to the parent, and take one core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpoolctl.threadpool_limits(1)
 
 
 def in_order_of_length(policies: Sequence[str]) -> list[str]:

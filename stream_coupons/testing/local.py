@@ -3,7 +3,7 @@
 One thread, one order: the same records always give the same bytes.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -91,6 +91,9 @@ class LocalPipeline:
         Every record appended, in order, those of `publish` included; empty with `on_output`.
     sent : dict
         Number of records appended, by topic.
+    facts : Counter
+        Facts of all batches, by (noun, kind), as the metrics of a worker count them: `facts["decision", "given"]` is
+        the number of coupons given.
     trainer : Trainer
         The models, and what they have learnt.
 
@@ -141,12 +144,37 @@ class LocalPipeline:
         self._ends: dict[tuple[str, int], int] = {}
         self._decode = Decoder(topics.EXAMPLES)
         self.sent: dict[str, int] = {}
+        self.facts: Counter[tuple[str, str]] = Counter()
+        self._listeners: dict[str, list[Callable[[bytes | None], None]]] = {}
 
     def _get_known(self) -> Knowledge:
         """Return the current context, with new models if they are served at once."""
         if self._serves_at_once and self._has_learnt:
             self._serve(self.trainer.live())
         return self._known
+
+    def listen(self, kind: type[M], take: Callable[[M], None]) -> None:
+        """Call a function with each message of one type that is appended from now on, in order.
+
+        Parameters
+        ----------
+        kind : type
+            Type of a topic's messages, such as `CouponIssue` or `TrainingExample`.
+        take : callable
+            Receives each message when it is appended, before the system processes it. It must not publish.
+
+        Examples
+        --------
+        >>> from stream_coupons.testing import browse, coupon, plain_settings
+        >>> shop, given = LocalPipeline(plain_settings(), [coupon("tea-10")]), []
+        >>> shop.listen(CouponIssue, given.append)
+        >>> shop.publish(browse("ann"))
+        >>> [issue.coupon_id for issue in given]
+        ['tea-10']
+        """
+        topic = TOPIC_OF[kind]
+        decode = Decoder(topic)
+        self._listeners.setdefault(topic.name, []).append(lambda value: take(decode(value, topic.max_message_bytes)))
 
     def publish(self, *messages: Struct) -> None:
         """Publish messages of upstream services, each when the system is at rest after the one before.
@@ -252,6 +280,7 @@ class LocalPipeline:
             elif (owner := self._readers.get(record.topic)) is not None:
                 result = owner.batches.apply(record.partition, [record], {})
                 owner.batches.save(result)
+                self.facts.update(result.facts)
                 if self._on_result is not None:
                     self._on_result(result)
                 for output in result.outputs:
@@ -265,6 +294,8 @@ class LocalPipeline:
         arrived_ms = int(self._clock() * 1000)
         self._pending.append(Record(*place, offset, arrived_ms, output.key, output.value, tuple(output.headers)))
         self._on_output(output)
+        for take in self._listeners.get(output.topic, ()):
+            take(output.value)
 
     def _learn(self, record: Record) -> None:
         if self._fixed is not None:

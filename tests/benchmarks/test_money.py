@@ -12,10 +12,11 @@ from benchmarks import money_runs
 from benchmarks.average_learnt import AverageLearnt
 from benchmarks.money import main
 from benchmarks.money_compared import Comparison, compare
-from benchmarks.money_runs import NONE, Configuration, Kept, Run, Task, key_of, play, settings_of
+from benchmarks.money_runs import NONE, Configuration, Run, Task, key_of, play, settings_of
 from benchmarks.money_tables import begin, page_with
 from benchmarks.pages import END
 from benchmarks.prices import prices_of
+from benchmarks.runs import Kept, digest_of
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.features.rows import Subject
@@ -156,13 +157,13 @@ def test_the_days_since_a_drift_are_told_apart() -> None:
 
 def test_a_file_with_a_line_that_is_no_run_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
-    kept = Kept(path)
+    kept = Kept(path, Run)
     kept.add(run_of("random", 1, 1.0))
-    assert Kept(path).find("random", 1, SMALL, "") == run_of("random", 1, 1.0)
+    assert Kept(path, Run).find(run_of("random", 1, 9.0)) == run_of("random", 1, 1.0)
     with path.open("a") as file:
         file.write("{}\n")
     with pytest.raises(BadConfig, match="line 2"):
-        Kept(path)
+        Kept(path, Run)
 
 
 def test_what_the_product_learns_by_changes_its_own_runs_alone() -> None:
@@ -185,7 +186,7 @@ def test_what_is_only_written_about_code_changes_no_run(tmp_path: Path, monkeypa
         "def f(x):\n    return -x\n",
     ):
         source.write_text(text)
-        money_runs._digest_of.cache_clear()
+        digest_of.cache_clear()
         keys.append(key_of("true_value", Settings()))
     assert keys[0] == keys[1] != keys[2]
 

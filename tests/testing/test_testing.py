@@ -107,7 +107,10 @@ def test_an_issue_has_the_terms_of_its_coupon() -> None:
 
 
 def test_the_next_visit_is_decided_on_when_the_one_before_has_been() -> None:
-    shop = LocalPipeline(plain_settings(), [coupon("one", categories=["tea"], stock=1), coupon("two", categories=["ham"], max_per_user=1)])
+    shop = LocalPipeline(
+        plain_settings(),
+        [coupon("one", categories=["tea"], stock=1), coupon("two", categories=["ham"], max_per_user=1)],
+    )
     shop.publish(*(browse("ann", at=START + number) for number in range(3)))
     assert sorted(one.coupon_id for one in shop.issues) == ["one", "two"]
     assert [one.result for one in shop.messages(LoggedDecision)] == ["given", "given"]
@@ -197,3 +200,19 @@ def test_models_that_are_not_served_at_once_are_served_on_demand() -> None:
     shop.publish(browse("bob", TEA, at=START + 10 * DAY_S))
     first, second, third = (one.model_version for one in shop.issues)
     assert first == second == 0 < third
+
+
+def test_a_listener_hears_the_messages_of_its_type_where_no_records_are_kept() -> None:
+    shop, heard = new_shop(on_output=lambda _: None), []
+    shop.listen(CouponIssue, heard.append)
+    shop.listen(BrowseEvent, heard.append)
+    shop.publish(event := browse("ann", TEA))
+    assert [type(message) for message in heard] == [BrowseEvent, CouponIssue]
+    assert heard[0] == event
+    assert shop.outputs == []
+
+
+def test_facts_count_the_decisions() -> None:
+    shop = new_shop()
+    shop.publish(browse("ann", TEA), browse("bob", TEA))
+    assert shop.facts["decision", "given"] == len(shop.issues) == 2
