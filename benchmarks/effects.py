@@ -30,7 +30,7 @@ from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.lab.demo.play import play_scorer

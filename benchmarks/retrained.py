@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED
+from stream_coupons.core.decision.incremental import STRUCTURAL
 from stream_coupons.core.decision.scoring import HEADS, Scorer
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.learning import TrainingExample
@@ -41,7 +42,7 @@ class RetrainedDaily:
 
     def __init__(self, days_kept: int | None = None) -> None:
         self._days_kept = days_kept
-        self.viewed_prices = NOTHING_VIEWED
+        self.viewed_prices, self.incremental = NOTHING_VIEWED, STRUCTURAL
         self._serving: Scorer = prior()
         self._examples: dict[str, list[TrainingExample]] = {head: [] for head in HEADS}
         self._weights = dense({head: prior_weights(head) for head in HEADS})

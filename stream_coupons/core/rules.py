@@ -97,6 +97,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     A trigger that is older than `trigger_timeout_s` at decision time leads to no coupon.
     `control_ratio` of all decisions give no coupon, whatever the values. `watched_ratio` of the triggers of shoppers at
     the frequency cap are control observations, each of one coupon drawn from all.
+    Beside each coupon given, up to `controls_apart` coupons of other scopes are control observations.
     `decisions_logged_ratio` of all decisions are recorded in the topic `decisions`, drawn by the secret.
     Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
     shoppers, or none. After `trusted_views` views in their domain, other coupons count half their value.
@@ -113,6 +114,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reorder_suppress_s: NonNegative = 7 * 86400.0
     holdout_ratio: Ratio = 0.05
     holdout_controls: Size = 5
+    controls_apart: Annotated[int, Meta(ge=0)] = 2
     watched_ratio: Ratio = 0.5
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 64

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
 
@@ -205,7 +205,7 @@ def redemption_by(row: Row, logit: float) -> RedemptionCurve | None:
         return RedemptionCurve(sigmoid(logit), row.anyway, row.uses)
     if row.effect is None:
         return None
-    return RedemptionCurve(row.effect, either(sigmoid(logit), row.visit), visit=row.visit)
+    return RedemptionCurve(row.effect, either(sigmoid(logit), row.visit), row.uses, visit=row.visit)
 
 
 def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float, float]:

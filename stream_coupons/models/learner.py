@@ -1,15 +1,18 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from stream_coupons.core.decision.scoring import HEADS, LABELS, first_of, sources_of
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
+from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.effect import RedemptionCurve, either
 from stream_coupons.models.heads import Happening, Head, News
+from stream_coupons.models.incremental import IncrementalLearner, ShopModels
 from stream_coupons.models.inputs import Row, check_features, input_of
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS
@@ -44,6 +47,7 @@ class DomainModel:
         self.origins: dict[str, tuple[int, int]] = {}
         self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
         self.views = ViewCounts()
+        self.incremental = IncrementalLearner()
         for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
             self.heads[own].quality = self.heads[of_label].quality
 
@@ -51,6 +55,7 @@ class DomainModel:
         """Start from the model of another domain, before the first example."""
         for name, head in self.heads.items():
             head.start_from(donor.heads[name])
+        self.incremental.start_from(donor.incremental)
         self._live = None
 
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
@@ -81,19 +86,43 @@ class DomainModel:
             return visit.learn(example, of_demand, **about)
         within, later = sigmoid(visit.log_odds(of_demand)), sigmoid(demand.log_odds(of_demand))
         doubt_of_visit = visit.variance(of_demand)
+        of_effect, uses = self._row("effect", row), self.incremental.uses_ratio
+        predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), either(later, within), uses, visit=within)
+        self._learn_incremental(example, row, predicted)
         if example.head == "order":
             order = RedemptionCurve(later, within, uses=1.0, visit=within)
             of_demand.anyway, of_demand.uses = within, 1.0
             of_demand.doubt = order.slope_of_visit**2 * doubt_of_visit
             return demand.learn(example, of_demand, **about)
-        of_effect = self._row("effect", row)
-        predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), either(later, within), visit=within)
-        of_effect.anyway, of_demand.effect, of_demand.visit = predicted.anyway, predicted.effect, within
-        doubt = predicted.slope_of_visit**2 * doubt_of_visit
-        of_effect.doubt = doubt + predicted.slope_of_demand**2 * demand.variance(of_demand)
-        of_demand.doubt = doubt + predicted.slope_of_effect**2 * effect.variance(of_effect)
-        demand.learn_redemption(of_demand, example.label)
+        # Whether the coupon was used says less of demand than whether there was an order, where that is known.
+        is_noted, ordered = example.ordered is not None, bool(example.ordered) or example.label
+        seen = replace(predicted, uses=1.0) if is_noted else predicted
+        of_demand.effect, of_demand.uses, of_demand.visit = seen.effect, seen.uses, within
+        of_demand.doubt = seen.slope_of_visit**2 * doubt_of_visit + seen.slope_of_effect**2 * effect.variance(of_effect)
+        of_effect.anyway, of_effect.uses = predicted.anyway, predicted.uses
+        of_effect.doubt = predicted.slope_of_visit**2 * doubt_of_visit
+        of_effect.doubt += predicted.slope_of_demand**2 * demand.variance(of_demand)
+        demand.learn_redemption(of_demand, ordered if is_noted else example.label)
         return effect.learn(example, of_effect, **about)
+
+    def _learn_incremental(self, example: TrainingExample, row: Row, predicted: RedemptionCurve) -> None:
+        """Learn whether the shopper ordered in scope, where orders were noted.
+
+        What other systems decided by is not known: their coupons show no effect, but on which orders they are used.
+        """
+        if example.ordered is None:
+            return
+        is_given = example.head == "redeem"
+        redeemed = is_given and (example.label or example.discount_minor > 0)
+        ordered = example.ordered or redeemed
+        if not example.observed:
+            coupon = int(row.hashed[0]) % DIMENSIONS if len(row.hashed) else 0
+            chances = predicted.probability, predicted.anyway
+            self.incremental.learn_one(
+                row.numeric, coupon, chances, is_given=is_given, ordered=ordered, redeemed=redeemed
+            )
+        elif is_given:
+            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed)
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""
@@ -101,13 +130,14 @@ class DomainModel:
         heads = {name: head.state() for name, head in self.heads.items()}
         scored = [name for name in LABELS if self.heads[name].quality.metrics.examples]
         progress = (self.examples, self.offset, self.origins, self.at)
+        shop = self.views.state(), self.incremental.state()
         quality = {name: self.heads[name].quality.summary() for name in scored}
-        return make_snapshot(self.domain, self.version, heads, self.views.state(), quality, progress)
+        return make_snapshot(self.domain, self.version, heads, shop, quality, progress)
 
     def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
         self.version += 1
-        return scorer_of(self.version, self._served(), self.views.served)
+        return scorer_of(self.version, self._served(), self._shop())
 
     def live(self) -> HeadScorer:
         """Return the next version, if anything was learnt, without a copy of the weights, for immediate use.
@@ -116,11 +146,14 @@ class DomainModel:
         """
         if self._live is None:
             self.version += 1
-            self._live = live_scorer(self.version, self._served(), self.views.served)
+            self._live = live_scorer(self.version, self._served(), self._shop())
         return self._live
 
     def _served(self) -> dict[str, Served]:
         return {name: head.served for name, head in self.heads.items()}
+
+    def _shop(self) -> ShopModels:
+        return ShopModels(self.views.served, self.incremental.served)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
         """Resume from a snapshot, as an untrained model.
@@ -136,6 +169,8 @@ class DomainModel:
                 head.restore(snapshot.heads[name])
         with named(f"{label(snapshot)}, viewed_prices"):
             self.views.restore(unpack_state(snapshot.viewed_prices))
+        with named(f"{label(snapshot)}, incremental"):
+            self.incremental.restore(unpack_state(snapshot.incremental))
         self._live = None
         self.version, self.examples = snapshot.version, snapshot.examples
         self.at = snapshot.at

@@ -1,9 +1,7 @@
 """Served logistic regression, one head a column: weights compiled to arrays, and prior weights.
 
-P(order without the coupon) is learnt as a difference. Only the holdout shows it, a twentieth of the examples. But most
-shoppers who would order anyway use the coupon, so it starts from the log-odds of P(redeem) without the coupon's terms,
-its discount and its identity: without a coupon, orders in its scope do not depend on them. Its own models learn the
-rest, and a correction of the slope (`encoding.KNOWN`).
+P(order without the coupon) of other systems is learnt as a difference from P(redeem) without the coupon's terms, its
+discount and its identity, which orders without it do not depend on; with a correction of the slope (`encoding.KNOWN`).
 """
 
 import copy
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
+from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.core.decision.scoring import HEADS, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
@@ -30,6 +28,7 @@ from stream_coupons.models.encoding import (
     bins_of,
     is_of_terms,
 )
+from stream_coupons.models.incremental import ShopModels, prior_shop_models
 from stream_coupons.models.sigmoid import sigmoids
 
 OWN_HEADS = ("click", "effect", "demand", "visit")
@@ -93,7 +92,7 @@ def compiled(
     version: int,
     of_others: tuple[Sequence[Floats], Sequence[Line]],
     own: tuple[Sequence[Floats], Sequence[Line]],
-    viewed_prices: ViewedPrices,
+    shop: ShopModels,
 ) -> "LinearScorer":
     """Return a scorer of copied weights.
 
@@ -103,11 +102,11 @@ def compiled(
         Number of the snapshot.
     of_others, own : tuple of weights and lines
         Weights learnt, each of shape (BIAS + 1,), and calibrations of `HEADS` and of `OWN_HEADS`.
-    viewed_prices : ViewedPrices
-        Prices that visitors look at.
+    shop : ShopModels
+        Models beside the heads.
     """
-    of_own_decisions = OwnScorer(version, served_own(*own))
-    return LinearScorer(version, served(*of_others)).with_own(lambda: of_own_decisions, viewed_prices)
+    of_own_decisions = OwnScorer(version, served_own(*own), uses_ratio=shop.incremental.uses_ratio)
+    return LinearScorer(version, served(*of_others)).with_own(lambda: of_own_decisions, shop)
 
 
 def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "LinearScorer":
@@ -165,8 +164,14 @@ def served_own(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
     return weights
 
 
-def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "OwnScorer":
-    """Return `OwnScorer(version, served_own(learnt, lines))` without a copy of the weights; parameters as of `live`."""
+def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line], uses_ratio: float) -> "OwnScorer":
+    """Return an `OwnScorer` of `served_own(learnt, lines)` without a copy of the weights.
+
+    Parameters
+    ----------
+    version, learnt, lines, uses_ratio
+        As of `live`, and of `own_probabilities`.
+    """
     slopes = np.array([slope for slope, _ in lines])
     tail = served_own([each[DIMENSIONS:] for each in learnt], lines)
 
@@ -175,7 +180,7 @@ def live_own(version: int, learnt: Sequence[Floats], lines: Sequence[Line]) -> "
         weights: Floats = np.stack([each.take(at) for each in learnt], axis=-1) * slopes
         return weights
 
-    return OwnScorer(version, tail, look_up)
+    return OwnScorer(version, tail, look_up, uses_ratio)
 
 
 def without_terms_of(weights: Mapping[int, float]) -> dict[int, float]:
@@ -219,20 +224,21 @@ class LinearScorer:
         self._bins[1:] = tail[:, bins:end].T
         self._bias: Floats = tail[:, -1] * CONSTANT
         self._make_own: Callable[[], OwnScorer] | None = None
-        self.viewed_prices = NOTHING_VIEWED
+        self.viewed_prices, self.incremental = prior_shop_models()
 
-    def with_own(self, make: "Callable[[], OwnScorer]", viewed_prices: ViewedPrices = NOTHING_VIEWED) -> "LinearScorer":
+    def with_own(self, make: "Callable[[], OwnScorer]", shop: ShopModels | None = None) -> "LinearScorer":
         """Return the same scorer with a model of the engine's own decisions, made on first use.
 
         Parameters
         ----------
         make : callable
             Makes the model.
-        viewed_prices : ViewedPrices
-            Prices that visitors look at.
+        shop : ShopModels, optional
+            Models beside the heads; without them those before learning.
         """
         other = copy.copy(self)
-        other._make_own, other.viewed_prices = make, viewed_prices
+        other._make_own = make
+        other.viewed_prices, other.incremental = shop or prior_shop_models()
         return other
 
     @cached_property
@@ -288,7 +294,17 @@ class LinearScorer:
 
 
 class OwnScorer(LinearScorer):
-    """Scorer of the engine's own decisions, with one column for each of `OWN_HEADS`."""
+    """Scorer of the engine's own decisions, a column for each of `OWN_HEADS`; parameters as of `LinearScorer`."""
+
+    def __init__(
+        self,
+        version: int,
+        weights: Floats,
+        look_up: Callable[[NDArray[np.uint32]], Floats] | None = None,
+        uses_ratio: float = USES_RATIO,
+    ) -> None:
+        super().__init__(version, weights, look_up)
+        self._uses_ratio = uses_ratio
 
     @property
     def own(self) -> "OwnScorer":
@@ -297,16 +313,16 @@ class OwnScorer(LinearScorer):
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, 4), columns as in `HEADS` and `VISIT`; see `effect`."""
-        return own_probabilities(self.log_odds(rows))
+        return own_probabilities(self.log_odds(rows), self._uses_ratio)
 
 
-def own_probabilities(log_odds: Floats) -> Floats:
+def own_probabilities(log_odds: Floats, uses_ratio: float = USES_RATIO) -> Floats:
     """Return the probabilities of the engine's own decisions.
 
     Parameters
     ----------
-    log_odds : array, shape (n, 4)
-        Columns as in `OWN_HEADS`.
+    log_odds, uses_ratio : array, shape (n, 4), and float
+        Columns as in `OWN_HEADS`. Share of the orders that would be placed anyway, on which a coupon is used.
 
     Returns
     -------
@@ -315,7 +331,7 @@ def own_probabilities(log_odds: Floats) -> Floats:
     """
     p = sigmoids(log_odds)
     p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
-    p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER])
+    p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER], uses_ratio)
     return p
 
 

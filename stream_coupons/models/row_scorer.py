@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
+from stream_coupons.models.incremental import ShopModels, prior_shop_models
 from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.linear import OWN_HEADS, Line, own_probabilities
 from stream_coupons.models.model import Model
@@ -58,8 +58,8 @@ class RowScorer:
         Weights or model, and calibration, of each of `linear.ALL_HEADS`.
     heads : tuple of str
         Heads of the columns of a prediction: `HEADS` or `OWN_HEADS`.
-    viewed_prices : ViewedPrices
-        Prices that visitors look at.
+    shop : ShopModels, optional
+        Models beside the heads; without them those before learning.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class RowScorer:
         version: int,
         served: Mapping[str, Served],
         heads: tuple[str, ...] = HEADS,
-        viewed_prices: ViewedPrices = NOTHING_VIEWED,
+        shop: ShopModels | None = None,
     ) -> None:
-        self.version, self.viewed_prices = version, viewed_prices
+        self.version = version
+        self.viewed_prices, self.incremental = shop or prior_shop_models()
         self._served = dict(served)
         self._heads = heads
         self._has_failed = False
@@ -77,7 +78,10 @@ class RowScorer:
     @cached_property
     def own(self) -> "RowScorer":
         """Model of the engine's own decisions."""
-        return self if self._heads is OWN_HEADS else RowScorer(self.version, self._served, OWN_HEADS)
+        if self._heads is OWN_HEADS:
+            return self
+        shop = ShopModels(self.viewed_prices, self.incremental)
+        return RowScorer(self.version, self._served, OWN_HEADS, shop)
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities, shape (n, heads), columns as in `HEADS` and `VISIT`.
@@ -85,7 +89,9 @@ class RowScorer:
         A row for which a model fails has NaN.
         """
         log_odds = self.log_odds(rows)
-        return own_probabilities(log_odds) if self._heads is OWN_HEADS else sigmoids(log_odds)
+        if self._heads is not OWN_HEADS:
+            return sigmoids(log_odds)
+        return own_probabilities(log_odds, self.incremental.uses_ratio)
 
     def log_odds(self, rows: FeatureRows) -> Floats:
         """Return the log-odds, shape (n, heads); NaN in a row for which a model fails."""

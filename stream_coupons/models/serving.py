@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.catalogue.viewed_prices import ViewedPrices
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, ModelSnapshot
 from stream_coupons.models.calibration import served_line
 from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
 from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own, prior_array
 from stream_coupons.models.plugins import make_plugin
@@ -35,7 +35,7 @@ DEFAULT_RULES = LearningRules()
 HeadScorer = LinearScorer | RowScorer
 
 
-def scorer_of(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices) -> HeadScorer:
+def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> HeadScorer:
     """Return a scorer of all heads, of copied weights and models: by arrays where every champion compiles to them.
 
     Parameters
@@ -44,29 +44,29 @@ def scorer_of(version: int, served: Mapping[str, Served], viewed_prices: ViewedP
         Number of the snapshot.
     served : mapping
         Weights or model, and calibration, of each of `linear.ALL_HEADS`.
-    viewed_prices : ViewedPrices
-        Prices that visitors look at.
+    shop : ShopModels
+        Models beside the heads.
     """
     columns = _columns(served)
     if columns is not None:
-        return compiled(version, *columns, viewed_prices)
+        return compiled(version, *columns, shop)
     copies = {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()}
-    return RowScorer(version, copies, viewed_prices=viewed_prices)
+    return RowScorer(version, copies, shop=shop)
 
 
-def live_scorer(version: int, served: Mapping[str, Served], viewed_prices: ViewedPrices) -> HeadScorer:
+def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) -> HeadScorer:
     """Return a scorer equal to that of `scorer_of`, without copies: later learning changes it.
 
     Parameters
     ----------
-    version, served, viewed_prices : int, mapping and ViewedPrices
+    version, served, shop : int, mapping and ShopModels
         As of `scorer_of`.
     """
     columns = _columns(served)
     if columns is None:
-        return RowScorer(version, served, viewed_prices=viewed_prices)
+        return RowScorer(version, served, shop=shop)
     of_others, own = columns
-    return live(version, *of_others).with_own(lambda: live_own(version, *own), viewed_prices)
+    return live(version, *of_others).with_own(lambda: live_own(version, *own, shop.incremental.uses_ratio), shop)
 
 
 Columns = tuple[list[Floats], list[Line]]
@@ -109,7 +109,9 @@ def compile_snapshot(
             served[head] = _served(head, snapshot.heads[head], rules, key)
     with named(f"{label(snapshot)}, viewed_prices"):
         viewed_prices = viewed_prices_of(unpack_state(snapshot.viewed_prices))
-    return scorer_of(snapshot.version, served, viewed_prices)
+    with named(f"{label(snapshot)}, incremental"):
+        incremental = served_by(unpack_state(snapshot.incremental))
+    return scorer_of(snapshot.version, served, ShopModels(viewed_prices, incremental))
 
 
 def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:

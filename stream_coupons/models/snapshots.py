@@ -25,7 +25,7 @@ from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState,
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.states import PICKLE, State
 
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
@@ -156,12 +156,14 @@ def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
     return arrays
 
 
-def checksum(heads: Mapping[str, HeadState], viewed_prices: Mapping[str, Array]) -> int:
+def checksum(
+    heads: Mapping[str, HeadState], viewed_prices: Mapping[str, Array], incremental: Mapping[str, Array]
+) -> int:
     """Return the CRC-32 of the content of all arrays, in order of names.
 
     Parameters
     ----------
-    heads, viewed_prices : mapping
+    heads, viewed_prices, incremental : mapping
         Those of a snapshot.
     """
     total = 0
@@ -169,7 +171,7 @@ def checksum(heads: Mapping[str, HeadState], viewed_prices: Mapping[str, Array])
         total = zlib.crc32(f"{head} {state.champion}".encode(), total)
         for part, arrays in sorted(state.parts.items()):
             total = _checksum(part, arrays, total)
-    return _checksum("viewed_prices", viewed_prices, total)
+    return _checksum("incremental", incremental, _checksum("viewed_prices", viewed_prices, total))
 
 
 def _checksum(part: str, arrays: Mapping[str, Array], total: int) -> int:
@@ -184,7 +186,7 @@ def make_snapshot(
     domain: str,
     version: int,
     heads: dict[str, HeadState],
-    viewed_prices: State,
+    shop: tuple[State, State],
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, dict[str, tuple[int, int]], float],
 ) -> ModelSnapshot:
@@ -196,13 +198,13 @@ def make_snapshot(
         The domain, and the number of the snapshot among its own.
     heads, quality : dict
         Packed heads and qualities, by head.
-    viewed_prices : dict
-        State of `viewed_prices.ViewCounts`.
+    shop : tuple
+        States of `viewed_prices.ViewCounts` and of `incremental.IncrementalLearner`.
     progress : tuple
         (examples, source offset, origins, event time in epoch seconds).
     """
     examples, source_offset, origins, at = progress
-    packed = pack_state(viewed_prices)
+    viewed_prices, incremental = map(pack_state, shop)
     return ModelSnapshot(
         domain=domain,
         version=version,
@@ -215,9 +217,10 @@ def make_snapshot(
         origins=dict(origins),
         at=at,
         heads=heads,
-        viewed_prices=packed,
+        viewed_prices=viewed_prices,
+        incremental=incremental,
         quality=quality,
-        checksum=checksum(heads, packed),
+        checksum=checksum(heads, viewed_prices, incremental),
     )
 
 
@@ -263,7 +266,7 @@ def check(snapshot: ModelSnapshot) -> None:
         ("format_version", snapshot.format_version, FORMAT_VERSION),
         ("feature_schema", snapshot.feature_schema, SCHEMA),
         ("heads", sorted(snapshot.heads), sorted(ALL_HEADS)),
-        ("checksum", snapshot.checksum, checksum(snapshot.heads, snapshot.viewed_prices)),
+        ("checksum", snapshot.checksum, checksum(snapshot.heads, snapshot.viewed_prices, snapshot.incremental)),
     ):
         if found != expected:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected {expected}")

@@ -13,6 +13,7 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY
@@ -118,6 +119,7 @@ class FixedScorer:
     by: str | None = None
     version: int = 7
     viewed_prices: ViewedPrices = NOTHING_VIEWED
+    incremental: IncrementalOrders = STRUCTURAL
 
     @property
     def own(self) -> Self:

@@ -8,7 +8,7 @@ import pytest
 from stream_coupons.core.decision.observation import observe, rows_with, rows_without
 from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
-from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.features.affinity import Moment, log_share
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
 from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -255,7 +255,8 @@ def test_nothing_given_is_for_what_all_that_might_have_been_given_are_for(
     places = dict(zip(hashed_names(), rows.hashed[0].tolist(), strict=True))
     given = rows_with(moment, known.catalogue.domains["ecommerce"], np.array([2]), known)
     if category is None:
-        assert (numbers["demand_share"], places["category"]) == (0.0, 0)
+        assert (numbers["demand_share"], places["category"]) == (round(log_share(1.0), 4), 0)
+        assert numbers["whole_shop"] == 1.0
     else:
         of_given = dict(zip(NUMERIC, given.numeric[0].tolist(), strict=True))
         assert {name: value for name, value in of_given.items() if name not in TERMS}.items() <= numbers.items()

@@ -17,9 +17,10 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.decision import pipeline
 from stream_coupons.core.decision.candidates import Undecided, unpack
+from stream_coupons.core.decision.incremental import KEPT_RATIO, USES_RATIO
 from stream_coupons.core.decision.observation import observe
 from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, decide, issue_id, pass_time, take_in
-from stream_coupons.core.decision.policy import USES_RATIO, Choice
+from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
@@ -60,7 +61,7 @@ from .builders import (
 )
 
 KNOWN = knowledge(coupon("c1", title="Tea", discount_percent=5.0), coupon("c2"), coupon("c3"))
-WORTH = (0.5 - USES_RATIO * 0.1) * 0.3 * 2000 - 2.0
+WORTH = KEPT_RATIO * (0.5 - USES_RATIO * 0.1) * 0.3 * 2000 - 2.0
 """Of a coupon, but for what it takes off in half of all cases."""
 
 
@@ -793,7 +794,7 @@ def test_the_rows_that_were_scored_are_kept(policy: dict[str, float]) -> None:
     undecided = take_in("u", case.shopper, event, case.known, case.wallet)
     assert isinstance(undecided, Undecided)
     coupons, profile = undecided.coupons, case.known.rules.profile
-    moments = [Moment("u", case.shopper, AT, event.context)]
+    moments = [Moment("u", case.shopper, AT, event.context, event)]
     chosen = [coupons.valid_from.argsort(kind="stable")]
     rows = extract(moments, coupons, chosen, profile)
     decide([undecided], case.known)

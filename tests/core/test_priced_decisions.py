@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import pipeline
 from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.incremental import KEPT_RATIO, USES_RATIO
 from stream_coupons.core.decision.pipeline import decide, take_in
-from stream_coupons.core.decision.policy import USES_RATIO
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -30,7 +30,7 @@ from tests.core.builders import repeatable as coupon
 
 from .builders import AT, DAY_S, FixedScorer, browse, feedback, knowledge, of_type, rules, see
 
-WORTH = (0.5 - USES_RATIO * 0.1) * 0.3 * 2000 - 2.0
+WORTH = KEPT_RATIO * (0.5 - USES_RATIO * 0.1) * 0.3 * 2000 - 2.0
 """Of a coupon, but for what it takes off in half of all cases."""
 K1, K2 = campaign_of("k1"), campaign_of("k2")
 MONTH: dict[str, Any] = {"starts_at": AT - DAY_S, "ends_at": AT + 30 * DAY_S}

@@ -61,7 +61,36 @@ def log(number: float) -> float:
 
 
 def expected(moment: Moment, one: Coupon) -> dict[str, float]:
-    """All views of a coupon, and the features `NUMBERS`."""
+    """All views of a coupon, and the features `NUMBERS`.
+
+    All that the shopper cares for, looks at and orders lies in the scope of a coupon that names nothing.
+    """
+    found = of_named_scope(moment, one)
+    if one.categories or one.brands or one.items:
+        return found
+    profile, at = moment.shopper.profile, moment.at
+    own = sum(profile.category_interests.values()) * decay(profile, at, RULES)
+    orders = profile.usual_orders * habit_fading(at - profile.habits_at, RULES)[0]
+    trigger = moment.trigger
+    is_taken_out = isinstance(trigger, CartEvent) and trigger.action != "add"
+    is_on_view = isinstance(trigger, BrowseEvent | CartEvent) and trigger.item is not None and not is_taken_out
+    return found | {
+        "category": own,
+        "collaborative": unpack_vector(moment.shopper.neighbourhood.packed)[1].sum(),
+        "demand_share": log(1.0 / PRIOR_SHARE),
+        "passed_over": 0.0,
+        "recency": max(count_days([profile], [at], RULES)[3].tolist(), default=0.0),
+        "near_scope_share": log(1.0 / PRIOR_SHARE),
+        "browsed_now": float(is_on_view and isinstance(trigger, BrowseEvent)),
+        "carted_now": float(is_on_view and isinstance(trigger, CartEvent)),
+        "habit": orders,
+        "habit_of_category": orders,
+        "habit_share": log(1.0 / PRIOR_SHARE),
+    }
+
+
+def of_named_scope(moment: Moment, one: Coupon) -> dict[str, float]:
+    """The same of what the coupon names."""
     profile, at = moment.shopper.profile, moment.at
     scale, (slow, fast) = decay(profile, at, RULES), habit_fading(at - profile.habits_at, RULES)
     own = {index: weight * scale for index, weight in profile.interests.items()}

@@ -10,7 +10,7 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.core.decision.scoring import STRANGE_RATIO, Judgement, Scorer, judge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.affinity import Moment

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons.core.decision.policy import USES_RATIO
+from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED
@@ -157,6 +157,58 @@ def test_a_redemption_that_did_not_come_lowers_the_demand_as_well_as_the_effect(
         model.learn(example(**about, head="order", label=False))
     known = demand_after([])
     assert demand_after([False] * 30) > 0.9 * known, "what is known well moves less"
+
+
+def demand_of_shop(seed: int, share: float, anyway: float, *, is_noted: bool) -> float:
+    """Return P(order), learnt from 2,000 outcomes of which one of fifty is a control.
+
+    Parameters
+    ----------
+    share : float
+        Share of the orders that would be placed anyway, on which the coupon is used.
+    anyway : float
+        True P(order without the coupon).
+    is_noted : bool
+        True if orders in scope are known; else redemptions alone.
+    """
+    model, rng = DomainModel("shop", LearningRules()), np.random.default_rng(seed)
+    about = {"numeric": [0.0] * len(NUMERIC), "hashed": [40_000, *[0] * (len(HASHED) - 1)], "observed": False}
+    for _ in range(2000):
+        orders_anyway, is_control = bool(rng.random() < anyway), rng.random() < 0.02
+        redeems = not is_control and bool(rng.random() < (share if orders_anyway else 0.1))
+        ordered = orders_anyway or redeems
+        head, label = ("order", ordered) if is_control else ("redeem", redeems)
+        model.learn(example(head=head, label=label, ordered=ordered if is_noted else None, **about))
+    rows = random_rows(1, 1)
+    rows.numeric[:], rows.hashed[:] = 0.0, 0
+    rows.hashed[0, 0] = 40_000
+    return float(model.scorer().own.predict(rows)[0, HEADS.index("order")])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_demand_is_learnt_from_orders_of_holders_who_use_their_coupons_on_a_third(seed: int) -> None:
+    assert demand_of_shop(seed, 1 / 3, 0.3, is_noted=True) == pytest.approx(0.3, rel=0.15)
+    assert demand_of_shop(seed, 1 / 3, 0.3, is_noted=False) < 0.75 * 0.3, "redemptions alone say half"
+
+
+def test_an_order_without_the_coupon_raises_the_demand_and_lowers_the_effect() -> None:
+    about = {"numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED), "observed": False}
+
+    def after(*, label: bool, ordered: bool | None) -> tuple[float, float]:
+        model = DomainModel("shop", LearningRules())
+        before = own_of_nothing(model)
+        for _ in range(20):
+            model.learn(example(**about, head="redeem", label=label, ordered=ordered))
+        _, redeem, order, _ = own_of_nothing(model)
+        uses_ratio = model.incremental.uses_ratio
+        effects = (before[1] - USES_RATIO * before[2]) / (1 - before[2]), (redeem - uses_ratio * order) / (1 - order)
+        return order - before[2], effects[1] - effects[0]
+
+    demand, effect = after(label=False, ordered=True)
+    assert demand > 0.0 > effect
+    unknown = after(label=False, ordered=None)
+    assert unknown[0] < 0.0, "without orders, a coupon that was not used is an order that was not placed"
+    assert after(label=True, ordered=False) == after(label=True, ordered=True), "a redemption is an order"
 
 
 def test_a_level_with_little_to_go_by_changes_little() -> None:

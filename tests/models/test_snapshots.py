@@ -142,7 +142,7 @@ def with_part(
     parts = {name: held for name, held in snapshot.heads["click"].parts.items() if name != part}
     head = msgspec.structs.replace(snapshot.heads["click"], parts=parts | ({part: arrays} if arrays else {}))
     heads = snapshot.heads | {"click": head}
-    total = checksum(heads, snapshot.viewed_prices) if is_honest else snapshot.checksum
+    total = checksum(heads, snapshot.viewed_prices, snapshot.incremental) if is_honest else snapshot.checksum
     return msgspec.structs.replace(snapshot, heads=heads, checksum=total)
 
 

@@ -112,7 +112,7 @@ def test_a_state_that_does_not_fit_is_refused(name: str, change: Any) -> None:
 
 def with_viewed_prices(snapshot: ModelSnapshot, changed: dict[str, Any], *, is_honest: bool) -> ModelSnapshot:
     packed = pack_state(changed)
-    total = checksum(snapshot.heads, packed) if is_honest else snapshot.checksum
+    total = checksum(snapshot.heads, packed, snapshot.incremental) if is_honest else snapshot.checksum
     return msgspec.structs.replace(snapshot, viewed_prices=packed, checksum=total)
 
 

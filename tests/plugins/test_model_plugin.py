@@ -242,7 +242,9 @@ def forged(snapshot: ModelSnapshot, name: str, part: str, array: Any) -> ModelSn
     for head, state in snapshot.heads.items():
         arrays = state.parts[name] | {part: pack(array)}
         heads[head] = msgspec.structs.replace(state, parts=state.parts | {name: arrays})
-    return msgspec.structs.replace(snapshot, heads=heads, checksum=checksum(heads, snapshot.viewed_prices))
+    return msgspec.structs.replace(
+        snapshot, heads=heads, checksum=checksum(heads, snapshot.viewed_prices, snapshot.incremental)
+    )
 
 
 class Bomb:

@@ -127,7 +127,9 @@ def with_weights(snapshot: ModelSnapshot, weights: Array) -> ModelSnapshot:
     head = snapshot.heads["click"]
     champion = head.parts[head.champion] | {"weights": weights}
     heads = snapshot.heads | {"click": msgspec.structs.replace(head, parts=head.parts | {head.champion: champion})}
-    return msgspec.structs.replace(snapshot, version=2, heads=heads, checksum=checksum(heads, snapshot.viewed_prices))
+    return msgspec.structs.replace(
+        snapshot, version=2, heads=heads, checksum=checksum(heads, snapshot.viewed_prices, snapshot.incremental)
+    )
 
 
 SPOILT = {

@@ -218,7 +218,7 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
     for held in shopper.held_coupons(at):
-        allowed[list(coupons.excluded_by(held))] = False
+        allowed[coupons.excluded_by(held)] = False
     return np.flatnonzero(allowed)
 
 

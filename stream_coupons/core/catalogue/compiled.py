@@ -64,7 +64,7 @@ class CouponSet:
         self.coupons: tuple[Coupon, ...] = (*given, *nothing)
         self._default_price_minor = default_price_minor
         self._alone: dict[int, CouponSet] = {}
-        self._excluded: dict[str, set[int]] = {}
+        self._overlapping: dict[int, frozenset[int]] = {}
         self._derived: dict[Callable[[CouponSet], Any], Any] = {}
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(given)}
         self._index_coupons()
@@ -140,6 +140,8 @@ class CouponSet:
         """Column of the first category; 0 if there is none."""
         self.names_category = np.array([bool(c.categories) for c in each], dtype=bool)
         self.names_finer = np.array([bool(c.items or c.brands) for c in each], dtype=bool)
+        self.is_for_all = ~(self.names_category | self.names_finer)
+        """True of coupons for the whole shop."""
         self.has_items = np.array([bool(c.items) for c in each], dtype=bool)
         self.prior_part: Floats = np.array([prior_part(c) for c in each])
         """Prior share of the coupon's scope in the demand for its categories."""
@@ -214,7 +216,16 @@ class CouponSet:
         found = {position for one in given if (position := self.position.get(one)) is not None}
         return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
 
-    def excluded_by(self, held: str) -> set[int]:
+    def overlapping(self, position: int) -> frozenset[int]:
+        """Return the positions of the coupons whose scope may overlap with that of one, its own among them."""
+        found = self._overlapping.get(position)
+        if found is None:
+            one = self.coupons[position]
+            found = frozenset(other for other, coupon in enumerate(self.coupons) if may_overlap(coupon, one))
+            self._overlapping[position] = found
+        return found
+
+    def excluded_by(self, held: str) -> list[int]:
         """Return the positions of the coupons that are not given to a shopper who holds this one.
 
         Parameters
@@ -222,19 +233,11 @@ class CouponSet:
         held : str
             Id of the coupon that is held; one that is unknown excludes none.
         """
-        if held not in self._excluded:
-            position = self.position.get(held)
-            self._excluded[held] = set() if position is None else self._excluded_at(position)
-        return self._excluded[held]
-
-    def _excluded_at(self, position: int) -> set[int]:
-        held = self.coupons[position]
-        return {
-            other
-            for other, coupon in enumerate(self.coupons)
-            if coupon.not_while_held != "none"
-            and (other == position or (coupon.not_while_held == "overlapping" and may_overlap(coupon, held)))
-        }
+        position = self.position.get(held)
+        if position is None:
+            return []
+        terms = ((other, self.coupons[other].not_while_held) for other in self.overlapping(position))
+        return [other for other, term in terms if term == "overlapping" or (term == "same" and other == position)]
 
     def _category_prices(self) -> Floats:
         of_column: defaultdict[int, list[float]] = defaultdict(list)

@@ -221,9 +221,28 @@ def open_controls_beside(decision: Candidates, best: int, known: Knowledge) -> N
     known : Knowledge
         Rules, catalogue and models.
     """
-    identity, rules = decision.undecided.identity, known.rules
-    for row in policy.watched(len(decision.positions), best, identity, rules.policy, rules.key):
+    size = known.rules.policy.holdout_controls - 1
+    for row in policy.watched(len(decision.positions), best, decision.undecided.identity, size, known.rules.key):
         open_control(decision, row, known, is_beside=True)
+
+
+def open_controls_apart(decision: Candidates, given: int, known: Knowledge) -> None:
+    """Watch some coupons of other scopes than the one that is given: for these, the shopper has no coupon.
+
+    Parameters
+    ----------
+    decision : Candidates
+        All coupons that could be given.
+    given : int
+        Row of the coupon that is given.
+    known : Knowledge
+        Rules, catalogue and models.
+    """
+    size, identity = known.rules.policy.controls_apart, decision.undecided.identity
+    overlapping = decision.undecided.coupons.overlapping(int(decision.positions[given]))
+    for row in policy.watched(len(decision.positions), given, identity, size, known.rules.key):
+        if int(decision.positions[row]) not in overlapping:
+            open_control(decision, row, known, is_beside=True)
 
 
 def under_caps_of_holdout(decision: Candidates, known: Knowledge) -> tuple[Candidates, bool]:

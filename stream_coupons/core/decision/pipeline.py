@@ -22,6 +22,7 @@ from stream_coupons.core.decision.candidates import Candidates, Undecided, note_
 from stream_coupons.core.decision.issuing import (
     give,
     open_control,
+    open_controls_apart,
     open_controls_beside,
     record,
     under_caps_of_holdout,
@@ -286,6 +287,7 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
         undecided.effects.messages.append(record(decision, considered, can_be_had, choice, result, is_holdout, rules))
     if result == "given" and choice.row is not None:
         give(decision, choice, choice.row, known)
+        open_controls_apart(decision, choice.row, known)
     elif result == "holdout" and choice.row is not None:
         withhold(decision, choice.row, known, is_due=is_due)
     elif result == "control":

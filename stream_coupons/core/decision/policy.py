@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.decision.incremental import KEPT_RATIO
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
@@ -14,9 +15,6 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import STRATEGIES, PolicyRules
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
 from stream_coupons.core.shopper.state import Shopper
-
-USES_RATIO = 0.6
-"""Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used."""
 
 
 def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
@@ -84,26 +82,28 @@ def is_quiet(at: float, rules: PolicyRules) -> bool:
     return start <= hour < end if start <= end else hour >= start or hour < end
 
 
-def watched(n: int, chosen: int, trigger: str, rules: PolicyRules, key: DrawKey) -> list[int]:
-    """Return the control rows of a holdout decision besides the chosen one: evenly spaced from a random start.
+def watched(n: int, chosen: int, trigger: str, size: int, key: DrawKey) -> list[int]:
+    """Return the control rows of a decision besides the chosen one: evenly spaced from a random start.
 
-    A shopper without a coupon is a control observation of every coupon at once. The best row alone would train P(order)
-    on the best coupons only.
+    A shopper without a coupon is a control observation of every coupon at once, and one with a coupon of every other
+    scope. The best row alone would train P(order) on the best coupons only.
 
     Parameters
     ----------
     n : int
         Number of candidates.
     chosen : int
-        Row that is observed already.
+        Row that is observed already, or whose coupon is given.
     trigger : str
         Identity of the trigger.
+    size : int
+        Number of rows to draw.
 
     >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> watched(10, 0, "t", PolicyRules(holdout_controls=4), PUBLIC_KEY), watched(1, 0, "t", PolicyRules(), PUBLIC_KEY)
+    >>> watched(10, 0, "t", 3, PUBLIC_KEY), watched(1, 0, "t", 4, PUBLIC_KEY)
     ([9, 2, 5], [])
     """
-    size = min(rules.holdout_controls - 1, n)
+    size = min(size, n)
     start = int(key.uniform("watched", trigger) * n)
     rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
     return [row for row in rows if row != chosen]
@@ -129,36 +129,36 @@ def control_row(n: int, trigger: str, key: DrawKey) -> int:
     return int(key.uniform("control row", trigger) * n)
 
 
-def values(
+def values(  # noqa: PLR0913 - terms of a value
     coupons: CouponSet,
     chosen: Positions,
-    predicted: Floats,
+    orders: Floats,
+    redeem: Floats,
     values_minor: Floats,
     rules: PolicyRules,
-    uses_ratio: float = USES_RATIO,
+    kept_ratio: float = KEPT_RATIO,
 ) -> Floats:
     """Return the value of giving each coupon over giving none, minor units, shape (n,).
 
-    value = (P(redeem) - u P(order anyway)) * margin - P(redeem) * (discount - worth) - cost_weight * cost
+    value = kept * additional orders * margin - P(redeem) * (discount - worth) - cost_weight * cost
 
-    A share u of the shoppers who would order anyway use the coupon, too: the difference is the uplift. NO_COUPON has
-    the value 0 by this definition.
+    NO_COUPON has the value 0 by this definition.
 
     Parameters
     ----------
     chosen : array of int, shape (n,)
         Positions in `coupons`.
-    predicted : array, shape (n, 3)
-        P(click), P(redeem), P(order in scope without a coupon).
+    orders : array, shape (n,)
+        Change of P(order in scope) by the coupon.
+    redeem : array, shape (n,)
+        P(redeem).
     values_minor : array, shape (n,)
         Expected value of an order in scope, minor units.
-    uses_ratio : float
-        The share u.
+    kept_ratio : float
+        Share of the additional orders that are not taken from others.
     """
-    redeem, order = predicted[:, 1], predicted[:, 2]
-    uplift = redeem - uses_ratio * order
     worth: Floats = (
-        uplift * coupons.margin_ratio[chosen] * values_minor
+        kept_ratio * orders * coupons.margin_ratio[chosen] * values_minor
         - redeem * (coupons.discounts_minor(chosen, values_minor) - rules.redemption_worth_minor)
         - rules.cost_weight * rules.cost_minor
     )

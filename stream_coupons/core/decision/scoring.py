@@ -16,13 +16,15 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.basket import order_values
+from stream_coupons.core.decision.incremental import COLUMNS, STRUCTURAL, Chances, IncrementalOrders
 from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
-from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract
+from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract, places_of
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
 
 HEADS = ("click", "redeem", "order")
 """Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+REDEEM, ORDER = HEADS.index("redeem"), HEADS.index("order")
 VISIT = len(HEADS)
 """Column of P(order in the coupon's scope within the visit), which models of the engine's own decisions have."""
 LABELS = (*HEADS, "visit")
@@ -52,6 +54,10 @@ class Scorer(Protocol):
     @property
     def viewed_prices(self) -> ViewedPrices:
         """Prices that visitors look at, as far as they were learnt."""
+
+    @property
+    def incremental(self) -> IncrementalOrders:
+        """Model of the orders that coupons add."""
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities of shape (n, 3), columns as in `HEADS`."""
@@ -86,6 +92,7 @@ class ValueScorer:
     version = 0
     reads_features = False
     viewed_prices = NOTHING_VIEWED
+    incremental = STRUCTURAL
 
     @property
     def own(self) -> "ValueScorer":
@@ -242,7 +249,9 @@ def judge(
     if isinstance(scorer, ValueScorer):
         worth, is_cut = scorer.values(rows), np.zeros(len(rows), np.bool_)
     else:
-        worth = policy.values(coupons, position, predicted, values_minor, rules.policy)
+        chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
+        orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
+        worth = policy.values(coupons, position, orders, chances.redeem, values_minor, rules.policy)
         is_cut = _is_strange(moments, views, rules) & (worth > 0.0)
         worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
     return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor), is_cut)

@@ -5,9 +5,9 @@ shortlist. The other scores are computed for the rows that are chosen, for their
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,12 @@ class Interests(NamedTuple):
     In this order: related categories; days on which the shopper cared for a category; the item of the trigger; the
     shopper's own interests; those of the neighbours; slow and fast counts of habits; and recency of a category.
     `masses`, (4, moments), are the sums of interests in categories, of the neighbours' interests, of days, and of slow
-    counts, in the vocabulary or not.
+    counts, in the vocabulary or not. `latest`, (moments,), is the recency of the latest category, likewise.
     """
 
     vectors: Floats
     masses: Floats
+    latest: Floats
 
     @classmethod
     def of(cls, moments: Sequence[Moment], coupons: CouponSet, rules: ProfileRules) -> "Interests":
@@ -87,13 +88,15 @@ class Interests(NamedTuple):
             np.bincount(whose, days, len(moments)),
             [ever.sum() * slow for (_, ever, _), (slow, _) in habits],
         )
-        return cls(coupons.dense(vectors).reshape(8, len(moments), -1), np.array(masses))
+        latest = np.array([max(lately[those], default=0.0) for those in each])
+        return cls(coupons.dense(vectors).reshape(8, len(moments), -1), np.array(masses), latest)
 
     def promise(self, coupons: CouponSet) -> Floats:
         """Return the sum of all scores R(u, i) of every coupon, shape (moments, coupons)."""
         content = coupons.scopes.content(self.vectors[3:5])
         promise: Floats = content[0] + content[1] + coupons.scopes.categories.score(self.vectors[0])
-        return promise
+        of_all = self.masses[0] + self.masses[1]
+        return np.where(coupons.is_for_all, of_all[:, None], promise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Views:
     """Affinity of shoppers to coupons: arrays of shape (n,), one number for each of `pairs`."""
 
     pairs: Pairs
+    is_for_all: NDArray[np.bool_]
+    """True of coupons for the whole shop."""
     category: Floats
     brand: Floats
     item: Floats
@@ -169,8 +174,9 @@ def look(
     now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.score(vectors[2:5])
     now_item, item, near_item = scopes.items.score(vectors[2:5])
     scope, near_scope, habit, fresh_habit = scopes.narrowest.score(vectors[3:7])
-    return Views(
+    views = Views(
         pairs=pairs,
+        is_for_all=coupons.is_for_all[pairs.position],
         category=category,
         brand=brand,
         item=item,
@@ -190,6 +196,33 @@ def look(
         habit_of_category=habit_of_category,
         all_habits=habit_mass,
     )
+    return _of_whole_shop(views, moments, interests, rules) if views.is_for_all.any() else views
+
+
+def _of_whole_shop(views: Views, moments: Sequence[Moment], interests: Interests, rules: ProfileRules) -> Views:
+    """Return the views with those of coupons for the whole shop: all that the shopper cares for lies in their scope."""
+    owner, is_for_all = views.pairs.owner, views.is_for_all
+    orders = np.array([each.shopper.profile.usual_orders * _fading(each, rules) for each in moments])[owner]
+    looks = np.array([bool(_looked_at(each.trigger)) for each in moments])[owner]
+    whole: dict[str, Floats | float] = {
+        "category": views.all_interest,
+        "content": views.all_interest,
+        "collaborative": interests.masses[1][owner],
+        "days": views.all_days,
+        "scope": views.all_interest,
+        "recency": interests.latest[owner],
+        "near_scope_share": log_share(1.0),
+        "looked_at": looks.astype(np.float64),
+        "habit": orders,
+        "habit_of_category": orders,
+    }
+    changed: dict[str, Any] = {name: np.where(is_for_all, of, getattr(views, name)) for name, of in whole.items()}
+    return replace(views, **changed)
+
+
+def _fading(moment: Moment, rules: ProfileRules) -> float:
+    """Return the factor of the slow counts of a shopper's habits at this moment."""
+    return habit_fading(moment.at - moment.shopper.profile.habits_at, rules)[0]
 
 
 def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:

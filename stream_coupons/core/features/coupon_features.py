@@ -73,6 +73,14 @@ COUPON_FEATURES = (
         text="can be used for {number} days",
     ),
     CouponFeature(
+        name="whole_shop",
+        compute=lambda coupons: coupons.is_for_all.astype(np.float64),
+        bounds=(0.0, 1.0),
+        text="is for the whole shop",
+        prior={"effect": -1.0, "visit": 2.0},
+        is_of_effect=True,
+    ),
+    CouponFeature(
         name="scope_size",
         compute=lambda coupons: np.array([len(coupon.items) for coupon in coupons.coupons], np.float64),
         log_divisor=3.0,

@@ -57,9 +57,28 @@ def category_times(rows: RowBatch) -> CategoryTimes:
                     carted_at[row, column] = known.carted_at
     now, first = np.array([each.at for each in rows.shoppers])[owner], coupons.first_category[position]
     scopes = rows.views.pairs.scopes
-    since_order, since_cart = np.maximum(now - scopes.categories.greatest(times.reshape(2, -1)), 0.0)
+    latest = scopes.categories.greatest(times.reshape(2, -1))
+    is_for_all = rows.views.is_for_all
+    if is_for_all.any():
+        latest = np.where(is_for_all, _latest_of_all(rows)[:, owner], latest)
+    since_order, since_cart = np.maximum(now - latest, 0.0)
     middle_s = np.maximum(now - ordered_at[owner, first], 0.0) + coupons.redeem_within_s[position] / 2.0
     return CategoryTimes(since_order, since_cart, np.log2(middle_s) - np.log2(gap_s[owner, first]))
+
+
+def _latest_of_all(rows: RowBatch) -> Floats:
+    """Return the times of each shopper's last order, and of the last cart without an order since, (2, moments)."""
+    carted = (
+        [known.carted_at for known in each.profile.in_category.values() if known.carted_at > known.taken_out_at]
+        for each in rows.shoppers
+    )
+    ordered = [
+        -math.inf if each.profile.last_order_at is None else each.profile.last_order_at for each in rows.shoppers
+    ]
+    open_carts = [
+        max((at for at in times if at > last), default=-math.inf) for times, last in zip(carted, ordered, strict=True)
+    ]
+    return np.array([ordered, open_carts])
 
 
 def _category_due(rows: RowBatch) -> Floats:

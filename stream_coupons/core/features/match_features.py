@@ -29,14 +29,13 @@ def _demand_share(rows: RowBatch) -> Floats:
 
     Of a coupon with categories it is the share of days on which the shopper cared for them; `_scope_part` is the part
     of its brands or items in them. Of a coupon without a category it is the share of its brands or items in all
-    interest. A coupon for everything has 0.
+    interest. A coupon for the whole shop has all of it.
     """
-    views, coupons = rows.views, rows.coupons
-    names_category, names_finer = coupons.names_category[rows.position], coupons.names_finer[rows.position]
+    views, names_category = rows.views, rows.coupons.names_category[rows.position]
     of_days = (views.days + PRIOR_DAYS * PRIOR_SHARE) / (views.all_days + PRIOR_DAYS)
     of_interest = np.minimum(share_of(views.scope, views.all_interest, PRIOR_SHARE), 1.0)
     demand = np.where(names_category, of_days, of_interest)
-    return np.where(names_category | names_finer, log_share(demand), 0.0)
+    return log_share(np.where(views.is_for_all, 1.0, demand))
 
 
 def _passed_over(rows: RowBatch) -> Floats:
@@ -45,7 +44,7 @@ def _passed_over(rows: RowBatch) -> Floats:
     A scope that a newcomer did not turn to may still be wanted. One that was passed over on twenty days hardly is.
     """
     views = rows.views
-    return np.where(views.content <= 0.0, views.all_days, 0.0)
+    return np.where((views.content <= 0.0) & ~views.is_for_all, views.all_days, 0.0)
 
 
 def _scope_part(rows: RowBatch) -> Floats:
@@ -57,6 +56,12 @@ def _scope_part(rows: RowBatch) -> Floats:
     part = share_of(views.scope, views.category, coupons.prior_part[position], PART_STRENGTH)
     is_part = (coupons.names_category & coupons.names_finer)[position]
     return np.where(is_part, np.log(np.minimum(part, 1.0)) / 3.0, 0.0)
+
+
+def _habit_share(rows: RowBatch) -> Floats:
+    """Return the logarithm of the share of a coupon's scope in all that the shopper orders."""
+    share = share_of(rows.views.habit, rows.views.all_habits, PRIOR_SHARE)
+    return log_share(np.where(rows.views.is_for_all, 1.0, share))
 
 
 def _price_fit(rows: RowBatch) -> Floats:
@@ -202,7 +207,7 @@ MATCH_FEATURES = (
     MatchFeature(
         name="habit_share",
         groups=("match", "habits"),
-        compute=lambda rows: log_share(share_of(rows.views.habit, rows.views.all_habits, PRIOR_SHARE)),
+        compute=_habit_share,
         bounds=SHARE_BOUNDS,
         text="is for {percent} of all that this shopper orders",
         number=share_number,

@@ -147,6 +147,8 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The models by head."""
     viewed_prices: dict[str, Array] = {}
     """Prices that visitors look at, as named arrays."""
+    incremental: dict[str, Array] = {}
+    """Model of the orders that coupons add, as named arrays."""
     quality: dict[str, HeadQuality] = {}
     """Progressive quality by head."""
     checksum: int

@@ -126,14 +126,10 @@ def _margins(decisions: LoggedDecisions, p_purchase: Floats, rules: PolicyRules,
     kept = order * np.where(gave_none, ratio.mean(), ratio[of_coupon])
     reward = decisions.purchased * (kept - given) - cost * ~gave_none
 
-    flat = policy.values(
-        coupons,
-        position.ravel(),
-        decisions.probability.reshape(-1, 3),
-        coupons.price_minor[position.ravel()],
-        rules,
-        uses_ratio=1.0,
-    ).reshape(is_none.shape)
+    _, redeem, order_anyway = decisions.probability.reshape(-1, 3).T
+    each, prices = position.ravel(), coupons.price_minor[position.ravel()]
+    flat = policy.values(coupons, each, redeem - order_anyway, redeem, prices, rules, kept_ratio=1.0)
+    flat = flat.reshape(is_none.shape)
     worth = np.where(is_none, rules.min_value_minor, np.where(decisions.is_arm, flat, -np.inf))
     notes = [f"{missing} purchases have no order_value_minor: they count as the coupon's typical price"]
     return Rewards(reward, predicted, worth, notes if missing else [], is_net=True)
