@@ -79,9 +79,10 @@ def changes(snapshot: ModelSnapshot) -> str:
     """Return a line on the features that a snapshot of another space keeps, gets and loses."""
     new = [name for name in NUMERIC if name not in snapshot.features]
     gone = [name for name in snapshot.features if name not in NUMERIC]
+    added, dropped = (", ".join(names) or "none" for names in (new, gone))
     return (
         f"{label(snapshot)} is carried over from feature schema {snapshot.feature_schema}: "
-        f"{len(NUMERIC) - len(new)} features kept, new: {', '.join(new) or 'none'}, dropped: {', '.join(gone) or 'none'}"
+        f"{len(NUMERIC) - len(new)} features kept, new: {added}, dropped: {dropped}"
     )
 
 

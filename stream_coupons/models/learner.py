@@ -112,7 +112,8 @@ class DomainModel:
         scored = [name for name in LABELS if self.heads[name].quality.metrics.examples]
         progress = (self.examples, self.offset, self.origins, self.at)
         quality = {name: self.heads[name].quality.summary() for name in scored}
-        return make_snapshot(self.domain, self.version, heads, self.views.state(), quality, progress, self.earlier)
+        made = make_snapshot(self.domain, self.version, heads, self.views.state(), quality, progress)
+        return msgspec.structs.replace(made, earlier=self.earlier)
 
     def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""

@@ -39,7 +39,15 @@ MAX_OFFSET = 2**52
 
 
 def pack(array: NDArray[Any], level: int = COMPRESSION_LEVEL) -> Array:
-    """Return one serialized array, compressed by a level of zlib."""
+    """Return one serialized array.
+
+    Parameters
+    ----------
+    array : array
+        Numbers of one of `states.DTYPES`.
+    level : int
+        Compression level of zlib; 0 for an array that stays in this process.
+    """
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     dtype: Any = little.dtype.str
     return Array(dtype, list(array.shape), zlib.compress(little.tobytes(), level))
@@ -96,7 +104,13 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
 
 
 def pack_state(state: State, level: int = COMPRESSION_LEVEL) -> dict[str, Array]:
-    """Return named arrays, each serialized; parameters as of `pack`."""
+    """Return named arrays, each serialized.
+
+    Parameters
+    ----------
+    state, level : State, int
+        The arrays; the level is as in `pack`.
+    """
     return {name: pack(array, level) for name, array in state.items()}
 
 
@@ -187,7 +201,6 @@ def make_snapshot(
     viewed_prices: State,
     quality: dict[str, HeadQuality],
     progress: tuple[int, int, dict[str, tuple[int, int]], float],
-    earlier: dict[str, list[str]],
 ) -> ModelSnapshot:
     """Return the snapshot of a domain.
 
@@ -201,8 +214,6 @@ def make_snapshot(
         State of `viewed_prices.ViewCounts`.
     progress : tuple
         (examples, source offset, origins, event time in epoch seconds).
-    earlier : dict
-        Names of the numeric features of earlier feature spaces.
     """
     examples, source_offset, origins, at = progress
     packed = pack_state(viewed_prices)
@@ -213,7 +224,6 @@ def make_snapshot(
         feature_schema=SCHEMA,
         features=list(NUMERIC),
         hashed=list(HASHED),
-        earlier=earlier,
         river_version=metadata.version("river"),
         examples=examples,
         source_offset=source_offset,

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -88,13 +89,11 @@ def test_what_was_kept_of_other_features_is_refused_by_the_learner_which_goes_on
 
 
 ADDED = {"payday", "title_length", "payday_discount"}
-OLD_ROWS = [
-    dict(zip(NUMERIC, numeric, strict=True)) for numeric in random_rows(1, 20).numeric.tolist()
-]
+OLD_ROWS = [dict(zip(NUMERIC, numeric, strict=True)) for numeric in random_rows(1, 20).numeric.tolist()]
 Topic = dict[str, str]
 
 
-def newer(snapshots: Topic, records: list[Any] = [], rows: list[dict[str, float]] = []) -> dict[str, Any]:
+def newer(snapshots: Topic, records: Sequence[Any] = (), rows: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
     """Return the output of a release with more features: that of a process with a plug-in."""
     given = json.dumps({"snapshots": snapshots, "records": records, "rows": rows})
     done = run("-m", "tests.agents.upgraded_program", given=given)
@@ -104,7 +103,9 @@ def newer(snapshots: Topic, records: list[Any] = [], rows: list[dict[str, float]
     return found
 
 
-def older_release(snapshots: Topic, records: list[Any] = [], rows: list[dict[str, float]] = []) -> dict[str, Any]:
+def older_release(
+    snapshots: Topic, records: Sequence[Any] = (), rows: Sequence[dict[str, float]] = ()
+) -> dict[str, Any]:
     return upgraded_program.release(snapshots, records, rows)
 
 

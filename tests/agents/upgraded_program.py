@@ -1,4 +1,4 @@
-"""A release in one process: takes in snapshots and training examples, serves and learns. Run with and without a plug-in.
+"""A release in one process: takes in snapshots and examples, serves and learns. Run with and without a plug-in.
 
 Reads and prints JSON, see `release`.
 """
@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ DOMAIN = "ecommerce"
 SEED = 1
 
 
-def release(snapshots: dict[str, str], records: list[Any], rows: list[dict[str, float]]) -> dict[str, Any]:
+def release(snapshots: dict[str, str], records: Sequence[Any], rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Return what a release serves for rows and learns of records.
 
     Parameters
