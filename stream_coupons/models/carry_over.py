@@ -214,7 +214,7 @@ def _linear(state: State, moves: Moves, prior: Mapping[int, float]) -> State:
 
 def _without_gone(state: State, moves: Moves) -> State:
     """Return the state of a Kalman filter with joint indices of this program, conditioned on removed weights of 0."""
-    _require(state, ("places", "weights", "joint", "covariance", "rate_filters"))
+    _require(state, ("places", "weights", "reviewed", "joint", "covariance", "rate_filters"))
     places, joint = check_places(state, len(moves.to) - 1), state["joint"]
     check_finite(state, "weights", places.shape)
     if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT or not np.isin(joint, places).all():
@@ -235,6 +235,7 @@ def _without_gone(state: State, moves: Moves) -> State:
     left = covariance[np.ix_(stays, stays)]
     return state | {
         "weights": weights,
+        "reviewed": state["reviewed"] if stays.all() else weights,
         "joint": moves.to[joint[stays]].astype(np.uint32),
         "covariance": left[np.triu_indices(len(left))],
         "rate_filters": _small_filters(state["rate_filters"], moves),
