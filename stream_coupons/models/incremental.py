@@ -47,8 +47,8 @@ EFFECT_PRIOR: Mapping[str, tuple[float, float]] = {
     "exposure": (0.0, 0.01),
 }
 """Mean and standard deviation of the weight of each term of the effect. Of a prediction that a redemption adds an
-order, three quarters are believed, and something is expected of any coupon that interests: docs/notebook/2026-11-30-other-
-worlds.md."""
+order, three quarters are believed, and something is expected of any coupon that interests. Both were chosen in the
+development half of `benchmarks.worlds`."""
 BASE_PRIOR: Mapping[str, tuple[float, float]] = {
     "order_anyway": (1.0, 0.2),
     "constant": (0.0, 0.01),

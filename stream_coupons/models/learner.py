@@ -1,15 +1,20 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+import msgspec
+
 from stream_coupons.core.decision.scoring import HEADS, LABELS, first_of, sources_of
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
-from stream_coupons.core.features.rows import DIMENSIONS
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import DIMENSIONS, SCHEMA
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.models.carry_over import carried, changes, earlier_of, is_carriable
 from stream_coupons.models.effect import RedemptionCurve, either
 from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.incremental import IncrementalLearner, ShopModels
@@ -23,6 +28,8 @@ from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, unpack_state
 from stream_coupons.models.viewed_prices import ViewCounts
+
+log = logging.getLogger(__name__)
 
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
@@ -45,6 +52,8 @@ class DomainModel:
         self.offset = -1
         self._live: HeadScorer | None = None
         self.origins: dict[str, tuple[int, int]] = {}
+        self.earlier: dict[str, list[str]] = {}
+        """Names of the numeric features of earlier feature spaces, by feature schema."""
         self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
         self.views = ViewCounts()
         self.incremental = IncrementalLearner()
@@ -132,7 +141,8 @@ class DomainModel:
         progress = (self.examples, self.offset, self.origins, self.at)
         shop = self.views.state(), self.incremental.state()
         quality = {name: self.heads[name].quality.summary() for name in scored}
-        return make_snapshot(self.domain, self.version, heads, shop, quality, progress)
+        made = make_snapshot(self.domain, self.version, heads, shop, quality, progress)
+        return msgspec.structs.replace(made, earlier=self.earlier)
 
     def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
@@ -156,13 +166,16 @@ class DomainModel:
         return ShopModels(self.views.served, self.incremental.served)
 
     def restore(self, snapshot: ModelSnapshot) -> None:
-        """Resume from a snapshot, as an untrained model.
+        """Resume from a snapshot, as an untrained model; one of other features is carried over.
 
         Raises
         ------
         SnapshotMismatch
             If it does not fit this program; the model is then unusable.
         """
+        if is_carriable(snapshot):
+            log.info("%s", changes(snapshot))
+        earlier, snapshot = earlier_of(snapshot), carried(snapshot)
         check(snapshot)
         for name, head in self.heads.items():
             with named(f"{label(snapshot)}, {name}"):
@@ -176,6 +189,7 @@ class DomainModel:
         self.at = snapshot.at
         self.offset = snapshot.source_offset
         self.origins = dict(snapshot.origins)
+        self.earlier = earlier
 
 
 class Trainer:
@@ -239,6 +253,7 @@ class Trainer:
             If its features are not of this program's feature space, or a model from another package fails on them.
         """
         if row is None:
+            example = self._of_this_space(example)
             check_features(example.feature_schema, example.numeric, example.hashed)
         model = self._model(example.domain)
         is_copy = origin is not None and origin[1] <= model.origins.get(origin[0], (-1, -1))
@@ -254,6 +269,16 @@ class Trainer:
             model.origins[origin[0]] = origin[1]
         self._changed.add(example.domain)
         return True
+
+    def _of_this_space(self, example: TrainingExample) -> TrainingExample:
+        """Return the example with this program's numeric features, by name, if those of its space are known."""
+        model = self.models.get(example.domain)
+        names = model.earlier.get(example.feature_schema, []) if model is not None else []
+        if not names or len(names) != len(example.numeric):
+            return example
+        found = dict(zip(names, example.numeric, strict=True))
+        numeric = [found.get(name, 0.0) for name in NUMERIC]
+        return msgspec.structs.replace(example, feature_schema=SCHEMA, numeric=numeric)
 
     def news(self) -> list[News]:
         """Return promotions and drifts since the last call, in order."""

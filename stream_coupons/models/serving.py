@@ -11,6 +11,7 @@ from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, ModelSnapshot
 from stream_coupons.models.calibration import served_line
+from stream_coupons.models.carry_over import carried
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
@@ -102,6 +103,7 @@ def compile_snapshot(
     SnapshotMismatch
         If the snapshot does not fit this program.
     """
+    snapshot = carried(snapshot)
     check(snapshot)
     served = {}
     for head in ALL_HEADS:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.features.rows import HASHED, SCHEMA
 from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState, ModelSnapshot
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.states import PICKLE, State
@@ -38,11 +38,19 @@ MAX_OFFSET = 2**52
 """Bound of an offset; a larger one is forged, as it does not fit its schema."""
 
 
-def pack(array: NDArray[Any]) -> Array:
-    """Return one serialized array."""
+def pack(array: NDArray[Any], level: int = COMPRESSION_LEVEL) -> Array:
+    """Return one serialized array.
+
+    Parameters
+    ----------
+    array : array
+        Numbers of one of `states.DTYPES`.
+    level : int
+        Compression level of zlib; 0 for an array that stays in this process.
+    """
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     dtype: Any = little.dtype.str
-    return Array(dtype, list(array.shape), zlib.compress(little.tobytes(), COMPRESSION_LEVEL))
+    return Array(dtype, list(array.shape), zlib.compress(little.tobytes(), level))
 
 
 def unpack(packed: Array) -> NDArray[Any]:
@@ -95,9 +103,15 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
     return HeadState(champion=champion, parts={part: pack_state(state) for part, state in parts.items()})
 
 
-def pack_state(state: State) -> dict[str, Array]:
-    """Return named arrays, each serialized."""
-    return {name: pack(array) for name, array in state.items()}
+def pack_state(state: State, level: int = COMPRESSION_LEVEL) -> dict[str, Array]:
+    """Return named arrays, each serialized.
+
+    Parameters
+    ----------
+    state, level : State, int
+        The arrays; the level is as in `pack`.
+    """
+    return {name: pack(array, level) for name, array in state.items()}
 
 
 def unpack_state(arrays: Mapping[str, Array]) -> State:
@@ -211,6 +225,7 @@ def make_snapshot(
         format_version=FORMAT_VERSION,
         feature_schema=SCHEMA,
         features=list(NUMERIC),
+        hashed=list(HASHED),
         river_version=metadata.version("river"),
         examples=examples,
         source_offset=source_offset,

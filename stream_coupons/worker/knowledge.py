@@ -16,10 +16,16 @@ from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import Topic
+from stream_coupons.models.carry_over import changes, is_carriable
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import DEFAULT_RULES, compile_snapshot
-from stream_coupons.models.snapshots import check_offset, is_of_this_version, label, other_features
+from stream_coupons.models.snapshots import (
+    check_offset,
+    is_of_this_version,
+    label,
+    other_features,
+)
 from stream_coupons.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -155,7 +161,8 @@ class CurrentKnowledge:
     def read_snapshot(self, key: bytes | None, value: bytes | None) -> tuple[ModelSnapshot, Scorer] | None:
         """Return the snapshot in a record and its scorer: some tens of milliseconds of work.
 
-        What another version of the program keeps under its own key is for that one, and not refused: it stays there.
+        A snapshot of another release, under its own key, is carried over if it has learnt more than the one that is
+        served. If its space does not allow that, it is left to that release, and not refused.
 
         Parameters
         ----------
@@ -165,7 +172,7 @@ class CurrentKnowledge:
         Returns
         -------
         tuple or None
-            None if the record is refused, which is logged and counted, or of another version.
+            None if the record is refused, which is logged and counted, or left to another release.
         """
         if key is None or value is None:
             return None
@@ -173,9 +180,12 @@ class CurrentKnowledge:
             snapshot: ModelSnapshot = self._decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
             is_ours = is_of_this_version(snapshot.format_version, snapshot.feature_schema)
             if not is_ours and key == topics.SNAPSHOTS.key_of(snapshot):
-                reason = other_features(snapshot) or "its format or its feature space is another one"
-                log.info("model-snapshots: key %r is left to the program that wrote it: %s", key, reason)
-                return None
+                if not is_carriable(snapshot):
+                    reason = other_features(snapshot) or "its format or its feature space is another one"
+                    log.info("model-snapshots: key %r is left to the program that wrote it: %s", key, reason)
+                    return None
+                if not self._is_next(snapshot):
+                    return None
             self._check(snapshot)
             return snapshot, compile_snapshot(snapshot, self._learning, self._rules.key)
         except (BadMessage, SnapshotMismatch) as bad:
@@ -206,9 +216,22 @@ class CurrentKnowledge:
         transfer = self._rules.transfer
         return domain in self._domains or domain in transfer or domain in transfer.values()
 
+    def _is_next(self, snapshot: ModelSnapshot) -> bool:
+        """Return True for the next snapshot of the release that is served, and for one of another that learnt more.
+
+        During a rolling upgrade the learners of two releases take turns, and the one that learnt last has learnt all.
+        """
+        served = self.snapshots.get(snapshot.domain)
+        return served is None or served.series == snapshot.series or _progress(snapshot) > _progress(served)
+
     def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
-        """Serve what `read_snapshot` read."""
+        """Serve what `read_snapshot` read, unless another release has learnt more."""
         snapshot, scorer = read
+        if not self._is_next(snapshot):
+            return
+        before = self.snapshots.get(snapshot.domain)
+        if is_carriable(snapshot) and (before is None or before.series != snapshot.series):
+            log.info("%s", changes(snapshot))
         self.snapshots[snapshot.domain] = snapshot
         self._scorers[snapshot.domain] = scorer
         self._received_at[snapshot.domain] = time.time()
@@ -219,3 +242,8 @@ class CurrentKnowledge:
         """Set the gauges that grow by themselves."""
         for domain, received_at in self._received_at.items():
             self._metrics.model_age.labels(domain).set(time.time() - received_at)
+
+
+def _progress(snapshot: ModelSnapshot) -> tuple[int, bool]:
+    """Return how far a snapshot has learnt; of two that learnt as far, this release's is the further one."""
+    return snapshot.source_offset, is_of_this_version(snapshot.format_version, snapshot.feature_schema)

@@ -1,5 +1,6 @@
 """A feature of another installed package, seen from outside: the programs run beside an installed plug-in."""
 
+import base64
 import json
 import os
 import subprocess
@@ -75,10 +76,20 @@ def test_they_are_explained_and_left_out_by_the_ablation(extended: dict[str, Any
 
 
 @pytest.mark.process
-def test_models_of_other_features_are_refused_by_name(plain: dict[str, Any], extended: dict[str, Any]) -> None:
-    assert "it lacks payday, title_length, payday_discount. Install" in extended["refusal"]
-    assert "it has payday, title_length, payday_discount. Install" in shop(None, extended["snapshot"])["refusal"]
-    assert shop(None, plain["snapshot"])["refusal"] == ""
+def test_models_of_other_features_are_carried_over_or_refused_by_name(
+    plain: dict[str, Any], extended: dict[str, Any]
+) -> None:
+    for plugin, given in ((PLUGIN, plain), (None, extended), (None, plain)):
+        assert shop(plugin, given["snapshot"])["refusal"] == ""
+    of_others = {each: relabelled(made["snapshot"]) for each, made in (("plain", plain), ("extended", extended))}
+    assert "it lacks payday, title_length, payday_discount. Install" in shop(given=of_others["plain"])["refusal"]
+    assert "it has payday, title_length, payday_discount. Install" in shop(None, of_others["extended"])["refusal"]
+
+
+def relabelled(snapshot: str) -> str:
+    """The snapshot of a release whose hashing is another one."""
+    content = json.loads(base64.b64decode(snapshot)) | {"feature_schema": "0123456789abcdef"}
+    return base64.b64encode(json.dumps(content).encode()).decode()
 
 
 @pytest.mark.process

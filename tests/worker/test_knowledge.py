@@ -1,6 +1,7 @@
 """What a worker takes in of the compacted topics, and what it refuses."""
 
 import asyncio
+import logging
 import zlib
 from typing import Any
 
@@ -10,6 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.keyed import output
 from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.features.rows import HASHED, schema_of
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.learning import Array, ModelSnapshot
 from stream_coupons.kafka.codec import encode
@@ -230,6 +233,46 @@ def test_a_release_with_other_features_leaves_the_model_to_which_it_may_be_rolle
     known.take_snapshot(ours)
     assert known.snapshots == {"ecommerce": snapshot}
     assert metrics.snapshots_refused._value.get() == 0
+
+
+def of_another_release(snapshot: ModelSnapshot, **about: Any) -> ModelSnapshot:
+    names = ["gone", *NUMERIC[1:]]
+    other = {"features": names, "feature_schema": schema_of(names, HASHED)}
+    return msgspec.structs.replace(snapshot, **(other | about))
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize(("offset", "is_ours"), [(0, False), (1, True), (2, True)])
+def test_of_two_releases_with_the_same_hashing_the_model_that_learnt_most_is_served(
+    snapshot: ModelSnapshot, is_reversed: bool, offset: int, is_ours: bool
+) -> None:
+    ours = msgspec.structs.replace(snapshot, source_offset=offset)
+    theirs = of_another_release(snapshot, source_offset=1, version=2)
+    sent = [output(each, 1) for each in (ours, theirs)]
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
+    for each in reversed(sent) if is_reversed else sent:
+        if (read := known.read_snapshot(each.key, each.value)) is not None:
+            known.take_snapshot(read)
+    assert known.snapshots == {"ecommerce": ours if is_ours else theirs}
+    assert known.now().scorer("ecommerce").version == (1 if is_ours else 2)
+
+
+def test_a_carried_model_is_logged_once_and_a_damaged_one_refused(
+    snapshot: ModelSnapshot, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    metrics = Metrics(CollectorRegistry())
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), metrics)
+    for offset in range(3):
+        sent = output(of_another_release(snapshot, source_offset=offset), 1)
+        read = known.read_snapshot(sent.key, sent.value)
+        assert read is not None
+        known.take_snapshot(read)
+    assert caplog.text.count(f"new: {NUMERIC[0]}, dropped: gone") == 1
+    damaged = output(of_another_release(snapshot, source_offset=9, checksum=0), 1)
+    assert known.read_snapshot(damaged.key, damaged.value) is None
+    assert metrics.snapshots_refused._value.get() == 1
+    assert known.snapshots["ecommerce"].source_offset == 2
 
 
 def test_a_model_is_read_under_the_key_that_versions_before_gave_it_and_refused_if_it_does_not_fit(

@@ -1,7 +1,7 @@
 """Numeric features that other installed packages declare, by the entry point group `stream_coupons.features`.
 
 They are found once, when the program starts: every command in one environment has the same features. The name of the
-feature space contains theirs, so that models and stored rows of other features are refused.
+feature space contains theirs, so that models and stored rows of other features are carried over by name, or refused.
 """
 
 import re

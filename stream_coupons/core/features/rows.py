@@ -78,9 +78,7 @@ MAX_PLACES = (
     + MOST_PAIRED * (MOST_PAIRED - 1) // 2
 )
 """Largest number of hashed columns."""
-_SPACE = (
-    NUMERIC,
-    HASHED,
+_CONSTANTS = (
     CROSSED_WITH_CONTEXT,
     MOST_PAIRED,
     DIMENSIONS,
@@ -98,8 +96,22 @@ _SPACE = (
     EXPOSURE_HALF_LIFE_S,
     WEEKLY_EXPOSURE_HALF_LIFE_S,
 )
-SCHEMA = blake2b(repr(_SPACE).encode(), digest_size=8).hexdigest()
-"""Name of this feature space: a model trained on another one is refused."""
+
+
+def schema_of(numeric: Iterable[str], hashed: Iterable[str]) -> str:
+    """Return the name of the feature space with these features and this program's constants.
+
+    Parameters
+    ----------
+    numeric, hashed : iterable of str
+        Names of the numeric features and of the first hashed columns, in order.
+    """
+    space = (tuple(numeric), tuple(hashed), *_CONSTANTS)
+    return blake2b(repr(space).encode(), digest_size=8).hexdigest()
+
+
+SCHEMA = schema_of(NUMERIC, HASHED)
+"""Name of this feature space. A model of another one is carried over by the names of its features, or refused."""
 
 
 def hashed_names(

@@ -133,6 +133,10 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Name of the feature space."""
     features: list[str] = []
     """Names of the numeric features, in the order of their columns."""
+    hashed: list[str] = []
+    """Names of the first hashed features, in the order of their columns; empty in snapshots of earlier releases."""
+    earlier: dict[str, list[str]] = {}
+    """Names of the numeric features of the feature spaces that the models were carried over from, by feature schema."""
     river_version: str
     """Version of the River library in the learner."""
     examples: Count
