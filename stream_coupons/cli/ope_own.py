@@ -75,7 +75,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     from stream_coupons.lab.reports import ope_report
 
     with terminal.replaced(report) as page_sink:
-        log = OwnLog(settings.policy.typical_price_minor)
+        log = OwnLog(settings.policy)
         bad_lines = _read_topics(log, settings) if path is None else _read_file(log, path)
         asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
         found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
