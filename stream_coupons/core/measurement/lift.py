@@ -41,7 +41,7 @@ CONFIDENCE = 0.95
 FOLDS = 4
 RIDGE = 10.0
 """Penalty of the slopes, as a number of shoppers."""
-FIRST_LOOK = 40.0
+FIRST_LOOK = 20.0
 """Shoppers with an order that the smaller arm must be expected to have before there is an interval."""
 MAX_START = 8.0
 """Upper bound of the search for a boundary's start: its crossing probability is below 1e-13."""
@@ -192,7 +192,7 @@ def critical_value(clock: Floats, buyers: Floats) -> Floats:
 
     Examples
     --------
-    >>> critical_value(np.array([40.0, 4000.0]), np.array([39.0, 1000.0])).round(2).tolist()
+    >>> critical_value(np.array([20.0, 2000.0]), np.array([19.0, 1000.0])).round(2).tolist()
     [inf, 3.52]
     """
     start = boundary_start(1.0 - CONFIDENCE)

@@ -175,8 +175,8 @@ def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
         for topic, message in ((topics.ORDER, whole), (topics.ORDER, bare), (topics.FEEDBACK, used)):
             log.take(topic.name, encode(message))
     money = log.money()["u", "ecommerce"]
-    # Tea has the mean ratio of both coupons, salt and what is not known that of one; an item without a price that of the
-    # same item.
+    # Tea has the mean ratio of both coupons, salt and what is not known that of one; an item without a price costs the
+    # same as elsewhere.
     of_order = 0.3 * (200 + 100) + 0.1 * 700
     assert money.between(-math.inf, AT) == pytest.approx(of_order)
     assert money.between(AT, AT + 5) == pytest.approx(-80)
