@@ -18,16 +18,17 @@ from stream_coupons.core.errors import BadConfig
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.lab.measured_lift import LiftReport, LiftRow
     from stream_coupons.models.metrics import Interval
+    from stream_coupons.settings import Settings
 
 LEGEND = (
     "Money in minor units. lift: mean of the treated less mean of the holdout, by shopper, adjusted for what was known "
-    "at the first decision. Intervals hold the effect at all looks together with 95 %. width: of the interval, with and "
-    "without adjustment. assumed: share of the margin that is of items outside of every coupon's scope"
+    "at the first decision. Intervals hold the effect at all looks together with 95 %. width: of the interval, and "
+    "unadjusted. assumed: share of the margin that is of items outside of every coupon's scope"
 )
 DECIMALS = {"margin": 1, "orders": 4, "money": 1}
 
 
-def lift(  # noqa: PLR0913 - the options of a command
+def lift(
     recording: Annotated[
         Path | None,
         typer.Argument(
@@ -47,7 +48,7 @@ def lift(  # noqa: PLR0913 - the options of a command
 
     Compares the shoppers who may get coupons with the holdout, from the first
     decision about each on: margin less discounts and sending, orders, and the
-    value of orders; in all, by domain and by campaign. A sample-ratio check
+    value of orders; in all, by the domain of that decision, and by campaign. A sample-ratio check
     comes first: if the holdout has not the share of the shoppers that it
     should have, nothing else is to be believed.
 
@@ -81,11 +82,26 @@ def lift(  # noqa: PLR0913 - the options of a command
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
     found = report(log, settings.policy, -math.inf if since is None else since.replace(tzinfo=UTC).timestamp())
+    if recording is None and _has_lost_decisions(settings):
+        found.warnings.append(
+            "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "
+            "coupons may have delayed; keep a recording, and measure on it"
+        )
     if bad_lines:
         found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
     terminal.show(found, _print, as_json=json)
     is_wrong = any(row.sample_ratio is not None and row.sample_ratio.is_mismatch for row in found.rows)
     raise typer.Exit(1 if is_wrong or bad_lines or log.unreadable else 0)
+
+
+def _has_lost_decisions(settings: Settings) -> bool:
+    from kafka.admin import OffsetSpec
+
+    from stream_coupons.kafka import admin, topics
+    from stream_coupons.lab.audit.audit_topics import offsets
+
+    with admin.admin_client(settings.kafka) as client:
+        return any(offsets(client, [topics.DECISIONS], settings.kafka, OffsetSpec.EARLIEST).values())
 
 
 def _print(found: LiftReport) -> None:

@@ -5,8 +5,8 @@ all that the shopper orders from then on, whatever was given, less the discounts
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,12 @@ from stream_coupons.core.measurement import sample_ratio
 from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_value, sums
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
-from stream_coupons.lab.lift_log import Enrolment, Entry, GivenCoupon, LiftLog, LiftScope
+from stream_coupons.lab.followed_shoppers import OUTCOMES, FollowedShoppers, follow
+from stream_coupons.lab.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
 from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-DAY_S = 86400.0
-SHRUNKEN_BY_DAYS = 7.0
-"""Days without an order that are added to the time before enrolment, for rates of those who were hardly seen."""
-OUTCOMES = ("margin", "orders", "money")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class HoldoutShare:
 
 @dataclass(frozen=True, slots=True)
 class LiftRow:
-    """Lift of everything, of a domain, or in what a campaign sells; money in minor units.
+    """Lift of all shoppers, of those of a domain, or in what a campaign sells; money in minor units.
 
     Attributes
     ----------
@@ -118,40 +114,6 @@ class LiftReport:
     notes: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """n shoppers in order of their first decisions.
-
-    Attributes
-    ----------
-    start : array, shape (n,)
-        Time from which the outcome counts.
-    outcome : array, shape (n, 3)
-        By `OUTCOMES`.
-    before : array, shape (n, 2)
-        Margin and orders before the first decision.
-    discount, assumed : array, shape (n,)
-        Discounts, and margin on items outside of every scope.
-    """
-
-    at: Floats
-    start: Floats
-    is_holdout: Mask
-    best: Floats
-    outcome: Floats
-    before: Floats
-    discount: Floats
-    assumed: Floats
-    index: dict[str, int] = field(repr=False)
-
-    def covariates(self, begins_at: float) -> Floats:
-        """Return what is known at the first decision, shape (n, 6)."""
-        days = (self.at - begins_at) / DAY_S + SHRUNKEN_BY_DAYS
-        start = (self.start - self.start.min()) / DAY_S
-        rates = self.before / days[:, None]
-        return np.column_stack([start, self.best, rates, start[:, None] * rates])
-
-
 def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf) -> LiftReport:
     """Measure the lift on a log.
 
@@ -177,20 +139,22 @@ def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf) -> LiftRe
     if since > log.ends_at:
         raise BadConfig(f"the last event is of {log.ends_at:.0f} (epoch seconds), before the time asked for")
     entries = log.entries()
+    since = max(since, log.orders_begin_at())  # retention may have dropped orders, but not the coupons of that time
     rows = [
-        _row(log, rules, scope, max(begun, since), entries.get(scope, [])) for scope, begun in log.scopes().items()
+        _row(log, rules, scope, max(begun, since), entries.get(scope if scope.campaign else None, []))
+        for scope, begun in log.scopes().items()
     ]
-    return LiftReport(rows, _warnings(log, rules, rows), _notes(log, rules, rows))
+    return LiftReport(rows, _warnings(log, rows), _notes(log, rules, rows))
 
 
-def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entries: Iterable[Entry]) -> LiftRow:
-    followed = _follow(log.enrolments(scope), entries, since)
+def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entries: Iterable[MoneyEntry]) -> LiftRow:
+    followed = follow(log.enrolments(scope), entries, since)
     n, holdout = len(followed.at), int(followed.is_holdout.sum())
     share = min(holdout, n - holdout) / n
     orders = followed.outcome[:, OUTCOMES.index("orders")]
     buyers = share * float(np.count_nonzero(orders))
     critical = float(critical_value(np.array(share * orders.sum()), np.array(buyers)))
-    covariates = followed.covariates(log.begins_at)
+    covariates = followed.covariates(log.orders_begin_at())
     effects = {
         name: _effect(covariates, followed.outcome[:, place], followed.is_holdout, critical)
         for place, name in enumerate(OUTCOMES)
@@ -199,17 +163,17 @@ def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entri
     given = [one for one in log.given_in(scope) if _is_counted(one, followed, since)]
     predicted = sum(one.value_minor for one in given)
     still_open = sum(one.value_minor for one in given if one.expires_at > log.ends_at)
-    margin = float((followed.outcome[:, 0] + followed.discount).sum())
+    gross = float(followed.gross.sum())
     return LiftRow(
         *scope,
-        since=max(since, log.begins_at),
+        since=since,
         until=log.ends_at,
         treated=n - holdout,
         holdout=holdout,
         orders=int(orders.sum()),
         expected_buyers=buyers,
         effects=effects,
-        assumed_ratio=float(followed.assumed.sum()) / margin if margin > 0 else 0.0,
+        assumed_ratio=float(followed.assumed.sum()) / gross if gross > 0 else 0.0,
         discounts_minor=float(followed.discount[treated].sum()),
         given=len(given),
         predicted_minor=predicted,
@@ -219,48 +183,13 @@ def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entri
     )
 
 
-def _is_counted(one: GivenCoupon, followed: _Followed, since: float) -> bool:
+def _is_counted(one: GivenCoupon, followed: FollowedShoppers, since: float) -> bool:
     row = followed.index.get(one.user_id)
     return row is not None and not followed.is_holdout[row] and one.at >= max(since, followed.at[row])
 
 
-def _follow(enrolments: dict[str, Enrolment], entries: Iterable[Entry], since: float) -> _Followed:
-    """Add up what each shopper brought before and after the first decision.
-
-    The order that led to the first decision was before it. The first coupon's sending and its use were not.
-    """
-    ordered = sorted(enrolments.items(), key=lambda pair: (pair[1].at, pair[0]))
-    index = {user_id: row for row, (user_id, _) in enumerate(ordered)}
-    n = len(ordered)
-    at = np.array([one.at for _, one in ordered])
-    found = _Followed(
-        at=at,
-        start=np.maximum(at, since),
-        is_holdout=np.array([one.is_holdout for _, one in ordered]),
-        best=np.array([one.best_minor for _, one in ordered]),
-        outcome=np.zeros((n, len(OUTCOMES))),
-        before=np.zeros((n, 2)),
-        discount=np.zeros(n),
-        assumed=np.zeros(n),
-        index=index,
-    )
-    for entry in entries:
-        row = index.get(entry.user_id)
-        if row is None:
-            continue
-        if entry.orders and entry.at <= at[row]:
-            found.before[row] += entry.margin_minor, entry.orders
-        elif entry.at >= found.start[row]:
-            found.outcome[row] += entry.margin_minor, entry.orders, entry.money_minor
-            found.discount[row] += entry.discount_minor
-            found.assumed[row] += entry.assumed_minor
-    return found
-
-
 def _effect(covariates: Floats, outcome: Floats, is_holdout: Mask, critical: float) -> LiftEffect:
-    adjusted, plain = (
-        _interval(of, outcome, is_holdout, critical) for of in (covariates, np.zeros((len(outcome), 0)))
-    )
+    adjusted, plain = (_interval(of, outcome, is_holdout, critical) for of in (covariates, np.zeros((len(outcome), 0))))
     treated = int((~is_holdout).sum())
     return LiftEffect(
         treated_mean=_mean(outcome[~is_holdout]),
@@ -304,7 +233,7 @@ def name_of(row: LiftRow) -> str:
     return row.domain or "all domains"
 
 
-def _warnings(log: LiftLog, rules: PolicyRules, rows: Iterable[LiftRow]) -> list[str]:
+def _warnings(log: LiftLog, rows: Iterable[LiftRow]) -> list[str]:
     found = [
         f"sample ratio mismatch in {name_of(row)}: {row.sample_ratio.found:.2%} of the shoppers are in the holdout, "
         f"expected {row.sample_ratio.expected:.2%} (policy.holdout_ratio). The arms cannot be compared: was the ratio "
@@ -332,7 +261,7 @@ def _warnings(log: LiftLog, rules: PolicyRules, rows: Iterable[LiftRow]) -> list
     return found
 
 
-def _notes(log: LiftLog, rules: PolicyRules, rows: Iterable[LiftRow]) -> list[str]:
+def _notes(log: LiftLog, rules: PolicyRules, rows: Sequence[LiftRow]) -> list[str]:
     found = [
         f"{name_of(row)}: no interval yet, the smaller arm is expected to have {row.expected_buyers:.1f} shoppers with "
         f"an order, of {FIRST_LOOK:.0f} at the first look"
@@ -344,6 +273,8 @@ def _notes(log: LiftLog, rules: PolicyRules, rows: Iterable[LiftRow]) -> list[st
             "a campaign has no holdout of its own: its row is the lift of all coupons together, in the items within "
             "the scope of its coupons, since it was first offered"
         )
+    if not rows[0].domain:
+        found.append("a shopper is of the domain of the first decision; all that they order in any domain counts")
     if not log.coupons:
         found.append(f"no coupon is in the log (topic {topics.CATALOG.name}): every margin is assumed")
     if rules.redemption_worth_minor:

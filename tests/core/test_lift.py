@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream_coupons.core.measurement.lift import FIRST_LOOK, FOLDS, RIDGE, boundary_start, contrast, critical_value, sums
+from stream_coupons.core.measurement.lift import (
+    FIRST_LOOK,
+    FOLDS,
+    RIDGE,
+    boundary_start,
+    contrast,
+    critical_value,
+    sums,
+)
 
 from .lift_streams import WORLDS, stream
 
