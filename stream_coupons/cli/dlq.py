@@ -16,7 +16,14 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.dlq_redrive import ReasonOption, TopicOption, known_topic, redrive
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, require_broker, settings_from
+from stream_coupons.cli.options import (
+    TIME_FORMATS,
+    BootstrapOption,
+    ConfigOption,
+    JsonOption,
+    require_broker,
+    settings_from,
+)
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
     from stream_coupons.kafka.letters import Letter
@@ -24,7 +31,6 @@ if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
 
 app = typer.Typer(help="List and show dead letters, and send their records again.", no_args_is_help=True)
 
-TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 SHOWN_DETAIL = 100
 
 

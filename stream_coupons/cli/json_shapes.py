@@ -50,6 +50,12 @@ SHAPES = {
         "order_anyway, slices, models, changes, baselines, interrupted"
     ),
     "ope": "an object: reward, decisions, shoppers, arms, propensities, valued, targeting, effects, warnings, notes",
+    "lift": (
+        "an object: rows, warnings, notes; each of rows: domain, campaign, since, until, treated, holdout, orders, "
+        "expected_buyers, effects, assumed_ratio, discounts_minor, given, predicted_minor, open_minor, agrees, "
+        "sample_ratio; each of effects, by outcome: treated_mean, holdout_mean, lift, unadjusted, total; "
+        "sample_ratio: expected, found, evidence, is_mismatch"
+    ),
     "simulate": (
         "an object: seed, shoppers, simulated_days, events, ticks, coupons_published, issues, duplicates, strangers, "
         "unreadable, impressions, clicks, redemptions, persuaded, discount_minor, order_value_minor, "

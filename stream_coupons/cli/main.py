@@ -37,6 +37,7 @@ VERBS = {
     "replay": "Decide over a recording exactly as the workers do, without a broker.",
     "evaluate": "Learn from the log of another system and say how good the predictions were.",
     "ope": "Value our policy on a log of another one: what would it have earned?",
+    "lift": "Measure what coupons bring, by the shoppers who get none.",
     "simulate": "Let simulated shoppers browse, order, be given coupons by the running workers, and answer.",
     "tune": "Search for settings that predict a log better.",
     "bench": "Measure CPU per event, latency and memory with made-up events: one in ten leads to a coupon.",

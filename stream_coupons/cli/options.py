@@ -31,6 +31,7 @@ BootstrapOption = Annotated[
     str | None,
     typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
 ]
+TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")]
 ReportOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]

@@ -102,6 +102,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
     shoppers, or none. After `trusted_views` views in their domain, other coupons count half their value.
     `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
+    `margin_ratio` is the margin of orders outside of every coupon's scope, as reports on measured money assume it.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -129,6 +130,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     trigger_timeout_s: Positive = 3600.0
     decisions_logged_ratio: Ratio = 1.0
     typical_price_minor: Positive = 1000.0
+    margin_ratio: Ratio = 0.3
     explain_top: Size = 5
 
     def __post_init__(self) -> None:

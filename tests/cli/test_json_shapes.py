@@ -10,6 +10,7 @@ import pytest
 from stream_coupons.cli import dlq, simulate
 from stream_coupons.cli.catalog_embed import Embedded
 from stream_coupons.cli.json_shapes import SHAPES, text_of
+from stream_coupons.lab import measured_lift
 from stream_coupons.lab.bench import run as bench_run
 from stream_coupons.lab.bench.hops import Hop
 from stream_coupons.lab.bench.latency import Latency
@@ -40,6 +41,10 @@ EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
         ("explain", [explanation.IssueExplanation, explanation.ShopperExplanation]),
         ("replay", [ReplaySummary]),
         ("ope", [valuation.ValuationReport]),
+        (
+            "lift",
+            [measured_lift.LiftReport, measured_lift.LiftRow, measured_lift.LiftEffect, measured_lift.HoldoutShare],
+        ),
         ("simulate", [simulate.SimulationReport]),
         ("tune", [Tuned]),
         ("bench", [bench_run.BenchReport, Throughput, Memory, LiveRate, AgentBatches, Latency, Hop]),

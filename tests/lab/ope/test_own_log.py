@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.lab.ope import own_policies, own_valuation
@@ -156,7 +157,7 @@ def test_without_a_control_group_there_is_no_lift() -> None:
 
 
 def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
-    log = OwnLog(typical_price_minor=700.0)
+    log = OwnLog(PolicyRules(typical_price_minor=700.0, margin_ratio=0.4))
     coupons = [
         coupon("tea", categories=["tea"], margin_ratio=0.5, max_discount_minor=80),
         coupon("any", margin_ratio=0.1, max_discount_minor=30),
@@ -174,14 +175,23 @@ def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
         for topic, message in ((topics.ORDER, whole), (topics.ORDER, bare), (topics.FEEDBACK, used)):
             log.take(topic.name, encode(message))
     money = log.money()["u", "ecommerce"]
-    # Tea has the mean ratio of both coupons, salt that of one; an item without a price that of the same item.
+    # Tea has the mean ratio of both coupons, salt and what is not known that of one; an item without a price costs the
+    # same as elsewhere.
     of_order = 0.3 * (200 + 100) + 0.1 * 700
     assert money.between(-math.inf, AT) == pytest.approx(of_order)
     assert money.between(AT, AT + 5) == pytest.approx(-80)
-    assert money.between(AT + 5, math.inf) == pytest.approx(0.3 * 1000)
+    assert money.between(AT + 5, math.inf) == pytest.approx(0.1 * 1000)
     assert sum(money.between(*each) for each in pairwise([AT - 1, AT, AT + 7, AT + 9])) == pytest.approx(
-        of_order - 80 + 300
+        of_order - 80 + 100
     )
+
+
+def test_the_margin_outside_of_every_scope_is_that_of_the_settings() -> None:
+    log = OwnLog(PolicyRules(margin_ratio=0.4))
+    log.take(topics.CATALOG.name, encode(coupon("tea", categories=["tea"], margin_ratio=0.5)))
+    bought = order("u", item("x", category="tea", price_minor=100), item("y", price_minor=50), at=AT)
+    log.take(topics.ORDER.name, encode(bought))
+    assert log.money()["u", "ecommerce"].between(-math.inf, AT) == pytest.approx(0.5 * 100 + 0.4 * 50)
 
 
 @pytest.mark.parametrize(

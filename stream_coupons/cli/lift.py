@@ -1,0 +1,190 @@
+"""`lift`: what coupons bring, measured against the holdout."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import TIME_FORMATS, BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.core.errors import BadConfig
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.lab.measured_lift import LiftReport, LiftRow
+    from stream_coupons.models.metrics import Interval
+    from stream_coupons.settings import Settings
+
+LEGEND = (
+    "Money in minor units. lift: mean of the treated less mean of the holdout, by shopper, adjusted for what was known "
+    "at the first decision. Intervals hold the effect at all looks together with 95 %. width: of the interval, and "
+    "unadjusted. assumed: share of the margin that is of items outside of every coupon's scope"
+)
+DECIMALS = {"margin": 1, "orders": 4, "money": 1}
+
+
+def lift(
+    recording: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RECORDING]",
+            help="Records of the topics, as `tail --recording` and `replay --all` write them; - for standard input. "
+            "Without it, the topics of the broker.",
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=TIME_FORMATS, help="Count orders from this time on (UTC).")
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
+    """Measure what coupons bring, by the shoppers who get none.
+
+    Compares the shoppers who may get coupons with the holdout, from the first
+    decision about each on: margin less discounts and sending, orders, and the
+    value of orders; in all, by the domain of that decision, and by campaign. A sample-ratio check
+    comes first: if the holdout has not the share of the shoppers that it
+    should have, nothing else is to be believed.
+
+    Look as often as you like: intervals and the check are valid at all looks
+    together, so you may stop when an interval excludes 0. Beside the measured
+    lift stands the sum of the values that the coupons were given for.
+
+    Without RECORDING the topics decisions, coupon-issues, order-events,
+    coupon-feedback and coupon-catalog are read from their beginning to the end
+    that they have now, without a group. What retention has dropped is not
+    counted: keep a recording to measure for longer. Takes about 1 kB of memory
+    for every order and shopper.
+
+    Exit code 0 says that the lift was measured, 1 that the sample ratio is
+    wrong or that records could not be read.
+
+    Examples: stream-coupons lift
+              stream-coupons lift --since 2026-01-02 --json
+              stream-coupons lift own.jsonl --config settings.toml
+    """
+    from stream_coupons.cli.own_records import take_records
+    from stream_coupons.lab.lift_log import READ, LiftLog
+    from stream_coupons.lab.measured_lift import report
+
+    settings = settings_from(config, bootstrap)
+    log = LiftLog(settings.policy)
+    bad_lines = take_records(log, READ, recording, settings)
+    if recording is not None and not log.first:
+        raise BadConfig(
+            f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
+            f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
+        )
+    found = report(log, settings.policy, -math.inf if since is None else since.replace(tzinfo=UTC).timestamp())
+    if recording is None and _has_lost_decisions(settings):
+        found.warnings.append(
+            "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "
+            "coupons may have delayed; keep a recording, and measure on it"
+        )
+    if bad_lines:
+        found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+    terminal.show(found, _print, as_json=json)
+    is_wrong = any(row.sample_ratio is not None and row.sample_ratio.is_mismatch for row in found.rows)
+    raise typer.Exit(1 if is_wrong or bad_lines or log.unreadable else 0)
+
+
+def _has_lost_decisions(settings: Settings) -> bool:
+    from kafka.admin import OffsetSpec
+
+    from stream_coupons.kafka import admin, topics
+    from stream_coupons.lab.audit.audit_topics import offsets
+
+    with admin.admin_client(settings.kafka) as client:
+        return any(offsets(client, [topics.DECISIONS], settings.kafka, OffsetSpec.EARLIEST).values())
+
+
+def _print(found: LiftReport) -> None:
+    for warning in found.warnings:
+        terminal.warn(warning)
+    for row in found.rows:
+        _print_sample_ratio(row)
+    console = terminal.stdout()
+    console.print(_lifts(found.rows))
+    console.print(_sums(found.rows))
+    for note in (LEGEND, *found.notes):
+        terminal.say(note)
+
+
+def _print_sample_ratio(row: LiftRow) -> None:
+    from stream_coupons.lab.measured_lift import name_of
+
+    share = row.sample_ratio
+    if share is None:
+        return
+    verdict = "MISMATCH" if share.is_mismatch else "no sign of a mismatch"
+    terminal.say(
+        f"sample ratio of {terminal.printable(name_of(row))}: {share.found:.2%} of {row.treated + row.holdout:,} "
+        f"shoppers in the holdout, expected {share.expected:.2%}: {verdict} (evidence {share.evidence:.3g}, limit 100)",
+        "bold red" if share.is_mismatch else None,
+    )
+
+
+def _lifts(rows: list[LiftRow]) -> Table:
+    from stream_coupons.lab.measured_lift import name_of
+
+    figures = ("treated", "holdout", "lift a shopper", "lift of all treated", "width", "unadjusted")
+    table = terminal.new_table("lift", "outcome", figures=figures)
+    for row in rows:
+        name = terminal.printable(name_of(row))
+        for outcome, effect in row.effects.items():
+            decimals = DECIMALS[outcome]
+            table.add_row(
+                name,
+                outcome,
+                f"{effect.treated_mean:,.{decimals}f}",
+                f"{effect.holdout_mean:,.{decimals}f}",
+                _interval(effect.lift, decimals),
+                _interval(effect.total, 0),
+                _width(effect.lift, decimals),
+                _width(effect.unadjusted, decimals),
+            )
+            name = ""
+    return table
+
+
+def _sums(rows: list[LiftRow]) -> Table:
+    from stream_coupons.lab.measured_lift import name_of
+
+    figures = (
+        "treated", "holdout", "orders", "given", "discounts", "predicted", "of it open", "measured", "assumed",
+    )  # fmt: skip
+    table = terminal.new_table("predicted and measured", "from", "to", figures=figures)
+    for row in rows:
+        table.add_row(
+            terminal.printable(name_of(row)),
+            terminal.utc(row.since)[:16],
+            terminal.utc(row.until)[:16],
+            f"{row.treated:,}",
+            f"{row.holdout:,}",
+            f"{row.orders:,}",
+            f"{row.given:,}",
+            f"{row.discounts_minor:,.0f}",
+            Text(f"{row.predicted_minor:+,.0f}", "bold yellow" if row.agrees is False else ""),
+            f"{row.open_minor:+,.0f}",
+            _interval(row.effects["margin"].total, 0),
+            f"{row.assumed_ratio:.1%}",
+        )
+    return table
+
+
+def _interval(found: Interval, decimals: int) -> Text:
+    """Return a difference and its interval; bold where 0 is outside."""
+    form = f"+,.{decimals}f"
+    style = "bold" if found.low > 0 or found.high < 0 else ""
+    ends = "too early" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}"
+    return Text.assemble((f"{found.value:{form}}", style), " (", ends, ")")
+
+
+def _width(found: Interval, decimals: int) -> str:
+    return "" if math.isnan(found.low) else f"{found.high - found.low:,.{decimals}f}"

@@ -1,0 +1,185 @@
+"""Orders, discounts and coupons of a shop's log in money, read from its topics in any order. Copies count once."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from stream_coupons.core.catalogue.coupon_terms import is_in_scope
+from stream_coupons.core.decision.attribution import MONEY_KINDS
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder
+
+
+class Discount(NamedTuple):
+    """The discount of one issue: it counts when the coupon was first used, by the amount that was reported last."""
+
+    user_id: str
+    domain: str
+    at: float
+    coupon_id: str
+    minor: float
+
+
+class Takings(NamedTuple):
+    """Money of an order, or of some of its items, before discounts; minor units.
+
+    Attributes
+    ----------
+    value_minor : float
+        Prices times quantities.
+    margin_minor : float
+        Margin.
+    assumed_minor : float
+        The part of the margin on items outside of every coupon's scope.
+    """
+
+    value_minor: float
+    margin_minor: float
+    assumed_minor: float
+
+
+class MoneyLog:
+    """Orders, redemptions and coupons; feed it records with `take`.
+
+    Parameters
+    ----------
+    read : sequence of Topic
+        Topics whose records are read; those of others are ignored.
+
+    Attributes
+    ----------
+    coupons : dict of Coupon
+        By id, as they are at last.
+    orders : dict of OrderEvent
+        By shopper and event.
+    begins_at, ends_at : float
+        Times of the first and the last event.
+    unreadable : int
+        Records that are no valid message of their topic.
+    """
+
+    def __init__(self, read: Sequence[topics.Topic]) -> None:
+        self.coupons: dict[str, Coupon] = {}
+        self.orders: dict[tuple[str, str], OrderEvent] = {}
+        self.begins_at, self.ends_at = math.inf, -math.inf
+        self.unreadable = 0
+        self._used_at: dict[str, float] = {}
+        """Time of a coupon's first use, by issue."""
+        self._reports: dict[str, FeedbackEvent] = {}
+        """The purchase, refund or cancellation that happened last, by issue."""
+        self._decoders = {topic.name: Decoder(topic) for topic in read}
+
+    def take(self, topic: str, value: bytes | None) -> None:
+        """Take one record; those of other topics, and deletions, are ignored."""
+        decode = self._decoders.get(topic)
+        if decode is None or value is None:
+            return
+        try:
+            message = decode(value)
+        except BadMessage:
+            self.unreadable += 1
+            return
+        self.note(message)
+
+    def note(self, message: Any) -> None:
+        """Take one message."""
+        match message:
+            case OrderEvent():
+                self.orders[message.user_id, message.event_id] = message
+                self.saw(message.occurred_at)
+            case FeedbackEvent():
+                self.saw(message.occurred_at)
+                if message.kind in MONEY_KINDS:
+                    self._note_report(message)
+            case Coupon():
+                self.coupons[message.coupon_id] = message
+
+    def saw(self, at: float) -> None:
+        """Note the time of an event."""
+        self.begins_at, self.ends_at = min(at, self.begins_at), max(at, self.ends_at)
+
+    def _note_report(self, event: FeedbackEvent) -> None:
+        known = self._reports.get(event.issue_id)
+        if known is None or event.occurred_at >= known.occurred_at:
+            self._reports[event.issue_id] = event
+        if event.kind == "purchase":
+            first_at = self._used_at.get(event.issue_id, math.inf)
+            self._used_at[event.issue_id] = min(event.occurred_at, first_at)
+
+    def coupon_of(self, issue_id: str) -> str:
+        """Return the coupon of an issue; empty if it is not known."""
+        raise NotImplementedError
+
+    def discounts(self) -> Iterator[Discount]:
+        """Yield the discount of each issue that was used; a refund corrects it."""
+        for issue_id, report in self._reports.items():
+            coupon_id = report.coupon_id or self.coupon_of(issue_id)
+            at = self._used_at.get(issue_id, report.occurred_at)
+            yield Discount(report.user_id, report.domain, at, coupon_id, self._discount(report, coupon_id))
+
+    def _discount(self, report: FeedbackEvent, coupon_id: str) -> float:
+        """Return the coupon's discount; where a purchase lacks it, the largest possible, as the budgets book it."""
+        if report.kind == "cancel":
+            return 0.0
+        if report.discount_minor is not None or report.kind == "refund":
+            return float(report.discount_minor or 0)
+        coupon = self.coupons.get(coupon_id)
+        return float(coupon.max_discount_minor) if coupon is not None else 0.0
+
+
+class Margins:
+    """Margins of orders: an item has the mean `margin_ratio` of the coupons that it is in the scope of.
+
+    Items outside of every scope have `policy.margin_ratio`. An item without a price has the mean price of the same item
+    in other orders, else `policy.typical_price_minor`. An order without items is one item that is in no category.
+    """
+
+    def __init__(self, coupons: Iterable[Coupon], orders: Iterable[OrderEvent], rules: PolicyRules) -> None:
+        self._by_domain: defaultdict[str, list[Coupon]] = defaultdict(list)
+        for coupon in coupons:
+            self._by_domain[coupon.domain].append(coupon)
+        self._rules = rules
+        self._scopes: dict[tuple[str, str, str | None, str | None], list[Coupon]] = {}
+        sums: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        for order in orders:
+            for item in order.items:
+                if item.price_minor is not None:
+                    sums[item.item_id] += item.price_minor
+                    counts[item.item_id] += 1
+        self._prices = {item_id: sums[item_id] / count for item_id, count in counts.items()}
+
+    def items_of(self, order: OrderEvent) -> list[Item]:
+        """Return the items of an order; one without items is an item that only coupons without a scope cover."""
+        return order.items or [Item(item_id="", price_minor=order.total_minor or 0)]
+
+    def takings(self, domain: str, items: Iterable[Item]) -> Takings:
+        """Return the money of some items of an order."""
+        value = margin = assumed = 0.0
+        for item in items:
+            coupons, worth = self.coupons_for(domain, item), self._value(item)
+            value += worth
+            if coupons:
+                margin += worth * sum(coupon.margin_ratio for coupon in coupons) / len(coupons)
+            else:
+                assumed += worth * self._rules.margin_ratio
+        return Takings(value, margin + assumed, assumed)
+
+    def coupons_for(self, domain: str, item: Item) -> list[Coupon]:
+        """Return the coupons of the domain that have the item in their scope."""
+        key = domain, item.item_id, item.category, item.brand
+        known = self._scopes.get(key)
+        if known is None:
+            known = self._scopes[key] = [one for one in self._by_domain[domain] if is_in_scope(one, item)]
+        return known
+
+    def _value(self, item: Item) -> float:
+        price = item.price_minor
+        if price is None:
+            return self._prices.get(item.item_id, self._rules.typical_price_minor) * (item.quantity or 1.0)
+        return price * (item.quantity or 1.0)
