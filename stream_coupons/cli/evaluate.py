@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from msgspec import Struct
@@ -27,6 +27,7 @@ from stream_coupons.cli.foreign_logs import (
     write_decisions,
 )
 from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.cli.own_recordings import is_own
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
@@ -87,6 +88,11 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     What a line may hold: schemas/foreign-log.v1.schema.json. A line that
     cannot be used is refused with its number, and exit code 1 says so.
 
+    A LOG of our own topics, as `tail --recording` writes coupon-issues,
+    training-examples and model-snapshots, is not learnt: every issue is
+    scored again by the snapshot that it names. Exit code 1 says that a
+    probability is not the recorded one.
+
     A .csv or .parquet has one row per decision; --mapping names its columns.
     With --report and --decisions every arm of an issue is scored, which
     takes longer; the page then has the effect of each coupon, too.
@@ -105,6 +111,11 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         _print_template(log)
         return
     _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
+    if is_own(log):
+        others = {"--mapping": mapping, "--decisions": decisions, "--report": report, "--baselines": baselines}
+        if given := [name for name, value in others.items() if value]:
+            raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own topics")
+        _score_again(log, settings_from(config, None), predictions, json=json)
     require_writable(decisions)
     settings = settings_from(config, None)
     with terminal.replaced(report) as page_sink:
@@ -120,6 +131,17 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     shown, warnings = json_of(found, interrupted=interrupted), warnings_of(found, interrupted=interrupted)
     terminal.show(shown, lambda _: print_evaluation(found, chain(warnings, doubts(foreign))), as_json=json)
     end(foreign, len(found.scored), interrupted=interrupted)
+
+
+def _score_again(path: Path, settings: Settings, predictions: Path | None, *, json: bool) -> NoReturn:
+    """Score own issues again, print and exit."""
+    from stream_coupons.cli.evaluate_own import print_own, score_again
+
+    with terminal.replaced(predictions) as sink:
+        found, scored, bad_lines = score_again(path, settings)
+        _write_predictions(scored, sink)
+    terminal.show(found, lambda _: print_own(found, bad_lines), as_json=json)
+    raise typer.Exit(1 if bad_lines or found.unreadable or found.different else 0)
 
 
 def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> tuple[Evaluated, bool]:

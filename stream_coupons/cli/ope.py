@@ -128,6 +128,7 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope own.jsonl --policy greedy:25 --policy random
     """
     from stream_coupons.cli import ope_own
+    from stream_coupons.cli.own_recordings import is_own
     from stream_coupons.lab.ope.valuation import Question
     from stream_coupons.lab.reports import ope_report
 
@@ -136,7 +137,7 @@ def ope(  # noqa: PLR0913 - the options of a command
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
-    if log is None or ope_own.is_own(log):
+    if log is None or is_own(log):
         others = {"--mapping": mapping, "--skip": skip}
         others |= {"--estimate-propensities": estimate_propensities, "--decisions": decisions}
         if given := [name for name, value in others.items() if value]:

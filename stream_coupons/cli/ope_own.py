@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import msgspec
 import typer
-from msgspec import Raw, Struct
 
 from stream_coupons.cli import ope_tables, terminal
 from stream_coupons.cli.options import require_broker
+from stream_coupons.cli.own_recordings import read_recording
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.datasets.table_files import is_table
 from stream_coupons.lab.interrupts import Interruptions
-from stream_coupons.lab.recordings import lines
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -28,34 +25,6 @@ LEGEND = (
     "unlogged: share of its choices that the live policy would never have made there"
 )
 DAY_S = 86400.0
-
-
-class _Line(Struct):
-    """A record in a recording of topics: `tail --recording` calls its value message, `replay --all` value."""
-
-    topic: str
-    message: Raw = Raw()
-    value: Raw = Raw()
-
-
-_decode_line = msgspec.json.Decoder(_Line).decode
-
-
-def is_own(path: Path) -> bool:
-    """Return whether the first line of a file is a record of a topic, and not of another system's log."""
-    if is_table(path):
-        return False
-    with terminal.opened(path) as source:
-        head = source.peek(1 << 16) if hasattr(source, "peek") else b""
-    first = next(iter(lines(head.splitlines()[:1])), None)
-    if first is None:
-        return False
-    try:
-        _decode_line(first.text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # The start of a long line says enough.
-        return first.text.startswith(b'{"topic":')
-    return True
 
 
 def ope_own(  # noqa: PLR0913 - the options of a command
@@ -103,23 +72,8 @@ def _read_topics(log: OwnLog, settings: Settings) -> int:
 
 
 def _read_file(log: OwnLog, path: Path) -> int:
-    """Take all records of a recording; how many lines are none."""
-    bad = 0
-    with (
-        terminal.opened(path) as source,
-        terminal.byte_progress("reading", terminal.size_of(path)) as progress,
-        Interruptions() as interruptions,
-    ):
-        for line in interruptions.each(lines(source)):
-            progress.update(progress.task_ids[0], advance=line.size)
-            try:
-                record = _decode_line(line.text)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                bad += b'"tick"' not in line.text
-                continue
-            log.take(record.topic, bytes(record.message) or bytes(record.value))
-    if interruptions.happened:
-        raise typer.Exit(terminal.INTERRUPTED)
+    """Take all records of a recording; return how many lines are none."""
+    bad = read_recording(path, log.take)
     if not log.decisions:
         raise BadConfig(
             f"{path}: no record of the topic decisions; write them with `stream-coupons tail decisions --recording "

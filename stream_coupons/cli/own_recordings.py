@@ -1,0 +1,64 @@
+"""Recordings of the engine's own topics, as `tail --recording` and `replay --all` write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import typer
+from msgspec import Raw, Struct
+
+from stream_coupons.cli import terminal
+from stream_coupons.lab.datasets.table_files import is_table
+from stream_coupons.lab.interrupts import Interruptions
+from stream_coupons.lab.recordings import lines
+
+
+class _Line(Struct):
+    """A record in a recording of topics: `tail --recording` calls its value message, `replay --all` value."""
+
+    topic: str
+    message: Raw = Raw()
+    value: Raw = Raw()
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def is_own(path: Path) -> bool:
+    """Return whether the first line of a file is a record of a topic, and not of another system's log."""
+    if is_table(path):
+        return False
+    with terminal.opened(path) as source:
+        head = source.peek(1 << 16) if hasattr(source, "peek") else b""
+    first = next(iter(lines(head.splitlines()[:1])), None)
+    if first is None:
+        return False
+    try:
+        _decode_line(first.text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The start of a long line says enough.
+        return first.text.startswith(b'{"topic":')
+    return True
+
+
+def read_recording(path: Path, take: Callable[[str, bytes | None], None]) -> int:
+    """Call `take` with the topic and the value of every record, in order; return how many lines are no record."""
+    bad = 0
+    with (
+        terminal.opened(path) as source,
+        terminal.byte_progress("reading", terminal.size_of(path)) as progress,
+        Interruptions() as interruptions,
+    ):
+        for line in interruptions.each(lines(source)):
+            progress.update(progress.task_ids[0], advance=line.size)
+            try:
+                record = _decode_line(line.text)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                bad += b'"tick"' not in line.text
+                continue
+            take(record.topic, bytes(record.message) or bytes(record.value))
+    if interruptions.happened:
+        raise typer.Exit(terminal.INTERRUPTED)
+    return bad
