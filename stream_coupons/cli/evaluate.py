@@ -112,17 +112,12 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         return
     _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
     if is_own(log):
-        others = {"--mapping": mapping, "--decisions": decisions, "--report": report, "--baselines": baselines}
-        if given := [name for name, value in others.items() if value]:
-            raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own topics")
-        _score_again(log, settings_from(config, None), predictions, json=json)
-    require_writable(decisions)
+        _score_again(log, config, predictions, bool(mapping or decisions or report or baselines), json=json)
     settings = settings_from(config, None)
-    with terminal.replaced(report) as page_sink:
-        with terminal.replaced(predictions) as sink:
-            foreign = read_log(log, window, mapping)
-            found, interrupted = _learn(foreign, settings, in_depth=bool(report or decisions), with_baselines=baselines)
-            _write_predictions(found.scored, sink)
+    with terminal.replaced(report) as page_sink, terminal.replaced(predictions) as sink:
+        foreign = read_log(log, window, mapping)
+        found, interrupted = _learn(foreign, settings, in_depth=bool(report or decisions), with_baselines=baselines)
+        _write_predictions(found.scored, sink)
         write_decisions(found.scored, decisions)
         if page_sink is not None:
             title = title_of(log, len(found.scored), interrupted=interrupted)
@@ -133,10 +128,17 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     end(foreign, len(found.scored), interrupted=interrupted)
 
 
-def _score_again(path: Path, settings: Settings, predictions: Path | None, *, json: bool) -> NoReturn:
-    """Score own issues again, print and exit."""
+def _score_again(
+    path: Path, config: Path | None, predictions: Path | None, has_others: bool, *, json: bool
+) -> NoReturn:
+    """Score own issues again, print and exit; no option besides these applies."""
     from stream_coupons.cli.evaluate_own import print_own, score_again
 
+    if has_others:
+        raise BadConfig(
+            "--mapping, --decisions, --report and --baselines are for logs of other systems, not for own topics"
+        )
+    settings = settings_from(config, None)
     with terminal.replaced(predictions) as sink:
         found, scored, bad_lines = score_again(path, settings)
         _write_predictions(scored, sink)
@@ -182,6 +184,7 @@ def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
         first = seen.setdefault(path.absolute(), option)
         if first != option:
             raise BadConfig(f"{first} and {option}: both are {path.absolute()}, expected two files")
+    require_writable(outputs["--decisions"])
 
 
 def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from msgspec import Struct
 
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.candidates import stored
 from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
 from stream_coupons.core.draws import DrawKey
@@ -31,7 +32,7 @@ from stream_coupons.models.serving import compile_snapshot
 READ = (topics.ISSUES, topics.SNAPSHOTS, topics.EXAMPLES)
 """The topics that issues are scored again from."""
 DECIMALS = 4
-"""Of the numeric features: see `features.rows.extract`."""
+"""Decimals of the numeric features: see `features.rows.extract`."""
 TOLERANCE = 1e-9
 MAX_TOGETHER = 1024
 """Rows that are scored at once."""
@@ -230,4 +231,5 @@ def _rows(examples: Sequence[TrainingExample]) -> FeatureRows:
     hashed = np.zeros((len(examples), max(len(one.hashed) for one in examples)), np.uint32)
     for row, one in enumerate(examples):
         hashed[row, : len(one.hashed)] = one.hashed
-    return FeatureRows(np.round(np.array([one.numeric for one in examples], np.float64), DECIMALS), hashed)
+    numeric: Floats = np.array([one.numeric for one in examples], np.float64)
+    return FeatureRows(numeric.round(DECIMALS), hashed)
