@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from msgspec import Struct
@@ -27,6 +27,7 @@ from stream_coupons.cli.foreign_logs import (
     write_decisions,
 )
 from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.cli.own_records import is_own
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
@@ -87,6 +88,11 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     What a line may hold: schemas/foreign-log.v1.schema.json. A line that
     cannot be used is refused with its number, and exit code 1 says so.
 
+    A LOG of our own topics, as `tail --recording` writes coupon-issues,
+    training-examples and model-snapshots, is not learnt: every issue is
+    scored again by the snapshot that it names. Exit code 1 says that a
+    probability is not the recorded one.
+
     A .csv or .parquet has one row per decision; --mapping names its columns.
     With --report and --decisions every arm of an issue is scored, which
     takes longer; the page then has the effect of each coupon, too.
@@ -105,13 +111,13 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         _print_template(log)
         return
     _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
-    require_writable(decisions)
+    if is_own(log):
+        _score_again(log, config, predictions, bool(mapping or decisions or report or baselines), json=json)
     settings = settings_from(config, None)
-    with terminal.replaced(report) as page_sink:
-        with terminal.replaced(predictions) as sink:
-            foreign = read_log(log, window, mapping)
-            found, interrupted = _learn(foreign, settings, in_depth=bool(report or decisions), with_baselines=baselines)
-            _write_predictions(found.scored, sink)
+    with terminal.replaced(report) as page_sink, terminal.replaced(predictions) as sink:
+        foreign = read_log(log, window, mapping)
+        found, interrupted = _learn(foreign, settings, in_depth=bool(report or decisions), with_baselines=baselines)
+        _write_predictions(found.scored, sink)
         write_decisions(found.scored, decisions)
         if page_sink is not None:
             title = title_of(log, len(found.scored), interrupted=interrupted)
@@ -120,6 +126,24 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     shown, warnings = json_of(found, interrupted=interrupted), warnings_of(found, interrupted=interrupted)
     terminal.show(shown, lambda _: print_evaluation(found, chain(warnings, doubts(foreign))), as_json=json)
     end(foreign, len(found.scored), interrupted=interrupted)
+
+
+def _score_again(
+    path: Path, config: Path | None, predictions: Path | None, has_others: bool, *, json: bool
+) -> NoReturn:
+    """Score own issues again, print and exit; no option besides these applies."""
+    from stream_coupons.cli.evaluate_own import print_own, score_again
+
+    if has_others:
+        raise BadConfig(
+            "--mapping, --decisions, --report and --baselines are for logs of other systems, not for own topics"
+        )
+    settings = settings_from(config, None)
+    with terminal.replaced(predictions) as sink:
+        found, scored, bad_lines = score_again(path, settings)
+        _write_predictions(scored, sink)
+    terminal.show(found, lambda _: print_own(found, bad_lines), as_json=json)
+    raise typer.Exit(1 if bad_lines or found.unreadable or found.different else 0)
 
 
 def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> tuple[Evaluated, bool]:
@@ -160,6 +184,7 @@ def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
         first = seen.setdefault(path.absolute(), option)
         if first != option:
             raise BadConfig(f"{first} and {option}: both are {path.absolute()}, expected two files")
+    require_writable(outputs["--decisions"])
 
 
 def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:

@@ -99,7 +99,7 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
         )
     )
     if found.labelled:
-        console.print(_metrics_table(found.qualities))
+        console.print(metrics_table(found.qualities))
     for text in _worse_than_the_base_rate(found.qualities):
         terminal.say(text)
     if found.anyway is not None:
@@ -163,7 +163,8 @@ def _anyway(found: OrderAnyway) -> dict[str, object]:
     }
 
 
-def _metrics_table(heads: Sequence[HeadMetrics]) -> Table:
+def metrics_table(heads: Sequence[HeadMetrics]) -> Table:
+    """Return the quality of the probabilities, a column for each head."""
     table = Table("", *(head.head for head in heads), box=box.SIMPLE_HEAD)
     rows: tuple[tuple[str, Callable[[HeadMetrics], str]], ...] = (
         ("issues", lambda head: head.issues),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ def take_records(log: MoneyLog, read: tuple[Topic, ...], path: Path | None, sett
     BadConfig
     """
     if path is not None:
-        return _take_file(log, path)
+        return read_recording(path, log.take)
     require_broker(settings.kafka)
     with reading(settings.kafka) as read_topics:
         for record in read_topics("reading", tuple(topic.name for topic in read)):
@@ -66,7 +67,8 @@ def take_records(log: MoneyLog, read: tuple[Topic, ...], path: Path | None, sett
     return 0
 
 
-def _take_file(log: MoneyLog, path: Path) -> int:
+def read_recording(path: Path, take: Callable[[str, bytes | None], None]) -> int:
+    """Call `take` with the topic and the value of every record, in order; return how many lines are no record."""
     bad = 0
     with (
         terminal.opened(path) as source,
@@ -80,7 +82,7 @@ def _take_file(log: MoneyLog, path: Path) -> int:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 bad += b'"tick"' not in line.text
                 continue
-            log.take(record.topic, bytes(record.message) or bytes(record.value))
+            take(record.topic, bytes(record.message) or bytes(record.value))
     if interruptions.happened:
         raise typer.Exit(terminal.INTERRUPTED)
     return bad

@@ -41,12 +41,11 @@ class DomainModel:
     """Heads of one domain, each with its models, and their progress.
 
     Redemptions and orders of the engine's own decisions train the effect of coupons and the demand without them. Those
-    of other systems, whose criteria are unknown here, train separate heads, P(redeem) and P(order), and the model of
-    the own decisions too if the domain `decides`.
+    of other systems, whose criteria are unknown here, train the same, and separate heads of P(redeem) and P(order).
     """
 
-    def __init__(self, domain: str, rules: LearningRules, *, decides: bool = True, key: DrawKey = PUBLIC_KEY) -> None:
-        self.domain, self._decides = domain, decides
+    def __init__(self, domain: str, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
+        self.domain = domain
         self.version = self.examples = 0
         self.at = 0.0
         self.offset = -1
@@ -73,7 +72,7 @@ class DomainModel:
         happenings = []
         if example.head in HEADS and (example.observed or example.head not in OWN):
             happenings += self.heads[example.head].learn(example, self._row(example.head, row))
-        if example.head in OWN and (self._decides or not example.observed):
+        if example.head in OWN:
             happenings += self._learn_own(example, row)
         if example.on_view is not None:
             self.views.learn_one(example.on_view)
@@ -197,16 +196,14 @@ class Trainer:
 
     Parameters
     ----------
-    decides : bool
-        True if the models are for own decisions, too: coupons of other systems then train these as well.
     key : DrawKey
         Signs the snapshots of River classifiers.
     """
 
-    def __init__(self, rules: LearningRules, *, decides: bool = True, key: DrawKey = PUBLIC_KEY) -> None:
+    def __init__(self, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
         check_plugins(rules)
         self._rules = rules
-        self._new_model = partial(DomainModel, rules=rules, decides=decides, key=key)
+        self._new_model = partial(DomainModel, rules=rules, key=key)
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
         self._changed: set[str] = set()

@@ -1,27 +1,29 @@
 """The work of the models on a foreign log, in its order: score an issue, learn a label.
 
-Features do not depend on any model, so those of many issues are made at once, in a tenth of the time. The work on
-them waits until then, and is done in the order of its arrival: each issue is scored by the model of its moment.
+The models are those that decide: they predict and value a coupon as in a live decision. Features do not depend on any
+model, so those of many issues are made at once, in a tenth of the time. The work on them waits until then, and is done
+in the order of its arrival: each issue is scored by the model of its moment.
 """
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
+from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of, judge
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.models.heads import News
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.learner import Trainer
+from stream_coupons.models.learner import OWN, Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 
@@ -29,19 +31,20 @@ MAX_TOGETHER, MAX_ROWS = 256, 4096
 """Issues, and rows of features, that are waited for at most."""
 MAX_NUMBERS = 2**17
 """Numbers that an array may have of the issues whose features are made at once: more leave a processor's cache."""
-ORDER = HEADS.index("order")
+LABEL_OF = {OWN.get(label, label): label for label in HEADS}
+"""Label that each deciding head is for."""
 
 
 @dataclass(slots=True)
 class Arms:
-    """Coupons of one domain that an issue is scored with, and giving none of them.
+    """Coupons of one domain that an issue is scored with.
 
     Attributes
     ----------
     names : list of str
-        What each of `positions` is called in the answer.
+        Names of the first of `positions`.
     positions : list of int
-        In `coupons`; that of giving none comes last, and is not named.
+        In `coupons`.
     """
 
     domain: str
@@ -50,14 +53,21 @@ class Arms:
     positions: list[int]
     rows: FeatureRows | None = None
     """Their features, once they are made."""
+    predicted: list[Predicted] = field(default_factory=list)
+    """Probabilities of `positions`, once they are scored."""
+    worth: list[float] = field(default_factory=list)
+    """Values over giving none, minor units, if they are valued."""
 
-    def probabilities(self, scorer: Scorer) -> tuple[list[Predicted], Predicted]:
-        """Return those of the named ones, and those of giving none: its P(order) is that beside each of them."""
+    def score(self, scorer: Scorer) -> None:
+        """Predict as in a decision."""
         assert self.rows is not None
-        predicted = scorer.predict(self.rows)
-        predicted[:, ORDER] = predicted[-1, ORDER]
-        *named, nothing = (stored(row) for row in predicted.tolist())
-        return named, nothing
+        self.predicted = [stored(row) for row in scorer.own.predict(self.rows)[:, : len(HEADS)].tolist()]
+
+    def value(self, moment: Moment, scorer: Scorer, rules: Rules) -> None:
+        """Predict and value as in a decision."""
+        judged = judge([moment], [np.array(self.positions, np.intp)], self.coupons, scorer, rules)
+        self.rows, self.worth = judged.rows, judged.worth.tolist()
+        self.predicted = [stored(row) for row in judged.predicted[:, : len(HEADS)].tolist()]
 
 
 @dataclass(slots=True)
@@ -73,8 +83,9 @@ class Issue:
     teaches : bool
         Whether any label of it will be learnt.
     on_scored : callable
-        Called with the probabilities of what was given, those of all named arms, those of giving none, and the version
-        of the model.
+        Called with the version of the model when `arms` are scored.
+    is_valued : bool
+        True if the arms are valued, too.
     """
 
     issue_id: str
@@ -82,7 +93,8 @@ class Issue:
     arms: list[Arms]
     row: int
     teaches: bool
-    on_scored: Callable[[Predicted, dict[str, Predicted], Predicted, int], None]
+    on_scored: Callable[[int], None]
+    is_valued: bool = False
 
 
 class LearningQueue:
@@ -90,21 +102,24 @@ class LearningQueue:
 
     Parameters
     ----------
+    rules : Rules
+        Of features and values.
     heads : collection of str
         Those that the log has labels of; no other learns.
 
     Attributes
     ----------
     news : list of (float, News)
-        Promotions and drifts, with the time of the label that caused each.
+        Promotions and drifts, by label, with the time of the label that caused each.
     """
 
-    def __init__(self, learning: LearningRules, profile: ProfileRules, heads: Collection[str]) -> None:
+    def __init__(self, learning: LearningRules, rules: Rules, heads: Collection[str]) -> None:
         self.heads = frozenset(heads)
-        self.trainer = Trainer(learning, decides=False)
+        self.trainer = Trainer(learning)
         self.news: list[tuple[float, News]] = []
         self._transfer = learning.transfer
-        self._profile = profile
+        every_arm = msgspec.structs.replace(rules.policy, max_candidates=sys.maxsize)
+        self._rules = msgspec.structs.replace(rules, policy=every_arm)
         self._scorers: dict[str, Scorer] = {}
         self._prior = prior()
         self._has_learnt = False
@@ -130,7 +145,7 @@ class LearningQueue:
         """Do all that waits."""
         waiting, self._waiting = self._waiting, []
         self._issues = self._rows_waiting = 0
-        self._extract([one for one in waiting if isinstance(one, Issue)])
+        self._extract([one for one in waiting if isinstance(one, Issue) and not one.is_valued])
         for one in waiting:
             if isinstance(one, Issue):
                 self._score(one)
@@ -151,7 +166,7 @@ class LearningQueue:
     def _extract_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
         moments, coupons = [moment for moment, _ in each], each[0][1].coupons
         chosen = [np.array(arms.positions, np.intp) for _, arms in each]
-        rows = extract(moments, coupons, chosen, self._profile)
+        rows = extract(moments, coupons, chosen, self._rules.profile)
         first = 0
         for _, arms in each:
             some = slice(first, first + len(arms.positions))
@@ -167,19 +182,20 @@ class LearningQueue:
         return self._scorers[source] if source is not None else self._prior
 
     def _score(self, issue: Issue) -> None:
-        by_arm: dict[str, Predicted] = {}
-        every: list[Predicted] = []
+        versions: list[int] = []
         for arms in issue.arms:
-            named, nothing = arms.probabilities(self.scorer(arms.domain))
-            by_arm |= zip(arms.names, named, strict=False)
-            every = every or [*named, nothing]
-        own = issue.arms[0]
-        version = self.scorer(own.domain).version
-        issue.on_scored(every[issue.row], by_arm, every[-1], version)
+            scorer = self.scorer(arms.domain)
+            if issue.is_valued:
+                arms.value(issue.moment, scorer, self._rules)
+            else:
+                arms.score(scorer)
+            versions.append(scorer.version)
+        own, version = issue.arms[0], versions[0]
+        issue.on_scored(version)
         if issue.teaches and own.rows is not None:
             hashed = own.rows.hashed[issue.row]
             row = Row(own.rows.numeric[issue.row].copy(), hashed[hashed > 0])
-            self._known[issue.issue_id] = row, every[issue.row], version
+            self._known[issue.issue_id] = row, own.predicted[issue.row], version
 
     def _learn(self, example: TrainingExample) -> None:
         # The click is the first of two labels of a coupon.
@@ -194,4 +210,6 @@ class LearningQueue:
         )
         self._offset += 1
         self._has_learnt |= self.trainer.learn(example, self._offset, None, row)
-        self.news += ((example.at, news) for news in self.trainer.news())
+        for news in self.trainer.news():
+            if news.head in LABEL_OF:
+                self.news.append((example.at, replace(news, head=LABEL_OF[news.head])))

@@ -25,6 +25,7 @@ OF_ROWS = (
     "at",
     "labelled_at",
     "probability",
+    "worth",
     "propensity",
     "clicked",
     "purchased",
@@ -47,6 +48,8 @@ class LoggedDecisions:
         Column of the arm that was chosen.
     probability : array, shape (n, a, 3)
         P(click), P(redeem), P(order) of every arm by the model as it stood then.
+    worth : array, shape (n, a)
+        Value of every arm over giving none as a decision has it, minor units; 0 in columns that a row does not have.
     propensity : array, shape (n,)
         NaN where the log lacks it.
     order_value : array, shape (n,)
@@ -65,6 +68,7 @@ class LoggedDecisions:
     at: Floats
     labelled_at: Floats
     probability: Floats
+    worth: Floats
     propensity: Floats
     clicked: Mask
     purchased: Mask
@@ -127,11 +131,13 @@ def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor:
     width = max(len(each.by_arm) for each in known)
     arm = np.full((len(known), width), -1)
     probability = np.zeros((len(known), width, 3))
+    worth = np.zeros((len(known), width))
     chosen = np.zeros(len(known), dtype=np.intp)
     for row, each in enumerate(known):
         columns = sorted(each.by_arm, key=lambda name: name != NO_COUPON)
         arm[row, : len(columns)] = [index[name] for name in columns]
         probability[row, : len(columns)] = [each.by_arm[name] for name in columns]
+        worth[row, : len(columns)] = [each.worth_by_arm[name] for name in columns]
         chosen[row] = columns.index(_chosen_name(each))
     coupons = CouponSet(log.coupons, typical_price_minor)
     shoppers: dict[str, int] = {}
@@ -145,6 +151,7 @@ def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor:
         at=np.array([each.occurred_at for each in known]),
         labelled_at=np.array([each.labelled_at for each in known], dtype=np.float64),
         probability=probability,
+        worth=worth,
         propensity=np.array([each.propensity for each in known], dtype=np.float64),
         clicked=np.array([bool(each.clicked) for each in known]),
         purchased=np.array([bool(each.redeemed) for each in known]),

@@ -10,12 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from stream_coupons.core.decision.policy import control_row
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.lab.datasets.foreign import ForeignLog
 from stream_coupons.lab.datasets.foreign_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.lab.offline.expiries import Expiries
@@ -74,8 +74,9 @@ class ProgressiveRun:
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
+        self._key = rules.key
         self._shop = LoggedShop(rules, log.coupons, self._label)
-        self._queue = LearningQueue(settings.learning, rules.profile, log.labelled_heads)
+        self._queue = LearningQueue(settings.learning, rules, log.labelled_heads)
         self._named_domains = {*log.domains, DEFAULT_DOMAIN}
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
@@ -153,7 +154,7 @@ class ProgressiveRun:
         coupon = self._coupons.get(issue.coupon_id)
         domain = coupon.domain if coupon is not None else self._usual_domain()
         rows, names = self._shop.features_now(issue.user_id, issue.occurred_at, issue.context, issue.coupon_id, domain)
-        return self._queue.scorer(domain).contributions(rows, 0, HEADS.index(head), names)
+        return self._queue.scorer(domain).own.contributions(rows, 0, HEADS.index(head), names)
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
@@ -222,24 +223,30 @@ class ProgressiveRun:
         for name in names:
             if (coupon_id := self.log.coupon_of[name]) != NO_COUPON:
                 by_domain.setdefault(self._coupons[coupon_id].domain, []).append(name)
-        arms = [self._arms(each, members, alternatives, scored) for each, members in by_domain.items()]
-        own = arms[0]
-        row = len(own.positions) - 1
-        if scored.coupon_id != NO_COUPON:
-            row = own.positions.index(own.coupons.position[scored.coupon_id])
         nothing = [name for name in names if self.log.coupon_of[name] == NO_COUPON]
+        own, row = self._own_arms(domain, by_domain.pop(domain), alternatives, scored)
+        arms = [own, *(self._other_arms(each, members) for each, members in by_domain.items())]
+        control = len(own.positions) - 1
 
-        def take(given: Predicted, by_arm: dict[str, Predicted], none: Predicted, version: int) -> None:
-            scored.p_click, scored.p_redeem, scored.p_order = given
+        def take(version: int) -> None:
+            scored.p_click, scored.p_redeem, scored.p_order = own.predicted[row]
             scored.model_version = version
-            by_arm |= dict.fromkeys(nothing, none)
-            scored.by_arm = {name: by_arm[name] for name in names}
+            found = dict.fromkeys(nothing, (own.predicted[control], 0.0))
+            for each in arms:
+                found |= zip(each.names, zip(each.predicted, each.worth, strict=True), strict=False)
+            scored.by_arm = {name: found[name][0] for name in names}
+            scored.worth_by_arm = {name: found[name][1] for name in names}
 
         heads = {"order"} if scored.coupon_id == NO_COUPON else {"click", "redeem"}
-        return Issue(scored.issue_id, moment, arms, row, bool(heads & self._queue.heads), take)
+        teaches = bool(heads & self._queue.heads)
+        return Issue(scored.issue_id, moment, arms, row, teaches, take, is_valued=bool(names))
 
-    def _arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> Arms:
-        """Return the arms of a domain, with the given coupon, named or not."""
+    def _own_arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> tuple[Arms, int]:
+        """Return the arms of an issue's domain, and the index of what was given. Giving none comes last.
+
+        Giving none is a control observation of a coupon that could have been given, as in the engine's own decisions.
+        Where none is known, it is a coupon for everything that takes nothing off.
+        """
         catalogue, given = self._shop.catalogue, scored.coupon_id
         bare = catalogue.bare_of(domain, alternatives)
         whole = catalogue.domains.get(domain)
@@ -250,7 +257,17 @@ class ProgressiveRun:
         positions = [coupons.position[self.log.coupon_of[name]] for name in names]
         if given in coupons.position and coupons.position[given] not in positions:
             positions.append(coupons.position[given])
-        return Arms(domain, coupons, names, [*positions, len(coupons) - 1])
+        watched = [coupons.position[each] for each in alternatives if each in coupons.position]
+        if watched:
+            positions.append(watched[control_row(len(watched), scored.issue_id, self._key)])
+        else:
+            positions.append(len(coupons) - 1)
+        row = len(positions) - 1 if given == NO_COUPON else positions.index(coupons.position[given])
+        return Arms(domain, coupons, names, positions), row
+
+    def _other_arms(self, domain: str, names: list[str]) -> Arms:
+        coupons = self._shop.catalogue.domains[domain]
+        return Arms(domain, coupons, names, [coupons.position[self.log.coupon_of[name]] for name in names])
 
     def _alternatives(self, issue: LoggedIssue) -> list[str]:
         """The coupons that could be given in place of nothing, if the log says them and they are not too many."""

@@ -24,6 +24,8 @@ class Scored(Struct, kw_only=True):
         Time at which the window closed; None before.
     by_arm : dict
         The three probabilities of every arm at that moment, if they were asked for.
+    worth_by_arm : dict
+        Value of every arm over giving none as a decision has it, minor units, if they were asked for.
     value_minor : int or None
         Value of the order of the purchase, minor units.
     """
@@ -46,4 +48,5 @@ class Scored(Struct, kw_only=True):
     value_minor: int | None = None
     arms: tuple[str, ...] = ()
     by_arm: dict[str, Predicted] = {}
+    worth_by_arm: dict[str, float] = {}
     context: dict[str, str | float | bool | None] = {}

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
@@ -65,7 +64,7 @@ def rewards(decisions: LoggedDecisions, kind: Reward, rules: PolicyRules) -> Rew
     - purchase: 1 for a purchase. Predicted are P(redeem) and, for `none`, P(order).
     - order_value: the value of the purchase; predicted by the mean order known until then.
     - margin: margin of the order less the discount, and the cost of having given a coupon; our policy ranks by
-      `policy.values`, as it does live. Orders of unknown value count as the coupon's typical price. `none` earns
+      the values of a live decision. Orders of unknown value count as the coupon's typical price. `none` earns
       the mean margin ratio of the coupons.
 
     Raises
@@ -126,11 +125,7 @@ def _margins(decisions: LoggedDecisions, p_purchase: Floats, rules: PolicyRules,
     kept = order * np.where(gave_none, ratio.mean(), ratio[of_coupon])
     reward = decisions.purchased * (kept - given) - cost * ~gave_none
 
-    _, redeem, order_anyway = decisions.probability.reshape(-1, 3).T
-    each, prices = position.ravel(), coupons.price_minor[position.ravel()]
-    flat = policy.values(coupons, each, redeem - order_anyway, redeem, prices, rules, kept_ratio=1.0)
-    flat = flat.reshape(is_none.shape)
-    worth = np.where(is_none, rules.min_value_minor, np.where(decisions.is_arm, flat, -np.inf))
+    worth = np.where(is_none, rules.min_value_minor, np.where(decisions.is_arm, decisions.worth, -np.inf))
     notes = [f"{missing} purchases have no order_value_minor: they count as the coupon's typical price"]
     return Rewards(reward, predicted, worth, notes if missing else [], is_net=True)
 

@@ -40,6 +40,7 @@ def decisions(n: int = 3000, seed: int = 1, **known: Any) -> LoggedDecisions:
         "at": np.arange(n, dtype=np.float64),
         "labelled_at": np.arange(n, dtype=np.float64),
         "probability": probability,
+        "worth": np.zeros((n, 3)),
         "propensity": SHARE[chosen_name],
         "clicked": np.zeros(n, np.bool_),
         "purchased": rng.random(n) < p_purchase,

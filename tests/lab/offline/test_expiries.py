@@ -101,4 +101,4 @@ def test_what_is_learnt_of_a_log_with_early_expiries_is_not_that_nobody_buys() -
     answers = [("purchase", 5.0) if draw.random() < 0.5 else ("expiry", HOUR_S / 60) for _ in range(400)]
     found = labelled(*answered(*answers))
     late = [found[f"i{n}"].p_redeem for n in range(200, 400)]
-    assert np.mean(late) == pytest.approx(0.5, abs=0.1)
+    assert np.mean(late) == pytest.approx(0.5, abs=0.12)

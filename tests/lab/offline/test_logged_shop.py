@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream_coupons.core.decision.candidates import stored
 from stream_coupons.core.decision.observation import rows_with, rows_without
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ObservedIssue
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons.lab.offline.logged_shop import OF_FEATURES, LoggedShop
 from stream_coupons.models.linear import prior
@@ -81,17 +81,13 @@ def test_features_made_together_are_those_that_a_worker_makes_one_by_one(positio
     bare = made.catalogue.bare_of("ecommerce", ["tea", "milk"])
     together = made.catalogue.beside_nothing("ecommerce", bare, position)
     alone = made.catalogue.domains["ecommerce"].alone(1)
-    queue = LearningQueue(Settings().learning, RULES.profile, ())
-    asked, p_order = list[Arms](), list[float]()
-
-    def take(_given: Predicted, _by_arm: dict[str, Predicted], none: Predicted, _version: int) -> None:
-        p_order.append(none[2])
-
+    queue = LearningQueue(Settings().learning, RULES, ())
+    asked, versions = list[Arms](), list[int]()
     for n, moment in enumerate(moments):
         # Coupons are in order of their ids: milk, then tea.
         arms = Arms("ecommerce", together, ["tea"], [len(together) - 2, len(together) - 1])
         asked.append(arms)
-        queue.score(Issue(f"x{n}", moment, [arms], 0, False, take))
+        queue.score(Issue(f"x{n}", moment, [arms], 0, False, versions.append))
     queue.flush()
     for moment, arms in zip(moments, asked, strict=True):
         assert arms.rows is not None
@@ -102,7 +98,8 @@ def test_features_made_together_are_those_that_a_worker_makes_one_by_one(positio
         for row, single in enumerate(one_by_one):
             assert arms.rows.numeric[row].tolist() == single.numeric[0].tolist()
             assert places(arms.rows.hashed[row]) == places(single.hashed[0])
-    assert p_order == [round(float(prior().predict(arms.rows)[-1, 2]), 6) for arms in asked if arms.rows is not None]
+        assert arms.predicted == [stored(row) for row in prior().own.predict(arms.rows)[:, :3].tolist()]
+    assert versions == [0] * len(asked)
 
 
 def places(hashed: np.ndarray) -> list[int]:  # type: ignore[type-arg]

