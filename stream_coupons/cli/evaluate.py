@@ -111,7 +111,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         _print_template(log)
         return
     _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
-    if is_own(log):
+    if str(log) != "-" and is_own(log):
         _score_again(log, config, predictions, bool(mapping or decisions or report or baselines), json=json)
     settings = settings_from(config, None)
     with terminal.replaced(report) as page_sink, terminal.replaced(predictions) as sink:

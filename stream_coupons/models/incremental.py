@@ -34,9 +34,9 @@ from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less, check_places
 
 EFFECT_PRIOR: Mapping[str, tuple[float, float]] = {
-    "persuaded": (0.75, 0.4),
+    "persuaded": (0.9, 0.4),
     "order_anyway": (-0.05, 0.15),
-    "interest": (0.1, 0.15),
+    "interest": (0.03, 0.15),
     "constant": (0.0, 0.025),
     "depth": (0.0, 0.05),
     "redeem_rate": (0.005, 0.03),
@@ -47,7 +47,7 @@ EFFECT_PRIOR: Mapping[str, tuple[float, float]] = {
     "exposure": (0.0, 0.01),
 }
 """Mean and standard deviation of the weight of each term of the effect. Of a prediction that a redemption adds an
-order, three quarters are believed, and something is expected of any coupon that interests. Both were chosen in the
+order, nine tenths are believed, and something is expected of any coupon that interests. Both were chosen in the
 development half of `benchmarks.worlds`."""
 BASE_PRIOR: Mapping[str, tuple[float, float]] = {
     "order_anyway": (1.0, 0.2),

@@ -200,7 +200,7 @@ def test_what_budgets_charge_is_said() -> None:
     funds = Funds({"campaign:spring": Purse(granted=500, price=26.0)}, {}, partition=0, partitions=1)
     said = explain_text.of_shopper(explain_shopper("u", Shopper(), AT, known, funds))
     lines = [part.plain for part in said if isinstance(part, Text)]
-    assert "shared: worth 225.6, but the budget of campaign spring charges 260.0 for it" in lines
+    assert "shared: worth 238.8, but the budget of campaign spring charges 260.0 for it" in lines
     [code] = [line for line in lines if line.startswith("priced_out: ")]
     assert code.endswith("no more than its budgets charge for its expected cost")
 
@@ -209,7 +209,7 @@ def test_what_budgets_charge_is_said() -> None:
     [issue] = [message for message in effects.messages if isinstance(message, CouponIssue)]
     said = explain_text.of_issue(explain_issue(issue, kept, known))
     lines = [part.plain for part in said if isinstance(part, Text)]
-    worth = "worth: +225.6 cents against giving none, of which its budgets charge 10.0 for its expected cost"
+    worth = "worth: +238.8 cents against giving none, of which its budgets charge 10.0 for its expected cost"
     assert (issue.coupon_id, worth in lines) == ("shared", True)
 
 

@@ -43,7 +43,7 @@ GOLDEN = Settings(
 
 def coupons_for(items: str) -> list[Coupon]:
     """A coupon for each of these items, named by one letter."""
-    return [coupon(name, items=[name], typical_price_minor=None, stock=5) for name in items]
+    return [coupon(name, items=[name], typical_price_minor=None, stock=5, not_while_held="none") for name in items]
 
 
 COUPONS = coupons_for("ABCD")

@@ -26,7 +26,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 
 USES_RATIO = 0.6
 """Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used, before learning."""
-KEPT_RATIO = 0.9
+KEPT_RATIO = 0.95
 """Share of the additional orders in a coupon's scope that add to those of the whole shop. About a third of what a
 promotion sells is pulled forward, and a third taken from other products (van Heerde, Leeflang, and Wittink 2004:
 Decomposing the sales promotion bump with store data. Marketing Science 23(3)); a part of both is seen in the outcomes

@@ -240,9 +240,9 @@ def test_a_coupon_may_be_worth_less_than_its_budgets_charge() -> None:
     }
     scores = [found.coupons[1].score for found in by_price.values()]
     assert [score and (score.value_minor, score.price_minor, score.rank) for score in scores] == [
-        (225.6, 0.0, 1),
-        (225.6, 100.0, 2),
-        (225.6, 260.0, 2),
+        (238.8, 0.0, 1),
+        (238.8, 100.0, 2),
+        (238.8, 260.0, 2),
     ]
     assert {tuple(score.charged_by) for score in scores if score is not None} == {("campaign:spring",)}
 
