@@ -58,8 +58,8 @@ def settings(
 
 
 def coupon(coupon_id: str, **terms: Any) -> Coupon:
-    """A coupon of 1.00 off, whose budget is never overspent."""
-    usual = {"typical_price_minor": None, "budget_hold": "maximum"}
+    """A coupon of 1.00 off, whose budget is never overspent, and of which a shopper may hold several."""
+    usual = {"typical_price_minor": None, "budget_hold": "maximum", "not_while_held": "none"}
     return testing.coupon(coupon_id, **(usual | terms))
 
 

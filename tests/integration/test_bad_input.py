@@ -40,7 +40,7 @@ pytestmark = pytest.mark.kafka
 
 EARLY_FEEDBACK_S = 60.0
 USER = "u1"
-COUPONS = [coupon("c1", not_while_held="none")]
+COUPONS = [coupon("c1")]
 
 
 def partition_of(user_id: str) -> int:
