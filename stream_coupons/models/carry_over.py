@@ -260,7 +260,7 @@ def _network(state: State, moves: Moves) -> State:
     if inputs.ndim != 2 or inputs.shape[1] < moves.count or len(sizes) > 1 or len(shape := sizes.pop()) != 1:
         raise SnapshotMismatch("inputs and parameters do not fit together")
     width = inputs.shape[1]
-    # Of the first layer, the second and both intercepts: width * units + units + units + 1.
+    # Weights of the first layer, the second layer and both intercepts: width * units + units + units + 1.
     end = width * ((shape[0] - 1) // (width + 2))
     carried_over = state | {"inputs": moves.rows(inputs.T).T}
     for name in ("parameters", "first", "second"):

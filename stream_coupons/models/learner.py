@@ -102,7 +102,7 @@ class DomainModel:
             of_demand.anyway, of_demand.uses = within, 1.0
             of_demand.doubt = order.slope_of_visit**2 * doubt_of_visit
             return demand.learn(example, of_demand, **about)
-        # Whether the coupon was used says less of demand than whether there was an order, where that is known.
+        # An order in scope is a better label of demand than a redemption, where orders are recorded.
         is_noted, ordered = example.ordered is not None, bool(example.ordered) or example.label
         seen = replace(predicted, uses=1.0) if is_noted else predicted
         of_demand.effect, of_demand.uses, of_demand.visit = seen.effect, seen.uses, within
@@ -110,7 +110,7 @@ class DomainModel:
         of_effect.anyway, of_effect.uses = predicted.anyway, predicted.uses
         of_effect.doubt = predicted.slope_of_visit**2 * doubt_of_visit
         of_effect.doubt += predicted.slope_of_demand**2 * demand.variance(of_demand)
-        demand.learn_redemption(of_demand, ordered if is_noted else example.label)
+        demand.learn_redemption(of_demand, ordered)
         return effect.learn(example, of_effect, **about)
 
     def _learn_incremental(self, example: TrainingExample, row: Row, predicted: RedemptionCurve) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import USES_RATIO
-from stream_coupons.core.decision.scoring import HEADS, VISIT
+from stream_coupons.core.decision.scoring import HEADS, ORDER, REDEEM, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows, hashed_names, places_of
 from stream_coupons.models.effect import either, redemption
@@ -67,7 +67,6 @@ def prior_of(head: str) -> dict[int, float]:
     return plus(weights, without_terms_of(prior_weights("redeem")), -1.0) if head == "order" else weights
 
 
-CLICK, REDEEM, ORDER = (HEADS.index(name) for name in ("click", "redeem", "order"))
 Line = tuple[float, float]
 """Slope and intercept of a head's calibration."""
 

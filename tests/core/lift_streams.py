@@ -129,7 +129,7 @@ class Stream:
         return np.cumsum(sums, axis=0, out=sums), before
 
     def _before(self) -> tuple[Floats, NDArray[np.intp]]:
-        """What the shopper of each event brought before it, and in how many orders."""
+        """Value and number of the orders of each event's shopper before it."""
         by_shopper = np.argsort(self.shopper, kind="stable")
         brought, before = np.empty(len(self.at)), np.empty(len(self.at), dtype=np.intp)
         first = np.searchsorted(self.shopper[by_shopper], np.arange(len(self.is_holdout)))

@@ -90,7 +90,7 @@ def expected(moment: Moment, one: Coupon) -> dict[str, float]:
 
 
 def of_named_scope(moment: Moment, one: Coupon) -> dict[str, float]:
-    """The same of what the coupon names."""
+    """Return the expected views of a coupon from the scope that it names."""
     profile, at = moment.shopper.profile, moment.at
     scale, (slow, fast) = decay(profile, at, RULES), habit_fading(at - profile.habits_at, RULES)
     own = {index: weight * scale for index, weight in profile.interests.items()}

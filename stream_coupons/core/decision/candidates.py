@@ -12,7 +12,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.policy import Draw
 from stream_coupons.core.decision.policy_plugin import Offer
-from stream_coupons.core.decision.scoring import HEADS, Knowledge, Scorer, judge
+from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge, Scorer, judge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows
@@ -24,7 +24,6 @@ from stream_coupons.core.reasons import NoCoupon, Shortage
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.watched import Predicted
 
-REDEEM = HEADS.index("redeem")
 MAX_TOGETHER = 2**17
 """The most numbers in one array of a chunk of decisions. A chunk has some dozens of such arrays; beyond a processor's
 cache they cost more than batching saves."""

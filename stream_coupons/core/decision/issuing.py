@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import is_over_own_cap
 from stream_coupons.core.decision import attribution, open_issues, policy
-from stream_coupons.core.decision.candidates import REDEEM, Candidates, StoredRow, unpack
+from stream_coupons.core.decision.candidates import Candidates, StoredRow, unpack
 from stream_coupons.core.decision.policy import Choice
-from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.scoring import REDEEM, Knowledge
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason

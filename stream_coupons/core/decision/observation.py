@@ -9,7 +9,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision import attribution, erasure
 from stream_coupons.core.decision.candidates import packed_row, stored
 from stream_coupons.core.decision.open_issues import open_issue
-from stream_coupons.core.decision.scoring import HEADS, Knowledge
+from stream_coupons.core.decision.scoring import ORDER, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
@@ -20,8 +20,6 @@ from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.watched import Predicted
-
-ORDER = HEADS.index("order")
 
 
 def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:

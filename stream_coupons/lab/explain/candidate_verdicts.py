@@ -9,9 +9,8 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.candidates import REDEEM
 from stream_coupons.core.decision.policy_plugin import Offer
-from stream_coupons.core.decision.scoring import HEADS, Judgement, Knowledge, judge
+from stream_coupons.core.decision.scoring import HEADS, REDEEM, Judgement, Knowledge, judge
 from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import Reason

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.candidates import REDEEM, charges
-from stream_coupons.core.decision.scoring import Judgement
+from stream_coupons.core.decision.candidates import charges
+from stream_coupons.core.decision.scoring import REDEEM, Judgement
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse, first_lease

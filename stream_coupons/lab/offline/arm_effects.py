@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.decision.scoring import REDEEM
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline import uplift
 from stream_coupons.lab.offline.logged_decisions import LoggedDecisions
@@ -47,7 +47,6 @@ ANY = "any coupon, drawn evenly"
 OURS = "the coupon of our policy"
 REPEATS = 300
 Z = 1.959964
-REDEEM = HEADS.index("redeem")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
+from stream_coupons.core.decision.scoring import HEADS, ORDER, Scorer, first_of
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows
@@ -36,7 +36,6 @@ DECIMALS = 4
 TOLERANCE = 1e-9
 MAX_TOGETHER = 1024
 """Rows that are scored at once."""
-ORDER = HEADS.index("order")
 
 Model = tuple[str, int]
 """Domain and version of a snapshot."""
