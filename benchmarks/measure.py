@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 
 from benchmarks.runtimes import Cores, Running, Runtime, RuntimeFailed, started
 from benchmarks.steps import SOURCES, WRITTEN
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection

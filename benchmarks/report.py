@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.live import medians
 from benchmarks.runtimes import BY_NAME
-from stream_coupons.broker.kafka_jars import KAFKA_VERSION
+from loopback_kafka.kafka_jars import KAFKA_VERSION
 from stream_coupons.lab.bench import processes
 from stream_coupons.lab.bench.workload import Workload
 

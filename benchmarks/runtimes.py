@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.steps import ALL_READ, SOURCES, Job
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.lab.bench.workload import Workload

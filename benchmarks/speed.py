@@ -32,7 +32,7 @@ from benchmarks import live
 from benchmarks.measure import Bench, event_file
 from benchmarks.report import Results, summary
 from benchmarks.runtimes import BY_NAME, LIVE, Cores, Runtime, RuntimeFailed
-from stream_coupons.broker import BrokerUnavailable, open_broker
+from loopback_kafka import BrokerUnavailable, open_broker
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.lab.bench.workload import Workload

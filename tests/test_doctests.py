@@ -6,16 +6,20 @@ import pkgutil
 
 import pytest
 
+import loopback_kafka
 import stream_coupons
 
-NOT_FOR_IMPORT = ("stream_coupons.__main__", "stream_coupons.broker.__main__")
+NOT_FOR_IMPORT = ("stream_coupons.__main__", "loopback_kafka.__main__")
 
 
 def documented() -> list[str]:
-    """Modules of the package that have examples."""
+    """Modules of the packages that have examples."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     names = []
-    for module in pkgutil.walk_packages(stream_coupons.__path__, "stream_coupons."):
+    for module in (
+        *pkgutil.walk_packages(stream_coupons.__path__, "stream_coupons."),
+        *pkgutil.walk_packages(loopback_kafka.__path__, "loopback_kafka."),
+    ):
         if module.name in NOT_FOR_IMPORT or module.ispkg:
             continue
         spec = module.module_finder.find_spec(module.name)  # type: ignore[call-arg]

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from loopback_kafka import BrokerProcess
 from stream_coupons import secret
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig

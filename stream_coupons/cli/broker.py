@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from stream_coupons.broker import Engine, open_broker
+from loopback_kafka import Engine
 from stream_coupons.cli import consoles
+from stream_coupons.lab.brokers import running_broker
 
 
 def broker(
@@ -27,7 +28,7 @@ def broker(
     """
     console = consoles.stderr()
     folder = data or Path(tempfile.mkdtemp(prefix="stream-coupons-broker-"))
-    with open_broker(engine, folder, port or None) as running:
+    with running_broker(engine, folder, port or None) as running:
         console.print(f"{engine} broker at [bold]{running.bootstrap}[/], data in {folder}; Ctrl-C stops it")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

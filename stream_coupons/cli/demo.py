@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stream_coupons.broker import Engine
+from loopback_kafka import Engine
 from stream_coupons.cli.consoles import INTERRUPTED
 from stream_coupons.lab.interrupts import Interruptions
 

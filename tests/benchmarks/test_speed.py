@@ -12,7 +12,7 @@ from benchmarks.report import Results, summary
 from benchmarks.runtimes import BY_NAME, RuntimeFailed
 from benchmarks.speed import Plan, check, measure, parse
 from benchmarks.steps import AgentSteps, new_agents
-from stream_coupons.broker import apache_kafka_missing
+from loopback_kafka import apache_kafka_missing
 from stream_coupons.lab.bench.latency import Timing
 from stream_coupons.lab.bench.workload import Workload
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.clients import Reader

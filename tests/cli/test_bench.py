@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.lab.bench import CONSENT

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from rich.text import Text
 
+from loopback_kafka import BrokerProcess
 from stream_coupons import secret
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.cli import explain_text
 from stream_coupons.cli.explain import parse_time
 from stream_coupons.core.catalogue.catalogue import Catalogue

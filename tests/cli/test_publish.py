@@ -11,7 +11,7 @@ from threading import Timer
 import msgspec
 import pytest
 
-from stream_coupons.broker import open_broker
+from loopback_kafka import open_broker
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from loopback_kafka import BrokerProcess
 from stream_coupons import secret
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.lab.demo.system import LocalSystem

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stream_coupons.broker.ports import ClaimedPort
+from loopback_kafka.ports import ClaimedPort
 
 SCRAPE_EVERY = "200ms"
 SCRAPES_WANTED = 5

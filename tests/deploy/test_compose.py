@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
-from stream_coupons.broker.kafka_jars import KAFKA_VERSION
+from loopback_kafka.kafka_jars import KAFKA_VERSION
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import CATALOG
 from stream_coupons.settings import Settings, load

@@ -14,7 +14,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from typer.testing import CliRunner
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import admin, topics

@@ -12,7 +12,7 @@ from threading import Timer
 
 import pytest
 
-from stream_coupons.broker.ports import ClaimedPort
+from loopback_kafka.ports import ClaimedPort
 
 from .pages import ROOT, page
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.checkout import commit
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka.settings import Guarantee
 
 from .proxy import Proxy

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from stream_coupons.broker.process import HOST
+from loopback_kafka.process import HOST
 
 PRODUCE: Final = 0
 POLL_S: Final = 0.01

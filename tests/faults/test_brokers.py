@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka.settings import Guarantee
 
 from .test_workers import wait_for_issues

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign
 from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics

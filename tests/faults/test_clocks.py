@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
 from stream_coupons.lab.demo.system import LocalSystem
 from tests.integration.builders import records, wait_until

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from msgspec import Struct
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import topics
 from stream_coupons.testing import browse, item
 from tests.integration.builders import DAY_S, messages, total

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.lab.demo.system import LocalSystem, lag_now

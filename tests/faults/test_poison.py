@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback.clients import NoText
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.lenient.unpacking import MOST_BYTES
 from stream_coupons.kafka.topics import MIB
-from tests.broker.clients import NoText
 from tests.integration.builders import DAY_S, records, total, wait_until
 
 from .trial import Trial, committed, is_ready, refusals, settings_under_faults, trial

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stream_coupons.broker.process import HOST
+from loopback_kafka.process import HOST
 
 from .proxy import PRODUCE, Direction, Proxy
 

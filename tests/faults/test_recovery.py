@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 from msgspec import Struct
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess, Engine
+from loopback_kafka import BrokerProcess, Engine
 from stream_coupons.lab.demo.system import WorkerProcess
 
 from .proxy import Proxy

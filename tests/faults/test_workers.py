@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.lab.demo.system import WORKER
 from tests.integration.builders import records, total, wait_until

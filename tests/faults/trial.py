@@ -11,7 +11,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from stream_coupons.broker import BrokerProcess
+from loopback.clients import send_packed
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
@@ -27,7 +28,6 @@ from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings, Store
-from tests.broker.clients import send_packed
 from tests.integration.builders import (
     DAY_S,
     IDLE_WITHIN_S,

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 
 RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
 

@@ -15,7 +15,7 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from stream_coupons.broker import ApacheKafka
+from loopback_kafka import ApacheKafka
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityProtocol
 from stream_coupons.kafka.settings import KafkaSettings

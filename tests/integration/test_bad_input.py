@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
-from stream_coupons.broker import BrokerProcess
+from loopback.clients import NoText, send_packed
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import CartEvent, FeedbackEvent, Item
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
@@ -20,7 +21,6 @@ from stream_coupons.kafka.topics import MIB
 from stream_coupons.lab.bench import processes
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item
-from tests.broker.clients import NoText, send_packed
 
 from .builders import (
     AT,

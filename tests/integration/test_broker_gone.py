@@ -7,7 +7,7 @@ from urllib.request import urlopen
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 

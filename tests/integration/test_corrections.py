@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from loopback_kafka import BrokerProcess
 from stream_coupons.agents.users import Users
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.decision.erasure import STAYS_S
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode

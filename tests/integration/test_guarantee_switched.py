@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from loopback_kafka import BrokerProcess
 from stream_coupons.agents.users import Users
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item

@@ -6,7 +6,7 @@ from pathlib import Path
 import confluent_kafka
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from kafka.errors import KafkaError
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem

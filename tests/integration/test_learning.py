@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.lab.demo.system import LocalSystem

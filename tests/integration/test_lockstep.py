@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import open_broker
+from loopback_kafka import open_broker
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.records import Output

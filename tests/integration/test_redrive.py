@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaProducer
 from typer.testing import CliRunner
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode

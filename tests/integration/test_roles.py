@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_coupons.broker import BrokerProcess
-from stream_coupons.broker.ports import ClaimedPort
+from loopback_kafka import BrokerProcess
+from loopback_kafka.ports import ClaimedPort
 from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Role, Settings

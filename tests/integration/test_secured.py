@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import asdict, replace
 
-from stream_coupons.broker import BrokerUnavailable
+from loopback_kafka import BrokerUnavailable
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import NotAppended, Publisher, Reader

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from kafka.admin import NewPartitions, NewTopic
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.money.accounts import units_of
 from stream_coupons.core.money.leases import Account, Holding

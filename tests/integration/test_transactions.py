@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalGenerationError
 from kafka.admin import NewTopic
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import in_batches

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.kafka import topics

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.broker.log import PartitionLog
-from stream_coupons.broker.protocol import ErrorCode
-from stream_coupons.broker.sequences import AppendRefused
-from stream_coupons.broker.server import BrokerServer
+from loopback_kafka.log import PartitionLog
+from loopback_kafka.protocol import ErrorCode
+from loopback_kafka.sequences import AppendRefused
+from loopback_kafka.server import BrokerServer
 from stream_coupons.kafka import admin, clients, topics
 from stream_coupons.kafka.clients import NotAppended, Publisher, Reader
 from stream_coupons.kafka.connection import Connection

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback.clients import create_topic
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import SETTLING_RATIO, Follower, RecordHandlers
 from stream_coupons.kafka.topics import Cleanup, Topic
-from tests.broker.clients import create_topic
 
 pytestmark = pytest.mark.kafka
 AT_FIRST = 200

@@ -22,16 +22,16 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.broker import open_broker
+from loopback.clients import create_topic
+from loopback_kafka import open_broker
+from loopback_kafka.record_batches import read_header
 from stream_coupons.kafka import overdue, producer, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.lenient.record_batches import read_header
 from stream_coupons.kafka.producer import ATTEMPTS, LeaseExpired, Sender, new_producer
 from stream_coupons.kafka.records import Output
 from stream_coupons.kafka.topics import MIB
 from stream_coupons.runtime.steps import Result
-from tests.broker.clients import create_topic
 
 OUTPUTS = [Output("t", partition, b"k", str(partition).encode()) for partition in range(3)]
 BATCH_BYTES = 1000

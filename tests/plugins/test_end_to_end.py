@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from loopback_kafka import BrokerProcess
 from stream_coupons import secret
-from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample

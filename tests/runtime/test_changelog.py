@@ -5,13 +5,13 @@ import logging
 
 import pytest
 
-from stream_coupons.broker import BrokerProcess
+from loopback.clients import create_topic
+from loopback_kafka import BrokerProcess
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.topics import Cleanup, Topic
 from stream_coupons.runtime.cells import in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
-from tests.broker.clients import create_topic
 
 pytestmark = pytest.mark.kafka
 

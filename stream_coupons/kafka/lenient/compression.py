@@ -4,7 +4,6 @@ import struct
 from collections.abc import Callable
 
 import cramjam
-import numpy as np
 
 Payload = bytes | bytearray | memoryview
 
@@ -40,31 +39,6 @@ def unpack_into(codec: int, payload: Payload, room: memoryview) -> int:
         return _UNPACK[codec](memoryview(payload), room)
     except (cramjam.DecompressionError, struct.error) as error:
         raise NotUnpacked(str(error)) from None
-
-
-def unpack(codec: int, payload: Payload, max_bytes: int) -> bytes:
-    """Return an unpacked payload of at most `max_bytes`.
-
-    Parameters
-    ----------
-    codec, payload : int, bytes
-        As in `unpack_into`.
-    max_bytes : int
-        Largest size once unpacked.
-
-    Raises
-    ------
-    NotUnpacked
-        If the payload does not unpack, or to more.
-
-    Examples
-    --------
-    >>> import gzip
-    >>> unpack(1, gzip.compress(b"ten bytes "), 10)
-    b'ten bytes '
-    """
-    room = np.empty(max_bytes, np.uint8).data  # only the part that is written takes memory
-    return bytes(room[: unpack_into(codec, payload, room)])
 
 
 def _snappy(payload: memoryview, room: memoryview) -> int:

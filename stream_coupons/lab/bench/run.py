@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from loopback_kafka import BrokerProcess
 from stream_coupons import __version__
-from stream_coupons.broker import BrokerProcess, open_broker
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.inputs import CartEvent
 from stream_coupons.kafka import admin, topics
@@ -26,6 +26,7 @@ from stream_coupons.lab.bench.latency import Client, Latency, Send, Timing
 from stream_coupons.lab.bench.live import LiveRate
 from stream_coupons.lab.bench.throughput import Backlog, Event, Mark, Memory, Throughput
 from stream_coupons.lab.bench.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
+from stream_coupons.lab.brokers import running_broker
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 
@@ -223,12 +224,12 @@ def _measure(plan: BenchPlan, found: Measured, show: Show, warn: Callable[[str],
 
 @contextmanager
 def _broker(plan: BenchPlan, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerProcess]:
-    if not plan.engine:
-        with target.borrowed(plan.settings.kafka, warn) as borrowed:
-            yield borrowed
-        return
-    with open_broker(plan.engine, folder / "broker") as own:  # type: ignore[arg-type]
-        yield own
+    if plan.engine:
+        used = running_broker(plan.engine, folder / "broker")  # type: ignore[arg-type]
+    else:
+        used = target.borrowed(plan.settings.kafka, warn)
+    with used as broker:
+        yield broker
 
 
 def _publish(system: LocalSystem, plan: BenchPlan, begins_at: int, count: int, show: Show) -> Backlog:

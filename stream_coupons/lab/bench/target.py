@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import GroupIdNotFoundError, KafkaError
 
-from stream_coupons.broker import BrokerProcess
+from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import KafkaSettings

@@ -9,13 +9,14 @@ from types import TracebackType
 
 from rich.console import Console
 
-from stream_coupons.broker import Engine, open_broker
+from loopback_kafka import Engine
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.lab.audit.audit_topics import audit_topics
 from stream_coupons.lab.audit.findings import Violation
+from stream_coupons.lab.brokers import running_broker
 from stream_coupons.lab.demo.baselines import Baselines
 from stream_coupons.lab.demo.lockstep import LiveTarget
 from stream_coupons.lab.demo.money import Earned, earned
@@ -253,7 +254,7 @@ def running(
     """A broker with topics and catalogue, and workers that are ready; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="stream-coupons-demo-") as folder, contextlib.ExitStack() as stack:
         with Waiting(console, f"starting the {engine} broker"):
-            broker = stack.enter_context(open_broker(engine, Path(folder) / "broker"))
+            broker = stack.enter_context(running_broker(engine, Path(folder) / "broker"))
         system = LocalSystem(broker, settings, Path(folder), workers)
         with Waiting(console, f"starting {workers} workers"):
             system.prepare(coupons)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stream_coupons.broker import Engine
+from loopback_kafka import Engine
 from stream_coupons.lab.demo import reports
 from stream_coupons.lab.demo.journey import JourneyReplay, settings_for_journey
 from stream_coupons.lab.demo.journey_report import add_journey, print_journey

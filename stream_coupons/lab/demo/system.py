@@ -20,8 +20,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_coupons.broker import BrokerProcess
-from stream_coupons.broker.ports import ClaimedPort
+from loopback_kafka import BrokerProcess
+from loopback_kafka.ports import ClaimedPort
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import admin, topics

@@ -8,8 +8,8 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException
 from kafka.record.memory_records import MemoryRecordsBuilder
 
+from loopback.clients import NoText
 from stream_coupons.kafka.lenient.fetch import FetchedBatches, Records
-from tests.broker.clients import NoText
 
 UNCOMPRESSED, GZIP, ZSTD = 0, 1, 4
 NO_PRODUCER = -1
