@@ -71,7 +71,7 @@ reference: $(READY)  ## write docs/reference and the trace of an event anew from
 	@$(BIN)/python docs/trace.py
 
 bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
-	@$(BIN)/python -m stream_coupons.lab.reports.vega_bundle
+	@$(BIN)/python -m stream_coupons_lab.reports.vega_bundle
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
@@ -84,7 +84,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "Python has no venv module: apt-get install python3-venv"; exit 2; }
 	@echo "installing the locked dependencies into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e packages/loopback-kafka -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e packages/loopback-kafka -e . -e packages/stream-coupons-lab
 	@touch $@
 
 $(BENCH_READY): requirements-bench.lock

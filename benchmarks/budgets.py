@@ -36,8 +36,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
+from stream_coupons_lab.simulation.shoppers import World
 
 from .budgets_live import LIVE, run_live
 from .budgets_replay import CASES, POLICIES, Case, Problem, Replay, Replayed, bound_of, greedy, problem_of, with_budgets

@@ -14,10 +14,10 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold, Campaign
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.lab.demo.play import HOURLY, play
-from stream_coupons.lab.demo.targets import DirectTarget
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.play import HOURLY, play
+from stream_coupons_lab.demo.targets import DirectTarget
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 from .budgets_replay import DAY_S, GRACE_DAYS, WINDOW_DAYS, Problem, Replayed, result_of
 

@@ -30,15 +30,15 @@ from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output
-from stream_coupons.lab.ope import own_policies, own_valuation
-from stream_coupons.lab.ope.ope import Estimator, Logged
-from stream_coupons.lab.ope.own_decisions import OwnDecisions, arrays
-from stream_coupons.lab.ope.own_log import OwnLog
-from stream_coupons.lab.ope.policies import Policy
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.models.linear import prior
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
+from stream_coupons_lab.ope import own_policies, own_valuation
+from stream_coupons_lab.ope.ope import Estimator, Logged
+from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
+from stream_coupons_lab.ope.own_log import OwnLog
+from stream_coupons_lab.ope.policies import Policy
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 DAY_S = 86400.0
 NEVER_S = 1e12

@@ -33,10 +33,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.shopper.profile import DAY_S
-from stream_coupons.lab.demo.play import play_scorer
-from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.models.metrics import bootstrap_interval
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.play import play_scorer
+from stream_coupons_lab.simulation.shoppers import World
 
 from .money_runs import ROOT, WORLDS, Configuration, settings_of
 from .pages import begin_of, markdown_table, with_figures

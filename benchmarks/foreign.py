@@ -23,11 +23,11 @@ from rich.table import Table
 
 from stream_coupons.cli.terminal import stdout
 from stream_coupons.kafka.codec import encode
-from stream_coupons.lab.datasets.foreign import ForeignLog, take_all
-from stream_coupons.lab.offline.progressive_run import run
-from stream_coupons.lab.recordings import lines
+from stream_coupons.ops.recordings import lines
 from stream_coupons.settings import Settings
 from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
+from stream_coupons_lab.offline.progressive_run import run
 
 START_AT = 1_767_225_600.0
 DAY_S = 86400.0

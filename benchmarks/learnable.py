@@ -15,10 +15,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.features.rows import FeatureRows, Subject
-from stream_coupons.lab.demo.play import play_scorer
-from stream_coupons.lab.simulation.behaviour import DAY_S
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.play import play_scorer
+from stream_coupons_lab.simulation.behaviour import DAY_S
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 AT_RANDOM_RATIO = 0.3
 """Share of the recorded decisions that give any coupon, so that not only shoppers who were served well are seen."""

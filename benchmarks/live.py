@@ -16,8 +16,8 @@ from benchmarks.measure import Bench, Watch
 from benchmarks.runtimes import Runtime, RuntimeFailed
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.lab.bench import processes
-from stream_coupons.lab.bench.latency import Client, Send, Timing, summary
+from stream_coupons_lab.bench import processes
+from stream_coupons_lab.bench.latency import Client, Send, Timing, summary
 
 WARM_UP = 2_000
 """Events that a runtime works off before the load."""

@@ -21,10 +21,10 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.bench import processes
-from stream_coupons.lab.bench.workload import Workload
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons_lab.bench import processes
+from stream_coupons_lab.bench.workload import Workload
+from stream_coupons_lab.demo.system import LocalSystem
 
 POLL_S = 0.1
 SETTLED_S = 1.5

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.features.rows import Subject
-from stream_coupons.lab.demo.play import play_scorer
-from stream_coupons.lab.simulation.behaviour import DAY_S
-from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.play import play_scorer
+from stream_coupons_lab.simulation.behaviour import DAY_S
+from stream_coupons_lab.simulation.shoppers import World
 
 from .money_runs import Configuration, key_of
 

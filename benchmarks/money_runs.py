@@ -13,14 +13,14 @@ import msgspec
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.policy import is_holdout
 from stream_coupons.core.decision.scoring import Scorer
-from stream_coupons.lab.demo.outcomes import Played
-from stream_coupons.lab.demo.play import play_scorer, rules_of
-from stream_coupons.lab.demo.rankings import AllEqual, FixedRanking, TrueValue
-from stream_coupons.lab.demo.targets import Listener
-from stream_coupons.lab.simulation.behaviour import DAY_S
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.outcomes import Played
+from stream_coupons_lab.demo.play import play_scorer, rules_of
+from stream_coupons_lab.demo.rankings import AllEqual, FixedRanking, TrueValue
+from stream_coupons_lab.demo.targets import Listener
+from stream_coupons_lab.simulation.behaviour import DAY_S
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 from .average_learnt import AverageLearnt
 from .learnable import Learnable, changed_at, fit
@@ -57,12 +57,12 @@ WORLDS: Mapping[str, Mapping[str, Any]] = {
 """Settings of the simulated shoppers, by world."""
 
 SIMULATION = (
-    "stream_coupons/lab/simulation/*.py",
-    "stream_coupons/lab/demo/play.py",
-    "stream_coupons/lab/demo/outcomes.py",
-    "stream_coupons/lab/demo/targets.py",
-    "stream_coupons/lab/demo/rankings.py",
-    "stream_coupons/lab/offline/direct.py",
+    "packages/stream-coupons-lab/stream_coupons_lab/simulation/*.py",
+    "packages/stream-coupons-lab/stream_coupons_lab/demo/play.py",
+    "packages/stream-coupons-lab/stream_coupons_lab/demo/outcomes.py",
+    "packages/stream-coupons-lab/stream_coupons_lab/demo/targets.py",
+    "packages/stream-coupons-lab/stream_coupons_lab/demo/rankings.py",
+    "packages/stream-coupons-lab/stream_coupons_lab/offline/direct.py",
 )
 FEATURES = tuple(f"stream_coupons/core/{room}/*.py" for room in ("features", "shopper", "vectors"))
 SOURCES: Mapping[str, tuple[str, ...]] = {

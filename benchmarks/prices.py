@@ -14,8 +14,8 @@ from scipy.sparse import coo_array
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.features.rows import Subject
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.lab.demo.rankings import TrueValue
-from stream_coupons.lab.simulation.shoppers import World
+from stream_coupons_lab.demo.rankings import TrueValue
+from stream_coupons_lab.simulation.shoppers import World
 
 MAX_CHOICES = 10
 """Most coupons of a decision that the programme chooses among: those that are worth most."""

@@ -23,11 +23,11 @@ from benchmarks.steps import READS, new_agents
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
-from stream_coupons.lab.bench import processes
-from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
 from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons_lab.bench import processes
+from stream_coupons_lab.bench.workload import Workload
 
 AT_MS = 1_900_000_000_000
 UNCOMMITTED = 1

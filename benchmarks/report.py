@@ -13,8 +13,8 @@ import msgspec
 from benchmarks.live import medians
 from benchmarks.runtimes import BY_NAME
 from loopback_kafka.kafka_jars import KAFKA_VERSION
-from stream_coupons.lab.bench import processes
-from stream_coupons.lab.bench.workload import Workload
+from stream_coupons_lab.bench import processes
+from stream_coupons_lab.bench.workload import Workload
 
 COMPARED = ("faust", "quixstreams", "quix-counter", "floor")
 """What the worker is compared with."""

@@ -14,9 +14,9 @@ from benchmarks.steps import ALL_READ, SOURCES, Job
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
-from stream_coupons.lab.bench.workload import Workload
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons_lab.bench.workload import Workload
+from stream_coupons_lab.demo.system import LocalSystem
 
 ROOT = Path(__file__).parents[1]
 STOP_WITHIN_S = 20.0

@@ -35,7 +35,7 @@ from benchmarks.runtimes import BY_NAME, LIVE, Cores, Runtime, RuntimeFailed
 from loopback_kafka import BrokerUnavailable, open_broker
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
-from stream_coupons.lab.bench.workload import Workload
+from stream_coupons_lab.bench.workload import Workload
 
 EVENTS = 40_000
 """No shopper comes twice: a coupon is not withheld because the one before is on its way, as it may be in a backlog."""

@@ -19,10 +19,10 @@ from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output, Record
-from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, SharedStates
 from stream_coupons.settings import Settings
+from stream_coupons_lab.bench.workload import Workload
 
 SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
 """Topics of the event file."""

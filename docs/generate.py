@@ -23,16 +23,15 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from stream_coupons import settings
-from stream_coupons.contracts import schemas
+from stream_coupons.contracts import log_records, schemas
 from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core import reasons
 from stream_coupons.core.features import numeric
 from stream_coupons.core.features.affinity import PRIOR_SHARE
 from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
 from stream_coupons.kafka import topics
-from stream_coupons.lab.datasets import foreign_records
-from stream_coupons.lab.explain import candidate_verdicts
 from stream_coupons.observability import metrics
+from stream_coupons.ops.explain import candidate_verdicts
 
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
 
@@ -313,7 +312,7 @@ def messages_page() -> str:
     """Return the page of messages: fields, types, bounds, meaning."""
     carried = topics.with_message()
     definitions: dict[str, Any] = {}
-    for message in (*(topic.message for topic in carried), schemas.DeadLetterHeaders, foreign_records.LogLine):
+    for message in (*(topic.message for topic in carried), schemas.DeadLetterHeaders, log_records.LogLine):
         definitions |= schemas.definitions_of(message)[0]
     of = {topic.message.__name__: topic for topic in carried if topic.message}
     parts = [name for name in definitions if name not in of and not name.endswith("Line") and name != HEADERS]
@@ -329,7 +328,7 @@ def messages_page() -> str:
         introduction,
         *(_message(name, definitions, of.get(name)) for name in (*of, *sorted(parts))),
         _message(HEADERS, definitions, topics.DEAD_LETTERS),
-        f"## Lines of a log\n\n{inspect.cleandoc(foreign_records.__doc__ or '')}",
+        f"## Lines of a log\n\n{inspect.cleandoc(log_records.__doc__ or '')}",
         *("#" + _message(name, definitions, None) for name in lines),
     )
 

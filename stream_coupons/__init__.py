@@ -4,6 +4,6 @@
 else may change without notice.
 """
 
-__all__ = ["__version__", "core", "lab", "models", "settings", "testing"]
+__all__ = ["__version__", "core", "models", "settings", "testing"]
 
 __version__ = "0.1.0"

@@ -34,7 +34,7 @@ PUBLIC = dict(public())
 def test_integrators_find_what_they_need() -> None:
     assert {
         "stream_coupons.core.messages.CouponIssue",
-        "stream_coupons.lab.frames.evaluate",
+        "stream_coupons_lab.frames.evaluate",
         "stream_coupons.models.model.Model",
         "stream_coupons.settings.Settings",
         "stream_coupons.testing.LocalPipeline",

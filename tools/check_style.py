@@ -1,6 +1,6 @@
 """Check how the package is written: `python tools/check_style.py`, or `--write` to shorten the list of exceptions.
 
-Five rules for `stream_coupons/`, read with `ast`:
+Five rules for the packages, read with `ast`:
 
 - docstrings, those of attributes too, open with a noun or a verb, never with "Whether", "What", "Of which" and the like
 - a class has a name that no other class of the package has
@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "stream_coupons"
+PACKAGES = (PACKAGE, "packages/stream-coupons-lab/stream_coupons_lab", "packages/loopback-kafka/loopback_kafka")
 EXCEPTIONS = "tools/style_exceptions.toml"
 MAX_FUNCTION_LINES = 40
 MAX_FILE_LINES = 350
@@ -48,8 +49,8 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def parsed(root: Path) -> Trees:
-    """Return the syntax tree of each module of the package, by its path below `root`."""
-    files = sorted((root / PACKAGE).rglob("*.py"))
+    """Return the syntax tree of each module of the packages, by its path below `root`."""
+    files = [file for package in PACKAGES for file in sorted((root / package).rglob("*.py"))]
     return {str(path.relative_to(root)): ast.parse(path.read_text(encoding="utf-8")) for path in files}
 
 

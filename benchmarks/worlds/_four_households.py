@@ -33,7 +33,7 @@ def read() -> Data:
     BadConfig
         If the extra `completejourney` is not installed.
     """
-    from stream_coupons.lab.datasets import completejourney_tables
+    from stream_coupons_lab.datasets import completejourney_tables
 
     tables = completejourney_tables.read()  # before pandas: it states which extra is missing
     import pandas as pd

@@ -14,9 +14,9 @@ from msgspec import Struct
 from stream_coupons.core.decision.scoring import Scorer, ValueScorer
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.lab.demo.play import NEVER_S
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline, ManualClock
+from stream_coupons_lab.demo.play import NEVER_S
 
 from .world import DAY_S, Floats, World
 

@@ -13,9 +13,9 @@ import threadpoolctl
 from stream_coupons.core.decision.policy import is_holdout
 from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.lab.demo.rankings import FixedRanking
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.rankings import FixedRanking
 
 from ..average_learnt import AverageLearnt
 from ..learnable import CouponTrees, Learnable, Recorder

@@ -16,11 +16,11 @@ from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.entry_verbs import Words, add_verbs
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_with_topics
 from stream_coupons.core.messages.catalogue import Campaign
-from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, unissuable
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, unissuable
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it
-    from stream_coupons.lab.campaign_states import CampaignState
+    from stream_coupons.ops.campaign_states import CampaignState
 
 app = typer.Typer(help="Publish campaigns, list what they have spent, take them out, pause them.", no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def show(
     Examples: stream-coupons campaigns list
               stream-coupons campaigns list --json
     """
-    from stream_coupons.lab.campaign_states import read_accounts, states_of
+    from stream_coupons.ops.campaign_states import read_accounts, states_of
 
     settings = settings_with_topics(config, bootstrap)
     campaigns, coupons = published(settings, CAMPAIGNS), published(settings, COUPONS).entries.values()

@@ -1,4 +1,4 @@
-"""`catalog`: put coupons into the catalogue, list it, take coupons out, pause them, embed their texts."""
+"""`catalog`: put coupons into the catalogue, list it, take coupons out, pause them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import catalog_entries, terminal
-from stream_coupons.cli.catalog_embed import embed
 from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.entry_verbs import Words, add_verbs
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_with_topics
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, overlooked, unissuable
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, overlooked, unissuable
 from stream_coupons.settings import Settings
 
 app = typer.Typer(
-    help="Put coupons into the catalogue, list it, take coupons out, pause them, embed their texts.",
+    help="Put coupons into the catalogue, list it, take coupons out, pause them.",
     no_args_is_help=True,
 )
-app.command("embed")(embed)
 
 
 def _compare(coupons: Sequence[Coupon], settings: Settings | None) -> list[str]:

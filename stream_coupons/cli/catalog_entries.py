@@ -16,7 +16,7 @@ from stream_coupons.cli.options import publisher_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
-from stream_coupons.lab.catalogue_files import Entry, Kind, ParsedFile, read_entries
+from stream_coupons.ops.catalogue_files import Entry, Kind, ParsedFile, read_entries
 from stream_coupons.settings import Settings
 
 

@@ -15,7 +15,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.lab.interrupts import Interruptions
+from stream_coupons.ops.interrupts import Interruptions
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
     from stream_coupons.kafka.letters import Letter

@@ -9,7 +9,7 @@ import typer
 
 from stream_coupons.cli import catalog_entries
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, DryRunOption, JsonOption, settings_with_topics
-from stream_coupons.lab.catalogue_files import Entry, Kind
+from stream_coupons.ops.catalogue_files import Entry, Kind
 from stream_coupons.settings import Settings
 
 

@@ -22,13 +22,13 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
-from stream_coupons.lab.catalogue_files import COUPONS
+from stream_coupons.ops.catalogue_files import COUPONS
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
-    from stream_coupons.lab.explain.decision_trace import DecisionTrace
-    from stream_coupons.lab.explain.explanation import IssueExplanation, ShopperExplanation
+    from stream_coupons.ops.explain.decision_trace import DecisionTrace
+    from stream_coupons.ops.explain.explanation import IssueExplanation, ShopperExplanation
 
 
 class Unknown(StreamCouponsError):
@@ -139,9 +139,9 @@ def _of_issue(
     issue_id: str, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> IssueExplanation:
     from stream_coupons.kafka.clients import Fetcher
-    from stream_coupons.lab.audit.audit_topics import record_of
-    from stream_coupons.lab.explain.decision_trace import DecisionTrace, find_issue, trace
-    from stream_coupons.lab.explain.explanation import explain_issue
+    from stream_coupons.ops.audit.audit_topics import record_of
+    from stream_coupons.ops.explain.decision_trace import DecisionTrace, find_issue, trace
+    from stream_coupons.ops.explain.explanation import explain_issue
 
     found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
     if found is None:
@@ -172,8 +172,8 @@ def _of_issue(
 def _of_shopper(
     user_id: str, at: float, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> ShopperExplanation:
-    from stream_coupons.lab.explain.decision_trace import DecisionTrace
-    from stream_coupons.lab.explain.explanation import explain_shopper
+    from stream_coupons.ops.explain.decision_trace import DecisionTrace
+    from stream_coupons.ops.explain.explanation import explain_shopper
 
     evidence = DecisionTrace(rules, user_id, settings.kafka.partitions, learning=settings.learning)
     _gather(evidence, user_id, read)

@@ -9,9 +9,9 @@ from rich.text import Text
 from stream_coupons.cli.terminal import printable, utc
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
-from stream_coupons.lab.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
-from stream_coupons.lab.explain.explanation import ExplainedChoice, IssueExplanation, ShopperExplanation
-from stream_coupons.lab.explain.feature_text import FeatureText
+from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
+from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, ShopperExplanation
+from stream_coupons.ops.explain.feature_text import FeatureText
 
 CHOSEN: Mapping[ExplainedChoice, str] = {
     ExplainedChoice.BEST: "worth most of all that this shopper could get, less what budgets charge",

@@ -9,7 +9,6 @@ SHAPES = {
     "secret make": "an object: fingerprint",
     "secret show": "an object: own, workers",
     "secret adopt": "an object: workers, before",
-    "catalog embed": "an object: coupons, embedded, without_vector, refused, interrupted",
     "catalog push": "an object: good, published, refused, refused_count, warnings",
     "catalog list": "an array of coupons, as `catalog push` reads them",
     "catalog remove": "an object: removed, unknown",

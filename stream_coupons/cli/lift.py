@@ -16,8 +16,8 @@ from stream_coupons.cli.options import TIME_FORMATS, BootstrapOption, ConfigOpti
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.lab.measured_lift import LiftReport, LiftRow
     from stream_coupons.models.metrics import Interval
+    from stream_coupons.ops.measured_lift import LiftReport, LiftRow
     from stream_coupons.settings import Settings
 
 LEGEND = (
@@ -70,8 +70,8 @@ def lift(
               stream-coupons lift own.jsonl --config settings.toml
     """
     from stream_coupons.cli.own_records import take_records
-    from stream_coupons.lab.lift_log import READ, LiftLog
-    from stream_coupons.lab.measured_lift import report
+    from stream_coupons.ops.lift_log import READ, LiftLog
+    from stream_coupons.ops.measured_lift import report
 
     settings = settings_from(config, bootstrap)
     log = LiftLog(settings.policy)
@@ -98,7 +98,7 @@ def _has_lost_decisions(settings: Settings) -> bool:
     from kafka.admin import OffsetSpec
 
     from stream_coupons.kafka import admin, topics
-    from stream_coupons.lab.audit.audit_topics import offsets
+    from stream_coupons.ops.audit.audit_topics import offsets
 
     with admin.admin_client(settings.kafka) as client:
         return any(offsets(client, [topics.DECISIONS], settings.kafka, OffsetSpec.EARLIEST).values())
@@ -117,7 +117,7 @@ def _print(found: LiftReport) -> None:
 
 
 def _print_sample_ratio(row: LiftRow) -> None:
-    from stream_coupons.lab.measured_lift import name_of
+    from stream_coupons.ops.measured_lift import name_of
 
     share = row.sample_ratio
     if share is None:
@@ -131,7 +131,7 @@ def _print_sample_ratio(row: LiftRow) -> None:
 
 
 def _lifts(rows: list[LiftRow]) -> Table:
-    from stream_coupons.lab.measured_lift import name_of
+    from stream_coupons.ops.measured_lift import name_of
 
     figures = ("treated", "holdout", "lift a shopper", "lift of all treated", "width", "unadjusted")
     table = terminal.new_table("lift", "outcome", figures=figures)
@@ -154,7 +154,7 @@ def _lifts(rows: list[LiftRow]) -> Table:
 
 
 def _sums(rows: list[LiftRow]) -> Table:
-    from stream_coupons.lab.measured_lift import name_of
+    from stream_coupons.ops.measured_lift import name_of
 
     figures = (
         "treated", "holdout", "orders", "given", "discounts", "predicted", "of it open", "measured", "assumed",

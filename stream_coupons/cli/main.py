@@ -6,8 +6,9 @@ Exit codes: 0 done; 1 done, but something was refused or a check failed; 2 the c
 
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -17,15 +18,13 @@ from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 from stream_coupons import __version__
 from stream_coupons.cli import json_shapes
 from stream_coupons.cli.consoles import INTERRUPTED, print_error
-from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.errors import BadConfig, StreamCouponsError
 
 VERBS = {
-    "demo": "Start a broker and two workers, play simulated shoppers through them, and report what the coupons earned.",
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
     "secret": "Make, show and change the secret that every random draw is keyed by.",
-    "broker": "Run a single-node broker on this machine until Ctrl-C. Never for production.",
     "topics": "Create, check and list the topics.",
-    "catalog": "Put coupons into the catalogue, list it, take coupons out, pause them, embed their texts.",
+    "catalog": "Put coupons into the catalogue, list it, take coupons out, pause them.",
     "campaigns": "Publish campaigns, list what they have spent, take them out, pause them.",
     "publish": "Send events of the shop from a file, each checked first.",
     "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
@@ -34,20 +33,32 @@ VERBS = {
     "verify": "Check what a system has sent against what must always hold.",
     "state": "Look at what the workers hold.",
     "explain": "Say why a coupon was issued and why no other, or what a shopper would get.",
-    "replay": "Decide over a recording exactly as the workers do, without a broker.",
-    "evaluate": "Learn from the log of another system and say how good the predictions were.",
-    "ope": "Value our policy on a log of another one: what would it have earned?",
     "lift": "Measure what coupons bring, by the shoppers who get none.",
-    "simulate": "Let simulated shoppers browse, order, be given coupons by the running workers, and answer.",
-    "tune": "Search for settings that predict a log better.",
-    "bench": "Measure CPU per event, latency and memory with made-up events: one in ten leads to a coupon.",
     "schemas": "Write and check the JSON Schemas of the topics.",
 }
-"""Modules of this package: each has a function of its name, or an `app` with verbs of its own; and their help lines, as
-their docstrings begin. So that `--help` and completion of a verb's name import none of them."""
+"""Help line by verb, as the verb's docstring begins. Each is a module of this package that has a function of its name,
+or an `app` with verbs of its own. `--help` and completion of a verb's name import none of them."""
+VERBS_OF_PACKAGES = "stream_coupons.verbs"
+"""Entry points of packages that add verbs: a table like `VERBS` in the package that has the modules."""
+LABORATORY = ("broker", "demo", "evaluate", "ope", "replay", "simulate", "tune")
+"""Verbs of the package stream-coupons-lab, which may not be installed."""
 
 VERBATIM = "\b\n"
 """Prefix that makes Click keep the line breaks of a paragraph."""
+
+
+@cache
+def _added() -> dict[str, tuple[str, str]]:
+    """Return package and help line of each verb that an installed package adds."""
+    found = {}
+    for point in entry_points(group=VERBS_OF_PACKAGES):
+        found.update({name: (point.module, line) for name, line in point.load().items()})
+    return found
+
+
+def help_lines() -> dict[str, str]:
+    """Return the help line of every verb, those of other packages last."""
+    return VERBS | {name: line for name, (_, line) in _added().items()}
 
 
 class Verbs(TyperGroup):
@@ -60,11 +71,18 @@ class Verbs(TyperGroup):
         super().__init__(**attrs)
         self.commands = dict.fromkeys(VERBS)  # type: ignore[assignment]  # names only; see get_command
 
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Click's signature
+        """Return the names of all verbs."""
+        return [*help_lines()]
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - Click's signature
         """One verb; None when there is none of that name."""
-        if cmd_name not in VERBS:
+        package = "stream_coupons.cli" if cmd_name in VERBS else _added().get(cmd_name, ("", ""))[0]
+        if not package:
+            if cmd_name in LABORATORY:
+                raise BadConfig(f"{cmd_name} is a verb of the laboratory: pip install stream-coupons-lab")
             return None
-        module = import_module(f"stream_coupons.cli.{cmd_name}")
+        module = import_module(f"{package}.{cmd_name}")
         if hasattr(module, "app"):
             command: Any = typer.main.get_group(module.app)
         else:
@@ -78,11 +96,11 @@ class Verbs(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
         """Write the verbs' help lines."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(help_lines().items()))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
         """Complete a verb's name, or an option before it."""
-        verbs = [CompletionItem(name, help=line) for name, line in VERBS.items() if name.startswith(incomplete)]
+        verbs = [CompletionItem(name, help=line) for name, line in help_lines().items() if name.startswith(incomplete)]
         return verbs + super(TyperGroup, self).shell_complete(ctx, incomplete)
 
     def main(

@@ -13,14 +13,13 @@ from msgspec import Raw, Struct
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import require_broker
 from stream_coupons.cli.topic_reading import reading
-from stream_coupons.lab.datasets.table_files import is_table
-from stream_coupons.lab.interrupts import Interruptions
-from stream_coupons.lab.recordings import lines
+from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.ops.recordings import lines
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.topics import Topic
-    from stream_coupons.lab.money_log import MoneyLog
+    from stream_coupons.ops.money_log import MoneyLog
 
 
 class _Line(Struct):
@@ -36,8 +35,6 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 
 def is_own(path: Path) -> bool:
     """Return whether the first line of a file is a record of a topic, and not of another system's log."""
-    if is_table(path):
-        return False
     with terminal.opened(path) as source:
         head = source.peek(1 << 16) if hasattr(source, "peek") else b""
     first = next(iter(lines(head.splitlines()[:1])), None)

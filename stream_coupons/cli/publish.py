@@ -27,8 +27,8 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.lab.publishing import LineReader, Publication
-from stream_coupons.lab.recordings import INPUT_NAMES, Line, Refusals, input_topic
+from stream_coupons.ops.publishing import LineReader, Publication
+from stream_coupons.ops.recordings import INPUT_NAMES, Line, Refusals, input_topic
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.clients import NotAppended, Publisher

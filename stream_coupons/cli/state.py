@@ -51,8 +51,8 @@ def digest(
               stream-coupons state digest --agent budgets --json
     """
     from stream_coupons.kafka import admin
-    from stream_coupons.lab.audit.findings import place_of
-    from stream_coupons.lab.offline.digest import StateDigest
+    from stream_coupons.ops.audit.findings import place_of
+    from stream_coupons.ops.digest import StateDigest
     from stream_coupons.worker.app import TABLE_OF
 
     settings = settings_from(config, bootstrap)

@@ -15,7 +15,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, require_broker, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
-from stream_coupons.lab.interrupts import Interruptions
+from stream_coupons.ops.interrupts import Interruptions
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
 NOT_SHOWN = {"schema_version", "feature_schema", "checksum"}

@@ -33,8 +33,8 @@ from stream_coupons.cli.consoles import stop_interrupted as stop_interrupted
 from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
-from stream_coupons.lab.recordings import Refusals, not_readable, not_writable
-from stream_coupons.lab.times import utc as utc
+from stream_coupons.ops.recordings import Refusals, not_readable, not_writable
+from stream_coupons.ops.times import utc as utc
 
 if TYPE_CHECKING:  # for type checkers; no help needs them
     from _typeshed import ReadableBuffer

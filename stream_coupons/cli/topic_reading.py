@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from stream_coupons.cli import terminal
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.interrupts import Interruptions
+from stream_coupons.ops.interrupts import Interruptions
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
@@ -28,7 +28,7 @@ def reading(kafka: KafkaSettings) -> Iterator[Read]:
     from kafka.admin import OffsetSpec
 
     from stream_coupons.kafka import admin
-    from stream_coupons.lab.audit.audit_topics import offsets, read_records
+    from stream_coupons.ops.audit.audit_topics import offsets, read_records
 
     def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
         with admin.admin_client(kafka) as client:

@@ -11,17 +11,17 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, client_of_topics, settings_from
-from stream_coupons.lab.interrupts import Interruptions
+from stream_coupons.ops.interrupts import Interruptions
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
-    from stream_coupons.lab.audit.findings import Findings
-    from stream_coupons.lab.audit.offsets import AuditedOffsets
+    from stream_coupons.ops.audit.findings import Findings
+    from stream_coupons.ops.audit.offsets import AuditedOffsets
 
 
 def never_checked() -> str:
     """Return what no check covers."""
-    from stream_coupons.lab.audit.coverage_check import NOT_FOLLOWED
+    from stream_coupons.ops.audit.coverage_check import NOT_FOLLOWED
 
     return (
         f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on "
@@ -55,8 +55,8 @@ def verify(
     Examples: stream-coupons verify
               stream-coupons verify --json --bootstrap 127.0.0.1:9092
     """
-    from stream_coupons.lab.audit.audit import READ, audit
-    from stream_coupons.lab.audit.audit_topics import read_records, take_marks
+    from stream_coupons.ops.audit.audit import READ, audit
+    from stream_coupons.ops.audit.audit_topics import read_records, take_marks
 
     settings = settings_from(config, bootstrap)
     with client_of_topics(settings.kafka) as client:

@@ -1,7 +1,7 @@
 """JSON Schemas of the topics and of the foreign log, made from the types, and the check that they only ever grow.
 
 `schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/messages/` is what decides, and
-`lab/datasets/foreign_records.py` for the lines of `schemas/foreign-log.v1.schema.json`.
+`contracts/log_records.py` for the lines of `schemas/foreign-log.v1.schema.json`.
 Two things the files cannot say: a whole number written as 1.0 is an integer to JSON Schema but not to
 the decoder, and base64 is not checked by validators.
 """
@@ -15,20 +15,20 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from stream_coupons.contracts import log_records
 from stream_coupons.contracts.docstrings import attribute_docs
+from stream_coupons.contracts.log_records import LogLine
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages import catalogue, decisions, inputs, learning, leases, neighbours
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import SCHEMA_VERSION, Context
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.topics import DEAD_LETTERS, Topic, with_message
-from stream_coupons.lab.datasets import foreign_records
-from stream_coupons.lab.datasets.foreign_records import LogLine
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
 FOREIGN_LOG = "foreign-log"
-MODULES = (catalogue, decisions, inputs, leases, learning, neighbours, foreign_records)
+MODULES = (catalogue, decisions, inputs, leases, learning, neighbours, log_records)
 """Modules that define message types."""
 
 Schema = dict[str, Any]

@@ -20,8 +20,8 @@ from benchmarks.budgets_replay import (
 from benchmarks.moments import record
 from benchmarks.money_runs import Configuration, settings_of
 from benchmarks.pages import END
-from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
+from stream_coupons_lab.simulation.shoppers import World
 
 SMALL = Configuration(shoppers=60, days=6)
 SEED = 1

@@ -13,8 +13,8 @@ from benchmarks.runtimes import BY_NAME, RuntimeFailed
 from benchmarks.speed import Plan, check, measure, parse
 from benchmarks.steps import AgentSteps, new_agents
 from loopback_kafka import apache_kafka_missing
-from stream_coupons.lab.bench.latency import Timing
-from stream_coupons.lab.bench.workload import Workload
+from stream_coupons_lab.bench.latency import Timing
+from stream_coupons_lab.bench.workload import Workload
 
 WRITTEN = dict.fromkeys(("vectors", "updates", "issues"), 100)
 

@@ -13,8 +13,8 @@ from stream_coupons.core.money.price import Price
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.lab.campaign_states import states_of
-from stream_coupons.lab.catalogue_files import CAMPAIGNS, ParsedFile, read_entries
+from stream_coupons.ops.campaign_states import states_of
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, ParsedFile, read_entries
 from stream_coupons.runtime.cells import Cell, CellCodec
 
 from .conftest import Run, records, write_lines

@@ -11,7 +11,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.lab.catalogue_files import COUPONS, ParsedFile, read_entries, unissuable
+from stream_coupons.ops.catalogue_files import COUPONS, ParsedFile, read_entries, unissuable
 
 from .conftest import Run, records, write_lines
 

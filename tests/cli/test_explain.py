@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from rich.text import Text
 
+from lab.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 from loopback_kafka import BrokerProcess
 from stream_coupons import secret
 from stream_coupons.cli import explain_text
@@ -29,15 +30,14 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.explain.explanation import KeptDecision, explain_issue, explain_shopper
-from stream_coupons.lab.explain.funds import Funds
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.ops.explain.explanation import KeptDecision, explain_issue, explain_shopper
+from stream_coupons.ops.explain.funds import Funds
 from stream_coupons.settings import Settings
 from stream_coupons.testing import coupon
 from tests.agents.fakes import Shop
 from tests.core.builders import AT, FixedScorer, browse, rules, see
-from tests.lab.decided import CATALOGUE, SETTINGS, STEP_S, busy_shop, order_later, whole_log
 
 from .conftest import Run, write_lines
 from .test_verify import put

@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli import dlq, simulate
-from stream_coupons.cli.catalog_embed import Embedded
+from stream_coupons.cli import dlq
 from stream_coupons.cli.json_shapes import SHAPES, text_of
-from stream_coupons.lab import measured_lift
-from stream_coupons.lab.bench import run as bench_run
-from stream_coupons.lab.bench.hops import Hop
-from stream_coupons.lab.bench.latency import Latency
-from stream_coupons.lab.bench.live import AgentBatches, LiveRate
-from stream_coupons.lab.bench.throughput import Memory, Throughput
-from stream_coupons.lab.campaign_states import CampaignState
-from stream_coupons.lab.explain import explanation
-from stream_coupons.lab.offline.digest import Digest
-from stream_coupons.lab.offline.replay import ReplaySummary
-from stream_coupons.lab.ope import valuation
-from stream_coupons.lab.publishing import PublishReport
-from stream_coupons.lab.tuning.objective import Tuned
+from stream_coupons.ops import measured_lift
+from stream_coupons.ops.campaign_states import CampaignState
+from stream_coupons.ops.digest import Digest
+from stream_coupons.ops.explain import explanation
+from stream_coupons.ops.publishing import PublishReport
+from stream_coupons_lab.bench import run as bench_run
+from stream_coupons_lab.bench.hops import Hop
+from stream_coupons_lab.bench.latency import Latency
+from stream_coupons_lab.bench.live import AgentBatches, LiveRate
+from stream_coupons_lab.bench.throughput import Memory, Throughput
+from stream_coupons_lab.cli import simulate
+from stream_coupons_lab.offline.replay import ReplaySummary
+from stream_coupons_lab.ope import valuation
+from stream_coupons_lab.tuning.objective import Tuned
 
 from .conftest import Run
 
@@ -33,7 +33,6 @@ EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
 @pytest.mark.parametrize(
     ("verb", "types"),
     [
-        ("catalog embed", [Embedded]),
         ("campaigns list", [CampaignState]),
         ("publish", [PublishReport]),
         ("dlq show", [dlq.Shown]),

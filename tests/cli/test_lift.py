@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from lab.own_logs import AT, Shop, recording
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.times import utc
-from tests.lab.own_logs import AT, Shop, recording
+from stream_coupons.ops.times import utc
 
 from .conftest import Run, RunBroker
 

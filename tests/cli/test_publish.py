@@ -15,7 +15,7 @@ from loopback_kafka import open_broker
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.publishing import pacer
+from stream_coupons.ops.publishing import pacer
 
 from .conftest import DEADLINE_S, Run, browse, envelope, records, write_lines
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.kafka import topics
-from stream_coupons.lab.recordings import Line, Refusal, Refusals, has_ticks, key_of, lines, parse
+from stream_coupons.ops.recordings import Line, Refusal, Refusals, has_ticks, key_of, lines, parse
 
 from .conftest import browse, envelope
 

@@ -11,8 +11,8 @@ from loopback_kafka import BrokerProcess
 from stream_coupons import secret
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .conftest import Run
 from .test_worker import run_worker

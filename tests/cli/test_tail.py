@@ -15,7 +15,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
-from stream_coupons.lab.recordings import parse
+from stream_coupons.ops.recordings import parse
 from stream_coupons.testing import coupon, issue
 
 from .conftest import Run, browse, records

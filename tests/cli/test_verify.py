@@ -9,17 +9,17 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
+from lab.builders import Log, live_shop, log_of
 from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.verify import never_checked
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.audit.findings import Check
-from stream_coupons.lab.offline.digest import AGENTS, digests_of
+from stream_coupons.ops.audit.findings import Check
+from stream_coupons.ops.digest import AGENTS, digests_of
 from stream_coupons.worker.app import TABLE_OF
 from tests.agents.fakes import Shop
-from tests.lab.builders import Log, live_shop, log_of
 
 from .conftest import Run, RunBroker
 

@@ -18,8 +18,8 @@ from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import BROWSE, BY_NAME, CATALOG, DEAD_LETTERS, ISSUES, Topic, with_message
-from stream_coupons.lab.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons.lab.recordings import Line, Refusals
+from stream_coupons.ops.recordings import Line, Refusals
+from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 TOPICS = with_message()

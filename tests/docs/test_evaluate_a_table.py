@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stream_coupons.lab.datasets.mapping import Mapping
+from stream_coupons_lab.datasets.mapping import Mapping
 
 from .pages import ROOT, first_column, page
 

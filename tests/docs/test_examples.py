@@ -22,10 +22,10 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.lab.catalogue_files import CAMPAIGNS, COUPONS, read_entries, unissuable
-from stream_coupons.lab.tuning import search_space
-from stream_coupons.lab.tuning.search_space import Range
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.testing import issue
+from stream_coupons_lab.tuning import search_space
+from stream_coupons_lab.tuning.search_space import Range
 
 from .pages import block, example, page
 

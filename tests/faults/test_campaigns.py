@@ -11,9 +11,9 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign
 from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.lab.simulation.shoppers import WorldSettings
 from stream_coupons.testing import feedback
+from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.simulation.shoppers import WorldSettings
 from tests.integration.builders import records, wait_until
 
 from .trial import (

@@ -16,9 +16,9 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.testing import browse
+from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import DAY_S, coupon, messages, wait_until
 
 from .trial import Trial, are_taken, purses, settings_under_faults, trial_of, valid

@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
-from stream_coupons.lab.demo.system import LocalSystem
+from stream_coupons_lab.demo.system import LocalSystem
 from tests.integration.builders import records, wait_until
 
 from .trial import Trial, committed, is_ready, settings_under_faults, trial

@@ -14,9 +14,9 @@ import pytest
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
-from stream_coupons.lab.demo.system import LocalSystem, lag_now
 from stream_coupons.settings import LearningSettings, Settings, WorkerSettings
 from stream_coupons.testing import browse, item
+from stream_coupons_lab.demo.system import LocalSystem, lag_now
 from tests.integration.builders import AT, DAY_S, coupon, learner_of, records, settings, total, violations, wait_until
 from tests.integration.test_learner_outage import ISSUES, give, is_learning, learnt, probe
 

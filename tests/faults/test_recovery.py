@@ -14,12 +14,12 @@ from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
-from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.lab.offline.digest import Digest, StateDigest
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
+from stream_coupons.ops.digest import Digest, StateDigest
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Store
 from stream_coupons.testing import browse
+from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import total, wait_until
 
 from .trial import FIGURES, settings_under_faults

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loopback_kafka import BrokerProcess, Engine
-from stream_coupons.lab.demo.system import WorkerProcess
+from stream_coupons_lab.demo.system import WorkerProcess
 
 from .proxy import Proxy
 from .trial import Trial

@@ -11,7 +11,7 @@ import pytest
 
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka.settings import Guarantee
-from stream_coupons.lab.demo.system import WORKER
+from stream_coupons_lab.demo.system import WORKER
 from tests.integration.builders import records, total, wait_until
 
 from .failing_worker import AT

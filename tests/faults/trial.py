@@ -24,10 +24,10 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.settings import Guarantee
-from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings, Store
+from stream_coupons_lab.demo.system import LocalSystem, WorkerProcess
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 from tests.integration.builders import (
     DAY_S,
     IDLE_WITHIN_S,

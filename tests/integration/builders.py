@@ -14,11 +14,11 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
-from stream_coupons.lab.audit.audit_topics import audit_topics
-from stream_coupons.lab.audit.findings import Violation
-from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
+from stream_coupons.ops.audit.audit_topics import audit_topics
+from stream_coupons.ops.audit.findings import Violation
 from stream_coupons.settings import LearningSettings, Settings, Store, WorkerSettings
 from stream_coupons.testing import browse, cart, item, order
+from stream_coupons_lab.demo.system import LocalSystem, WorkerProcess
 
 AT = testing.START
 DAY_S = 86400.0

@@ -18,9 +18,9 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import MIB
-from stream_coupons.lab.bench import processes
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item
+from stream_coupons_lab.bench import processes
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from loopback_kafka import BrokerProcess
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import settings, total, wait_until
 

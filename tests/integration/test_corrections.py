@@ -8,8 +8,8 @@ import pytest
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, feedback
+from stream_coupons_lab.demo.system import LocalSystem
 from tests.faults.trial import purses
 
 from .builders import (

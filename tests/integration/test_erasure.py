@@ -11,9 +11,9 @@ from stream_coupons.core.decision.erasure import STAYS_S
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import Guarantee
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.testing import browse, erasure, item
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import AT, DAY_S, IDLE_WITHIN_S, coupon, messages, records, send_ticks, settings, total
 

@@ -9,8 +9,8 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

@@ -14,11 +14,11 @@ from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells, in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.testing import browse, item
+from stream_coupons_lab.demo.system import LocalSystem
 from tests.core.builders import knowledge
 
 from .builders import IDLE_WITHIN_S, coupon, distinct_issues, records, settings, violations

@@ -8,8 +8,8 @@ import pytest
 
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import DAY_S, IDLE_WITHIN_S, coupon, distinct_issues, settings, total, violations
 

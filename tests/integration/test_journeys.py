@@ -10,8 +10,8 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

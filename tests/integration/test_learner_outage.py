@@ -17,9 +17,9 @@ from kafka.errors import KafkaError
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import observed
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

@@ -11,9 +11,9 @@ import pytest
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import LearningSettings
 from stream_coupons.testing import browse, feedback, observed
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

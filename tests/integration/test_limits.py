@@ -9,8 +9,8 @@ import pytest
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

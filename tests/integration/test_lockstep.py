@@ -12,12 +12,12 @@ from loopback_kafka import open_broker
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.records import Output
-from stream_coupons.lab.demo.lockstep import LiveTarget
-from stream_coupons.lab.demo.play import play, play_locally
-from stream_coupons.lab.demo.shoppers import PARTITIONS, settings_for_shoppers
-from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.lockstep import LiveTarget
+from stream_coupons_lab.demo.play import play, play_locally
+from stream_coupons_lab.demo.shoppers import PARTITIONS, settings_for_shoppers
+from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 pytestmark = [pytest.mark.process]
 

@@ -9,9 +9,9 @@ import pytest
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 from stream_coupons.testing import browse, feedback, item
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import IDLE_WITHIN_S, coupon, messages, records, settings, total, violations, wait_until
 

@@ -12,8 +12,8 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, feedback, observed
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (
     AT,

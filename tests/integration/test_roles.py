@@ -11,9 +11,9 @@ import pytest
 
 from loopback_kafka import BrokerProcess
 from loopback_kafka.ports import ClaimedPort
-from stream_coupons.lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.settings import Role, Settings
+from stream_coupons_lab.demo.system import LocalSystem, WorkerProcess
 
 from .builders import AT, coupon, learner_of, settings, wait_until
 from .test_learner_outage import ISSUES, give, learnt, probe

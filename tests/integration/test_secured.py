@@ -17,9 +17,9 @@ from stream_coupons.kafka.clients import NotAppended, Publisher, Reader
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection, SaslMechanism
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
-from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.settings import Settings
 from stream_coupons.testing import browse, item
+from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import IDLE_WITHIN_S, coupon, settings
 from .secured import ENGINE, NOTIFICATIONS, OPERATOR, SHOP, SecuredKafka, rights_of_the_readme

@@ -14,9 +14,9 @@ from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
-from stream_coupons.lab.explain.feature_text import tell
 from stream_coupons.models.linear import prior_array
 from stream_coupons.models.serving import compile_snapshot
+from stream_coupons.ops.explain.feature_text import tell
 from stream_coupons.settings import Settings
 from stream_coupons.testing.local import LocalPipeline
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.foreign_logs import HOUR_S, drawn
 from loopback_kafka import BrokerProcess
 from stream_coupons import secret
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
@@ -16,17 +17,16 @@ from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
-from stream_coupons.lab.demo.system import LocalSystem
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import LocalPipeline
+from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 from tests.cli.conftest import Run, run, write_lines  # noqa: F401 - run is a fixture
 from tests.docs.pages import ROOT
 from tests.integration.builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, send_ticks, wait_until
 from tests.integration.builders import settings as plain_settings
-from tests.lab.foreign_logs import HOUR_S, drawn
 
 from .packages import MODELS, POLICIES, RIVER, install
 

@@ -96,7 +96,7 @@ def relabelled(snapshot: str) -> str:
 def test_the_evaluation_of_a_log_has_them() -> None:
     pytest.importorskip("pandas")
     log = str(ROOT / "examples" / "travel" / "log.jsonl")
-    done = run("-c", f"from stream_coupons.lab import frames; print(*frames.evaluate({log!r}).weights.feature)")
+    done = run("-c", f"from stream_coupons_lab import frames; print(*frames.evaluate({log!r}).weights.feature)")
     assert done.returncode == 0, done.stderr
     assert {"title_length", "discount_depth"} <= set(done.stdout.split())
 

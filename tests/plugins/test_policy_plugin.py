@@ -18,10 +18,10 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.lab.explain.candidate_verdicts import CandidateVerdicts
-from stream_coupons.lab.ope.own_decisions import arrays
+from stream_coupons.ops.explain.candidate_verdicts import CandidateVerdicts
 from stream_coupons.settings import Settings
 from stream_coupons.testing import coupon
+from stream_coupons_lab.ope.own_decisions import arrays
 from tests.core.builders import AT, FixedScorer, browse, knowledge, of_type, purses, rules, see
 
 from .packages import POLICIES, install

@@ -19,11 +19,11 @@ from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
-from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.runtime.steps import Result
 from stream_coupons.settings import Settings
 from stream_coupons.testing import START as AT
 from stream_coupons.testing import LocalPipeline, browse, cart, coupon, item, observed, order
+from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 pytestmark = pytest.mark.long
 

@@ -36,7 +36,7 @@ coupons."""
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
 
-    `attributes` are further facts. `vector` is an embedding of its content, `description` a text to compute one from.
+    `attributes` are further facts. `vector` is an embedding of its content, of the `description` for instance.
     No coupon is called `none`: that id is the no-coupon arm. The number of categories times the number of brands is at
     most 10,000.
     """
@@ -90,7 +90,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attributes: Context = {}
     """Further facts about the coupon; the first 12 names of a domain become features."""
     description: Annotated[str, Meta(max_length=10_000)] = ""
-    """A text from which `catalog embed` computes the vector."""
+    """A text for people, and for what computes the vector."""
     vector: Annotated[list[float], Meta(min_length=1, max_length=MAX_NUMBERS)] | None = None
     """Embedding of its content by any text or image model, the same model for all coupons of a domain."""
 

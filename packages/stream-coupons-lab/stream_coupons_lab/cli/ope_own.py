@@ -1,0 +1,85 @@
+"""`ope` on the engine's own decisions: from the broker, or from a recording of its topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from stream_coupons.cli import terminal
+from stream_coupons.cli.own_records import take_records
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.settings import Settings
+from stream_coupons_lab.cli import ope_tables
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons_lab.ope.own_valuation import Lift, OwnReport
+
+LEGEND = (
+    "Minor units of money a decision. ESS: effective sample size. rewarded: decisions with a reward that the policy "
+    "might have made. agrees: how likely it would have chosen what was given. w: weight, its mean should be 1. "
+    "unlogged: share of its choices that the live policy would never have made there"
+)
+DAY_S = 86400.0
+
+
+def ope_own(  # noqa: PLR0913 - the options of a command
+    path: Path | None,
+    settings: Settings,
+    policies: Sequence[str],
+    *,
+    clip: float | None,
+    window_s: float | None,
+    domain: str | None,
+    report: Path | None,
+    json: bool,
+) -> NoReturn:
+    """Read, value, print and exit."""
+    from stream_coupons_lab.ope import own_policies, own_valuation
+    from stream_coupons_lab.ope.own_log import READ, OwnLog
+    from stream_coupons_lab.reports import ope_report
+
+    with terminal.replaced(report) as page_sink:
+        log = OwnLog(settings.policy)
+        bad_lines = take_records(log, READ, path, settings)
+        if path is not None and not log.decisions:
+            raise BadConfig(
+                f"{path}: no record of the topic decisions; write them with `stream-coupons tail decisions "
+                "--recording --from-beginning --timeout 5`, and so order-events, coupon-feedback and coupon-catalog"
+            )
+        asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
+        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
+        if bad_lines:
+            found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+        if page_sink is not None:
+            name = path.name if path is not None else settings.kafka.bootstrap
+            page_sink.write(ope_report.own_page(name, found).html().encode())
+    terminal.show(found, _print, as_json=json)
+    raise typer.Exit(1 if bad_lines or log.unreadable else 0)
+
+
+def _print(found: OwnReport) -> None:
+    terminal.say(
+        f"margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
+        f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out"
+    )
+    ope_tables.print_values(found.valued, "value of each decision", "above the policy that decided")
+    _print_lift(found.lift)
+    ope_tables.print_notes((LEGEND, *found.notes), found.warnings)
+
+
+def _print_lift(lift: Lift | None) -> None:
+    console = terminal.stdout()
+    if lift is None:
+        console.print("lift: not known, for the control group has no two shoppers with a decision", soft_wrap=True)
+        return
+    table = ope_tables.new_table("lift over the control group", "", "shoppers", "a shopper", "lift", "all together")
+    earned = (
+        ope_tables.interval_text(lift.lift, 1, is_signed=True),
+        ope_tables.interval_text(lift.total_minor, 0, is_signed=True),
+    )
+    table.add_row("may get coupons", f"{lift.treated:,}", f"{lift.treated_mean:.1f}", *earned)
+    table.add_row("control group", f"{lift.holdout:,}", f"{lift.holdout_mean:.1f}")
+    console.print(table)

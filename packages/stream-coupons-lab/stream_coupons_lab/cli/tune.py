@@ -1,0 +1,271 @@
+"""`tune`: better settings for the log of another system, judged on a part of it that the search has not seen."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from msgspec.structs import replace
+from rich import box
+from rich.progress import Progress
+from rich.table import Table
+
+from stream_coupons import __version__
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.ops.recordings import not_readable
+from stream_coupons.settings import Settings
+from stream_coupons_lab.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
+from stream_coupons_lab.datasets import foreign
+from stream_coupons_lab.datasets.table_files import is_table
+from stream_coupons_lab.tuning.search_space import Method, Metric, TunedHead
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons_lab.offline.quality import LabelledIssues
+    from stream_coupons_lab.tuning.objective import Objective, Tuned
+    from stream_coupons_lab.tuning.search_space import SearchPlan
+
+if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
+    from stream_coupons_lab.tuning.tuning import Best, Study
+
+METRICS = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
+
+
+def tune(  # noqa: PLR0913 - the options of a command
+    log: Annotated[
+        Path, typer.Argument(help="A log of another system: JSON lines, or a .csv or .parquet with --mapping.")
+    ],
+    mapping: MappingOption = None,
+    method: Annotated[
+        Method, typer.Option(help="Go through a grid, draw at random, or learn from the trials before (TPE).")
+    ] = Method.BAYES,
+    trials: Annotated[int, typer.Option(help="How many, those of interrupted runs included.", min=1)] = 50,
+    jobs: Annotated[int, typer.Option(help="Processes at work at a time; each holds the log.", min=1)] = 1,
+    metric: Annotated[Metric, typer.Option(help="What settings are chosen by.")] = Metric.LOG_LOSS,
+    head: Annotated[TunedHead, typer.Option(help="Which prediction is looked at.")] = TunedHead.REDEEM,
+    out: Annotated[Path | None, typer.Option(help="Write the settings found here, as TOML for --config.")] = None,
+    study: Annotated[Path, typer.Option(help="File that keeps the trials; the same command goes on with them.")] = Path(
+        "tuning.study"
+    ),
+    space: Annotated[
+        Path | None,
+        typer.Option(help='TOML that adds to the search space: "section.field" = {low, high, log} or {choices}.'),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Search this setting only; may be repeated.")] = None,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
+    ] = 0.3,
+    report: ReportOption = None,
+    window: WindowOption = foreign.WINDOW_S,
+    seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Search for settings that predict a log better.
+
+    In each trial the model learns through the first part of the log, every
+    issue scored before its outcome is known. What was found is compared
+    with the settings used today (the defaults, or --config) on the later
+    part, which the search has not seen. Only if the whole 95 % interval of
+    the difference is a gain is --out written; otherwise exit code 1 says
+    so. A trial that lags behind the median of the others is given up on the
+    way. Ctrl-C keeps what is done.
+
+    Needs an optional extra, from the clone: pip install -e '.[tune]'
+
+    Examples: stream-coupons tune examples/finance/log.jsonl --trials 5
+              stream-coupons tune log.jsonl --jobs 2 --out found.toml \\
+                --report tuned.html
+              stream-coupons tune log.jsonl --method grid --trials 9 \\
+                --only learning.prior_variance --only profile.half_life_s
+              stream-coupons tune log.jsonl --space space.toml --json
+    """
+    from stream_coupons_lab.reports import tune_report
+    from stream_coupons_lab.tuning import search_space
+    from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
+    from stream_coupons_lab.tuning.processes import processes
+    from stream_coupons_lab.tuning.search_space import SearchPlan
+
+    _require_extra()
+    _require_distinct(log, config, space, study, out, report)
+    base = settings_from(config, None)
+    plan = SearchPlan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
+    plan.grid()  # what does not fit is refused before the log is read
+    question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
+    question |= {"version": __version__} | ({} if mapping is None else {"mapping": _digest(mapping)})
+    is_named = mapping is not None or is_table(log)
+    reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
+    report_refused(reading, log)
+    objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
+
+    from stream_coupons_lab.tuning.tuning import opened
+
+    with opened(study, plan, question) as kept, processes(jobs) as pool, Interruptions() as interruptions:
+        tuned = _Search(objective, pool, interruptions).run(kept, plan, jobs)
+        tried, importances = (kept.tried(), kept.importances()) if report is not None else ([], {})
+    if tuned.is_better or force:
+        tuned = replace(tuned, written=out)
+    with terminal.replaced(tuned.written) as sink:
+        if sink is not None:
+            sink.write(settings_file(tuned.found, base).encode())
+    with terminal.replaced(report) as page_sink:
+        if page_sink is not None:
+            page_sink.write(tune_report.page(tuned, tried, importances, plan.space).html().encode())
+    terminal.show(tuned, _print, as_json=json, enc_hook=str)
+    raise typer.Exit(0 if tuned.is_better and not reading.refusals.count else 1)
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("optuna", "tomli_w") if find_spec(name) is None]
+    if missing:
+        raise BadConfig(
+            f"tune needs an optional extra, from the clone: pip install -e '.[tune]' (no {', '.join(missing)})"
+        )
+
+
+def _require_distinct(
+    log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None, report: Path | None
+) -> None:
+    """See that nothing that is read is written, and that both files can be."""
+    files = {"LOG": log, "--config": config, "--space": space, "--study": study, "--out": out, "--report": report}
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        if path.resolve() in seen:
+            raise BadConfig(f"{name} {path}: is {seen[path.resolve()]} as well, expected another file")
+        seen[path.resolve()] = name
+    for name, path in (("--study", study), ("--out", out), ("--report", report)):
+        if path is not None and not path.parent.is_dir():
+            raise BadConfig(f"{name} {path}: there is no folder {path.parent}")
+
+
+def _digest(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise not_readable(log, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search in processes, with progress bars, until its end or Ctrl-C."""
+
+    objective: Objective
+    pool: Executor
+    interruptions: Interruptions
+
+    def run(self, study: Study, plan: SearchPlan, jobs: int) -> Tuned:
+        """Return the best settings beside those used today."""
+        from stream_coupons_lab.tuning.objective import Tuned, compare
+
+        asked, cut = self.objective, self.objective.until
+        before = self._predict("scoring with the settings used today", plan.base)
+        before.known_before(cut).require_both(f"{asked.log}, P({asked.head}), before {terminal.utc(cut)}")
+        before.issued_since(cut).require_both(f"{asked.log}, P({asked.head}), from {terminal.utc(cut)}")
+        best = self._best(study, jobs)
+        tried = study.tried()
+        after = self._predict("scoring with those found", best.settings)
+        later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
+        return Tuned(
+            log=asked.log,
+            method=plan.method,
+            metric=asked.metric,
+            head=asked.head,
+            seed=plan.seed,
+            trials=study.total,
+            given_up=sum(one.is_given_up for one in tried),
+            failed=sum(math.isnan(one.quality) and not one.is_given_up for one in tried),
+            best_trial=best.number,
+            best_quality=best.quality,
+            used_today=plan.space.values(plan.base),
+            found=best.values,
+            split_at=cut,
+            searched=compare(before.known_before(cut), after.known_before(cut), asked.metric, plan.seed),
+            held_out=later,
+            is_better=later.gain.low > 0,
+            written=None,
+        )
+
+    def _best(self, study: Study, jobs: int) -> Best:
+        """Try all trials; return the best of them."""
+        from stream_coupons_lab.tuning.tuning import results
+
+        name = METRICS[self.objective.metric]
+        with terminal.fraction_progress("tuning", study.total) as progress:
+            best = study.best()
+            _show(progress, study, best, name)
+            for finished in self.interruptions.each(results(study, self.objective, self.pool, jobs)):
+                for trial, quality in finished:
+                    study.tell(trial, quality)
+                    now = study.best()
+                    if now is not None and now != best:
+                        best = now
+                        values = "  ".join(f"{setting}={value}" for setting, value in best.values.items())
+                        text = f"trial {best.number}: {name} {best.quality:.5f}  {values}"
+                        progress.console.print(text, markup=False, soft_wrap=True)
+                _show(progress, study, best, name)
+            if self.interruptions.happened:
+                _stop(f": {study.done()} of {study.total} trials are done and kept")
+        if best is None:
+            raise BadConfig(f"none of {study.total} trials led to a finite {name}")
+        return best
+
+    def _predict(self, what: str, settings: Settings) -> LabelledIssues:
+        """Return the predictions of settings over the whole log."""
+        with terminal.fraction_progress(what, 1) as progress:
+            progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
+            found = next(self.interruptions.each(self.pool.map(self.objective.predictions, [settings])), None)
+        if found is None:
+            _stop(": all trials are kept")
+        return found
+
+
+def _show(progress: Progress, study: Study, best: Best | None, name: str) -> None:
+    note = f"{study.done()} of {study.total}"
+    if best is not None:
+        note += f"  best {name} {best.quality:.5f} in trial {best.number}"
+    progress.update(progress.task_ids[0], completed=study.done(), note=note)
+
+
+def _stop(text: str) -> NoReturn:
+    terminal.stop_interrupted(f"{text}; the same command goes on")
+
+
+def _print(tuned: Tuned) -> None:
+    from stream_coupons_lab.tuning.objective import verdict
+
+    terminal.stdout().print(_values_table(tuned))
+    terminal.stdout().print(_quality_table(tuned))
+    terminal.say(verdict(tuned))
+
+
+def _values_table(tuned: Tuned) -> Table:
+    title = f"trial {tuned.best_trial} of {tuned.trials}"
+    for count, what in ((tuned.given_up, "given up on the way"), (tuned.failed, "without a quality")):
+        title += f", {count} {what}" if count else ""
+    table = Table("setting", "today", "found", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name, value in tuned.found.items():
+        table.add_row(name, str(tuned.used_today[name]), str(value))
+    return table
+
+
+def _quality_table(tuned: Tuned) -> Table:
+    title = f"{METRICS[tuned.metric]} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
+    columns = ("part", "issues", "positive", "today", "found", "gain", "from", "to")
+    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for part, one in (("searched", tuned.searched), ("held out", tuned.held_out)):
+        quality = [f"{value:.4f}" for value in (one.first, one.second)]
+        gain = [f"{value:+.4f}" for value in (one.gain.value, one.gain.low, one.gain.high)]
+        table.add_row(part, str(one.issues), str(one.positives), *quality, *gain)
+    return table

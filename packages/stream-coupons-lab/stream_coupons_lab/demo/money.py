@@ -1,0 +1,172 @@
+"""Earnings of each policy by the ground truth, with intervals, and a verdict in sentences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.models.metrics import Interval
+from stream_coupons_lab.demo.outcomes import Played
+
+NAMES: Mapping[str, str] = {
+    "random": "random",
+    "highest_p_redeem": "highest P(redeem)",
+    "best_on_average": "best on average",
+    "learned": "ours (live)",
+    "true_value": "true value",
+}
+ABOUT: Mapping[str, str] = {
+    "random": "each draws among the coupons that the shopper may get",
+    "highest_p_redeem": "the coupon most likely to be redeemed, as it learns: what most shops do",
+    "best_on_average": "one ranking for all shoppers by the ground truth, in hindsight: no shop can know it",
+    "learned": "knew nothing at the start and learnt from what its own coupons led to",
+    "true_value": "the coupon truly worth most for this shopper now: what perfect knowledge of the moment earns",
+}
+NOTHING = "no coupons"
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """The result of one policy; money in minor units.
+
+    Attributes
+    ----------
+    expected : Interval
+        Incremental margin to be expected of the coupons that it gave, less their discounts.
+    behind : Interval
+        Difference of our earnings to this policy's, compared shopper by shopper.
+    booked_minor : float
+        Incremental margin as it happened.
+    orders_won : int
+        Orders that would not have been placed without the coupon.
+    """
+
+    policy: str
+    issues: int
+    redemptions: int
+    expected: Interval
+    behind: Interval
+    booked_minor: float
+    discount_minor: int
+    orders_won: int
+
+    @property
+    def name(self) -> str:
+        """Name in tables and charts."""
+        return NAMES[self.policy]
+
+
+def earned(played: Sequence[Played], user_ids: Sequence[str]) -> list[Earned]:
+    """Return what each policy earned on the same shoppers.
+
+    The intervals are percentiles of a bootstrap over shoppers [1]_: what another draw of shoppers of the same kind
+    would have brought, with the same coupons. What one shopper takes from another, as the last unit of a coupon, is
+    not in them.
+
+    Parameters
+    ----------
+    played : sequence of Played
+        The policy `learned` among them.
+    user_ids : sequence of str
+        All shoppers, with and without a coupon.
+
+    References
+    ----------
+    .. [1] Efron, B. and Tibshirani, R. (1993). An Introduction to the Bootstrap, chapter 13.
+    """
+    place = {user_id: number for number, user_id in enumerate(user_ids)}
+    sums = np.zeros((len(played), len(user_ids)))
+    for row, one in enumerate(played):
+        for user_id, margin in one.outcomes.expected_by_shopper().items():
+            sums[row, place[user_id]] = margin
+    ours = sums[next(row for row, one in enumerate(played) if one.policy == "learned")]
+    rng = np.random.default_rng(0)
+    times = rng.multinomial(len(user_ids), np.full(len(user_ids), 1 / len(user_ids)), size=RESAMPLES).astype(np.float64)
+    return [
+        Earned(
+            policy=one.policy,
+            issues=len(one.outcomes.issues),
+            redemptions=len(one.outcomes.redeemed),
+            expected=_interval(of_shopper, times),
+            behind=_interval(ours - of_shopper, times),
+            booked_minor=one.incremental_margin_minor,
+            discount_minor=one.discount_minor,
+            orders_won=one.persuaded,
+        )
+        for one, of_shopper in zip(played, sums, strict=True)
+    ]
+
+
+def _interval(of_shopper: NDArray[np.float64], times: NDArray[np.float64]) -> Interval:
+    totals = times @ of_shopper
+    low, high = np.quantile(totals, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
+    return Interval(float(of_shopper.sum()), low, high)
+
+
+def money(minor: float) -> str:
+    """Return an amount in whole units, to the cent.
+
+    >>> money(123456), money(-5), money(-0.4)
+    ('1,234.56', '-0.05', '0.00')
+    """
+    text = f"{minor / 100:,.2f}"
+    return text.removeprefix("-") if text.strip("-0.,") == "" else text
+
+
+def whole(minor: float) -> str:
+    """Return an amount in whole units, without cents.
+
+    >>> whole(123456), whole(-38), whole(-250)
+    ('1,235', '0', '-2')
+    """
+    return f"{round(minor / 100):,}"
+
+
+def span(interval: Interval) -> str:
+    """Return the ends of an interval in whole units.
+
+    >>> span(Interval(0.0, -1250.0, 40000.0))
+    '-12.50 to 400.00'
+    """
+    return f"{money(interval.low)} to {money(interval.high)}"
+
+
+def verdict(rows: Sequence[Earned]) -> str:
+    """Return what the figures say, in plain sentences.
+
+    Parameters
+    ----------
+    rows : sequence of Earned
+        The policies `learned`, `average` and `random` among them.
+    """
+    by_policy = {row.policy: row for row in rows}
+    ours = by_policy["learned"]
+    value = ours.expected.value
+    more = f"{money(abs(value))} {'more' if value >= 0 else 'less'}"
+    made = f"Ours is expected to earn {more} than giving no coupons ({span(ours.expected)})"
+    if ours.expected.low > 0:
+        sentences = [f"{made}."]
+    elif ours.expected.high < 0:
+        sentences = [f"{made}: it loses money."]
+    else:
+        sentences = [f"{made}: this run does not show that it earns anything."]
+    sentences += [
+        _compared(by_policy[policy])
+        for policy in ("random", "highest_p_redeem", "best_on_average")
+        if policy in by_policy
+    ]
+    if "true_value" in by_policy and by_policy["true_value"].expected.value > 0:
+        share = ours.expected.value / by_policy["true_value"].expected.value
+        sentences.append(f"True value earns {money(by_policy['true_value'].expected.value)}: ours reaches {share:.0%}.")
+    return " ".join(sentences)
+
+
+def _compared(other: Earned) -> str:
+    by = other.behind
+    how = f"{money(abs(by.value))} {'more' if by.value >= 0 else 'less'} than {other.name} ({span(by)})"
+    if by.low > 0 or by.high < 0:
+        return f"It earns {how}."
+    return f"It earns {how}: shoppers differ too much for this run to tell which is better."

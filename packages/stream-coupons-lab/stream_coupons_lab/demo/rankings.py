@@ -1,0 +1,92 @@
+"""Policies that know what no shop knows: what coupons are truly worth, for each shopper or on average.
+
+Caps, stocks, budgets and the holdout are those of the product.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.scoring import ValueScorer
+from stream_coupons.core.features.rows import Subject
+from stream_coupons_lab.simulation.shoppers import World
+from stream_coupons_lab.simulation.worth import Worth
+
+
+class AllEqual(ValueScorer):
+    """Values all coupons alike: for the strategy that draws among them."""
+
+    def values_of(self, subject: Subject) -> Floats:
+        """Return zeros."""
+        return np.zeros(len(subject.positions))
+
+
+class TrueValue(ValueScorer):
+    """Gives the coupon that is truly worth most for this shopper at this moment, whatever comes later.
+
+    Parameters
+    ----------
+    world : World
+        World of the shoppers.
+    cost_minor : float
+        Cost of sending a coupon, minor units.
+    issue_prices_minor : mapping, optional
+        By coupon, a price of each that is given, minor units.
+    discount_prices : mapping, optional
+        By coupon, a price of each minor unit that it is expected to take off.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        cost_minor: float,
+        issue_prices_minor: Mapping[str, float] | None = None,
+        discount_prices: Mapping[str, float] | None = None,
+    ) -> None:
+        self._world = world
+        self._cost_minor = cost_minor
+        self._issue_prices_minor = issue_prices_minor or {}
+        self._discount_prices = discount_prices or {}
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._times: defaultdict[str, int] = defaultdict(int)
+
+    def values_of(self, subject: Subject) -> Floats:
+        """Return the expected incremental margin of each coupon, less the cost of sending it and what is scarce."""
+        return self.net_of(subject, self.worth_of(subject))
+
+    def worth_of(self, subject: Subject) -> Worth:
+        """Return what each coupon is truly worth, and count it for the average."""
+        coupons = [subject.coupons.coupons[n] for n in subject.positions]
+        worth = self._world.worth(subject.user_id, coupons, subject.at)
+        for coupon, margin in zip(coupons, worth.margin_minor.tolist(), strict=True):
+            self._sums[coupon.coupon_id] += margin
+            self._times[coupon.coupon_id] += 1
+        return worth
+
+    def net_of(self, subject: Subject, worth: Worth) -> Floats:
+        """Return the margins less the cost of sending and the prices, minor units."""
+        values = worth.margin_minor - self._cost_minor
+        if self._issue_prices_minor or self._discount_prices:
+            names = [subject.coupons.coupons[n].coupon_id for n in subject.positions]
+            values = values - [self._issue_prices_minor.get(name, 0.0) for name in names]
+            values = values - worth.discount_minor * [self._discount_prices.get(name, 0.0) for name in names]
+        return np.asarray(values)
+
+    def average_minor(self) -> dict[str, float]:
+        """Return the mean worth of each coupon over the moments at which it was valued, minor units."""
+        return {name: self._sums[name] / times for name, times in sorted(self._times.items())}
+
+
+class FixedRanking(ValueScorer):
+    """Gives everybody the coupon that is worth most on average, or the next one if they may not get it."""
+
+    def __init__(self, average_minor: Mapping[str, float], cost_minor: float) -> None:
+        self._average_minor = average_minor
+        self._cost_minor = cost_minor
+
+    def values_of(self, subject: Subject) -> Floats:
+        """Return the average worth of each coupon, less the cost of sending it."""
+        names = [subject.coupons.coupons[n].coupon_id for n in subject.positions]
+        return np.array([self._average_minor.get(name, 0.0) for name in names]) - self._cost_minor

@@ -1,0 +1,188 @@
+"""The scored issues of a log as arrays: their arms, the predictions for these, the chosen arms and the outcomes."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.contracts.log_records import LoggedIssue
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.offline.scored import Scored
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+OF_ROWS = (
+    "arm",
+    "chosen",
+    "shopper",
+    "at",
+    "labelled_at",
+    "probability",
+    "worth",
+    "propensity",
+    "clicked",
+    "purchased",
+    "order_value",
+)
+"""The arrays of `LoggedDecisions` that have one row per decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDecisions:
+    """n decisions in order of time; the columns of a row are the arms that could be chosen, `none` in the first.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Every arm, the most often chosen first.
+    arm : array of int, shape (n, a)
+        Index in `names` of each column; -1 for columns that a row does not have.
+    chosen : array of int, shape (n,)
+        Column of the arm that was chosen.
+    probability : array, shape (n, a, 3)
+        P(click), P(redeem), P(order) of every arm by the model as it stood then.
+    worth : array, shape (n, a)
+        Value of every arm over giving none as a decision has it, minor units; 0 in columns that a row does not have.
+    propensity : array, shape (n,)
+        NaN where the log lacks it.
+    order_value : array, shape (n,)
+        Minor units; NaN where there was no purchase, or the log lacks it.
+    labelled_at : array, shape (n,)
+        Time at which the outcome was known.
+    """
+
+    names: tuple[str, ...]
+    coupons: CouponSet
+    position: Rows
+    """Position in `coupons` of the coupon of each name; 0 for `none`."""
+    arm: Rows
+    chosen: Rows
+    shopper: Rows
+    at: Floats
+    labelled_at: Floats
+    probability: Floats
+    worth: Floats
+    propensity: Floats
+    clicked: Mask
+    purchased: Mask
+    order_value: Floats
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def is_arm(self) -> Mask:
+        """Mask of the columns that a row has, shape (n, a)."""
+        return self.arm >= 0
+
+    @property
+    def is_none(self) -> Mask:
+        """Mask of the columns of the arm that gives nothing, shape (n, a)."""
+        none = self.names.index(NO_COUPON) if NO_COUPON in self.names else len(self.names)
+        is_none: Mask = self.arm == none
+        return is_none
+
+    @property
+    def is_coupon(self) -> Mask:
+        """Mask of the columns of coupons, shape (n, a)."""
+        return self.is_arm & ~self.is_none
+
+    @property
+    def chosen_arm(self) -> Rows:
+        """Index in `names` of the chosen arm, shape (n,)."""
+        return self.arm[np.arange(len(self)), self.chosen]
+
+    @property
+    def times_chosen(self) -> Rows:
+        """Number of decisions that chose each of `names`."""
+        return np.bincount(self.chosen_arm, minlength=len(self.names))
+
+    def at_rows(self, rows: Mask) -> "LoggedDecisions":
+        """Return some of the decisions."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in OF_ROWS})
+
+
+def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor: float) -> LoggedDecisions:
+    """Return arrays of the issues whose outcome is known; all arms of each must have been scored.
+
+    A purchase without a click reported counts as no click, as it does in the log.
+
+    Raises
+    ------
+    BadConfig
+        If the outcome of no issue is known.
+    """
+    known = [each for each in scored if each.labelled_at is not None]
+    if not known:
+        raise BadConfig(
+            f"the log ends before the window of any of its {len(scored)} issues: no outcome is known. "
+            "Give an expires_at, a shorter window, or more records after the issues"
+        )
+    counts = Counter(_chosen_name(each) for each in known)
+    names = tuple(sorted({name for each in known for name in each.by_arm}, key=lambda name: (-counts[name], name)))
+    index = {name: i for i, name in enumerate(names)}
+    width = max(len(each.by_arm) for each in known)
+    arm = np.full((len(known), width), -1)
+    probability = np.zeros((len(known), width, 3))
+    worth = np.zeros((len(known), width))
+    chosen = np.zeros(len(known), dtype=np.intp)
+    for row, each in enumerate(known):
+        columns = sorted(each.by_arm, key=lambda name: name != NO_COUPON)
+        arm[row, : len(columns)] = [index[name] for name in columns]
+        probability[row, : len(columns)] = [each.by_arm[name] for name in columns]
+        worth[row, : len(columns)] = [each.worth_by_arm[name] for name in columns]
+        chosen[row] = columns.index(_chosen_name(each))
+    coupons = CouponSet(log.coupons, typical_price_minor)
+    shoppers: dict[str, int] = {}
+    return LoggedDecisions(
+        names=names,
+        coupons=coupons,
+        position=np.array([coupons.position.get(log.coupon_of[name], 0) for name in names]),
+        arm=arm,
+        chosen=chosen,
+        shopper=np.array([shoppers.setdefault(each.user_id, len(shoppers)) for each in known]),
+        at=np.array([each.occurred_at for each in known]),
+        labelled_at=np.array([each.labelled_at for each in known], dtype=np.float64),
+        probability=probability,
+        worth=worth,
+        propensity=np.array([each.propensity for each in known], dtype=np.float64),
+        clicked=np.array([bool(each.clicked) for each in known]),
+        purchased=np.array([bool(each.redeemed) for each in known]),
+        order_value=np.array([each.value_minor for each in known], dtype=np.float64),
+    )
+
+
+def _chosen_name(scored: Scored) -> str:
+    """Return the arm's name in the issue's list of arms: its own or that of its coupon."""
+    return scored.arm if scored.arm in scored.by_arm else scored.coupon_id
+
+
+def missing_arms(log: ForeignLog) -> list[str]:
+    """Return the notes on issues that name no arms.
+
+    Raises
+    ------
+    BadConfig
+        If there are neither arms nor propensities: the alternatives and their probabilities are unknown then.
+    """
+    issues = [record for record in log.records() if isinstance(record, LoggedIssue)]
+    missing = sum(not issue.arms for issue in issues)
+    if not missing:
+        return []
+    if missing == len(issues) and all(issue.propensity is None for issue in issues):
+        raise BadConfig(
+            "no issue of the log has a propensity or arms: what else could have been chosen is not known, so no other "
+            'policy can be valued. Give each issue its "arms" (with "none" if nothing could be given), and its '
+            '"propensity" if it is known'
+        )
+    return [
+        f"{missing} of {len(issues)} issues name no arms: taken are all that the log had chosen until then. If "
+        "others could be chosen, or not all of these, the values of random and of ours are biased"
+    ]

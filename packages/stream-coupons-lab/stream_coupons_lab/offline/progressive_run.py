@@ -1,0 +1,341 @@
+"""A foreign log through the system, record by record: every issue is scored before anything of it is learnt.
+
+Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
+the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
+an `expiry`, never before; a window that the log's end finds open has none. Where unused coupons are ended by expiries
+as a rule, used ones end when they would have; see `Expiries`. A coupon that was never seen is not learnt.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
+from stream_coupons.core.decision.policy import control_row
+from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
+from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
+from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.models.heads import News
+from stream_coupons.models.learner import DomainModel
+from stream_coupons.secret import rules_of
+from stream_coupons.settings import Settings
+from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.offline.expiries import Expiries
+from stream_coupons_lab.offline.impressions import Impressions
+from stream_coupons_lab.offline.learning_queue import Arms, Issue, LearningQueue
+from stream_coupons_lab.offline.logged_shop import LoggedShop, for_logs
+from stream_coupons_lab.offline.scored import Scored
+
+FEW_COUPONS = 64
+"""A domain of so many is looked at as a whole for each issue of it, so that many issues are looked at together."""
+
+
+def run(log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> list[Scored]:
+    """Score every issue of a log with the model as it stood at its moment; see `ProgressiveRun`."""
+    running = ProgressiveRun(log, settings, score_arms=score_arms)
+    for record in log.records():
+        running.feed(record)
+    return running.finish()
+
+
+class ProgressiveRun:
+    """One run over a log, fed record by record in order of time; `run` does all of it.
+
+    Parameters
+    ----------
+    settings : Settings
+        As a worker's; see `for_logs` for what is different.
+    score_arms : bool
+        True to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
+        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
+
+    Attributes
+    ----------
+    impressions : Impressions
+        Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
+        and the log is not asked.
+    news : list of (float, News)
+        When models took over and when drift was found, in order.
+
+    Raises
+    ------
+    BadConfig
+        If `learning.transfer` names a domain that the log does not have.
+    """
+
+    def __init__(self, log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> None:
+        transfer = settings.learning.transfer
+        log.require_domains([*transfer, *transfer.values()], "learning.transfer")
+        self.log = log
+        self.impressions = Impressions()
+        self._expiries = Expiries()
+        self._asks_log = not settings.attribution.impression_domains
+        self._score_arms = score_arms
+        rules = rules_of(for_logs(settings))
+        self._key = rules.key
+        self._shop = LoggedShop(rules, log.coupons, self._label)
+        self._queue = LearningQueue(settings.learning, rules, log.labelled_heads)
+        self._named_domains = {*log.domains, DEFAULT_DOMAIN}
+        self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
+        # That coupons to come will have another attribute is not known before one has.
+        self._attributes: dict[str, tuple[str, ...]] = {}
+        self._domains: set[str] = set()
+        self._shop.look_at(self._attributes, self._named_domains)
+        self._now = 0.0
+        self._scored: dict[str, Scored] = {}
+        self._issued: dict[str, None] = {}
+        self._clicked: set[str] = set()
+        self._values: dict[str, int] = {}
+        self._reported: frozenset[str] = frozenset()
+        if self._asks_log:
+            self._shop.believe_impressions(self._reported)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Feedback that came too late, or else could not be joined, by reason."""
+        return self._shop.refused
+
+    @property
+    def heads(self) -> frozenset[str]:
+        """The heads that learn: those of which the log has a positive label."""
+        return self._queue.heads
+
+    @property
+    def doubtful_impressions(self) -> dict[str, int]:
+        """Domains whose impressions are not believed, with the number of responses without one."""
+        doubtful = self.impressions.doubtful if self._asks_log else frozenset()
+        return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
+
+    def feed(self, record: LogRecord) -> None:
+        """Take in the next record of the log."""
+        self._pass_time(record.occurred_at)
+        if isinstance(record, LoggedIssue):
+            self._issue(record)
+        elif isinstance(record, FeedbackEvent):
+            self._feedback(record)
+        else:
+            self._shop.act(record)
+
+    def finish(self) -> list[Scored]:
+        """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
+        self._shop.pass_time(self._now)
+        for issue_id in self._scored.keys() & self._values.keys():
+            scored = self._scored[issue_id]
+            scored.value_minor = self._values[issue_id] if scored.redeemed else None
+        if self._asks_log:
+            self._tell_seen()
+        return self.scored()
+
+    def scored(self) -> list[Scored]:
+        """Return all issues that were fed, with the labels known so far."""
+        self._queue.flush()
+        return list(self._scored.values())
+
+    @property
+    def news(self) -> list[tuple[float, News]]:
+        """Promotions and drifts so far, each with the time of the label that caused it."""
+        self._queue.flush()
+        return self._queue.news
+
+    @property
+    def models(self) -> Mapping[str, DomainModel]:
+        """The models as they have learnt so far, by domain."""
+        self._queue.flush()
+        return self._queue.trainer.models
+
+    def contributions(self, issue: Scored, head: str) -> list[tuple[str, float, float]]:
+        """Return (feature, value, its part of the log-odds) of an issue, by the model and the shopper as they are now.
+
+        What the issue's context did not state is filled in as it is for a decision. Zeros are left out.
+        """
+        self._queue.flush()
+        coupon = self._coupons.get(issue.coupon_id)
+        domain = coupon.domain if coupon is not None else self._usual_domain()
+        rows, names = self._shop.features_now(issue.user_id, issue.occurred_at, issue.context, issue.coupon_id, domain)
+        return self._queue.scorer(domain).own.contributions(rows, 0, HEADS.index(head), names)
+
+    def _pass_time(self, at: float) -> None:
+        """Close the windows that ended before this moment: what happens at the very end of one is still within."""
+        if at > self._now:
+            for issue_id, ended_at in self._expiries.take_due(at):
+                if self._scored[issue_id].labelled_at is None:
+                    self._end(self._scored[issue_id], max(ended_at, self._now))
+            self._now = at
+            self._shop.pass_time(math.nextafter(at, 0.0))
+
+    def _end(self, issue: Scored, at: float) -> None:
+        ended = FeedbackEvent(
+            event_id=f"end of {issue.issue_id}",
+            user_id=issue.user_id,
+            occurred_at=at,
+            issue_id=issue.issue_id,
+            kind="expiry",
+        )
+        self._shop.respond(ended)
+
+    def _issue(self, issue: LoggedIssue) -> None:
+        domain = issue.domain or self._usual_domain()
+        self._meet(issue.coupon_id, domain)
+        self._issued[issue.arm] = None
+        self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
+        alternatives = self._alternatives(issue)
+        observed = ObservedIssue(
+            event_id=issue.issue_id,
+            user_id=issue.user_id,
+            occurred_at=issue.occurred_at,
+            domain=domain,
+            issue_id=issue.issue_id,
+            coupon_id=issue.coupon_id,
+            expires_at=issue.expires_at,
+            propensity=issue.propensity,
+            arms=alternatives,
+            context=issue.context,
+        )
+        scored = self._scored[issue.issue_id] = Scored(
+            line=issue.line,
+            issue_id=issue.issue_id,
+            user_id=issue.user_id,
+            arm=issue.arm,
+            coupon_id=issue.coupon_id,
+            occurred_at=issue.occurred_at,
+            propensity=issue.propensity,
+            p_click=math.nan,
+            p_redeem=math.nan,
+            p_order=math.nan,
+            model_version=0,
+            arms=issue.arms,
+            context=issue.context,
+        )
+
+        def score(moment: Moment) -> None:
+            self._queue.score(self._to_score(scored, moment, domain, alternatives))
+
+        self._shop.observe(observed, score)
+        if self._shop.was_seen(issue.user_id, issue.issue_id):
+            self._note_impression(scored, issue.occurred_at)
+
+    def _to_score(self, scored: Scored, moment: Moment, domain: str, alternatives: list[str]) -> Issue:
+        """Return what to score of an issue: the given coupon and giving none, and all arms if these are wanted."""
+        names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
+        by_domain: dict[str, list[str]] = {domain: []}
+        for name in names:
+            if (coupon_id := self.log.coupon_of[name]) != NO_COUPON:
+                by_domain.setdefault(self._coupons[coupon_id].domain, []).append(name)
+        nothing = [name for name in names if self.log.coupon_of[name] == NO_COUPON]
+        own, row = self._own_arms(domain, by_domain.pop(domain), alternatives, scored)
+        arms = [own, *(self._other_arms(each, members) for each, members in by_domain.items())]
+        control = len(own.positions) - 1
+
+        def take(version: int) -> None:
+            scored.p_click, scored.p_redeem, scored.p_order = own.predicted[row]
+            scored.model_version = version
+            found = dict.fromkeys(nothing, (own.predicted[control], 0.0))
+            for each in arms:
+                found |= zip(each.names, zip(each.predicted, each.worth, strict=True), strict=False)
+            scored.by_arm = {name: found[name][0] for name in names}
+            scored.worth_by_arm = {name: found[name][1] for name in names}
+
+        heads = {"order"} if scored.coupon_id == NO_COUPON else {"click", "redeem"}
+        teaches = bool(heads & self._queue.heads)
+        return Issue(scored.issue_id, moment, arms, row, teaches, take, is_valued=bool(names))
+
+    def _own_arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> tuple[Arms, int]:
+        """Return the arms of an issue's domain, and the index of what was given. Giving none comes last.
+
+        Giving none is a control observation of a coupon that could have been given, as in the engine's own decisions.
+        Where none is known, it is a coupon for everything that takes nothing off.
+        """
+        catalogue, given = self._shop.catalogue, scored.coupon_id
+        bare = catalogue.bare_of(domain, alternatives)
+        whole = catalogue.domains.get(domain)
+        alone = None
+        if whole is not None and given in whole.position and not names and len(whole) > FEW_COUPONS:
+            alone = whole.position[given]
+        coupons = catalogue.beside_nothing(domain, bare, alone)
+        positions = [coupons.position[self.log.coupon_of[name]] for name in names]
+        if given in coupons.position and coupons.position[given] not in positions:
+            positions.append(coupons.position[given])
+        watched = [coupons.position[each] for each in alternatives if each in coupons.position]
+        if watched:
+            positions.append(watched[control_row(len(watched), scored.issue_id, self._key)])
+        else:
+            positions.append(len(coupons) - 1)
+        row = len(positions) - 1 if given == NO_COUPON else positions.index(coupons.position[given])
+        return Arms(domain, coupons, names, positions), row
+
+    def _other_arms(self, domain: str, names: list[str]) -> Arms:
+        coupons = self._shop.catalogue.domains[domain]
+        return Arms(domain, coupons, names, [coupons.position[self.log.coupon_of[name]] for name in names])
+
+    def _alternatives(self, issue: LoggedIssue) -> list[str]:
+        """The coupons that could be given in place of nothing, if the log says them and they are not too many."""
+        coupons = [self.log.coupon_of[arm] for arm in issue.arms]
+        return [each for each in coupons if each != NO_COUPON] if len(coupons) <= MAX_ARMS else []
+
+    def _usual_domain(self) -> str:
+        """The domain of an issue that gave nothing and names none: that of all coupons until then, if it is one."""
+        return next(iter(self._domains)) if len(self._domains) == 1 else DEFAULT_DOMAIN
+
+    def _meet(self, coupon_id: str, domain: str) -> None:
+        """Look at the attributes of a coupon, and whether others have them, from now on."""
+        coupon, known = self._coupons.get(coupon_id), self._attributes.get(domain, ())
+        if coupon is None:
+            return
+        self._domains.add(domain)
+        if not coupon.attributes.keys() <= set(known):
+            self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
+            self._shop.look_at(self._attributes, self._named_domains)
+
+    def _feedback(self, feedback: FeedbackEvent) -> None:
+        issue = self._scored.get(feedback.issue_id)
+        if feedback.kind == "expiry" and issue is not None and issue.labelled_at is not None:
+            return  # the window has closed already: that it has says nothing new
+        if issue is None or issue.labelled_at is None:
+            if feedback.kind == "click":
+                self._clicked.add(feedback.issue_id)
+            elif feedback.kind == "purchase":
+                if feedback.order_value_minor is not None:
+                    self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
+                self._expiries.add_use(feedback.issue_id, feedback.occurred_at)
+            elif feedback.kind == "expiry":
+                self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
+            elif feedback.kind == "impression" and issue is not None:
+                self._note_impression(issue, feedback.occurred_at)
+        self._shop.respond(feedback)
+
+    def _label(self, label: TrainingExample) -> None:
+        self._queue.take(label)
+        scored = self._scored[label.issue_id]
+        scored.labelled_at = label.at
+        if label.head == "click":
+            scored.clicked = label.label
+            return
+        scored.redeemed = label.label
+        scored.seen = label.seen
+        if scored.coupon_id == NO_COUPON:
+            scored.clicked = label.issue_id in self._clicked
+        else:
+            has_response = label.label or bool(scored.clicked)
+            self.impressions.close(
+                label.issue_id, scored.user_id, label.domain, scored.occurred_at, has_response=has_response
+            )
+            self._believe_impressions()
+
+    def _note_impression(self, issue: Scored, at: float) -> None:
+        if issue.coupon_id != NO_COUPON:
+            self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
+            self._believe_impressions()
+
+    def _tell_seen(self) -> None:
+        """Say whether coupons were seen as all of the log shows it, not as it looked when their windows closed."""
+        for one in self._scored.values():
+            if one.labelled_at is not None and one.coupon_id != NO_COUPON:
+                domain, has_response = self._coupons[one.coupon_id].domain, bool(one.clicked or one.redeemed)
+                one.seen = self.impressions.known(one.issue_id, domain, one.labelled_at, has_response=has_response)
+
+    def _believe_impressions(self) -> None:
+        if self._asks_log and self.impressions.reported != self._reported:
+            self._reported = self.impressions.reported
+            self._shop.believe_impressions(self._reported)

@@ -1,0 +1,148 @@
+"""The engine's own decisions as arrays: arms, how likely each was, what was given.
+
+The arms of a decision are the coupons that could be had at that moment. What was sold out is recorded beside them, and
+had no probability.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons_lab.ope.policies import explored
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDecisions:
+    """n decisions in order of time; the first of the a columns gives nothing, the others are a row's coupons.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Every arm; `none` is the first.
+    arm : array of int, shape (n, a)
+        Which of `names` each column is; -1 for columns that a row does not have. What was sold out has no column.
+    value : array, shape (n, a)
+        Value of each arm at that moment, minor units, before the price of its budgets; 0 for none, -inf in columns that
+        a row does not have.
+    price : array, shape (n, a)
+        Price of each arm's expected cost by its budgets, minor units; 0 for none.
+    logging : array, shape (n, a)
+        Probability of each arm by the policy that decided; rows sum to 1.
+    chosen : array of int, shape (n,)
+        Column of what was given.
+    user_ids : list of str
+    shopper : array of int, shape (n,)
+    at : array, shape (n,)
+        Time of the decision.
+    sold_out : array of int, shape (n,)
+        How many coupons were no arms because they were sold out.
+    left_out : Counter of str
+        Decisions that are not among these, by result.
+    """
+
+    names: tuple[str, ...]
+    arm: Rows
+    value: Floats
+    price: Floats
+    logging: Floats
+    chosen: Rows
+    user_ids: list[str]
+    shopper: Rows
+    at: Floats
+    sold_out: Rows
+    left_out: Counter[str]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def is_coupon(self) -> Mask:
+        """Mask of the columns of a coupon of the row, shape (n, a)."""
+        is_coupon: Mask = self.arm > 0
+        return is_coupon
+
+    @property
+    def net(self) -> Floats:
+        """Value less price: what the policy chooses by, shape (n, a)."""
+        net: Floats = self.value - self.price
+        return net
+
+    @property
+    def propensity(self) -> Floats:
+        """Probability of what was given, shape (n,)."""
+        probability: Floats = self.logging[np.arange(len(self)), self.chosen]
+        return probability
+
+
+def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> OwnDecisions:
+    """Return the decisions of a domain, up to a time, that the policy alone decided.
+
+    The permanent control group is left out, for no policy would give it anything.
+
+    Raises
+    ------
+    BadConfig
+        If none is left.
+    """
+    ordered = sorted((one for one in decisions if one.domain == domain), key=lambda one: (one.at, one.decision_id))
+    kept, left_out = [], Counter[str]()
+    for one in ordered:
+        if one.is_holdout:
+            left_out["holdout"] += 1
+        elif one.at > until:
+            left_out["window still open"] += 1
+        else:
+            kept.append(one)
+    if not kept:
+        why = ", ".join(f"{count} {result}" for result, count in left_out.most_common()) or "there is none"
+        raise BadConfig(f"no decision of domain {domain!r} can be valued: {why}")
+    names = (NO_COUPON, *sorted({arm for one in kept for arm in one.arms}))
+    index = {name: number for number, name in enumerate(names)}
+    n, width = len(kept), 1 + max(len(one.arms) for one in kept)
+    arm, value, price = np.full((n, width), -1), np.full((n, width), -np.inf), np.zeros((n, width))
+    arm[:, 0] = value[:, 0] = 0
+    for row, one in enumerate(kept):
+        arm[row, 1 : 1 + len(one.arms)] = [index[name] for name in one.arms]
+        value[row, 1 : 1 + len(one.arms)] = one.values_minor
+        price[row, 1 : 1 + len(one.prices_minor)] = one.prices_minor
+    users: dict[str, int] = {}
+    return OwnDecisions(
+        names=names,
+        arm=arm,
+        value=value,
+        price=price,
+        logging=_logging(kept, arm),
+        chosen=np.array([1 + one.arms.index(one.coupon_id) if one.result == "given" else 0 for one in kept]),
+        shopper=np.array([users.setdefault(one.user_id, len(users)) for one in kept]),
+        user_ids=list(users),
+        at=np.array([one.at for one in kept]),
+        sold_out=np.array([len(one.sold_out) for one in kept]),
+        left_out=left_out,
+    )
+
+
+def _logging(kept: Sequence[LoggedDecision], arm: Rows) -> Floats:
+    """Probability of each arm by the policy that decided, shape (n, a)."""
+    tried = np.zeros(arm.shape, dtype=np.bool_)
+    for row, one in enumerate(kept):
+        tried[row, [1 + place for place in one.tried or range(len(one.arms))]] = True
+    best = np.array([0 if one.best is None else 1 + one.best for one in kept])
+    chosen = explored(best, tried, np.array([one.exploration_ratio for one in kept]))
+    for row, one in enumerate(kept):
+        if one.shares:
+            chosen[row] = 0.0
+            chosen[row, : len(one.shares)] = [one.shares[-1], *one.shares[:-1]]
+    control = np.array([one.control_ratio for one in kept])
+    logging: Floats = (1.0 - control[:, None]) * chosen
+    logging[:, 0] += control
+    return logging

@@ -1,0 +1,245 @@
+r"""Other policies, and giving nothing, valued on the engine's own log.
+
+**The reward** of a decision, given or not, is what the shopper brought within a window after it: the margin of all
+their orders less all discounts that they used, and the cost of sending if a coupon was given. It is the same outcome
+for every arm, so it needs no assumption of which orders a coupon touches: those that it takes from other products, or
+from coupons that the shopper has or will get, count. An outcome in the coupon's scope alone would vary less, but of
+two coupons it is two different outcomes. Estimated is the effect of deciding one trigger otherwise, all others as they
+were. With windows that overlap, what is lost to the caps of later coupons is in it. What a policy would change of the
+shopper's later states is not.
+
+**The reward model** of the doubly robust estimator is linear in the value of the arm and in what the shopper brought
+before, fitted to other shoppers (cross-fitting [1]_): the decision's own outcome is never in its own prediction.
+
+**Lift** compares all shoppers of the permanent control group with all others, whatever they were given, from their
+first decision on: both groups are drawn by lot, and followed by the same orders.
+
+References
+----------
+.. [1] Chernozhukov et al. (2018). Double/debiased machine learning for treatment and structural parameters.
+       Econometrics Journal 21(1).
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.models.metrics import Interval
+from stream_coupons_lab.ope import own_policies, valuation
+from stream_coupons_lab.ope.ope import Logged
+from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
+from stream_coupons_lab.ope.own_log import NO_MONEY, OwnLog
+from stream_coupons_lab.ope.policies import Policy
+from stream_coupons_lab.ope.valuation import Valued
+
+Floats = NDArray[np.float64]
+
+FOLDS = 5
+RIDGE = 1.0
+"""Penalty of the weights of standardised columns."""
+NEVER = "what the live policy would never have chosen there"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """The lift of shoppers who may get coupons over the control group, minor units per shopper.
+
+    Attributes
+    ----------
+    treated, holdout : int
+        Shoppers of each group with a decision on record.
+    treated_mean, holdout_mean : float
+        Margin less discounts and sending, per shopper, from the first decision to the end of the log.
+    lift : Interval
+        Difference of the means; Welch's interval.
+    total_minor : Interval
+        Lift of all treated shoppers together: the earnings of the coupons.
+    """
+
+    treated: int
+    holdout: int
+    treated_mean: float
+    holdout_mean: float
+    lift: Interval
+    total_minor: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class OwnReport:
+    """The values of other policies on the engine's own log; `warnings` name what may make them wrong."""
+
+    domain: str
+    window_s: float
+    decisions: int
+    shoppers: int
+    coupons: int
+    sold_out: float
+    """Share of the coupons that shoppers might have got, over the decisions, that were sold out."""
+    valued: list[Valued]
+    lift: Lift | None
+    warnings: list[str]
+    notes: list[str]
+
+
+def report(
+    log: OwnLog,
+    policies: tuple[Policy, ...],
+    rules: PolicyRules,
+    *,
+    domain: str | None = None,
+    window_s: float | None = None,
+    clip: float | None = None,
+) -> OwnReport:
+    """Value policies on a log.
+
+    Parameters
+    ----------
+    domain : str, optional
+        The one with most decisions, if not given.
+    window_s : float, optional
+        Time after a decision in which orders count, seconds; by default the longest redemption window of an arm.
+
+    Raises
+    ------
+    BadConfig
+        If nothing can be valued.
+    """
+    domain = domain or _largest_domain(log)
+    window_s = window_s or log.window_s()
+    decisions = arrays(list(log.decisions.values()), domain, log.ends_at - window_s)
+    reward, before = outcomes(log, decisions, domain, window_s, rules)
+    logged = Logged(
+        decisions.shopper, decisions.chosen, decisions.propensity, reward, predicted(decisions, reward, before)
+    )
+    asked = policies or tuple(Policy(kind) for kind in own_policies.KINDS)
+    valued = [value(policy, decisions, logged, rules, clip) for policy in asked]
+    sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
+    return OwnReport(
+        domain=domain,
+        window_s=window_s,
+        decisions=len(decisions),
+        shoppers=len(decisions.user_ids),
+        coupons=len(decisions.names) - 1,
+        sold_out=float(sold_out / (sold_out + arms)),
+        valued=valued,
+        lift=lift(log, domain, rules),
+        warnings=[doubt for each in valued for doubt in valuation.doubts(each, NEVER)],
+        notes=_notes(log, decisions, domain),
+    )
+
+
+def _largest_domain(log: OwnLog) -> str:
+    counts = Counter(decision.domain for decision in log.decisions.values())
+    if not counts:
+        raise BadConfig(
+            "the log has no decisions on record: expected records of the topic decisions; is "
+            "policy.decisions_logged_ratio 0?"
+        )
+    return max(counts, key=lambda name: (counts[name], name))
+
+
+def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
+    notes = [f"{count} decisions are left out: {result}" for result, count in decisions.left_out.most_common()]
+    if others := sum(one.domain != domain for one in log.decisions.values()):
+        notes.append(f"{others} decisions are of other domains (--domain)")
+    if log.unreadable:
+        notes.append(f"{log.unreadable} records are no valid messages and are left out")
+    return notes
+
+
+def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> Valued:
+    """Value one policy."""
+    if policy.kind == "logged":
+        return valuation.value(policy, logged)
+    target = own_policies.target(policy, decisions, rules)
+    unsupported = float(target[decisions.logging <= 0].sum() / len(decisions))
+    return valuation.value(policy, logged, target, unsupported, clip)
+
+
+def outcomes(
+    log: OwnLog, decisions: OwnDecisions, domain: str, window_s: float, rules: PolicyRules
+) -> tuple[Floats, Floats]:
+    """Return the reward of each decision, shape (n,), and what the shopper brought before it, shape (n, 2).
+
+    Before it is the window's time before, and all of the past.
+    """
+    money = log.money()
+    of_shopper = [money.get((user_id, domain), NO_MONEY) for user_id in decisions.user_ids]
+    sums = [
+        (
+            of_shopper[shopper].between(at, at + window_s),
+            of_shopper[shopper].between(at - window_s, at),
+            of_shopper[shopper].between(-math.inf, at),
+        )
+        for shopper, at in zip(decisions.shopper.tolist(), decisions.at.tolist(), strict=True)
+    ]
+    found = np.array(sums)
+    reward: Floats = found[:, 0] - rules.cost_weight * rules.cost_minor * (decisions.chosen > 0)
+    return reward, found[:, 1:]
+
+
+def predicted(decisions: OwnDecisions, reward: Floats, before: Floats) -> Floats:
+    """Return what each arm was expected to bring, by a model that did not see the shopper's outcomes, shape (n, a).
+
+    Parameters
+    ----------
+    before : array, shape (n, k)
+        What is known of the shopper at the moment.
+    """
+    rows = np.arange(len(decisions))
+    value = np.where(decisions.arm >= 0, decisions.value, 0.0)
+    gave = (decisions.chosen > 0).astype(np.float64)
+    known = np.column_stack([before, value.max(axis=1), value[rows, decisions.chosen], gave])
+    scaler = StandardScaler().fit(known)
+    found = np.zeros(value.shape)
+    for fold in range(FOLDS):
+        held = decisions.shopper % FOLDS == fold
+        if not held.any() or held.all():
+            continue
+        model = Ridge(alpha=RIDGE).fit(scaler.transform(known[~held]), reward[~held])
+        of_value, of_giving = (model.coef_ / scaler.scale_)[-2:]
+        nothing = known[held] * ([1.0] * (known.shape[1] - 2) + [0.0, 0.0])
+        base = model.predict(scaler.transform(nothing))
+        found[held] = base[:, None] + value[held] * of_value + decisions.is_coupon[held] * of_giving
+    return found
+
+
+def lift(log: OwnLog, domain: str, rules: PolicyRules) -> Lift | None:
+    """Return what the coupons earned by the permanent control group; None if either group has no two shoppers."""
+    money, cost = log.money(), rules.cost_weight * rules.cost_minor
+    first: dict[str, float] = {}
+    is_holdout: dict[str, bool] = {}
+    given: dict[str, int] = {}
+    for one in log.decisions.values():
+        if one.domain == domain:
+            first[one.user_id] = min(one.at, first.get(one.user_id, math.inf))
+            is_holdout[one.user_id] = one.is_holdout
+            given[one.user_id] = given.get(one.user_id, 0) + (one.result == "given")
+    brought: dict[bool, list[float]] = {True: [], False: []}
+    for user_id, at in first.items():
+        amount = money.get((user_id, domain), NO_MONEY).between(at, math.inf)
+        brought[is_holdout[user_id]].append(amount - cost * given[user_id])
+    treated, holdout = np.array(brought[False]), np.array(brought[True])
+    if min(len(treated), len(holdout)) < 2:
+        return None
+    difference = float(treated.mean() - holdout.mean())
+    error = math.sqrt(treated.var(ddof=1) / len(treated) + holdout.var(ddof=1) / len(holdout))
+    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
+    by_shopper = Interval(difference, difference - half, difference + half)
+    return Lift(
+        treated=len(treated),
+        holdout=len(holdout),
+        treated_mean=float(treated.mean()),
+        holdout_mean=float(holdout.mean()),
+        lift=by_shopper,
+        total_minor=Interval(*(len(treated) * end for end in (difference, difference - half, difference + half))),
+    )

@@ -1,0 +1,187 @@
+"""Every policy of interest valued on the decisions of a log, with what makes the figures doubtful."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons_lab.offline import arm_effects
+from stream_coupons_lab.offline.arm_effects import ArmEffect, Targeting
+from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
+from stream_coupons_lab.ope import ope, policies
+from stream_coupons_lab.ope.ope import Logged, Valuation
+from stream_coupons_lab.ope.policies import Policy
+from stream_coupons_lab.ope.propensities import frequencies
+from stream_coupons_lab.ope.rewards import Reward, rewards
+
+Floats = NDArray[np.float64]
+
+MOST_CONSTANTS = 30
+FEW_EFFECTIVE = 100
+FEW_REWARDED = 10
+WEIGHT_LEVELS = (*(level / 50 for level in range(50)), 0.99, 0.995, 0.999, 1.0)
+"""Shares of the decisions at which the distribution of a policy's weights is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """A policy and its value.
+
+    Attributes
+    ----------
+    unsupported : float
+        Share of its choices of which nothing is known: the log never made them, or never could have.
+    weights : list of float
+        Quantiles of the weights at `WEIGHT_LEVELS`.
+    """
+
+    policy: str
+    valuation: Valuation
+    unsupported: float
+    weights: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class ValuationReport:
+    """The values of policies; `warnings` name what may make them wrong, `notes` how they were found."""
+
+    reward: Reward
+    decisions: int
+    shoppers: int
+    arms: int
+    propensities: str
+    valued: list[Valued]
+    targeting: list[Targeting]
+    effects: list[ArmEffect]
+    warnings: list[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The policies to value, and how; if none are given: ours, the logging one, random and every constant arm."""
+
+    reward: Reward = Reward.CLICK
+    policies: tuple[Policy, ...] = ()
+    clip: float | None = None
+    skip_ratio: float = 0.0
+    estimate_propensities: bool = False
+    seed: int = 0
+
+
+def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -> ValuationReport:
+    """Answer a question.
+
+    Raises
+    ------
+    BadConfig
+        If the log cannot answer it.
+    """
+    found = rewards(decisions, question.reward, rules)
+    notes, warnings = list(found.notes), list[str]()
+    propensity, source = propensities_of(decisions, warnings, estimate=question.estimate_propensities)
+    # Skipped decisions count in what is estimated from the log, never in the values.
+    kept = ~np.isnan(propensity)
+    kept[: int(question.skip_ratio * len(decisions))] = False
+    if not kept.any():
+        raise BadConfig("no decision is left to value a policy on")
+    decisions, propensity = decisions.at_rows(kept), propensity[kept]
+    found = replace(found, reward=found.reward[kept], predicted=found.predicted[kept], worth=found.worth[kept])
+    logged = Logged(decisions.shopper, decisions.chosen, propensity, found.reward, found.predicted)
+    asked = question.policies or _default(decisions, notes)
+    valued = [_value(policy, decisions, logged, found.worth, rules, question.clip) for policy in asked]
+    for each in valued:
+        warnings += doubts(each, "arms that the log never chose")
+    if question.clip is not None:
+        notes.append(f"weights are clipped at {question.clip:g}; clip_bias estimates what that does to each value")
+    return ValuationReport(
+        reward=question.reward,
+        decisions=len(decisions),
+        shoppers=len(np.unique(decisions.shopper)),
+        arms=len(decisions.names),
+        propensities=source,
+        valued=valued,
+        targeting=arm_effects.targeting(decisions, found, propensity, question.seed),
+        effects=arm_effects.measure(decisions, found, propensity, question.seed),
+        warnings=warnings,
+        notes=notes,
+    )
+
+
+def propensities_of(decisions: LoggedDecisions, warnings: list[str], *, estimate: bool = False) -> tuple[Floats, str]:
+    """Return the propensities of what was chosen, NaN where unknown, and where they are from; add what is doubtful."""
+    unknown = np.isnan(decisions.propensity)
+    if not unknown.all() and not estimate:
+        if unknown.any():
+            warnings.append(
+                f"{int(unknown.sum())} of {len(decisions)} decisions have no propensity and are left out: if it lacks "
+                "for a reason that matters, all values are biased"
+            )
+        return decisions.propensity, "logged"
+    warnings.append(
+        "PROPENSITIES ARE ESTIMATED from how often each arm was chosen, by time"
+        + ("" if estimate else ", for the log has none")
+        + ". That is right only if the logging policy drew at random and looked at no shopper; if it targeted, every "
+        "value below is biased, whatever its interval says"
+    )
+    estimated = frequencies(decisions.at, decisions.chosen, decisions.arm)
+    return estimated[np.arange(len(decisions)), decisions.chosen], "estimated"
+
+
+def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]:
+    chosen = [name for name, times in zip(decisions.names, decisions.times_chosen, strict=True) if times]
+    never = len(decisions.names) - len(chosen)
+    if never:
+        notes.append(f"{never} arms were never chosen: nothing is known of them, always taking one is not valued")
+    if len(chosen) > MOST_CONSTANTS:
+        notes.append(
+            f"always: the {MOST_CONSTANTS} arms most often chosen of {len(chosen)}; others by --policy always:ARM"
+        )
+    if len(chosen) > 2:
+        notes.append("the best of several constant arms is the best partly by chance")
+    constants = (Policy("always", name) for name in chosen[:MOST_CONSTANTS])
+    return (*map(Policy, ("logged", "greedy", "epsilon", "random")), *constants)
+
+
+def _value(
+    policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
+) -> Valued:
+    if policy.kind == "logged":
+        return value(policy, logged)
+    rows, target = policies.target(policy, decisions, worth, rules)
+    never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
+    unsupported = float((target * never)[rows].sum() / rows.sum())
+    return value(policy, logged.at(rows), target[rows], unsupported, clip)
+
+
+def value(
+    policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0, clip: float | None = None
+) -> Valued:
+    """Value a policy by its probability of every arm; without these it is the logging policy."""
+    if target is None:
+        return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))
+    weight = target[np.arange(len(logged)), logged.chosen] / logged.propensity
+    quantiles = np.quantile(np.minimum(weight, clip or np.inf), WEIGHT_LEVELS).tolist()
+    return Valued(str(policy), ope.value(logged, target, clip), unsupported, quantiles)
+
+
+def doubts(each: Valued, unknown: str) -> list[str]:
+    """Return the reasons to doubt the value of a policy; `unknown` names the choices of which nothing is known."""
+    found, doubts = each.valuation.diagnostics, []
+    if each.unsupported > 1e-9:
+        doubts.append(
+            f"{each.policy}: {each.unsupported:.1%} of its choices are {unknown}; IPS counts them as nothing, SNIPS as "
+            "the rest, DR by its model alone"
+        )
+    elif found.is_off:
+        doubts.append(
+            f"{each.policy}: the mean weight is {found.mean_weight.value:.3f}, expected about 1: the propensities are "
+            "wrong, or it chooses what could not be chosen"
+        )
+    if found.effective < FEW_EFFECTIVE or found.rewarded < FEW_REWARDED:
+        doubts.append(
+            f"{each.policy}: rests on {found.effective:.0f} effective decisions and {found.rewarded} rewards: too few"
+        )
+    return doubts

@@ -1,0 +1,128 @@
+"""The report of `tune`: the search trial by trial, what each setting matters, and the comparison on unseen issues."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from stream_coupons_lab.reports.axes import Axis
+from stream_coupons_lab.reports.report import HtmlReport
+from stream_coupons_lab.tuning.objective import Tuned, verdict
+from stream_coupons_lab.tuning.search_space import Metric, Range, SearchSpace
+from stream_coupons_lab.tuning.tuning import Tried
+
+NAMES = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
+
+
+def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float], space: SearchSpace) -> HtmlReport:
+    """Return the report of a search.
+
+    Parameters
+    ----------
+    tried : sequence of Tried
+        All trials that are done, in order.
+    importances : mapping of str to float
+        Share of what explains the quality, by setting; empty if it is unknown.
+    """
+    metric = NAMES[tuned.metric]
+    report = HtmlReport(f"Tuning on {tuned.log.name}", f"Settings that predict P({tuned.head}) better, by {metric}.")
+    _result(report, tuned, metric)
+    _search(report, tuned, tried, metric)
+    report.section(
+        "What each setting matters",
+        "A random forest predicts the quality of the trials that went to their end: the share of its explanation that "
+        "is by each setting. A setting with a small share can stay as it is. With few trials chance has its share.",
+    )
+    if importances:
+        report.bar_chart(
+            "Importance",
+            {name: round(share, 3) for name, share in importances.items()},
+            Axis("share of what is explained", "percent", from_zero=True),
+        )
+    else:
+        report.table(["importance"], [["Unknown: it takes five trials with different results that went to their end."]])
+    for name in tuned.found:
+        _setting(report, name, tried, tuned, space, metric)
+    return report
+
+
+def _result(report: HtmlReport, tuned: Tuned, metric: str) -> None:
+    text = verdict(tuned)
+    report.section("Result", text[0].upper() + text[1:] + ".")
+    held_out = tuned.held_out
+    report.stats(
+        [
+            (f"{metric} with today's settings", round(held_out.first, 4), "on the issues that the search has not seen"),
+            (f"{metric} with those found", round(held_out.second, 4), f"{held_out.issues:,} issues"),
+        ]
+    )
+    gains = [("searched", tuned.searched.gain), ("held out", held_out.gain)]
+    report.point_chart(
+        "Gain",
+        [(name, gain.value, gain.low, gain.high) for name, gain in gains],
+        Axis(f"gain in {metric}", from_zero=True),
+        note="Found against today's, with paired bootstrap 95% intervals over shoppers. Settings were chosen on "
+        "the part searched: only the part held out says what they are worth.",
+        highlight="held out",
+    )
+    report.table(
+        ["setting", "today", "found"],
+        [[name, str(tuned.used_today[name]), str(value)] for name, value in tuned.found.items()],
+    )
+
+
+def _search(report: HtmlReport, tuned: Tuned, tried: Sequence[Tried], metric: str) -> None:
+    text = f"{len(tried)} trials by the method {tuned.method}"
+    if given_up := sum(one.is_given_up for one in tried):
+        text += f"; {given_up} were given up on the way, as they were worse than the median of the others"
+    if failed := sum(math.isnan(one.quality) for one in tried):
+        text += f"; {failed} have no quality"
+    report.section("Search", f"{text}.")
+    axis = Axis(metric)
+    best: list[tuple[float, float]] = []
+    for one in tried:
+        if not one.is_given_up and math.isfinite(one.quality):
+            is_better = not best or tuned.metric.sign * (one.quality - best[-1][1]) > 0
+            best.append((float(one.number), one.quality if is_better else best[-1][1]))
+    report.line_chart("Best so far", {"best so far": best}, x=Axis("trial"), y=axis)
+    report.scatter_chart(
+        "Trials",
+        [
+            (f"trial {one.number}", float(one.number), one.quality, one.number != tuned.best_trial)
+            for one in tried
+            if not one.is_given_up
+        ],
+        Axis("trial"),
+        axis,
+        note="Trials that went to their end; the best in colour. What others reached on the way cannot be compared.",
+    )
+
+
+def _setting(
+    report: HtmlReport, name: str, tried: Sequence[Tried], tuned: Tuned, space: SearchSpace, metric: str
+) -> None:
+    whole = [one for one in tried if not one.is_given_up and math.isfinite(one.quality)]
+    axis = space.axes[name]
+    if isinstance(axis, Range):
+        report.scatter_chart(
+            name,
+            [
+                (f"trial {one.number}", float(one.values[name]), one.quality, one.number != tuned.best_trial)
+                for one in whole
+            ],
+            Axis(name),
+            Axis(metric),
+            note="Trials that went to their end; the best in colour.",
+            is_log=axis.log,
+        )
+        return
+    rows = []
+    for choice in axis.choices:
+        found = [one.quality for one in whole if one.values[name] == choice]
+        if found:
+            rows.append((str(choice), sum(found) / len(found), min(found), max(found)))
+    report.point_chart(
+        name,
+        rows,
+        Axis(metric),
+        note="Mean of the trials that went to their end, from the least to the greatest.",
+        highlight=str(tuned.found[name]),
+    )

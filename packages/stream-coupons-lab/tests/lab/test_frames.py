@@ -1,0 +1,147 @@
+"""Evaluation in Python: data frames in, data frames and a page out, and the same figures as the commands."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from stream_coupons.cli.main import app
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.settings import Settings
+from stream_coupons_lab import frames
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "travel"
+MAPPING = {
+    "arm": "offer", "shopper": "customer", "time": "sent_at", "arms": "offers", "propensity": "probability",
+    "click": "clicked", "purchase": "ordered", "order_value": "order_value", "window_s": 432000,
+    "context": ["party", "device"], "issue": "decision",
+}  # fmt: skip
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return pd.read_csv(EXAMPLE / "decisions.csv")
+
+
+@pytest.fixture(scope="module")
+def found(table: pd.DataFrame) -> frames.Evaluation:
+    return frames.evaluate(table, MAPPING)
+
+
+@pytest.fixture(scope="module")
+def valued(table: pd.DataFrame) -> frames.PolicyValues:
+    return frames.ope(table, MAPPING, reward="purchase", policies=["logged", "greedy", "always:none"])
+
+
+def test_it_returns_every_arm_of_every_decision(found: frames.Evaluation, table: pd.DataFrame) -> None:
+    decisions = found.decisions
+    arms = table.set_index("decision")["offers"].str.split("|")
+    assert decisions.groupby("issue_id", sort=False)["arm"].apply(sorted).to_dict() == arms.apply(sorted).to_dict()
+    chosen = decisions[decisions["is_chosen"]].set_index("issue_id")
+    assert chosen["arm"].to_dict() == table.set_index("decision")["offer"].to_dict()
+    assert chosen["propensity"].to_dict() == table.set_index("decision")["probability"].to_dict()
+    known = chosen[chosen["redeemed"].notna()]
+    ordered = table.set_index("decision")["ordered"].astype(bool)
+    assert known["redeemed"].to_dict() == ordered[known.index].to_dict()
+    assert decisions.loc[~decisions["is_chosen"], "redeemed"].isna().all()
+    assert decisions.loc[decisions["arm"] == "none", "p_redeem"].isna().all()
+    assert str(decisions["occurred_at"].dt.tz) == "UTC"
+
+
+def test_its_frames_have_a_row_for_each_thing(found: frames.Evaluation) -> None:
+    assert found.metrics["head"].tolist() == ["click", "redeem", "order"]
+    assert (found.metrics["log_loss_low"] < found.metrics["log_loss"]).all()
+    assert set(found.parts["by"]) >= {"coupon", "party", "device"}
+    served = found.models[found.models["is_served"]]
+    assert served[["domain", "head"]].to_numpy().tolist() == [
+        ["ecommerce", head] for head in ("click", "redeem", "order")
+    ]
+    assert "discount_depth" in set(found.weights["feature"])
+    assert found.weights.groupby("head", sort=False)["magnitude"].apply(lambda one: one.is_monotonic_decreasing).all()
+    assert found.effects["arm"].tolist() == ["any coupon, drawn evenly"]
+    assert found.groups["treated"].sum() == found.effects["treated"].sum()
+    for empty in (found.changes, found.baselines, found.refused):
+        assert len(empty) == 0
+        assert len(empty.columns) > 2
+
+
+def test_its_page_has_all_sections(found: frames.Evaluation, tmp_path: Path) -> None:
+    found.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for title in (
+        "Effect of each coupon",
+        "Uplift curves",
+        "Qini curves above",
+        "Cost curves",
+        "Models",
+        "What weighs most",
+    ):
+        assert title in page
+
+
+def test_a_policys_value_is_a_row_for_each_estimator(valued: frames.PolicyValues, tmp_path: Path) -> None:
+    values = valued.values.set_index(["policy", "estimator"])
+    assert list(values.index) == [
+        (policy, estimator) for policy in ("logged", "greedy", "always:none") for estimator in ("ips", "snips", "dr")
+    ]
+    assert values.loc[("logged", "dr"), "gain"] == 0
+    assert values.loc[("greedy", "dr"), "value_low"] < values.loc[("greedy", "dr"), "value"]
+    assert len(valued.decisions) > len(valued.scored)
+    valued.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for title in (
+        "By doubly robust",
+        "Above the logging policy",
+        "Effective sample size",
+        "Distribution of the weights",
+    ):
+        assert title in page
+
+
+def test_the_commands_have_the_same_figures(
+    found: frames.Evaluation, valued: frames.PolicyValues, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    path, mapping = tmp_path / "sent.parquet", tmp_path / "sent.toml"
+    table.to_parquet(path)
+    mapping.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in MAPPING.items()), encoding="utf-8")
+    out = tmp_path / "decisions.csv"
+    run = CliRunner().invoke(app, ["evaluate", str(path), "--mapping", str(mapping), "--decisions", str(out), "--json"])
+    assert run.exit_code == 0, run.stderr
+    heads = json.loads(run.stdout)["heads"]
+    assert [head["log_loss"]["value"] for head in heads] == found.metrics["log_loss"].tolist()
+    written = pd.read_csv(out, keep_default_na=False, na_values=[""])
+    assert written["p_order"].tolist() == found.decisions["p_order"].tolist()
+    assert written["arm"].tolist() == found.decisions["arm"].tolist()
+    policies = [part for policy in ("logged", "greedy", "always:none") for part in ("--policy", policy)]
+    run = CliRunner().invoke(
+        app, ["ope", str(path), "--mapping", str(mapping), "--reward", "purchase", "--json", *policies]
+    )
+    assert run.exit_code == 0, run.stderr
+    [greedy] = [one for one in json.loads(run.stdout)["valued"] if one["policy"] == "greedy"]
+    values = valued.values.set_index(["policy", "estimator"])
+    assert greedy["valuation"]["values"]["dr"]["value"] == values.loc[("greedy", "dr"), "value"]
+
+
+def test_a_row_that_is_refused_is_warned_of(table: pd.DataFrame) -> None:
+    few = table.head(8).astype({"ordered": object})
+    few.loc[2, "ordered"] = "perhaps"
+    with pytest.warns(UserWarning, match="data frame: 1 rows are refused, the first is row 3: column 'ordered'"):
+        log = frames.read(few, MAPPING)
+    assert log.counts["issue"] == 7
+
+
+def test_what_cannot_be_answered_is_refused(table: pd.DataFrame) -> None:
+    with pytest.raises(BadConfig, match="data frame: a table needs a mapping"):
+        frames.evaluate(table)
+    with pytest.raises(BadConfig, match="reward is 'joy', expected one of click, purchase, margin, order_value"):
+        frames.ope(table, MAPPING, reward="joy")
+    with pytest.raises(BadConfig, match="there is no policy 'best'"):
+        frames.ope(table, MAPPING, Settings(), policies=["best"])
+
+
+def test_json_lines_need_no_mapping() -> None:
+    assert frames.read(EXAMPLE / "log.jsonl").counts["browse"] > 0

@@ -1,0 +1,166 @@
+"""The search space: names and values are those of the settings, and what cannot be is refused by name."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import NeighbourhoodRules, PolicyRules, ProfileRules
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons_lab.tuning.search_space import (
+    BUILT_IN,
+    Choices,
+    Method,
+    Range,
+    SearchPlan,
+    SearchSpace,
+    Value,
+    build,
+    tree_of,
+)
+
+RATE = "learning.learning_rate"
+NEIGHBOURS = "neighbourhood.neighbours"
+PRICE = "profile.missing_price"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "space.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_built_in_space_is_of_settings_and_holds_the_defaults() -> None:
+    space = build()
+    assert space.axes.keys() == BUILT_IN.keys()
+    assert space.nearest(Settings()) == space.values(Settings())
+
+
+def test_values_become_settings_and_leave_the_rest() -> None:
+    base = Settings(secret_file="secret.key", profile=ProfileRules(half_life_s=5.0))
+    found = build().settings(base, {RATE: 0.5, NEIGHBOURS: 7, PRICE: "last"})
+    assert found == Settings(
+        secret_file="secret.key",
+        learning=LearningSettings(learning_rate=0.5),
+        profile=ProfileRules(half_life_s=5.0, missing_price="last"),
+        neighbourhood=NeighbourhoodRules(neighbours=7),
+    )
+
+
+def test_settings_outside_are_moved_to_the_border() -> None:
+    space = SearchSpace(
+        {RATE: Range(low=0.1, high=1), NEIGHBOURS: Range(low=1, high=5), PRICE: Choices(choices=["last"])}
+    )
+    assert space.nearest(Settings()) == {RATE: 0.1, NEIGHBOURS: 5}
+
+
+def test_what_is_tried_has_four_digits_unless_it_is_used_today() -> None:
+    today = Settings(learning=LearningSettings(learning_rate=0.123456))
+    values: dict[str, Value] = {RATE: 0.123456, NEIGHBOURS: 12345, PRICE: "last"}
+    assert build().rounded(values, Settings()) == values | {RATE: 0.1235}
+    assert build().rounded(values, today) == values
+
+
+def test_a_grid_takes_as_many_values_as_the_trials_allow() -> None:
+    space = SearchSpace({RATE: Range(low=0.01, high=1, log=True), PRICE: Choices(choices=["last", "mean"])})
+    grid = space.grid(7)
+    assert [point[PRICE] for point in grid] == ["last", "mean"] * 3
+    assert [point[RATE] for point in grid[::2]] == [0.01, pytest.approx(0.1), 1.0]
+
+
+def test_a_grid_has_each_whole_number_once() -> None:
+    assert SearchSpace({NEIGHBOURS: Range(low=1, high=3)}).grid(50) == [{NEIGHBOURS: n} for n in (1, 2, 3)]
+    assert SearchSpace({PRICE: Choices(choices=["last", "mean"])}).grid(50) == [{PRICE: "last"}, {PRICE: "mean"}]
+
+
+@pytest.mark.parametrize(("trials", "axes"), [(3, {RATE: 2, NEIGHBOURS: 2}), (1, {RATE: 2}), (4, {PRICE: 6})])
+def test_a_grid_that_does_not_fit_is_refused(trials: int, axes: dict[str, int]) -> None:
+    with pytest.raises(BadConfig, match=rf"--trials {trials}: a grid of .* has {math.prod(axes.values())} points"):
+        build(only=axes).grid(trials)
+
+
+def test_a_question_depends_on_all_that_a_trial_does_and_not_on_how_many_there_are() -> None:
+    plan = SearchPlan(build(only=[RATE]), Settings(), Method.RANDOM, 5, is_maximised=False)
+    same = [replace(plan, trials=9), replace(plan, base=Settings(kafka=KafkaSettings(group_id="another")))]
+    others = [
+        replace(plan, seed=1),
+        replace(plan, method=Method.GRID),
+        replace(plan, is_maximised=True),
+        replace(plan, space=build(only=[NEIGHBOURS])),
+        replace(plan, base=Settings(profile=ProfileRules(half_life_s=5.0))),
+    ]
+    assert [other.question() == plan.question() for other in same] == [True, True]
+    assert [other.question() == plan.question() for other in others] == [False] * 5
+    grid = replace(plan, method=Method.GRID)
+    assert replace(grid, trials=9).question() != grid.question()
+
+
+def test_settings_are_the_same_in_every_process() -> None:
+    """The order of a set is not: a study would be taken for that of other settings."""
+    rules = PolicyRules(triggers=frozenset({"order", "cart", "browse"}))
+    assert tree_of(Settings(policy=rules))["policy"]["triggers"] == ["browse", "cart", "order"]
+
+
+def test_a_file_adds_and_replaces(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '"learning.learning_rate" = {low = 0.1, high = 0.2}\n'
+        '[profile]\nmax_interests = {low = 8, high = 64, log = true}\nmissing_price = {choices = ["last"]}\n',
+    )
+    space = build(path)
+    assert space.axes.keys() == BUILT_IN.keys() | {"profile.max_interests"}
+    assert space.axes[RATE] == Range(low=0.1, high=0.2)
+    assert space.axes["profile.max_interests"] == Range(low=8, high=64, log=True)
+    assert space.is_whole("profile.max_interests")
+    assert space.axes[PRICE] == Choices(choices=["last"])
+
+
+def test_only_what_is_named_is_searched(tmp_path: Path) -> None:
+    path = written(tmp_path, "[profile]\nmax_interests = {low = 8, high = 64}\n")
+    assert list(build(path, ["profile.max_interests", RATE]).axes) == [RATE, "profile.max_interests"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "[learning]\nlearning_rat = {low = 1, high = 2}",
+            "learning.learning_rat: .* did you mean learning.learning_rate",
+        ),
+        ('"nonsense" = {low = 1, high = 2}', "nonsense: there is no such setting$"),
+        ("[policy]\nholdout_ratio = {low = 0, high = 1}", "policy.holdout_ratio is not searched: .*`ope`"),
+        ("[attribution]\ngrace_s = {low = 0, high = 1}", "attribution.grace_s is not searched: .*label"),
+        ("secret_file = {low = 0, high = 9}", "secret_file is not searched: .*luck"),
+        ("[learning]\nl2 = 3", "learning.l2 = 3: expected {low, high, log} or {choices}"),
+        ("[learning]\nl2 = {low = 1}", "learning.l2: .*high.*expected {low, high, log}"),
+        ("[learning]\nl2 = {low = 1, hihg = 2}", "learning.l2: .*hihg"),
+        ("[learning]\nl2 = {low = 2, high = 1}", "learning.l2 = .*expected low < high"),
+        ("[learning]\nl2 = {low = 0, high = 1, log = true}", "learning.l2 = .*expected 0 < low < high"),
+        ("[learning]\nl2 = {low = 0, high = inf}", "learning.l2 = .*both finite"),
+        ("[learning]\nl2 = {low = nan, high = 1}", "learning.l2 = .*both finite"),
+        ("[learning]\nl2 = {low = -1, high = 1}", "learning.l2 = -1.0: .*>= 0"),
+        ("[learning]\nl2 = {choices = []}", "learning.l2: choices is empty"),
+        ("[neighbourhood]\nneighbours = {low = 0.5, high = 3}", "neighbourhood.neighbours = 0.5: .*int"),
+        ("[profile]\nmissing_price = {low = 0, high = 1}", "profile.missing_price is no number"),
+        ('[profile]\nmissing_price = {choices = ["mode"]}', "profile.missing_price = 'mode': "),
+        ("= 3", "is not TOML"),
+    ],
+)
+def test_a_bad_file_says_what_is_wrong_with_which_name(tmp_path: Path, text: str, error: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(BadConfig, match=error) as caught:
+        build(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_name_outside_the_space_is_refused_with_the_nearest() -> None:
+    with pytest.raises(BadConfig, match=r"--only learning.rate: is not in the search space; did you mean learning\."):
+        build(only=["learning.rate"])
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=r"none\.toml"):
+        build(tmp_path / "none.toml")

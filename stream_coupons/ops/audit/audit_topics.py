@@ -1,0 +1,74 @@
+"""Read the topics of a system for an audit, without a consumer group and without commits."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+
+from stream_coupons.kafka import admin, topics
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.ops.audit.audit import READ, audit
+from stream_coupons.ops.audit.coverage_check import TABLES
+from stream_coupons.ops.audit.findings import Findings
+from stream_coupons.ops.audit.offsets import AuditedOffsets, Partition
+
+EFFECTS_FIRST = (
+    (topics.DEAD_LETTERS,),
+    (topics.ISSUES, topics.LEASE_REPORTS),
+    tuple(topics.BY_NAME[name] for name in TABLES),
+    tuple(topic for topic in topics.ALL if topic.name in READ or topic in topics.READ_BY_AGENTS),
+)
+"""Topics in the order in which their ends are read. Leases and reports cause each other: reports come first."""
+
+
+def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> AuditedOffsets:
+    """Return the begin and end offsets of a system's topics, and the offsets that its workers have committed.
+
+    Committed offsets are read first, so that their effects lie before the ends. Ends of effects are read before those
+    of their causes, so that the cause of each record read lies before its end too.
+    """
+    committed = admin.committed_offsets(client, kafka)
+    ends: dict[Partition, int] = {}
+    for some in EFFECTS_FIRST:
+        ends = offsets(client, some, kafka, OffsetSpec.LATEST) | ends
+    begins = offsets(client, EFFECTS_FIRST[-1], kafka, OffsetSpec.EARLIEST)
+    return AuditedOffsets(
+        begins, ends, {(tp.topic, tp.partition): position.offset for tp, position in committed.items()}
+    )
+
+
+def offsets(
+    client: KafkaAdminClient, some: Iterable[topics.Topic], kafka: KafkaSettings, spec: OffsetSpec
+) -> dict[Partition, int]:
+    """Return the first or next offset of every partition of some topics."""
+    wanted = [
+        TopicPartition(topic.name, partition)
+        for topic in some
+        for partition in range(topic.partitions or kafka.partitions)
+    ]
+    found = client.list_partition_offsets(dict.fromkeys(wanted, spec))
+    return {(tp.topic, tp.partition): position.offset for tp, position in found.items()}
+
+
+def read_records(connection: Connection, names: Iterable[str], key: bytes | None = None) -> Iterator[Record]:
+    """Yield all records of some topics until now, in order within each partition; with `key`, of its partitions."""
+    with Reader(connection, list(names), from_beginning=True, key=key) as reader:
+        for one in reader.read_to_end():
+            yield record_of(one)
+
+
+def record_of(one: Any) -> Record:
+    """Return a record of kafka-python as ours."""
+    return Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers or ()))
+
+
+def audit_topics(kafka: KafkaSettings) -> Findings:
+    """Audit a system by its topics."""
+    with admin.admin_client(kafka) as client:
+        marks = take_marks(client, kafka)
+    return audit(partial(read_records, kafka), marks)

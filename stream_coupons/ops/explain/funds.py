@@ -1,0 +1,76 @@
+"""The stock and budgets that are left to a shopper's partition, and what one more coupon would lack of them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.decision.candidates import charges
+from stream_coupons.core.decision.scoring import REDEEM, Judgement
+from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.purses import Purse, first_lease
+from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.ops.explain.candidate_verdicts import ChargedPrices, Lack
+from stream_coupons.runtime.steps import SharedStates
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """The stock and budgets that are left.
+
+    Attributes
+    ----------
+    purses : mapping
+        Purses of the shopper's partition, by account.
+    accounts : mapping
+        Accounts as their owner knows them, by id.
+    partition, partitions : int
+        The shopper's partition, and the number of partitions.
+    """
+
+    purses: Mapping[str, Purse]
+    accounts: Mapping[str, Account]
+    partition: int
+    partitions: int
+
+    @property
+    def wallet(self) -> Wallet:
+        """The wallet of the shopper's partition."""
+        return Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions)
+
+    def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
+        """Return the shortage of one more coupon that draws on these accounts; None when it can be given."""
+        for limit in limits:
+            shortage = self.wallet.shortage([limit], held_minor)
+            if shortage is not None:
+                return Lack(
+                    shortage=shortage,
+                    account_id=limit.account_id,
+                    needed=1 if limit.is_stock else held_minor,
+                    here=self._here(limit),
+                    in_all=self._in_all(limit),
+                )
+        return None
+
+    def _here(self, limit: Limit) -> int:
+        purse = self.purses.get(limit.account_id)
+        return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
+
+    def _in_all(self, limit: Limit) -> int:
+        account, purse = self.accounts.get(limit.account_id, Account()), self.purses.get(limit.account_id)
+        committed = {number: holding.committed for number, holding in account.holdings.items()}
+        if purse is not None:  # it knows more than it has reported
+            committed[self.partition] = purse.committed
+        return max((limit.most or 0) - sum(committed.values()), 0)
+
+    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> ChargedPrices:
+        """Return the current prices of candidates, and which are sold out; fill `lacking` with their shortages."""
+        [positions] = judged.chosen
+        charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
+        for position, charge in zip(positions.tolist(), charged, strict=True):
+            lack = self.lack(coupons.limited[position], charge.held_minor)
+            if lack is not None:
+                lacking[position] = lack
+        return ChargedPrices(np.array([charge.price_minor for charge in charged]), lacking)

@@ -1,0 +1,282 @@
+"""Lift over the holdout, measured on a log: in margin, orders and money, with intervals that are valid at every look.
+
+A shopper counts from the first decision on. It comes before any coupon, so it says nothing of the arm. The outcome is
+all that the shopper orders from then on, whatever was given, less the discounts and the sending of coupons.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.measurement import sample_ratio
+from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_value, sums
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.kafka import topics
+from stream_coupons.models.metrics import Interval
+from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, follow
+from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class LiftEffect:
+    """Lift in one outcome; the ends of intervals are NaN before the first look.
+
+    Attributes
+    ----------
+    treated_mean, holdout_mean : float
+        Outcome per shopper of each arm.
+    lift : Interval
+        Difference of the means, adjusted for what was known at the first decision.
+    unadjusted : Interval
+        The same without adjustment.
+    total : Interval
+        Lift of all treated shoppers together.
+    """
+
+    treated_mean: float
+    holdout_mean: float
+    lift: Interval
+    unadjusted: Interval
+    total: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutShare:
+    """Share of the holdout among the shoppers, and the evidence that it is not the expected one.
+
+    Attributes
+    ----------
+    evidence : float
+        Factor by which the counts speak against the expected share; a mismatch from 100 on.
+    """
+
+    expected: float
+    found: float
+    evidence: float
+    is_mismatch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LiftRow:
+    """Lift of all shoppers, of those of a domain, or in what a campaign sells; money in minor units.
+
+    Attributes
+    ----------
+    since, until : float
+        Time in which orders count.
+    expected_buyers : float
+        Shoppers with an order that the smaller arm is expected to have; intervals begin at `FIRST_LOOK`.
+    assumed_ratio : float
+        Share of the margin that is of items outside of every scope, by `policy.margin_ratio`.
+    discounts_minor : float
+        Discounts of the treated shoppers.
+    given : int
+        Coupons given to them.
+    predicted_minor : float
+        Sum of the values that these were given for, as `value_minor` of the issues states them.
+    open_minor : float
+        The part of it whose coupons can still be used.
+    agrees : bool or None
+        False if the predicted sum is outside of the interval of the measured one, open coupons counted or not.
+    """
+
+    domain: str
+    campaign: str
+    since: float
+    until: float
+    treated: int
+    holdout: int
+    orders: int
+    expected_buyers: float
+    effects: dict[str, LiftEffect]
+    assumed_ratio: float
+    discounts_minor: float
+    given: int
+    predicted_minor: float
+    open_minor: float
+    agrees: bool | None
+    sample_ratio: HoldoutShare | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiftReport:
+    """All rows; `warnings` name what may make them wrong."""
+
+    rows: list[LiftRow]
+    warnings: list[str]
+    notes: list[str]
+
+
+def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf) -> LiftReport:
+    """Measure the lift on a log.
+
+    Parameters
+    ----------
+    since : float
+        Time from which orders count, epoch seconds. Shoppers count from their first decision on, if that is later.
+
+    Raises
+    ------
+    BadConfig
+        If no decision is on record, or none of the holdout.
+    """
+    if not log.first:
+        raise BadConfig(
+            f"no decision is on record: expected records of the topic {topics.DECISIONS.name}; is "
+            "policy.decisions_logged_ratio 0?"
+        )
+    if not any(one.is_holdout for one in log.first.values()):
+        raise BadConfig(
+            f"none of {len(log.first)} shoppers is in the holdout: lift needs one; is policy.holdout_ratio 0?"
+        )
+    if since > log.ends_at:
+        raise BadConfig(f"the last event is of {log.ends_at:.0f} (epoch seconds), before the time asked for")
+    entries = log.entries()
+    since = max(since, log.orders_begin_at())  # retention may have dropped orders, but not the coupons of that time
+    rows = [
+        _row(log, rules, scope, max(begun, since), entries.get(scope if scope.campaign else None, []))
+        for scope, begun in log.scopes().items()
+    ]
+    return LiftReport(rows, _warnings(log, rows), _notes(log, rules, rows))
+
+
+def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entries: Iterable[MoneyEntry]) -> LiftRow:
+    followed = follow(log.enrolments(scope), entries, since)
+    n, holdout = len(followed.at), int(followed.is_holdout.sum())
+    share = min(holdout, n - holdout) / n
+    orders = followed.outcome[:, OUTCOMES.index("orders")]
+    buyers = share * float(np.count_nonzero(orders))
+    critical = float(critical_value(np.array(share * orders.sum()), np.array(buyers)))
+    covariates = followed.covariates(log.orders_begin_at())
+    effects = {
+        name: _effect(covariates, followed.outcome[:, place], followed.is_holdout, critical)
+        for place, name in enumerate(OUTCOMES)
+    }
+    treated = ~followed.is_holdout
+    given = [one for one in log.given_in(scope) if _is_counted(one, followed, since)]
+    predicted = sum(one.value_minor for one in given)
+    still_open = sum(one.value_minor for one in given if one.expires_at > log.ends_at)
+    gross = float(followed.gross.sum())
+    return LiftRow(
+        *scope,
+        since=since,
+        until=log.ends_at,
+        treated=n - holdout,
+        holdout=holdout,
+        orders=int(orders.sum()),
+        expected_buyers=buyers,
+        effects=effects,
+        assumed_ratio=float(followed.assumed.sum()) / gross if gross > 0 else 0.0,
+        discounts_minor=float(followed.discount[treated].sum()),
+        given=len(given),
+        predicted_minor=predicted,
+        open_minor=still_open,
+        agrees=_agrees(effects["margin"].total, predicted - still_open, predicted),
+        sample_ratio=None if scope.campaign else _share_of(holdout, n - holdout, rules.holdout_ratio),
+    )
+
+
+def _is_counted(one: GivenCoupon, followed: FollowedShoppers, since: float) -> bool:
+    row = followed.index.get(one.user_id)
+    return row is not None and not followed.is_holdout[row] and one.at >= max(since, followed.at[row])
+
+
+def _effect(covariates: Floats, outcome: Floats, is_holdout: Mask, critical: float) -> LiftEffect:
+    adjusted, plain = (_interval(of, outcome, is_holdout, critical) for of in (covariates, np.zeros((len(outcome), 0))))
+    treated = int((~is_holdout).sum())
+    return LiftEffect(
+        treated_mean=_mean(outcome[~is_holdout]),
+        holdout_mean=_mean(outcome[is_holdout]),
+        lift=adjusted,
+        unadjusted=plain,
+        total=Interval(treated * adjusted.value, treated * adjusted.low, treated * adjusted.high),
+    )
+
+
+def _mean(outcome: Floats) -> float:
+    return float(outcome.mean()) if len(outcome) else math.nan
+
+
+def _interval(covariates: Floats, outcome: Floats, is_holdout: Mask, critical: float) -> Interval:
+    found = contrast(sums(covariates, outcome, is_holdout))
+    value, half = float(found.value), critical * float(found.error)
+    return Interval(value, value - half, value + half) if math.isfinite(half) else Interval(value, math.nan, math.nan)
+
+
+def _agrees(measured: Interval, closed: float, predicted: float) -> bool | None:
+    if math.isnan(measured.low):
+        return None
+    return max(closed, predicted) >= measured.low and min(closed, predicted) <= measured.high
+
+
+def _share_of(holdout: int, treated: int, expected: float) -> HoldoutShare:
+    evidence = sample_ratio.log_evidence(holdout, treated, expected)
+    return HoldoutShare(
+        expected,
+        holdout / (holdout + treated),
+        math.exp(evidence) if evidence < 700.0 else math.inf,
+        sample_ratio.is_mismatch(holdout, treated, expected),
+    )
+
+
+def name_of(row: LiftRow) -> str:
+    """Return the name of a row for people."""
+    if row.campaign:
+        return f"campaign {row.campaign} ({row.domain})"
+    return row.domain or "all domains"
+
+
+def _warnings(log: LiftLog, rows: Iterable[LiftRow]) -> list[str]:
+    found = [
+        f"sample ratio mismatch in {name_of(row)}: {row.sample_ratio.found:.2%} of the shoppers are in the holdout, "
+        f"expected {row.sample_ratio.expected:.2%} (policy.holdout_ratio). The arms cannot be compared: was the ratio "
+        "or the secret changed, or is the beginning of the log missing?"
+        for row in rows
+        if row.sample_ratio is not None and row.sample_ratio.is_mismatch
+    ]
+    found += [
+        f"{name_of(row)}: the predicted value {row.predicted_minor:,.0f} is not within the measured lift in margin"
+        for row in rows
+        if row.agrees is False and not row.campaign
+    ]
+    if log.changed:
+        found.append(
+            f"{len(log.changed)} shoppers were in the holdout at one decision and not at another one: they count in "
+            "the arm of the first; was the ratio or the secret changed?"
+        )
+    if log.logged_ratio < 1.0:
+        found.append(
+            f"only {log.logged_ratio:.0%} of the decisions are on record: shoppers with coupons enrol later than the "
+            "holdout does, expected policy.decisions_logged_ratio 1"
+        )
+    if log.unreadable:
+        found.append(f"{log.unreadable} records are no valid messages and are left out")
+    return found
+
+
+def _notes(log: LiftLog, rules: PolicyRules, rows: Sequence[LiftRow]) -> list[str]:
+    found = [
+        f"{name_of(row)}: no interval yet, the smaller arm is expected to have {row.expected_buyers:.1f} shoppers with "
+        f"an order, of {FIRST_LOOK:.0f} at the first look"
+        for row in rows
+        if row.expected_buyers < FIRST_LOOK
+    ]
+    if any(row.campaign for row in rows):
+        found.append(
+            "a campaign has no holdout of its own: its row is the lift of all coupons together, in the items within "
+            "the scope of its coupons, since it was first offered"
+        )
+    if not rows[0].domain:
+        found.append("a shopper is of the domain of the first decision; all that they order in any domain counts")
+    if not log.coupons:
+        found.append(f"no coupon is in the log (topic {topics.CATALOG.name}): every margin is assumed")
+    if rules.redemption_worth_minor:
+        found.append("predicted values count policy.redemption_worth_minor, which the measured lift does not")
+    return found

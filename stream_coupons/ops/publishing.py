@@ -1,0 +1,191 @@
+"""Events of the shop from a file, each checked as the workers check it before it is sent."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.validation_hints import unknown_fields
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import Decoder, require_not_ahead
+from stream_coupons.kafka.topics import Topic
+from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.ops.recordings import (
+    FIRST_SHOWN,
+    Entry,
+    Line,
+    LineFault,
+    Refusals,
+    lines_or_elements,
+    parse,
+)
+
+if TYPE_CHECKING:  # it takes kafka-python, which no help needs
+    from stream_coupons.kafka.clients import Publisher
+
+# A sleep lasts a little too long: without this, a high rate would never be reached.
+CATCH_UP_S = 0.1
+YEAR_2000 = 946_684_800
+TRIGGERS = (topics.BROWSE, topics.CART, topics.ORDER)
+
+
+class PublishReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Counts of the lines by result."""
+
+    lines: int
+    sent: dict[str, int]
+    appended: int
+    refused: dict[str, int]
+    interrupted: bool
+    warnings: list[str] = []
+
+
+class LineReader:
+    """Lines to checked messages.
+
+    Parameters
+    ----------
+    bare : Topic, optional
+        Every line is a message of this topic; else they are envelopes.
+    max_ahead_s : float
+        Maximum time by which an event may be dated after now.
+    """
+
+    def __init__(self, bare: Topic | None, max_ahead_s: float) -> None:
+        self._bare = bare
+        self._max_ahead_s = max_ahead_s
+        self._decoders = {topic.name: Decoder(topic) for topic in topics.INPUTS}
+
+    def __call__(self, text: bytes) -> tuple[Entry, bytes]:
+        """The entry of a line and its key.
+
+        Raises
+        ------
+        BadMessage
+        """
+        entry = self._opened(text) if self._bare is None else Entry(self._bare, text)
+        if entry.topic is topics.TICKS:
+            raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
+        message = self._decoders[entry.topic.name](entry.value)
+        require_not_ahead(message, time.time(), self._max_ahead_s)
+        return entry, entry.topic.key_of(message)
+
+    def _opened(self, text: bytes) -> Entry:
+        try:
+            return parse(text)
+        except BadMessage as bad:
+            hint = ", or --topic for messages of one topic" if bad.reason == LineFault.NOT_AN_ENVELOPE else ""
+            raise BadMessage(bad.reason, bad.detail + hint) from None
+
+
+@dataclass
+class Publication:
+    """Lines of a file that are checked and sent, with the counts of both.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file, for messages.
+    timeout_s : float
+        Age in seconds beyond which events lead to no coupon.
+    on_line : callable
+        Called after each line.
+    doubts : dict
+        The first warnings, each with the number of its first line and how many lines it is of.
+    """
+
+    name: str
+    reader: LineReader
+    refusals: Refusals
+    timeout_s: float
+    on_line: Callable[[Line], None] = lambda _: None
+    lines: int = 0
+    place: str = "line"
+    appended: int = 0
+    interrupted: bool = False
+    sent: Counter[str] = field(default_factory=Counter)
+    doubts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def check(self, source: IO[bytes]) -> None:
+        """Read everything and send nothing; warn of what workers would ignore, or give no coupon for."""
+        for number, entry, _ in self._accepted(source):
+            found = msgspec.json.decode(entry.value)
+            for text in (*unknown_fields(found, entry.topic.message), *self._age_of(entry.topic, found)):
+                doubt = f"{entry.topic.name}: {text}"
+                if doubt in self.doubts or len(self.doubts) < FIRST_SHOWN:
+                    first, count = self.doubts.get(doubt, (number, 0))
+                    self.doubts[doubt] = (first, count + 1)
+
+    def send(self, source: IO[bytes], publisher: "Publisher", rate: float | None) -> None:
+        """Send what is good, at most `rate` lines a second; closing the publisher waits for the broker."""
+        wait = pacer(rate) if rate is not None else None
+        for _, entry, key in self._accepted(source, wait):
+            publisher.send_bytes(entry.topic, key, entry.value)
+            self.sent[entry.topic.name] += 1
+
+    def report(self) -> PublishReport:
+        """Return the counts so far, and the first doubts, each once."""
+        return PublishReport(
+            lines=self.lines,
+            sent=dict(sorted(self.sent.items())),
+            appended=self.appended,
+            refused=dict(sorted(self.refusals.by_reason.items())),
+            interrupted=self.interrupted,
+            warnings=[
+                f"{self.place} {first}: {doubt}" + (f" ({count} times)" if count > 1 else "")
+                for doubt, (first, count) in self.doubts.items()
+            ],
+        )
+
+    def _age_of(self, topic: Topic, found: dict[str, Any]) -> Iterator[str]:
+        if found["occurred_at"] < YEAR_2000:
+            yield "occurred_at is before the year 2000, expected UTC epoch seconds"
+        elif topic in TRIGGERS and time.time() - found["occurred_at"] > self.timeout_s:
+            yield (
+                f"occurred_at is more than policy.trigger_timeout_s ({self.timeout_s:g} s) ago: the event counts in "
+                "the profile and leads to no coupon"
+            )
+
+    def _accepted(
+        self, source: IO[bytes], wait: Callable[[], None] | None = None
+    ) -> Iterator[tuple[int, Entry, bytes]]:
+        with Interruptions() as interruptions:
+            for line in interruptions.each(_paced(lines_or_elements(source, self.name), wait)):
+                self.lines += 1
+                self.place = line.place
+                try:
+                    entry, key = self.reader(line.text)
+                except BadMessage as bad:
+                    self.refusals.add(line, bad)
+                else:
+                    yield line.number, entry, key
+                self.on_line(line)
+            self.interrupted = interruptions.happened
+
+
+def _paced(items: Iterable[Line], wait: Callable[[], None] | None) -> Iterator[Line]:
+    for item in items:
+        if wait is not None:
+            wait()
+        yield item
+
+
+def pacer(
+    rate: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> Callable[[], None]:
+    """A function that returns at most `rate` times a second; of time lost, CATCH_UP_S are made up for."""
+    next_at = clock()
+
+    def wait() -> None:
+        nonlocal next_at
+        early_s = next_at - clock()
+        if early_s > 0:
+            sleep(early_s)
+        next_at = max(next_at, clock() - CATCH_UP_S) + 1.0 / rate
+
+    return wait

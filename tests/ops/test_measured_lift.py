@@ -1,0 +1,187 @@
+"""Lift on logs whose effects are known."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
+from stream_coupons.ops.lift_log import LiftLog
+from stream_coupons.ops.measured_lift import LiftReport, name_of, report
+from stream_coupons.testing import coupon, feedback, issue, item, order
+
+from .own_logs import AT, BASE_RATE, DAY_S, DISCOUNT, EFFECTS, GAINS, MARGIN_RATIO, PRICE, RULES, Shop
+
+HOLDOUT = 0.2
+OF_SHOP = msgspec.structs.replace(RULES, holdout_ratio=HOLDOUT)
+TEA = coupon("tea", categories=["tea"], campaign_id="spring", margin_ratio=0.5, redeem_within_s=DAY_S)
+
+
+def log_of(records: Iterable[tuple[str, bytes]], rules: PolicyRules = OF_SHOP) -> LiftLog:
+    log = LiftLog(rules)
+    for topic, value in records:
+        log.take(topic, value)
+    return log
+
+
+def decided(user_id: str, at: float, *, is_holdout: bool = False, **changes: Any) -> LoggedDecision:
+    """A decision that gave tea, unless the shopper is of the holdout."""
+    known: dict[str, Any] = {
+        "decision_id": f"{user_id} {at:.0f}", "user_id": user_id, "domain": "ecommerce", "at": at, "trigger_id": "t",
+        "result": "holdout" if is_holdout else "given", "model_version": 1, "arms": ["tea"], "values_minor": [25.0],
+        "coupon_id": "none" if is_holdout else "tea", "is_holdout": is_holdout,
+    }  # fmt: skip
+    return LoggedDecision(**(known | changes))
+
+
+def found_on(*messages: msgspec.Struct, rules: PolicyRules = OF_SHOP, since: float = -math.inf) -> LiftReport:
+    by_type = {topic.message: topic.name for topic in topics.ALL if topic.message is not None}
+    records = [(by_type[type(message)], encode(message)) for message in (TEA, *messages)]
+    return report(log_of(records, rules), rules, since)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return Shop(seed=4).see(4000, holdout_ratio=HOLDOUT)
+
+
+@pytest.mark.long
+def test_the_interval_holds_what_the_coupons_bring(shop: Shop) -> None:
+    (row,) = report(log_of(shop.records), OF_SHOP).rows
+    log = shop.log()
+    given = [one for one in log.decisions.values() if one.result == "given" and one.at >= row.since]
+    assert (row.treated + row.holdout, row.given) == (4000, len(given))
+    kinds = dict(
+        zip((one.decision_id for one in log.decisions.values() if not one.is_holdout), shop.kinds, strict=True)
+    )
+    truth = sum(GAINS[kinds[one.decision_id], "abc".index(one.coupon_id)] for one in given)
+    orders = sum(EFFECTS[kinds[one.decision_id], "abc".index(one.coupon_id)] for one in given)
+    margin = row.effects["margin"]
+    assert 0 < margin.total.low < truth < margin.total.high
+    assert row.effects["orders"].total.low < orders < row.effects["orders"].total.high
+    assert row.effects["money"].total.value == pytest.approx(PRICE * row.effects["orders"].total.value)
+    assert margin.holdout_mean == pytest.approx(BASE_RATE * PRICE * MARGIN_RATIO, rel=0.2)
+    assert row.discounts_minor == DISCOUNT * sum(topic == topics.FEEDBACK.name for topic, _ in shop.records)
+    assert row.assumed_ratio == 0.0
+    assert row.sample_ratio is not None
+    assert not row.sample_ratio.is_mismatch
+
+
+@pytest.mark.long
+def test_a_wrong_holdout_is_named_first(shop: Shop) -> None:
+    found = report(log_of(shop.records), RULES)  # a ratio of .05
+    assert found.rows[0].sample_ratio is not None
+    assert found.rows[0].sample_ratio.is_mismatch
+    assert found.warnings[0].startswith("sample ratio mismatch in ecommerce")
+
+
+@pytest.mark.long
+def test_predictions_that_are_far_off_are_named(shop: Shop) -> None:
+    (row,) = report(log_of(shop.records), OF_SHOP).rows
+    assert row.agrees is (row.effects["margin"].total.low <= row.predicted_minor <= row.effects["margin"].total.high)
+    records = [(topic, value.replace(b'"values_minor":[', b'"values_minor":[9')) for topic, value in shop.records]
+    found = report(log_of(records), OF_SHOP)
+    assert found.rows[0].agrees is False
+    assert any("predicted value" in warning for warning in found.warnings)
+
+
+def test_a_shopper_counts_from_the_first_decision_on() -> None:
+    tea, salt = item("x", category="tea", price_minor=100), item("y", price_minor=200)
+    used = feedback(issue("u", TEA, issue_id=f"u {AT:.0f}"), "purchase", at=AT + 60, discount_minor=7)
+    rules = msgspec.structs.replace(OF_SHOP, margin_ratio=0.2, cost_minor=1.0)
+    (row, _) = found_on(
+        order("h", tea, at=AT - 90),
+        decided("h", AT, is_holdout=True),
+        decided("u", AT),
+        decided("u", AT + 500),
+        order("u", tea, at=AT),  # it led to the decision
+        order("u", tea, salt, at=AT + 60, event_id="twice"),
+        order("u", tea, salt, at=AT + 60, event_id="twice"),
+        used,
+        order("h", salt, at=AT + 70),
+        order("stranger", tea, at=AT + 80),
+        rules=rules,
+    ).rows
+    margin = row.effects["margin"]
+    assert margin.treated_mean == pytest.approx(0.5 * 100 + 0.2 * 200 - 7 - 2 * 1.0)
+    assert margin.holdout_mean == pytest.approx(0.2 * 200)
+    assert (row.effects["orders"].treated_mean, row.effects["money"].treated_mean) == (1, 300)
+    assert (row.treated, row.holdout, row.orders, row.given) == (1, 1, 2, 2)
+    assert row.discounts_minor == 7
+    assert row.assumed_ratio == pytest.approx(80 / 130)
+    assert (row.predicted_minor, row.open_minor) == (50, 50)
+    assert math.isnan(margin.lift.low)
+
+
+def test_orders_before_since_do_not_count_and_shoppers_stay() -> None:
+    tea = item("x", category="tea", price_minor=100)
+    messages = [
+        decided("u", AT), decided("h", AT, is_holdout=True), order("u", tea, at=AT + 10), order("h", tea, at=AT + 20),
+    ]  # fmt: skip
+    row = found_on(*messages, since=AT + 15).rows[0]
+    assert (row.treated, row.holdout, row.orders, row.given) == (1, 1, 1, 0)
+    assert row.since == AT + 15
+    with pytest.raises(BadConfig, match="before the time asked for"):
+        found_on(*messages, since=AT + 99)
+
+
+def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_campaigns_there() -> None:
+    sea = coupon("sea", domain="travel", categories=["sea"], campaign_id="summer", margin_ratio=0.1)
+    tea, salt = item("x", category="tea", price_minor=100), item("y", price_minor=200)
+    found = found_on(
+        sea,
+        decided("u", AT),
+        decided("u", AT + 5, domain="travel", arms=["sea"], coupon_id="sea", decision_id="s"),
+        decided("h", AT + 1, is_holdout=True),
+        decided("v", AT + 2, domain="travel", arms=["sea"], coupon_id="sea", decision_id="v"),
+        order("s", tea, at=AT - 1),
+        order("u", tea, salt, at=AT + 20),
+        order("u", item("z", category="sea", price_minor=1000), at=AT + 20, domain="travel", event_id="z"),
+        order("h", salt, at=AT + 20),
+    )
+    rows = {name_of(row): row for row in found.rows}
+    spring, summer = "campaign spring (ecommerce)", "campaign summer (travel)"
+    assert list(rows) == ["all domains", "ecommerce", "travel", spring, summer]
+    assert [row.treated for row in rows.values()] == [2, 1, 1, 1, 1]
+    assert [row.holdout for row in rows.values()] == [1, 1, 0, 1, 0]
+    assert [row.given for row in rows.values()] == [3, 2, 1, 1, 1]
+    assert [row.effects["money"].treated_mean for row in rows.values()] == [650, 1300, 0, 100, 0]
+    assert (rows["ecommerce"].effects["money"].holdout_mean, rows[spring].effects["money"].holdout_mean) == (200, 0)
+    assert rows[spring].sample_ratio is None
+    assert any("no holdout of its own" in note for note in found.notes)
+
+
+def test_what_makes_arms_incomparable_is_named() -> None:
+    found = found_on(
+        decided("u", AT, logged_ratio=0.5),
+        decided("u", AT + 9, is_holdout=True),
+        decided("h", AT, is_holdout=True),
+        order("u", item("x"), at=AT),
+    )
+    assert any("1 shoppers were in the holdout at one decision" in warning for warning in found.warnings)
+    assert any("only 50% of the decisions" in warning for warning in found.warnings)
+
+
+def test_an_issue_is_counted_once_with_its_decision_and_alone() -> None:
+    shown = issue("u", TEA, issue_id=f"u {AT:.0f}", at=AT, value_minor=25.0)
+    other = issue("u", TEA, issue_id="other", at=AT + 1, value_minor=3.0)
+    found = found_on(
+        decided("u", AT), shown, other, decided("h", AT, is_holdout=True), order("u", item("x"), at=AT),
+        order("u", item("x"), at=AT + 9 * DAY_S),
+    )  # fmt: skip
+    assert (found.rows[0].given, found.rows[0].predicted_minor) == (2, 28)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "fault"),
+    [((), "no decision is on record"), ((decided("u", AT),), "none of 1 shoppers is in the holdout")],
+)
+def test_what_cannot_be_measured_is_refused(decisions: tuple[LoggedDecision, ...], fault: str) -> None:
+    with pytest.raises(BadConfig, match=fault):
+        found_on(*decisions)
