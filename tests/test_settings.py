@@ -161,6 +161,7 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("POLICY__TRIGGERS", "cart,checkout", r"'checkout' - at `\$.policy.triggers\[1\]`, expected one of browse, "),
         ("KAFKA__GUARANTEE", "exactly-once", "expected one of at_least_once, exactly_once"),
         ("LEARNING__TRANSFER", "travel=retail", r'expected a JSON object, such as {"travel": "retail"}'),
+        ("POLICY__DOMAIN_MARGIN_RATIOS", '{"travel": 2}', r"<= 1.0 - at `\$.policy.domain_margin_ratios"),
         ("LEARNING__TRANSFER", '{"travel": 1}', r"Expected `str`, got `int` - at `\$.learning.transfer"),
         ("PROFILE__HALF_LIFE_S", "0", r"Expected `float` > 0.0 - at `\$.profile.half_life_s`"),
     ],

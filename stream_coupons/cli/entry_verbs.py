@@ -1,4 +1,4 @@
-"""Verbs that `catalog` and `campaigns` share: push, remove, pause, resume."""
+"""Verbs that `catalog`, `campaigns` and `margins` share: push, remove, pause, resume."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,15 +23,18 @@ class Words(NamedTuple):
     push : str
         Effect on entries that are there already.
     remove, pause, resume : str
-        First sentence of the verb.
+        First sentence of the verb; an entry without a text for `pause` cannot be paused.
+    effect : str
+        Effect of publishing.
     """
 
     group: str
     id_of_one: str
     push: str
     remove: str
-    pause: str
-    resume: str
+    pause: str = ""
+    resume: str = ""
+    effect: str = "workers take them into use at once"
 
 
 def add_verbs(
@@ -72,17 +75,17 @@ def add_verbs(
         on_ids(partial(catalog_entries.set_paused, paused=True)),
         on_ids(partial(catalog_entries.set_paused, paused=False)),
     )
-    for verb, (name, text) in zip(verbs, _texts(noun, words).items(), strict=True):
+    for verb, (name, text) in zip(verbs, _texts(noun, words).items(), strict=False):
         verb.__doc__ = text
         app.command(name)(verb)
 
 
 def _texts(noun: str, words: Words) -> dict[str, str]:
-    """Return the help of each verb."""
+    """Return the help of each verb: push and remove, and pause and resume if entries can be paused."""
     command, one = f"stream-coupons {words.group}", words.id_of_one
     unknown = f"Exit code 1 says that one of them is not known.\n\nExample: {command}"
-    return {
-        "push": f"""Check {noun}s and publish them; workers take them into use at once.
+    texts = {
+        "push": f"""Check {noun}s and publish them; {words.effect}.
 
 Nothing is published unless every {noun} is good. {words.push}
 
@@ -94,6 +97,10 @@ Exit code 1 says that one of them was not there; the others are removed
 all the same.
 
 Example: {command} remove {one}""",
+    }
+    if not words.pause:
+        return texts
+    return texts | {
         "pause": f"""{words.pause}
 
 It is in effect as soon as the workers have read it, within a second.

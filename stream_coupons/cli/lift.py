@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
 LEGEND = (
     "Money in minor units. lift: mean of the treated less mean of the holdout, by shopper, adjusted for what was known "
     "at the first decision. Intervals hold the effect at all looks together with 95 %. width: of the interval, and "
-    "unadjusted. assumed: share of the margin that is of items outside of every coupon's scope"
+    "unadjusted. assumed: share of the margin that neither the items nor the catalogue state"
 )
 DECIMALS = {"margin": 1, "orders": 4, "money": 1}
 
@@ -57,10 +57,10 @@ def lift(
     lift stands the sum of the values that the coupons were given for.
 
     Without RECORDING the topics decisions, coupon-issues, order-events,
-    coupon-feedback and coupon-catalog are read from their beginning to the end
-    that they have now, without a group. What retention has dropped is not
-    counted: keep a recording to measure for longer. Takes about 1 kB of memory
-    for every order and shopper.
+    coupon-feedback, coupon-catalog and category-margins are read from their
+    beginning to the end that they have now, without a group. What retention
+    has dropped is not counted: keep a recording to measure for longer. Takes
+    about 1 kB of memory for every order and shopper.
 
     Exit code 0 says that the lift was measured, 1 that the sample ratio is
     wrong or that records could not be read.

@@ -102,7 +102,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
     shoppers, or none. After `trusted_views` views in their domain, other coupons count half their value.
     `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
-    `margin_ratio` is the margin of orders outside of every coupon's scope, as reports on measured money assume it.
+    `domain_margin_ratios`, by domain, and else `margin_ratio` is the margin that reports on measured money assume for
+    items outside of every coupon's scope, if neither the item nor its category states one.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -131,6 +132,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     decisions_logged_ratio: Ratio = 1.0
     typical_price_minor: Positive = 1000.0
     margin_ratio: Ratio = 0.3
+    domain_margin_ratios: dict[Annotated[str, Meta(min_length=1, max_length=64)], Ratio] = {}
     explain_top: Size = 5
 
     def __post_init__(self) -> None:

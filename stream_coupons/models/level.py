@@ -24,6 +24,8 @@ MOST_RATIO = 2.0
 """A level is off where the ratio is beyond this, or its inverse."""
 CHOSEN = 0.5
 """Propensity from which on a coupon was chosen by its value."""
+GUARDED = ("effect", "demand")
+"""Heads whose level is watched: the parts of P(redeem), and of P(order) after the visit."""
 
 
 class Level:
@@ -109,9 +111,13 @@ class Level:
 
 
 def is_drawn(example: TrainingExample) -> bool:
-    """Return whether chance drew the coupon from all candidates: an exploring issue."""
-    propensity = example.propensity
-    return not example.observed and propensity is not None and propensity < CHOSEN
+    """Return whether chance drew the coupon from all candidates: an exploring issue, or a control observation.
+
+    The control observation of a coupon that was withheld is of the one with the greatest value.
+    """
+    if example.observed or example.withheld:
+        return False
+    return example.head == "order" or (example.propensity is not None and example.propensity < CHOSEN)
 
 
 def level_of(state: Mapping[str, NDArray[Any]]) -> Level:

@@ -242,7 +242,8 @@ class Metrics:
         self.model_roc_auc = self._of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
         self.model_level = self._of_head(
             "model_level_ratio",
-            "Observed over predicted where chance drew the coupon from all candidates.",
+            "Observed over predicted where chance drew the coupon from all candidates: redemptions (effect), orders "
+            "without a coupon (demand).",
         )
         self.model_prior_decides = self._of_head(
             "model_prior_decides", "1 while the level of the model is off and the prior decides in its place."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
+from stream_coupons.models.level import GUARDED
 from stream_coupons.observability.metrics import Metrics
 
 if TYPE_CHECKING:  # they import River
@@ -60,9 +61,10 @@ def report_model(model: "DomainModel", metrics: Metrics) -> None:
     metrics : Metrics
         Its gauges are set.
     """
-    level = model.heads["effect"].level
-    metrics.model_level.labels(model.domain, "effect").set(level.ratio)
-    metrics.model_prior_decides.labels(model.domain, "effect").set(level.is_off)
+    for head in GUARDED:
+        level = model.heads[head].level
+        metrics.model_level.labels(model.domain, head).set(level.ratio)
+        metrics.model_prior_decides.labels(model.domain, head).set(level.is_off)
     for head, models in model.heads.items():
         _report_head(model.domain, head, models, metrics)
 

@@ -10,7 +10,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
-READ = (topics.DECISIONS, topics.ISSUES, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
+READ = (topics.DECISIONS, topics.ISSUES, topics.ORDER, topics.FEEDBACK, topics.CATALOG, topics.MARGINS)
 """The topics that lift is measured on."""
 
 
@@ -68,7 +68,7 @@ class MoneyEntry(NamedTuple):
 
 
 class LiftLog(MoneyLog):
-    """First decisions, coupons given, orders, redemptions and coupons; feed it records with `take`.
+    """First decisions, coupons given, and what a `MoneyLog` has; feed it records with `take`.
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ class LiftLog(MoneyLog):
         Of a campaign count the items in the scope of its coupons, and what its coupons cost.
         """
         found: defaultdict[LiftScope | None, list[MoneyEntry]] = defaultdict(list)
-        margins = Margins(self.coupons.values(), self.orders.values(), self._rules)
+        margins = Margins(self, self._rules)
         for order in self.orders.values():
             for campaign, items in self._items_by_campaign(order, margins).items():
                 value, margin, assumed = margins.takings(order.domain, items)

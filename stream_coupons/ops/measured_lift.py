@@ -74,7 +74,7 @@ class LiftRow:
     expected_buyers : float
         Shoppers with an order that the smaller arm is expected to have; intervals begin at `FIRST_LOOK`.
     assumed_ratio : float
-        Share of the margin that is of items outside of every scope, by `policy.margin_ratio`.
+        Share of the margin that neither the items nor the catalogue state: it is by `policy.margin_ratio`.
     discounts_minor : float
         Discounts of the treated shoppers.
     given : int
@@ -276,7 +276,7 @@ def _notes(log: LiftLog, rules: PolicyRules, rows: Sequence[LiftRow]) -> list[st
     if not rows[0].domain:
         found.append("a shopper is of the domain of the first decision; all that they order in any domain counts")
     if not log.coupons:
-        found.append(f"no coupon is in the log (topic {topics.CATALOG.name}): every margin is assumed")
+        found.append(f"no coupon is in the log (topic {topics.CATALOG.name}): margins are not those of coupons")
     if rules.redemption_worth_minor:
         found.append("predicted values count policy.redemption_worth_minor, which the measured lift does not")
     return found

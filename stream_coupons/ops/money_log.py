@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.attribution import MONEY_KINDS
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import CategoryMargin, Coupon
 from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
@@ -35,7 +35,7 @@ class Takings(NamedTuple):
     margin_minor : float
         Margin.
     assumed_minor : float
-        The part of the margin on items outside of every coupon's scope.
+        The part of the margin that neither the items nor the catalogue state.
     """
 
     value_minor: float
@@ -44,7 +44,7 @@ class Takings(NamedTuple):
 
 
 class MoneyLog:
-    """Orders, redemptions and coupons; feed it records with `take`.
+    """Orders, redemptions, coupons and margins of categories; feed it records with `take`.
 
     Parameters
     ----------
@@ -55,6 +55,8 @@ class MoneyLog:
     ----------
     coupons : dict of Coupon
         By id, as they are at last.
+    margins : dict of float
+        Margin ratio by domain and category, as they are at last.
     orders : dict of OrderEvent
         By shopper and event.
     begins_at, ends_at : float
@@ -65,6 +67,7 @@ class MoneyLog:
 
     def __init__(self, read: Sequence[topics.Topic]) -> None:
         self.coupons: dict[str, Coupon] = {}
+        self.margins: dict[tuple[str, str | None], float] = {}
         self.orders: dict[tuple[str, str], OrderEvent] = {}
         self.begins_at, self.ends_at = math.inf, -math.inf
         self.unreadable = 0
@@ -98,6 +101,8 @@ class MoneyLog:
                     self._note_report(message)
             case Coupon():
                 self.coupons[message.coupon_id] = message
+            case CategoryMargin():
+                self.margins[message.domain, message.category] = message.margin_ratio
 
     def saw(self, at: float) -> None:
         """Note the time of an event."""
@@ -133,21 +138,21 @@ class MoneyLog:
 
 
 class Margins:
-    """Margins of orders: an item has the mean `margin_ratio` of the coupons that it is in the scope of.
+    """Margins of the orders of a log; `ratio_of` states which margin an item has.
 
-    Items outside of every scope have `policy.margin_ratio`. An item without a price has the mean price of the same item
-    in other orders, else `policy.typical_price_minor`. An order without items is one item that is in no category.
+    An item without a price has the mean price of the same item in other orders, else `policy.typical_price_minor`. An
+    order without items is one item that is in no category.
     """
 
-    def __init__(self, coupons: Iterable[Coupon], orders: Iterable[OrderEvent], rules: PolicyRules) -> None:
+    def __init__(self, log: MoneyLog, rules: PolicyRules) -> None:
         self._by_domain: defaultdict[str, list[Coupon]] = defaultdict(list)
-        for coupon in coupons:
+        for coupon in log.coupons.values():
             self._by_domain[coupon.domain].append(coupon)
-        self._rules = rules
+        self._rules, self._of_categories = rules, log.margins
         self._scopes: dict[tuple[str, str, str | None, str | None], list[Coupon]] = {}
         sums: Counter[str] = Counter()
         counts: Counter[str] = Counter()
-        for order in orders:
+        for order in log.orders.values():
             for item in order.items:
                 if item.price_minor is not None:
                     sums[item.item_id] += item.price_minor
@@ -162,13 +167,27 @@ class Margins:
         """Return the money of some items of an order."""
         value = margin = assumed = 0.0
         for item in items:
-            coupons, worth = self.coupons_for(domain, item), self._value(item)
+            worth, (ratio, is_assumed) = self._value(item), self.ratio_of(domain, item)
             value += worth
-            if coupons:
-                margin += worth * sum(coupon.margin_ratio for coupon in coupons) / len(coupons)
-            else:
-                assumed += worth * self._rules.margin_ratio
-        return Takings(value, margin + assumed, assumed)
+            margin += worth * ratio
+            assumed += worth * ratio * is_assumed
+        return Takings(value, margin, assumed)
+
+    def ratio_of(self, domain: str, item: Item) -> tuple[float, bool]:
+        """Return the margin ratio of an item, and True if it is assumed.
+
+        It is the item's own. If the item states none, it is the mean `margin_ratio` of the coupons that have the item
+        in their scope, else the one of its category. It is assumed where it is that of the settings, by domain.
+        """
+        if item.margin_ratio is not None:
+            return item.margin_ratio, False
+        coupons = self.coupons_for(domain, item)
+        if coupons:
+            return sum(coupon.margin_ratio for coupon in coupons) / len(coupons), False
+        of_category = self._of_categories.get((domain, item.category))
+        if of_category is not None:
+            return of_category, False
+        return self._rules.domain_margin_ratios.get(domain, self._rules.margin_ratio), True
 
     def coupons_for(self, domain: str, item: Item) -> list[Coupon]:
         """Return the coupons of the domain that have the item in their scope."""

@@ -14,6 +14,7 @@ class ItemFields(TypedDict, total=False):
     brand: str | None
     price_minor: int | None
     quantity: float | None
+    margin_ratio: float | None
 
 
 class EnvelopeFields(TypedDict, total=False):

@@ -100,6 +100,8 @@ def test_what_is_read_from_a_broker_is_that_json(run: Run, bootstrap: str, uniqu
         ("campaigns pause", "always"),
         ("campaigns resume", "always"),
         ("campaigns remove", "always", "spring-tea"),
+        ("margins push", EXAMPLES / "category-margins.v1.json"),
+        ("margins remove", "ecommerce/tea", "groceries/gift cards"),
         ("dlq list",),
         ("dlq redrive", "--reason", "unknown_version", "--topic", "user-vectors", "--dry-run"),
         ("erase", unique),

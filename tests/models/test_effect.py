@@ -119,6 +119,17 @@ def test_the_level_is_that_of_what_chance_drew() -> None:
     assert model.heads["effect"].level.ratio > 1.5, "what was given failed, what chance drew did not"
 
 
+def test_the_level_of_demand_is_that_of_controls_that_chance_drew() -> None:
+    model, rng = DomainModel("shop", LearningRules()), np.random.default_rng(6)
+    about = {"head": "order", "numeric": [0.0] * len(NUMERIC), "hashed": [0] * len(HASHED)}
+    for n in range(300):
+        best = example(**about, observed=False, withheld=True, label=False)
+        drawn = example(**about, observed=False, label=bool(rng.random() < 0.5))
+        of_others = example(**about, observed=True, label=False)
+        model.learn((best, drawn, of_others)[n % 3])
+    assert model.heads["demand"].level.ratio > 1.4, "the best had no orders, nor had other systems, chance's had"
+
+
 def test_the_prior_decides_while_the_level_of_the_model_is_off() -> None:
     model = DomainModel("shop", LearningRules())
     rows = random_rows(1, 1)

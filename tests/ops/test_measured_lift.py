@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.catalogue import CategoryMargin
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
@@ -117,6 +118,24 @@ def test_a_shopper_counts_from_the_first_decision_on() -> None:
     assert row.assumed_ratio == pytest.approx(80 / 130)
     assert (row.predicted_minor, row.open_minor) == (50, 50)
     assert math.isnan(margin.lift.low)
+
+
+def test_a_margin_is_assumed_where_neither_the_item_nor_the_catalogue_states_it() -> None:
+    bought = [
+        item("x", category="tea", price_minor=100),
+        item("y", price_minor=200, margin_ratio=0.2),
+        item("z", category="oil", price_minor=100),
+        item("other", category="salt", price_minor=100),
+    ]
+    (row, _) = found_on(
+        decided("h", AT, is_holdout=True),
+        decided("u", AT),
+        order("u", *bought, at=AT + 60),
+        CategoryMargin(category="oil", margin_ratio=0.1),
+        rules=msgspec.structs.replace(OF_SHOP, margin_ratio=0.3, cost_minor=0.0),
+    ).rows
+    assert row.effects["margin"].treated_mean == pytest.approx(50 + 40 + 10 + 30)
+    assert row.assumed_ratio == pytest.approx(30 / 130)
 
 
 def test_orders_before_since_do_not_count_and_shoppers_stay() -> None:

@@ -31,6 +31,8 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Price of one unit."""
     quantity: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     """Quantity; fractions are allowed."""
+    margin_ratio: Ratio | None = None
+    """Margin on the item before any discount, a share of its price. Reports on money use it; decisions do not."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -114,7 +114,7 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
         coupons = [each for each in slices if each.by == COUPON]
         shown = coupons[:COUPONS_SHOWN] + [each for each in slices if each.by != COUPON][:SEGMENTS_SHOWN]
         if shown:
-            console.print(_slices_table(head, shown))
+            console.print(slices_table(head, shown))
         if len(slices) > len(shown):
             terminal.say(f"... and {len(slices) - len(shown)} more; --json and --report have all")
     for warning in warnings:
@@ -198,7 +198,8 @@ def metrics_table(heads: Sequence[HeadMetrics]) -> Table:
     return table
 
 
-def _slices_table(head: str, slices: Sequence[Slice]) -> Table:
+def slices_table(head: str, slices: Sequence[Slice]) -> Table:
+    """Return observed and predicted rates of slices of one head."""
     figures = ("issues", "observed", "95%", "predicted", "AUC", "95%")
     table = terminal.new_table("", figures=figures, no_wrap=True, title=f"\n{head}", **PLAIN)
     table.columns[0].min_width, table.columns[0].overflow = 16, "fold"

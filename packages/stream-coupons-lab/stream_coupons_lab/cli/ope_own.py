@@ -47,7 +47,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
         if path is not None and not log.decisions:
             raise BadConfig(
                 f"{path}: no record of the topic decisions; write them with `stream-coupons tail decisions "
-                "--recording --from-beginning --timeout 5`, and so order-events, coupon-feedback and coupon-catalog"
+                f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
             )
         asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
         found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)

@@ -1,7 +1,7 @@
 """The parts of a log that are judged on their own: by coupon, and by what is known of the coupon and of the moment."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeGuard
 
@@ -25,13 +25,18 @@ def by_coupon(series: LabelledIssues) -> list[Slice]:
 
 
 def by_segment(series: LabelledIssues, catalogue: Mapping[str, Coupon]) -> list[Slice]:
-    """Slices by every key that has a few values: arms, kinds and attributes of coupons, and context.
+    """Slices by every key that has a few values: arms, kinds and attributes of coupons, and context."""
+    return by_columns(series, _columns(series.issues, catalogue))
+
+
+def by_columns(series: LabelledIssues, columns: Iterable[tuple[str, Sequence[Value]]]) -> list[Slice]:
+    """Slices by columns of names and values, one value for each issue.
 
     A number of many values is cut into quarters. A key with one value only, or with more than `MAX_VALUES` that are not
     all numbers, makes no segments. Numbers come in their order, what is missing last; all else the most issued first.
     """
     slices = []
-    for name, values in _columns(series.issues, catalogue):
+    for name, values in columns:
         distinct = set(values)
         if len(distinct) > MAX_VALUES and all(_is_number(value) or value is None for value in distinct):
             names, of_each = _quarters(values)

@@ -1,7 +1,7 @@
 """The engine's own log: the decisions on record, and the later orders of their shoppers.
 
-It is read from the topics `decisions`, `order-events`, `coupon-feedback` and `coupon-catalog`, in any order. Copies
-count once.
+It is read from the topics `decisions`, `order-events`, `coupon-feedback`, `coupon-catalog` and `category-margins`, in
+any order. Copies count once.
 """
 
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
-READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
+READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG, topics.MARGINS)
 """The topics of the engine's own log."""
 
 
@@ -38,7 +38,7 @@ NO_MONEY = Money([], [])
 
 
 class OwnLog(MoneyLog):
-    """Decisions, orders, redemptions and coupons; feed it records with `take`.
+    """Decisions, and what a `MoneyLog` has; feed it records with `take`.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class OwnLog(MoneyLog):
         """
         if not self.coupons:
             raise BadConfig(f"the log has no coupons: add the records of {topics.CATALOG.name}")
-        margins = Margins(self.coupons.values(), self.orders.values(), self._rules)
+        margins = Margins(self, self._rules)
         amounts: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         for order in self.orders.values():
             margin = margins.takings(order.domain, margins.items_of(order)).margin_minor

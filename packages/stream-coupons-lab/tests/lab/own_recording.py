@@ -15,9 +15,20 @@ AT = 1_767_348_000.0
 DAY_S = 86400.0
 COUPONS = [
     coupon(
-        f"{name}-{percent}", domain=domain, categories=[name], discount_percent=float(percent), redeem_within_s=DAY_S
+        f"{name}-{percent}",
+        domain=domain,
+        categories=scope,
+        discount_percent=float(percent),
+        discount_minor=None,
+        max_discount_minor=400,
+        redeem_within_s=DAY_S,
     )
-    for domain, name in (("grocery", "tea"), ("grocery", "coffee"), ("travel", "train"))
+    for domain, name, scope in (
+        ("grocery", "tea", ["tea"]),
+        ("grocery", "coffee", ["coffee"]),
+        ("travel", "train", ["train"]),
+        ("travel", "any", []),
+    )
     for percent in (10, 25)
 ]
 Records = list[tuple[str, bytes]]

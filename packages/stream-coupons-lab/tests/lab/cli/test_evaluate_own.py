@@ -19,7 +19,9 @@ def test_the_command_scores_a_recording_again(tmp_path: Path, run: Run) -> None:
     found = json.loads(result.stdout)
     assert (result.exit_code, found["different"], found["without_snapshot"]) == (0, 0, 0)
     assert len(predictions.read_text().splitlines()) == found["reproduced"]
-    assert "same probabilities as recorded" in run("evaluate", log).stdout
+    printed = run("evaluate", log).stdout
+    assert "same probabilities as recorded" in printed
+    assert "order without the coupon" in printed
     assert run("evaluate", log, "--baselines").exit_code == 2
 
 

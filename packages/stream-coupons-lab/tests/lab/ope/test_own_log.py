@@ -24,9 +24,12 @@ from lab.own_logs import (
     recording,
 )
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.catalogue import CategoryMargin
+from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
+from stream_coupons.ops.money_log import Margins
 from stream_coupons.testing import coupon, feedback, issue, item, order
 from stream_coupons_lab.ope import own_policies, own_valuation
 from stream_coupons_lab.ope.ope import Estimator
@@ -186,12 +189,30 @@ def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
     )
 
 
-def test_the_margin_outside_of_every_scope_is_that_of_the_settings() -> None:
-    log = OwnLog(PolicyRules(margin_ratio=0.4))
+@pytest.mark.parametrize(
+    ("bought", "domain", "ratio", "is_assumed"),
+    [
+        (item("x", category="tea"), "ecommerce", 0.5, False),
+        (item("x", category="tea", margin_ratio=0.0), "ecommerce", 0.0, False),
+        (item("x", category="salt"), "ecommerce", 0.2, False),
+        (item("x", category="salt", margin_ratio=0.9), "ecommerce", 0.9, False),
+        (item("x"), "ecommerce", 0.4, True),
+        (item("x", category="oil"), "ecommerce", 0.4, True),
+        (item("x", category="salt"), "travel", 0.1, True),
+    ],
+)
+def test_the_margin_of_an_item_is_its_own_else_by_coupons_else_by_category_else_by_the_settings(
+    bought: Item, domain: str, ratio: float, is_assumed: bool
+) -> None:
+    rules = PolicyRules(margin_ratio=0.4, domain_margin_ratios={"travel": 0.1})
+    log = OwnLog(rules)
     log.take(topics.CATALOG.name, encode(coupon("tea", categories=["tea"], margin_ratio=0.5)))
-    bought = order("u", item("x", category="tea", price_minor=100), item("y", price_minor=50), at=AT)
-    log.take(topics.ORDER.name, encode(bought))
-    assert log.money()["u", "ecommerce"].between(-math.inf, AT) == pytest.approx(0.5 * 100 + 0.4 * 50)
+    for category, margin in (("salt", 0.7), ("salt", 0.2), ("tea", 0.2)):
+        log.take(topics.MARGINS.name, encode(CategoryMargin(category=category, margin_ratio=margin)))
+    priced = msgspec.structs.replace(bought, price_minor=100)
+    assert Margins(log, rules).ratio_of(domain, priced) == (ratio, is_assumed)
+    log.take(topics.ORDER.name, encode(order("u", priced, at=AT, domain=domain)))
+    assert log.money()["u", domain].between(-math.inf, AT) == pytest.approx(100 * ratio)
 
 
 @pytest.mark.parametrize(
