@@ -40,7 +40,6 @@ VERBS = {
     "lift": "Measure what coupons bring, by the shoppers who get none.",
     "simulate": "Let simulated shoppers browse, order, be given coupons by the running workers, and answer.",
     "tune": "Search for settings that predict a log better.",
-    "bench": "Measure CPU per event, latency and memory with made-up events: one in ten leads to a coupon.",
     "schemas": "Write and check the JSON Schemas of the topics.",
 }
 """Modules of this package: each has a function of its name, or an `app` with verbs of its own; and their help lines, as

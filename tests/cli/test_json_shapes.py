@@ -11,11 +11,6 @@ from stream_coupons.cli import dlq, simulate
 from stream_coupons.cli.catalog_embed import Embedded
 from stream_coupons.cli.json_shapes import SHAPES, text_of
 from stream_coupons.lab import measured_lift
-from stream_coupons.lab.bench import run as bench_run
-from stream_coupons.lab.bench.hops import Hop
-from stream_coupons.lab.bench.latency import Latency
-from stream_coupons.lab.bench.live import AgentBatches, LiveRate
-from stream_coupons.lab.bench.throughput import Memory, Throughput
 from stream_coupons.lab.campaign_states import CampaignState
 from stream_coupons.lab.explain import explanation
 from stream_coupons.lab.offline.digest import Digest
@@ -47,7 +42,6 @@ EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
         ),
         ("simulate", [simulate.SimulationReport]),
         ("tune", [Tuned]),
-        ("bench", [bench_run.BenchReport, Throughput, Memory, LiveRate, AgentBatches, Latency, Hop]),
     ],
 )
 def test_the_keys_are_those_of_what_is_printed(verb: str, types: list[Any]) -> None:

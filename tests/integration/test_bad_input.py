@@ -11,13 +11,13 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from benchmarks.load import processes
 from stream_coupons.broker import BrokerProcess
 from stream_coupons.core.messages.inputs import CartEvent, FeedbackEvent, Item
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import MIB
-from stream_coupons.lab.bench import processes
 from stream_coupons.lab.demo.system import LocalSystem
 from stream_coupons.testing import browse, item
 from tests.broker.clients import NoText, send_packed

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from benchmarks.load import run as bench_run
+from benchmarks.load.run import BenchPlan
+from benchmarks.load.throughput import Memory, Throughput
+from benchmarks.load.workload import Workload
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.lab.bench import run as bench_run
-from stream_coupons.lab.bench.run import BenchPlan
-from stream_coupons.lab.bench.throughput import Memory, Throughput
-from stream_coupons.lab.bench.workload import Workload
 from stream_coupons.settings import Settings
 
 PLAN = BenchPlan(
