@@ -24,14 +24,13 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
+from benchmarks.command import as_json, number
 from benchmarks.load.printed import print_report
 from benchmarks.load.run import BenchPlan, BenchReport, check, run
 from benchmarks.load.target import CONSENT
 from benchmarks.load.workload import Workload
-from benchmarks.options import number
 from stream_coupons.cli import terminal
 from stream_coupons.cli.consoles import INTERRUPTED, print_error
 from stream_coupons.cli.options import settings_from
@@ -154,7 +153,7 @@ def _measured(plan: BenchPlan, measure: Measure) -> BenchReport | None:
 
 def _write(report: BenchReport, path: Path | None) -> None:
     """Print the report, or write it as JSON to a file and print it, or print it as JSON."""
-    text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+    text = as_json(report)
     if str(path) == "-":
         print(text)
         return
