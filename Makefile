@@ -42,11 +42,12 @@ mutants: $(READY)  ## change leases, state records and batch in every way that m
 bench: $(BENCH_READY)  ## CPU per event beside Faust and Quix Streams, on Apache Kafka (some ten minutes)
 	@$(BENCH)/bin/python -m benchmarks.speed --events 20000 --repeats 1
 
-check: docs $(READY)  ## format, lint, spelling, style, commit subjects, types, layers, schemas, dead links
+check: docs $(READY)  ## format, lint, spelling, style, size, commit subjects, types, layers, schemas, dead links
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/codespell
 	@$(BIN)/python tools/check_style.py
+	@$(BIN)/python tools/count_code.py --quiet
 	@$(BIN)/python tools/check_commits.py
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache

@@ -41,6 +41,7 @@ from stream_coupons_lab.simulation.shoppers import World
 
 from .budgets_live import LIVE, run_live
 from .budgets_replay import CASES, POLICIES, Case, Problem, Replay, Replayed, bound_of, greedy, problem_of, with_budgets
+from .command import as_json, number
 from .moments import record
 from .money_compared import Estimate, estimate
 from .money_runs import ROOT, Configuration, settings_of
@@ -201,18 +202,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog=f"policies:\n{policies}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the worlds: 1 2 3")
+    parser.add_argument("--seeds", type=number(int, 0), nargs="+", default=[1, 2, 3], help="of the worlds: 1 2 3")
     parser.add_argument("--live", action="store_true", help="the product plays the worlds, in place of replays")
     parser.add_argument("--policies", choices=[*POLICIES, *LIVE], nargs="+", metavar="POLICY")
-    parser.add_argument("--draws", type=int, default=2, help="draws of redemptions a seed: 2")
+    parser.add_argument("--draws", type=number(int, 1), default=2, help="draws of redemptions a seed: 2")
     parser.add_argument("--folder", type=Path, help="keeps the recordings; default: one of the system's, for this run")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes: as many as cores")
+    parser.add_argument("--jobs", type=number(int, 1), default=os.cpu_count() or 1, help="processes: as many as cores")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     options.policies = options.policies or list(LIVE if options.live else POLICIES)
-    if min(options.draws, options.jobs) < 1 or min(options.seeds) < 0:
-        parser.error("expected --draws and --jobs of 1 or more, and --seeds of 0 or more")
     return options
 
 
@@ -223,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = temporary if options.folder is None else str(options.folder)
         all_figures = measure(folder, options.seeds, options.policies, options.draws, options.jobs)
     if options.json:
-        print(msgspec.json.format(msgspec.json.encode(all_figures), indent=2).decode())
+        print(as_json(all_figures))
     else:
         for case in CASES:
             table = Table(*HEADERS, title=case.name.capitalize(), title_justify="left", box=SIMPLE_HEAD)

@@ -22,22 +22,16 @@ policies all settings and all source code, of the others caps, costs and the sim
 """
 
 import argparse
-import math
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from stream_coupons.cli.terminal import INTERRUPTED, fraction_progress, stderr
-from stream_coupons.core.errors import BadConfig
-from stream_coupons.settings import Settings, load
+from stream_coupons.settings import Settings
 
 from .checkout import commit
+from .command import add_true_value, as_json, new_parser, number, played
 from .money_compared import Comparison, compare
 from .money_runs import (
     ABOUT,
@@ -56,7 +50,6 @@ from .money_runs import (
     settings_of,
 )
 from .money_tables import page_with, show
-from .runs import TRUE_VALUE, Kept, runs_of
 
 SEEDS = tuple(range(1, 11))
 COMPARED = tuple(policy for policy in POLICIES if policy not in {*DAYS_KEPT, UNTOLD})
@@ -66,16 +59,8 @@ PAGE = ROOT / "docs" / "explanation" / "what-it-earns.md"
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
-    policies = "\n".join(f"  {name:<24}{about}" for name, about in ABOUT.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.money",
-        description=__doc__,
-        epilog=f"policies:\n{policies}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    positive = number(int, 1)
-    parser.add_argument("--seeds", type=number(int, 0), nargs="+", default=list(SEEDS), help="of the worlds: 1 to 10")
-    parser.add_argument("--policies", choices=POLICIES, nargs="+", default=list(COMPARED), metavar="POLICY")
+    parser, positive = new_parser("benchmarks.money", __doc__, ABOUT), number(int, 1)
+    parser.set_defaults(seeds=list(SEEDS), policies=list(COMPARED))
     parser.add_argument("--shoppers", type=positive, default=600, help="at scale 1: 600")
     parser.add_argument("--days", type=number(int, 3), default=21, help="of simulated time: 21")
     parser.add_argument(
@@ -84,31 +69,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=positive, nargs="+", default=[1], help="multiples of --shoppers")
     parser.add_argument("--world", choices=WORLDS, nargs="+", default=["standard"], help=", ".join(WORLDS))
     parser.add_argument("--drift", type=number(float, 0), help="all tastes change after this many days")
-    parser.add_argument("--config", type=Path, help="settings, as of `stream-coupons worker`; default: the product's")
-    parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="processes: as many as cores")
-    parser.add_argument("--runs", type=Path, metavar="FILE", help="keeps finished runs, a JSON object a line")
-    parser.add_argument(
-        "--again", choices=POLICIES, nargs="+", default=[], metavar="POLICY", help="play kept ones anew"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument("--write", action="store_true", help=f"write the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
-    if AFTER_TRUE_VALUE & set(options.policies) and TRUE_VALUE not in options.policies:
-        options.policies.append(TRUE_VALUE)
+    if AFTER_TRUE_VALUE & set(options.policies):
+        add_true_value(options)
     return options
-
-
-def number(kind: type[int] | type[float], least: float) -> Callable[[str], float]:
-    """Return a parser of finite numbers that are at least `least`, for options."""
-
-    def read(text: str) -> float:
-        value = kind(text)
-        if not (value >= least and math.isfinite(value)):
-            raise argparse.ArgumentTypeError(f"{text}: expected {least:g} or more")
-        return value
-
-    read.__name__ = "whole number" if kind is int else "number"
-    return read
 
 
 def tasks_of(options: argparse.Namespace, settings: Settings) -> list[Task]:
@@ -142,48 +107,27 @@ def configurations_of(options: argparse.Namespace) -> list[Configuration]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play, and print what was earned. Return the exit code: 130 after Ctrl-C, 1 if a process failed."""
     options = parse(arguments)
-    try:
-        kept, settings = Kept(options.runs, Run), load(options.config)
-    except BadConfig as error:
-        stderr().print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
-        return 2
-    tasks = tasks_of(options, settings)
-    runs: list[Run] = []
-    is_whole, exit_code = False, INTERRUPTED
-    try:
-        played = runs_of(tasks, kept, options.jobs, frozenset(options.again))
-        is_whole = _collect(played, len(tasks), runs)
-    except BrokenProcessPool:
-        stderr().print("[red]error:[/] a process ended before its time, for lack of memory perhaps: try fewer --jobs")
-        exit_code = 1
-    comparisons = [compare(configuration, runs) for configuration in configurations_of(options)]
-    if options.json:
-        print(as_json(comparisons))
-    else:
-        for comparison in comparisons:
-            show(comparison)
-    if options.write and is_whole:
-        PAGE.write_text(page_with(PAGE.read_text(), comparisons))
-    if not is_whole:
-        stderr().print(f"{len(runs)} of {len(tasks)} runs are finished")
-    return 0 if is_whole else exit_code
+
+    def show_all(runs: Sequence[Run], is_whole: bool) -> None:
+        comparisons = [compare(configuration, runs) for configuration in configurations_of(options)]
+        if options.json:
+            print(as_json(document_of(comparisons)))
+        else:
+            for comparison in comparisons:
+                show(comparison)
+        if options.write and is_whole:
+            PAGE.write_text(page_with(PAGE.read_text(), comparisons))
+
+    def note(run: Run) -> str:
+        return f"{run.policy}, seed {run.seed}: {run.margin:,.0f}"
+
+    return played(options, Run, lambda settings: tasks_of(options, settings), note, show_all)
 
 
-def _collect(played: Iterable[Run], total: int, runs: list[Run]) -> bool:
-    """Add what is played to `runs` until it is over or Ctrl-C comes; return whether it is over."""
-    with suppress(KeyboardInterrupt), fraction_progress("runs", total) as progress:
-        for run in played:
-            runs.append(run)
-            progress.update(progress.task_ids[0], advance=1, note=f"{run.policy}, seed {run.seed}: {run.margin:,.0f}")
-        return True
-    return False
-
-
-def as_json(comparisons: Sequence[Comparison]) -> str:
+def document_of(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Return the first comparison's fields, and `worlds`: all of them."""
     first: dict[str, Any] = msgspec.to_builtins(comparisons[0], str_keys=True)
-    document = {**first, "worlds": [msgspec.to_builtins(each, str_keys=True) for each in comparisons]}
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+    return {**first, "worlds": [msgspec.to_builtins(each, str_keys=True) for each in comparisons]}
 
 
 if __name__ == "__main__":

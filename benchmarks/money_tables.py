@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from stream_coupons.cli.terminal import stdout
+from stream_coupons.cli.terminal import new_table, stdout
 
 from .money_compared import OURS, THIRDS, Comparison, Estimate
 from .money_runs import NONE
@@ -36,12 +35,17 @@ def show(comparison: Comparison) -> None:
         tables["Margin over that of true value, by days since all tastes changed"] = rows_since_drift(comparison)
     for heading, (headers, rows) in tables.items():
         if rows:
-            table = Table(title=heading, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-            for number, header in enumerate(headers):
-                table.add_column(header, justify="right" if number else "left", no_wrap=True)
-            for row in rows:
-                table.add_row(*row, style="bold" if row[0] == OURS else "")
-            stdout().print(table)
+            print_table(heading, (headers, rows), OURS)
+
+
+def print_table(title: str, rows: Rows, ours: str) -> None:
+    """Print headers and cells as a table, with the row of the product in bold."""
+    headers, cells = rows
+    style = {"title": title, "title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1)}
+    table = new_table(headers[0], figures=headers[1:], no_wrap=True, **style)
+    for row in cells:
+        table.add_row(*row, style="bold" if row[0] == ours else "")
+    stdout().print(table)
 
 
 def rows_of(comparison: Comparison) -> Rows:

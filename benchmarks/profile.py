@@ -19,15 +19,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from benchmarks.steps import READS, new_agents
+from benchmarks.load import processes
+from benchmarks.load.steps import READS, new_agents
+from benchmarks.load.workload import Workload
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
 from stream_coupons.worker.garbage import collect_rarely
-from stream_coupons_lab.bench import processes
-from stream_coupons_lab.bench.workload import Workload
 
 AT_MS = 1_900_000_000_000
 UNCOMMITTED = 1

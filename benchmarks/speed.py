@@ -1,9 +1,9 @@
-"""What an event costs in CPU, in a backlog and live: our worker, plain Faust, Quix Streams and the floors, in one run.
+"""CPU per event of our worker, plain Faust and Quix Streams, in a backlog and at steady rates, in one run.
 
 Every runtime is one process on a core of its own; one Apache Kafka broker and all else run on the other cores. All read
 the same event file and run the same steps. Repetitions are interleaved, and each begins with empty topics. CPU is user
 and system time of all threads from the end of the warm-up to the moment when all input is committed, per source event.
-At the steady rates of `--live-rates` it is that of the load without its first tenth, and latency is told beside.
+At the steady rates of `--live-rates` it is that of the load without its first tenth, and latency stands beside it.
 
 examples:
   python -m benchmarks.speed                            everything: half an hour
@@ -17,25 +17,21 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks import live
-from benchmarks.measure import Bench, event_file
-from benchmarks.report import Results, summary
-from benchmarks.runtimes import BY_NAME, LIVE, Cores, Runtime, RuntimeFailed
+from benchmarks.load.measure import LIVE_WARM_UP, Bench
+from benchmarks.load.report import Results, summary
+from benchmarks.load.runtimes import BY_NAME, LIVE, Cores, Runtime, RuntimeFailed
+from benchmarks.load.workload import Workload
 from loopback_kafka import BrokerUnavailable, open_broker
+from stream_coupons.cli.terminal import fraction_progress
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.kafka import topics
-from stream_coupons_lab.bench.workload import Workload
 
 EVENTS = 40_000
 """No shopper comes twice: a coupon is not withheld because the one before is on its way, as it may be in a backlog."""
@@ -74,7 +70,7 @@ class Plan:
     @property
     def published(self) -> Workload:
         """The workload with as many events as the longest run takes."""
-        longest = max((int(rate * self.live_s) + live.WARM_UP for rate in self.live_rates), default=0)
+        longest = max((int(rate * self.live_s) + LIVE_WARM_UP for rate in self.live_rates), default=0)
         return msgspec.structs.replace(self.workload, events=max(self.workload.events, longest if self.live else 0))
 
 
@@ -89,46 +85,34 @@ def measure(plan: Plan) -> Results:
     cores = Cores.available()
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores.others)
-    every = event_file(plan.published, plan.partitions)
-    events = every[: plan.workload.events]
-    carts = sum(topic == topics.CART.name for topic, *_ in events)
+    sends = list(plan.workload.sends(0, plan.published.events, plan.partitions))
+    carts = sum(bool(send.waits_for) for send in sends[: plan.workload.events])
     runs: list[dict[str, Any]] = []
     live_runs: list[dict[str, Any]] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     loads = [(rate, runtime) for rate in plan.live_rates for runtime in plan.live]
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
             open_broker("kafka", Path(folder) / "broker") as broker,
-            Progress(*columns, console=Console(stderr=True)) as progress,
+            fraction_progress("runs", plan.repeats * (len(plan.runtimes) + len(loads))) as progress,
         ):
-            warm_up = int(len(events) * plan.warm_up)
-            bench = Bench(broker, plan.workload, plan.partitions, events, warm_up, cores, Path(folder))
-            whole = progress.add_task("runs", total=plan.repeats * (len(plan.runtimes) + len(loads)))
+            bench = Bench(broker, plan.workload, plan.partitions, sends, cores, Path(folder))
+
+            def show(share: float) -> None:
+                progress.update(progress.task_ids[0], completed=len(runs) + len(live_runs) + share)
+
             for repetition in range(plan.repeats):
                 for runtime in plan.runtimes:
-                    with shown(progress, whole, f"{runtime.name} {repetition + 1}", len(events)) as show:
-                        run = bench.run(runtime, repetition, show)
+                    run = bench.backlog(runtime, repetition, int(plan.workload.events * plan.warm_up), show)
                     check(run, carts)
                     runs.append(run)
                 for rate, runtime in loads:
-                    load = live.Load(replace(bench, events=every), rate, plan.live_s)
-                    name = f"{runtime.name} at {rate:g}/s {repetition + 1}"
-                    with shown(progress, whole, name, load.events) as show:
-                        live_runs.append(load.run(runtime, repetition, show))
+                    run = bench.steady(runtime, repetition, rate, int(rate * plan.live_s), show)
+                    live_runs.append(run)
     finally:
         os.sched_setaffinity(0, before)
     is_pinned = cores.measured != cores.others
     return Results(plan.workload, plan.partitions, plan.warm_up, plan.repeats, carts, is_pinned, runs, live_runs)
-
-
-@contextmanager
-def shown(progress: Progress, whole: TaskID, name: str, events: int) -> Iterator[Callable[[int], None]]:
-    """Show a run of so many events while it lasts, by what the function that it gets is called with."""
-    task = progress.add_task(name, total=events)
-    yield lambda done: progress.update(task, completed=done)
-    progress.remove_task(task)
-    progress.advance(whole)
 
 
 def check(run: dict[str, Any], carts: int) -> None:

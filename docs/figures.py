@@ -74,7 +74,8 @@ def measure_learning() -> dict[str, Any]:
 
 def measure_cost() -> dict[str, Any]:
     """Return throughput, CPU, memory and latency under each guarantee, on Apache Kafka."""
-    return {name: run("bench", "--engine", "kafka", "--guarantee", name, "--json", "-") for name in GUARANTEES}
+    command = [sys.executable, "-m", "benchmarks.load", "--engine", "kafka", "--json", "-", "--guarantee"]
+    return {name: printed_by([*command, name]) for name in GUARANTEES}
 
 
 def measure_peers(repeats: int = 3) -> dict[str, Any]:

@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-
-from stream_coupons.cli.terminal import new_table, stdout
-
 from ..money_compared import Estimate
-from ..money_tables import Rows, written
+from ..money_tables import Rows, print_table, written
 from .compared import Group, Week
 from .runs import ENGINE, NONE
 
@@ -30,18 +26,12 @@ def show(groups: Sequence[Group]) -> None:
     """Print the tables of each world, then those over all worlds."""
     for group in groups:
         runs = f"{group.runs} run{'s' if group.runs > 1 else ''}"
-        _print(f"{group.name}, {runs}; the shop earns {group.margin_without:,.0f} without coupons", rows_of(group))
+        title = f"{group.name}, {runs}; the shop earns {group.margin_without:,.0f} without coupons"
+        print_table(title, rows_of(group), ENGINE)
         if group.leads:
-            _print(f"{group.name}: the engine less other policies, paired by world and seed", rows_of_leads(group))
-
-
-def _print(title: str, rows: Rows) -> None:
-    headers, cells = rows
-    style = {"title": title, "title_justify": "left", "box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1)}
-    table = new_table(headers[0], figures=headers[1:], no_wrap=True, **style)
-    for row in cells:
-        table.add_row(*row, style="bold" if row[0] == ENGINE else "")
-    stdout().print(table)
+            print_table(
+                f"{group.name}: the engine less other policies, paired by world and seed", rows_of_leads(group), ENGINE
+            )
 
 
 def rows_of(group: Group) -> Rows:

@@ -67,17 +67,6 @@ SHAPES = {
         "an object: log, method, metric, head, seed, trials, given_up, failed, best_trial, best_quality, used_today, "
         "found, split_at, searched, held_out, is_better, written"
     ),
-    "bench": (
-        "an object: options, machine, throughput, memory, rates, missing, interrupted, notes; throughput: events, "
-        "seconds, events_per_s, worker_cpu_us_per_event, broker_cpu_us_per_event, cores_used, batches_per_s, "
-        "events_per_batch, peak_rss_bytes, triggers, pending, missing; memory: shoppers, growth_bytes, "
-        "bytes_per_shopper; each of rates: rate, events, seconds, is_saturated, is_learner_behind, "
-        "worker_cpu_us_per_event, worker_cpu_us_per_batch, broker_cpu_us_per_event, cores_used, batches_per_s, "
-        "events_per_batch, agents, lag_before, lag_after, latency, hops, floor; each of agents, by name: "
-        "batches_per_s, records_per_batch, mean_ms; latency and floor: rate, events, awaited, pending, missing, "
-        "repeated, measured, p50_ms, p90_ms, p99_ms, p999_ms, max_ms, sent_late_p99_ms, sent_late_max_ms, "
-        "client_cpu_ratio; each of hops: source, target, count, p50_ms, p99_ms"
-    ),
     "schemas write": "an object: written",
     "schemas check": "an object: stale, breaking",
 }

@@ -6,30 +6,34 @@ from typing import Any
 
 import pytest
 
-from benchmarks.live import Mark, figures, medians
+from benchmarks.load.latency import Timing
+from benchmarks.load.report import Results, figures, medians, summary
+from benchmarks.load.runtimes import BY_NAME, RuntimeFailed
+from benchmarks.load.steps import AgentSteps, new_agents
+from benchmarks.load.throughput import Mark
+from benchmarks.load.workload import Workload
 from benchmarks.profile import Logs, cells, drive, pipeline, sources
-from benchmarks.report import Results, summary
-from benchmarks.runtimes import BY_NAME, RuntimeFailed
 from benchmarks.speed import Plan, check, measure, parse
-from benchmarks.steps import AgentSteps, new_agents
 from loopback_kafka import apache_kafka_missing
-from stream_coupons_lab.bench.latency import Timing
-from stream_coupons_lab.bench.workload import Workload
 
 WRITTEN = dict.fromkeys(("vectors", "updates", "issues"), 100)
 
 
 def run(runtime: str, cpu_us: float) -> dict[str, Any]:
-    figures = {"cpu_us": cpu_us, "events_per_s": 9.0, "peak_mib": 5.0, "idle_cpu_ratio": 0.0}
+    figures = {"cpu_us": cpu_us, "events_per_s": 9.0, "peak_mib": 5.0}
     return {"runtime": runtime, **figures, "written": WRITTEN}
+
+
+def mark(at: float, cpu_s: float, records: dict[str, float], lag: dict[str, int]) -> Mark:
+    return Mark(at=at, worker_cpu_s=cpu_s, broker_cpu_s=0.0, batches={}, batch_s={}, records=records, lag=lag)
 
 
 def live_run(runtime: str, rate: float, cpu_us: float, lag_after: int = 0) -> dict[str, Any]:
     """A load of 10 seconds after which a runtime is behind by some records, of which an event has two."""
     sent = int(rate * 10)
-    first = Mark(at=0.0, cpu_s=1.0, committed=0, appended=0, lag=0)
-    done = sent - lag_after // 2
-    last = Mark(10.0, cpu_s=1.0 + cpu_us * sent / 1e6, committed=done, appended=2 * sent, lag=lag_after)
+    done = float(sent - lag_after // 2)
+    records, lag = {"browse-events": done, "user-vectors": done}, {"user-vectors": lag_after}
+    first, last = mark(0.0, 1.0, {}, {}), mark(10.0, 1.0 + cpu_us * sent / 1e6, records, lag)
     due = {f"e{number}": float(number) for number in range(100)}
     came = {name: at + (0.04 if number < 90 else 0.09) for number, (name, at) in enumerate(due.items())}
     return figures(runtime, rate, first, last, Timing(due=due, came=came))
@@ -71,8 +75,7 @@ def test_a_worker_needs_less_cpu_than_plain_faust() -> None:
     assert all(one["cpu_us"] > 0 and one["missing"] == 0 for one in results.live)
 
 
-@pytest.mark.parametrize("is_live", [True, False])
-def test_the_steps_of_the_peers_come_to_as_many_coupons_as_there_are_carts(is_live: bool) -> None:
+def test_the_steps_of_the_peers_come_to_as_many_coupons_as_there_are_carts() -> None:
     workload, logs, sent = Workload(events=300, at_a_time=30), Logs(), Counter[str]()
     all_records = sources(workload, 2, logs)
     readers = {topic: steps for steps in map(AgentSteps, new_agents(workload, 2)) for topic in steps.reads}
@@ -83,7 +86,7 @@ def test_the_steps_of_the_peers_come_to_as_many_coupons_as_there_are_carts(is_li
         if (steps := readers.get(record.topic)) is None:
             continue
         own = states[steps.name]
-        for output in steps.step_live(record, own) if is_live else steps.step(record, own.get, own.__setitem__):
+        for output in steps.step(record, own.get, own.__setitem__):
             sent[output.topic] += 1
             waiting.append(logs.append(output.topic, output.partition, output.key, output.value))
     assert sent["coupon-issues"] == sum(record.topic == "cart-events" for record in all_records) > 0

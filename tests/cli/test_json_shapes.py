@@ -14,11 +14,6 @@ from stream_coupons.ops.campaign_states import CampaignState
 from stream_coupons.ops.digest import Digest
 from stream_coupons.ops.explain import explanation
 from stream_coupons.ops.publishing import PublishReport
-from stream_coupons_lab.bench import run as bench_run
-from stream_coupons_lab.bench.hops import Hop
-from stream_coupons_lab.bench.latency import Latency
-from stream_coupons_lab.bench.live import AgentBatches, LiveRate
-from stream_coupons_lab.bench.throughput import Memory, Throughput
 from stream_coupons_lab.cli import simulate
 from stream_coupons_lab.offline.replay import ReplaySummary
 from stream_coupons_lab.ope import valuation
@@ -46,7 +41,6 @@ EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
         ),
         ("simulate", [simulate.SimulationReport]),
         ("tune", [Tuned]),
-        ("bench", [bench_run.BenchReport, Throughput, Memory, LiveRate, AgentBatches, Latency, Hop]),
     ],
 )
 def test_the_keys_are_those_of_what_is_printed(verb: str, types: list[Any]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from kafka import KafkaProducer
 
+from benchmarks.load import processes
 from loopback.clients import NoText, send_packed
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import CartEvent, FeedbackEvent, Item
@@ -19,7 +20,6 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import MIB
 from stream_coupons.testing import browse, item
-from stream_coupons_lab.bench import processes
 from stream_coupons_lab.demo.system import LocalSystem
 
 from .builders import (

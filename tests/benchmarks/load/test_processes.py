@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stream_coupons_lab.bench import processes
+from benchmarks.load import processes
 
 
 def test_cpu_time_is_what_the_process_says_itself() -> None:

@@ -1,7 +1,7 @@
 """From samples and times to figures."""
 
-from stream_coupons_lab.bench.latency import Timing, summary
-from stream_coupons_lab.bench.throughput import Mark, memory, warmed_up
+from benchmarks.load.latency import Timing, summary
+from benchmarks.load.throughput import Mark, memory, warmed_up
 
 
 def sample(at: float, records: int) -> Mark:

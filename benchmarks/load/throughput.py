@@ -7,23 +7,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import cycle
+from typing import Protocol
 
 import msgspec
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
 from msgspec import Struct, field
 
+from benchmarks.load import processes
+from benchmarks.load.workload import Send
 from stream_coupons.agents import clock
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent, Tick
+from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.kafka import admin, topics
-from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.topics import Topic
-from stream_coupons_lab.bench import processes
-from stream_coupons_lab.demo.system import LocalSystem, SystemFailed
+from stream_coupons_lab.demo.system import LocalSystem, SystemFailed, lag_now
 from stream_coupons_lab.demo.watch import PREFIX, by_label, total
 
 WARM_UP_RATIO = 0.1
@@ -35,7 +36,6 @@ COUNTED = ("records_total", "duplicates_total", "replays_total")
 BATCHES, BATCH_SECONDS = "batch_seconds_count", "batch_seconds_sum"
 SCRAPED = tuple(PREFIX + name for name in (*COUNTED, BATCHES, BATCH_SECONDS))
 
-Event = BrowseEvent | CartEvent | OrderEvent
 Show = Callable[[float], None]
 """Told the share that is done."""
 
@@ -47,13 +47,13 @@ class Backlog(Struct):
     ----------
     triggers : set of str
         Ids of the events that must each lead to a coupon.
-    shoppers : set of str
-        Ids of the shoppers of these events.
+    shoppers : set of bytes
+        Keys of these events: ids of shoppers.
     """
 
     events: int = 0
     triggers: set[str] = field(default_factory=set)
-    shoppers: set[str] = field(default_factory=set)
+    shoppers: set[bytes] = field(default_factory=set)
 
 
 class Mark(Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class Throughput(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     broker_cpu_us_per_event : float or None
-        None for a broker that `bench` did not start.
+        None for a broker that somebody else runs.
     events : int
         Events of the backlog, without the warm-up.
     cores_used : float
@@ -134,44 +134,93 @@ class Memory(Struct, frozen=True, kw_only=True):
     bytes_per_shopper: float | None
 
 
-def publish(system: LocalSystem, events: Iterable[tuple[Topic, Event]], count: int, show: Show) -> Backlog:
+class Running(Protocol):
+    """A runtime that processes events."""
+
+    def check(self) -> None:
+        """Raise if a process of it has ended."""
+
+    def mark(self) -> Mark:
+        """Read the counters, the lag first: without any, they are of a moment when all was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSystem:
+    """Workers of ours, whose metrics tell the batches and the records that they are done with."""
+
+    system: LocalSystem
+    client: KafkaAdminClient
+    broker_pid: int | None
+
+    def check(self) -> None:
+        """Raise if a worker has ended."""
+        self.system.check()
+
+    def mark(self) -> Mark:
+        """Read the counters, the lag first."""
+        lag = lag_now(self.client, self.system.settings)
+        at = time.monotonic()
+        worker_cpu_s = processes.cpu_s(worker.process.pid for worker in self.system.workers)
+        broker_cpu_s = 0.0 if self.broker_pid is None else processes.cpu_s([self.broker_pid])
+        totals = self.system.totals(*SCRAPED)
+        records: dict[str, float] = {}
+        for name in COUNTED:
+            for topic, count in by_label(totals, name, "topic").items():
+                records[topic] = records.get(topic, 0.0) + count
+        return Mark(
+            at=at,
+            worker_cpu_s=worker_cpu_s,
+            broker_cpu_s=broker_cpu_s,
+            batches=by_label(totals, BATCHES, "agent"),
+            batch_s=by_label(totals, BATCH_SECONDS, "agent"),
+            records=records,
+            lag={topic: count for topic, count in lag.items() if count},
+        )
+
+
+def publish(publisher: Publisher, sends: Iterable[Send], count: int, show: Show) -> Backlog:
     """Append events."""
     backlog = Backlog()
-    with system.publisher() as publisher:
-        for topic, event in events:
-            publisher.send(topic, event)
-            if isinstance(event, CartEvent):
-                backlog.triggers.add(event.event_id)
-            backlog.shoppers.add(event.user_id)
-            backlog.events += 1
-            if backlog.events % 1000 == 0:
-                show(backlog.events / count)
+    for send in sends:
+        publisher.send_bytes(topics.BY_NAME[send.topic], send.key, send.value, send.partition)
+        if send.waits_for:
+            backlog.triggers.add(send.waits_for)
+        backlog.shoppers.add(send.key)
+        backlog.events += 1
+        if backlog.events % 1000 == 0:
+            show(backlog.events / count)
+    publisher.flush()
     return backlog
 
 
-def drain(system: LocalSystem, broker_pid: int | None, show: Show) -> list[Mark]:
-    """Watch workers until nothing is left to do.
+def drain(running: Running, show: Show, settled_s: float = 0.0) -> list[Mark]:
+    """Watch a runtime until nothing is left to do, and return the marks up to that moment.
+
+    Parameters
+    ----------
+    settled_s : float
+        Seconds for which nothing must be left: records in the buffers of a runtime raise its lag again.
 
     Raises
     ------
     SystemFailed
-        If a worker ends, or nothing happens for two minutes.
+        If nothing happens for two minutes.
     """
     samples: list[Mark] = []
-    moved_at = time.monotonic()
-    with admin.admin_client(system.connection) as client:
-        while True:
-            system.check()
-            samples.append(mark(system, client, broker_pid))
-            left, records = sum(samples[-1].lag.values()), samples[-1].done
-            if len(samples) < 2 or records > samples[-2].done:
-                moved_at = time.monotonic()
-            if not left:
-                return samples
-            show(records / (records + left))
-            if time.monotonic() - moved_at > STALLED_AFTER_S:
-                raise SystemFailed(f"nothing happened for {STALLED_AFTER_S:.0f} s; {left} records are not committed")
-            time.sleep(SAMPLE_EVERY_S)
+    until, moved_at = 0, time.monotonic()
+    while True:
+        running.check()
+        samples.append(now := running.mark())
+        left = sum(now.lag.values())
+        if len(samples) < 2 or now.done > samples[-2].done:
+            moved_at = now.at
+        until = 0 if left else until or len(samples)
+        if until and now.at - samples[until - 1].at >= settled_s:
+            return samples[:until]
+        show(now.done / max(now.done + left, 1.0))
+        if now.at - moved_at > STALLED_AFTER_S:
+            raise SystemFailed(f"nothing happened for {STALLED_AFTER_S:.0f} s; {left} records are not committed")
+        time.sleep(SAMPLE_EVERY_S)
 
 
 @contextmanager
@@ -216,38 +265,6 @@ def settle(system: LocalSystem, tick_every_s: float, show: Show) -> int:
         time.sleep(SAMPLE_EVERY_S)
     system.wait_idle(STALLED_AFTER_S)
     return processes.rss_bytes(worker.process.pid for worker in system.workers)
-
-
-def mark(system: LocalSystem, client: KafkaAdminClient, broker_pid: int | None) -> Mark:
-    """Read the counters of a running system, the lag first: without any, they are of a moment when all was done."""
-    lag = _lag(client, system)
-    at = time.monotonic()
-    worker_cpu_s = processes.cpu_s(worker.process.pid for worker in system.workers)
-    broker_cpu_s = 0.0 if broker_pid is None else processes.cpu_s([broker_pid])
-    totals = system.totals(*SCRAPED)
-    records: dict[str, float] = {}
-    for name in COUNTED:
-        for topic, count in by_label(totals, name, "topic").items():
-            records[topic] = records.get(topic, 0.0) + count
-    return Mark(
-        at=at,
-        worker_cpu_s=worker_cpu_s,
-        broker_cpu_s=broker_cpu_s,
-        batches=by_label(totals, BATCHES, "agent"),
-        batch_s=by_label(totals, BATCH_SECONDS, "agent"),
-        records=records,
-        lag=lag,
-    )
-
-
-def _lag(client: KafkaAdminClient, system: LocalSystem) -> dict[str, int]:
-    """Records that are not committed, by topic; one of no topic where that is not known yet."""
-    try:
-        return {topic: count for topic, count in admin.lag(client, system.settings.kafka).items() if count}
-    except KafkaError as error:
-        if not error.retriable:
-            raise
-        return {"": 1}
 
 
 def warmed_up(samples: list[Mark]) -> Mark:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from benchmarks.load.workload import Workload
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.agents.neighbours import Neighbours
@@ -22,7 +23,6 @@ from stream_coupons.kafka.records import Output, Record
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, SharedStates
 from stream_coupons.settings import Settings
-from stream_coupons_lab.bench.workload import Workload
 
 SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
 """Topics of the event file."""
@@ -34,7 +34,6 @@ READS = {
 }
 """What each agent reads, without the topics that stay empty here (feedback, observed issues, ticks)."""
 
-ALL_READ = tuple(name for names in READS.values() for name in names)
 WRITTEN = {
     "vectors": topics.VECTORS.name,
     "updates": topics.NEIGHBOURS.name,
@@ -55,7 +54,6 @@ class Job(Struct, frozen=True, kw_only=True):
         How often Quix Streams commits, and how long it collects records before it looks at any; None for its defaults.
     """
 
-    mode: str
     bootstrap: str
     group: str
     partitions: int
@@ -87,7 +85,7 @@ class Shared:
 
 
 class AgentSteps:
-    """One agent's steps over cells that are bytes (`step`) or stay objects (`step_live`).
+    """One agent's steps over state records that are bytes.
 
     A cell is the agent's state and nothing else: no offsets, no outbox. What a peer would need to survive a replay is
     left out, in its favour; so is that what its keys share is saved with their cells or not at all.
@@ -115,30 +113,6 @@ class AgentSteps:
         if record.topic not in self._agent.shared_topics:
             cell = load(key)
             state = self._agent.state_type() if cell is None else self._decode(cell)
-        outputs = self._apply(key, state, message, record, shared, lambda name, new: save(name, self._encode(new)))
-        if state is not None:
-            save(key, self._encode(state))
-        return outputs
-
-    def step_live(self, record: Record, states: dict[str, Any]) -> list[Output]:
-        """The same over states that are never bytes."""
-        key, message = self._agent.read(record)
-        state = None
-        if record.topic not in self._agent.shared_topics:
-            state = states.get(key)
-            if state is None:
-                state = states[key] = self._agent.state_type()
-        return self._apply(key, state, message, record, Shared(record.partition, states.get), states.__setitem__)
-
-    def _apply(
-        self,
-        key: str,
-        state: Any,
-        message: Any,
-        record: Record,
-        shared: Shared,
-        save: Callable[[str, Any], None],
-    ) -> list[Output]:
         states = SharedStates(shared, self._agent.shared_type or dict)
         outcome = (
             self._agent.apply_shared(message, record, states)
@@ -147,7 +121,9 @@ class AgentSteps:
         )
         if isinstance(outcome, Deferred):
             [outcome] = self._agent.finish([(outcome, record)])
-        shared.save(states, save)
+        shared.save(states, lambda name, new: save(name, self._encode(new)))
+        if state is not None:
+            save(key, self._encode(state))
         return outcome.outputs
 
 

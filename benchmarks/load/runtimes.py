@@ -3,23 +3,31 @@
 import os
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
-from benchmarks.steps import ALL_READ, SOURCES, Job
+from benchmarks.load import processes
+from benchmarks.load.steps import Job
+from benchmarks.load.throughput import Mark
+from benchmarks.load.workload import Workload
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.kafka import topics
+from stream_coupons.kafka import admin
 from stream_coupons.settings import Settings
-from stream_coupons_lab.bench.workload import Workload
-from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.demo.system import LocalSystem, lag_now
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STOP_WITHIN_S = 20.0
+LOG_LINES = 25
+"""Lines of the log of a process that ended early, for the error."""
 
 
 class RuntimeFailed(StreamCouponsError):
@@ -34,36 +42,21 @@ class Runtime:
     ----------
     program : str or None
         The module that it runs; None for our worker.
-    is_full : bool
-        Whether it runs all steps, so that what it wrote can be compared.
     commit_interval_s, poll_s : float or None
-        Of Quix Streams (`benchmarks.steps.Job`); None for its defaults.
+        Of Quix Streams (`benchmarks.load.steps.Job`); None for its defaults.
     """
 
     name: str
     about: str
     program: str | None
-    mode: str
-    is_full: bool = True
     commit_interval_s: float | None = None
     poll_s: float | None = None
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Its input topics."""
-        if self.program is None:
-            return tuple(topic.name for topic in topics.READ_BY_AGENTS)
-        return ALL_READ if self.is_full else SOURCES
-
 
 RUNTIMES = (
-    Runtime("ours", "a worker of stream_coupons, at least once", None, ""),
-    Runtime("faust", "plain Faust: three agents, three tables, an event at a time", "peer_faust", "steps"),
-    Runtime("quixstreams", "Quix Streams: RocksDB states, changelogs, the same steps", "peer_quix", "steps"),
-    Runtime("quix-counter", "Quix Streams: one counter per key, no output", "peer_quix", "counter", is_full=False),
-    Runtime(
-        "floor", "librdkafka in batches and the steps on live objects: nothing is stored", "peer_librdkafka", "steps"
-    ),
+    Runtime("ours", "a worker of stream_coupons, at least once", None),
+    Runtime("faust", "plain Faust: three agents, three tables, an event at a time", "peer_faust"),
+    Runtime("quixstreams", "Quix Streams: RocksDB states, changelogs, the same steps", "peer_quix"),
 )
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
 LIVE_COMMIT_INTERVAL_S = 1.0
@@ -109,11 +102,12 @@ class Cores:
 
 @dataclass(slots=True)
 class Running:
-    """A runtime's process, its group and its log."""
+    """A runtime's process and its log, and a client that follows what its group has committed."""
 
     process: subprocess.Popen[bytes]
-    group: str
+    settings: Settings
     log: Path
+    client: KafkaAdminClient
 
     def check(self) -> None:
         """Raise if the process has ended.
@@ -124,28 +118,47 @@ class Running:
         """
         code = self.process.poll()
         if code is not None:
-            raise RuntimeFailed(f"{self.group} ended with exit code {code}\n{self.tail()}")
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+            raise RuntimeFailed(f"{self.settings.kafka.group_id} ended with exit code {code}\n{tail}")
 
-    def tail(self, lines: int = 25) -> str:
-        """The end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+    def mark(self) -> Mark:
+        """Read the lag, the CPU time and the committed offsets, which are all that runtimes have in common."""
+        lag = lag_now(self.client, self.settings)
+        at, cpu_s = time.monotonic(), processes.cpu_s([self.process.pid])
+        records: Counter[str] = Counter()
+        with suppress(KafkaError):  # a new broker has no coordinator until somebody joins a group
+            for place, committed in admin.committed_offsets(self.client, self.settings.kafka).items():
+                records[place.topic] += max(committed.offset, 0)
+        return Mark(
+            at=at,
+            worker_cpu_s=cpu_s,
+            broker_cpu_s=0.0,
+            batches={},
+            batch_s={},
+            records={topic: float(count) for topic, count in records.items()},
+            lag={topic: count for topic, count in lag.items() if count},
+        )
 
 
 @contextmanager
 def started(
-    runtime: Runtime, group: str, broker: BrokerProcess, workload: Workload, partitions: int, folder: Path
+    runtime: Runtime,
+    settings: Settings,
+    broker: BrokerProcess,
+    workload: Workload,
+    folder: Path,
+    client: KafkaAdminClient,
 ) -> Iterator[Running]:
     """Run a runtime on topics that exist, until the block is left."""
     folder.mkdir(parents=True)
     if runtime.program is None:
-        with _worker(group, broker, workload, partitions, folder) as running:
+        with _worker(settings, broker, folder, client) as running:
             yield running
         return
     job = Job(
-        mode=runtime.mode,
         bootstrap=broker.bootstrap,
-        group=group,
-        partitions=partitions,
+        group=settings.kafka.group_id,
+        partitions=settings.kafka.partitions,
         workload=workload,
         folder=str(folder),
         commit_interval_s=runtime.commit_interval_s,
@@ -154,13 +167,13 @@ def started(
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{runtime.program}", msgspec.json.encode(job).decode()],
+            [sys.executable, "-m", f"benchmarks.load.{runtime.program}", msgspec.json.encode(job).decode()],
             stdout=output,
             stderr=output,
             cwd=ROOT,
         )
     try:
-        yield Running(process, group, log)
+        yield Running(process, settings, log, client)
     finally:
         process.terminate()
         try:
@@ -171,16 +184,15 @@ def started(
 
 
 @contextmanager
-def _worker(group: str, broker: BrokerProcess, workload: Workload, partitions: int, folder: Path) -> Iterator[Running]:
-    usual = workload.settings(Settings())
+def _worker(settings: Settings, broker: BrokerProcess, folder: Path, client: KafkaAdminClient) -> Iterator[Running]:
     settings = msgspec.structs.replace(
-        usual,
+        settings,
         # It is stopped while the backlog is published: that must not look like its death.
-        kafka=msgspec.structs.replace(usual.kafka, group_id=group, partitions=partitions, session_timeout_s=60.0),
-        worker=msgspec.structs.replace(usual.worker, tick_every_s=0.0),
+        kafka=msgspec.structs.replace(settings.kafka, session_timeout_s=60.0),
+        worker=msgspec.structs.replace(settings.worker, tick_every_s=0.0),
     )
     system = LocalSystem(broker, settings, folder, workers=1)
     system.environment["worker-1"] = {"APP_DATADIR": str(folder / "faust")}
     with system:
         worker = system.workers[0]
-        yield Running(worker.process, group, worker.log)
+        yield Running(worker.process, system.settings, worker.log, client)

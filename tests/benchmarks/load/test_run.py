@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from benchmarks.load import run as bench_run
+from benchmarks.load.run import BenchPlan
+from benchmarks.load.throughput import Memory, Throughput
+from benchmarks.load.workload import Workload
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Settings
-from stream_coupons_lab.bench import run as bench_run
-from stream_coupons_lab.bench.run import BenchPlan
-from stream_coupons_lab.bench.throughput import Memory, Throughput
-from stream_coupons_lab.bench.workload import Workload
 
 PLAN = BenchPlan(
     settings=Settings(), workload=Workload(), engine="kafka", workers=1, rates=(100.0, 300.0), seconds=10.0

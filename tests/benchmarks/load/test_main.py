@@ -1,4 +1,4 @@
-"""Bench: what it reports, what it refuses, and that nothing is left. No time is asserted: machines differ."""
+"""`python -m benchmarks.load`: reports, refusals, and what is left behind. No time is asserted."""
 
 import json
 import os
@@ -9,25 +9,62 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
+from benchmarks.load import run as bench_run
+from benchmarks.load.__main__ import Measure, main
+from benchmarks.load.hops import Hop
+from benchmarks.load.latency import Client, Latency, Timing
+from benchmarks.load.live import LiveRate
+from benchmarks.load.run import BenchReport, Machine
+from benchmarks.load.target import CONSENT, FLOOR, OURS
+from benchmarks.load.throughput import Memory, Throughput
+from benchmarks.load.workload import Send
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.connection import Connection
-from stream_coupons_lab.bench import CONSENT
-from stream_coupons_lab.bench import run as bench_run
-from stream_coupons_lab.bench.hops import Hop
-from stream_coupons_lab.bench.latency import Client, Latency, Send, Timing
-from stream_coupons_lab.bench.live import LiveRate
-from stream_coupons_lab.bench.run import BenchReport, Machine
-from stream_coupons_lab.bench.target import FLOOR, OURS
-from stream_coupons_lab.bench.throughput import Memory, Throughput
+from stream_coupons.kafka.settings import KafkaSettings
 
-from .conftest import DEADLINE_S, Run
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    exit_code: object
+    stdout: str
+    stderr: str
+
+
+class Run(Protocol):
+    def __call__(self, *args: object, measure: Measure = bench_run.run) -> Result: ...
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in this process."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*args: object, measure: Measure = bench_run.run) -> Result:
+        try:
+            code: object = main([str(arg) for arg in args], measure)
+        except SystemExit as stop:  # of argparse
+            code = stop.code
+        return Result(code, *capsys.readouterr())
+
+    return invoke
+
+
+@pytest.fixture
+def bootstrap(broker: BrokerProcess) -> str:
+    """A broker that has the topics."""
+    with admin.admin_client(Connection(broker.bootstrap)) as client:
+        admin.apply(client, KafkaSettings())
+    return broker.bootstrap
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +76,7 @@ def _ticks_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
 RunBroker = Callable[[], AbstractContextManager[BrokerProcess]]
 RATES = (100, 200)
 TINY = (
-    "--events", 400, "--shoppers", 450, "--coupons", 20, "--workers", 1, "--seconds", 2, "--rate", 100, "--rate", 200
+    "--events", 400, "--shoppers", 450, "--coupons", 20, "--workers", 1, "--seconds", 2, "--rates", 100, 200
 )  # fmt: skip
 
 
@@ -92,8 +129,8 @@ def check_rate(found: dict[str, Any]) -> None:
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_report_is_a_table_and_json(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "bench.json"
-    result = run("bench", *TINY, "--json", file)
+    file = tmp_path / "load.json"
+    result = run(*TINY, "--json", file)
     assert result.exit_code == 0, result.stdout + result.stderr
     for text in ("backlog", "us/event", "p99.9", "from, to", "due, cart-events", "memory: ", "led to its coupon"):
         assert text in result.stdout
@@ -107,7 +144,7 @@ def test_the_report_is_a_table_and_json(run: Run, tmp_path: Path) -> None:
 def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker) -> None:
     guarantee = "exactly_once"
     with run_broker() as broker:
-        result = run("bench", *TINY, "--bootstrap", broker.bootstrap, CONSENT, "--guarantee", guarantee, "--json", "-")
+        result = run(*TINY, "--bootstrap", broker.bootstrap, CONSENT, "--guarantee", guarantee, "--json", "-")
         assert result.exit_code == 0, result.stdout + result.stderr
         with admin.admin_client(Connection(broker.bootstrap)) as client:
             deadline = time.monotonic() + DEADLINE_S
@@ -124,7 +161,7 @@ def test_a_test_broker_is_left_as_it_was(run: Run, run_broker: RunBroker) -> Non
 
 @pytest.mark.process
 def test_a_broker_that_may_be_in_use_is_refused(run: Run, bootstrap: str) -> None:
-    result = run("bench", *TINY, "--bootstrap", bootstrap, CONSENT)
+    result = run(*TINY, "--bootstrap", bootstrap, CONSENT)
     assert result.exit_code == 2
     assert f"the broker at {bootstrap} has the topics" in result.stderr
     assert "it may be in use" in result.stderr
@@ -145,23 +182,23 @@ def test_a_broker_that_may_be_in_use_is_refused(run: Run, bootstrap: str) -> Non
         (("--bootstrap", "127.0.0.1:1", "--engine", "kafka", CONSENT), "expected one of them"),
         (("--engine", "rabbit"), "broker engine 'rabbit', expected one of embedded, kafka"),
         (("--workers", "5"), "--workers 5: with kafka.partitions = 4, expected at most 4"),
-        (("--rate", "10", "--seconds", "2"), "--rate times --seconds is 20 events, expected at least 100"),
+        (("--rates", "10", "--seconds", "2"), "--rates times --seconds is 20 events, expected at least 100"),
         (("--events", "1000000", "--shoppers", "10"), "--shoppers 10: each would come on 16,320 days"),
-        (("--json", "no-such-folder/bench.json"), "--json no-such-folder/bench.json: expected a file in a folder"),
+        (("--json", "no-such-folder/load.json"), "--json no-such-folder/load.json: expected a file in a folder"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
 )
 def test_what_cannot_work_is_refused_in_one_line(run: Run, options: tuple[str, ...], text: str) -> None:
-    result = run("bench", *options)
+    result = run(*options)
     assert result.exit_code == 2
     assert text in result.stderr
     assert result.stderr.startswith("error: ")
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("options", [("--events", 1), ("--rate", 0), ("--seconds", 0), ("--guarantee", "maybe")])
+@pytest.mark.parametrize("options", [("--events", 1), ("--rates", 0), ("--seconds", 0), ("--guarantee", "maybe")])
 def test_an_option_out_of_range_is_refused(run: Run, options: tuple[object, ...]) -> None:
-    result = run("bench", *options)
+    result = run(*options)
     assert result.exit_code == 2
     assert str(options[0]) in result.stderr
 
@@ -181,7 +218,7 @@ def processes_with(text: str) -> list[str]:
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "stream_coupons", "bench", "--events", "3000", "--shoppers", "300"]
+    command = [sys.executable, "-m", "benchmarks.load", "--events", "3000", "--shoppers", "300"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as bench:
         deadline = time.monotonic() + DEADLINE_S
@@ -209,7 +246,7 @@ def test_an_interruption_amid_the_rates_reports_those_before_it(run: Run, monkey
         return measure(client, sends, rate, *hooks)
 
     monkeypatch.setattr(Client, "measure", interrupted_at_200)
-    result = run("bench", *TINY, "--json", "-")
+    result = run(*TINY, "--json", "-")
     assert result.exit_code == 130, result.stderr
     found = json.loads(result.stdout)
     assert found["interrupted"] is True
@@ -258,13 +295,8 @@ def report(*rates: LiveRate, interrupted: bool = False) -> BenchReport:
     )  # fmt: skip
 
 
-def printed(run: Run, monkeypatch: pytest.MonkeyPatch, found: BenchReport, *options: object) -> Any:
-    monkeypatch.setattr(bench_run, "run", lambda *_: found)
-    return run("bench", *options)
-
-
-def test_the_tables_of_four_rates_fit_into_a_hundred_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = printed(run, monkeypatch, report(*map(live_rate, (100.0, 300.0, 1000.0, 3000.0))))
+def test_the_tables_of_four_rates_fit_into_a_hundred_columns(run: Run) -> None:
+    result = run(measure=lambda *_: report(*map(live_rate, (100.0, 300.0, 1000.0, 3000.0))))
     assert result.exit_code == 0
     tables = [line for line in result.stdout.splitlines() if line and line[0] in "┏┃┡│├└"]
     assert max(map(len, tables)) <= 100
@@ -275,8 +307,8 @@ def test_the_tables_of_four_rates_fit_into_a_hundred_columns(run: Run, monkeypat
     assert "backlog: 90,000 events in 40.0 s after the warm-up, 2,250 events/s" in result.stdout
 
 
-def test_a_saturated_rate_is_named_and_has_no_latency(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = printed(run, monkeypatch, report(live_rate(300.0), live_rate(3000.0, is_saturated=True)))
+def test_a_saturated_rate_is_named_and_has_no_latency(run: Run) -> None:
+    result = run(measure=lambda *_: report(live_rate(300.0), live_rate(3000.0, is_saturated=True)))
     [row] = [line for line in result.stdout.splitlines() if line.startswith("│") and "3,000 │" in line]
     assert "saturated" in row
     assert "saturated: at 3,000 events/s lag grew from 30 to 45,000 records in 27 s" in result.stdout
@@ -285,12 +317,10 @@ def test_a_saturated_rate_is_named_and_has_no_latency(run: Run, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("rates", [(), (100.0,)])
-def test_an_interruption_reports_what_there_is(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rates: tuple[float, ...]
-) -> None:
-    file = tmp_path / "bench.json"
+def test_an_interruption_reports_what_there_is(run: Run, tmp_path: Path, rates: tuple[float, ...]) -> None:
+    file = tmp_path / "load.json"
     found = report(*map(live_rate, rates), interrupted=True)
-    result = printed(run, monkeypatch, found, "--json", file)
+    result = run("--json", file, measure=lambda *_: found)
     assert result.exit_code == 130
     assert "interrupted: only what is reported was measured to its end" in result.stderr
     assert "2,250 events/s" in result.stdout

@@ -1,6 +1,6 @@
 """Plain Faust, as its documentation writes agents: one table an agent, one event at a time, no batches.
 
-Run as `python -m benchmarks.peer_faust JOB`.
+Run as `python -m benchmarks.load.peer_faust JOB`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import msgspec
 import uvloop
 from kafka.admin import NewTopic
 
-from benchmarks.steps import WRITTEN, AgentSteps, Job, all_steps
+from benchmarks.load.steps import WRITTEN, AgentSteps, Job, all_steps
 from stream_coupons.kafka.admin import admin_client
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record

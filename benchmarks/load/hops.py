@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from benchmarks.load.pace import percentile
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.records import Record, origin_of
-from stream_coupons_lab.bench.pace import percentile
 
 DUE, READ = "due", "read"
 """The ends of every path: the event was due to be sent; its coupon was read by a consumer."""

@@ -1,7 +1,5 @@
 """Medians and ratios of the runs of one session."""
 
-import os
-import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +8,23 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.live import medians
-from benchmarks.runtimes import BY_NAME
+from benchmarks.load.latency import Timing
+from benchmarks.load.latency import summary as latency_of
+from benchmarks.load.live import fell_behind
+from benchmarks.load.run import machine_now
+from benchmarks.load.runtimes import BY_NAME
+from benchmarks.load.steps import SOURCES
+from benchmarks.load.throughput import Mark
+from benchmarks.load.workload import Workload
 from loopback_kafka.kafka_jars import KAFKA_VERSION
-from stream_coupons_lab.bench import processes
-from stream_coupons_lab.bench.workload import Workload
+from stream_coupons.kafka import topics
 
-COMPARED = ("faust", "quixstreams", "quix-counter", "floor")
+COMPARED = ("faust", "quixstreams")
 """What the worker is compared with."""
 
+READ = frozenset(topic.name for topic in topics.READ_BY_AGENTS)
+MAX_COMMIT_INTERVAL_S = 2.8
+"""Seconds between two commits of the runtime that commits least often: plain Faust."""
 PACKAGES = ("faust-streaming", "aiokafka", "quixstreams", "rocksdict", "confluent-kafka", "numpy", "msgspec", "uvloop")
 
 
@@ -64,6 +70,49 @@ class Results:
         return ratios
 
 
+def figures(runtime: str, rate: float, first: Mark, last: Mark, timing: Timing) -> dict[str, Any]:
+    """Return what a runtime spent between two moments of a load, and its latency if it kept up."""
+    seconds, cpu_s = last.at - first.at, last.worker_cpu_s - first.worker_cpu_s
+    is_saturated = fell_behind(first, last, READ, MAX_COMMIT_INTERVAL_S)
+    # Committed offsets are up to a commit interval old, so they count only for a runtime that fell behind.
+    done = sum(last.records.get(name, 0.0) - first.records.get(name, 0.0) for name in SOURCES)
+    found = latency_of(timing, rate, len(timing.late_s), is_saturated=is_saturated)
+    return {
+        "runtime": runtime,
+        "rate": rate,
+        "cpu_us": round(cpu_s / max(done if is_saturated else seconds * rate, 1) * 1e6, 1),
+        "cores_used": round(cpu_s / seconds, 3),
+        "is_saturated": is_saturated,
+        "lag_before": sum(first.lag.values()),
+        "lag_after": sum(last.lag.values()),
+        "missing": found.missing,
+        "p50_ms": found.p50_ms,
+        "p99_ms": found.p99_ms,
+        "sent_late_p99_ms": found.sent_late_p99_ms,
+    }
+
+
+def medians(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the median of each figure over the runs of a runtime at a rate; saturated if one of them was."""
+    groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault((run["rate"], run["runtime"]), []).append(run)
+    return [
+        {
+            "runtime": runtime,
+            "rate": rate,
+            "is_saturated": any(run["is_saturated"] for run in group),
+            **{
+                name: None if any(run[name] is None for run in group) else statistics.median(run[name] for run in group)
+                for name in ("cpu_us", "cores_used", "p50_ms", "p99_ms")
+            },
+            "cpu_us_least": min(run["cpu_us"] for run in group),
+            "cpu_us_most": max(run["cpu_us"] for run in group),
+        }
+        for (rate, runtime), group in groups.items()
+    ]
+
+
 def environment() -> dict[str, Any]:
     """What the figures depend on."""
     versions = {}
@@ -73,10 +122,7 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "cpu": processes.cpu_model() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": platform.system() + " " + platform.release(),
-        "Python": platform.python_version(),
+        **msgspec.to_builtins(machine_now()),
         "Apache Kafka": KAFKA_VERSION,
         **versions,
     }
@@ -95,10 +141,7 @@ def summary(results: Results) -> dict[str, Any]:
         "runtimes": {name: BY_NAME[name].about for name in results.runtimes},
         "ratios": results.ratios(),
         "medians": {
-            name: {
-                figure: round(results.median(name, figure), 2)
-                for figure in ("cpu_us", "events_per_s", "peak_mib", "idle_cpu_ratio")
-            }
+            name: {figure: round(results.median(name, figure), 2) for figure in ("cpu_us", "events_per_s", "peak_mib")}
             for name in results.runtimes
         },
         "live": medians(results.live),

@@ -6,28 +6,24 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
-from loopback_kafka import BrokerProcess
+from benchmarks.load import hops, latency, live, processes, target, throughput
+from benchmarks.load.hops import Hop
+from benchmarks.load.latency import Client, Latency, Timing
+from benchmarks.load.live import LiveRate
+from benchmarks.load.throughput import Backlog, Memory, OwnSystem, Throughput
+from benchmarks.load.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
+from loopback_kafka import BrokerProcess, open_broker
 from stream_coupons import __version__
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.inputs import CartEvent
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
-from stream_coupons.kafka.codec import encode
 from stream_coupons.settings import Settings
-from stream_coupons_lab.bench import hops, latency, live, processes, target, throughput
-from stream_coupons_lab.bench.hops import Hop
-from stream_coupons_lab.bench.latency import Client, Latency, Send, Timing
-from stream_coupons_lab.bench.live import LiveRate
-from stream_coupons_lab.bench.throughput import Backlog, Event, Mark, Memory, Throughput
-from stream_coupons_lab.bench.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
-from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo.system import LocalSystem
 
 FLOOR_WITHIN_S = 10.0
@@ -149,7 +145,7 @@ def check(plan: BenchPlan) -> None:
         )
     steady = [plan.steady_events(rate) for rate in plan.rates]
     if min(steady) < 100:
-        raise BadConfig(f"--rate times --seconds is {min(steady)} events, expected at least 100")
+        raise BadConfig(f"--rates times --seconds is {min(steady)} events, expected at least 100")
     events = plan.workload.events + plan.more_events + sum(steady)
     days = events / SESSION / plan.workload.shoppers * BETWEEN_SESSIONS_S / 86400.0
     if BEGIN_AT + days * 86400.0 > time.time():
@@ -168,7 +164,7 @@ def run(plan: BenchPlan, show: Show, warn: Callable[[str], None]) -> BenchReport
     KeyboardInterrupt
         If a signal came before anything was measured. Later ones end it with a report of what there is.
     """
-    machine = _machine()
+    machine = machine_now()
     found = Measured()
     try:
         _measure(plan, found, show, warn)
@@ -199,8 +195,9 @@ def _measure(plan: BenchPlan, found: Measured, show: Show, warn: Callable[[str],
         worker = msgspec.structs.replace(plan.settings.worker, tick_every_s=0.0)
         settings = msgspec.structs.replace(plan.settings, worker=worker)
         system = LocalSystem(broker, settings, Path(folder) / "workers", plan.workers)
-        with admin.admin_client(system.connection) as client:
-            admin.check_guarantee(client, system.settings.kafka)
+        client = stack.enter_context(admin.admin_client(system.connection))
+        admin.check_guarantee(client, system.settings.kafka)
+        running = OwnSystem(system, client, broker.pid)
         system.prepare(plan.workload.catalogue())
         backlog = _publish(system, plan, 0, plan.workload.events, show)
         # Pushed before it is entered: what was started is stopped also if a start fails or a signal comes between.
@@ -208,62 +205,48 @@ def _measure(plan: BenchPlan, found: Measured, show: Show, warn: Callable[[str],
         system.__enter__()
         tick_every_s = plan.settings.worker.tick_every_s
         stack.enter_context(throughput.ticking(system, tick_every_s))
-        samples = throughput.drain(system, broker.pid, lambda share: show("working off the backlog", share))
+        samples = throughput.drain(running, lambda share: show("working off the backlog", share))
         before = throughput.settle(system, tick_every_s, lambda share: show("letting it settle", share))
         more = _publish(system, plan, plan.workload.events, plan.more_events, show)
-        throughput.drain(system, broker.pid, lambda share: show("working off more shoppers", share))
+        throughput.drain(running, lambda share: show("working off more shoppers", share))
         after = throughput.settle(system, tick_every_s, lambda share: show("letting it settle", share))
         speed = throughput.throughput(system, samples, backlog.events, backlog.triggers | more.triggers)
         found.backlog = speed, throughput.memory(len(more.shoppers - backlog.shoppers), before, after)
         target.create_floor(system.settings.kafka)
         begins_at = plan.workload.events + plan.more_events
         for rate in plan.rates:
-            found.rates.append(_steady(system, plan, broker.pid, rate, begins_at, show))
+            found.rates.append(_steady(running, plan, rate, begins_at, show))
             begins_at += plan.steady_events(rate)
 
 
 @contextmanager
 def _broker(plan: BenchPlan, folder: Path, warn: Callable[[str], None]) -> Iterator[BrokerProcess]:
-    if plan.engine:
-        used = running_broker(plan.engine, folder / "broker")  # type: ignore[arg-type]
-    else:
-        used = target.borrowed(plan.settings.kafka, warn)
-    with used as broker:
-        yield broker
+    if not plan.engine:
+        with target.borrowed(plan.settings.kafka, warn) as borrowed:
+            yield borrowed
+        return
+    with open_broker(plan.engine, folder / "broker") as own:  # type: ignore[arg-type]
+        yield own
 
 
 def _publish(system: LocalSystem, plan: BenchPlan, begins_at: int, count: int, show: Show) -> Backlog:
-    events = _events(plan, begins_at, count)
-    return throughput.publish(system, events, count, lambda share: show("publishing a backlog", share))
+    sends = plan.workload.sends(begins_at, count, system.settings.kafka.partitions)
+    with system.publisher() as publisher:
+        return throughput.publish(publisher, sends, count, lambda share: show("publishing a backlog", share))
 
 
-def _steady(
-    system: LocalSystem, plan: BenchPlan, broker_pid: int | None, rate: float, begins_at: int, show: Show
-) -> LiveRate:
+def _steady(running: OwnSystem, plan: BenchPlan, rate: float, begins_at: int, show: Show) -> LiveRate:
     """Go on with the workload where it ended, at a steady rate; then send at that rate through a plain topic."""
+    system = running.system
     kafka = system.settings.kafka
-    events = _events(plan, begins_at, plan.steady_events(rate))
-    sends = [
-        _send(topic, event, kafka.partitions, event.event_id if isinstance(event, CartEvent) else "")
-        for topic, event in events
-    ]
-    client = Client(system.connection, topics.ISSUES.name, kafka.partitions, _trigger_of)
-    marks: list[Mark] = []
+    sends = list(plan.workload.sends(begins_at, plan.steady_events(rate), kafka.partitions))
     # What a rate before it left behind, and ticks, are no part of it.
     system.wait_idle(throughput.STALLED_AFTER_S)
     before = throughput.pending(system)
-    with (
-        admin.admin_client(system.connection) as administrator,
-        Reader(system.connection, [topics.ISSUES.name], from_beginning=False) as issues,
-    ):
-        timing = client.measure(
-            sends,
-            rate,
-            lambda share: show(f"steady load, {rate:,g} events/s", share),
-            lambda: marks.append(throughput.mark(system, administrator, broker_pid)),
+    with Reader(system.connection, [topics.ISSUES.name], from_beginning=False) as issues:
+        first, last, timing = live.under_load(
+            running, kafka, sends, rate, lambda share: show(f"steady load, {rate:,g} events/s", share)
         )
-        system.check()
-        first, last = marks
         behind = live.who_fell_behind(first, last, kafka.commit_interval_s, plan.settings.worker.tick_every_s)
         parts = [] if behind.deciding else _hops(system, timing, issues.read_to_end())
     pending = throughput.pending(system) - before
@@ -273,7 +256,7 @@ def _steady(
 
 def _hops(system: LocalSystem, timing: Timing, issues: Iterable[Any]) -> list[Hop]:
     """Return the parts of the latencies that were measured, between when an event was due and its coupon was read."""
-    ways = hops.ways(system.connection, issues, _trigger_of)
+    ways = hops.ways(system.connection, issues, live.trigger_of)
     return hops.summary(
         [
             (hops.DUE, (timing.due[name] + timing.epoch_s) * 1000.0),
@@ -291,34 +274,20 @@ def _floor(system: LocalSystem, plan: BenchPlan, rate: float, show: Show) -> Lat
     system.wait_idle(throughput.STALLED_AFTER_S)
     count = max(int(rate * min(plan.seconds, FLOOR_WITHIN_S)), 1)
     sends = [
-        msgspec.structs.replace(_send(topic, event, kafka.partitions, event.event_id), topic=target.FLOOR)
-        for topic, event in _events(plan, 0, count)
+        msgspec.structs.replace(send, topic=target.FLOOR, waits_for=_event_of(send.value))
+        for send in plan.workload.sends(0, count, kafka.partitions)
     ]
     client = Client(system.connection, target.FLOOR, kafka.partitions, _event_of)
     timing = client.measure(sends, rate, lambda share: show("the same without the engine", share))
     return latency.summary(timing, rate, len(sends))
 
 
-def _send(topic: topics.Topic, event: Event, partitions: int, waits_for: str) -> Send:
-    key = topic.key_of(event)
-    return Send(topic.name, topics.partition_for(key, partitions), key, encode(event), waits_for)
-
-
-def _events(plan: BenchPlan, begins_at: int, count: int) -> Iterator[tuple[topics.Topic, Event]]:
-    """A part of one and the same stream."""
-    longer = msgspec.structs.replace(plan.workload, events=begins_at + count)
-    return islice(longer.stream(), begins_at, None)
-
-
-def _trigger_of(issue: bytes) -> str:
-    return str(msgspec.json.decode(issue)["trigger_id"])
-
-
 def _event_of(event: bytes) -> str:
     return str(msgspec.json.decode(event)["event_id"])
 
 
-def _machine() -> Machine:
+def machine_now() -> Machine:
+    """Return the machine and its load."""
     return Machine(
         cores=len(os.sched_getaffinity(0)),
         processor=processes.cpu_model(),

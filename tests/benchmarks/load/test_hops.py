@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.load import hops
+from benchmarks.load.hops import Hop
 from stream_coupons.kafka.connection import Connection
-from stream_coupons_lab.bench import hops
-from stream_coupons_lab.bench.hops import Hop
 
 
 class Read:

@@ -13,6 +13,8 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import KafkaSettings
 
+CONSENT = "--yes-it-is-a-test-broker"
+"""Option that allows topics to be created and deleted on a broker that runs."""
 FLOOR = "stream-coupons-bench-floor"
 """A plain topic, to measure what broker and client cost without the engine."""
 OURS = frozenset({*(topic.name for topic in topics.ALL), FLOOR})
@@ -65,9 +67,9 @@ def borrowed(kafka: KafkaSettings, warn: Callable[[str], None]) -> Iterator[Brok
     if found:
         more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise BadConfig(
-            f"the broker at {kafka.bootstrap} has the topics {', '.join(found[:3])}{more}: it may be in use. bench "
-            "creates them itself, writes made-up events to them and deletes them; it runs on a broker without them. If "
-            "they are left from a benchmark that was killed, delete them with your broker's own tools"
+            f"the broker at {kafka.bootstrap} has the topics {', '.join(found[:3])}{more}: it may be in use. The "
+            "benchmark creates them itself, writes made-up events to them and deletes them; it runs on a broker "
+            "without them. If they are left from a benchmark that was killed, delete them with your broker's own tools"
         )
     try:
         yield RunningBroker(kafka.bootstrap)

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from stream_coupons_lab.bench.latency import Timing, summary
-from stream_coupons_lab.bench.live import AgentBatches, Behind, LiveRate, live_rate, who_fell_behind
-from stream_coupons_lab.bench.throughput import Mark
+from benchmarks.load.latency import Timing, summary
+from benchmarks.load.live import AgentBatches, Behind, LiveRate, live_rate, who_fell_behind
+from benchmarks.load.throughput import Mark
 
 NOTHING = summary(Timing(), 300.0, 3000)
 

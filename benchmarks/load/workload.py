@@ -7,6 +7,7 @@ session: one event in ten each.
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.settings import Settings
 
@@ -26,6 +28,16 @@ BEGIN_AT = 1_700_000_000.0
 CATEGORIES = 40
 BRANDS = 120
 ITEMS = 5_000
+
+
+class Send(Struct, frozen=True):
+    """An event ready to be sent. `waits_for` is the name of its answer, empty if there is none."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    waits_for: str = ""
 
 
 class Workload(Struct, frozen=True, kw_only=True):
@@ -79,6 +91,14 @@ class Workload(Struct, frozen=True, kw_only=True):
             else:
                 sessions[place] = begun, 0
                 begun += 1
+
+    def sends(self, begins_at: int, count: int, partitions: int) -> Iterator[Send]:
+        """Yield a part of the stream, whatever `events` is; each cart waits for its coupon."""
+        longer = replace(self, events=begins_at + count)
+        for topic, event in islice(longer.stream(), begins_at, None):
+            key = topic.key_of(event)
+            waits_for = event.event_id if isinstance(event, CartEvent) else ""
+            yield Send(topic.name, topics.partition_for(key, partitions), key, encode(event), waits_for)
 
     def settings(self, settings: Settings) -> Settings:
         """Settings under which every tenth event leads to a coupon, whatever its value, and nothing else stops it."""

@@ -4,15 +4,18 @@ A batch costs some fixed time whatever is in it. At a low rate there are few eve
 times what one of a backlog does.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
+from benchmarks.load.hops import Hop
+from benchmarks.load.latency import Client, Latency, Timing
+from benchmarks.load.throughput import Mark, Running, Show
+from benchmarks.load.workload import Send
 from stream_coupons.kafka import topics
-from stream_coupons_lab.bench.hops import Hop
-from stream_coupons_lab.bench.latency import Latency
-from stream_coupons_lab.bench.throughput import Mark
+from stream_coupons.kafka.settings import KafkaSettings
 
 GRACE_S = 1.0
 """Seconds of records by which lag may differ between two moments, besides the effect of commits and bursts."""
@@ -79,6 +82,28 @@ class LiveRate(Struct, frozen=True, kw_only=True):
     latency: Latency
     hops: list[Hop]
     floor: Latency
+
+
+def under_load(
+    running: Running, kafka: KafkaSettings, sends: Sequence[Send], rate: float, show: Show
+) -> tuple[Mark, Mark, Timing]:
+    """Send events at a rate to a runtime; return its counters after the warm-up and at the end, and the coupons' times.
+
+    Raises
+    ------
+    NotAppended
+    """
+    marks: list[Mark] = []
+    client = Client(kafka, topics.ISSUES.name, kafka.partitions, trigger_of)
+    timing = client.measure(sends, rate, show, lambda: marks.append(running.mark()))
+    running.check()
+    first, last = marks
+    return first, last, timing
+
+
+def trigger_of(issue: bytes) -> str:
+    """Return the id of the event that led to a coupon."""
+    return str(msgspec.json.decode(issue)["trigger_id"])
 
 
 def fell_behind(first: Mark, last: Mark, names: Collection[str], usual_s: float) -> bool:

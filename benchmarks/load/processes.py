@@ -22,7 +22,7 @@ def require_proc() -> None:
     BadConfig
     """
     if not (PROC / "self" / "stat").exists():
-        raise BadConfig("bench reads CPU time and memory from /proc, which this system has not: it needs Linux")
+        raise BadConfig("the benchmark reads CPU time and memory from /proc, which this system has not: it needs Linux")
 
 
 def cpu_s(pids: Iterable[int]) -> float:

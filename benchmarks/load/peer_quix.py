@@ -1,10 +1,7 @@
 """Quix Streams: RocksDB states with changelogs, at least once; by default a commit every five seconds.
 
-Run as `python -m benchmarks.peer_quix JOB`. Modes: `steps`, and `counter` (one counter per key and topic, no output).
-
-States belong to a dataframe, so an agent that reads several topics concatenates theirs, as the documentation says;
-the whole application then reads in the order of timestamps. `counter` has a dataframe for each topic and is spared that
-order.
+Run as `python -m benchmarks.load.peer_quix JOB`. States belong to a dataframe, so an agent that reads several topics
+concatenates theirs, as the documentation says; the whole application then reads in the order of timestamps.
 """
 
 import functools
@@ -16,11 +13,11 @@ from quixstreams import Application, State, message_context
 from quixstreams.dataframe import StreamingDataFrame
 from quixstreams.models import Serializer, Topic
 
-from benchmarks.steps import SOURCES, WRITTEN, AgentSteps, Job, all_steps
+from benchmarks.load.steps import WRITTEN, AgentSteps, Job, all_steps
 from stream_coupons.kafka.records import Output, Record
 
 
-class OutputValue(Serializer):
+class OutputValue(Serializer):  # type: ignore[misc]  # Quix Streams is not installed where types are checked
     """An output is sent as the bytes that its step made."""
 
     def __call__(self, value: Output, **_: Any) -> bytes:
@@ -50,11 +47,6 @@ def add_agent(app: Application, steps: AgentSteps, outputs: dict[str, Topic]) ->
     frame.to_topic(topic_of, key=lambda output: output.key)
 
 
-def count(_value: bytes, state: State) -> None:
-    """One more for this key."""
-    state.set("count", state.get("count", 0) + 1)
-
-
 def main() -> None:
     """Run until SIGTERM."""
     job = msgspec.json.decode(sys.argv[1], type=Job)
@@ -66,13 +58,9 @@ def main() -> None:
         state_dir=job.folder,
         **{name: value for name, value in own.items() if value is not None},
     )
-    if job.mode == "steps":
-        outputs = {name: app.topic(name, value_serializer=OutputValue()) for name in WRITTEN.values()}
-        for steps in all_steps(job).values():
-            add_agent(app, steps, outputs)
-    else:
-        for frame in inputs(app, SOURCES):
-            frame.update(count, stateful=True)
+    outputs = {name: app.topic(name, value_serializer=OutputValue()) for name in WRITTEN.values()}
+    for steps in all_steps(job).values():
+        add_agent(app, steps, outputs)
     app.run()
 
 

@@ -15,25 +15,16 @@ from aiokafka import TopicPartition as Partition
 from aiokafka.errors import KafkaError
 from msgspec import Struct, field
 
+from benchmarks.load.pace import on_schedule, percentile
+from benchmarks.load.throughput import WARM_UP_RATIO, Show
+from benchmarks.load.workload import Send
 from stream_coupons.kafka.clients import NotAppended
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.consumer import new_consumer
-from stream_coupons_lab.bench.pace import on_schedule, percentile
-from stream_coupons_lab.bench.throughput import WARM_UP_RATIO, Show
 
 SHOW_EVERY_S = 0.5
 GIVE_UP_AFTER_S = 20.0
 """Without any answer, once all is sent."""
-
-
-class Send(Struct, frozen=True):
-    """An event ready to be sent. `waits_for` is what its answer will be called, empty if there will be none."""
-
-    topic: str
-    partition: int
-    key: bytes
-    value: bytes
-    waits_for: str = ""
 
 
 class Timing(Struct):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_coupons_lab.bench.pace import on_schedule, percentile
+from benchmarks.load.pace import on_schedule, percentile
 
 
 class Clock:
