@@ -4,9 +4,11 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from stream_coupons.lab.reports import charts
 from stream_coupons.lab.reports.axes import (
     NUMBER,
     Axis,
@@ -18,11 +20,11 @@ from stream_coupons.lab.reports.axes import (
     format_value,
     with_minus,
 )
+from stream_coupons.lab.reports.markup import Markup, each, fill
 
 __all__ = ["Axis", "Bands", "HtmlReport", "NamedInterval", "NamedPoint", "Points", "format_value"]
 
-PAGE = "page.html.j2"
-FOLDER = "report_page"
+FOLDER = files("stream_coupons.lab.reports") / "report_page"
 MAX_TABLE_ROWS = 25
 """Maximum rows of the table under a line chart."""
 MAX_COLUMNS = 4
@@ -33,7 +35,42 @@ NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
 INTERVAL_TEXT = re.compile(r"[-−+]?[\d,.]+ ?%? to [-−+]?[\d,.]+ ?%?")
 """Text that reads as an interval: it is not broken into lines."""
 
-# Altair and Jinja take half a second to import: they are, where a page is made, and not with this module.
+FIGURE = """<figure class="card"$kind>
+<figcaption><h3>$title</h3><p>$note</p></figcaption>
+$drawing
+</figure>"""
+VALUES = """
+<details><summary>Values as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="$title">
+$table
+</div></details>"""
+DRAWN = """<ul class="legend" aria-label="Series; press to highlight">$legend</ul>
+<p class="axis-label" aria-hidden="true"><span>$label</span><span class="at"></span></p>
+<div class="chart" role="img" aria-label="$title"></div>
+<script type="application/json">$spec</script>"""
+LEGEND = (
+    '<li><button type="button" aria-pressed="false"><i class="c$colour d$dash"></i>$name '
+    '<b data-last="$last">$last</b></button></li>'
+)
+STAT = '<div class="card"><dt>$label</dt><dd><b>$value</b><small>$note</small></dd></div>'
+TABLE = """<table>
+<thead><tr>$headers</tr></thead>
+<tbody>
+$rows</tbody>
+</table>"""
+TABLE_CARD = """<div class="card scroll" tabindex="0" role="region" aria-label="Table of $about">
+$table
+</div>"""
+SCRIPTS = """<noscript><p class="empty">Lines and dots need JavaScript; the tables have their values.</p></noscript>
+<script>
+$library
+</script>
+<script>
+$own
+</script>"""
+HINT = (
+    '<p class="hint">In charts of lines, press a name to highlight it. Drag across a chart to zoom, a double click '
+    "shows all.</p>"
+)
 
 
 class HtmlReport:
@@ -59,7 +96,8 @@ class HtmlReport:
         self._title = title
         self._subtitle = subtitle
         self._sections: list[str] = []
-        self._parts: list[dict[str, Any]] = []
+        self._parts: list[Markup] = []
+        self._has_scripts = False
 
     @property
     def is_empty(self) -> bool:
@@ -69,14 +107,15 @@ class HtmlReport:
     def section(self, title: str, text: str = "") -> None:
         """Start a section; blank lines part the paragraphs of `text`."""
         self._sections.append(title)
-        paragraphs = [part.strip() for part in text.split("\n\n") if part.strip()]
-        self._parts.append({"kind": "section", "title": title, "number": len(self._sections), "paragraphs": paragraphs})
+        self._parts.append(fill('<h2 id="s$number">$title</h2>', number=len(self._sections), title=title))
+        self._parts += [fill("<p>$text</p>", text=part.strip()) for part in text.split("\n\n") if part.strip()]
 
     def stats(self, figures: Sequence[tuple[str, str | float, str]]) -> None:
         """Add key figures side by side: label, value and a note that may be empty."""
-        texts = [(label, _text(value), note) for label, value, note in figures]
-        lines = math.ceil(len(texts) / MAX_COLUMNS) or 1
-        self._parts.append({"kind": "stats", "figures": texts, "columns": math.ceil(len(texts) / lines)})
+        cards = each(STAT, ({"label": label, "value": _text(value), "note": note} for label, value, note in figures))
+        lines = math.ceil(len(figures) / MAX_COLUMNS) or 1
+        columns = math.ceil(len(figures) / lines)
+        self._parts.append(fill('<dl class="stats" style="--columns: $n">$cards</dl>', n=columns, cards=cards))
 
     def line_chart(
         self,
@@ -100,26 +139,24 @@ class HtmlReport:
         bands : mapping of str to sequence of (float, float, float), optional
             x, low and high, such as an interval around the series of the same name.
         """
-        from stream_coupons.lab.reports import charts
-
         if not any(math.isfinite(value) for points in series.values() for _, value in points):
-            self._chart("line", title, note)
+            self._figure(title, note)
             return
-        table = charts.moments(series, MAX_TABLE_ROWS)
-        lines = (charts.values_at(line, table) if line else [math.nan] * len(table) for line in series.values())
+        at = charts.moments(series, MAX_TABLE_ROWS)
+        lines = (charts.values_at(line, at) if line else [math.nan] * len(at) for line in series.values())
         rows = [
-            [format_value(at, x.unit), *(format_value(value, y.unit) for value in values)]
-            for at, *values in zip(table, *lines, strict=True)
+            [format_value(x_value, x.unit), *(format_value(value, y.unit) for value in values)]
+            for x_value, *values in zip(at, *lines, strict=True)
         ]
-        self._chart(
-            "line",
-            title,
-            note,
-            spec=charts.line_spec(title, series, x, y, bands or {}),
-            label=y.label,
-            legend=[(name, _last(line, x, y)) for name, line in series.items()],
-            table=_table([x.label or "at", *series], rows, numeric=True),
+        legend = each(
+            LEGEND,
+            (
+                {"colour": i % 6, "dash": i // 6 % 3, "name": name, "last": _last(line, x, y)}
+                for i, (name, line) in enumerate(series.items())
+            ),
         )
+        table = _table([x.label or "at", *series], rows, numeric=True)
+        self._drawn("line", title, note, charts.line_spec(series, x, y, bands or {}), legend, table)
 
     def bar_chart(
         self,
@@ -133,7 +170,7 @@ class HtmlReport:
         """Add horizontal bars from zero in the order given, with optional intervals; `highlight` dims all others."""
         unknown = (math.nan, math.nan)
         rows = [(name, value, *(intervals or {}).get(name, unknown)) for name, value in bars.items()]
-        self._rows("bar", title, rows, axis, highlight, note)
+        self._rows(title, rows, axis, highlight, note, is_bar=True)
 
     def point_chart(
         self,
@@ -147,7 +184,7 @@ class HtmlReport:
 
         An end that is NaN leaves the interval out.
         """
-        self._rows("point", title, rows, axis, highlight, note)
+        self._rows(title, rows, axis, highlight, note, is_bar=False)
 
     def scatter_chart(
         self,
@@ -163,41 +200,33 @@ class HtmlReport:
 
         Points that are not finite are left out.
         """
-        from stream_coupons.lab.reports import charts
-
         drawn = [point for point in points if math.isfinite(point[1]) and math.isfinite(point[2])]
         if not drawn:
-            self._chart("scatter", title, note)
+            self._figure(title, note)
             return
         rows = [[name, format_value(at, x.unit), format_value(value, y.unit)] for name, at, value, _ in drawn]
-        self._chart(
-            "scatter",
-            title,
-            note,
-            spec=charts.scatter_spec(title, drawn, x, y, is_log=is_log),
-            label=y.label,
-            table=_table(["", x.label or "x", y.label or "value"], rows, numeric=True),
-        )
+        table = _table(["", x.label or "x", y.label or "value"], rows, numeric=True)
+        self._drawn("scatter", title, note, charts.scatter_spec(drawn, x, y, is_log=is_log), Markup(), table)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Add a table whose first column names the row; numbers are aligned to the right."""
-        self._parts.append({"kind": "table", "table": _table(headers, rows)})
+        self._parts.append(fill(TABLE_CARD, about=", ".join(headers), table=_table(headers, rows)))
 
     def html(self) -> str:
         """Return the whole page."""
-        import jinja2
-
-        loader = jinja2.PackageLoader("stream_coupons.lab.reports", FOLDER)
-        pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-        return pages.get_template(PAGE).render(
-            title=self._title,
-            subtitle=self._subtitle,
-            sections=self._sections,
-            parts=self._parts,
-            has_charts=any(part.get("spec") for part in self._parts),
-            script_json=_script_json,
-            asset=lambda name: loader.get_source(pages, name)[0],
-        )
+        head = fill('<p class="subtitle">$text</p>', text=self._subtitle)
+        if len(self._sections) > 2:
+            rows: list[dict[str, object]] = [{"n": n, "title": title} for n, title in enumerate(self._sections, 1)]
+            links = each('<a href="#s$n">$title</a>', rows)
+            head = Markup(head + fill('<nav aria-label="Sections">$links</nav>', links=links))
+        scripts = Markup()
+        style = _asset("page.css")
+        if self._has_scripts:
+            head = Markup(head + HINT)
+            style = Markup(_asset("uPlot.css") + style)
+            scripts = fill(SCRIPTS, library=_asset("uPlot.js"), own=_asset("page.js"))
+        parts = Markup("\n".join(self._parts))
+        return fill(_asset("page.html"), title=self._title, style=style, head=head, parts=parts, scripts=scripts)
 
     def write(self, path: str | Path) -> None:
         """Write the page to a file."""
@@ -205,19 +234,17 @@ class HtmlReport:
 
     def _rows(
         self,
-        kind: Literal["bar", "point"],
         title: str,
         rows: Sequence[NamedInterval],
         axis: Axis,
         highlight: str | None,
         note: str,
+        *,
+        is_bar: bool,
     ) -> None:
-        from stream_coupons.lab.reports import charts
-
         if not any(math.isfinite(row[1]) for row in rows):
-            self._chart(kind, title, note)
+            self._figure(title, note)
             return
-        draw = charts.bar_spec if kind == "bar" else charts.point_spec
         texts = [
             [name, format_value(value, axis.unit), format_interval(low, high, axis.unit)]
             for name, value, low, high in rows
@@ -225,17 +252,31 @@ class HtmlReport:
         width = 3 if any(row[2] for row in texts) else 2
         headers = ["", axis.label or "value", "interval"][:width]
         table = _table(headers, [row[:width] for row in texts], numeric=True)
-        self._chart(kind, title, note, spec=draw(title, rows, axis, highlight), table=table)
+        drawing = charts.rows_html(rows, axis, highlight, is_bar=is_bar)
+        self._figure(title, note, Markup(drawing + fill(VALUES, title=title, table=table)))
 
-    def _chart(self, kind: str, title: str, note: str, **drawing: Any) -> None:
-        """Add a figure; without `drawing` (spec, table and, of lines, label and legend) it has no data."""
-        part = {"kind": kind, "title": title, "note": note, "spec": None, "label": "", "legend": [], **drawing}
-        self._parts.append(part)
+    def _drawn(self, kind: str, title: str, note: str, spec: Mapping[str, Any], legend: Markup, table: Markup) -> None:
+        """Add a figure that the page's script draws."""
+        self._has_scripts = True
+        label = spec["y"]["label"]
+        drawing = fill(DRAWN, title=title, legend=legend, label=label, spec=_script_json(spec))
+        table = fill(VALUES, title=title, table=table)
+        self._figure(title, note, Markup(drawing + table), kind)
+
+    def _figure(self, title: str, note: str, drawing: Markup | None = None, kind: str = "") -> None:
+        """Add a figure; without a drawing it has no data."""
+        drawing = drawing or Markup('<p class="empty">No data yet.</p>')
+        kind = fill(' data-kind="$kind"', kind=kind) if kind else Markup()
+        self._parts.append(fill(FIGURE, kind=kind, title=title, note=note, drawing=drawing))
 
 
-def _script_json(value: Mapping[str, Any]) -> str:
+def _asset(name: str) -> Markup:
+    return Markup((FOLDER / name).read_text(encoding="utf-8").strip() + "\n")
+
+
+def _script_json(value: Mapping[str, Any]) -> Markup:
     """Return JSON that no text within can end the script element of."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _last(points: Points, x: Axis, y: Axis) -> str:
@@ -243,13 +284,31 @@ def _last(points: Points, x: Axis, y: Axis) -> str:
     return "" if x.unit == "percent" else format_value(points[-1][1] if points else math.nan, y.unit)
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, numeric: bool = False) -> dict[str, Any]:
-    """Return the texts of a table; columns of numbers are aligned to the right, with `numeric` all but the first."""
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, numeric: bool = False) -> Markup:
+    """Return a table; columns of numbers are aligned to the right, with `numeric` all but the first."""
     columns = [[row[i] for row in rows] for i in range(len(headers))]
     decimals = [_finest(column) if _are_numbers(column) else None for column in columns]
-    texts = [[_text(cell, decimals[i]) for i, cell in enumerate(row)] for row in rows]
     aligned = [bool(rows) and all(map(_reads_as_number, column)) for column in columns]
-    return {"headers": headers, "numeric": [a or (numeric and i > 0) for i, a in enumerate(aligned)], "rows": texts}
+    marks = [Markup(' class="n"' if a or (numeric and i > 0) else "") for i, a in enumerate(aligned)]
+
+    def cells(texts: Sequence[str], first: str, other: str) -> Markup:
+        pairs = enumerate(zip(texts, marks, strict=True))
+        return Markup("".join(fill(other if i else first, text=text, mark=mark) for i, (text, mark) in pairs))
+
+    header = '<th scope="col"$mark>$text</th>'
+    body = [
+        cells(
+            [_text(cell, decimals[i]) for i, cell in enumerate(row)],
+            '<th scope="row"$mark>$text</th>',
+            "<td$mark>$text</td>",
+        )
+        for row in rows
+    ]
+    return fill(
+        TABLE,
+        headers=cells(headers, header, header),
+        rows=each("<tr>$cells</tr>\n", ({"cells": one} for one in body)),
+    )
 
 
 def _are_numbers(column: Sequence[str | float]) -> bool:

@@ -58,19 +58,17 @@ def charts(html: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def dots(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that a chart draws."""
-    rows: list[dict[str, Any]] = spec["datasets"][spec["data"]["name"]]
-    return rows
-
-
 def test_each_setting_has_a_chart_of_its_kind(tmp_path: Path) -> None:
     trials = tried(tmp_path / "study", plan(Method.RANDOM, trials=12), evaluate=to_the_end)
     drawn = charts(page(tuned(trials), trials, SHARES, SPACE).html())
-    assert list(drawn) == ["Gain", "Best so far", "Trials", "Importance", RATE, NEIGHBOURS, PRICE]
-    assert drawn[RATE]["layer"][0]["encoding"]["x"]["scale"] == {"type": "log"}
-    assert len(dots(drawn[RATE])) == 12
-    assert sum(not row["quiet"] for row in dots(drawn[RATE])) == 1
+    assert list(drawn) == ["Best so far", "Trials", RATE, NEIGHBOURS]
+    assert drawn[RATE]["is_log"]
+    assert len(drawn[RATE]["names"]) == 12
+    loud, quiet = drawn[RATE]["series"]
+    assert (loud["is_quiet"], quiet["is_quiet"]) == (False, True)
+    assert [value for value in loud["y"] if value is not None] == [float(f"{tuned(trials).best_quality:.6g}")]
+    html = page(tuned(trials), trials, SHARES, SPACE).html()
+    assert [title for title in ("Gain", "Importance", PRICE) if f"<h3>{title}</h3>" not in html] == []
 
 
 def test_a_pruned_trial_is_counted_and_not_compared(tmp_path: Path) -> None:
@@ -79,7 +77,7 @@ def test_a_pruned_trial_is_counted_and_not_compared(tmp_path: Path) -> None:
     assert found.given_up > 0
     html = page(found, trials, SHARES, SPACE).html()
     assert f"{found.given_up} were given up on the way" in html
-    assert len(dots(charts(html)["Trials"])) == len(trials) - found.given_up
+    assert len(charts(html)["Trials"]["names"]) == len(trials) - found.given_up
 
 
 def test_importance_that_is_unknown_is_shown_as_such(tmp_path: Path) -> None:
