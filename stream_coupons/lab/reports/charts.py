@@ -18,16 +18,13 @@ from stream_coupons.lab.reports.axes import (
     format_interval,
     format_value,
 )
-from stream_coupons.lab.reports.markup import Markup, each, fill
+from stream_coupons.lab.reports.markup import Markup, each, fill, joined
 
 MAX_POINTS = 400
 DIGITS = 6
 """Significant digits of plotted values: more cannot be seen."""
 SHOWN_IN: dict[Unit, float] = {"percent": 100.0, "money": 0.01}
 """Factor from a value to the unit that its axis shows."""
-ROW = '<div class="row$quiet" title="$interval"><span>$name</span><b>$text</b><i class="track">$marks</i></div>\n'
-SPAN = '<i class="$kind" style="left:$left%;width:$width%"></i>'
-ENDS = '<div class="ends"><span>$low</span><span>$label</span><span>$high</span></div>'
 
 
 def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, 
 
     def span(kind: str, begin: float, end: float) -> Markup:
         left, right = sorted((place(begin), place(end)))
-        return fill(SPAN, kind=kind, left=left, width=round(right - left, 2))
+        return fill("mark", kind=kind, left=left, width=round(right - left, 2))
 
     def drawn(name: str, value: float, begin: float, end: float) -> dict[str, object]:
         found = [span("zero", 0.0, 0.0)] if low <= 0 <= high else []
@@ -93,13 +90,11 @@ def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, 
             "name": name,
             "text": format_value(value, axis.unit),
             "interval": format_interval(begin, end, axis.unit),
-            "marks": Markup("".join(found)),
+            "marks": joined(found),
         }
 
-    ends = fill(ENDS, low=format_value(low, axis.unit), label=axis.label, high=format_value(high, axis.unit))
-    return fill(
-        '<div class="rows" aria-hidden="true">\n$rows$ends</div>', rows=each(ROW, starmap(drawn, rows)), ends=ends
-    )
+    ends = {"low": format_value(low, axis.unit), "label": axis.label, "high": format_value(high, axis.unit)}
+    return fill("rows", rows=each("row", starmap(drawn, rows)), **ends)
 
 
 def aligned(lines: Sequence[Points]) -> tuple[list[float], list[list[float]]]:

@@ -1,7 +1,9 @@
-"""HTML from templates: every text is escaped, unless it is `Markup` already."""
+"""The HTML of reports: parts of one template file, in which every text is escaped unless it is `Markup` already."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from html import escape
+from importlib.resources import files
 from string import Template
 
 
@@ -9,18 +11,31 @@ class Markup(str):
     """HTML, which is not escaped again."""
 
 
-def fill(template: str, **values: object) -> Markup:
-    """Return a template with its `$names` replaced.
+def asset(name: str) -> Markup:
+    """Return a file of the page's folder."""
+    return Markup((files("stream_coupons.lab.reports") / "report_page" / name).read_text(encoding="utf-8").strip())
+
+
+PARTS = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", asset("parts.html"), re.DOTALL))
+
+
+def fill(part: str, **values: object) -> Markup:
+    """Return a part of the template with its `$names` replaced.
 
     Examples
     --------
-    >>> fill("<p>$text$mark</p>", text="a < b", mark=Markup("<hr>"))
-    '<p>a &lt; b<hr></p>'
+    >>> fill("paragraph", text="a < b"), fill("paragraph", text=Markup("a<br>b"))
+    ('<p>a &lt; b</p>', '<p>a<br>b</p>')
     """
     texts = {name: value if isinstance(value, Markup) else escape(str(value)) for name, value in values.items()}
-    return Markup(Template(template).substitute(texts))
+    return Markup(Template(PARTS[part]).substitute(texts))
 
 
-def each(template: str, rows: Iterable[dict[str, object]]) -> Markup:
-    """Return a template filled once for each row."""
-    return Markup("".join(fill(template, **row) for row in rows))
+def each(part: str, rows: Iterable[Mapping[str, object]]) -> Markup:
+    """Return a part filled once for each row."""
+    return joined(fill(part, **row) for row in rows)
+
+
+def joined(parts: Iterable[Markup]) -> Markup:
+    """Return parts below each other."""
+    return Markup("\n".join(parts))

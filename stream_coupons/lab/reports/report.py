@@ -4,7 +4,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from stream_coupons.lab.reports.axes import (
     format_value,
     with_minus,
 )
-from stream_coupons.lab.reports.markup import Markup, each, fill
+from stream_coupons.lab.reports.markup import Markup, asset, each, fill, joined
 
 __all__ = ["Axis", "Bands", "HtmlReport", "NamedInterval", "NamedPoint", "Points", "format_value"]
 
-FOLDER = files("stream_coupons.lab.reports") / "report_page"
 MAX_TABLE_ROWS = 25
 """Maximum rows of the table under a line chart."""
 MAX_COLUMNS = 4
@@ -34,43 +32,6 @@ NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
 """Text that reads as a number, or as none."""
 INTERVAL_TEXT = re.compile(r"[-−+]?[\d,.]+ ?%? to [-−+]?[\d,.]+ ?%?")
 """Text that reads as an interval: it is not broken into lines."""
-
-FIGURE = """<figure class="card"$kind>
-<figcaption><h3>$title</h3><p>$note</p></figcaption>
-$drawing
-</figure>"""
-VALUES = """
-<details><summary>Values as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="$title">
-$table
-</div></details>"""
-DRAWN = """<ul class="legend" aria-label="Series; press to highlight">$legend</ul>
-<p class="axis-label" aria-hidden="true"><span>$label</span><span class="at"></span></p>
-<div class="chart" role="img" aria-label="$title"></div>
-<script type="application/json">$spec</script>"""
-LEGEND = (
-    '<li><button type="button" aria-pressed="false"><i class="c$colour d$dash"></i>$name '
-    '<b data-last="$last">$last</b></button></li>'
-)
-STAT = '<div class="card"><dt>$label</dt><dd><b>$value</b><small>$note</small></dd></div>'
-TABLE = """<table>
-<thead><tr>$headers</tr></thead>
-<tbody>
-$rows</tbody>
-</table>"""
-TABLE_CARD = """<div class="card scroll" tabindex="0" role="region" aria-label="Table of $about">
-$table
-</div>"""
-SCRIPTS = """<noscript><p class="empty">Lines and dots need JavaScript; the tables have their values.</p></noscript>
-<script>
-$library
-</script>
-<script>
-$own
-</script>"""
-HINT = (
-    '<p class="hint">In charts of lines, press a name to highlight it. Drag across a chart to zoom, a double click '
-    "shows all.</p>"
-)
 
 
 class HtmlReport:
@@ -107,15 +68,14 @@ class HtmlReport:
     def section(self, title: str, text: str = "") -> None:
         """Start a section; blank lines part the paragraphs of `text`."""
         self._sections.append(title)
-        self._parts.append(fill('<h2 id="s$number">$title</h2>', number=len(self._sections), title=title))
-        self._parts += [fill("<p>$text</p>", text=part.strip()) for part in text.split("\n\n") if part.strip()]
+        self._parts.append(fill("section", number=len(self._sections), title=title))
+        self._parts += [fill("paragraph", text=part.strip()) for part in text.split("\n\n") if part.strip()]
 
     def stats(self, figures: Sequence[tuple[str, str | float, str]]) -> None:
         """Add key figures side by side: label, value and a note that may be empty."""
-        cards = each(STAT, ({"label": label, "value": _text(value), "note": note} for label, value, note in figures))
+        cards = each("stat", ({"label": label, "value": _text(value), "note": note} for label, value, note in figures))
         lines = math.ceil(len(figures) / MAX_COLUMNS) or 1
-        columns = math.ceil(len(figures) / lines)
-        self._parts.append(fill('<dl class="stats" style="--columns: $n">$cards</dl>', n=columns, cards=cards))
+        self._parts.append(fill("stats", columns=math.ceil(len(figures) / lines), cards=cards))
 
     def line_chart(
         self,
@@ -149,7 +109,7 @@ class HtmlReport:
             for x_value, *values in zip(at, *lines, strict=True)
         ]
         legend = each(
-            LEGEND,
+            "name",
             (
                 {"colour": i % 6, "dash": i // 6 % 3, "name": name, "last": _last(line, x, y)}
                 for i, (name, line) in enumerate(series.items())
@@ -210,23 +170,21 @@ class HtmlReport:
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Add a table whose first column names the row; numbers are aligned to the right."""
-        self._parts.append(fill(TABLE_CARD, about=", ".join(headers), table=_table(headers, rows)))
+        self._parts.append(fill("card", about=", ".join(headers), table=_table(headers, rows)))
 
     def html(self) -> str:
         """Return the whole page."""
-        head = fill('<p class="subtitle">$text</p>', text=self._subtitle)
+        head = []
         if len(self._sections) > 2:
-            rows: list[dict[str, object]] = [{"n": n, "title": title} for n, title in enumerate(self._sections, 1)]
-            links = each('<a href="#s$n">$title</a>', rows)
-            head = Markup(head + fill('<nav aria-label="Sections">$links</nav>', links=links))
-        scripts = Markup()
-        style = _asset("page.css")
+            rows = ({"number": number, "title": title} for number, title in enumerate(self._sections, 1))
+            head.append(fill("contents", links=each("link", rows)))
+        style, scripts = asset("page.css"), Markup()
         if self._has_scripts:
-            head = Markup(head + HINT)
-            style = Markup(_asset("uPlot.css") + style)
-            scripts = fill(SCRIPTS, library=_asset("uPlot.js"), own=_asset("page.js"))
-        parts = Markup("\n".join(self._parts))
-        return fill(_asset("page.html"), title=self._title, style=style, head=head, parts=parts, scripts=scripts)
+            head.append(fill("hint"))
+            style = joined([asset("uPlot.css"), style])
+            scripts = fill("scripts", library=asset("uPlot.js"), own=asset("page.js"))
+        parts = {"style": style, "head": joined(head), "parts": joined(self._parts), "scripts": scripts}
+        return fill("page", title=self._title, subtitle=self._subtitle, **parts)
 
     def write(self, path: str | Path) -> None:
         """Write the page to a file."""
@@ -253,25 +211,19 @@ class HtmlReport:
         headers = ["", axis.label or "value", "interval"][:width]
         table = _table(headers, [row[:width] for row in texts], numeric=True)
         drawing = charts.rows_html(rows, axis, highlight, is_bar=is_bar)
-        self._figure(title, note, Markup(drawing + fill(VALUES, title=title, table=table)))
+        self._figure(title, note, drawing, fill("values", title=title, table=table))
 
     def _drawn(self, kind: str, title: str, note: str, spec: Mapping[str, Any], legend: Markup, table: Markup) -> None:
         """Add a figure that the page's script draws."""
         self._has_scripts = True
-        label = spec["y"]["label"]
-        drawing = fill(DRAWN, title=title, legend=legend, label=label, spec=_script_json(spec))
-        table = fill(VALUES, title=title, table=table)
-        self._figure(title, note, Markup(drawing + table), kind)
+        texts = {"kind": kind, "title": title, "label": spec["y"]["label"], "spec": _script_json(spec)}
+        table = fill("values", title=title, table=table)
+        self._figure(title, note, fill("drawn", legend=legend, **texts), table)
 
-    def _figure(self, title: str, note: str, drawing: Markup | None = None, kind: str = "") -> None:
+    def _figure(self, title: str, note: str, *drawings: Markup) -> None:
         """Add a figure; without a drawing it has no data."""
-        drawing = drawing or Markup('<p class="empty">No data yet.</p>')
-        kind = fill(' data-kind="$kind"', kind=kind) if kind else Markup()
-        self._parts.append(fill(FIGURE, kind=kind, title=title, note=note, drawing=drawing))
-
-
-def _asset(name: str) -> Markup:
-    return Markup((FOLDER / name).read_text(encoding="utf-8").strip() + "\n")
+        drawing = joined(drawings or [fill("empty")])
+        self._parts.append(fill("figure", title=title, note=note, drawing=drawing))
 
 
 def _script_json(value: Mapping[str, Any]) -> Markup:
@@ -295,20 +247,9 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, num
         pairs = enumerate(zip(texts, marks, strict=True))
         return Markup("".join(fill(other if i else first, text=text, mark=mark) for i, (text, mark) in pairs))
 
-    header = '<th scope="col"$mark>$text</th>'
-    body = [
-        cells(
-            [_text(cell, decimals[i]) for i, cell in enumerate(row)],
-            '<th scope="row"$mark>$text</th>',
-            "<td$mark>$text</td>",
-        )
-        for row in rows
-    ]
-    return fill(
-        TABLE,
-        headers=cells(headers, header, header),
-        rows=each("<tr>$cells</tr>\n", ({"cells": one} for one in body)),
-    )
+    shown = ([_text(cell, decimals[i]) for i, cell in enumerate(row)] for row in rows)
+    lines = each("cells", ({"cells": cells(row, "first", "cell")} for row in shown))
+    return fill("table", headers=cells(headers, "header", "header"), rows=lines)
 
 
 def _are_numbers(column: Sequence[str | float]) -> bool:

@@ -61,7 +61,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pixels(figure: int, colour: str) -> str:
     """Expression for the number of pixels of a colour, such as "29,95,196", in the canvas of a figure."""
     return (
-        f"(() => {{ const one = document.querySelectorAll('figure[data-kind]')[{figure}].querySelector('canvas'); "
+        f"(() => {{ const one = document.querySelectorAll('[data-kind]')[{figure}].querySelector('canvas'); "
         "const copy = new OffscreenCanvas(one.width, one.height).getContext('2d', { willReadFrequently: true }); "
         "copy.drawImage(one, 0, 0); const data = copy.getImageData(0, 0, one.width, one.height).data; let count = 0; "
         f"for (let i = 0; i < data.length; i += 4) count += `${{data[i]}},${{data[i + 1]}},${{data[i + 2]}}` === "
@@ -78,7 +78,7 @@ def test_every_chart_is_drawn_within_the_page_without_an_error_or_a_request(
     browser: Browser, path: Path, width: int, scheme: str, colour: str
 ) -> None:
     browser.open(path, width=width, scheme=scheme, is_drawn=DRAWN)
-    assert browser.evaluate("document.querySelectorAll('figure[data-kind]').length") == 4
+    assert browser.evaluate("document.querySelectorAll('[data-kind]').length") == 4
     assert all(browser.evaluate(pixels(figure, colour)) > 10 for figure in range(4))
     marks = (
         "Array.from(document.querySelectorAll('.track .bar, .track .dot'), one => one.getBoundingClientRect().width)"
@@ -100,7 +100,7 @@ def test_texts_are_readable_and_within_the_page_on_a_phone(browser: Browser, pat
         "one.getBoundingClientRect().left, one.getBoundingClientRect().right])"
     )
     fonts = browser.evaluate(
-        "Array.from(document.querySelectorAll('figure[data-kind]'))"
+        "Array.from(document.querySelectorAll('[data-kind]'))"
         ".flatMap(one => one.chart.axes.map(axis => parseFloat(axis.font[0]) / devicePixelRatio))"
     )
     assert len(texts) > 30
@@ -133,7 +133,7 @@ def middle_of_the_first_chart(browser: Browser) -> tuple[float, float]:
 
 def test_the_wheel_scrolls_the_page_and_a_drag_zooms_a_chart(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    shown = "(({ min, max }) => [min, max])(document.querySelector('figure[data-kind]').chart.scales.x)"
+    shown = "(({ min, max }) => [min, max])(document.querySelector('[data-kind]').chart.scales.x)"
     x, y = middle_of_the_first_chart(browser)
     assert browser.evaluate(shown) == [0, 21]
     scrolled = browser.evaluate("scrollY")
@@ -149,9 +149,7 @@ def test_the_wheel_scrolls_the_page_and_a_drag_zooms_a_chart(browser: Browser, p
 
 def test_the_pointer_shows_the_values_of_all_series(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    values = (
-        "Array.from(document.querySelector('figure[data-kind]').querySelectorAll('.legend b'), one => one.textContent)"
-    )
+    values = "Array.from(document.querySelector('[data-kind]').querySelectorAll('.legend b'), one => one.textContent)"
     at = "document.querySelector('.at').textContent"
     last = browser.evaluate(values)
     x, y = middle_of_the_first_chart(browser)

@@ -98,11 +98,11 @@ function draw(figure) {
   drawn.push(chart);
 }
 
-for (const figure of document.querySelectorAll("figure[data-kind]")) {
+for (const figure of document.querySelectorAll("[data-kind]")) {
   try {
     draw(figure);
   } catch (error) {
-    figure.querySelector("details").open = true; // the figures are there, as a table
+    figure.parentElement.querySelector("details").open = true; // the figures are there, as a table
     console.error(error);
   }
 }
