@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optun
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+    from stream_coupons.lab.offline.quality import LabelledIssues
     from stream_coupons.lab.tuning.objective import Objective, Tuned
     from stream_coupons.lab.tuning.study import SearchPlan
+    from stream_coupons.settings import Settings
 
 
 def tune(  # noqa: PLR0913 - the options of a command
@@ -179,11 +182,11 @@ class _Search:
         from stream_coupons.lab.tuning.study import done
 
         asked, plan, cut = self.objective, self.plan, self.objective.until
-        before = self.pool.submit(asked.predictions, plan.base).result()
+        before = self._predict("scoring with the settings used today", plan.base)
         before.known_before(cut).require_both(f"{asked.log}, P({asked.head}), before {terminal.utc(cut)}")
         before.issued_since(cut).require_both(f"{asked.log}, P({asked.head}), from {terminal.utc(cut)}")
         best, quality = self._best(study, path)
-        after = self.pool.submit(asked.predictions, settings_with(plan.base, best.params)).result()
+        after = self._predict("scoring with those found", settings_with(plan.base, best.params))
         later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
         pruned = [trial.value for trial in done(study) if trial.state.name == "PRUNED"]
         return Tuned(
@@ -206,6 +209,12 @@ class _Search:
             written=None,
         )
 
+    def _predict(self, what: str, settings: Settings) -> LabelledIssues:
+        """Return the predictions of settings over the whole log."""
+        with terminal.fraction_progress(what, 1) as progress:
+            progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
+            return self.pool.submit(self.objective.predictions, settings).result()
+
     def _best(self, study: Study, path: Path) -> tuple[FrozenTrial, float]:
         """Run all trials; return the best, and its quality."""
         from stream_coupons.lab.tuning import study as studies
@@ -213,7 +222,7 @@ class _Search:
 
         name, shown = self.objective.metric.label, studies.best(study)
         with terminal.fraction_progress("tuning", self.plan.total) as progress:
-            for _ in studies.search(study, path, self.plan, self.objective, self.pool):
+            for _ in chain([None], studies.search(study, path, self.plan, self.objective, self.pool)):
                 best = studies.best(study)
                 if best is not None and (shown is None or best.number != shown.number):
                     values = "  ".join(f"{setting}={value}" for setting, value in rounded(best.params).items())

@@ -125,11 +125,6 @@ def aligned(lines: Sequence[Points]) -> tuple[list[float], list[list[float]]]:
     return at, columns
 
 
-def values_at(points: Points, at: Sequence[float]) -> list[float]:
-    """Return the heights of the line through points in order of x; beyond its ends, of the nearer end."""
-    return [float(height) for height in np.interp(at, *np.transpose(points))]
-
-
 def thinned(points: Points) -> list[tuple[float, float]]:
     """Return at most some `MAX_POINTS` points, with the least and the greatest of each stretch: no spike is lost."""
     if len(points) <= MAX_POINTS:
@@ -140,19 +135,6 @@ def thinned(points: Points) -> list[tuple[float, float]]:
         stretch = points[start : min(start + size, len(points) - 1)]
         kept += sorted({min(stretch, key=lambda point: point[1]), max(stretch, key=lambda point: point[1])})
     return [*kept, points[-1]]
-
-
-def moments(series: Mapping[str, Points], at_most: int) -> list[float]:
-    """Return at most `at_most` of the x of all series, evenly chosen and in order, with the last.
-
-    Examples
-    --------
-    >>> moments({"a": [(0.0, 1.0), (2.0, 1.0)], "b": [(1.0, 1.0), (3.0, 1.0)]}, 2)
-    [1.0, 3.0]
-    """
-    xs = sorted({x for points in series.values() for x, _ in points})
-    every = math.ceil(len(xs) / at_most) or 1
-    return xs[::-every][::-1]
 
 
 def _axis(axis: Axis, values: Sequence[float] = ()) -> dict[str, Any]:

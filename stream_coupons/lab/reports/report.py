@@ -102,11 +102,11 @@ class HtmlReport:
         if not any(math.isfinite(value) for points in series.values() for _, value in points):
             self._figure(title, note)
             return
-        at = charts.moments(series, MAX_TABLE_ROWS)
-        lines = (charts.values_at(line, at) if line else [math.nan] * len(at) for line in series.values())
+        at, columns = charts.aligned(list(series.values()))
+        every = math.ceil(len(at) / MAX_TABLE_ROWS)
         rows = [
-            [format_value(x_value, x.unit), *(format_value(value, y.unit) for value in values)]
-            for x_value, *values in zip(at, *lines, strict=True)
+            [format_value(at[i], x.unit), *(format_value(column[i], y.unit) for column in columns)]
+            for i in range(len(at))[::-every][::-1]
         ]
         legend = each(
             "name",

@@ -76,22 +76,11 @@ def _search(report: HtmlReport, tuned: Tuned, tried: Sequence[FrozenTrial], metr
     if tuned.failed:
         text += f"; {tuned.failed} have no quality"
     report.section("Search", f"{text}.")
-    axis = Axis(metric)
     best: list[tuple[float, float]] = []
     choose = max if tuned.metric.sign > 0 else min
     for number, _, quality in _complete(tried):
         best.append((float(number), choose([quality, *(value for _, value in best[-1:])])))
-    report.line_chart("Best so far", {"best so far": best}, x=Axis("trial"), y=axis)
-    report.scatter_chart(
-        "Trials",
-        [
-            (f"trial {number}", float(number), quality, number != tuned.best_trial)
-            for number, _, quality in _complete(tried)
-        ],
-        Axis("trial"),
-        axis,
-        note="Trials that went to their end; the best in colour. What others reached on the way cannot be compared.",
-    )
+    report.line_chart("Best so far", {"best so far": best}, x=Axis("trial"), y=Axis(metric))
 
 
 def _complete(tried: Sequence[FrozenTrial]) -> list[tuple[int, dict[str, Value], float]]:

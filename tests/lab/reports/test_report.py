@@ -110,7 +110,16 @@ def test_a_chart_has_a_description_and_its_values_as_a_table() -> None:
     page = report.html()
     assert 'role="img" aria-label="Loss"' in page
     assert ">day</th>" in page
-    assert '<th scope="row" class="n">1</th><td class="n">0.2</td><td class="n">0.3</td>' in page
+    assert '<th scope="row" class="n">0</th><td class="n">0.25</td><td class="n">0.3</td>' in page
+    assert '<th scope="row" class="n">1</th><td class="n">0.2</td><td class="n">–</td>' in page
+
+
+def test_the_table_of_a_long_line_is_short_and_ends_with_its_last_value() -> None:
+    report = HtmlReport("table")
+    report.line_chart("Loss", {"model": [(float(i), i / 2) for i in range(1000)]})
+    page = report.html()
+    assert 20 <= page.count('<th scope="row"') <= 25
+    assert '<th scope="row" class="n">999</th><td class="n">500</td>' in page
 
 
 def test_what_has_no_values_says_so() -> None:

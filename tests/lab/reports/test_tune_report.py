@@ -61,7 +61,7 @@ def charts(html: str) -> dict[str, dict[str, Any]]:
 def test_each_setting_has_a_chart_of_its_kind(tmp_path: Path) -> None:
     trials = tried(tmp_path / "study", plan(Method.RANDOM, trials=12), evaluate=to_the_end)
     drawn = charts(page(tuned(trials), trials, SHARES, SPACE).html())
-    assert list(drawn) == ["Best so far", "Trials", RATE, NEIGHBOURS]
+    assert list(drawn) == ["Best so far", RATE, NEIGHBOURS]
     assert drawn[RATE]["is_log"]
     assert len(drawn[RATE]["names"]) == 12
     loud, quiet = drawn[RATE]["series"]
@@ -77,7 +77,7 @@ def test_a_pruned_trial_is_counted_and_not_compared(tmp_path: Path) -> None:
     assert found.given_up > 0
     html = page(found, trials, SHARES, SPACE).html()
     assert f"{found.given_up} were given up on the way" in html
-    assert len(charts(html)["Trials"]["names"]) == len(trials) - found.given_up
+    assert len(charts(html)[RATE]["names"]) == len(trials) - found.given_up
 
 
 def test_importance_that_is_unknown_is_shown_as_such(tmp_path: Path) -> None:
