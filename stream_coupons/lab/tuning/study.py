@@ -34,7 +34,7 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import LOCK_FILE_SUFFIX
+from optuna.storages.journal._file import LOCK_FILE_SUFFIX  # no public name says where the lock is
 from optuna.trial import FrozenTrial, TrialState
 
 from stream_coupons.core.errors import BadConfig
