@@ -105,7 +105,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
     report_refused(reading, log)
     objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
-    with opened(study, plan, question) as kept, _interruptible(kept, plan), processes(jobs) as pool:
+    with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:
         tuned = _Search(objective, plan, pool).run(kept, study)
         tried, shares = (done(kept), importances(kept, seed)) if report is not None else ([], {})
     if tuned.is_better or force:
@@ -154,17 +154,13 @@ def _digest(log: Path) -> str:
 
 
 @contextmanager
-def _interruptible(study: Study, plan: SearchPlan) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the search between two writes of the study, which are atomic."""
-    from stream_coupons.lab.tuning.study import done
-
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the search at once: the worker processes alone write trials, each at its end."""
     with Interruptions(at_once=True):
         try:
             yield
         except KeyboardInterrupt:
-            terminal.stop_interrupted(
-                f": {len(done(study))} of {plan.total} trials are done and kept; the same command goes on"
-            )
+            terminal.stop_interrupted(": the finished trials are kept; the same command goes on")
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,9 @@ def test_it_goes_on_where_it_was_stopped(run: Run, log: Path, tmp_path: Path, nu
         workers = children(process.pid)
         process.send_signal(number)
         assert process.wait(TIMEOUT_S) == (-number if number == signal.SIGKILL else 130)
+        assert process.stderr is not None
+        rest = process.stderr.read()
+        assert ("interrupted: the finished trials are kept" in rest) == (number == signal.SIGINT), rest
         assert len(workers) >= 2
         assert ends(workers)
     before = trials(study)
