@@ -16,7 +16,7 @@ MODULE_ORDER :=
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
 
-.PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference bundle lock clean
+.PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -70,9 +70,6 @@ schemas: $(READY)  ## write the JSON Schemas anew from the types
 reference: $(READY)  ## write docs/reference and the trace of an event anew from the code
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python docs/trace.py
-
-bundle: $(READY)  ## write the JavaScript of the HTML reports anew: the Vega-Lite of the locked Altair
-	@$(BIN)/python -m stream_coupons_lab.reports.vega_bundle
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec.structs import replace
 from rich import box
-from rich.progress import Progress
 from rich.table import Table
 
 from stream_coupons import __version__
@@ -22,21 +23,19 @@ from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, s
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import not_readable
-from stream_coupons.settings import Settings
 from stream_coupons_lab.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
-from stream_coupons_lab.tuning.search_space import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
 
-if TYPE_CHECKING:  # imported where they are used: no help needs them
+if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optuna is an optional extra
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+    from stream_coupons.settings import Settings
     from stream_coupons_lab.offline.quality import LabelledIssues
     from stream_coupons_lab.tuning.objective import Objective, Tuned
-    from stream_coupons_lab.tuning.search_space import SearchPlan
-
-if TYPE_CHECKING:  # it imports Optuna, which is an optional extra
-    from stream_coupons_lab.tuning.tuning import Best, Study
-
-METRICS = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
+    from stream_coupons_lab.tuning.study import SearchPlan
 
 
 def tune(  # noqa: PLR0913 - the options of a command
@@ -78,7 +77,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     part, which the search has not seen. Only if the whole 95 % interval of
     the difference is a gain is --out written; otherwise exit code 1 says
     so. A trial that lags behind the median of the others is given up on the
-    way. Ctrl-C keeps what is done.
+    way. Ctrl-C keeps the finished trials.
 
     Needs an optional extra, from the clone: pip install -e '.[tune]'
 
@@ -89,29 +88,26 @@ def tune(  # noqa: PLR0913 - the options of a command
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --space space.toml --json
     """
+    _require_extra()
     from stream_coupons_lab.reports import tune_report
     from stream_coupons_lab.tuning import search_space
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
     from stream_coupons_lab.tuning.processes import processes
-    from stream_coupons_lab.tuning.search_space import SearchPlan
+    from stream_coupons_lab.tuning.study import SearchPlan, done, importances, opened
 
-    _require_extra()
     _require_distinct(log, config, space, study, out, report)
     base = settings_from(config, None)
     plan = SearchPlan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
-    plan.grid()  # what does not fit is refused before the log is read
-    question = {"log": _digest(log), "window": window, "metric": metric, "head": head, "held_out": held_out}
-    question |= {"version": __version__} | ({} if mapping is None else {"mapping": _digest(mapping)})
+    question = plan.question()  # a grid that does not fit is refused before the log is read
+    question |= {"log": _digest(log), "mapping": None if mapping is None else _digest(mapping), "window": window}
+    question |= {"metric": metric, "head": head, "held_out": held_out, "version": __version__}
     is_named = mapping is not None or is_table(log)
     reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
     report_refused(reading, log)
     objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
-
-    from stream_coupons_lab.tuning.tuning import opened
-
-    with opened(study, plan, question) as kept, processes(jobs) as pool, Interruptions() as interruptions:
-        tuned = _Search(objective, pool, interruptions).run(kept, plan, jobs)
-        tried, importances = (kept.tried(), kept.importances()) if report is not None else ([], {})
+    with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:
+        tuned = _Search(objective, plan, pool).run(kept, study)
+        tried, shares = (done(kept), importances(kept, seed)) if report is not None else ([], {})
     if tuned.is_better or force:
         tuned = replace(tuned, written=out)
     with terminal.replaced(tuned.written) as sink:
@@ -119,7 +115,7 @@ def tune(  # noqa: PLR0913 - the options of a command
             sink.write(settings_file(tuned.found, base).encode())
     with terminal.replaced(report) as page_sink:
         if page_sink is not None:
-            page_sink.write(tune_report.page(tuned, tried, importances, plan.space).html().encode())
+            page_sink.write(tune_report.page(tuned, tried, shares, plan.space).html().encode())
     terminal.show(tuned, _print, as_json=json, enc_hook=str)
     raise typer.Exit(0 if tuned.is_better and not reading.refusals.count else 1)
 
@@ -157,39 +153,51 @@ def _digest(log: Path) -> str:
         raise not_readable(log, error) from None
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the search at once: the worker processes alone write trials, each at its end."""
+    with Interruptions(at_once=True):
+        try:
+            yield
+        except KeyboardInterrupt:
+            terminal.stop_interrupted(": the finished trials are kept; the same command goes on")
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A search in processes, with progress bars, until its end or Ctrl-C."""
+    """A search in processes, with progress bars."""
 
     objective: Objective
+    plan: SearchPlan
     pool: Executor
-    interruptions: Interruptions
 
-    def run(self, study: Study, plan: SearchPlan, jobs: int) -> Tuned:
+    def run(self, study: Study, path: Path) -> Tuned:
         """Return the best settings beside those used today."""
         from stream_coupons_lab.tuning.objective import Tuned, compare
+        from stream_coupons_lab.tuning.search_space import rounded, settings_with
+        from stream_coupons_lab.tuning.study import done
 
-        asked, cut = self.objective, self.objective.until
+        asked, plan, cut = self.objective, self.plan, self.objective.until
         before = self._predict("scoring with the settings used today", plan.base)
         before.known_before(cut).require_both(f"{asked.log}, P({asked.head}), before {terminal.utc(cut)}")
         before.issued_since(cut).require_both(f"{asked.log}, P({asked.head}), from {terminal.utc(cut)}")
-        best = self._best(study, jobs)
-        tried = study.tried()
-        after = self._predict("scoring with those found", best.settings)
+        best, quality = self._best(study, path)
+        after = self._predict("scoring with those found", settings_with(plan.base, best.params))
         later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
+        pruned = [trial.value for trial in done(study) if trial.state.name == "PRUNED"]
         return Tuned(
             log=asked.log,
             method=plan.method,
             metric=asked.metric,
             head=asked.head,
             seed=plan.seed,
-            trials=study.total,
-            given_up=sum(one.is_given_up for one in tried),
-            failed=sum(math.isnan(one.quality) and not one.is_given_up for one in tried),
+            trials=plan.total,
+            given_up=len(pruned) - pruned.count(None),
+            failed=pruned.count(None),
             best_trial=best.number,
-            best_quality=best.quality,
+            best_quality=quality,
             used_today=plan.space.values(plan.base),
-            found=best.values,
+            found=rounded(best.params),
             split_at=cut,
             searched=compare(before.known_before(cut), after.known_before(cut), asked.metric, plan.seed),
             held_out=later,
@@ -197,49 +205,32 @@ class _Search:
             written=None,
         )
 
-    def _best(self, study: Study, jobs: int) -> Best:
-        """Try all trials; return the best of them."""
-        from stream_coupons_lab.tuning.tuning import results
-
-        name = METRICS[self.objective.metric]
-        with terminal.fraction_progress("tuning", study.total) as progress:
-            best = study.best()
-            _show(progress, study, best, name)
-            for finished in self.interruptions.each(results(study, self.objective, self.pool, jobs)):
-                for trial, quality in finished:
-                    study.tell(trial, quality)
-                    now = study.best()
-                    if now is not None and now != best:
-                        best = now
-                        values = "  ".join(f"{setting}={value}" for setting, value in best.values.items())
-                        text = f"trial {best.number}: {name} {best.quality:.5f}  {values}"
-                        progress.console.print(text, markup=False, soft_wrap=True)
-                _show(progress, study, best, name)
-            if self.interruptions.happened:
-                _stop(f": {study.done()} of {study.total} trials are done and kept")
-        if best is None:
-            raise BadConfig(f"none of {study.total} trials led to a finite {name}")
-        return best
-
     def _predict(self, what: str, settings: Settings) -> LabelledIssues:
         """Return the predictions of settings over the whole log."""
         with terminal.fraction_progress(what, 1) as progress:
             progress.update(progress.task_ids[0], total=None)  # it moves, and knows no end
-            found = next(self.interruptions.each(self.pool.map(self.objective.predictions, [settings])), None)
-        if found is None:
-            _stop(": all trials are kept")
-        return found
+            return self.pool.submit(self.objective.predictions, settings).result()
 
+    def _best(self, study: Study, path: Path) -> tuple[FrozenTrial, float]:
+        """Run all trials; return the best, and its quality."""
+        from stream_coupons_lab.tuning import study as studies
+        from stream_coupons_lab.tuning.search_space import rounded
 
-def _show(progress: Progress, study: Study, best: Best | None, name: str) -> None:
-    note = f"{study.done()} of {study.total}"
-    if best is not None:
-        note += f"  best {name} {best.quality:.5f} in trial {best.number}"
-    progress.update(progress.task_ids[0], completed=study.done(), note=note)
-
-
-def _stop(text: str) -> NoReturn:
-    terminal.stop_interrupted(f"{text}; the same command goes on")
+        name, shown = self.objective.metric.label, studies.best(study)
+        with terminal.fraction_progress("tuning", self.plan.total) as progress:
+            for _ in chain([None], studies.search(study, path, self.plan, self.objective, self.pool)):
+                best = studies.best(study)
+                if best is not None and (shown is None or best.number != shown.number):
+                    values = "  ".join(f"{setting}={value}" for setting, value in rounded(best.params).items())
+                    text = f"trial {best.number}: {name} {best.value:.5f}  {values}"
+                    progress.console.print(text, markup=False, soft_wrap=True)
+                shown = best
+                done = len(studies.done(study))
+                note = f"{done} of {self.plan.total}" + (f"  best {name} {best.value:.5f}" if best else "")
+                progress.update(progress.task_ids[0], completed=done, note=note)
+        if shown is None or shown.value is None:
+            raise BadConfig(f"none of {self.plan.total} trials led to a finite {name}")
+        return shown, shown.value
 
 
 def _print(tuned: Tuned) -> None:
@@ -261,7 +252,7 @@ def _values_table(tuned: Tuned) -> Table:
 
 
 def _quality_table(tuned: Tuned) -> Table:
-    title = f"{METRICS[tuned.metric]} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
+    title = f"{tuned.metric.label} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
     columns = ("part", "issues", "positive", "today", "found", "gain", "from", "to")
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for part, one in (("searched", tuned.searched), ("held out", tuned.held_out)):

@@ -5,8 +5,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from stream_coupons_lab.reports import charts
 from stream_coupons_lab.reports.axes import (
     NUMBER,
     Axis,
@@ -18,11 +19,10 @@ from stream_coupons_lab.reports.axes import (
     format_value,
     with_minus,
 )
+from stream_coupons_lab.reports.markup import Markup, asset, each, fill, joined
 
 __all__ = ["Axis", "Bands", "HtmlReport", "NamedInterval", "NamedPoint", "Points", "format_value"]
 
-PAGE = "page.html.j2"
-FOLDER = "report_page"
 MAX_TABLE_ROWS = 25
 """Maximum rows of the table under a line chart."""
 MAX_COLUMNS = 4
@@ -32,8 +32,6 @@ NUMBER_TEXT = re.compile(r"(?:[-−+]?[\d,]+(?:\.\d+)?(?: ?%)?|–|)")
 """Text that reads as a number, or as none."""
 INTERVAL_TEXT = re.compile(r"[-−+]?[\d,.]+ ?%? to [-−+]?[\d,.]+ ?%?")
 """Text that reads as an interval: it is not broken into lines."""
-
-# Altair and Jinja take half a second to import: they are, where a page is made, and not with this module.
 
 
 class HtmlReport:
@@ -59,7 +57,8 @@ class HtmlReport:
         self._title = title
         self._subtitle = subtitle
         self._sections: list[str] = []
-        self._parts: list[dict[str, Any]] = []
+        self._parts: list[Markup] = []
+        self._has_scripts = False
 
     @property
     def is_empty(self) -> bool:
@@ -69,14 +68,14 @@ class HtmlReport:
     def section(self, title: str, text: str = "") -> None:
         """Start a section; blank lines part the paragraphs of `text`."""
         self._sections.append(title)
-        paragraphs = [part.strip() for part in text.split("\n\n") if part.strip()]
-        self._parts.append({"kind": "section", "title": title, "number": len(self._sections), "paragraphs": paragraphs})
+        self._parts.append(fill("section", number=len(self._sections), title=title))
+        self._parts += [fill("paragraph", text=part.strip()) for part in text.split("\n\n") if part.strip()]
 
     def stats(self, figures: Sequence[tuple[str, str | float, str]]) -> None:
         """Add key figures side by side: label, value and a note that may be empty."""
-        texts = [(label, _text(value), note) for label, value, note in figures]
-        lines = math.ceil(len(texts) / MAX_COLUMNS) or 1
-        self._parts.append({"kind": "stats", "figures": texts, "columns": math.ceil(len(texts) / lines)})
+        cards = each("stat", ({"label": label, "value": _text(value), "note": note} for label, value, note in figures))
+        lines = math.ceil(len(figures) / MAX_COLUMNS) or 1
+        self._parts.append(fill("stats", columns=math.ceil(len(figures) / lines), cards=cards))
 
     def line_chart(
         self,
@@ -100,26 +99,24 @@ class HtmlReport:
         bands : mapping of str to sequence of (float, float, float), optional
             x, low and high, such as an interval around the series of the same name.
         """
-        from stream_coupons_lab.reports import charts
-
         if not any(math.isfinite(value) for points in series.values() for _, value in points):
-            self._chart("line", title, note)
+            self._figure(title, note)
             return
-        table = charts.moments(series, MAX_TABLE_ROWS)
-        lines = (charts.values_at(line, table) if line else [math.nan] * len(table) for line in series.values())
+        at, columns = charts.aligned(list(series.values()))
+        every = math.ceil(len(at) / MAX_TABLE_ROWS)
         rows = [
-            [format_value(at, x.unit), *(format_value(value, y.unit) for value in values)]
-            for at, *values in zip(table, *lines, strict=True)
+            [format_value(at[i], x.unit), *(format_value(column[i], y.unit) for column in columns)]
+            for i in range(len(at))[::-every][::-1]
         ]
-        self._chart(
-            "line",
-            title,
-            note,
-            spec=charts.line_spec(title, series, x, y, bands or {}),
-            label=y.label,
-            legend=[(name, _last(line, x, y)) for name, line in series.items()],
-            table=_table([x.label or "at", *series], rows, numeric=True),
+        legend = each(
+            "name",
+            (
+                {"colour": i % 6, "dash": i // 6 % 3, "name": name, "last": _last(line, x, y)}
+                for i, (name, line) in enumerate(series.items())
+            ),
         )
+        table = _table([x.label or "at", *series], rows, numeric=True)
+        self._drawn("line", title, note, charts.line_spec(series, x, y, bands or {}), legend, table)
 
     def bar_chart(
         self,
@@ -133,7 +130,7 @@ class HtmlReport:
         """Add horizontal bars from zero in the order given, with optional intervals; `highlight` dims all others."""
         unknown = (math.nan, math.nan)
         rows = [(name, value, *(intervals or {}).get(name, unknown)) for name, value in bars.items()]
-        self._rows("bar", title, rows, axis, highlight, note)
+        self._rows(title, rows, axis, highlight, note, is_bar=True)
 
     def point_chart(
         self,
@@ -147,7 +144,7 @@ class HtmlReport:
 
         An end that is NaN leaves the interval out.
         """
-        self._rows("point", title, rows, axis, highlight, note)
+        self._rows(title, rows, axis, highlight, note, is_bar=False)
 
     def scatter_chart(
         self,
@@ -163,41 +160,31 @@ class HtmlReport:
 
         Points that are not finite are left out.
         """
-        from stream_coupons_lab.reports import charts
-
         drawn = [point for point in points if math.isfinite(point[1]) and math.isfinite(point[2])]
         if not drawn:
-            self._chart("scatter", title, note)
+            self._figure(title, note)
             return
         rows = [[name, format_value(at, x.unit), format_value(value, y.unit)] for name, at, value, _ in drawn]
-        self._chart(
-            "scatter",
-            title,
-            note,
-            spec=charts.scatter_spec(title, drawn, x, y, is_log=is_log),
-            label=y.label,
-            table=_table(["", x.label or "x", y.label or "value"], rows, numeric=True),
-        )
+        table = _table(["", x.label or "x", y.label or "value"], rows, numeric=True)
+        self._drawn("scatter", title, note, charts.scatter_spec(drawn, x, y, is_log=is_log), Markup(), table)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Add a table whose first column names the row; numbers are aligned to the right."""
-        self._parts.append({"kind": "table", "table": _table(headers, rows)})
+        self._parts.append(fill("card", about=", ".join(headers), table=_table(headers, rows)))
 
     def html(self) -> str:
         """Return the whole page."""
-        import jinja2
-
-        loader = jinja2.PackageLoader("stream_coupons_lab.reports", FOLDER)
-        pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-        return pages.get_template(PAGE).render(
-            title=self._title,
-            subtitle=self._subtitle,
-            sections=self._sections,
-            parts=self._parts,
-            has_charts=any(part.get("spec") for part in self._parts),
-            script_json=_script_json,
-            asset=lambda name: loader.get_source(pages, name)[0],
-        )
+        head = []
+        if len(self._sections) > 2:
+            rows = ({"number": number, "title": title} for number, title in enumerate(self._sections, 1))
+            head.append(fill("contents", links=each("link", rows)))
+        style, scripts = asset("page.css"), Markup()
+        if self._has_scripts:
+            head.append(fill("hint"))
+            style = joined([asset("uPlot.css"), style])
+            scripts = fill("scripts", library=asset("uPlot.js"), own=asset("page.js"))
+        parts = {"style": style, "head": joined(head), "parts": joined(self._parts), "scripts": scripts}
+        return fill("page", title=self._title, subtitle=self._subtitle, **parts)
 
     def write(self, path: str | Path) -> None:
         """Write the page to a file."""
@@ -205,19 +192,17 @@ class HtmlReport:
 
     def _rows(
         self,
-        kind: Literal["bar", "point"],
         title: str,
         rows: Sequence[NamedInterval],
         axis: Axis,
         highlight: str | None,
         note: str,
+        *,
+        is_bar: bool,
     ) -> None:
-        from stream_coupons_lab.reports import charts
-
         if not any(math.isfinite(row[1]) for row in rows):
-            self._chart(kind, title, note)
+            self._figure(title, note)
             return
-        draw = charts.bar_spec if kind == "bar" else charts.point_spec
         texts = [
             [name, format_value(value, axis.unit), format_interval(low, high, axis.unit)]
             for name, value, low, high in rows
@@ -225,17 +210,25 @@ class HtmlReport:
         width = 3 if any(row[2] for row in texts) else 2
         headers = ["", axis.label or "value", "interval"][:width]
         table = _table(headers, [row[:width] for row in texts], numeric=True)
-        self._chart(kind, title, note, spec=draw(title, rows, axis, highlight), table=table)
+        drawing = charts.rows_html(rows, axis, highlight, is_bar=is_bar)
+        self._figure(title, note, drawing, fill("values", title=title, table=table))
 
-    def _chart(self, kind: str, title: str, note: str, **drawing: Any) -> None:
-        """Add a figure; without `drawing` (spec, table and, of lines, label and legend) it has no data."""
-        part = {"kind": kind, "title": title, "note": note, "spec": None, "label": "", "legend": [], **drawing}
-        self._parts.append(part)
+    def _drawn(self, kind: str, title: str, note: str, spec: Mapping[str, Any], legend: Markup, table: Markup) -> None:
+        """Add a figure that the page's script draws."""
+        self._has_scripts = True
+        texts = {"kind": kind, "title": title, "label": spec["y"]["label"], "spec": _script_json(spec)}
+        table = fill("values", title=title, table=table)
+        self._figure(title, note, fill("drawn", legend=legend, **texts), table)
+
+    def _figure(self, title: str, note: str, *drawings: Markup) -> None:
+        """Add a figure; without a drawing it has no data."""
+        drawing = joined(drawings or [fill("empty")])
+        self._parts.append(fill("figure", title=title, note=note, drawing=drawing))
 
 
-def _script_json(value: Mapping[str, Any]) -> str:
+def _script_json(value: Mapping[str, Any]) -> Markup:
     """Return JSON that no text within can end the script element of."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+    return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _last(points: Points, x: Axis, y: Axis) -> str:
@@ -243,13 +236,20 @@ def _last(points: Points, x: Axis, y: Axis) -> str:
     return "" if x.unit == "percent" else format_value(points[-1][1] if points else math.nan, y.unit)
 
 
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, numeric: bool = False) -> dict[str, Any]:
-    """Return the texts of a table; columns of numbers are aligned to the right, with `numeric` all but the first."""
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str | float]], *, numeric: bool = False) -> Markup:
+    """Return a table; columns of numbers are aligned to the right, with `numeric` all but the first."""
     columns = [[row[i] for row in rows] for i in range(len(headers))]
     decimals = [_finest(column) if _are_numbers(column) else None for column in columns]
-    texts = [[_text(cell, decimals[i]) for i, cell in enumerate(row)] for row in rows]
     aligned = [bool(rows) and all(map(_reads_as_number, column)) for column in columns]
-    return {"headers": headers, "numeric": [a or (numeric and i > 0) for i, a in enumerate(aligned)], "rows": texts}
+    marks = [Markup(' class="n"' if a or (numeric and i > 0) else "") for i, a in enumerate(aligned)]
+
+    def cells(texts: Sequence[str], first: str, other: str) -> Markup:
+        pairs = enumerate(zip(texts, marks, strict=True))
+        return Markup("".join(fill(other if i else first, text=text, mark=mark) for i, (text, mark) in pairs))
+
+    shown = ([_text(cell, decimals[i]) for i, cell in enumerate(row)] for row in rows)
+    lines = each("cells", ({"cells": cells(row, "first", "cell")} for row in shown))
+    return fill("table", headers=cells(headers, "header", "header"), rows=lines)
 
 
 def _are_numbers(column: Sequence[str | float]) -> bool:

@@ -1,28 +1,28 @@
 """The report of `tune`: the search trial by trial, what each setting matters, and the comparison on unseen issues."""
 
-import math
 from collections.abc import Mapping, Sequence
+
+from optuna.trial import FrozenTrial, TrialState
 
 from stream_coupons_lab.reports.axes import Axis
 from stream_coupons_lab.reports.report import HtmlReport
 from stream_coupons_lab.tuning.objective import Tuned, verdict
-from stream_coupons_lab.tuning.search_space import Metric, Range, SearchSpace
-from stream_coupons_lab.tuning.tuning import Tried
-
-NAMES = {Metric.LOG_LOSS: "log loss", Metric.ROC_AUC: "ROC AUC"}
+from stream_coupons_lab.tuning.search_space import Range, SearchSpace, Value, rounded
 
 
-def page(tuned: Tuned, tried: Sequence[Tried], importances: Mapping[str, float], space: SearchSpace) -> HtmlReport:
+def page(
+    tuned: Tuned, tried: Sequence[FrozenTrial], importances: Mapping[str, float], space: SearchSpace
+) -> HtmlReport:
     """Return the report of a search.
 
     Parameters
     ----------
-    tried : sequence of Tried
+    tried : sequence of FrozenTrial
         All trials that are done, in order.
     importances : mapping of str to float
         Share of what explains the quality, by setting; empty if it is unknown.
     """
-    metric = NAMES[tuned.metric]
+    metric = tuned.metric.label
     report = HtmlReport(f"Tuning on {tuned.log.name}", f"Settings that predict P({tuned.head}) better, by {metric}.")
     _result(report, tuned, metric)
     _search(report, tuned, tried, metric)
@@ -69,44 +69,37 @@ def _result(report: HtmlReport, tuned: Tuned, metric: str) -> None:
     )
 
 
-def _search(report: HtmlReport, tuned: Tuned, tried: Sequence[Tried], metric: str) -> None:
+def _search(report: HtmlReport, tuned: Tuned, tried: Sequence[FrozenTrial], metric: str) -> None:
     text = f"{len(tried)} trials by the method {tuned.method}"
-    if given_up := sum(one.is_given_up for one in tried):
-        text += f"; {given_up} were given up on the way, as they were worse than the median of the others"
-    if failed := sum(math.isnan(one.quality) for one in tried):
-        text += f"; {failed} have no quality"
+    if tuned.given_up:
+        text += f"; {tuned.given_up} were given up on the way, as they were worse than the median of the others"
+    if tuned.failed:
+        text += f"; {tuned.failed} have no quality"
     report.section("Search", f"{text}.")
-    axis = Axis(metric)
     best: list[tuple[float, float]] = []
-    for one in tried:
-        if not one.is_given_up and math.isfinite(one.quality):
-            is_better = not best or tuned.metric.sign * (one.quality - best[-1][1]) > 0
-            best.append((float(one.number), one.quality if is_better else best[-1][1]))
-    report.line_chart("Best so far", {"best so far": best}, x=Axis("trial"), y=axis)
-    report.scatter_chart(
-        "Trials",
-        [
-            (f"trial {one.number}", float(one.number), one.quality, one.number != tuned.best_trial)
-            for one in tried
-            if not one.is_given_up
-        ],
-        Axis("trial"),
-        axis,
-        note="Trials that went to their end; the best in colour. What others reached on the way cannot be compared.",
-    )
+    choose = max if tuned.metric.sign > 0 else min
+    for number, _, quality in _complete(tried):
+        best.append((float(number), choose([quality, *(value for _, value in best[-1:])])))
+    report.line_chart("Best so far", {"best so far": best}, x=Axis("trial"), y=Axis(metric))
+
+
+def _complete(tried: Sequence[FrozenTrial]) -> list[tuple[int, dict[str, Value], float]]:
+    """Return number, values and quality of the trials that went to their end."""
+    complete = (trial for trial in tried if trial.state is TrialState.COMPLETE)
+    return [(trial.number, rounded(trial.params), trial.value) for trial in complete if trial.value is not None]
 
 
 def _setting(
-    report: HtmlReport, name: str, tried: Sequence[Tried], tuned: Tuned, space: SearchSpace, metric: str
+    report: HtmlReport, name: str, tried: Sequence[FrozenTrial], tuned: Tuned, space: SearchSpace, metric: str
 ) -> None:
-    whole = [one for one in tried if not one.is_given_up and math.isfinite(one.quality)]
+    complete = _complete(tried)
     axis = space.axes[name]
     if isinstance(axis, Range):
         report.scatter_chart(
             name,
             [
-                (f"trial {one.number}", float(one.values[name]), one.quality, one.number != tuned.best_trial)
-                for one in whole
+                (f"trial {number}", float(values[name]), quality, number != tuned.best_trial)
+                for number, values, quality in complete
             ],
             Axis(name),
             Axis(metric),
@@ -116,7 +109,7 @@ def _setting(
         return
     rows = []
     for choice in axis.choices:
-        found = [one.quality for one in whole if one.values[name] == choice]
+        found = [quality for _, values, quality in complete if values[name] == choice]
         if found:
             rows.append((str(choice), sum(found) / len(found), min(found), max(found)))
     report.point_chart(

@@ -8,12 +8,12 @@ its settings were chosen on looks better than it is (Cawley, Talbot 2010, "On ov
 11).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
@@ -30,25 +30,14 @@ from stream_coupons_lab.datasets.mapping import mapping_of
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import LabelledIssues, judged
 from stream_coupons_lab.offline.scored import Scored
-from stream_coupons_lab.tuning.search_space import Method, Metric, TunedHead, Value, leaves, tree_of
+from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.search_space import Value, leaves, tree_of
 
 Floats = NDArray[np.float64]
 
 BOOTSTRAP_REPEATS = 1000
 CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
-"""Shares of the records after which a trial that lags behind may be given up."""
-
-
-class ObjectiveValue(NamedTuple):
-    """The quality of settings; NaN if they have no finite metric.
-
-    `steps` are the metric as it stood at each of the `CHECKPOINTS` that were reached. A trial that `is_given_up` has
-    reached no further, and its `value` is the last of these.
-    """
-
-    value: float
-    steps: tuple[float, ...] = ()
-    is_given_up: bool = False
+"""Shares of the records after which a trial that lags behind may be pruned."""
 
 
 STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
@@ -102,29 +91,26 @@ class Objective:
     head: TunedHead
     mapping: Path | None = None
 
-    def __call__(self, settings: Settings, bars: Sequence[float] = ()) -> ObjectiveValue:
-        """Return the quality of these settings on what was known before `until`.
+    def __call__(self, settings: Settings, report: Callable[[int, float], None]) -> float:
+        """Return the quality of these settings on what was known before `until`; NaN if it is undefined.
 
         Parameters
         ----------
-        bars : sequence of float
-            One for each of the `CHECKPOINTS`, or none: where the metric is worse, the trial is given up.
+        report : callable
+            Receives the number of each of the `CHECKPOINTS` and the quality so far; it may raise to end the trial.
         """
         log = _read_once(self.log, self.window_s, self.mapping)
         running = ProgressiveRun(log, settings)
         records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
-        steps: list[float] = []
-        begin = 0
-        for end in (int(len(records) * share) for share in CHECKPOINTS):
-            for record in records[begin:end]:
-                running.feed(record)
-            begin = end
-            steps.append(metric_of(sample(running.scored(), self.head), self.metric))
-            if len(bars) >= len(steps) and self.metric.sign * (steps[-1] - bars[len(steps) - 1]) < 0:
-                return ObjectiveValue(steps[-1], tuple(steps), is_given_up=True)
-        for record in records[begin:]:
+        ends = [int(len(records) * share) for share in CHECKPOINTS]
+        for number, record in enumerate(records):
+            if number in ends:
+                report(ends.index(number), self._metric(running.scored()))
             running.feed(record)
-        return ObjectiveValue(metric_of(sample(running.finish(), self.head), self.metric), tuple(steps))
+        return self._metric(running.finish())
+
+    def _metric(self, scored: Sequence[Scored]) -> float:
+        return metric_of(sample(scored, self.head), self.metric)
 
     def predictions(self, settings: Settings) -> LabelledIssues:
         """Return the predictions of these settings over the whole log."""

@@ -1,40 +1,111 @@
 "use strict";
-// Draws the charts whose specifications are in the page; the legends are ours, so that they wrap and take the keyboard.
+// Draws the line and scatter charts whose data are in the page, with uPlot; names and tables are in the page already.
 const PHONE = 480;
-const PHONE_HEIGHT = 220;
+const DASHES = [[], [6, 4], [2, 3]];
 const drawn = [];
 
-async function draw(figure) {
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function written(value, unit) {
+  if (value == null) return "–";
+  if (unit === "date") {
+    const time = value % 86400 ? { hour: "2-digit", minute: "2-digit" } : {};
+    const day = { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" };
+    return new Date(value * 1000).toLocaleString("en-GB", { ...day, ...time });
+  }
+  const digits = unit === "money" ? { minimumFractionDigits: 2, maximumFractionDigits: 2 }
+    : Math.abs(value) >= 1000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 };
+  return value.toLocaleString("en", digits).replace("-", "−") + (unit === "percent" ? "%" : "");
+}
+
+// Points without neighbours, which no line joins.
+const alone = (u, number) =>
+  u.data[number].flatMap((y, i, all) => (y != null && all[i - 1] == null && all[i + 1] == null ? [i] : []));
+
+function axis(of, isX) {
+  const colours = { stroke: () => css("--muted"), font: "12px system-ui, sans-serif" };
+  const rule = { stroke: () => css("--line"), width: 1 };
+  const values = of.unit === "percent" ? { values: (u, ticks) => ticks.map((tick) => `${tick}%`) } : {};
+  const labels = of.label ? { label: of.label, labelSize: 20, labelFont: colours.font } : {};
+  const height = of.unit === "date" ? 46 : 32;
+  if (isX) return { ...colours, ...values, ...labels, grid: { show: false }, ticks: rule, space: 90, size: height };
+  const size = (u, texts) => 16 + 7 * Math.max(2, ...(texts || []).map((text) => `${text}`.length));
+  return { ...colours, ...values, grid: rule, ticks: { show: false }, size };
+}
+
+// Bands are columns of their own, before those of the lines, so that they lie under all lines.
+const banded = (spec) => spec.series.flatMap((one, i) => (one.low ? [i] : []));
+
+function options(spec, kind, isQuiet) {
+  const edge = { width: 0, points: { show: false } };
+  const bands = banded(spec).map((i, order) => ({
+    series: [2 * order + 1, 2 * order + 2],
+    fill: () => css(`--c${i % 6}`) + (isQuiet(i) ? "0a" : "2e"),
+  }));
+  const series = [{}, ...bands.flatMap(() => [{ ...edge }, { ...edge }])];
+  spec.series.forEach((one, i) => {
+    const stroke = () => css(one.is_quiet ? "--quiet" : `--c${i % 6}`);
+    const points = { show: kind === "scatter", filter: kind === "line" ? alone : undefined, size: 8, fill: stroke };
+    const paths = kind === "scatter" ? { paths: () => null } : {};
+    series.push({ label: one.name, stroke, width: 2, dash: DASHES[Math.floor(i / 6) % 3], points, ...paths });
+  });
+  const range = (u, low, high) =>
+    uPlot.rangeNum(...(spec.y.from_zero ? [Math.min(low, 0), Math.max(high, 0)] : [low, high]), 0.1, true);
+  return {
+    series,
+    bands,
+    scales: { x: { time: spec.x.unit === "date", distr: spec.is_log ? 3 : 1 }, y: { range } },
+    axes: [axis(spec.x, true), axis(spec.y, false)],
+    cursor: { y: false, drag: { x: true, y: false } },
+    legend: { show: false },
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+  };
+}
+
+function draw(figure) {
   const spec = JSON.parse(figure.querySelector("script").textContent);
   const place = figure.querySelector(".chart");
-  if (figure.dataset.kind === "line" && place.clientWidth < PHONE) spec.height = PHONE_HEIGHT;
-  const { view } = await vegaEmbed(place, spec, {
-    mode: "vega-lite",
-    renderer: "svg",
-    actions: false,
-    ast: true, // expressions are interpreted: the page's policy forbids eval
-    tooltip: { disableDefaultStyle: true },
-  });
-  for (const button of figure.querySelectorAll(".legend button")) {
-    button.addEventListener("click", () => {
-      button.setAttribute("aria-pressed", button.getAttribute("aria-pressed") !== "true");
-      const pressed = figure.querySelectorAll('.legend button[aria-pressed="true"]');
-      view.signal("chosen", Array.from(pressed, (one) => one.dataset.series)).run();
+  const at = figure.querySelector(".at");
+  const buttons = Array.from(figure.querySelectorAll(".legend button"));
+  const isPressed = (one) => one.getAttribute("aria-pressed") === "true";
+  const isQuiet = (i) => buttons.some(isPressed) && !isPressed(buttons[i]);
+  const first = 1 + 2 * banded(spec).length;
+  const size = () => ({ width: place.clientWidth, height: place.clientWidth < PHONE ? 240 : 320 });
+  const show = (u) => {
+    const i = u.cursor.idx;
+    const shown = spec.series.map((one, number) => (i == null ? null : u.data[first + number][i]));
+    buttons.forEach((one, number) => {
+      const value = one.querySelector("b");
+      value.textContent = i == null ? value.dataset.last : written(shown[number], spec.y.unit);
     });
-  }
-  drawn.push(view);
+    if (i == null) at.textContent = "";
+    else if (spec.names) at.textContent = spec.names[i];
+    else at.textContent = `${spec.x.label || "at"} ${written(u.data[0][i], spec.x.unit)}`;
+  };
+  const edges = banded(spec).flatMap((i) => [spec.series[i].high, spec.series[i].low]);
+  const columns = [spec.x.values, ...edges, ...spec.series.map((one) => one.y)];
+  const given = { ...options(spec, figure.dataset.kind, isQuiet), ...size(), hooks: { setCursor: [show] } };
+  const chart = new uPlot(given, columns, place);
+  buttons.forEach((button) =>
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", !isPressed(button));
+      buttons.forEach((_, i) => (chart.series[first + i].alpha = isQuiet(i) ? 0.15 : 1));
+      chart.redraw();
+    }),
+  );
+  new ResizeObserver(() => chart.setSize(size())).observe(place);
+  figure.chart = chart;
+  drawn.push(chart);
 }
 
-async function drawAll() {
-  for (const figure of document.querySelectorAll("figure[data-kind]")) {
-    try {
-      await draw(figure);
-    } catch (error) {
-      figure.querySelector("details").open = true; // the figures are there, as a table
-      console.error(error);
-    }
+for (const figure of document.querySelectorAll("[data-kind]")) {
+  try {
+    draw(figure);
+  } catch (error) {
+    figure.parentElement.querySelector("details").open = true; // the figures are there, as a table
+    console.error(error);
   }
-  document.documentElement.dataset.drawn = drawn.length;
 }
-
-drawAll();
+for (const query of ["(prefers-color-scheme: dark)", "print"])
+  matchMedia(query).addEventListener("change", () => drawn.forEach((chart) => chart.redraw()));
+queueMicrotask(() => (document.documentElement.dataset.drawn = drawn.length)); // after the charts' own

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,7 +95,7 @@ class Browser:
         self.requests.clear()
         is_phone = width < 500
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=is_phone)
-        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.show_as(scheme=scheme)
         self._call("Page.navigate", url=page.resolve().as_uri())
         self.until(is_drawn)
 
@@ -115,15 +116,37 @@ class Browser:
         """Move the pointer."""
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
-    def wheel(self, x: float, y: float, down: float, *, with_control: bool) -> None:
-        """Turn the wheel, with the Control key held or not."""
-        held = 2 if with_control else 0
-        self._call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=down, modifiers=held)
+    def wheel(self, x: float, y: float, down: float) -> None:
+        """Turn the wheel."""
+        self._call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=down)
 
-    def print_colour(self, expression: str) -> Any:
-        """Return the value of an expression on the page as it is printed."""
-        self._call("Emulation.setEmulatedMedia", media="print", features=[])
-        return self.evaluate(expression)
+    def drag(self, begin: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the left button at a point, and release it at another."""
+        held = {"button": "left", "buttons": 1, "clickCount": 1}
+        self.move(*begin)
+        self._call("Input.dispatchMouseEvent", type="mousePressed", x=begin[0], y=begin[1], **held)
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=end[0], y=end[1], **held)
+        self._call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], **held)
+
+    def double_click(self, x: float, y: float) -> None:
+        """Click twice with the left button."""
+        for count in (1, 2):
+            for kind in ("mousePressed", "mouseReleased"):
+                self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=count)
+
+    def show_as(self, media: str = "", scheme: str = "light") -> None:
+        """Show the page as on another medium, such as "print", and in another colour scheme."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._call("Emulation.setEmulatedMedia", media=media, features=features)
+
+    @contextmanager
+    def without_scripts(self) -> Iterator[None]:
+        """Open pages with JavaScript switched off."""
+        self._call("Emulation.setScriptExecutionDisabled", value=True)
+        try:
+            yield
+        finally:
+            self._call("Emulation.setScriptExecutionDisabled", value=False)
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._last += 1

@@ -1,4 +1,4 @@
-"""A report is one escaped file with one bundle that needs no network; its charts leave gaps and keep spikes."""
+"""A report is one escaped file with one library that needs no network; its charts leave gaps and keep spikes."""
 
 import json
 import math
@@ -12,11 +12,10 @@ import pytest
 
 from stream_coupons_lab.reports.axes import DAY_S, Unit
 from stream_coupons_lab.reports.report import Axis, HtmlReport, format_value
-from stream_coupons_lab.reports.vega_bundle import bundle
 
 START = 1485907200.0  # 2017-02-01
 NASTY = """</script><script>alert("x")</script> & 'quoted' <!-- {{ 7 * 7 }}"""
-BUNDLE = files("stream_coupons_lab.reports") / "report_page" / "vega.js"
+LIBRARY = (files("stream_coupons_lab.reports") / "report_page" / "uPlot.js").read_text(encoding="utf-8").strip()
 
 
 def full_report(text: str = "text") -> HtmlReport:
@@ -67,14 +66,6 @@ def specs(report: HtmlReport) -> list[dict[str, Any]]:
     return Scripts(report.html()).specs()
 
 
-def rows(spec: dict[str, Any], mark: str) -> list[dict[str, Any]]:
-    """The data of the first layer with a mark."""
-    layer = next(layer for layer in spec["layer"] if layer["mark"]["type"] == mark)
-    found = layer.get("data", spec.get("data"))
-    values: list[dict[str, Any]] = spec["datasets"][found["name"]] if "name" in found else found["values"]
-    return values
-
-
 def test_the_file_needs_nothing_from_outside(tmp_path: Path) -> None:
     full_report().write(tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -84,7 +75,7 @@ def test_the_file_needs_nothing_from_outside(tmp_path: Path) -> None:
         assert tag not in {"link", "img", "iframe", "base", "object"}
         assert not {"src", "srcset", "action"} & attributes.keys()
         assert attributes.get("href", "#").startswith("#")
-    own = text.replace(BUNDLE.read_text(encoding="utf-8").strip(), "")
+    own = text.replace(LIBRARY, "")
     for word in ("http:", "https:", "@import", "url("):
         assert word not in own, word
     policy = next(tag["content"] for _, tag in page.tags if tag.get("http-equiv") == "Content-Security-Policy")
@@ -93,36 +84,42 @@ def test_the_file_needs_nothing_from_outside(tmp_path: Path) -> None:
     assert "eval" not in policy
 
 
-def test_a_page_has_one_bundle_however_many_charts_and_none_without() -> None:
-    page = Scripts(full_report().html())
-    assert len(page.specs()) == 3
-    assert sum("vegaEmbed=" in text for _, text in page.scripts) == 1
-    empty = HtmlReport("no charts")
-    empty.table(["a"], [["b"]])
+def test_a_page_has_one_library_however_many_charts_and_none_without() -> None:
+    report = full_report()
+    report.scatter_chart("dots", [("a", 0.0, 1.0, False)])
+    page = Scripts(report.html())
+    assert len(page.specs()) == 2
+    assert sum(text.strip() == LIBRARY for _, text in page.scripts) == 1
+    empty = HtmlReport("no lines")
+    empty.bar_chart("bars", {"a": 1.0})
     assert len(empty.html()) < 20_000
-
-
-@pytest.mark.long
-def test_the_bundle_is_what_the_locked_packages_make() -> None:
-    assert BUNDLE.read_text(encoding="utf-8") == bundle(), "make bundle"
 
 
 def test_every_text_is_escaped() -> None:
     page = Scripts(full_report(NASTY).html())
     assert [kind for kind, _ in page.scripts].count("text/javascript") == 2
     assert NASTY in page.text
-    line, _, _ = page.specs()
-    assert line["description"] == NASTY
-    assert {row["series"] for row in rows(line, "line")} == {NASTY}
+    (line,) = page.specs()
+    assert [one["name"] for one in line["series"]] == [NASTY]
+    assert {attributes["aria-label"] for _, attributes in page.tags if attributes.get("role") == "img"} == {NASTY}
 
 
 def test_a_chart_has_a_description_and_its_values_as_a_table() -> None:
     report = HtmlReport("table")
     report.line_chart("Loss", {"model": [(0, 0.25), (1, 0.2)], "base": [(0, 0.3)]}, Axis("day"), Axis("loss"))
     page = report.html()
-    assert specs(report)[0]["description"] == "Loss"
+    assert 'role="img" aria-label="Loss"' in page
     assert ">day</th>" in page
-    assert '<th scope="row" class="n">1</th><td class="n">0.2</td><td class="n">0.3</td>' in page
+    assert '<th scope="row" class="n">0</th><td class="n">0.25</td><td class="n">0.3</td>' in page
+    assert '<th scope="row" class="n">1</th><td class="n">0.2</td><td class="n">–</td>' in page
+
+
+def test_the_table_of_a_long_line_is_short_and_ends_with_its_last_value() -> None:
+    report = HtmlReport("table")
+    report.line_chart("Loss", {"model": [(float(i), i / 2) for i in range(1000)]})
+    page = report.html()
+    assert 20 <= page.count('<th scope="row"') <= 25
+    assert '<th scope="row" class="n">999</th><td class="n">500</td>' in page
 
 
 def test_what_has_no_values_says_so() -> None:
@@ -147,54 +144,87 @@ def test_no_value_is_undefined_when_the_data_are() -> None:
     report.point_chart("no interval", [("a", 1.0, math.nan, math.nan)])
     for spec in specs(report):
         assert not re.search(r"NaN|Infinity", json.dumps(spec))
+    assert "nan" not in re.sub(r"<script.*?</script>", "", report.html(), flags=re.DOTALL)
 
 
-def test_a_gap_breaks_the_line_and_a_point_without_neighbours_is_a_dot() -> None:
-    report = HtmlReport("gap")
-    report.line_chart("gap", {"a": [(0, 1.0), (1, math.nan), (2, 3.0), (3, 4.0)]})
+def lines(report: HtmlReport) -> tuple[list[float], list[list[float | None]]]:
+    """The x of the only line chart, and the heights of its lines."""
     (spec,) = specs(report)
-    assert [row["y"] for row in rows(spec, "line")] == [1.0, None, 3.0, 4.0]
-    assert [row["x"] for row in rows(spec, "circle")] == [0]
+    return spec["x"]["values"], [one["y"] for one in spec["series"]]
+
+
+def test_a_gap_breaks_the_line() -> None:
+    report = HtmlReport("gap")
+    report.line_chart("gap", {"a": [(0, 1.0), (1, math.nan), (2, 3.0), (3, 4.0)], "b": [(0.5, 1.0), (2.5, 2.0)]})
+    assert lines(report) == (
+        [0, 0.5, 1, 2, 2.5, 3],
+        [[1.0, None, None, 3.0, 3.5, 4.0], [None, 1.0, 1.25, 1.75, 2.0, None]],
+    )
 
 
 def test_long_series_are_thinned_but_keep_their_spikes() -> None:
     report = HtmlReport("spike")
     report.line_chart("spike", {"a": [(i, 1000.0 if i == 54_321 else 1.0) for i in range(100_000)]})
+    _, (heights,) = lines(report)
+    assert len(heights) < 500
+    assert set(heights) == {1.0, 1000.0}
+
+
+def test_a_band_is_on_the_x_of_its_line() -> None:
+    report = HtmlReport("band")
+    report.line_chart("band", {"a": [(0, 1.0), (1, 2.0)], "b": [(2, 1.0)]}, bands={"a": [(0, 0.5, 1.5), (1, 1.5, 2.5)]})
     (spec,) = specs(report)
-    drawn = rows(spec, "line")
-    assert len(drawn) < 500
-    assert {row["y"] for row in drawn} == {1.0, 1000.0}
+    assert spec["series"] == [
+        {"name": "a", "y": [1.0, 2.0, None], "low": [0.5, 1.5, None], "high": [1.5, 2.5, None]},
+        {"name": "b", "y": [None, None, 1.0]},
+    ]
 
 
-def test_the_strip_under_the_pointer_names_the_moment_and_every_value() -> None:
-    report = HtmlReport("hover")
-    series = {"model": [(START, 0.0834), (START + DAY_S, 0.08)], "base": [(START, 0.1), (START + DAY_S, 0.1)]}
-    report.line_chart("hover", series, Axis(unit="date"))
-    (spec,) = specs(report)
-    first, last = rows(spec, "rect")
-    assert (first["at"], first["v0"], first["v1"]) == ("1 Feb 2017", "0.0834", "0.1")
-    assert (first["start"], first["end"], last["end"]) == (
-        START * 1e3,
-        (START + DAY_S / 2) * 1e3,
-        (START + DAY_S) * 1e3,
-    )
-
-
-def test_between_two_points_the_strip_says_where_the_line_is() -> None:
-    report = HtmlReport("hover")
-    series = {"model": [(x / 10, x / 20) for x in range(11)], "chance": [(0.0, 0.0), (1.0, 1.0)]}
-    report.line_chart("hover", series, Axis("x"), Axis("y"))
-    strips = rows(specs(report)[0], "rect")
-    assert ("0.3", "0.15", "0.3") in [(row["at"], row["v0"], row["v1"]) for row in strips]
-
-
-def test_money_is_drawn_in_major_units() -> None:
+def test_money_and_rates_are_drawn_in_the_units_that_people_write() -> None:
     report = HtmlReport("money")
-    report.point_chart("margin", [("learned", 12_345, 10_000, 15_000)], Axis("margin", "money"))
+    report.line_chart("margin", {"a": [(0.25, 12_345)]}, Axis(unit="percent"), Axis("margin", "money"))
+    assert lines(report) == ([25.0], [[123.45]])
+
+
+def test_quiet_dots_are_apart_and_each_has_its_words() -> None:
+    report = HtmlReport("dots")
+    report.scatter_chart(
+        "dots", [("b", 2.0, 0.5, True), ("a", 1.0, 0.4, False)], Axis("rate"), Axis("loss"), is_log=True
+    )
     (spec,) = specs(report)
-    (row,) = rows(spec, "circle")
-    assert (row["x"], row["low"], row["high"]) == (123.45, 100, 150)
-    assert (row["text"], row["interval"]) == ("123.45", "100.00 to 150.00")
+    assert [(one["is_quiet"], one["y"]) for one in spec["series"]] == [(False, [0.4, None]), (True, [None, 0.5])]
+    assert spec["names"] == ["a: rate 1, loss 0.4", "b: rate 2, loss 0.5"]
+    assert spec["is_log"]
+
+
+def spans(report: HtmlReport, kind: str) -> list[tuple[float, float]]:
+    """Left end and width in per cent of the marks of a kind."""
+    found = re.findall(rf'<i class="{kind}" style="left:([\d.]+)%;width:([\d.]+)%">', report.html())
+    return [(float(left), float(width)) for left, width in found]
+
+
+def test_bars_begin_at_zero_on_one_scale_with_their_intervals() -> None:
+    report = HtmlReport("bars")
+    report.bar_chart("bars", {"a": 3.0, "b": -1.0}, intervals={"a": (2.0, 3.0)}, highlight="b")
+    assert spans(report, "bar") == [(25.0, 75.0), (0.0, 25.0)]
+    assert spans(report, "whisker") == [(75.0, 25.0)]
+    assert report.html().count('class="row quiet"') == 1
+
+
+def test_dots_are_on_one_scale_with_their_intervals() -> None:
+    report = HtmlReport("points")
+    report.point_chart("points", [("a", 50, 0, 100), ("b", 100, math.nan, math.nan)], Axis(unit="money"))
+    assert spans(report, "dot") == [(50.0, 0.0), (pytest.approx(95.45, abs=0.01), 0.0)]
+    assert spans(report, "whisker") == [(pytest.approx(4.55, abs=0.01), pytest.approx(90.9, abs=0.01))]
+    assert 'title="0.00 to 1.00"' in report.html()
+
+
+def test_zero_is_marked_where_it_is_on_the_scale() -> None:
+    within, beyond = HtmlReport("within"), HtmlReport("beyond")
+    within.point_chart("within", [("a", 1.0, -1.0, 3.0)])
+    beyond.point_chart("beyond", [("a", 2.0, 1.0, 3.0)])
+    assert len(spans(within, "zero")) == 1
+    assert spans(beyond, "zero") == []
 
 
 def test_table_columns_share_their_decimals() -> None:

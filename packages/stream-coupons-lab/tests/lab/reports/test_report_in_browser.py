@@ -58,101 +58,149 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def pixels(figure: int, colour: str) -> str:
+    """Expression for the number of pixels of a colour, such as "29,95,196", in the canvas of a figure."""
+    return (
+        f"(() => {{ const one = document.querySelectorAll('[data-kind]')[{figure}].querySelector('canvas'); "
+        "const copy = new OffscreenCanvas(one.width, one.height).getContext('2d', { willReadFrequently: true }); "
+        "copy.drawImage(one, 0, 0); const data = copy.getImageData(0, 0, one.width, one.height).data; let count = 0; "
+        f"for (let i = 0; i < data.length; i += 4) count += `${{data[i]}},${{data[i + 1]}},${{data[i + 2]}}` === "
+        f"'{colour}' && data[i + 3] === 255; return count; }})()"
+    )
+
+
+LIGHT, DARK = "29,95,196", "110,166,255"
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [("light", LIGHT), ("dark", DARK)])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_chart_is_drawn_within_the_page_without_an_error_or_a_request(
-    browser: Browser, path: Path, width: int, scheme: str
+    browser: Browser, path: Path, width: int, scheme: str, colour: str
 ) -> None:
     browser.open(path, width=width, scheme=scheme, is_drawn=DRAWN)
-    marks = browser.evaluate(
-        "Array.from(document.querySelectorAll('figure[data-kind]'), "
-        "one => one.querySelectorAll('.chart svg .role-mark path, .chart svg .role-mark line').length)"
+    assert browser.evaluate("document.querySelectorAll('[data-kind]').length") == 4
+    assert all(browser.evaluate(pixels(figure, colour)) > 10 for figure in range(4))
+    marks = (
+        "Array.from(document.querySelectorAll('.track .bar, .track .dot'), one => one.getBoundingClientRect().width)"
     )
-    assert len(marks) == 6
-    assert min(marks) > 0
+    assert len(browser.evaluate(marks)) == 7
+    assert min(browser.evaluate(marks)) >= 1
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    widest = (
-        "Math.max(...Array.from(document.querySelectorAll('.chart svg'), one => one.getBoundingClientRect().right))"
-    )
-    assert width / 2 < browser.evaluate(widest) < width
+    widest = "Math.max(...Array.from(document.querySelectorAll('.chart canvas, .track i'), "
+    assert width / 2 < browser.evaluate(widest + "one => one.getBoundingClientRect().right))") < width
     assert browser.console == []
     assert browser.requests == [path.resolve().as_uri()]
 
 
-def test_texts_of_charts_are_readable_and_within_them_on_a_phone(browser: Browser, path: Path) -> None:
+def test_texts_are_readable_and_within_the_page_on_a_phone(browser: Browser, path: Path) -> None:
     browser.open(path, width=390, scheme="light", is_drawn=DRAWN)
     texts = browser.evaluate(
-        "Array.from(document.querySelectorAll('.chart svg text')).filter(one => +getComputedStyle(one).opacity)"
+        "Array.from(document.querySelectorAll('figure :is(h3, button, .axis-label, .row span, .row b, .ends span)'))"
         ".map(one => [one.textContent, parseFloat(getComputedStyle(one).fontSize), "
         "one.getBoundingClientRect().left, one.getBoundingClientRect().right])"
     )
+    fonts = browser.evaluate(
+        "Array.from(document.querySelectorAll('[data-kind]'))"
+        ".flatMap(one => one.chart.axes.map(axis => parseFloat(axis.font[0]) / devicePixelRatio))"
+    )
     assert len(texts) > 30
+    assert min(fonts) >= 11
     assert [text for text, size, _, _ in texts if size < 11] == []
     assert [text for text, _, left, right in texts if left < 0 or right > 390] == []
 
 
-def test_the_chart_follows_the_colour_scheme_and_is_dark_on_white_in_print(browser: Browser, path: Path) -> None:
-    colour = "getComputedStyle(document.querySelector('.mark-line path')).stroke"
+def test_charts_follow_the_colour_scheme_while_open_and_are_dark_on_white_in_print(
+    browser: Browser, path: Path
+) -> None:
     ground = "getComputedStyle(document.querySelector('figure')).backgroundColor"
-    seen = {}
-    for scheme in ("light", "dark"):
-        browser.open(path, width=1280, scheme=scheme, is_drawn=DRAWN)
-        seen[scheme] = (browser.evaluate(colour), browser.evaluate(ground))
-    assert seen["light"] == ("rgb(29, 95, 196)", "rgb(255, 255, 255)")
-    assert seen["dark"] == ("rgb(110, 166, 255)", "rgb(23, 28, 34)")
-    assert (browser.print_colour(colour), browser.print_colour(ground)) == seen["light"]
+    browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
+    assert browser.evaluate(ground) == "rgb(255, 255, 255)"
+    browser.show_as(scheme="dark")
+    browser.until(f"{pixels(0, DARK)} > 10 && {pixels(0, LIGHT)} === 0")
+    assert browser.evaluate(ground) == "rgb(23, 28, 34)"
+    browser.show_as(media="print", scheme="dark")
+    browser.until(f"{pixels(0, LIGHT)} > 10 && {pixels(0, DARK)} === 0")
+    assert browser.evaluate(ground) == "rgb(255, 255, 255)"
 
 
 def middle_of_the_first_chart(browser: Browser) -> tuple[float, float]:
     x, y = browser.evaluate(
-        "(() => { const one = document.querySelector('.chart svg'); one.scrollIntoView({block: 'center'}); "
+        "(() => { const one = document.querySelector('.chart'); one.scrollIntoView({block: 'center'}); "
         "const box = one.getBoundingClientRect(); return [box.left + box.width / 2, box.top + box.height / 2]; })()"
     )
     return x, y
 
 
-def test_the_wheel_scrolls_the_page_and_zooms_a_chart_with_the_control_key(browser: Browser, path: Path) -> None:
+def test_the_wheel_scrolls_the_page_and_a_drag_zooms_a_chart(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    ticks = (
-        "Array.from(document.querySelectorAll('figure:first-of-type .role-axis-label text'), one => one.textContent)"
-    )
+    shown = "(({ min, max }) => [min, max])(document.querySelector('[data-kind]').chart.scales.x)"
     x, y = middle_of_the_first_chart(browser)
-    drawn, scrolled = browser.evaluate(ticks), browser.evaluate("scrollY")
-    browser.wheel(x, y, -200, with_control=True)
-    browser.until(f"!{ticks}.includes('0') || !{ticks}.includes('20')")
-    assert browser.evaluate("scrollY") == scrolled
-    zoomed = browser.evaluate(ticks)
-    assert zoomed != drawn
-    browser.wheel(x, y, 200, with_control=False)
+    assert browser.evaluate(shown) == [0, 21]
+    scrolled = browser.evaluate("scrollY")
+    browser.wheel(x, y, 200)
     browser.until(f"scrollY > {scrolled}")
-    assert browser.evaluate(ticks) == zoomed
+    assert browser.evaluate(shown) == [0, 21]
+    x, y = middle_of_the_first_chart(browser)
+    browser.drag((x - 200, y), (x + 100, y))
+    browser.until(f"{shown}[0] > 0 && {shown}[1] < 21")
+    browser.double_click(x, y)
+    browser.until(f"{shown}[0] === 0 && {shown}[1] === 21")
 
 
 def test_the_pointer_shows_the_values_of_all_series(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    browser.move(*middle_of_the_first_chart(browser))
-    browser.until("document.querySelector('#vg-tooltip-element.visible')")
-    tip = browser.evaluate("document.querySelector('#vg-tooltip-element').textContent")
-    assert "simulated day" in tip
-    assert all(name in tip for name in POLICIES)
-    assert "undefined" not in tip
+    values = "Array.from(document.querySelector('[data-kind]').querySelectorAll('.legend b'), one => one.textContent)"
+    at = "document.querySelector('.at').textContent"
+    last = browser.evaluate(values)
+    x, y = middle_of_the_first_chart(browser)
+    browser.move(x, y)
+    browser.until(at)
+    day = int(browser.evaluate(at).removeprefix("simulated day "))
+    assert 8 < day < 13
+    assert browser.evaluate(values) == [f"{10 * day * rank:.2f}" for rank in range(len(POLICIES))]
+    browser.move(5, 5)
+    browser.until(f"!{at}")
+    assert browser.evaluate(values) == last
 
 
 def test_a_name_of_the_legend_highlights_its_series(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    browser.evaluate("document.querySelectorAll('.legend button')[1].click()")
-    opacities = "Array.from(document.querySelectorAll('figure')[0].querySelectorAll('.mark-line path'), "
-    opacities += "one => +getComputedStyle(one).opacity)"
-    browser.until(f"new Set({opacities}).size == 2")
-    assert browser.evaluate(opacities) == [0.15, 1, 0.15, 0.15, 0.15]
-    assert browser.evaluate("document.querySelector('.legend button[aria-pressed=true]').dataset.series") == POLICIES[1]
-    browser.evaluate("document.querySelectorAll('.legend button')[1].click()")
-    browser.until(f"new Set({opacities}).size == 1")
+    press = "document.querySelectorAll('.legend button')[1].click()"
+    before = browser.evaluate(pixels(0, LIGHT))
+    browser.evaluate(press)
+    browser.until(f"{pixels(0, LIGHT)} === 0 && {pixels(0, '192,77,18')} > 10")
+    browser.evaluate(press)
+    browser.until(f"{pixels(0, LIGHT)} === {before}")
+
+
+def test_hostile_names_are_texts_wherever_they_are_shown(browser: Browser, tmp_path: Path) -> None:
+    name = """</script><img src=x onerror="document.title='owned'"> $title"""
+    report, axis = HtmlReport(name, name), Axis(name)
+    report.line_chart(name, {name: [(0, 1.0), (1, 2.0)], "b": [(0, 2.0)]}, axis, axis, note=name)
+    report.scatter_chart(name, [(name, 0.0, 1.0, True), (name, 1.0, 2.0, False)], axis, axis)
+    report.bar_chart(name, {name: 1.0}, axis)
+    report.table([name], [[name]])
+    report.write(tmp_path / "hostile.html")
+    browser.open(tmp_path / "hostile.html", width=1280, scheme="light", is_drawn=DRAWN)
+    browser.move(*middle_of_the_first_chart(browser))
+    browser.until("document.querySelector('.at').textContent")
+    assert name in browser.evaluate("document.querySelector('.at').textContent")
+    assert browser.evaluate("document.title") == name
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
+    assert (browser.console, len(browser.requests)) == ([], 1)
 
 
 def test_without_its_charts_the_page_has_their_values(browser: Browser, path: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.html"
-    broken.write_text(path.read_text(encoding="utf-8").replace("vegaEmbed(place", "missing(place"), encoding="utf-8")
+    broken.write_text(path.read_text(encoding="utf-8").replace("new uPlot(", "new missing("), encoding="utf-8")
     browser.open(broken, width=1280, scheme="light", is_drawn=DRAWN)
-    assert browser.evaluate("document.querySelectorAll('details[open] table').length") == 6
+    assert browser.evaluate("document.querySelectorAll('details[open] table').length") == 4
     assert browser.console
+
+
+def test_without_javascript_every_value_is_in_a_table(browser: Browser, path: Path) -> None:
+    with browser.without_scripts():
+        browser.open(path, width=1280, scheme="light", is_drawn="document.querySelectorAll('table').length === 7")
+        assert browser.evaluate("document.querySelectorAll('noscript p').length") == 1
+        assert browser.evaluate("document.querySelectorAll('details table').length") == 6
+        assert browser.evaluate("document.querySelectorAll('canvas').length") == 0

@@ -22,7 +22,7 @@ from stream_coupons_lab.tuning.objective import (
     settings_file,
     split_at,
 )
-from stream_coupons_lab.tuning.search_space import Metric, TunedHead
+from stream_coupons_lab.tuning.options import Metric, TunedHead
 
 ISSUES = 120
 CUT = START_AT + 80 * HOUR_S
@@ -31,6 +31,10 @@ CUT = START_AT + 80 * HOUR_S
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("log") / "log.jsonl", ISSUES)
+
+
+def ignore(step: int, value: float) -> None:
+    pass
 
 
 def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -> Objective:
@@ -54,7 +58,7 @@ def test_nothing_from_the_cut_on_is_looked_at(log: Path, tmp_path: Path) -> None
     assert len(lines) < len(log.read_bytes().splitlines())
     short = tmp_path / "short.jsonl"
     short.write_bytes(b"".join(lines))
-    assert objective(log)(Settings()) == objective(short, until=math.inf)(Settings())
+    assert objective(log)(Settings(), ignore) == objective(short, until=math.inf)(Settings(), ignore)
 
 
 @pytest.mark.long
@@ -63,7 +67,7 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
     known = predictions.known_before(CUT)
     # A window of a day is open when the cut comes, unless its shopper purchased: that closes none.
     assert len(known) == 80 - 24
-    assert objective(log)(Settings()).value == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
+    assert objective(log)(Settings(), ignore) == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
     later = predictions.issued_since(CUT)
     ends_at = max(record.occurred_at for record in foreign.read(log).records())
     assert [issue.occurred_at for issue in later.issues] == [
@@ -72,22 +76,15 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
 
 
 @pytest.mark.long
-def test_quality_is_told_at_every_checkpoint_and_below_a_bar_it_ends(log: Path) -> None:
-    whole = objective(log)(Settings())
-    assert len(whole.steps) == len(CHECKPOINTS)
-    assert not whole.is_given_up
-    bars = [whole.steps[0], whole.steps[1] - 0.001, *whole.steps[2:]]
-    assert objective(log)(Settings(), bars) == (whole.steps[1], whole.steps[:2], True)
-    assert objective(log)(Settings(), whole.steps) == whole
-    assert objective(log)(Settings(), [math.nan] * len(CHECKPOINTS)) == whole
-
-
-@pytest.mark.long
-def test_of_an_area_more_is_better(log: Path) -> None:
-    whole = objective(log, Metric.ROC_AUC)(Settings())
-    steps = list(whole.steps)
-    assert objective(log, Metric.ROC_AUC)(Settings(), [*steps[:3], steps[3] - 0.001]) == whole
-    assert objective(log, Metric.ROC_AUC)(Settings(), [*steps[:3], steps[3] + 0.001]).is_given_up
+def test_quality_is_reported_at_every_checkpoint(log: Path) -> None:
+    steps: list[tuple[int, float]] = []
+    quality = objective(log)(Settings(), lambda step, value: steps.append((step, value)))
+    assert [step for step, _ in steps] == list(range(len(CHECKPOINTS)))
+    assert len({quality, *(value for _, value in steps)}) == len(CHECKPOINTS) + 1
+    known = objective(log).predictions(Settings()).known_before(CUT)
+    records = [record for record in foreign.read(log).records() if record.occurred_at < CUT]
+    half = known.known_before(math.nextafter(records[len(records) // 2 - 1].occurred_at, math.inf))
+    assert steps[1][1] == pytest.approx(metric_of(half, Metric.LOG_LOSS), abs=1e-12)
 
 
 def test_the_cut_leaves_the_share_that_is_asked_for(log: Path) -> None:
@@ -137,7 +134,8 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
 @pytest.mark.long
 def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
     log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
-    assert objective(log, until=math.inf)(Settings()).value < objective(log, until=math.inf)(slow).value - 0.05
+    whole = objective(log, until=math.inf)
+    assert whole(Settings(), ignore) < whole(slow, ignore) - 0.05
 
 
 @pytest.mark.parametrize("transfer", [{}, {"travel": "retail"}, {"travel.air": "travel", "travel": "retail"}])
