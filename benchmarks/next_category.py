@@ -44,10 +44,11 @@ from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.sparse import PackedVector, feature_index, unpack_vector
 from stream_coupons.kafka import topics
-from stream_coupons.lab.datasets import completejourney
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
 from stream_coupons.testing import LocalPipeline
+
+from . import completejourney
 
 CUT = "2017-10-01"
 EARLIER_CUT = "2017-08-01"

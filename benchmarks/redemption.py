@@ -33,8 +33,6 @@ from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
-from stream_coupons.lab.datasets import completejourney
-from stream_coupons.lab.datasets.completejourney import CompleteJourney
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.model import Servable
@@ -42,6 +40,9 @@ from stream_coupons.models.registry import make_model
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
+
+from . import completejourney
+from .completejourney import CompleteJourney
 
 SCORED_FROM = 1_485_907_200.0  # 2017-02-01
 SCORED_UNTIL = 1_514_808_000.0  # 2018-01-01, noon: the midnight in New York after the year's last day is within it

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from benchmarks.direct import DirectPipeline
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -15,7 +16,6 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
 from stream_coupons.lab.demo.rankings import TrueValue
-from stream_coupons.lab.offline.direct import DirectPipeline
 from stream_coupons.lab.simulation.shoppers import World, WorldSettings
 from stream_coupons.settings import Settings
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, item
