@@ -73,7 +73,7 @@ reference: $(READY)  ## write docs/reference and the trace of an event anew from
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --extra completejourney --extra frames --extra rocksdb --extra tune --group dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --extra frames --extra rocksdb --extra tune --group dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --constraint requirements.lock --extra rocksdb pyproject.toml -o requirements-runtime.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --group bench pyproject.toml -o requirements-bench.lock
 

@@ -15,11 +15,11 @@ from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold, Camp
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.settings import Settings
-from stream_coupons_lab.demo.play import HOURLY, play
-from stream_coupons_lab.demo.targets import DirectTarget
+from stream_coupons_lab.demo.play import play
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 from .budgets_replay import DAY_S, GRACE_DAYS, WINDOW_DAYS, Problem, Replayed, result_of
+from .direct_play import HOURLY, DirectTarget
 
 CAMPAIGN = "all"
 
@@ -119,6 +119,6 @@ def run_live(problem: Problem, world: WorldSettings, settings: Settings, policy:
     budgeted = BudgetedWorld(world, problem, policy)
     spending = Spending(budgeted, problem)
     target = DirectTarget(msgspec.structs.replace(settings, policy=rules, attribution=grace), budgeted, None, spending)
-    played = play("learned", budgeted, target, lambda *_: None, HOURLY)
+    played = play("learned", budgeted, target, pacing=HOURLY)
     value = sum(played.outcomes.margins.values())
     return result_of(problem, value, len(played.outcomes.issues), spending.spent, spending.by_day)

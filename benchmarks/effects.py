@@ -35,9 +35,9 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.models.metrics import bootstrap_interval
 from stream_coupons.settings import Settings
-from stream_coupons_lab.demo.play import play_scorer
 from stream_coupons_lab.simulation.shoppers import World
 
+from .direct_play import play_scorer
 from .money_runs import ROOT, WORLDS, Configuration, settings_of
 from .pages import begin_of, markdown_table, with_figures
 
@@ -109,7 +109,7 @@ def draws_of(seed: int, configuration: Configuration) -> list[Row]:
     """Play a world and return the issues that chance drew."""
     world = World(configuration.settings(seed))
     draws = Draws(world, seed)
-    play_scorer("learned", world, settings_of(Settings()), None, listener=draws, is_direct=True)
+    play_scorer("learned", world, settings_of(Settings()), None, listener=draws)
     return draws.rows
 
 

@@ -16,9 +16,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.features.rows import FeatureRows, Subject
 from stream_coupons.settings import Settings
-from stream_coupons_lab.demo.play import play_scorer
 from stream_coupons_lab.simulation.behaviour import DAY_S
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
+
+from .direct_play import play_scorer
 
 AT_RANDOM_RATIO = 0.3
 """Share of the recorded decisions that give any coupon, so that not only shoppers who were served well are seen."""
@@ -135,5 +136,5 @@ def fit(world_settings: WorldSettings, settings: Settings, history_days: int = 0
         return world.worth(subject.user_id, coupons, subject.at).margin_minor
 
     recorder = Recorder(truth, world_settings.seed, changed_at(world_settings))
-    play_scorer("recorded", world, settings, recorder, is_direct=True, history_days=history_days)
+    play_scorer("recorded", world, settings, recorder, history_days=history_days)
     return recorder.trees(world_settings.coupons)

@@ -16,10 +16,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.features.rows import Subject
 from stream_coupons.settings import Settings
-from stream_coupons_lab.demo.play import play_scorer
 from stream_coupons_lab.simulation.behaviour import DAY_S
 from stream_coupons_lab.simulation.shoppers import World
 
+from .direct_play import play_scorer
 from .money_runs import Configuration, key_of
 
 RECORDING = "recording"
@@ -107,7 +107,7 @@ def record(configuration: Configuration, seed: int, settings: Settings, folder: 
             return Moments(**{field.name: kept[field.name] for field in fields(Moments)})
     rules = msgspec.structs.replace(rules, holdout_ratio=0.0, exploration_ratio=0.0, max_issues_per_window=NO_CAP)
     recorder = Recorder(played := World(world))
-    play_scorer(RECORDING, played, msgspec.structs.replace(settings, policy=rules), recorder, is_direct=True)
+    play_scorer(RECORDING, played, msgspec.structs.replace(settings, policy=rules), recorder)
     moments = recorder.moments()
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{seed}.part")

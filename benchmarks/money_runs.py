@@ -15,16 +15,15 @@ from stream_coupons.core.decision.policy import is_holdout
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.secret import rules_of as all_rules
 from stream_coupons.settings import Settings
-from stream_coupons_lab.demo.outcomes import Played
-from stream_coupons_lab.demo.play import play_scorer, rules_of
-from stream_coupons_lab.demo.rankings import AllEqual, FixedRanking, TrueValue
-from stream_coupons_lab.demo.targets import Listener
+from stream_coupons_lab.demo.play import rules_of
+from stream_coupons_lab.demo.rankings import AllEqual, FixedRanking
 from stream_coupons_lab.simulation.behaviour import DAY_S
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 from .average_learnt import AverageLearnt
+from .direct_play import DirectPlayed, Listener, play_scorer, redeem_by_day
 from .learnable import Learnable, changed_at, fit
-from .prices import Prices, Recorded, prices_of
+from .prices import PricedTrueValue, Prices, Recorded, prices_of
 from .retrained import RetrainedDaily
 from .runs import TRUE_VALUE, digest_of
 
@@ -60,9 +59,9 @@ SIMULATION = (
     "packages/stream-coupons-lab/stream_coupons_lab/simulation/*.py",
     "packages/stream-coupons-lab/stream_coupons_lab/demo/play.py",
     "packages/stream-coupons-lab/stream_coupons_lab/demo/outcomes.py",
-    "packages/stream-coupons-lab/stream_coupons_lab/demo/targets.py",
     "packages/stream-coupons-lab/stream_coupons_lab/demo/rankings.py",
-    "packages/stream-coupons-lab/stream_coupons_lab/offline/direct.py",
+    "benchmarks/direct.py",
+    "benchmarks/direct_play.py",
 )
 FEATURES = tuple(f"stream_coupons/core/{room}/*.py" for room in ("features", "shopper", "vectors"))
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -241,7 +240,7 @@ def play(task: Task) -> Run:
         scorer = Recorded(world, cost_minor)
     elif task.policy == "true_value_priced":
         prices = task.prices or Prices({}, {})
-        scorer = TrueValue(world, cost_minor, prices.issues_minor, prices.discounts)
+        scorer = PricedTrueValue(world, cost_minor, prices)
     elif task.policy in DAYS_KEPT:
         scorer = listener = retrained = RetrainedDaily(DAYS_KEPT[task.policy])
         on_day = retrained.retrain
@@ -249,9 +248,7 @@ def play(task: Task) -> Run:
     if task.policy == UNTOLD:
         world.advance(world.now + history_days * DAY_S)
         history_days = 0
-    played = play_scorer(
-        task.policy, world, settings, scorer, on_day, listener=listener, is_direct=True, history_days=history_days
-    )
+    played = play_scorer(task.policy, world, settings, scorer, on_day, listener=listener, history_days=history_days)
     run = _run(task, played)
     if isinstance(scorer, Recorded):
         key, rules = all_rules(settings).key, settings.policy
@@ -262,7 +259,8 @@ def play(task: Task) -> Run:
     return msgspec.structs.replace(run, cpu_s=round(time.process_time() - began, 2))
 
 
-def _run(task: Task, played: Played) -> Run:
+def _run(task: Task, direct: DirectPlayed) -> Run:
+    played = direct.played
     return Run(
         policy=task.policy,
         seed=task.seed,
@@ -270,11 +268,11 @@ def _run(task: Task, played: Played) -> Run:
         key=task.key,
         commit=task.commit,
         margin_by_day=[round(margin / 100, 4) for _, margin in played.margin_by_day],
-        booked=round(played.incremental_margin_minor / 100, 4),
+        booked=round(played.statistics.incremental_margin_minor / 100, 4),
         issues=len(played.outcomes.issues),
         redemptions=len(played.outcomes.redeemed),
-        redeem_by_day=[(day, issues, round(expected, 4)) for day, issues, _, expected in played.outcomes.daily()],
-        interests=list(played.interests),
+        redeem_by_day=redeem_by_day(played.outcomes),
+        interests=direct.interests,
         cpu_s=0.0,
     )
 

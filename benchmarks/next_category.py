@@ -47,7 +47,8 @@ from stream_coupons.kafka import topics
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.settings import Settings, load
 from stream_coupons.testing import LocalPipeline
-from stream_coupons_lab.datasets import completejourney
+
+from . import completejourney
 
 CUT = "2017-10-01"
 EARLIER_CUT = "2017-08-01"

@@ -30,6 +30,22 @@ class Prices:
     discounts: dict[str, float]
 
 
+class PricedTrueValue(TrueValue):
+    """True value less the prices of what is scarce."""
+
+    def __init__(self, world: World, cost_minor: float, prices: Prices) -> None:
+        super().__init__(world, cost_minor)
+        self._prices = prices
+
+    def values_of(self, subject: Subject) -> Floats:
+        """Return the expected incremental margin of each coupon less the prices of its stock and budget."""
+        worth = self.worth_of(subject)
+        names = [subject.coupons.coupons[n].coupon_id for n in subject.positions]
+        issues = [self._prices.issues_minor.get(name, 0.0) for name in names]
+        discounts = [self._prices.discounts.get(name, 0.0) for name in names]
+        return np.asarray(worth.margin_minor - self._cost_minor - issues - worth.discount_minor * discounts)
+
+
 class Recorded(TrueValue):
     """True value, greedy, which keeps what there was to choose from."""
 
@@ -40,7 +56,7 @@ class Recorded(TrueValue):
     def values_of(self, subject: Subject) -> Floats:
         """Return the true values of one moment."""
         worth = self.worth_of(subject)
-        values = self.net_of(subject, worth)
+        values = np.asarray(worth.margin_minor - self._cost_minor)
         kept = np.flatnonzero(values > 0)
         kept = kept[np.argsort(-values[kept], kind="stable")[:MAX_CHOICES]]
         self.choices.append((subject.user_id, subject.positions[kept], values[kept], worth.discount_minor[kept]))

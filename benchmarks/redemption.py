@@ -40,8 +40,9 @@ from stream_coupons.models.registry import make_model
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
-from stream_coupons_lab.datasets import completejourney
-from stream_coupons_lab.datasets.completejourney import CompleteJourney
+
+from . import completejourney
+from .completejourney import CompleteJourney
 
 SCORED_FROM = 1_485_907_200.0  # 2017-02-01
 SCORED_UNTIL = 1_514_808_000.0  # 2018-01-01, noon: the midnight in New York after the year's last day is within it

@@ -26,17 +26,12 @@ class Data(NamedTuple):
 
 @lru_cache(maxsize=1)
 def read() -> Data:
-    """Read and aggregate the tables; takes some seconds, the first time only.
-
-    Raises
-    ------
-    BadConfig
-        If the extra `completejourney` is not installed.
-    """
-    from stream_coupons_lab.datasets import completejourney_tables
-
-    tables = completejourney_tables.read()  # before pandas: it states which extra is missing
+    """Read and aggregate the tables; takes some seconds, the first time only."""
     import pandas as pd
+
+    from .. import completejourney_tables
+
+    tables = completejourney_tables.read()
 
     goods = tables["products"][["product_id", "product_category", "brand"]]
     lines = tables["transactions"].merge(goods, on="product_id")

@@ -12,8 +12,8 @@ from stream_coupons.core.messages.catalogue import BudgetHold, Campaign
 from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics
 from stream_coupons.testing import feedback
-from stream_coupons_lab.demo.system import LocalSystem
 from stream_coupons_lab.simulation.shoppers import WorldSettings
+from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import records, wait_until
 
 from .trial import (
@@ -40,7 +40,7 @@ def test_a_budget_of_fifty_coupons_holds_whoever_dies(
     empty_broker: BrokerProcess, tmp_path: Path, seed: int, rounds: Callable[[int, int], int], hold: BudgetHold
 ) -> None:
     world = CampaignWorld(WorldSettings(seed=seed, shoppers=60, days=DAYS, coupons=COUPONS), hold)
-    system = LocalSystem(empty_broker, unhurried(), tmp_path, workers=2, supervised=True)
+    system = SupervisedSystem(empty_broker, unhurried(), tmp_path, workers=2)
     with trial_of(system, world) as running:
         with running.load():
             for number in range(rounds(3, 20)):

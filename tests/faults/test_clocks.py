@@ -17,8 +17,8 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.testing import browse
-from stream_coupons_lab.demo.system import LocalSystem
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
+from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import DAY_S, coupon, messages, wait_until
 
 from .trial import Trial, are_taken, purses, settings_under_faults, trial_of, valid
@@ -82,7 +82,7 @@ def test_no_clock_of_a_worker_ends_a_promise_early_or_gives_its_money_twice(
     settings = msgspec.structs.replace(settings, worker=msgspec.structs.replace(settings.worker, tick_every_s=0.5))
     start_at = time.time() - LOAD_DAYS * DAY_S
     world = World(WorldSettings(seed=seed, shoppers=60, days=LOAD_DAYS, coupons=12, start_at=start_at))
-    system = LocalSystem(empty_broker, settings, tmp_path / "workers", len(clocks), supervised=True)
+    system = SupervisedSystem(empty_broker, settings, tmp_path / "workers", len(clocks))
     system.environment = {f"worker-{number}": clock.environment() for number, clock in enumerate(clocks, 1)}
     with trial_of(system, world) as running:
         terms = {"budget_minor": LEFT * 100, "redeem_within_s": WITHIN_S}

@@ -17,6 +17,7 @@ from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.settings import LearningSettings, Settings, WorkerSettings
 from stream_coupons.testing import browse, item
 from stream_coupons_lab.demo.system import LocalSystem, lag_now
+from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import AT, DAY_S, coupon, learner_of, records, settings, total, violations, wait_until
 from tests.integration.test_learner_outage import ISSUES, give, is_learning, learnt, probe
 
@@ -82,7 +83,7 @@ def learn_a_day(system: LocalSystem, day: int) -> None:
 def test_learning_goes_on_by_itself_once_the_broker_is_back(
     empty_broker: BrokerProcess, tmp_path: Path, outage_s: float, is_killed: bool
 ) -> None:
-    system = LocalSystem(empty_broker, as_delivered(), tmp_path, workers=1, supervised=True)
+    system = SupervisedSystem(empty_broker, as_delivered(), tmp_path, workers=1)
     system.prepare([coupon("c1")])
     with system:
         system.wait_ready()

@@ -28,6 +28,7 @@ from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings, Store
 from stream_coupons_lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
+from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import (
     DAY_S,
     IDLE_WITHIN_S,
@@ -94,7 +95,7 @@ class Trial:
         What a trial measures besides what every trial does.
     """
 
-    def __init__(self, system: LocalSystem, world: World, publisher: Publisher, reader: Reader) -> None:
+    def __init__(self, system: SupervisedSystem, world: World, publisher: Publisher, reader: Reader) -> None:
         self.system = system
         self.world = world
         self.published: Counter[str] = Counter()
@@ -352,13 +353,13 @@ def trial(
 ) -> Iterator[Trial]:
     """A trial on an empty broker, with workers that are ready and a supervisor that starts those that end anew."""
     world = World(WorldSettings(seed=seed, shoppers=60, days=days, coupons=12))
-    system = LocalSystem(broker, settings_ or settings_under_faults(), folder, workers, supervised=True)
+    system = SupervisedSystem(broker, settings_ or settings_under_faults(), folder, workers)
     with trial_of(system, world) as running:
         yield running
 
 
 @contextmanager
-def trial_of(system: LocalSystem, world: World) -> Iterator[Trial]:
+def trial_of(system: SupervisedSystem, world: World) -> Iterator[Trial]:
     """A trial of a system that is not started yet with a world of its own."""
     system.prepare(world.catalogue(), world.campaigns())
     with (

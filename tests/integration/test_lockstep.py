@@ -63,7 +63,7 @@ def test_live_decisions_are_those_of_one_process_to_the_last_byte(tmp_path: Path
         with system:
             system.wait_ready()
             with Dawdling(system) as target:
-                live = play("learned", world, target, lambda _outcomes, _events: None)
+                live = play("learned", world, target)
             owners = Counter(
                 worker.scrape("stream_coupons_records_total").get(BROWSED, 0.0) > 0 for worker in system.workers
             )
@@ -80,18 +80,12 @@ def test_live_decisions_are_those_of_one_process_to_the_last_byte(tmp_path: Path
             value = output.value or b""
             expected.setdefault(place_of(output.topic, output.partition, value), []).append(value)
 
-    local = play_locally(
-        "learned",
-        WORLD,
-        settings,
-        lambda _day: None,
-        on_output=take,
-    )
+    local = play_locally("learned", WORLD, settings, on_output=take)
     assert {place[0] for place in expected} == names
     for place in sorted(expected.keys() | sent.keys()):
         assert sent.get(place) == expected.get(place), place
     assert live.outcomes == local.outcomes
-    assert live.incremental_margin_minor == local.incremental_margin_minor
+    assert live.statistics == local.statistics
     assert len(live.outcomes.issues) > 30
     assert max(issue.model_version for issue in live.outcomes.issues) > 1, "it learnt meanwhile"
 
@@ -102,5 +96,5 @@ BROWSED = ("stream_coupons_records_total", (("topic", topics.BROWSE.name),))
 def test_the_order_in_one_process_depends_on_nothing_but_the_partitions() -> None:
     settings = settings_for_shoppers(Settings())
     assert settings.kafka.partitions == PARTITIONS
-    first, second = (play_locally("learned", WORLD, settings, lambda _day: None) for _ in range(2))
+    first, second = (play_locally("learned", WORLD, settings) for _ in range(2))
     assert first == second

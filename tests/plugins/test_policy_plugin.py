@@ -18,7 +18,7 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.ops.explain.candidate_verdicts import CandidateVerdicts
+from stream_coupons.ops.explain.candidate_verdicts import CandidateVerdicts, consider
 from stream_coupons.settings import Settings
 from stream_coupons.testing import coupon
 from stream_coupons_lab.ope.own_decisions import arrays
@@ -113,7 +113,10 @@ def test_the_holdout_gets_nothing_from_it() -> None:
 def test_an_explanation_has_its_propensities() -> None:
     context = known(SOFTMAX)
     coupons = context.catalogue.domains["ecommerce"]
-    verdicts = CandidateVerdicts(Moment("u", Shopper(), AT, {}, browse("t")), coupons, "ecommerce", context)
+    moment = Moment("u", Shopper(), AT, {}, browse("t"))
+    considered = consider(moment, "ecommerce", coupons, Wallet(purses(), 0, 1), context)
+    considered.charge()
+    verdicts = CandidateVerdicts(considered, context)
     scores = [verdicts.verdict(position, None).score for position in range(len(coupons))]
     assert 0.0 < sum(score.propensity for score in scores if score is not None) < 1.0
     assert verdicts.leader is None

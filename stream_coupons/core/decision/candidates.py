@@ -72,6 +72,8 @@ class Candidates:
     """The model that scored them."""
     is_finite: bool
     """True if every number of every candidate is finite."""
+    is_cut: NDArray[np.bool_]
+    """True where the value is reduced, for a hardly known shopper."""
     prices_minor: Floats = field(default_factory=lambda: np.zeros(0))
     """Price of each candidate's expected cost, by all budgets that it draws on."""
     net_minor: Floats = field(default_factory=lambda: np.zeros(0))
@@ -81,7 +83,12 @@ class Candidates:
     def charge(self) -> None:
         """Set prices, holds and shortages to the current ones of the partition."""
         coupons, wallet = self.undecided.coupons, self.undecided.wallet
-        self.charges = charges(coupons, self.positions, self.predicted[:, REDEEM], self.discounts_minor, wallet)
+        redeems = self.predicted[:, REDEEM]
+        self.charge_by(charges(coupons, self.positions, redeems, self.discounts_minor, wallet))
+
+    def charge_by(self, charges: list[Charge]) -> None:
+        """Set prices, holds and shortages."""
+        self.charges = charges
         self.prices_minor = np.array([each.price_minor for each in self.charges])
         self.net_minor = self.values_minor - self.prices_minor
 
@@ -109,6 +116,7 @@ class Candidates:
             predicted=self.predicted[kept],
             values_minor=self.values_minor[kept],
             discounts_minor=self.discounts_minor[kept],
+            is_cut=self.is_cut[kept],
             prices_minor=self.prices_minor[kept],
             net_minor=self.net_minor[kept],
             charges=[each for each, is_kept in zip(self.charges, kept, strict=True) if is_kept],
@@ -169,8 +177,10 @@ def _score_chunk(domain: str, undecided: Sequence[Undecided], known: Knowledge) 
         rows = np.arange(first, first + len(positions))
         first += len(positions)
         predicted, values, discounts = judged.predicted[rows], judged.worth[rows], judged.discounts_minor[rows]
-        is_whole = bool(is_finite[rows].all())
-        found.append(Candidates(one, positions, judged.rows, rows, predicted, values, discounts, scorer, is_whole))
+        is_whole, is_cut = bool(is_finite[rows].all()), judged.is_cut[rows]
+        found.append(
+            Candidates(one, positions, judged.rows, rows, predicted, values, discounts, scorer, is_whole, is_cut)
+        )
     return found
 
 

@@ -1,19 +1,22 @@
 """Verdicts on every coupon of a domain at one moment, by the functions that decide, and the meaning of codes."""
 
-from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core.catalogue.catalogue import eligible, objection
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.policy_plugin import Offer
-from stream_coupons.core.decision.scoring import HEADS, REDEEM, Judgement, Knowledge, judge
+from stream_coupons.core.decision.candidates import Candidates, Undecided, score, stored
+from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
+from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import Reason
+from stream_coupons.core.messages.inputs import BrowseEvent
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.ops.explain.feature_text import FeatureText, tell
 
@@ -125,24 +128,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
     score: Score | None = None
 
 
-class ChargedPrices(NamedTuple):
-    """The prices that a partition charges for the candidates of a moment, and those that are sold out.
-
-    Attributes
-    ----------
-    prices_minor : array, shape (n,)
-        Prices by row of the judgement.
-    sold_out : collection of int
-        Positions of candidates.
-    """
-
-    prices_minor: Floats
-    sold_out: Collection[int] = ()
-
-
-def free(coupons: CouponSet, judged: Judgement) -> ChargedPrices:  # noqa: ARG001
-    """Return terms by which all coupons can be had, and none has a price."""
-    return ChargedPrices(np.zeros(len(judged.worth)))
+def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Candidates:
+    """Return the candidates of a shopper in a domain at a moment, scored as for a decision, without prices."""
+    event = moment.trigger or BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
+    positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy)
+    [found] = score([Undecided(moment, event, "", coupons, positions, wallet, Effects())], known)
+    return found
 
 
 class CandidateVerdicts:
@@ -150,69 +141,34 @@ class CandidateVerdicts:
 
     Parameters
     ----------
-    terms_of : callable
-        Returns the prices of the candidates, and which are sold out.
+    considered : Candidates
+        The candidates with their prices and shortages.
 
     Attributes
     ----------
-    worthwhile : set of int
-        Positions of what is worth giving, sold out or not; under any strategy but "value", of all candidates.
-    priced_out : set of int
-        Positions of what would be worth giving, but for the price of its budgets.
     leader : int or None
         Position of what is given when not exploring.
     """
 
-    def __init__(
-        self,
-        moment: Moment,
-        coupons: CouponSet,
-        domain: str,
-        known: Knowledge,
-        terms_of: Callable[[CouponSet, Judgement], ChargedPrices] = free,
-    ) -> None:
-        self.coupons = coupons
+    def __init__(self, considered: Candidates, known: Knowledge) -> None:
+        self.coupons = considered.undecided.coupons
         self.rules = known.rules.policy
         self.is_random = self.rules.strategy != "value"
-        self._moment = moment
-        self._scorer = known.scorer(domain)
-        positions = eligible(moment.shopper, coupons, moment.at, self.rules)
-        self._judged = judge([moment], [positions], coupons, self._scorer, known.rules)
-        self._views = look([moment], coupons, [np.arange(len(coupons))], known.rules.profile)
-        self._eligible = set(positions.tolist())
-        candidates: list[int] = self._judged.chosen[0].tolist()
-        self._row = {position: row for row, position in enumerate(candidates)}
-        worth, terms = self._judged.worth, terms_of(coupons, self._judged)
-        self._prices = terms.prices_minor
-        net = worth - self._prices
-        self._rank = {row: rank for rank, row in enumerate(policy.ranking(net).tolist(), start=1)}
-        least = self.rules.min_value_minor
-        is_worth_it = net > least
-        self.worthwhile = {position for position, row in self._row.items() if self.is_random or is_worth_it[row]}
-        self.priced_out = {
-            position for position, row in self._row.items() if position not in self.worthwhile and worth[row] > least
-        }
-        had = [row for position, row in self._row.items() if position not in terms.sold_out]
-        self._propensity: dict[int, float] = {}
         self.leader: int | None = None
-        if had:
+        self._considered = considered
+        self._moment = considered.undecided.moment
+        self._views = look([self._moment], self.coupons, [np.arange(len(self.coupons))], known.rules.profile)
+        self._row = {position: row for row, position in enumerate(considered.positions.tolist())}
+        self._rank = {row: rank for rank, row in enumerate(policy.ranking(considered.net_minor).tolist(), start=1)}
+        self._propensity: dict[int, float] = {}
+        can_be_had = np.array([charge.shortage is None for charge in considered.charges], np.bool_)
+        if can_be_had.any():
+            left = considered.narrowed(can_be_had)
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(net[had], "", self.rules, known.rules.key, lambda: self._offer(had, domain))
-            self._propensity = {row: choice.propensity(index) for index, row in enumerate(had)}
-            self.leader = None if choice.leader is None else candidates[had[choice.leader]]
-
-    def _offer(self, rows: list[int], domain: str) -> Offer:
-        judged, coupons = self._judged, self.coupons.coupons
-        return Offer(
-            user_id=self._moment.user_id,
-            domain=domain,
-            at=self._moment.at,
-            coupon_ids=[coupons[int(judged.chosen[0][row])].coupon_id for row in rows],
-            predicted=judged.predicted[rows],
-            values_minor=judged.worth[rows],
-            prices_minor=self._prices[rows],
-            rules=self.rules,
-        )
+            choice = policy.choose(left.net_minor, "", self.rules, known.rules.key, partial(left.offer, self.rules))
+            positions = left.positions.tolist()
+            self._propensity = {position: choice.propensity(row) for row, position in enumerate(positions)}
+            self.leader = None if choice.leader is None else positions[choice.leader]
 
     def objection(self, position: int) -> Ineligible | Passed | None:
         """Return why a coupon is no candidate; None if it is."""
@@ -223,19 +179,22 @@ class CandidateVerdicts:
 
     def value_minor(self, position: int) -> float:
         """Return the worth of a candidate, as an issue records it."""
-        return round(float(self._judged.worth[self._row[position]]), 3)
+        return round(float(self._considered.values_minor[self._row[position]]), 3)
 
     def price_minor(self, position: int) -> float:
         """Return the price of a candidate, as an issue records it."""
-        return round(float(self._prices[self._row[position]]), 3)
+        return round(float(self._considered.prices_minor[self._row[position]]), 3)
 
-    def why_not_worth_it(self, position: int) -> NoCoupon | Passed | None:
-        """Return why a candidate is not worth giving; None if it is."""
-        if position in self.worthwhile:
-            return None
-        if position in self.priced_out:
-            return Passed.PRICED_OUT
-        return Passed.HARDLY_KNOWN if self._judged.is_cut[self._row[position]] else NoCoupon.NOT_WORTH_IT
+    def why_not(self, position: int) -> Code | None:
+        """Return the first reason of the coupon itself; None if it could be given."""
+        if (found := self.objection(position)) is not None:
+            return found
+        row, considered, least = self._row[position], self._considered, self.rules.min_value_minor
+        if not self.is_random and considered.net_minor[row] <= least:
+            if considered.values_minor[row] > least:
+                return Passed.PRICED_OUT
+            return Passed.HARDLY_KNOWN if considered.is_cut[row] else NoCoupon.NOT_WORTH_IT
+        return NoCoupon.SOLD_OUT if considered.charges[row].shortage is not None else None
 
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """Return the verdict on a coupon, with the reason not to give it."""
@@ -244,30 +203,28 @@ class CandidateVerdicts:
             coupon_id=coupon.coupon_id,
             title=coupon.title,
             domain=coupon.domain,
-            eligible=position in self._eligible,
+            eligible=position in self._considered.undecided.eligible,
             reason=reason,
             lacks=lacks,
             content=float(self._views.content[position]),
             neighbours=float(self._views.collaborative[position]),
-            score=self._score(position),
+            score=self._score(position) if position in self._row else None,
         )
 
-    def _score(self, position: int) -> Score | None:
-        row = self._row.get(position)
-        if row is None:
-            return None
-        judged = self._judged
-        click, redeem, order = judged.predicted[row, : len(HEADS)].tolist()
-        loudest = self._scorer.own.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
+    def _score(self, position: int) -> Score:
+        row, considered = self._row[position], self._considered
+        click, redeem, order = stored(considered.predicted[row, : len(HEADS)].tolist())
+        contributions = considered.scorer.own.contributions(considered.features, int(considered.rows[row]), REDEEM)
+        loudest = contributions[: self.rules.explain_top]
         return Score(
-            p_click=round(click, 6),
-            p_redeem=round(redeem, 6),
-            p_order=round(order, 6),
+            p_click=click,
+            p_redeem=redeem,
+            p_order=order,
             value_minor=self.value_minor(position),
             price_minor=self.price_minor(position),
             charged_by=[limit.account_id for limit in self.coupons.priced[position]],
             rank=self._rank[row],
-            propensity=round(self._propensity.get(row, 0.0), 6),
+            propensity=round(self._propensity.get(position, 0.0), 6),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],
         )
 

@@ -4,24 +4,24 @@ Pure: the input is the shopper, the catalogue, the rules and the models; the out
 """
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.decision.pipeline import pass_time
-from stream_coupons.core.decision.scoring import Judgement, Knowledge
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import FEATURE_BY_NAME, NUMERIC
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
-from stream_coupons.core.reasons import NoCoupon, Passed
+from stream_coupons.core.money.wallet import Charge
+from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
@@ -29,12 +29,10 @@ from stream_coupons.kafka.topics import DECISIONS
 from stream_coupons.ops.explain.candidate_verdicts import (
     WORDS,
     CandidateVerdicts,
-    ChargedPrices,
     Code,
-    Lack,
     Score,
     Verdict,
-    free,
+    consider,
     of_another_domain,
 )
 from stream_coupons.ops.explain.feature_text import FeatureText, number_of, tell
@@ -117,16 +115,8 @@ class KeptDecision:
     now: Shopper | None = None
 
 
-def explain_shopper(
-    user_id: str, shopper: Shopper, at: float, known: Knowledge, funds: Funds | None
-) -> ShopperExplanation:
-    """Explain the decision in each domain on a trigger at this moment of which only the time is known.
-
-    Parameters
-    ----------
-    funds : Funds or None
-        None to ignore stock and budgets.
-    """
+def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge, funds: Funds) -> ShopperExplanation:
+    """Explain the decision in each domain on a trigger at this moment of which only the time is known."""
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
     standing = policy.standing_objection(shopper, at, at, known.rules.policy)
@@ -135,11 +125,13 @@ def explain_shopper(
         standing = NoCoupon.HOLDOUT
     moment, verdicts = _moment(user_id, shopper, at, None, known), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
-        lacking: dict[int, Lack] = {}
-        terms_of = free if funds is None else partial(funds.terms_of, lacking=lacking)
-        judged = CandidateVerdicts(moment, coupons, domain, known, terms_of)
+        considered = consider(moment, domain, coupons, funds.wallet, known)
+        considered.charge()
+        judged, lacking = CandidateVerdicts(considered, known), funds.lacking(considered)
         for position in range(len(coupons)):
-            reason = _why_not_now(judged, position, standing, is_sold_out=position in lacking)
+            reason = judged.why_not(position) or standing
+            if reason is None and not (position == judged.leader or judged.is_random):
+                reason = Passed.OUTRANKED
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))
     return ShopperExplanation(
         user_id=user_id,
@@ -158,23 +150,6 @@ def _moment(user_id: str, shopper: Shopper, at: float, trigger: ShopEvent | None
     return Moment(user_id, shopper, at, context, trigger)
 
 
-def _obstacle(judged: CandidateVerdicts, position: int, *, is_sold_out: bool) -> Code | None:
-    """Return the first reason of the coupon itself, if there is one."""
-    found = judged.objection(position) or judged.why_not_worth_it(position)
-    return found or (NoCoupon.SOLD_OUT if is_sold_out else None)
-
-
-def _why_not_now(
-    judged: CandidateVerdicts, position: int, standing: NoCoupon | None, *, is_sold_out: bool
-) -> Code | None:
-    """Return the first reason, those of the coupon itself before those of the shopper."""
-    if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
-        return obstacle
-    if standing is not None:
-        return standing
-    return None if position == judged.leader or judged.is_random else Passed.OUTRANKED
-
-
 def explain_issue(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> IssueExplanation:
     """Explain this coupon by what the issue records, and why not the others by what is kept of its moment.
 
@@ -184,9 +159,8 @@ def explain_issue(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> I
         The catalogue, and the model of the version that decided, if it is still kept.
     """
     choice = ExplainedChoice.EXPLORED if issue.is_explored else ExplainedChoice.BEST
-    sold_out = kept.decision.sold_out if kept.decision is not None else []
     judged = _judge_again(issue, kept, known)
-    own, others = _verdicts(issue, choice, judged, sold_out) if judged is not None else (None, [])
+    own, others = _verdicts(issue, choice, judged) if judged is not None else (None, [])
     others += [of_another_domain(one) for one in known.catalogue.by_id.values() if one.domain != issue.domain]
     content, neighbours = _stored_scores(issue, kept)
     if content is None and own is not None:
@@ -217,26 +191,23 @@ def _judge_again(issue: CouponIssue, kept: KeptDecision, known: Knowledge) -> Ca
     if state is None or coupons is None:
         return None
     moment = _moment(issue.user_id, state, issue.issued_at, trigger, known)
-    return CandidateVerdicts(
-        moment, coupons, issue.domain, known, partial(_terms_then, issue=issue, decision=kept.decision)
-    )
+    considered = consider(moment, issue.domain, coupons, Funds({}, {}, 0, 1).wallet, known)
+    considered.charge_by(_charges_then(considered, issue, kept.decision))
+    return CandidateVerdicts(considered, known)
 
 
-def _terms_then(
-    coupons: CouponSet, judged: Judgement, issue: CouponIssue, decision: LoggedDecision | None
-) -> ChargedPrices:
+def _charges_then(considered: Candidates, issue: CouponIssue, decision: LoggedDecision | None) -> list[Charge]:
     """Return the prices of candidates, and which were sold out, by the record of a decision."""
-    prices, sold_out = {issue.coupon_id: issue.price_minor}, set[int]()
+    prices, sold_out = {issue.coupon_id: issue.price_minor}, list[str]()
     if decision is not None:
         priced = decision.prices_minor or [0.0] * len(decision.arms)
-        prices = dict(zip(decision.arms, priced, strict=True)) | prices
-        sold_out = {coupons.position[one] for one in decision.sold_out if one in coupons.position}
-    ids = (coupons.coupons[position].coupon_id for position in judged.chosen[0].tolist())
-    return ChargedPrices(np.array([prices.get(coupon_id, 0.0) for coupon_id in ids]), sold_out)
+        prices, sold_out = dict(zip(decision.arms, priced, strict=True)) | prices, decision.sold_out
+    ids = [coupon.coupon_id for coupon in considered.coupons()]
+    return [Charge(prices.get(one, 0.0), 0, Shortage.STOCK if one in sold_out else None) for one in ids]
 
 
 def _verdicts(
-    issue: CouponIssue, choice: ExplainedChoice, judged: CandidateVerdicts, sold_out: Collection[str]
+    issue: CouponIssue, choice: ExplainedChoice, judged: CandidateVerdicts
 ) -> tuple[Verdict | None, list[Verdict]]:
     """Return the verdicts on the issued coupon, None if it left the catalogue, and on the others of its domain."""
     own, others = None, []
@@ -244,15 +215,12 @@ def _verdicts(
         if coupon.coupon_id == issue.coupon_id:
             own = judged.verdict(position, judged.objection(position))
         else:
-            reason = _why_not_then(judged, position, issue, choice, is_sold_out=coupon.coupon_id in sold_out)
-            others.append(judged.verdict(position, reason))
+            others.append(judged.verdict(position, _why_not_then(judged, position, issue, choice)))
     return own, others
 
 
-def _why_not_then(
-    judged: CandidateVerdicts, position: int, issue: CouponIssue, choice: ExplainedChoice, *, is_sold_out: bool
-) -> Code:
-    if (obstacle := _obstacle(judged, position, is_sold_out=is_sold_out)) is not None:
+def _why_not_then(judged: CandidateVerdicts, position: int, issue: CouponIssue, choice: ExplainedChoice) -> Code:
+    if (obstacle := judged.why_not(position)) is not None:
         return obstacle
     if judged.is_random:
         return Passed.EXPLORED

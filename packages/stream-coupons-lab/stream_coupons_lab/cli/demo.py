@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,21 +12,14 @@ from stream_coupons.cli.consoles import INTERRUPTED
 from stream_coupons.ops.interrupts import Interruptions
 
 if TYPE_CHECKING:  # it takes seconds to import
-    from stream_coupons_lab.demo.session import DemoSession
-
-DemoInput = Literal["shoppers", "completejourney", "both"]
+    from stream_coupons_lab.demo.run import ShopperDemo
 
 
-def demo(  # noqa: PLR0913 - options of a command
-    play: Annotated[DemoInput, typer.Option("--input", help="What to play.")] = "shoppers",
+def demo(
     seed: Annotated[int, typer.Option(help="Seed of the simulated shoppers.", min=0)] = 1,
     shoppers: Annotated[int, typer.Option(help="How many there are.", min=10, max=20_000)] = 300,
     days: Annotated[int, typer.Option(help="Simulated days.", min=1, max=365)] = 12,
-    households: Annotated[
-        int | None, typer.Option(help="Households of Complete Journey to replay; all 2469 unless named.", min=1)
-    ] = None,
     engine: Annotated[Engine, typer.Option(help="kafka is Apache Kafka, and needs Java and Maven.")] = "embedded",
-    workers: Annotated[int, typer.Option(help="Worker processes.", min=1, max=2)] = 2,
     kill_worker: Annotated[
         bool, typer.Option("--kill-worker", help="SIGKILL a worker halfway through, then start it again.")
     ] = False,
@@ -42,39 +35,29 @@ def demo(  # noqa: PLR0913 - options of a command
 
     Examples: stream-coupons demo
               stream-coupons demo --seed 7 --days 28 --kill-worker
-              stream-coupons demo --input completejourney --households 300
     """
     print("stream_coupons: starting a broker, workers and simulated shoppers; Ctrl-C ends it", flush=True)
     # Imports take seconds on a busy machine: whoever waits should have read something by then.
     with Interruptions(at_once=True) as interruptions:
-        session: DemoSession | None = None
+        playing: ShopperDemo | None = None
         try:
-            from stream_coupons_lab.demo import session as sessions
+            from stream_coupons_lab.demo import run as demos
             from stream_coupons_lab.simulation.shoppers import WorldSettings
 
-            session, is_clean = sessions.DemoSession(engine, workers), True
-            if play != "completejourney":
-                world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
-                is_clean = session.play_shoppers(world, kill_worker=kill_worker)
-            if play != "shoppers":
-                session.play_journey(households)
+            world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
+            playing = demos.ShopperDemo(world, engine, kills_worker=kill_worker)
+            is_clean = playing.run()
         except BaseException:
             # An interruption can surface as any error of the code it strikes.
             if not interruptions.happened:
                 raise
-            _say_where(session, report)
+            if playing is None or not playing.write(report):
+                print("interrupted: there is no report yet")
+            else:
+                print("interrupted: the report holds what was played so far")
             sys.stdout.flush()
             # Interrupted clients of Kafka may neither be closed nor collected, and nothing else is left to be done.
             os._exit(INTERRUPTED)
-        session.write(report)
+        playing.write(report)
     if not is_clean:
         raise typer.Exit(1)
-
-
-def _say_where(session: "DemoSession | None", path: Path) -> None:
-    """Write what there is after an interruption."""
-    if session is None or session.page.is_empty:
-        print("interrupted: there is no report yet")
-        return
-    print("interrupted: the report holds what was played so far")
-    session.write(path)

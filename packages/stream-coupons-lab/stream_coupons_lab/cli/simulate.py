@@ -21,10 +21,6 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
 
 DAY_S = 86400.0
 DAY_IN_TEN_SECONDS = DAY_S / 10
-# Ticks run behind by real time: no window may close before the feedback in it has come through, which takes the system
-# longer in event time the faster that passes.
-TICKS_BEHIND_S = 2.0
-SETTLE_S = 3.0
 
 
 class SimulationReport(Struct, frozen=True, kw_only=True):
@@ -89,7 +85,7 @@ def simulate(  # noqa: PLR0913 - the options of a command
 
 def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -> tuple[SimulationReport, float | None]:
     from stream_coupons.kafka.clients import Reader
-    from stream_coupons_lab.demo.shoppers import ClosedLoop, Pace
+    from stream_coupons_lab.demo.shoppers import ClosedLoop
 
     kafka = settings.kafka
     names = [topics.ISSUES.name, topics.TICKS.name]
@@ -99,8 +95,7 @@ def _run(world: World, settings: Settings, speed: float, with_catalogue: bool) -
         terminal.fraction_progress("simulating", world.ends_at - world.now) as progress,
         Interruptions() as interruptions,
     ):
-        pace = Pace(speed, ticks_behind_s=TICKS_BEHIND_S, settle_s=SETTLE_S)
-        loop = ClosedLoop(world, publisher, reader, kafka.partitions, pace)
+        loop = ClosedLoop(world, publisher, reader, kafka.partitions, speed)
         if with_catalogue:
             loop.publish_catalogue()
         started_at = world.now

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -17,8 +17,6 @@ from stream_coupons_lab.demo.outcomes import Played
 from stream_coupons_lab.demo.play import Policy, play_locally
 from stream_coupons_lab.simulation.shoppers import WorldSettings
 
-Progress = tuple[Policy, int]
-"""A policy, and how many days it has played."""
 CHAINS: tuple[tuple[Policy, ...], ...] = (("random", "highest_p_redeem"), ("true_value", "best_on_average"))
 """Policies of each process, in the order of play: `best_on_average` ranks by the results of `true_value`."""
 NICENESS = 5
@@ -26,7 +24,7 @@ NICENESS = 5
 
 
 class BaselineFailed(StreamCouponsError):
-    """A process that played a baseline ended with an error."""
+    """A process that plays other policies ended before it had played them."""
 
 
 class Baselines:
@@ -34,30 +32,20 @@ class Baselines:
 
     Attributes
     ----------
-    days : dict
-        Number of days that each policy has played so far.
     played : dict
         The policies that have played to the end.
     """
 
     def __init__(self, world: WorldSettings, settings: Settings) -> None:
-        self.days: dict[Policy, int] = {policy: 0 for chain in CHAINS for policy in chain}
         self.played: dict[str, Played] = {}
-        self._world_days = world.days
         self._arguments = (world, settings)
         self._children: list[multiprocessing.process.BaseProcess] = []
         self._open: list[Connection[Any, Any]] = []
 
     @property
     def share(self) -> float:
-        """Share of all days that has been played, 0 to 1."""
-        done = sum(self._world_days if policy in self.played else days for policy, days in self.days.items())
-        return done / (self._world_days * len(self.days))
-
-    @property
-    def is_over(self) -> bool:
-        """True if all policies have played to the end."""
-        return len(self.played) == len(self.days)
+        """Share of the policies that have played to the end, 0 to 1."""
+        return len(self.played) / sum(map(len, CHAINS))
 
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
@@ -86,31 +74,24 @@ class Baselines:
             connection.close()
 
     def look(self, timeout_s: float = 0.0) -> None:
-        """Take in what the processes have reported, waiting for the first report at most `timeout_s` seconds.
+        """Take in the results that are there, waiting for the first one at most `timeout_s` seconds.
 
         Raises
         ------
         BaselineFailed
-            If a process ended before its policies had played.
+            If a process ended before its policies had played; its error is on standard error.
         """
-        while ready := wait(self._open, timeout_s):
-            timeout_s = 0.0
-            for connection in ready:
-                assert isinstance(connection, Connection)
-                try:
-                    report: Progress | Played | str | None = connection.recv()
-                except (EOFError, ConnectionResetError):
-                    report = "it ended by itself"
-                if isinstance(report, str):
-                    raise BaselineFailed(f"a baseline could not be played: {report}")
-                if report is None:
-                    self._open.remove(connection)
-                    connection.close()
-                elif isinstance(report, Played):
-                    self.played[report.policy] = report
-                else:
-                    policy, day = report
-                    self.days[policy] = day
+        for connection in wait([each for each in self._open if not each.closed], timeout_s):
+            assert isinstance(connection, Connection)
+            try:
+                played: Played = connection.recv()
+            except (EOFError, ConnectionResetError):
+                connection.close()
+                chain = CHAINS[self._open.index(connection)]
+                if not self.played.keys() >= set(chain):
+                    raise BaselineFailed(f"the process that plays {' and '.join(chain)} ended by itself") from None
+            else:
+                self.played[played.policy] = played
 
 
 @contextmanager
@@ -127,22 +108,11 @@ def _without_ctrl_c() -> Iterator[None]:
 def _play_chain(
     connection: "Connection[Any, Any]", chain: Sequence[Policy], world: WorldSettings, settings: Settings
 ) -> None:
-    """Play policies one after another, and report each day, each result, and the end."""
+    """Play policies one after another, and report each result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
-    average_minor: dict[str, float] = {}
-    try:
-        for policy in chain:
-
-            def report(day: int, policy: Policy = policy) -> None:
-                connection.send((policy, day))
-
-            played = play_locally(policy, world, settings, report, average_minor=average_minor)
-            average_minor = played.average_minor
-            connection.send(played)
-        connection.send(None)
-    except BrokenPipeError:
-        pass  # nobody waits for it any more
-    except Exception as error:
-        connection.send(repr(error))
-        raise
+    average_minor: Mapping[str, float] = {}
+    for policy in chain:
+        played = play_locally(policy, world, settings, average_minor)
+        average_minor = played.average_minor
+        connection.send(played)

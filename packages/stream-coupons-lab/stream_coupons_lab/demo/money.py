@@ -80,8 +80,8 @@ def earned(played: Sequence[Played], user_ids: Sequence[str]) -> list[Earned]:
     place = {user_id: number for number, user_id in enumerate(user_ids)}
     sums = np.zeros((len(played), len(user_ids)))
     for row, one in enumerate(played):
-        for user_id, margin in one.outcomes.expected_by_shopper().items():
-            sums[row, place[user_id]] = margin
+        for issue in one.outcomes.issues:
+            sums[row, place[issue.user_id]] += one.outcomes.margins[issue.issue_id]
     ours = sums[next(row for row, one in enumerate(played) if one.policy == "learned")]
     rng = np.random.default_rng(0)
     times = rng.multinomial(len(user_ids), np.full(len(user_ids), 1 / len(user_ids)), size=RESAMPLES).astype(np.float64)
@@ -92,9 +92,9 @@ def earned(played: Sequence[Played], user_ids: Sequence[str]) -> list[Earned]:
             redemptions=len(one.outcomes.redeemed),
             expected=_interval(of_shopper, times),
             behind=_interval(ours - of_shopper, times),
-            booked_minor=one.incremental_margin_minor,
-            discount_minor=one.discount_minor,
-            orders_won=one.persuaded,
+            booked_minor=one.statistics.incremental_margin_minor,
+            discount_minor=one.statistics.discount_minor,
+            orders_won=one.statistics.persuaded,
         )
         for one, of_shopper in zip(played, sums, strict=True)
     ]

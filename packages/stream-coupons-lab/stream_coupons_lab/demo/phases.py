@@ -40,9 +40,3 @@ def phases(events: Iterable[tuple[str, Struct]], partitions: int) -> Iterator[Ph
         found.setdefault((rank[name], partition), []).append(message)
     for (number, partition), messages in sorted(found.items()):
         yield Phase(ORDER[number].name, partition, messages)
-
-
-def one_by_one(events: Iterable[tuple[str, Struct]], partitions: int) -> Iterator[Phase]:
-    """Yield each (topic, message) pair as a phase of its own, in the order in which they come."""
-    for name, message in events:
-        yield Phase(name, topics.partition_for(topics.BY_NAME[name].key_of(message), partitions), [message])

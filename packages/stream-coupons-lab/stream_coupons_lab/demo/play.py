@@ -6,37 +6,34 @@ does with it within the same slice is sent with the next one. So nothing depends
 of processes decides what one in this process decides.
 """
 
-import itertools
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from stream_coupons.core.decision.scoring import Scorer, ValueScorer
+from stream_coupons.core.decision.scoring import ValueScorer
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.kafka.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
-from stream_coupons_lab.demo.phases import Phase, one_by_one, phases
+from stream_coupons_lab.demo.phases import Phase, phases
 from stream_coupons_lab.demo.rankings import AllEqual, FixedRanking, TrueValue
-from stream_coupons_lab.demo.targets import DirectTarget, Listener, LocalTarget, Target
+from stream_coupons_lab.demo.targets import LocalTarget, Target
 from stream_coupons_lab.simulation.behaviour import DAY_S
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 Policy = Literal["random", "highest_p_redeem", "best_on_average", "learned", "true_value"]
 """Rule that selects the coupon: at random; the highest P(redeem); the best on average; the product's decision; the
 highest true value for this shopper now."""
+Slice = list[tuple[str, Struct]]
+"""Events of a slice of simulated time, each with the name of its topic."""
 P_REDEEM_WORTH_MINOR = 1e6
 """A worth of a redemption beside which nothing else counts: the coupon most likely to be redeemed is given."""
 NEVER_S = 1e12
-SLICE_S = 4 * 3600.0
-LEARN_EVERY_S = 8 * 3600.0
-"""Simulated time between two ticks, each of which is followed by a new model; a multiple of `SLICE_S`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +50,20 @@ class Pacing:
         Splits the (topic, message) pairs of a slice, in order of time, into phases for a number of partitions.
     """
 
-    slice_s: float = SLICE_S
-    learn_every_s: float = LEARN_EVERY_S
+    slice_s: float = 4 * 3600.0
+    learn_every_s: float = 8 * 3600.0
     split: Callable[[Iterable[tuple[str, Struct]], int], Iterator[Phase]] = phases
 
 
 LOCKSTEP = Pacing()
 """For a system of processes, and what is compared with it."""
-HOURLY = Pacing(3600.0, 3600.0, one_by_one)
-"""For a system without records: events one by one, as live; reactions and ticks every hour."""
 
 
 def play(
     policy: str,
     world: World,
     target: Target,
-    on_slice: Callable[[Outcomes, int], None],
+    on_slice: Callable[[Outcomes, Slice], None] = lambda *_: None,
     pacing: Pacing = LOCKSTEP,
 ) -> Played:
     """Play a world to its end.
@@ -76,19 +71,18 @@ def play(
     Parameters
     ----------
     on_slice : callable
-        Called after every slice with what has come of it so far, and the number of events.
+        Called after every slice with what has come of it so far, and the events of the slice.
     """
     outcomes = Outcomes(world.now)
     coupons = {coupon.coupon_id: coupon for coupon in world.catalogue()}
     by_day: list[tuple[float, float]] = []
-    events, expected, learnt_at = 0, 0.0, world.now
+    expected, learnt_at = 0.0, world.now
     while world.now < world.ends_at:
-        slice_of_events = world.advance(min(world.now + pacing.slice_s, world.ends_at))
-        events += len(slice_of_events)
-        for _, message in slice_of_events:
+        events = world.advance(min(world.now + pacing.slice_s, world.ends_at))
+        for _, message in events:
             if isinstance(message, FeedbackEvent):
                 outcomes.add_feedback(message)
-        for phase in pacing.split(slice_of_events, target.partitions):
+        for phase in pacing.split(events, target.partitions):
             target.apply(phase)
         if world.now >= min(learnt_at + pacing.learn_every_s, world.ends_at):
             for partition in range(target.partitions):
@@ -101,7 +95,7 @@ def play(
         if day > len(by_day):
             by_day.append((day, expected))
         on_slice(outcomes, events)
-    return Played.of(policy, outcomes, world.statistics, by_day, events)
+    return Played(policy, outcomes, world.statistics, by_day)
 
 
 def _hand_over(issue: CouponIssue, coupon: Coupon, world: World, outcomes: Outcomes) -> float:
@@ -117,18 +111,14 @@ def play_locally(
     policy: Policy,
     world_settings: WorldSettings,
     settings: Settings,
-    on_day: Callable[[int], None],
-    *,
-    average_minor: dict[str, float] | None = None,
+    average_minor: Mapping[str, float] | None = None,
     on_output: Callable[[Output], None] = lambda _: None,
 ) -> Played:
     """Play a world to its end against a policy in this process; shoppers behave as they do under every other policy.
 
     Parameters
     ----------
-    on_day : callable
-        Called with the number of each day when it begins.
-    average_minor : dict, optional
+    average_minor : mapping, optional
         By coupon, what it is worth on average: for the policy `best_on_average`, which ranks by it.
     on_output : callable, optional
         Called with every record sent, in order.
@@ -140,74 +130,17 @@ def play_locally(
         "true_value": TrueValue(world, cost_minor),
     }
     scorer = scorers.get(policy)
-    played = play_scorer(policy, world, rules_of(policy, settings), scorer, on_day, on_output=on_output)
+    settings = rules_of(policy, settings)
+    if scorer is not None:
+        settings = without_neighbours(settings)
+    played = play(policy, world, LocalTarget(settings, world, scorer, on_output))
     return replace(played, average_minor=scorer.average_minor()) if isinstance(scorer, TrueValue) else played
 
 
-def play_scorer(  # noqa: PLR0913 - what a policy is played on, and who hears of it
-    policy: str,
-    world: World,
-    settings: Settings,
-    scorer: Scorer | None,
-    on_day: Callable[[int], None] = lambda _: None,
-    *,
-    listener: Listener | None = None,
-    on_output: Callable[[Output], None] = lambda _: None,
-    is_direct: bool = False,
-    history_days: int = 0,
-) -> Played:
-    """Play a world to its end in this process under a scorer; None is the product, which learns.
-
-    Parameters
-    ----------
-    policy : str
-        Name in the result.
-    settings : Settings
-        Taken as they are, see `rules_of`.
-    listener : Listener, optional
-        Hears what the shop sees, if the system is direct: the scorer itself, if it learns by that.
-    on_output : callable, optional
-        Called with every record sent, if there are records.
-    is_direct : bool
-        Without records, event by event and hourly, with what is learnt used at once; else in lock step, as a system of
-        processes.
-    history_days : int
-        Days before the first coupon, of whose events a direct system is told. They are no part of the result.
-    """
-    if isinstance(scorer, ValueScorer) and not scorer.reads_features:
-        neighbourhood = msgspec.structs.replace(settings.neighbourhood, publish_every_s=NEVER_S)
-        settings = msgspec.structs.replace(settings, neighbourhood=neighbourhood)
-    target: DirectTarget | LocalTarget
-    target = (
-        DirectTarget(settings, world, scorer, listener)
-        if is_direct
-        else LocalTarget(settings, world, scorer, on_output)
-    )
-    if isinstance(target, DirectTarget):
-        _tell(target, world, world.now + history_days * DAY_S)
-    interests = [(0, 0)]
-
-    def on_slice(outcomes: Outcomes, _events: int) -> None:
-        day = int((world.now - outcomes.starts_at) // DAY_S)
-        if day >= len(interests):
-            strange, familiar = (target.facts["interest", kind] for kind in ("strange", "familiar"))
-            interests.append((strange, strange + familiar))
-            on_day(day)
-
-    played = play(policy, world, target, on_slice, HOURLY if is_direct else LOCKSTEP)
-    decisions = Counter({kind: times for (noun, kind), times in target.facts.items() if noun == "decision"})
-    by_day = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(interests)]
-    return replace(played, interests=by_day, decisions=decisions)
-
-
-def _tell(target: DirectTarget, world: World, until: float) -> None:
-    """Tell a system what happens until a time, before which no coupon is given."""
-    with target.without_coupons():
-        while world.now < until:
-            for phase in HOURLY.split(world.advance(min(world.now + HOURLY.slice_s, until)), target.partitions):
-                target.apply(phase)
-            target.tick(world.now, 0)
-            target.learn()
+def without_neighbours(settings: Settings) -> Settings:
+    """Return the settings for a scorer that reads no features: nobody's vector is published."""
+    neighbourhood = msgspec.structs.replace(settings.neighbourhood, publish_every_s=NEVER_S)
+    return msgspec.structs.replace(settings, neighbourhood=neighbourhood)
 
 
 def rules_of(policy: str, settings: Settings) -> Settings:

@@ -32,29 +32,17 @@ class TrueValue(ValueScorer):
         World of the shoppers.
     cost_minor : float
         Cost of sending a coupon, minor units.
-    issue_prices_minor : mapping, optional
-        By coupon, a price of each that is given, minor units.
-    discount_prices : mapping, optional
-        By coupon, a price of each minor unit that it is expected to take off.
     """
 
-    def __init__(
-        self,
-        world: World,
-        cost_minor: float,
-        issue_prices_minor: Mapping[str, float] | None = None,
-        discount_prices: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, world: World, cost_minor: float) -> None:
         self._world = world
         self._cost_minor = cost_minor
-        self._issue_prices_minor = issue_prices_minor or {}
-        self._discount_prices = discount_prices or {}
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._times: defaultdict[str, int] = defaultdict(int)
 
     def values_of(self, subject: Subject) -> Floats:
-        """Return the expected incremental margin of each coupon, less the cost of sending it and what is scarce."""
-        return self.net_of(subject, self.worth_of(subject))
+        """Return the expected incremental margin of each coupon, less the cost of sending it, minor units."""
+        return np.asarray(self.worth_of(subject).margin_minor - self._cost_minor)
 
     def worth_of(self, subject: Subject) -> Worth:
         """Return what each coupon is truly worth, and count it for the average."""
@@ -64,15 +52,6 @@ class TrueValue(ValueScorer):
             self._sums[coupon.coupon_id] += margin
             self._times[coupon.coupon_id] += 1
         return worth
-
-    def net_of(self, subject: Subject, worth: Worth) -> Floats:
-        """Return the margins less the cost of sending and the prices, minor units."""
-        values = worth.margin_minor - self._cost_minor
-        if self._issue_prices_minor or self._discount_prices:
-            names = [subject.coupons.coupons[n].coupon_id for n in subject.positions]
-            values = values - [self._issue_prices_minor.get(name, 0.0) for name in names]
-            values = values - worth.discount_minor * [self._discount_prices.get(name, 0.0) for name in names]
-        return np.asarray(values)
 
     def average_minor(self) -> dict[str, float]:
         """Return the mean worth of each coupon over the moments at which it was valued, minor units."""

@@ -3,7 +3,6 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,31 +22,11 @@ TICK_EVERY_S = 600.0
 POLL_S = 0.05
 SLICE_S = 3600.0
 """Most simulated time that a world passes in one step."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Pace of simulated time against the clock.
-
-    Parameters
-    ----------
-    speed : float
-        Simulated seconds per second.
-    step_s : float
-        Simulated time passes in whole steps of it; at most an hour.
-    ticks_behind_s : float
-        Real seconds by which ticks run behind events.
-    settle_s : float
-        Seconds of silence before the loop ends.
-    clock : callable
-        Monotonic seconds.
-    """
-
-    speed: float
-    step_s: float = 1.0
-    ticks_behind_s: float = 0.0
-    settle_s: float = 0.0
-    clock: Callable[[], float] = time.monotonic
+TICKS_BEHIND_S = 2.0
+"""Real time by which ticks run behind events: no window may close before the feedback in it has come through, which
+takes the system longer in event time the faster that passes."""
+SETTLE_S = 3.0
+"""Silence before the loop ends."""
 
 
 class ClosedLoop:
@@ -61,11 +40,21 @@ class ClosedLoop:
         To all topics; of coupon-issues and, to notice those of others, of ticks.
     partitions : int
         Number of partitions of `ticks`.
-    pace : Pace
-        Pace of the world.
+    speed : float
+        Simulated seconds per second.
+    clock : callable
+        Monotonic seconds.
     """
 
-    def __init__(self, world: World, publisher: Publisher, reader: Reader, partitions: int, pace: Pace) -> None:
+    def __init__(
+        self,
+        world: World,
+        publisher: Publisher,
+        reader: Reader,
+        partitions: int,
+        speed: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.world = world
         self.events: Counter[str] = Counter()
         self.ticks = 0
@@ -75,7 +64,8 @@ class ClosedLoop:
         self._publisher = publisher
         self._reader = reader
         self._partitions = partitions
-        self._pace = pace
+        self._speed = speed
+        self._clock = clock
         self._ticked_at = world.now
         self._marks: deque[tuple[float, float]] = deque()
         self._decode = {topic.name: Decoder(topic) for topic in (topics.ISSUES, topics.TICKS)}
@@ -89,31 +79,30 @@ class ClosedLoop:
 
     def steps(self) -> Iterator[float]:
         """Live to the world's end and let the last coupons come in; yields the simulated time after every step."""
-        world, pace = self.world, self._pace
-        began_at, started_at = pace.clock(), world.now
+        world, clock = self.world, self._clock
+        began_at, started_at = clock(), world.now
         active_at = began_at
-        while world.now < world.ends_at or self._marks or pace.clock() - active_at < pace.settle_s:
-            passed = (pace.clock() - began_at) * pace.speed // pace.step_s * pace.step_s
-            planned = min(started_at + passed, world.ends_at)
+        while world.now < world.ends_at or self._marks or clock() - active_at < SETTLE_S:
+            planned = min(started_at + (clock() - began_at) * self._speed, world.ends_at)
             if world.now < planned:
                 self._advance(min(planned, world.now + SLICE_S))
-                active_at = pace.clock()
+                active_at = clock()
             self._tick()
             self._publisher.flush()
             if self.hear(POLL_S if world.now == planned else 0.0):
-                active_at = pace.clock()
+                active_at = clock()
             yield world.now
 
     def _advance(self, until: float) -> None:
         for topic, message in self.world.advance(until):
             self._publisher.send(topics.BY_NAME[topic], message)
             self.events[topic] += 1
-        self._marks.append((self._pace.clock(), until))
+        self._marks.append((self._clock(), until))
 
     def _tick(self) -> None:
         """Send the time that it was a moment ago."""
         marks, at = self._marks, self._ticked_at
-        while marks and marks[0][0] <= self._pace.clock() - self._pace.ticks_behind_s:
+        while marks and marks[0][0] <= self._clock() - TICKS_BEHIND_S:
             _, at = marks.popleft()
         if at - self._ticked_at >= TICK_EVERY_S or self._ticked_at < at == self.world.ends_at:
             send_ticks(self._publisher, at, self._partitions)

@@ -80,33 +80,19 @@ class LocalSystem:
         Settings of all workers; the broker's address is filled in.
     folder : Path
         For the settings file and the workers' logs.
-    supervised : bool
-        True to restart a worker that has ended, as a supervisor would; False to raise an error.
 
     Attributes
     ----------
-    restarts : int
-        Workers that ended by themselves and were started anew.
     environment : dict
         Variables that a worker, by its name, gets besides this process's own when it starts.
     """
 
-    def __init__(
-        self,
-        broker: BrokerProcess,
-        settings: Settings,
-        folder: Path,
-        workers: int = 2,
-        *,
-        supervised: bool = False,
-    ) -> None:
+    def __init__(self, broker: BrokerProcess, settings: Settings, folder: Path, workers: int = 2) -> None:
         kafka = msgspec.structs.replace(settings.kafka, bootstrap=broker.bootstrap)
         self.settings = msgspec.structs.replace(settings, kafka=kafka)
         self._advertised = broker.advertised
         self._folder = folder
         self._count = workers
-        self._supervised = supervised
-        self.restarts = 0
         self.environment: dict[str, dict[str, str]] = {}
         self.workers: list[WorkerProcess] = []
         self._lost: defaultdict[Sample, float] = defaultdict(float)
@@ -182,39 +168,9 @@ class LocalSystem:
                 self._lost[sample] += value
         worker.counted.clear()
 
-    def restart(self, index: int, command: Sequence[str] = WORKER) -> None:
-        """Start a worker in the place of one that was killed.
-
-        Parameters
-        ----------
-        command
-            Arguments of Python instead of the worker's, to try other versions of it.
-        """
-        self.workers[index] = self._start(self.workers[index].name, command)
-
-    def add(self, count: int) -> None:
-        """Start more workers."""
-        for index in range(len(self.workers), len(self.workers) + count):
-            self.workers.append(self._start(f"worker-{index + 1}"))
-
-    def remove(self, within_s: float = 30.0) -> None:
-        """Tell the last worker to leave, and wait until it has.
-
-        Raises
-        ------
-        SystemFailed
-            If it does not leave in time, or not in peace.
-        """
-        worker = self.workers.pop()
-        worker.process.terminate()
-        try:
-            code = worker.process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            raise SystemFailed(f"{worker.name} did not leave within {within_s:.0f} s\n{_tail(worker.log)}") from None
-        if code != 0:
-            raise SystemFailed(f"{worker.name} left with exit code {code}\n{_tail(worker.log)}")
-        self._keep_counts(worker)
+    def restart(self, index: int) -> None:
+        """Start a worker in the place of one that was killed."""
+        self.workers[index] = self._start(self.workers[index].name)
 
     def totals(self, *names: str) -> dict[Sample, float]:
         """Metrics, or those of some names, summed over the workers, with what killed ones had counted."""
@@ -247,21 +203,15 @@ class LocalSystem:
             time.sleep(0.1)
 
     def check(self) -> None:
-        """Raise if a worker has ended, or start it anew where workers are supervised.
+        """Raise if a worker has ended by itself.
 
         Raises
         ------
         SystemFailed
         """
-        for index, worker in enumerate(self.workers):
+        for worker in self.workers:
             code = worker.process.poll()
-            if code is None or worker.is_killed:
-                continue
-            if self._supervised:
-                self._keep_counts(worker)
-                self.restart(index)
-                self.restarts += 1
-            else:
+            if code is not None and not worker.is_killed:
                 raise SystemFailed(f"{worker.name} ended with exit code {code}\n{_tail(worker.log)}")
 
     def publish_models(self) -> None:

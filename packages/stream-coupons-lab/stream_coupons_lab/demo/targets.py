@@ -1,11 +1,7 @@
-"""Systems that simulated shoppers are played against, and the whole product in this process as two of them."""
+"""Systems that simulated shoppers are played against, and the whole product in this process as one of them."""
 
-from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Protocol
-
-from msgspec import Struct
 
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -15,7 +11,6 @@ from stream_coupons.kafka.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
 from stream_coupons_lab.demo.phases import Phase
-from stream_coupons_lab.offline.direct import DirectPipeline
 from stream_coupons_lab.simulation.shoppers import World
 
 
@@ -34,49 +29,26 @@ class Target(Protocol):
         """Learn from all examples, and decide by the new model from now on."""
 
     def issues(self) -> list[CouponIssue]:
-        """The issues since the last call."""
-
-
-class Listener(Protocol):
-    """A policy that learns by itself."""
-
-    def hear(self, message: Struct) -> None:
-        """Take note of an event of the shop, of feedback, or of a message that the system sent."""
-
-    def learn(self) -> None:
-        """Decide by all that was heard from now on."""
+        """Return the issues since the last call."""
 
 
 class LocalTarget:
-    """The whole system in this process, without a broker.
-
-    Attributes
-    ----------
-    facts : Counter
-        Counts by (noun, kind).
-    """
+    """The whole system in this process, without a broker."""
 
     def __init__(
-        self,
-        settings: Settings,
-        world: World,
-        scorer: Scorer | None,
-        on_output: Callable[[Output], None] = lambda _: None,
+        self, settings: Settings, world: World, scorer: Scorer | None, on_output: Callable[[Output], None]
     ) -> None:
         self.partitions = settings.kafka.partitions
-        self.facts: Counter[tuple[str, str]] = Counter()
         self._issues: list[CouponIssue] = []
         self._decode = Decoder(topics.ISSUES)
         self._on_output = on_output
         self._pipeline = LocalPipeline(
             settings,
             world.catalogue(),
-            campaigns=world.campaigns(),
             scorer=scorer,
             serves_at_once=False,
             partitions=self.partitions,
             on_output=self._take,
-            on_result=lambda result: self.facts.update(result.facts),
         )
 
     def _take(self, output: Output) -> None:
@@ -97,51 +69,6 @@ class LocalTarget:
         self._pipeline.serve_models()
 
     def issues(self) -> list[CouponIssue]:
-        """The issues since the last call."""
-        found, self._issues = self._issues, []
-        return found
-
-
-class DirectTarget:
-    """The whole system in this process, without records: what is learnt is used at once."""
-
-    partitions = 1
-
-    def __init__(self, settings: Settings, world: World, scorer: Scorer | None, listener: Listener | None) -> None:
-        self._issues: list[CouponIssue] = []
-        self._listener = listener
-        self._pipeline = DirectPipeline(
-            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_message=self._take
-        )
-        self.facts = self._pipeline.facts
-
-    def _take(self, message: Struct) -> None:
-        if isinstance(message, CouponIssue):
-            self._issues.append(message)
-        if self._listener is not None:
-            self._listener.hear(message)
-
-    def apply(self, phase: Phase) -> None:
-        """Apply a phase."""
-        for message in phase.messages:
-            self._pipeline.send(message)
-            if self._listener is not None:
-                self._listener.hear(message)
-
-    def without_coupons(self) -> AbstractContextManager[None]:
-        """Let phases lead to no coupon: they are a history."""
-        return self._pipeline.without_coupons()
-
-    def tick(self, at: float, partition: int) -> None:  # noqa: ARG002 - there is one
-        """Let time pass."""
-        self._pipeline.tick(at)
-
-    def learn(self) -> None:
-        """Let the listener learn."""
-        if self._listener is not None:
-            self._listener.learn()
-
-    def issues(self) -> list[CouponIssue]:
-        """The issues since the last call."""
+        """Return the issues since the last call."""
         found, self._issues = self._issues, []
         return found

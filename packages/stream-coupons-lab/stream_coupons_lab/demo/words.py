@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import NoCoupon
 
 GIVEN = "given"
@@ -21,7 +20,6 @@ REASONS: Mapping[str, str] = {
     NoCoupon.TIMED_OUT: "what the shopper did was decided on too late",
 }
 """Reason in words why a shopper got no coupon, by outcome of the decision."""
-TIMES = ("", "once", "twice", "three times", "four times", "five times")
 
 
 def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
@@ -38,40 +36,10 @@ def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda entry: -entry[1]))
 
 
-def short_name(user_id: str) -> str:
-    """Return a short name of a simulated shopper.
-
-    >>> short_name("shopper-00017"), short_name("anna")
-    ('u17', 'anna')
-    """
-    number = user_id.removeprefix("shopper-")
-    return f"u{int(number)}" if number != user_id and number.isdigit() else user_id
-
-
-def offer(coupon: Coupon) -> str:
-    """Return what a coupon takes off what.
-
-    >>> offer(Coupon(coupon_id="c", title="10% off coffee", max_discount_minor=100))
-    '10% off coffee'
-    """
-    return coupon.title or coupon.coupon_id
-
-
 def worth(minor: float) -> str:
-    """Return what the product thinks a decision is worth.
+    """Return what the product expects of a coupon.
 
     >>> worth(31.4), worth(-3), worth(1234)
     ('worth +31 c', 'worth -3 c', 'worth +12.34')
     """
     return f"worth {minor / 100:+,.2f}" if abs(minor) >= 1000 else f"worth {minor:+.0f} c"
-
-
-def bought(times: int) -> str:
-    """Return how often a shopper has bought.
-
-    >>> bought(0), bought(2), bought(12)
-    ('has not bought yet', 'has bought twice', 'has bought 12 times')
-    """
-    if times == 0:
-        return "has not bought yet"
-    return f"has bought {TIMES[times] if times < len(TIMES) else f'{times} times'}"

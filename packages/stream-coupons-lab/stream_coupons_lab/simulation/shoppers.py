@@ -233,11 +233,6 @@ class World:
         if reaction.redemption is not None:
             self._redemptions[issue.issue_id] = (coupon, reaction.redemption)
 
-    def truth(self, user_id: str, coupon: Coupon, at: float) -> tuple[float, float, float]:
-        """The true probabilities of one coupon; see `truths`."""
-        click, redeem, order = self.truths(user_id, (coupon,), at)[0].tolist()
-        return click, redeem, order
-
     def truths(self, user_id: str, coupons: Sequence[Coupon], at: float) -> Floats:
         """Return the probabilities that `receive` would draw from if a coupon were issued at `at`.
 

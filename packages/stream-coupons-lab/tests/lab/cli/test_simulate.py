@@ -19,8 +19,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.testing import issue
-from stream_coupons_lab.cli.simulate import SETTLE_S, TICKS_BEHIND_S
-from stream_coupons_lab.demo.shoppers import ClosedLoop, Pace
+from stream_coupons_lab.demo.shoppers import ClosedLoop
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 from .conftest import DEADLINE_S, Run, records
@@ -82,8 +81,7 @@ class Shop:
 def loop_of(days: int = 2) -> tuple[ClosedLoop, Shop, World]:
     world = World(WorldSettings(seed=3, shoppers=30, days=days))
     shop = Shop(world.catalogue())
-    pace = Pace(SPEED, ticks_behind_s=TICKS_BEHIND_S, settle_s=SETTLE_S, clock=shop.clock)
-    return ClosedLoop(world, shop, shop, 4, pace), shop, world
+    return ClosedLoop(world, shop, shop, 4, SPEED, shop.clock), shop, world
 
 
 def test_coupons_reach_shoppers_and_their_answers_go_out() -> None:
@@ -116,19 +114,6 @@ def test_every_partition_hears_the_same_ticks_and_the_last_is_the_end() -> None:
     assert shop.ticks[0] == sorted(set(shop.ticks[0]))
     assert shop.ticks[0][-1] == world.ends_at
     assert loop.ticks == 4 * len(shop.ticks[0])
-
-
-def test_hour_by_hour_ticks_follow_at_once() -> None:
-    world = World(WorldSettings(seed=3, shoppers=30, days=2))
-    shop = Shop(world.catalogue())
-    loop = ClosedLoop(world, shop, shop, 4, Pace(SPEED, step_s=3600.0, clock=shop.clock))
-    hours = [world.now + 3600.0 * hour for hour in range(49)]
-    for now in loop.steps():
-        assert now == hours[0] or now == shop.ticks[0][-1]
-    assert shop.ticks[0] == hours[1:]
-    assert 20.0 <= shop.now < 21.0
-    assert world.statistics.issues > 0
-    assert world.statistics.redemptions > 0
 
 
 def test_ticks_of_others_and_unreadable_records_are_noticed() -> None:

@@ -8,6 +8,7 @@ from stream_coupons.models.metrics import Interval
 from stream_coupons.testing import issue
 from stream_coupons_lab.demo.money import Earned, earned, verdict
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
+from stream_coupons_lab.simulation.shoppers import WorldStatistics
 
 USERS = [f"u{number}" for number in range(200)]
 
@@ -16,7 +17,7 @@ def played(policy: str, margins: Mapping[str, float]) -> Played:
     outcomes = Outcomes(0.0)
     for user_id, margin in margins.items():
         outcomes.add_issue(issue(user_id, at=1.0), 0.1, margin)
-    return Played(policy, outcomes, sum(margins.values()), 10, [], 100)
+    return Played(policy, outcomes, WorldStatistics(incremental_margin_minor=sum(margins.values())))
 
 
 def test_expected_margin_is_summed_and_its_interval_holds_it() -> None:

@@ -1,71 +1,52 @@
 """Single decisions in words."""
 
+import msgspec
 import pytest
 
-from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.shopper.watched import OpenControl
-from stream_coupons.testing import browse, cart, coupon, issue, item, order
+from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.testing import browse, cart, coupon, item
 from stream_coupons_lab.demo.ticker import Ticker
 
 AT = 1000.0
-COFFEE = coupon(title="10% off coffee")
-RULES = PolicyRules()
+COFFEE = coupon("c1", title="10% off coffee")
 ANN = "shopper-00017"
 BROWSE = browse(ANN, item(category="coffee"), at=AT)
-
-
-def control(redeem: float, order: float, *, withheld: bool = False) -> OpenControl:
-    return OpenControl(
-        issue_id="x",
-        coupon_id="c1",
-        domain="shop",
-        at=AT,
-        until=AT + 9,
-        numeric=b"",
-        hashed=b"",
-        predicted=(0.1, redeem, order),
-        model_version=1,
-        withheld=withheld,
-        feature_schema="",
-        scope_mark=0,
-    )
-
-
-def test_a_coupon_is_told_with_what_led_to_it() -> None:
-    ticker = Ticker([COFFEE], RULES)
-    for message in (order(ANN, at=AT - 2), order(ANN, at=AT - 1), BROWSE):
-        ticker.hear(message)
-    ticker.give(issue(ANN, COFFEE, at=AT, trigger_id=BROWSE.event_id, value_minor=31.4))
-    assert list(ticker.lines) == ["u17 looked at coffee, has bought twice: 10% off coffee, worth +31 c"]
+GIVEN = LoggedDecision(
+    decision_id="d",
+    user_id=ANN,
+    domain="shop",
+    at=AT,
+    trigger_id=BROWSE.event_id,
+    result="given",
+    model_version=1,
+    coupon_id="c1",
+    arms=["c0", "c1"],
+    values_minor=[3.0, 31.4],
+)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("change", "said"),
     [
-        (control(0.1, 0.2), "would buy anyway (20% without a coupon, 10% with)"),
-        (control(0.2, 0.1), "no discount pays off (20% would use it)"),
-        (control(0.2, 0.1, withheld=True), "is in the control group"),
+        ({}, "10% off coffee, worth +31 c"),
+        ({"drawn": 1}, "10% off coffee, tried out, to learn"),
+        ({"result": "not_worth_it", "coupon_id": "none"}, "nothing: no coupon is worth its discount"),
+        ({"result": "holdout", "coupon_id": "none"}, "nothing: is in the control group, which never gets a coupon"),
     ],
 )
-def test_nothing_is_told_with_its_reason(given: OpenControl, said: str) -> None:
-    ticker = Ticker([COFFEE], RULES)
-    ticker.hear(BROWSE)
-    state = Shopper(considered_at=AT, controls={"x": given})
-    assert ticker.refuse(ANN, state)
-    assert list(ticker.lines) == [f"u17 looked at coffee, has not bought yet: nothing: {said}"]
+def test_a_decision_is_told_once_with_what_led_to_it(change: dict[str, object], said: str) -> None:
+    ticker = Ticker([COFFEE])
+    decision = msgspec.structs.replace(GIVEN, **change)
+    ticker.tell([BROWSE], [decision, decision])
+    assert list(ticker.lines) == [f"u17 looked at coffee: {said}"]
 
 
-def test_who_had_enough_coupons_is_told_and_who_was_only_just_considered_is_not() -> None:
-    ticker = Ticker([COFFEE], RULES)
-    ticker.hear(cart("u", item(), at=AT))
-    assert not ticker.refuse("u", Shopper(considered_at=AT))
-    assert not ticker.refuse("nobody", Shopper())
-    state = Shopper()
-    state.history.recent_issues += [AT - 1, AT - 2, AT - 3]
-    assert ticker.refuse("u", state)
-    assert ticker.lines[-1].endswith(
-        "put something into the cart, has not bought yet: nothing: had 3 coupons this week"
-    )
-    ticker.next_slice()
-    assert ticker.active == []
+def test_decisions_are_told_in_order_of_time() -> None:
+    ticker = Ticker([COFFEE])
+    put = cart("shopper-00000", item(), at=AT + 1)
+    later = msgspec.structs.replace(GIVEN, user_id="shopper-00000", at=AT + 1, trigger_id=put.event_id)
+    ticker.tell([BROWSE, put], [later, GIVEN])
+    assert [line.split(":")[0] for line in ticker.lines] == [
+        "u17 looked at coffee",
+        "u0 put something into the cart",
+    ]

