@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.ready-demo
 # How many tests run at a time on two cores: those with processes mostly wait.
 UNIT_TESTS_AT_A_TIME := -n 2
 SYSTEM_TESTS_AT_A_TIME := -n 4
@@ -15,13 +16,16 @@ MODULE_ORDER :=
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
+# The three packages are resolved together, and are in no lock themselves.
+PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-lab'
+RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package loopback-kafka
 
 .PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-demo: $(READY)  ## run the main job on the embedded broker and write a report (a minute or two)
+demo: $(DEMO_READY)  ## run the main job on the embedded broker and write a report (a minute or two)
 	@$(BIN)/stream-coupons demo
 
 unit: $(READY)  ## the tests that start no process and open no connection
@@ -73,16 +77,22 @@ reference: $(READY)  ## write docs/reference and the trace of an event anew from
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --extra frames --extra rocksdb --extra tune --group dev pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --constraint requirements.lock --extra rocksdb pyproject.toml -o requirements-runtime.lock
-	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --group bench pyproject.toml -o requirements-bench.lock
+	@printf '%s\n' $(PACKAGES) '-e .[rocksdb]' '-e packages/stream-coupons-lab[frames,tune]' | $(RESOLVE) --group dev - -o requirements.lock
+	@printf '%s\n' $(PACKAGES) hatchling editables | $(RESOLVE) --constraint requirements.lock - -o requirements-demo.lock
+	@printf '%s\n' '-e .[rocksdb]' | $(RESOLVE) --constraint requirements.lock - -o requirements-runtime.lock
+	@printf '%s\n' $(PACKAGES) | $(RESOLVE) --group bench - -o requirements-bench.lock
 
-$(READY): requirements.lock pyproject.toml
+$(DEMO_READY): requirements-demo.lock pyproject.toml packages/loopback-kafka/pyproject.toml packages/stream-coupons-lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stream_coupons needs Python >= 3.11: make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python has no venv module: apt-get install python3-venv"; exit 2; }
 	@echo "installing the locked dependencies into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e packages/loopback-kafka -e . -e packages/stream-coupons-lab
+	@touch $@
+
+$(READY): $(DEMO_READY) requirements.lock
+	@echo "installing the tools of development into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 $(BENCH_READY): requirements-bench.lock

@@ -79,7 +79,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     so. A trial that lags behind the median of the others is given up on the
     way. Ctrl-C keeps the finished trials.
 
-    Needs an optional extra, from the clone: pip install -e '.[tune]'
+    Needs an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[tune]'
 
     Examples: stream-coupons tune examples/finance/log.jsonl --trials 5
               stream-coupons tune log.jsonl --jobs 2 --out found.toml \\
@@ -124,7 +124,7 @@ def _require_extra() -> None:
     missing = [name for name in ("optuna", "tomli_w") if find_spec(name) is None]
     if missing:
         raise BadConfig(
-            f"tune needs an optional extra, from the clone: pip install -e '.[tune]' (no {', '.join(missing)})"
+            f"tune needs an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[tune]' (no {', '.join(missing)})"
         )
 
 

@@ -255,4 +255,4 @@ def test_without_the_extra_it_says_what_to_install(run: Run, log: Path, monkeypa
     monkeypatch.setitem(sys.modules, "optuna", None)
     result = run("tune", log)
     assert result.exit_code == 2
-    assert "pip install -e '.[tune]' (no optuna)" in result.stderr
+    assert "pip install -e 'packages/stream-coupons-lab[tune]' (no optuna)" in result.stderr
