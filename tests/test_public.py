@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import stream_coupons
+import stream_coupons_lab
 from stream_coupons import testing
 
 CONSTANTS = {"stream_coupons.__version__", "stream_coupons.testing.START"}
@@ -28,7 +29,7 @@ def public(module: ModuleType = stream_coupons) -> Iterator[tuple[str, Any]]:
             yield full, value
 
 
-PUBLIC = dict(public())
+PUBLIC = {**dict(public()), **dict(public(stream_coupons_lab))}
 
 
 def test_integrators_find_what_they_need() -> None:

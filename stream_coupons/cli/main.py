@@ -81,9 +81,8 @@ class Verbs(TyperGroup):
         package = "stream_coupons.cli" if cmd_name in VERBS else _added().get(cmd_name, ("", ""))[0]
         if not package:
             if cmd_name in LABORATORY:
-                raise BadConfig(
-                    f"{cmd_name} is a verb of the laboratory, from the clone: pip install -e packages/loopback-kafka -e packages/stream-coupons-lab"
-                )
+                needed = "-e packages/loopback-kafka -e packages/stream-coupons-lab"
+                raise BadConfig(f"{cmd_name} is a verb of the laboratory, from the clone: pip install {needed}")
             return None
         module = import_module(f"{package}.{cmd_name}")
         if hasattr(module, "app"):

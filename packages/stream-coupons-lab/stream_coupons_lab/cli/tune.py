@@ -124,7 +124,8 @@ def _require_extra() -> None:
     missing = [name for name in ("optuna", "tomli_w") if find_spec(name) is None]
     if missing:
         raise BadConfig(
-            f"tune needs an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[tune]' (no {', '.join(missing)})"
+            f"tune needs an optional extra, from the clone: "
+            f"pip install -e 'packages/stream-coupons-lab[tune]' (no {', '.join(missing)})"
         )
 
 

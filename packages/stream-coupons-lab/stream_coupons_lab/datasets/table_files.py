@@ -67,8 +67,8 @@ def require_extra(path: Path) -> None:
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise BadConfig(
-            f"{path}: tables need an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[frames]' "
-            f"(no {', '.join(missing)})"
+            f"{path}: tables need an optional extra, from the clone: "
+            f"pip install -e 'packages/stream-coupons-lab[frames]' (no {', '.join(missing)})"
         )
 
 
