@@ -14,7 +14,6 @@ from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import FOR_OTHERS, Connection
 from stream_coupons.settings import PREFIX, Settings
@@ -151,6 +150,8 @@ def kept_fingerprint(connection: Connection) -> str | None:
     BadConfig
         If no broker answers, or the topic does not exist.
     """
+    from stream_coupons.kafka.clients import Reader  # drawing needs no client of Kafka
+
     with Reader(connection, [topics.FINGERPRINTS.name], from_beginning=True) as reader:
         return agreed(record.value for record in reader.read_to_end())
 
@@ -161,6 +162,8 @@ def adopt(settings: Settings, key: DrawKey) -> None:
 
 
 def _write(settings: Settings, record: Any) -> None:
+    from stream_coupons.kafka.clients import Publisher
+
     with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
         publisher.send_bytes(topics.FINGERPRINTS, b"secret", encode(record))
 

@@ -69,7 +69,7 @@ def test_every_builder_has_an_example(name: str) -> None:
         ("stream_coupons.core.messages", {"faust", "kafka", "numpy", "pandas", "river"}),
         ("stream_coupons.models.model", {"faust", "kafka", "pandas", "river"}),
         ("stream_coupons.settings", {"faust", "kafka", "pandas", "river"}),
-        ("stream_coupons.testing", {"faust", "pandas", "river"}),
+        ("stream_coupons.testing", {"aiokafka", "faust", "kafka", "pandas", "river"}),
     ],
 )
 def test_an_import_brings_no_heavy_library_that_it_does_not_need(module: str, not_imported: set[str]) -> None:

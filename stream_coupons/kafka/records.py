@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.lenient.unpacking import UNPACKED_HEADER
 
 Origin = tuple[str, int, int, int]
 """(topic, partition, offset, index): the input record that an output came of, and its place among its outputs."""
@@ -16,6 +15,8 @@ Origin = tuple[str, int, int, int]
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
 CLIENT_HEADER = "client"
+UNPACKED_HEADER = "not-unpacked"
+"""In the headers of a record that stands for a batch which does not unpack: says so, and for which."""
 MAX_CLIENT_BYTES = 100
 MAX_NUMBER = 2**52
 """No offset of a log comes so far. A larger one is forged: snapshots, which hold origins too, take no more."""

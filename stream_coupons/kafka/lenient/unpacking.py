@@ -14,13 +14,12 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from stream_coupons.kafka.lenient.compression import NotUnpacked, unpack_into
+from stream_coupons.kafka.records import UNPACKED_HEADER
 
 Bytes = bytes | bytearray | memoryview
 
 MOST_BYTES = 64 * 1024 * 1024
 """A client bounds its batches before they are packed, by 1 MiB unless it is told otherwise; an input takes 8 MiB."""
-UNPACKED_HEADER = "not-unpacked"
-"""In the headers of a record that stands for a batch: says so, and for which."""
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 """Header of a batch of format 2: base offset, length, leader epoch, magic, checksum, attributes, delta of the last
 offset, first and last timestamp, producer's id and epoch, sequence number, number of records. The checksum covers what

@@ -14,7 +14,8 @@ from aiokafka.record.util import calc_crc32c
 
 from stream_coupons.kafka.lenient import kafka_python
 from stream_coupons.kafka.lenient.fetch import FetchedBatches, LenientBatches, Records
-from stream_coupons.kafka.lenient.unpacking import MOST_BYTES, UNPACKED_HEADER
+from stream_coupons.kafka.lenient.unpacking import MOST_BYTES
+from stream_coupons.kafka.records import UNPACKED_HEADER
 
 PACK: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "gzip": (1, lambda data: gzip_encode(data, 1)),
