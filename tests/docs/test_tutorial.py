@@ -88,14 +88,25 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.process
 def test_the_tutorial_ends_with_a_coupon_in_the_category_that_the_shopper_looked_at(clone: Path) -> None:
-    """Only the ports differ from the page: others may have taken those."""
+    follow(clone, {"PYTHONPATH": str(ROOT)}, "stream-coupons broker")
+
+
+def follow(clone: Path, variables: dict[str, str], broker: str) -> None:
+    """Run the tutorial in a clone. Only the ports differ from the page: others may have taken those.
+
+    Parameters
+    ----------
+    variables : dict
+        Further variables of the environment.
+    broker : str
+        Command that runs a broker, without its port.
+    """
     port = ClaimedPort()
-    programs = clone / ".venv" / "bin"
     environment = os.environ | {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PATH": f"{clone / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "STREAM_COUPONS_KAFKA__BOOTSTRAP": f"127.0.0.1:{port.number}",
         "STREAM_COUPONS_WORKER__METRICS_PORT": "0",
+        **variables,
     }
     blocks = BLOCK.findall(page("docs/tutorial/first-campaign.md"))
     assert len(blocks) == len(re.findall(r"^```\n", page("docs/tutorial/first-campaign.md"), re.MULTILINE)) // 2
@@ -110,7 +121,7 @@ def test_the_tutorial_ends_with_a_coupon_in_the_category_that_the_shopper_looked
                     issue = json.loads((clone / "issue.json").read_text(encoding="utf-8"))
             else:
                 command = block.strip()
-                command += f" --port {port.number}" if command.endswith(" broker") else ""
+                command = f"{broker} --port {port.number}" if command.endswith(" broker") else command
                 stack.enter_context(in_a_terminal(command, clone, environment))
     assert (issue["user_id"], issue["coupon_id"]) == ("ada", "coffee-15-percent")
     assert (issue["campaign_id"], issue["held_minor"]) == ("breakfast", 400)
