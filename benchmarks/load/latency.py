@@ -63,7 +63,7 @@ class Latency(Struct, frozen=True, kw_only=True):
     awaited : int
         Answers that had to come, those of the warm-up among them.
     pending : int
-        Answers that did not because an earlier proposal for the same shopper was still on its way.
+        Answers that did not because an earlier decision for the same shopper was still on its way.
     missing : int
         Answers that did not come for no reason.
     repeated : int

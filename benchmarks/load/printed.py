@@ -38,7 +38,7 @@ def print_report(report: BenchReport) -> None:
     asked = speed.triggers + sum(each.latency.awaited for each in report.rates)
     pending = speed.pending + sum(each.latency.pending for each in report.rates)
     if pending:
-        text = f"{pending:,} triggers came while an earlier proposal for their shopper was on its way, which is allowed"
+        text = f"{pending:,} triggers came while an earlier decision for their shopper was on its way, which is allowed"
         terminal.say(f"note: {text}")
     if report.missing:
         terminal.say(f"{report.missing:,} of {asked:,} triggers led to no coupon", "bold red")

@@ -106,7 +106,7 @@ class Throughput(Struct, frozen=True, kw_only=True):
     triggers : int
         Triggers of this backlog and of the backlog for memory.
     pending : int
-        Triggers without a coupon because an earlier proposal for the same shopper was pending: the engine allows one
+        Triggers without a coupon because an earlier decision for the same shopper was pending: the engine allows one
         at a time. A backlog of few shoppers has many of them.
     missing : int
         Triggers without a coupon for no reason.
@@ -277,7 +277,7 @@ def warmed_up(samples: list[Mark]) -> Mark:
 
 
 def pending(system: LocalSystem) -> int:
-    """Triggers until now that came while an earlier proposal for their shopper was on its way."""
+    """Triggers until now that came while an earlier decision for their shopper was on its way."""
     return int(total(system.totals(), "decisions_total", outcome=NoCoupon.SOLD_OUT))
 
 
