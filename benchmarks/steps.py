@@ -139,7 +139,7 @@ class AgentSteps:
         shared: Shared,
         save: Callable[[str, Any], None],
     ) -> list[Output]:
-        states = SharedStates(shared, self._agent.shared_type or dict)
+        states = SharedStates(shared, self._agent.new_shared)
         outcome = (
             self._agent.apply_shared(message, record, states)
             if state is None

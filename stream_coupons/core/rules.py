@@ -102,7 +102,9 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
     shoppers, or none. After `trusted_views` views in their domain, other coupons count half their value.
     `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
-    `margin_ratio` is the margin of orders outside of every coupon's scope, as reports on measured money assume it.
+    `margin_ratio` is the margin of orders outside of every coupon's scope, as measurements of money assume it.
+    Partitions report the totals of lift every `lift_every_s` at most. With `lift_brake`, a domain whose lift lies below
+    zero gives coupons to `brake_probe_ratio` of the shoppers only, and values beyond the measured lift are reduced.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -131,6 +133,9 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     decisions_logged_ratio: Ratio = 1.0
     typical_price_minor: Positive = 1000.0
     margin_ratio: Ratio = 0.3
+    lift_every_s: NonNegative = 30.0
+    lift_brake: bool = True
+    brake_probe_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     explain_top: Size = 5
 
     def __post_init__(self) -> None:

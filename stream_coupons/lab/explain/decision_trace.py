@@ -10,9 +10,11 @@ import msgspec
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
@@ -146,7 +148,7 @@ class DecisionTrace:
         self._decided_by: bytes | None = None
         self._shopper_codec = CellCodec(Shopper)
         self._account_codec = CellCodec(Account)
-        self._purse_codec = StateCodec(Purse)
+        self._shared_codec: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
 
     def take(self, record: Record) -> None:
         """Take in a record.
@@ -198,7 +200,9 @@ class DecisionTrace:
         if record.key == self._key:
             self._take_shopper(record.value)
         elif key.startswith(SHARED_PREFIX) and record.value is not None:
-            self._purses[key.removeprefix(SHARED_PREFIX)] = self._purse_codec.decode(record.value)
+            shared = self._shared_codec.decode(record.value)
+            if isinstance(shared, Purse):
+                self._purses[key.removeprefix(SHARED_PREFIX)] = shared
 
     def _take_shopper(self, value: bytes | None) -> None:
         before, self.now = self.now, self._shopper_codec.decode(value).state if value is not None else None
