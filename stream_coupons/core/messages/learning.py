@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.messages.fields import MONEY, Amount, Count, Domain, EpochSeconds, Id, Label, LongId, Ratio
+from stream_coupons.core.messages.fields import (
+    MONEY,
+    Amount,
+    Count,
+    Domain,
+    EpochSeconds,
+    Id,
+    Label,
+    LongId,
+    Period,
+    Ratio,
+)
 
 MAX_PRICE_MINOR = 10**9
 """The largest price that anything is learnt from."""
@@ -123,7 +134,7 @@ class HeadState(Struct, frozen=True, kw_only=True):
 class LiftBrake(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Limits on a domain's coupons by the measured lift."""
 
-    period: Count = 0
+    period: Period = 0
     """Number of times that the domain was braked or released so far: lift is measured anew from each."""
     given_ratio: Ratio = 1.0
     """Share of the shoppers beside the holdout who may get coupons: less than 1 while the domain is braked."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.messages.fields import Count, Domain, EpochSeconds
+from stream_coupons.core.messages.fields import Count, Domain, EpochSeconds, Period
 
 Sum = Annotated[float, Meta(ge=-1e60, le=1e60)]
 
@@ -21,7 +21,7 @@ class LiftTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The partition of the shoppers' topics."""
     at: EpochSeconds
     """Time of the tick that led to it."""
-    period: Count = 0
+    period: Period = 0
     """Number of times that the domain was braked or released so far: shoppers are followed anew from each."""
     version: Count
     """Number of changes of the totals in this period."""

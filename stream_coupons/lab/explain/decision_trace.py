@@ -18,6 +18,7 @@ from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
@@ -250,12 +251,18 @@ class DecisionTrace:
                 wanted.pop(issue.domain, None)
             elif self._decided_by is not None:
                 wanted[issue.domain] = self._decided_by
-        scorers = {domain: self._compile(raw) for domain, raw in wanted.items()}
-        return Knowledge(self._rules, catalogue, scorers, prior())
+        snapshots = {domain: _snapshot_of(raw) for domain, raw in wanted.items()}
+        scorers: dict[str, Scorer] = {
+            domain: compile_snapshot(snapshot, self._learning, self._rules.key)
+            for domain, snapshot in snapshots.items()
+        }
+        brakes = {domain: snapshot.brake for domain, snapshot in snapshots.items()}
+        return Knowledge(self._rules, catalogue, scorers, prior(), brakes)
 
-    def _compile(self, value: bytes) -> Scorer:
-        try:
-            snapshot = _decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
-        except BadMessage as bad:
-            raise SnapshotMismatch(bad.detail) from None
-        return compile_snapshot(snapshot, self._learning, self._rules.key)
+
+def _snapshot_of(value: bytes) -> ModelSnapshot:
+    try:
+        snapshot: ModelSnapshot = _decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+    except BadMessage as bad:
+        raise SnapshotMismatch(bad.detail) from None
+    return snapshot

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision import policy
+from stream_coupons.core.decision import arms, policy
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Judgement, Knowledge
 from stream_coupons.core.draws import DIGEST_BYTES
@@ -136,10 +136,12 @@ def explain_shopper(
     moment, verdicts = _moment(user_id, shopper, at, None, known), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
         lacking: dict[int, Lack] = {}
+        is_braked = standing is None and arms.is_braked(user_id, domain, known)
+        against = NoCoupon.LIFT_BELOW_ZERO if is_braked else standing
         terms_of = free if funds is None else partial(funds.terms_of, lacking=lacking)
         judged = CandidateVerdicts(moment, coupons, domain, known, terms_of)
         for position in range(len(coupons)):
-            reason = _why_not_now(judged, position, standing, is_sold_out=position in lacking)
+            reason = _why_not_now(judged, position, against, is_sold_out=position in lacking)
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))
     return ShopperExplanation(
         user_id=user_id,
