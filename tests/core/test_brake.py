@@ -125,6 +125,12 @@ def test_a_setting_turns_the_brake_off(known: LiftBrake) -> None:
     assert (after.is_on, after.value_ratio) == (False, 1.0)
 
 
+def test_a_report_of_another_length_is_ignored() -> None:
+    reader = LiftReader(RULES)
+    reader.take(LiftTotals(domain="shop", partition=0, at=9.0, version=1, products=[1.0]))
+    assert (reader.update(), reader.lifts) == (set(), {})
+
+
 def test_reports_of_another_order_and_of_earlier_periods_do_not_count() -> None:
     arms = Arms()
     early, late = arms.come(50, effect=0.0), arms.come(50, effect=0.0)

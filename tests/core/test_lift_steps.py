@@ -14,6 +14,7 @@ from stream_coupons.core.measurement.lift_sums import MARGIN, ORDERS, LiftSums
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon, item
 
@@ -63,6 +64,11 @@ class Case:
         return effects.messages
 
     @property
+    def followed(self) -> Followed:
+        assert self.shopper.followed is not None
+        return self.shopper.followed
+
+    @property
     def sums(self) -> LiftSums:
         [(_, sums)] = self.wallet.sums()
         return sums
@@ -70,13 +76,13 @@ class Case:
     @property
     def brought(self) -> tuple[float, int]:
         """Margin and orders of the followed shopper, by their state."""
-        row = self.shopper.followed.row
+        row = self.followed.row
         return row[MARGIN] / 100, row[ORDERS]
 
     def is_consistent(self) -> bool:
         """True if the sums are those of this shopper's row alone."""
         alone = LiftSums()
-        one = self.shopper.followed
+        one = self.followed
         alone.add(pipeline.lift_steps.LiftChange(one.domain, one.period, one.cell, None, one.row))
         return self.sums.cells == alone.cells
 
@@ -103,10 +109,10 @@ def test_what_was_known_at_the_first_decision_stays() -> None:
     case.see(order("o0", AT - DAY_S, GREEN))
     case.see(browse("b1", AT, GREEN))
     [issue] = of_type(case.said, CouponIssue)
-    known = case.shopper.followed.known
+    known = case.followed.known
     assert known == (int(AT), round(100 * round(issue.value_minor, 2)), round(200 / 8 * 100), round(1e4 / 8))
     case.see(order("late", AT - 60, GREEN))
-    assert (case.brought, case.shopper.followed.known) == ((-3.0, 0), known)
+    assert (case.brought, case.followed.known) == ((-3.0, 0), known)
     assert case.is_consistent()
 
 
@@ -115,7 +121,7 @@ def test_the_holdout_is_followed_from_the_same_decision(ratio: float) -> None:
     case = Case(holdout_ratio=ratio)
     case.see(browse("b1", AT, GREEN))
     case.see(order("o1", AT + 60, GREEN))
-    assert case.shopper.followed.cell % 2 == ratio
+    assert case.followed.cell % 2 == ratio
     assert case.brought == (200.0 - 3.0 * (1 - ratio), 1)
 
 
@@ -138,7 +144,7 @@ def test_an_erased_shopper_is_followed_no_longer_and_what_they_brought_stays() -
     case.see(order("o2", AT + 120, GREEN))
     case.wait(AT + 30 * DAY_S)
     assert case.sums.cells == before
-    assert case.shopper.followed.domain == ""
+    assert case.shopper.followed == Followed(first_order_at=AT + 120, all_margin=20_000, all_orders=1)
 
 
 def braked(case: Case, **about: Any) -> Knowledge:
@@ -153,7 +159,7 @@ def test_whom_the_brake_leaves_out_gets_nothing_asks_for_nothing_and_is_a_contro
     assert (decision.result, decision.propensity, decision.is_holdout) == ("lift_below_zero", None, False)
     assert of_type(case.said, CouponIssue) == []
     assert [control.coupon_id for control in case.shopper.controls.values()] == ["tea"]
-    assert (case.shopper.followed.cell % 2, case.shopper.followed.period) == (1, 1)
+    assert (case.followed.cell % 2, case.followed.period) == (1, 1)
 
 
 def test_shoppers_are_followed_anew_in_a_later_period_but_not_the_holdout_of_a_braked_one() -> None:
@@ -163,7 +169,7 @@ def test_shoppers_are_followed_anew_in_a_later_period_but_not_the_holdout_of_a_b
         case.see(order("o1", AT + 60, GREEN))
         case.known = braked(case, period=1, given_ratio=0.0)
         case.see(browse("b2", AT + 9 * DAY_S, GREEN))
-        assert case.shopper.followed.period == period
+        assert case.followed.period == period
         assert (case.brought[1], case.sums.period) == ((0, 1) if period else (1, 0))
 
 

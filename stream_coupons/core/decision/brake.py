@@ -6,7 +6,8 @@ period. The few are compared with the others, who got coupons before, too, and g
 
 **Release.** The domain is released at the first look at which that interval does not lie below zero, but not before the
 smaller arm is expected to have `FIRST_LOOK` shoppers with an order; twice as many at each further brake. That shows no
-gain, only that a loss is not proved any more. If coupons still lose, the domain is braked again, and for longer.
+gain, only that a loss is not proved any more. If coupons still lose, the domain is braked again, and for longer. In the
+period after a release shoppers count from their next decision on; caps delay it for the few who just had coupons.
 
 **Correction.** While a domain is not braked, and the predicted values of coupons whose window has closed exceed the
 upper end of the measured lift, all values are multiplied by the ratio of the two.
@@ -24,7 +25,7 @@ from msgspec.structs import replace
 
 from stream_coupons.core.decision.scoring import NO_BRAKE
 from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_value
-from stream_coupons.core.measurement.lift_sums import COVARIATES, MARGIN, ORDERS, matrices
+from stream_coupons.core.measurement.lift_sums import CELLS, COVARIATES, MARGIN, ORDERS, PAIRS, matrices
 from stream_coupons.core.measurement.sample_ratio import is_mismatch
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.messages.lift import LiftTotals
@@ -87,7 +88,9 @@ class LiftReader:
         self._changed: set[str] = set()
 
     def take(self, totals: LiftTotals) -> None:
-        """Take in a report, unless a later one of its partition is known."""
+        """Take in a report, unless a later one of its partition is known, or it is of another length."""
+        if len(totals.products) != CELLS * len(PAIRS):
+            return
         of_domain = self._totals[totals.domain]
         known = of_domain.get(totals.partition)
         if known is None or (totals.period, totals.version) > (known.period, known.version):
@@ -112,7 +115,7 @@ class LiftReader:
     def _measure(self, domain: str, brake: LiftBrake) -> LiveLift:
         ordered = sorted(self._totals[domain].items())
         totals = [one for _, one in ordered if one.period == brake.period]
-        nothing = [0.0] * len(ordered[0][1].products)
+        nothing = [0.0] * (CELLS * len(PAIRS))
         sums = matrices(np.array([one.products for one in totals] or [nothing]).sum(axis=0))
         counts = sums[..., 0, 0].sum(axis=0)
         kept = [0, *COVARIATES, MARGIN]

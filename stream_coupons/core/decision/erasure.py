@@ -16,7 +16,6 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.neighbours.buckets import departure
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.profile import DAY_S, Profile
 from stream_coupons.core.shopper.state import History, Neighbourhood, Related, Shopper
 
@@ -48,7 +47,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     effects.facts.append((ERASURE, "requested"))
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
-    shopper.neighbourhood, shopper.related, shopper.followed = Neighbourhood(), Related(), Followed()
+    shopper.neighbourhood, shopper.related, shopper.followed = Neighbourhood(), Related(), None
     old = shopper.history
     shopper.history = History(  # what limits how many coupons a shopper gets
         given=old.given,

@@ -57,7 +57,7 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
     effects : Effects
         Effects of the step so far; extended.
     """
-    one, margin_minor = shopper.followed, 0.0
+    one, margin_minor = _known(shopper), 0.0
     for item in event.items or [Item(item_id="-", price_minor=event.total_minor or 0)]:
         ratio, typical = catalogue.terms_of(event.domain, item) or (rules.margin_ratio, rules.typical_price_minor)
         price = typical if item.price_minor is None else item.price_minor
@@ -81,7 +81,8 @@ def enrol(decision: Candidates, known: Knowledge) -> None:
         The domain's brake and the arms.
     """
     undecided = decision.undecided
-    moment, domain, one = undecided.moment, undecided.event.domain, undecided.moment.shopper.followed
+    moment, domain = undecided.moment, undecided.event.domain
+    one = _known(moment.shopper)
     period = known.brake(domain).period
     if one.domain and (one.domain != domain or period <= one.period):
         return
@@ -116,7 +117,7 @@ def note_issue(shopper: Shopper, issue: OpenIssue, rules: PolicyRules, effects: 
     effects : Effects
         Effects of the step so far; extended.
     """
-    if shopper.followed.domain:
+    if shopper.followed is not None and shopper.followed.domain:
         cost = round(rules.cost_weight * rules.cost_minor / UNITS[MARGIN])
         _bring(shopper.followed, effects, -cost, predicted=round(issue.value_minor * THOUSANDTHS))
 
@@ -135,15 +136,22 @@ def note_discount(shopper: Shopper, at: float, minor: int, effects: Effects) -> 
     effects : Effects
         Effects of the step so far; extended.
     """
-    if minor and shopper.followed.domain and at >= shopper.followed.at:
-        _bring(shopper.followed, effects, -round(minor / UNITS[MARGIN]))
+    one = shopper.followed
+    if minor and one is not None and one.domain and at >= one.at:
+        _bring(one, effects, -round(minor / UNITS[MARGIN]))
 
 
 def note_end(shopper: Shopper, issue: OpenIssue, effects: Effects) -> None:
     """Count the predicted value of a coupon whose window has closed; parameters as of `note_issue`."""
     one = shopper.followed
-    if one.domain and not issue.observed and issue.at >= one.at:
+    if one is not None and one.domain and not issue.observed and issue.at >= one.at:
         _bring(one, effects, 0, closed=round(issue.value_minor * THOUSANDTHS))
+
+
+def _known(shopper: Shopper) -> Followed:
+    if shopper.followed is None:
+        shopper.followed = Followed()
+    return shopper.followed
 
 
 def _bring(

@@ -25,7 +25,7 @@ class LiftTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Number of times that the domain was braked or released so far: shoppers are followed anew from each."""
     version: Count
     """Number of changes of the totals in this period."""
-    products: Annotated[list[Sum], Meta(min_length=360, max_length=360)]
+    products: list[Sum]
     """Sums of the products of 1, six covariates, margin and orders, by fold and arm, in the order and the units of
     `core/measurement/lift_sums.py`."""
     buyers: Count = 0

@@ -195,7 +195,8 @@ class Shopper(Struct, array_like=True):
     leaves_at: float | None = None
     """Time at which this state ends, unless the shopper comes back before; None: never."""
     related: Related = field(default_factory=Related)
-    followed: Followed = field(default_factory=Followed)
+    followed: Followed | None = None
+    """Outcome by which lift is measured; None before the first order or decision."""
 
     @property
     def has_nothing_open(self) -> bool:
