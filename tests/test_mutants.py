@@ -87,7 +87,7 @@ MUTANTS = {
     ),
     "what a cell too large has drawn is kept": Mutant(
         "runtime/apply.py",
-        "SharedStates(below, self._step.shared_type or dict)",
+        "SharedStates(below, self._step.new_shared)",
         "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",
     ),

@@ -113,7 +113,7 @@ class AgentSteps:
         if record.topic not in self._agent.shared_topics:
             cell = load(key)
             state = self._agent.state_type() if cell is None else self._decode(cell)
-        states = SharedStates(shared, self._agent.shared_type or dict)
+        states = SharedStates(shared, self._agent.new_shared)
         outcome = (
             self._agent.apply_shared(message, record, states)
             if state is None

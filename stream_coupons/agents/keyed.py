@@ -23,7 +23,13 @@ from stream_coupons.runtime.steps import Deferred, Outcome, SharedStates
 State = TypeVar("State")
 NOTHING = Outcome([], [])
 TOPIC_OF = {topic.message: topic for topic in topics.with_message()}
-SOFT = {topics.VECTORS.name, topics.NEIGHBOURS.name, topics.LEASES.name, topics.LEASE_REPORTS.name}
+SOFT = {
+    topics.VECTORS.name,
+    topics.NEIGHBOURS.name,
+    topics.LEASES.name,
+    topics.LEASE_REPORTS.name,
+    topics.LIFT_TOTALS.name,
+}
 """Topics whose messages are overtaken by the next one: not sent again after a crash."""
 MOVE_STOCK = frozenset({topics.LEASES.name, topics.LEASE_REPORTS.name})
 """Topics whose messages move stock or money: only our own agents are believed."""
@@ -76,7 +82,8 @@ class KeyedAgent(Generic[State]):
     name: str
     reads: tuple[Topic, ...]
     state_type: type[State]
-    shared_type: type[Any] | None = None
+    shared_type: Any = None
+    new_shared: Callable[[], Any] = dict
     shared_topics: frozenset[str] = frozenset()
     has_views = False
 

@@ -9,16 +9,19 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.structs import TopicPartition
 from mode import Service
+from msgspec.structs import replace
 
 from stream_coupons.agents.keyed import output, sender_of, sources
+from stream_coupons.core.decision.brake import LiftReader
+from stream_coupons.core.decision.scoring import NO_BRAKE
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
@@ -26,7 +29,7 @@ from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, check_whole
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.observability.quality import report_model, report_news
+from stream_coupons.observability.quality import report_lift, report_model, report_news
 from stream_coupons.runtime.delivery import Delivery
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.source import Chunk, Host
@@ -83,6 +86,9 @@ class Learner(Service):  # type: ignore[misc]
         self.taken = 0
         """Records read so far, good or bad: work that is done, though not acknowledged yet."""
         self._settings, self._key = settings.learning, key
+        self.lift = LiftReader(settings.policy)
+        self.knows_lift = False
+        """True once all totals of lift that were there at the start are taken."""
         self._late_after_s = settings.kafka.produce_timeout_s
         self._publish_at = math.inf
         self._partitions = settings.kafka.partitions
@@ -182,6 +188,7 @@ class Learner(Service):  # type: ignore[misc]
     async def _resume(self) -> "Trainer":
         trainer = await asyncio.to_thread(_new_trainer, self._settings, self._key)
         for domain, snapshot in (await self._latest()).items():
+            self.lift.brakes[domain] = snapshot.brake
             try:
                 trainer.restore({domain: snapshot})
             except SnapshotMismatch as bad:
@@ -219,8 +226,12 @@ class Learner(Service):  # type: ignore[misc]
         """Append the snapshots, then acknowledge what they cover. Returns the CPU seconds that packing them took."""
         if self._trainer is None or not self._unacknowledged:
             return 0.0
+        if self.knows_lift:
+            for domain in self.lift.update():
+                self._trainer.touch(domain)
+            report_lift(self.lift, self._metrics)
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
-        snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer)
+        snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer, dict(self.lift.brakes))
         outputs += self._letters
         offsets = {
             TopicPartition(chunk.tp.topic, PARTITION): chunk.end
@@ -244,9 +255,9 @@ def _new_trainer(rules: LearningRules, key: DrawKey) -> "Trainer":
     return Trainer(rules, key=key)
 
 
-def _packed(trainer: "Trainer") -> tuple[list[ModelSnapshot], list[Output], float]:
+def _packed(trainer: "Trainer", brakes: Mapping[str, LiftBrake]) -> tuple[list[ModelSnapshot], list[Output], float]:
     """Return the snapshots of what was learnt, their records, and the CPU seconds of this thread that both took."""
     began = time.thread_time()
-    snapshots = trainer.snapshots()
+    snapshots = [replace(one, brake=brakes.get(one.domain, NO_BRAKE)) for one in trainer.snapshots()]
     outputs = [output(snapshot, 1) for snapshot in snapshots]
     return snapshots, outputs, time.thread_time() - began

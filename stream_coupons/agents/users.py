@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.core.decision import erasure, observation, pipeline
+from stream_coupons.core.decision import erasure, lift_steps, observation, pipeline
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
+from stream_coupons.core.measurement.lift_sums import PREFIX, LiftSums
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
     CartEvent,
@@ -52,7 +53,8 @@ class Users(KeyedAgent[Shopper]):
     )
     state_type = Shopper
 
-    shared_type = Purse
+    shared_type = Purse | LiftSums
+    new_shared = Purse
     shared_topics = frozenset({topics.LEASES.name})
 
     def __init__(
@@ -62,7 +64,7 @@ class Users(KeyedAgent[Shopper]):
         self._clock = clock
 
     def step(
-        self, state_key: str, state: Shopper, message: Any, record: Record, shared: SharedStates[Purse]
+        self, state_key: str, state: Shopper, message: Any, record: Record, shared: SharedStates[Any]
     ) -> Effects | Deferred:
         """Dispatch a message to the step for its kind."""
         known, wallet = self.known(), Wallet(shared, record.partition, self.partitions)
@@ -72,7 +74,9 @@ class Users(KeyedAgent[Shopper]):
             case BrowseEvent() | CartEvent() | OrderEvent():
                 now = self._clock() if self._clock is not None else None
                 taken = pipeline.take_in(state_key, state, message, known, wallet, pipeline.Times(appended_at, now))
-                return Deferred(taken) if isinstance(taken, Undecided) else taken
+                if isinstance(taken, Undecided):
+                    return Deferred(taken)
+                effects = taken
             case FeedbackEvent():
                 effects = pipeline.feedback(state, message, known, latest)
             case ObservedIssue():
@@ -84,14 +88,21 @@ class Users(KeyedAgent[Shopper]):
             case _:
                 raise TypeError(f"no step for {type(message).__name__}")
         wallet.book(effects.bookings)
+        wallet.measure(effects.lift)
         return effects
 
     def decide(self, deferred: Sequence[Undecided]) -> list[Effects]:
         """Decide on triggers of several shoppers at once."""
         return pipeline.decide(deferred, self.known())
 
-    def step_shared(self, message: Lease, record: Record, shared: SharedStates[Purse]) -> Effects:
+    def step_shared(self, message: Lease, record: Record, shared: SharedStates[Any]) -> Effects:
         """Take in a lease."""
+        if message.account_id.startswith(PREFIX):
+            effects = Effects()
+            effects.refuse(
+                Rejection.INVALID, f"account_id is {message.account_id!r}: no account begins with {PREFIX!r}"
+            )
+            return effects
         if message.partition != record.partition:
             effects = Effects()
             fault = f"it is for partition {message.partition}, not {record.partition}"
@@ -99,9 +110,16 @@ class Users(KeyedAgent[Shopper]):
             return effects
         return Wallet(shared, record.partition, self.partitions).receive(message)
 
-    def expire_shared(self, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
-        """Tell the owners of accounts what has changed."""
-        return Wallet(shared, partition, self.partitions).tell(at)
+    def expire_shared(self, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
+        """Tell the owners of accounts what has changed, and the reader of lift its totals."""
+        wallet = Wallet(shared, partition, self.partitions)
+        effects = wallet.tell(at)
+        totals = lift_steps.reports(wallet.sums(), partition, at, self.known().rules.policy.lift_every_s)
+        for domain, message in totals.items():
+            sums = shared.change_unread(PREFIX + domain)
+            sums.told, sums.told_at = sums.version, at
+            effects.messages.append(message)
+        return effects
 
     def due(self, state: Shopper) -> float | None:
         """Return the time at which the first issue, control or waiting feedback ends, or the state itself."""
@@ -112,8 +130,10 @@ class Users(KeyedAgent[Shopper]):
         """Return the rest of a state that is over: that the shopper asked to be forgotten, and when."""
         return erasure.mark_of(state)
 
-    def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Purse]) -> Effects:
+    def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
         """Close what time alone decides."""
         effects = pipeline.pass_time(state_key, state, at, self.known())
-        Wallet(shared, partition, self.partitions).book(effects.bookings)
+        wallet = Wallet(shared, partition, self.partitions)
+        wallet.book(effects.bookings)
+        wallet.measure(effects.lift)
         return effects

@@ -19,7 +19,7 @@ from stream_coupons.contracts import log_records
 from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.contracts.log_records import LogLine
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages import catalogue, decisions, inputs, learning, leases, neighbours
+from stream_coupons.core.messages import catalogue, decisions, inputs, learning, leases, lift, neighbours
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import SCHEMA_VERSION, Context
 from stream_coupons.core.reasons import Rejection
@@ -28,7 +28,7 @@ from stream_coupons.kafka.topics import DEAD_LETTERS, Topic, with_message
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
 FOREIGN_LOG = "foreign-log"
-MODULES = (catalogue, decisions, inputs, leases, learning, neighbours, log_records)
+MODULES = (catalogue, decisions, inputs, leases, learning, lift, neighbours, log_records)
 """Modules that define message types."""
 
 Schema = dict[str, Any]

@@ -20,6 +20,7 @@ from stream_coupons.core.messages.inputs import (
 )
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 
 DAY_MS = 86_400_000
@@ -176,6 +177,16 @@ DECISIONS = Topic(
     written_by=("users",),
     read_by=("`stream-coupons ope`", "`stream-coupons lift`"),
 )
+LIFT_TOTALS = Topic(
+    "lift-totals",
+    LiftTotals,
+    "series",
+    "what shoppers with and without coupons brought, by domain and partition",
+    1,
+    Cleanup.COMPACT,
+    written_by=("users",),
+    read_by=("learner",),
+)
 CATALOG = Topic(
     "coupon-catalog",
     Coupon,
@@ -285,6 +296,7 @@ ALL: tuple[Topic, ...] = (
     ISSUES,
     EXAMPLES,
     DECISIONS,
+    LIFT_TOTALS,
     CATALOG,
     CAMPAIGNS,
     MARGINS,

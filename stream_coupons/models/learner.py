@@ -282,6 +282,11 @@ class Trainer:
         news, self._news = self._news, []
         return news
 
+    def touch(self, domain: str) -> None:
+        """Have the domain in the next snapshots, if it has a model, though it learnt nothing."""
+        if domain in self.models:
+            self._changed.add(domain)
+
     def snapshots(self) -> list[ModelSnapshot]:
         """Return snapshots of the domains that learnt something since the last call."""
         return [self._model(domain).snapshot() for domain in self._take_changed()]

@@ -288,9 +288,9 @@ def check(snapshot: ModelSnapshot) -> None:
     offsets = (snapshot.source_offset, *chain(*snapshot.origins.values()))
     if not all(-1 <= offset <= MAX_OFFSET for offset in offsets):
         raise SnapshotMismatch(f"{label(snapshot)}: an offset is not within -1..{MAX_OFFSET}")
-    # An example is one record, and a new version needs at least one.
+    # An example is one record, and a new version needs at least one, or a new brake.
     most = snapshot.source_offset + 1
-    for name, found in (("examples", snapshot.examples), ("version", snapshot.version)):
+    for name, found in (("examples", snapshot.examples), ("version", snapshot.version - snapshot.brake.period)):
         if found > most:
             raise SnapshotMismatch(f"{label(snapshot)}: {name} is {found}, expected at most {most}, by its offset")
 

@@ -22,6 +22,7 @@ class Metrics:
         self._processes()
         self._snapshots()
         self._models()
+        self._lift()
         self._at_threshold()
         self._challengers()
         self._budgets()
@@ -250,6 +251,38 @@ class Metrics:
         )
         self.model_calibration_error = self._of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
+        )
+
+    def _lift(self) -> None:
+        """Make the metrics of the measured lift, which the active learner exports."""
+        self.lift = self._gauge(
+            "lift_minor",
+            "Margin per shopper who may get coupons, less that per shopper who gets none, in minor units: mid, and the "
+            "ends low and high of an interval that holds at all looks together.",
+            "domain",
+            "bound",
+        )
+        self.lift_shoppers = self._gauge(
+            "lift_shoppers", "Shoppers that lift is measured on: treated, or without coupons.", "domain", "kind"
+        )
+        self.lift_total = self._gauge(
+            "lift_total_minor",
+            "Margin that coupons brought in all: predicted, predicted_closed (of coupons whose window has closed), and "
+            "measured: low, mid, high.",
+            "domain",
+            "kind",
+        )
+        self.lift_mismatch = self._gauge(
+            "lift_sample_ratio_mismatch", "1 if the arms of lift have not the shares that they were drawn by.", "domain"
+        )
+        self.lift_disagrees = self._gauge(
+            "lift_disagrees", "1 if the predicted values are outside of the interval of the measured lift.", "domain"
+        )
+        self.lift_brake = self._gauge(
+            "lift_brake", "1 while a domain gives few coupons because its lift lies below zero.", "domain"
+        )
+        self.lift_value_ratio = self._gauge(
+            "lift_value_ratio", "Factor of all values of a domain, by its measured lift.", "domain"
         )
 
     def _at_threshold(self) -> None:

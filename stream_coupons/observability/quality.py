@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
+from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.models.level import GUARDED
 from stream_coupons.observability.metrics import Metrics
 
@@ -67,6 +68,30 @@ def report_model(model: "DomainModel", metrics: Metrics) -> None:
         metrics.model_prior_decides.labels(model.domain, head).set(level.is_off)
     for head, models in model.heads.items():
         _report_head(model.domain, head, models, metrics)
+
+
+def report_lift(reader: LiftReader, metrics: Metrics) -> None:
+    """Set the gauges of the measured lift of all domains.
+
+    Parameters
+    ----------
+    reader : LiftReader
+        The lift and the brake of each domain.
+    metrics : Metrics
+        Its gauges are set.
+    """
+    for domain, lift in reader.lifts.items():
+        for bound, value in (("low", lift.low), ("mid", lift.mid), ("high", lift.high)):
+            metrics.lift.labels(domain, bound).set(value)
+            metrics.lift_total.labels(domain, bound).set(lift.treated * value)
+        metrics.lift_total.labels(domain, "predicted").set(lift.predicted)
+        metrics.lift_total.labels(domain, "predicted_closed").set(lift.closed)
+        metrics.lift_shoppers.labels(domain, "treated").set(lift.treated)
+        metrics.lift_shoppers.labels(domain, "without").set(lift.without)
+        metrics.lift_mismatch.labels(domain).set(lift.is_mismatch)
+        metrics.lift_disagrees.labels(domain).set(not lift.agrees)
+        metrics.lift_brake.labels(domain).set(reader.brakes[domain].is_on)
+        metrics.lift_value_ratio.labels(domain).set(reader.brakes[domain].value_ratio)
 
 
 def _report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> None:

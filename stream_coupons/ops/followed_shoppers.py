@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.decision.lift_steps import fold_of
+from stream_coupons.core.shopper.followed import DAY_S, rate_days
 from stream_coupons.ops.lift_log import Enrolment, MoneyEntry
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-DAY_S = 86400.0
-SHRUNKEN_BY_DAYS = 7.0
-"""Days without an order that are added to the time before enrolment, for rates of those who were hardly seen."""
 OUTCOMES = ("margin", "orders", "money")
 
 
@@ -29,6 +28,10 @@ class FollowedShoppers:
         By `OUTCOMES`.
     before : array, shape (n, 2)
         Margin and orders before the first decision.
+    first_order_at : array, shape (n,)
+        Time of the first order before it; infinite if there was none.
+    fold : array of int, shape (n,)
+        Fold of each shopper in the adjustment.
     discount, gross, assumed : array, shape (n,)
         Discounts, margin of orders, and its part on items outside of every scope.
     """
@@ -39,22 +42,19 @@ class FollowedShoppers:
     best: Floats
     outcome: Floats
     before: Floats
+    first_order_at: Floats
+    fold: NDArray[np.intp]
     discount: Floats
     gross: Floats
     assumed: Floats
     index: dict[str, int] = field(repr=False)
 
-    def covariates(self, begins_at: float) -> Floats:
-        """Return what is known at the first decision, shape (n, 6).
-
-        Parameters
-        ----------
-        begins_at : float
-            Time of the first order of anyone.
-        """
-        days = np.maximum(self.at - begins_at, 0.0) / DAY_S + SHRUNKEN_BY_DAYS
-        start = (self.start - self.start.min()) / DAY_S
-        rates = self.before / days[:, None]
+    def covariates(self) -> Floats:
+        """Return what is known at the first decision, shape (n, 6), as the live measurement does: see `Followed`."""
+        first_at = np.minimum(self.first_order_at, self.at)
+        days = [rate_days(at, first) for at, first in zip(self.at, first_at, strict=True)]
+        start = (self.start - self.start.mean()) / DAY_S
+        rates = self.before / np.array(days)[:, None]
         return np.column_stack([start, self.best, rates, start[:, None] * rates])
 
 
@@ -74,6 +74,8 @@ def follow(enrolments: dict[str, Enrolment], entries: Iterable[MoneyEntry], sinc
         best=np.array([one.best_minor for _, one in ordered]),
         outcome=np.zeros((n, len(OUTCOMES))),
         before=np.zeros((n, 2)),
+        first_order_at=np.full(n, np.inf),
+        fold=np.array([fold_of(user_id) for user_id, _ in ordered], np.intp),
         discount=np.zeros(n),
         gross=np.zeros(n),
         assumed=np.zeros(n),
@@ -85,6 +87,7 @@ def follow(enrolments: dict[str, Enrolment], entries: Iterable[MoneyEntry], sinc
             continue
         if entry.orders and entry.at <= at[row]:
             found.before[row] += entry.margin_minor, entry.orders
+            found.first_order_at[row] = min(entry.at, found.first_order_at[row])
         elif entry.at >= found.start[row]:
             found.outcome[row] += entry.margin_minor, entry.orders, entry.money_minor
             found.discount[row] += entry.discount_minor

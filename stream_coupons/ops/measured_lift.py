@@ -21,7 +21,6 @@ from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, fol
 from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
 
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +153,9 @@ def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entri
     orders = followed.outcome[:, OUTCOMES.index("orders")]
     buyers = share * float(np.count_nonzero(orders))
     critical = float(critical_value(np.array(share * orders.sum()), np.array(buyers)))
-    covariates = followed.covariates(log.orders_begin_at())
+    covariates = followed.covariates()
     effects = {
-        name: _effect(covariates, followed.outcome[:, place], followed.is_holdout, critical)
-        for place, name in enumerate(OUTCOMES)
+        name: _effect(covariates, followed.outcome[:, place], followed, critical) for place, name in enumerate(OUTCOMES)
     }
     treated = ~followed.is_holdout
     given = [one for one in log.given_in(scope) if _is_counted(one, followed, since)]
@@ -188,8 +186,9 @@ def _is_counted(one: GivenCoupon, followed: FollowedShoppers, since: float) -> b
     return row is not None and not followed.is_holdout[row] and one.at >= max(since, followed.at[row])
 
 
-def _effect(covariates: Floats, outcome: Floats, is_holdout: Mask, critical: float) -> LiftEffect:
-    adjusted, plain = (_interval(of, outcome, is_holdout, critical) for of in (covariates, np.zeros((len(outcome), 0))))
+def _effect(covariates: Floats, outcome: Floats, followed: FollowedShoppers, critical: float) -> LiftEffect:
+    is_holdout, nothing = followed.is_holdout, np.zeros((len(outcome), 0))
+    adjusted, plain = (_interval(of, outcome, followed, critical) for of in (covariates, nothing))
     treated = int((~is_holdout).sum())
     return LiftEffect(
         treated_mean=_mean(outcome[~is_holdout]),
@@ -204,8 +203,8 @@ def _mean(outcome: Floats) -> float:
     return float(outcome.mean()) if len(outcome) else math.nan
 
 
-def _interval(covariates: Floats, outcome: Floats, is_holdout: Mask, critical: float) -> Interval:
-    found = contrast(sums(covariates, outcome, is_holdout))
+def _interval(covariates: Floats, outcome: Floats, followed: FollowedShoppers, critical: float) -> Interval:
+    found = contrast(sums(covariates, outcome, followed.is_holdout, followed.fold))
     value, half = float(found.value), critical * float(found.error)
     return Interval(value, value - half, value + half) if math.isfinite(half) else Interval(value, math.nan, math.nan)
 

@@ -55,7 +55,7 @@ class Attempt(Generic[State]):
         self.result = Result(shard.partition, shard.last_tick)
         self._step = shard.table.step
         below: Readable[Any] = shard.shared if parent is None else parent.shared
-        self.shared: SharedStates[Any] = SharedStates(below, self._step.shared_type or dict)
+        self.shared: SharedStates[Any] = SharedStates(below, self._step.new_shared)
         self.loaded: dict[str, Cell[State]] = {}
         self.over: set[str] = set()
         self.deferred: dict[str, tuple[Deferred, Record, Slot]] = {}

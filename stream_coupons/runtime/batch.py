@@ -58,7 +58,7 @@ class BatchProcessor(Generic[State]):
     ) -> None:
         self.step = step
         self._codec = CellCodec(step.state_type, max_cell_bytes)
-        self._shared_codec = None if step.shared_type is None else StateCodec(step.shared_type)
+        self._shared_codec: StateCodec[Any] | None = None if step.shared_type is None else StateCodec(step.shared_type)
         self._table = AgentTable(
             step, ticks, keeps_outputs, self._codec, self._shared_codec, lambda key: partition_for(key, partitions)
         )

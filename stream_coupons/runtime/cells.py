@@ -12,7 +12,7 @@ than the changelog, needs no log of its own, and may be lost at any moment.
 import heapq
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -182,7 +182,7 @@ class CellCodec(Generic[State]):
 class StateCodec(Generic[State]):
     """Bare states to bytes and back."""
 
-    def __init__(self, state_type: type[State]) -> None:
+    def __init__(self, state_type: Any) -> None:
         self.encode = msgspec.msgpack.Encoder().encode
         self._decoder: msgspec.msgpack.Decoder[State] = msgspec.msgpack.Decoder(state_type)
 

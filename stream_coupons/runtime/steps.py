@@ -178,6 +178,13 @@ class SharedStates(Generic[State]):
         """
         if self.before_change is not None:
             self.before_change()
+        return self.change_unread(key, new)
+
+    def change_unread(self, key: str, new: State | None = None) -> State:
+        """Return a key's state to be changed, but finish nothing that is deferred; parameters as of `change`.
+
+        For states that no step reads, and whose changes may come in any order.
+        """
         state = self.changed.get(key)
         if state is None:
             below = self._below.get(key)
@@ -196,8 +203,10 @@ class KeyedStep(Protocol[State]):
     name: str
     topics: tuple[str, ...]
     state_type: type[State]
-    shared_type: type[Any] | None
-    """Type of the states that all keys share; None if there are none."""
+    shared_type: Any
+    """Type of the states that all keys share, or their union; None if there are none."""
+    new_shared: Callable[[], Any]
+    """Makes a shared state, unless a change says which."""
     shared_topics: frozenset[str]
     """Topics for the shared states."""
     has_views: bool

@@ -5,6 +5,7 @@ One thread, one order: the same records always give the same bytes.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from stream_coupons.agents.keyed import TOPIC_OF, KeyedAgent, sender_of
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -33,6 +35,7 @@ from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 
 M = TypeVar("M", bound=Struct)
+_decode_example, _decode_totals = Decoder(topics.EXAMPLES), Decoder(topics.LIFT_TOTALS)
 
 
 def _end_of_time() -> float:
@@ -96,6 +99,8 @@ class LocalPipeline:
         the number of coupons given.
     trainer : Trainer
         The models, and what they have learnt.
+    lift : LiftReader
+        The measured lift of each domain, and its brake.
 
     Examples
     --------
@@ -142,7 +147,7 @@ class LocalPipeline:
         self._readers = {topic: owner for owner in self.owners.values() for topic in owner.step.topics}
         self._pending: deque[Record] = deque()
         self._ends: dict[tuple[str, int], int] = {}
-        self._decode = Decoder(topics.EXAMPLES)
+        self.lift = LiftReader(settings.policy)
         self.sent: dict[str, int] = {}
         self.facts: Counter[tuple[str, str]] = Counter()
         self._listeners: dict[str, list[Callable[[bytes | None], None]]] = {}
@@ -277,6 +282,8 @@ class LocalPipeline:
             record = self._pending.popleft()
             if record.topic == topics.EXAMPLES.name:
                 self._learn(record)
+            elif record.topic == topics.LIFT_TOTALS.name:
+                self._measure(record)
             elif (owner := self._readers.get(record.topic)) is not None:
                 result = owner.batches.apply(record.partition, [record], {})
                 owner.batches.save(result)
@@ -301,12 +308,17 @@ class LocalPipeline:
         if self._fixed is not None:
             return
         try:
-            lesson, origin = self._decode(record.value), sender_of(record, self._partitions)
+            lesson, origin = _decode_example(record.value), sender_of(record, self._partitions)
             is_news = lesson.is_lesson and self.trainer.learn(lesson, record.offset, origin)
         except BadMessage as bad:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return
         self._has_learnt |= is_news
+
+    def _measure(self, record: Record) -> None:
+        self.lift.take(_decode_totals(record.value))
+        self.lift.update()
+        self._known = replace(self._known, brakes=dict(self.lift.brakes))
 
     def serve_models(self) -> None:
         """Serve the models as they are learnt now."""
@@ -314,7 +326,7 @@ class LocalPipeline:
 
     def _serve(self, news: Mapping[str, Scorer]) -> None:
         self._has_learnt = False
-        self._known = Knowledge(self._rules, self._catalogue, {**self._known.scorers, **news}, self._known.prior)
+        self._known = replace(self._known, scorers={**self._known.scorers, **news})
 
     def states(self) -> Iterator[tuple[str, int, str, bytes]]:
         """Yield (agent, partition, key, cell) of all states, cells encoded."""

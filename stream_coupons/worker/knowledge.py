@@ -83,7 +83,8 @@ class CurrentKnowledge:
     def now(self) -> Knowledge:
         """Return the latest models, and the coupons as last compiled; compile them if they never were."""
         if self._now is None:
-            self._now = Knowledge(self._rules, self._compiled(), dict(self._scorers), self._prior)
+            brakes = {domain: snapshot.brake for domain, snapshot in self.snapshots.items()}
+            self._now = Knowledge(self._rules, self._compiled(), dict(self._scorers), self._prior, brakes)
         return self._now
 
     def _compiled(self) -> Catalogue:

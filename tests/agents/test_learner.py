@@ -12,9 +12,13 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.learner import MAX_PAUSE_S, Learner, pause_after
-from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
+from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
+from stream_coupons.core.messages.lift import LiftTotals
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Record
 from stream_coupons.kafka.transactions import Membership
 from stream_coupons.models.learner import Trainer
@@ -23,6 +27,7 @@ from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import Offsets
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons.worker.knowledge import CurrentKnowledge
 from tests.models.builders import examples
 
 
@@ -148,6 +153,7 @@ class Group:
 
     async def deliver(self, agent: str, changes: Any, outputs: Any, offsets: Offsets) -> None:  # noqa: ARG002
         self.delivered.append(offsets)
+        self.outputs = outputs
 
     def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:  # noqa: ARG002
         self.acknowledged.append(message)
@@ -172,6 +178,44 @@ def test_a_rebalance_does_not_wait_for_the_next_snapshot(monkeypatch: pytest.Mon
         assert len(group.delivered) == 1, "there is nothing more to publish"
 
     asyncio.run(turns())
+
+
+def losing(domain: str) -> LiftTotals:
+    """Totals of 400 shoppers who order once, 200 of them at a margin that a coupon lowers."""
+    sums = LiftSums()
+    for number in range(400):
+        row = (1, 5, 0, 0, 0, 0, 0, 100 * (300 + number % 7 - 100 * (number % 2)), 1)
+        sums.add(LiftChange(domain, 0, 2 * (number // 2 % 4) + (number + 1) % 2, None, row))
+    products = sums.products()
+    return LiftTotals(domain=domain, partition=0, at=9.0, version=sums.version, products=products, buyers=sums.buyers)
+
+
+def test_a_domain_whose_coupons_lose_is_braked_in_its_next_snapshot_although_it_learnt_nothing() -> None:
+    group, nothing, settings = Group(), Any, Settings(policy=PolicyRules(holdout_ratio=0.5))
+    metrics = Metrics(CollectorRegistry())
+    learner = Learner(settings, group, metrics, nothing, group)  # type: ignore[arg-type]
+    learner._trainer = trained("ecommerce", "travel")
+    learner._trainer.snapshots()
+    learner.lift.take(losing("travel"))
+    chunk = Chunk(TP(topics.EXAMPLES.name, 0), [told(b"ticks:0:1:0")], 0, 1, 1)
+
+    def published() -> list[ModelSnapshot]:
+        learner._unacknowledged.append(("message", [chunk]))
+        asyncio.run(learner._publish())
+        return [Decoder(topics.SNAPSHOTS)(one.value, limit=2**31) for one in group.outputs]
+
+    assert published() == [], "the totals that were there at the start are not all read"
+    learner.knows_lift = True
+    [snapshot] = published()
+    assert (snapshot.domain, snapshot.brake) == ("travel", LiftBrake(period=1, given_ratio=0.1))
+    assert metrics.lift_brake.labels("travel")._value.get() == 1
+    assert metrics.lift.labels("travel", "high")._value.get() < 0
+    known = CurrentKnowledge(settings.rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
+    known.log_end = 2
+    read = known.read_snapshot(topics.SNAPSHOTS.key_of(snapshot), encode(snapshot))
+    assert read is not None
+    known.take_snapshot(read)
+    assert (known.now().brake("travel").is_on, known.now().brake("ecommerce").is_on) == (True, False)
 
 
 class OneLog:

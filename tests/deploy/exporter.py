@@ -6,10 +6,14 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.core.decision.brake import LiftReader, LiveLift
+from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.reasons import NoCoupon, Rejection
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka.topics import READ_BY_AGENTS
 from stream_coupons.observability.endpoint import Endpoint
 from stream_coupons.observability.metrics import Metrics
+from stream_coupons.observability.quality import report_lift
 
 COUNT_EVERY_S = 0.1
 
@@ -75,6 +79,10 @@ def populate(metrics: Metrics) -> None:
     metrics.coupons_refused.inc()
     metrics.snapshots_refused.inc()
     _populate_domain(metrics, "ecommerce")
+    reader = LiftReader(PolicyRules())
+    reader.lifts["ecommerce"] = LiveLift(900, 50, -20.0, 50.0, 120.0, 30.0, 41_000.0, 40_000.0, is_mismatch=False)
+    reader.brakes["ecommerce"] = LiftBrake()
+    report_lift(reader, metrics)
     metrics.campaign_budget.labels(campaign="spring").set(100000)
     metrics.campaign_spent.labels(campaign="spring").set(41000)
     metrics.campaign_held.labels(campaign="spring").set(2500)

@@ -72,7 +72,7 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
         system.wait_idle(IDLE_WITHIN_S)
         before = run(system, "state", "digest")
         assert {agent: found["keys"] for agent, found in before.items()} == {
-            "users": SHOPPERS + 3 + ACCOUNTS * system.settings.kafka.partitions,
+            "users": SHOPPERS + 3 + (ACCOUNTS + 1) * system.settings.kafka.partitions,  # and the sums of lift
             "budgets": ACCOUNTS,
             "neighbours": SHOPPERS + 3,
         }

@@ -53,6 +53,13 @@ EXPORTED = {
     "stream_coupons_model_precision_ratio": (Gauge, ("domain", "head")),
     "stream_coupons_model_recall_ratio": (Gauge, ("domain", "head")),
     "stream_coupons_model_f1_ratio": (Gauge, ("domain", "head")),
+    "stream_coupons_lift_minor": (Gauge, ("domain", "bound")),
+    "stream_coupons_lift_shoppers": (Gauge, ("domain", "kind")),
+    "stream_coupons_lift_total_minor": (Gauge, ("domain", "kind")),
+    "stream_coupons_lift_sample_ratio_mismatch": (Gauge, ("domain",)),
+    "stream_coupons_lift_disagrees": (Gauge, ("domain",)),
+    "stream_coupons_lift_brake": (Gauge, ("domain",)),
+    "stream_coupons_lift_value_ratio": (Gauge, ("domain",)),
     "stream_coupons_model_champion": (Gauge, ("domain", "head", "model")),
     "stream_coupons_model_recent_log_loss": (Gauge, ("domain", "head", "model")),
     "stream_coupons_model_promotions_total": (Counter, ("domain", "head", "model")),
@@ -69,7 +76,8 @@ EXPORTED = {
     "stream_coupons_campaign_due_ratio": (Gauge, ("campaign",)),
 }
 CLOSED_LABELS = {
-    "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign", "hold"
+    "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign",
+    "hold", "bound",
 }  # fmt: skip
 
 Metric = Counter | Gauge | Histogram

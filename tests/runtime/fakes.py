@@ -57,6 +57,7 @@ class Adder:
     topics = (NUMBERS, WORDS, FILLS, TICKS)
     state_type = Total
     shared_type = Pot
+    new_shared = Pot
     shared_topics = frozenset({FILLS})
     has_views = True
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
-from stream_coupons.core.catalogue.coupon_terms import price_of
+from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.inputs import Item
@@ -72,6 +72,7 @@ class Catalogue:
         self._nothing: dict[str, CouponSet] = {}
         self._beside: dict[tuple[str, str, int | None], CouponSet] = {}
         self._scope_marks: dict[str, int] = {}
+        self._terms: dict[tuple[str | None, ...], tuple[float, float] | None] = {}
 
     def _as_in_campaign(self, coupon: Coupon) -> Coupon:
         if coupon.campaign_id is None:
@@ -98,6 +99,39 @@ class Catalogue:
         """
         price = price_of(coupon, self._default_price_minor) if item.price_minor is None else item.price_minor
         return round(price * (1.0 if item.quantity is None else item.quantity))
+
+    def terms_of(self, domain: str, item: Item) -> tuple[float, float] | None:
+        """Return margin ratio and typical price, minor units, of an item: the means of the coupons for it, if any.
+
+        Parameters
+        ----------
+        domain : str
+            Domain of the order.
+        item : Item
+            The item.
+
+        Examples
+        --------
+        >>> tea = Coupon(coupon_id="tea", categories=["tea"], max_discount_minor=100, margin_ratio=0.4)
+        >>> [Catalogue([tea]).terms_of("ecommerce", Item(item_id="A", category=name)) for name in ("tea", "salt")]
+        [(0.4, 1000.0), None]
+        """
+        coupons = self.domains.get(domain)
+        if coupons is None:
+            return None
+        # Names that no scope has are one key, so that made-up ones take neither time nor memory.
+        items, categories, brands = coupons.once(_named)
+        key = (
+            domain,
+            item.item_id if item.item_id in items else None,
+            item.category if item.category in categories else None,
+            item.brand if item.brand in brands else None,
+        )
+        if key not in self._terms:
+            found = [place for place, coupon in enumerate(coupons.coupons) if is_in_scope(coupon, item)]
+            means = coupons.margin_ratio[found], coupons.price_minor[found]
+            self._terms[key] = (float(means[0].mean()), float(means[1].mean())) if found else None
+        return self._terms[key]
 
     def scope_mark(self, coupon_id: str) -> int:
         """Return a mark of the scope of a coupon, which an edit changes; 0 of an unknown coupon.
@@ -181,6 +215,14 @@ class Catalogue:
                 redeem_within_s=one.redeem_within_s,
             )
         return self._bare[one.coupon_id]
+
+
+def _named(coupons: CouponSet) -> tuple[frozenset[str], ...]:
+    """Return the items, the categories and the brands that scopes name."""
+    each = coupons.coupons
+    items = (name for coupon in each for name in coupon.items)
+    categories = (name for coupon in each for name in coupon.categories)
+    return frozenset(items), frozenset(categories), frozenset(name for coupon in each for name in coupon.brands)
 
 
 def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules, now: float = 0.0) -> Positions:

@@ -14,7 +14,7 @@ learnt. P(click) and P(redeem) are then conditional on an impression.
 import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision import visits
+from stream_coupons.core.decision import lift_steps, visits
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
@@ -174,6 +174,7 @@ def _settle(
         for each in counts_of(shopper.history, issue.coupon_id, catalogue):
             each.redeemed = max(each.redeemed + change, 0)
     issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
+    lift_steps.note_discount(shopper, event.occurred_at, issue.spent_minor - before.spent_minor, effects)
     is_again = event.kind == "purchase" and was_redeemed
     is_same = is_again and issue.spent_minor == before.spent_minor
     effects.facts.append(("feedback", "repeated" if is_same else "corrected" if is_again else event.kind))
@@ -267,6 +268,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
     for issue in shopper.take_expired_issues(at):
         shopper.remember_closed(issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, catalogue, rules, effects)
+        lift_steps.note_end(shopper, issue, effects)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.issue_id]
         if is_still_watched(control, catalogue):

@@ -169,7 +169,7 @@ def score(undecided: Sequence[Undecided], known: Knowledge) -> list[Candidates]:
 def _score_chunk(domain: str, undecided: Sequence[Undecided], known: Knowledge) -> list[Candidates]:
     moments, eligible = [one.moment for one in undecided], [one.eligible for one in undecided]
     scorer = known.scorer(domain)
-    judged = judge(moments, eligible, undecided[0].coupons, scorer, known.rules)
+    judged = judge(moments, eligible, undecided[0].coupons, scorer, known.rules, known.brake(domain).value_ratio)
     # A row that is not finite is forged or broken: no model can score it, and no message can hold it.
     is_finite = np.isfinite(np.hstack((judged.rows.numeric, judged.predicted)))
     first, found = 0, []

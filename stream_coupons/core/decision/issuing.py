@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import is_over_own_cap
-from stream_coupons.core.decision import attribution, open_issues, policy
+from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy
 from stream_coupons.core.decision.candidates import Candidates, StoredRow, unpack
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
@@ -46,6 +46,7 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
+    lift_steps.note_issue(shopper, opened, rules.policy, effects)
     open_issues.open_issue(shopper, opened, known.catalogue)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, known.catalogue, rules.attribution, effects)
@@ -110,6 +111,7 @@ def _opened(issue: CouponIssue, stored: StoredRow, decision: Candidates, row: in
         awaits_impressions=issue.domain in rules.impression_domains,
         until=issue.expires_at,
         scope_mark=known.catalogue.scope_mark(issue.coupon_id),
+        value_minor=round(issue.value_minor / known.brake(issue.domain).value_ratio, 3),
     )
 
 
@@ -167,7 +169,7 @@ def record(  # noqa: PLR0913 - all that a decision says
         logged_ratio=rules.decisions_logged_ratio,
         sold_out=[considered.coupon(row).coupon_id for row in np.flatnonzero(~can_be_had).tolist()],
         coupon_id=NO_COUPON if given is None else arms[given],
-        propensity=None if result == "holdout" else round(choice.propensity(given), 9),
+        propensity=None if result in ("holdout", "lift_below_zero") else round(choice.propensity(given), 9),
         is_holdout=is_holdout,
     )
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stream_coupons.core.catalogue.catalogue import eligible
-from stream_coupons.core.decision import attribution, erasure, policy, visits
+from stream_coupons.core.decision import attribution, erasure, lift_steps, policy, visits
+from stream_coupons.core.decision.arms import BRAKED, draw_in_arm
 from stream_coupons.core.decision.candidates import Candidates, Undecided, note_demand, score, want_missed
 from stream_coupons.core.decision.issuing import (
     give,
@@ -97,6 +98,7 @@ def take_in(
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
         observe_order(shopper, event, known.catalogue)
+        lift_steps.note_order(shopper, event, known.catalogue, known.rules.policy, effects)
     effects.messages += publish_vector(user_id, shopper, event, known)
     effects.messages += ask_for_related(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
@@ -254,6 +256,7 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
             result = NoCoupon.POLICY_FAILED
         one.effects.facts.append(("decision", result))
         one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
+        one.wallet.measure(one.effects.lift)
     return [one.effects for one in undecided]
 
 
@@ -265,10 +268,11 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
         open_control(considered, 0, known)
         return undecided.refusal
     considered.charge()
-    draw = policy.draw(undecided.identity, rules, key)
-    is_holdout = policy.is_holdout(undecided.moment.user_id, rules, key)
+    user_id = undecided.moment.user_id
+    draw = draw_in_arm(user_id, undecided.event.domain, undecided.identity, known)
+    is_holdout = policy.is_holdout(user_id, rules, key)
     can_be_had = np.array([charge.shortage is None for charge in considered.charges])
-    if not is_holdout:
+    if not is_holdout and draw is not BRAKED:
         note_demand(considered, rules.min_value_minor)
         if not can_be_had.all():
             want_missed(considered, can_be_had, draw, rules)
@@ -278,11 +282,10 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
     if is_holdout:
         decision, is_due = under_caps_of_holdout(decision, known)
     choice = policy.pick(decision.net_minor, draw, rules, partial(decision.offer, rules))
-    result: DecisionResult
+    result: DecisionResult = "holdout" if is_holdout else "given"
     if choice.row is None:
-        result = "control" if choice.is_control else "not_worth_it"
-    else:
-        result = "holdout" if is_holdout else "given"
+        result = "lift_below_zero" if draw is BRAKED else "control" if choice.is_control else "not_worth_it"
+    lift_steps.enrol(decision, known)
     if policy.is_logged(undecided.identity, rules, key):
         undecided.effects.messages.append(record(decision, considered, can_be_had, choice, result, is_holdout, rules))
     if result == "given" and choice.row is not None:
@@ -290,7 +293,7 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
         open_controls_apart(decision, choice.row, known)
     elif result == "holdout" and choice.row is not None:
         withhold(decision, choice.row, known, is_due=is_due)
-    elif result == "control":
+    elif choice.is_control:
         open_control(decision, choice.best, known)
         open_controls_beside(decision, choice.best, known)
     else:

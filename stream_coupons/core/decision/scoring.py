@@ -5,7 +5,7 @@ Decisions and their explanations score alike.
 
 import math
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from stream_coupons.core.decision.basket import order_values
 from stream_coupons.core.decision.incremental import COLUMNS, STRUCTURAL, Chances, IncrementalOrders
 from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
 from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract, places_of
+from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
 
@@ -33,6 +34,7 @@ ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
 STRANGE_RATIO = 0.5
 """Part of the value of other coupons to a hardly known shopper that counts in a shop that has been looked around in."""
+NO_BRAKE = LiftBrake()
 MANY_TIMES = 16
 """Candidates over the size of a shortlist above which not all of them are sorted."""
 
@@ -132,6 +134,11 @@ class Knowledge:
     catalogue: Catalogue
     scorers: Mapping[str, Scorer]
     prior: Scorer
+    brakes: Mapping[str, LiftBrake] = field(default_factory=dict)
+
+    def brake(self, domain: str) -> LiftBrake:
+        """Return the limits on the coupons of a domain by the measured lift."""
+        return self.brakes.get(domain, NO_BRAKE)
 
     def scorer(self, domain: str) -> Scorer:
         """Return the model of a domain, else the model of its first source that has one, else the prior."""
@@ -213,7 +220,12 @@ class Judgement:
 
 
 def judge(
-    moments: Sequence[Moment], candidates: Sequence[Positions], coupons: CouponSet, scorer: Scorer, rules: Rules
+    moments: Sequence[Moment],
+    candidates: Sequence[Positions],
+    coupons: CouponSet,
+    scorer: Scorer,
+    rules: Rules,
+    value_ratio: float = 1.0,
 ) -> Judgement:
     """Score each moment's most promising candidates.
 
@@ -231,12 +243,15 @@ def judge(
         Model of the domain.
     rules : Rules
         Length of the shortlist, half-lives, and terms of the value.
+    value_ratio : float
+        Factor of all values: see `LiftBrake`.
     """
     if isinstance(scorer, ValueScorer) and not scorer.reads_features:
         rows = blank(moments, coupons, candidates)
         discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
         is_cut = np.zeros(len(rows), np.bool_)
-        return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor, is_cut)
+        worth = scorer.values(rows) * value_ratio
+        return Judgement(list(candidates), rows, scorer.predict(rows), worth, discounts_minor, is_cut)
     interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
     chosen = list(candidates)
     if any(len(positions) > size for positions in chosen):
@@ -254,7 +269,8 @@ def judge(
         worth = policy.values(coupons, position, orders, chances.redeem, values_minor, rules.policy)
         is_cut = _is_strange(moments, views, rules) & (worth > 0.0)
         worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
-    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor), is_cut)
+    discounts_minor = coupons.discounts_minor(position, values_minor)
+    return Judgement(chosen, rows, predicted, worth * value_ratio, discounts_minor, is_cut)
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:

@@ -62,32 +62,10 @@ class Contrast(NamedTuple):
     error: Floats
 
 
-def products(covariates: Floats, outcome: Floats) -> Floats:
-    """Return what each shopper adds to the sums of an arm: the outer product of (1, covariates, outcome) with itself.
-
-    Parameters
-    ----------
-    covariates : array, shape (n, k)
-        What was known of each shopper at enrolment.
-    outcome : array, shape (n,)
-        What each shopper brought since enrolment.
-
-    Returns
-    -------
-    array, shape (n, k + 2, k + 2)
-        Products.
-
-    Examples
-    --------
-    >>> products(np.array([[2.0]]), np.array([3.0])).tolist()
-    [[[1.0, 2.0, 3.0], [2.0, 4.0, 6.0], [3.0, 6.0, 9.0]]]
-    """
-    rows = np.column_stack([np.ones(len(outcome)), covariates, outcome])
-    return rows[:, :, None] * rows[:, None, :]
-
-
-def sums(covariates: Floats, outcome: Floats, is_holdout: NDArray[np.bool_]) -> Floats:
-    """Return the sums of products by fold and arm; the fold of a shopper is the row's number modulo `FOLDS`.
+def sums(
+    covariates: Floats, outcome: Floats, is_holdout: NDArray[np.bool_], folds: NDArray[np.intp] | None = None
+) -> Floats:
+    """Return the sums of products by fold and arm.
 
     Parameters
     ----------
@@ -97,6 +75,8 @@ def sums(covariates: Floats, outcome: Floats, is_holdout: NDArray[np.bool_]) -> 
         What each shopper brought since enrolment.
     is_holdout : array of bool, shape (n,)
         Arm of each shopper.
+    folds : array of int, shape (n,), optional
+        Fold of each shopper; by default the row's number modulo `FOLDS`.
 
     Returns
     -------
@@ -105,9 +85,10 @@ def sums(covariates: Floats, outcome: Floats, is_holdout: NDArray[np.bool_]) -> 
     """
     rows = np.column_stack([np.ones(len(outcome)), covariates, outcome])
     found = np.zeros((FOLDS, 2, rows.shape[1], rows.shape[1]))
+    of_rows = np.arange(len(rows)) % FOLDS if folds is None else folds
     for fold in range(FOLDS):
         for arm in (0, 1):
-            some = rows[fold::FOLDS][is_holdout[fold::FOLDS] == arm]
+            some = rows[(of_rows == fold) & (is_holdout == arm)]
             found[fold, arm] = some.T @ some
     return found
 

@@ -79,7 +79,7 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The features with the largest effect, strongest first: `policy.explain_top` of them."""
 
 
-DecisionResult = Literal["given", "not_worth_it", "control", "holdout"]
+DecisionResult = Literal["given", "not_worth_it", "control", "holdout", "lift_below_zero"]
 
 
 class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):

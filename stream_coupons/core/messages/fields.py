@@ -31,6 +31,9 @@ Ratio = Annotated[float, Meta(ge=0, le=1)]
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 
+Period = Annotated[int, Meta(ge=0, le=1000)]
+"""A number of times that a domain was braked or released."""
+
 Text = Annotated[str, Meta(max_length=500)]
 """A categorical value. The reasons of issues repeat it unchanged, so it is no place for free text."""
 

@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.messages.fields import MONEY, Amount, Count, Domain, EpochSeconds, Id, Label, LongId, Ratio
+from stream_coupons.core.messages.fields import (
+    MONEY,
+    Amount,
+    Count,
+    Domain,
+    EpochSeconds,
+    Id,
+    Label,
+    LongId,
+    Period,
+    Ratio,
+)
 
 MAX_PRICE_MINOR = 10**9
 """The largest price that anything is learnt from."""
@@ -120,6 +131,22 @@ class HeadState(Struct, frozen=True, kw_only=True):
     """Arrays by part and name."""
 
 
+class LiftBrake(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Limits on a domain's coupons by the measured lift."""
+
+    period: Period = 0
+    """Number of times that the domain was braked or released so far: lift is measured anew from each."""
+    given_ratio: Ratio = 1.0
+    """Share of the shoppers beside the holdout who may get coupons: less than 1 while the domain is braked."""
+    value_ratio: Ratio = 1.0
+    """Factor of all values."""
+
+    @property
+    def is_on(self) -> bool:
+        """True while the domain is braked."""
+        return self.given_ratio < 1.0
+
+
 class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Serialized model of a domain: workers score with it, and the learner resumes from it."""
 
@@ -155,6 +182,8 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Model of the orders that coupons add, as named arrays."""
     quality: dict[str, HeadQuality] = {}
     """Progressive quality by head."""
+    brake: LiftBrake = LiftBrake()
+    """Limits on the coupons of the domain by the measured lift."""
     checksum: int
     """CRC-32 of all arrays."""
 

@@ -89,7 +89,7 @@ class PurseTotals(Struct, array_like=True):
         return self.drawn - self.freed
 
 
-class Purse(PurseTotals, array_like=True):
+class Purse(PurseTotals, array_like=True, tag="purse"):
     """One partition's part of an account. Mutable."""
 
     size: int = 0

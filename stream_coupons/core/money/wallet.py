@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from stream_coupons.core.effects import Booking, Effects
+from stream_coupons.core.measurement import lift_sums
+from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
@@ -34,8 +36,11 @@ class Purses(Protocol):
             Saved and returned if there is none.
         """
 
-    def items(self) -> Iterable[tuple[str, Purse]]:
-        """Return all purses for reading."""
+    def change_unread(self, key: str, new: LiftSums) -> LiftSums:
+        """Return the sums of a domain, which no decision reads, for changing; parameters as of `change`."""
+
+    def items(self) -> Iterable[tuple[str, Purse | LiftSums]]:
+        """Return all purses and sums for reading."""
 
 
 class Charge(NamedTuple):
@@ -203,6 +208,15 @@ class Wallet:
             for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
                 purses.book(self._purses.change(account_id), booking)
 
+    def measure(self, changes: Iterable[LiftChange]) -> None:
+        """Add what shoppers brought to the sums by which lift is measured."""
+        lift_sums.book(self._purses, changes)
+
+    def sums(self) -> list[tuple[str, LiftSums]]:
+        """Return the sums by which lift is measured, by domain, for reading."""
+        found = ((key.removeprefix(lift_sums.PREFIX), one) for key, one in self._purses.items())
+        return [(domain, one) for domain, one in found if isinstance(one, LiftSums)]
+
     def receive(self, lease: Lease) -> Effects:
         """Apply a lease, and return a report if the owner needs an answer."""
         effects = Effects()
@@ -219,8 +233,8 @@ class Wallet:
     def tell(self, at: float) -> Effects:
         """Report changed accounts every `REPORT_EVERY_S`; a repeated tick repeats its reports, as they may be lost."""
         effects = Effects()
-        changed = [account_id for account_id, purse in self._purses.items() if purses.is_news(purse, at)]
-        for account_id in changed:
+        every = [(account_id, one) for account_id, one in self._purses.items() if isinstance(one, Purse)]
+        for account_id in [account_id for account_id, purse in every if purses.is_news(purse, at)]:
             purse = self._purses.change(account_id)
             purses.fall(purse, at)
             effects.messages.append(purses.report(account_id, self._partition, purse, at))

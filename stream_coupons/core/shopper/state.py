@@ -9,6 +9,7 @@ from stream_coupons.core.effects import Stake
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
@@ -123,6 +124,8 @@ class OpenIssue(Struct, array_like=True):
     """Expected value and variance of its cost when it was given."""
     reported_at: float = 0.0
     """Time of the purchase, refund or cancellation that counts."""
+    value_minor: float = 0.0
+    """Predicted value when it was given, before the correction by the measured lift."""
     withheld: ClassVar[bool] = False
     """False for every issue: it was given, or another system chose to give none."""
 
@@ -192,6 +195,8 @@ class Shopper(Struct, array_like=True):
     leaves_at: float | None = None
     """Time at which this state ends, unless the shopper comes back before; None: never."""
     related: Related = field(default_factory=Related)
+    followed: Followed | None = None
+    """Outcome by which lift is measured; None before the first order or decision."""
 
     @property
     def has_nothing_open(self) -> bool:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
+from stream_coupons.agents.users import Users
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money.purses import Purse
@@ -41,7 +43,7 @@ UNKNOWN_OFFSET = -1
 """In the dead letter of feedback that waited for its issue: it is no copy of one record."""
 
 _codec = CellCodec(Raw)
-_purses = StateCodec(Purse)
+_shared: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
 _feedback = Decoder(topics.FEEDBACK)
 
 
@@ -141,11 +143,12 @@ class CoverageCheck:
             self.purses.pop((account_id, record.partition), None)
             return
         try:
-            purse = _purses.decode(record.value)
+            purse = _shared.decode(record.value)
         except msgspec.DecodeError as error:
             self._findings.violate(Check.RECORDS, place_of(record), f"is no purse of a partition: {error}")
             return
-        self.purses[account_id, record.partition] = PlacedPurse(purse, place_of(record))
+        if isinstance(purse, Purse):
+            self.purses[account_id, record.partition] = PlacedPurse(purse, place_of(record))
 
     def is_foreign(self, record: Record) -> bool:
         """Return whether an agent refused a record for its content: then no agent of ours wrote it."""

@@ -34,6 +34,7 @@ WORDS: Mapping[Code, str] = {
     NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s",
     NoCoupon.QUIET_HOURS: "it is an hour in which nobody is disturbed",
     NoCoupon.HOLDOUT: "this shopper belongs to the control group, which never gets a coupon",
+    NoCoupon.LIFT_BELOW_ZERO: "coupons lose money by the measured lift: only few shoppers go on getting some",
     NoCoupon.CONTROL: "this trigger was drawn by chance to get nothing, see policy.control_ratio",
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
     NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition",

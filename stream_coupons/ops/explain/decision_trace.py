@@ -10,12 +10,15 @@ import msgspec
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import ShopEvent
+from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
@@ -146,7 +149,7 @@ class DecisionTrace:
         self._decided_by: bytes | None = None
         self._shopper_codec = CellCodec(Shopper)
         self._account_codec = CellCodec(Account)
-        self._purse_codec = StateCodec(Purse)
+        self._shared_codec: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
 
     def take(self, record: Record) -> None:
         """Take in a record.
@@ -198,7 +201,9 @@ class DecisionTrace:
         if record.key == self._key:
             self._take_shopper(record.value)
         elif key.startswith(SHARED_PREFIX) and record.value is not None:
-            self._purses[key.removeprefix(SHARED_PREFIX)] = self._purse_codec.decode(record.value)
+            shared = self._shared_codec.decode(record.value)
+            if isinstance(shared, Purse):
+                self._purses[key.removeprefix(SHARED_PREFIX)] = shared
 
     def _take_shopper(self, value: bytes | None) -> None:
         before, self.now = self.now, self._shopper_codec.decode(value).state if value is not None else None
@@ -246,12 +251,18 @@ class DecisionTrace:
                 wanted.pop(issue.domain, None)
             elif self._decided_by is not None:
                 wanted[issue.domain] = self._decided_by
-        scorers = {domain: self._compile(raw) for domain, raw in wanted.items()}
-        return Knowledge(self._rules, catalogue, scorers, prior())
+        snapshots = {domain: _snapshot_of(raw) for domain, raw in wanted.items()}
+        scorers: dict[str, Scorer] = {
+            domain: compile_snapshot(snapshot, self._learning, self._rules.key)
+            for domain, snapshot in snapshots.items()
+        }
+        brakes = {domain: snapshot.brake for domain, snapshot in snapshots.items()}
+        return Knowledge(self._rules, catalogue, scorers, prior(), brakes)
 
-    def _compile(self, value: bytes) -> Scorer:
-        try:
-            snapshot = _decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
-        except BadMessage as bad:
-            raise SnapshotMismatch(bad.detail) from None
-        return compile_snapshot(snapshot, self._learning, self._rules.key)
+
+def _snapshot_of(value: bytes) -> ModelSnapshot:
+    try:
+        snapshot: ModelSnapshot = _decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
+    except BadMessage as bad:
+        raise SnapshotMismatch(bad.detail) from None
+    return snapshot

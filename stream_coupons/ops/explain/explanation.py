@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.decision import policy
+from stream_coupons.core.decision import arms, policy
 from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
@@ -125,11 +125,13 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
         standing = NoCoupon.HOLDOUT
     moment, verdicts = _moment(user_id, shopper, at, None, known), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
+        is_braked = standing is None and arms.is_braked(user_id, domain, known)
+        against = NoCoupon.LIFT_BELOW_ZERO if is_braked else standing
         considered = consider(moment, domain, coupons, funds.wallet, known)
         considered.charge()
         judged, lacking = CandidateVerdicts(considered, known), funds.lacking(considered)
         for position in range(len(coupons)):
-            reason = judged.why_not(position) or standing
+            reason = judged.why_not(position) or against
             if reason is None and not (position == judged.leader or judged.is_random):
                 reason = Passed.OUTRANKED
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))

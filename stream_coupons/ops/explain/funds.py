@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.money.accounts import Limit
@@ -34,7 +35,7 @@ class Funds:
     @property
     def wallet(self) -> Wallet:
         """The wallet of the shopper's partition."""
-        return Wallet(SharedStates(self.purses, Purse), self.partition, self.partitions)
+        return Wallet(SharedStates[Any](self.purses, Purse), self.partition, self.partitions)
 
     def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
         """Return the shortage of one more coupon that draws on these accounts; None when it can be given."""

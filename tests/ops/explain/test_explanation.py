@@ -1,6 +1,7 @@
 """The explanation is the decision, asked again: same candidates, same numbers, same outcome."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from stream_coupons.core.decision.pipeline import Times
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.purses import Purse
@@ -187,6 +189,11 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     found = explain(Shopper(), knowledge(CHEAP, DEAR, LOSS, rules=WORTH))
     assert reasons(found) == {"cheap": None, "dear": Passed.OUTRANKED, "loss": NoCoupon.NOT_WORTH_IT}
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
+
+
+def test_a_shopper_whom_the_brake_leaves_out_is_told_so() -> None:
+    known = replace(knowledge(CHEAP, LOSS, rules=WORTH), brakes={"ecommerce": LiftBrake(period=1, given_ratio=0.0)})
+    assert reasons(explain(Shopper(), known)) == {"cheap": NoCoupon.LIFT_BELOW_ZERO, "loss": NoCoupon.NOT_WORTH_IT}
 
 
 def test_a_coupon_for_nothing_that_a_hardly_known_shopper_turned_to_says_so() -> None:

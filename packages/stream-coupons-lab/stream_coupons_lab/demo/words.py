@@ -14,6 +14,7 @@ REASONS: Mapping[str, str] = {
     NoCoupon.NOT_FINITE: "a figure was no number",
     NoCoupon.POLICY_FAILED: "the policy failed",
     NoCoupon.HOLDOUT: "is in the control group, which never gets a coupon",
+    NoCoupon.LIFT_BELOW_ZERO: "gets none while coupons lose money",
     NoCoupon.CONTROL: "got nothing by chance, to see what shoppers do without a coupon",
     NoCoupon.NOT_WORTH_IT: "no coupon is worth its discount",
     NoCoupon.SOLD_OUT: "everything suitable was sold out",

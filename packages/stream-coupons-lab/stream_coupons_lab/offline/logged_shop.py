@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -41,7 +42,7 @@ from stream_coupons.settings import Settings
 
 NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
 """Stands for the record that a message would come in."""
-NOTHING_SHARED = SharedStates[Purse]({}, Purse)
+NOTHING_SHARED = SharedStates[Any]({}, Purse)
 NO_WALLET = Wallet(NOTHING_SHARED, 0, 1)
 """Nothing is drawn on it: a log triggers no decision of ours."""
 OF_FEATURES = ("profile", "neighbourhood", "history", "related")

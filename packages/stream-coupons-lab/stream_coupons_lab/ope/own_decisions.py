@@ -87,7 +87,7 @@ class OwnDecisions:
 def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> OwnDecisions:
     """Return the decisions of a domain, up to a time, that the policy alone decided.
 
-    The permanent control group is left out, for no policy would give it anything.
+    The permanent control group and shoppers whom the brake leaves out do not count: no policy would give them anything.
 
     Raises
     ------
@@ -99,6 +99,8 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     for one in ordered:
         if one.is_holdout:
             left_out["holdout"] += 1
+        elif one.result == "lift_below_zero":
+            left_out["lift below zero"] += 1
         elif one.at > until:
             left_out["window still open"] += 1
         else:

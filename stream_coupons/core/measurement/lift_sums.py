@@ -1,0 +1,172 @@
+"""Exact sums of products of the shoppers of one partition and domain, by fold and arm, for `lift.contrast`.
+
+All numbers are integers of fixed units, so a sum does not depend on the order of its changes: a replay whose batches
+are cut otherwise ends with the same bytes.
+"""
+
+from collections.abc import Iterable
+from itertools import combinations_with_replacement
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from stream_coupons.core.measurement.lift import FOLDS
+
+Floats = NDArray[np.float64]
+Row = tuple[int, ...]
+"""1, covariates and outcomes of a shopper, each in its unit: see `UNITS`."""
+
+UNITS = (1.0, 1 / 86400, 0.01, 0.01, 1e-4, 0.01 / 86400, 1e-4 / 86400, 0.01, 1.0)
+"""Units of a row: 1, enrolment in days, best value at the first decision in minor units, margin and orders a day before
+it, enrolment times each of these, margin and orders since."""
+START, BEST, MARGIN_RATE, ORDER_RATE, MARGIN, ORDERS = 1, 2, 3, 4, 7, 8
+COVARIATES = list(range(1, MARGIN))
+WIDTH = len(UNITS)
+PAIRS = list(combinations_with_replacement(range(WIDTH), 2))
+CELLS = 2 * FOLDS
+"""Cells of a domain: fold 0 of the treated, of those without coupons, fold 1 of the treated, and so on."""
+INT_BYTES = 16
+NO_SUMS = bytes(INT_BYTES * len(PAIRS))
+THOUSANDTHS = 1000.0
+"""Units of a predicted value in one minor unit."""
+PREFIX = "lift:"
+"""Prefix of the keys of these sums among the states that all shoppers of a partition share; no account has it."""
+
+
+class LiftChange(NamedTuple):
+    """A change of what one shopper adds to the sums.
+
+    Attributes
+    ----------
+    domain : str
+        Domain of the shopper's first decision.
+    period : int
+        Period of measurement that the shopper is followed in.
+    cell : int
+        Fold and arm: twice the fold, plus 1 for a shopper without coupons.
+    before, after : tuple of int or None
+        Rows; before is None of a shopper who is followed from now on.
+    predicted, closed : int
+        Predicted value of coupons given, and of coupons whose window has closed, in thousandths of a minor unit.
+    """
+
+    domain: str
+    period: int
+    cell: int
+    before: Row | None
+    after: Row
+    predicted: int = 0
+    closed: int = 0
+
+
+class LiftSums(Struct, array_like=True, tag="lift"):
+    """Sums of one domain in one partition. Mutable, but for its fields' values.
+
+    Attributes
+    ----------
+    version : int
+        Number of changes in this period.
+    cells : tuple of bytes
+        By fold and arm, the sums of the products of `PAIRS`.
+    buyers : int
+        Shoppers with an order since.
+    told, told_at : int, float
+        Version and time of the last report.
+    """
+
+    period: int = 0
+    version: int = 0
+    cells: tuple[bytes, ...] = (NO_SUMS,) * CELLS
+    buyers: int = 0
+    predicted: int = 0
+    closed: int = 0
+    told: int = 0
+    told_at: float = 0.0
+
+    def add(self, change: LiftChange) -> None:
+        """Add a change; the first one of a later period begins the sums anew, and those of earlier periods are over."""
+        if change.period < self.period or (change.period > self.period and change.before is not None):
+            return
+        if change.period > self.period:
+            self.period, self.version, self.cells = change.period, 0, (NO_SUMS,) * CELLS
+            self.buyers = self.predicted = self.closed = 0
+            self.told = 0
+        self.version += 1
+        cells = [*self.cells]
+        cells[change.cell] = _added(cells[change.cell], change.before, change.after)
+        self.cells = tuple(cells)
+        self.buyers += change.after[ORDERS] > 0 and (change.before is None or change.before[ORDERS] == 0)
+        self.predicted += change.predicted
+        self.closed += change.closed
+
+    def products(self) -> list[float]:
+        """Return the sums in the units of their factors, cell after cell, each in the order of `PAIRS`."""
+        scales = [UNITS[i] * UNITS[j] for i, j in PAIRS]
+        numbers = (number for cell in self.cells for number in _unpack(cell))
+        return [number * scales[place % len(PAIRS)] for place, number in enumerate(numbers)]
+
+
+class SharedSums(Protocol):
+    """The sums of a partition by key, saved together with the shoppers whose steps change them."""
+
+    def change_unread(self, key: str, new: LiftSums) -> LiftSums:
+        """Return the state of a key that no decision reads, for changing.
+
+        Parameters
+        ----------
+        key : str
+            Key of the state.
+        new : LiftSums
+            Saved and returned if there is none.
+        """
+
+
+def book(shared: SharedSums, changes: Iterable[LiftChange]) -> None:
+    """Add changes to the sums of their domains.
+
+    Parameters
+    ----------
+    shared : SharedSums
+        Sums of the partition.
+    changes : iterable of LiftChange
+        Changes, in any order.
+    """
+    for change in changes:
+        shared.change_unread(PREFIX + change.domain, LiftSums()).add(change)
+
+
+def matrices(products: Floats) -> Floats:
+    """Return sums of `LiftSums.products` as symmetric matrices, with enrolment relative to its mean.
+
+    Parameters
+    ----------
+    products : array, shape (FOLDS * 2 * len(PAIRS),)
+        Sums over all partitions.
+
+    Returns
+    -------
+    array, shape (FOLDS, 2, WIDTH, WIDTH)
+        Sums for `lift.contrast`, with both outcomes as last columns.
+    """
+    found = np.zeros((FOLDS, 2, WIDTH, WIDTH))
+    rows, columns = np.array(PAIRS).T
+    found[..., rows, columns] = found[..., columns, rows] = products.reshape(FOLDS, 2, len(PAIRS))
+    total = found.sum(axis=(0, 1))
+    centre = total[0, START] / max(total[0, 0], 1.0)
+    moved = np.eye(WIDTH)
+    moved[START, 0] = moved[5, MARGIN_RATE] = moved[6, ORDER_RATE] = -centre
+    return moved @ found @ moved.T
+
+
+def _added(cell: bytes, before: Row | None, after: Row) -> bytes:
+    numbers = _unpack(cell)
+    for place, (i, j) in enumerate(PAIRS):
+        numbers[place] += after[i] * after[j] - (0 if before is None else before[i] * before[j])
+    return b"".join(number.to_bytes(INT_BYTES, "little", signed=True) for number in numbers)
+
+
+def _unpack(cell: bytes) -> list[int]:
+    places = range(0, len(cell), INT_BYTES)
+    return [int.from_bytes(cell[place : place + INT_BYTES], "little", signed=True) for place in places]
