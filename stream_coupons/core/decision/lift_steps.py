@@ -53,13 +53,17 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
     catalogue : Catalogue
         Terms of the coupons whose scope an item is in.
     rules : PolicyRules
-        Margin ratio and typical price of other items. A price that the order states counts.
+        Margin ratio and typical price of other items. A price and a margin that the order states count first.
     effects : Effects
         Effects of the step so far; extended.
     """
     one, margin_minor = _known(shopper), 0.0
     for item in event.items or [Item(item_id="-", price_minor=event.total_minor or 0)]:
-        ratio, typical = catalogue.terms_of(event.domain, item) or (rules.margin_ratio, rules.typical_price_minor)
+        ratio, typical = catalogue.terms_of(event.domain, item) or (
+            rules.domain_margin_ratios.get(event.domain, rules.margin_ratio),
+            rules.typical_price_minor,
+        )
+        ratio = ratio if item.margin_ratio is None else item.margin_ratio
         price = typical if item.price_minor is None else item.price_minor
         margin_minor += price * (item.quantity or 1.0) * ratio
     margin = round(min(margin_minor, MAX_ORDER_MINOR) / UNITS[MARGIN])
