@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lab.own_logs import AT, BASE_RATE, DAY_S, DISCOUNT, EFFECTS, GAINS, MARGIN_RATIO, PRICE, RULES, Shop
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import CategoryMargin
 from stream_coupons.core.messages.decisions import LoggedDecision
@@ -16,8 +17,6 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.ops.lift_log import LiftLog
 from stream_coupons.ops.measured_lift import LiftReport, name_of, report
 from stream_coupons.testing import coupon, feedback, issue, item, order
-
-from .own_logs import AT, BASE_RATE, DAY_S, DISCOUNT, EFFECTS, GAINS, MARGIN_RATIO, PRICE, RULES, Shop
 
 HOLDOUT = 0.2
 OF_SHOP = msgspec.structs.replace(RULES, holdout_ratio=HOLDOUT)

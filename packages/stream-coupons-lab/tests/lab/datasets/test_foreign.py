@@ -15,7 +15,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Feedback
 from stream_coupons.ops.recordings import lines
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog, read, take_all
 
-EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples" / "foreign-log.v1.jsonl"
+EXAMPLES = Path(__file__).parents[5] / "schemas" / "examples" / "foreign-log.v1.jsonl"
 AT = 1_767_348_000.0
 DAY_S = 86400.0
 

@@ -18,7 +18,7 @@ from stream_coupons_lab.datasets.mapping import Mapping, mapping_of
 from stream_coupons_lab.datasets.table_files import first_row, is_table, read_table, template
 from stream_coupons_lab.datasets.tables import log_of
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[5] / "examples"
 TEA = {"offer": "tea-10", "bought": 1}
 
 
