@@ -63,7 +63,7 @@ class AdaGrad:
         indices, values : array, shape (m,)
             Unique indices and their values.
         row : Row
-            Offset and, for a redemption, P(order without the coupon); its own features are not read.
+            For a redemption, P(order without the coupon); its own features are not read.
         label : bool
             The outcome.
 
@@ -73,7 +73,7 @@ class AdaGrad:
             P(label) within [0, 1], predicted before this label is learnt.
         """
         weights = self.dense[indices]
-        probability = sigmoid(row.offset + float((weights * values).sum()))
+        probability = sigmoid(float((weights * values).sum()))
         weight = 1.0 if row.anyway is None else evidence(probability, row.anyway, label, row.uses)
         gradient = values * (weight * (probability - label)) + self._l2 * weights
         squares = self._accumulators[indices] + gradient * gradient
@@ -83,10 +83,10 @@ class AdaGrad:
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""
-        return sigmoid(row.offset + self.log_odds(row))
+        return sigmoid(self.log_odds(row))
 
     def logit(self, indices: Indices, values: Floats) -> float:
-        """Return the log-odds of the label, without a row's offset.
+        """Return the log-odds of the label.
 
         Parameters
         ----------
@@ -96,7 +96,7 @@ class AdaGrad:
         return float((self.dense[indices] * values).sum())
 
     def log_odds(self, row: Row) -> float:
-        """Return the log-odds of the label, without the row's offset."""
+        """Return the log-odds of the label."""
         return self.logit(*row.arrays)
 
     def quicken(self, factor: float) -> None:

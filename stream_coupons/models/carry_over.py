@@ -24,10 +24,10 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, schema_of
 from stream_coupons.core.messages.learning import Array, HeadState, ModelSnapshot
-from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, KNOWN, Indices
+from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, HELD, Indices
 from stream_coupons.models.forgetting import SIZE
 from stream_coupons.models.kalman import MOST_JOINT
-from stream_coupons.models.linear import prior_of
+from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.rules import ModelName
 from stream_coupons.models.snapshots import (
     CALIBRATION,
@@ -147,13 +147,13 @@ class Moves:
         numbers[self.before] = DIMENSIONS + self.now
         bins = np.full((self.count, BINS), -1, np.int64)
         bins[self.before] = FIRST_BIN + self.now[:, None] * BINS + np.arange(BINS)
-        rest = np.arange(KNOWN, BIAS + 1 + MAX_UNITS)
+        rest = np.arange(HELD, BIAS + 1 + MAX_UNITS)
         self.to: Indices = np.concatenate((np.arange(DIMENSIONS), numbers, bins.ravel(), rest))
 
     def prior_of_new(self, head: str) -> dict[int, float]:
         """Return the initial weights of a head's new features, by index."""
         new = set(range(len(NUMERIC))) - set(self.now.tolist())
-        prior = prior_of(head)
+        prior = prior_weights(head)
         return {at: prior[at] for at in sorted(DIMENSIONS + column for column in new) if at in prior}
 
     def rows(self, by_column: Floats) -> Floats:

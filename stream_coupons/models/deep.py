@@ -47,7 +47,7 @@ class DeepLinear:
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""
-        return sigmoid(row.offset + self._linear.logit(*self._features(row)))
+        return sigmoid(self._linear.logit(*self._features(row)))
 
     def quicken(self, factor: float) -> None:
         """Quicken both models, which then take larger steps."""

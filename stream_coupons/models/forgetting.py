@@ -74,7 +74,6 @@ class Forgetting:
         indices: NDArray[np.int64],
         values: Floats,
         first_variances: Floats,
-        offset: float,
         label: bool,
         weight: float,
     ) -> float:
@@ -84,8 +83,6 @@ class Forgetting:
         ----------
         indices, values, first_variances : array, shape (m,)
             The row's features, and the prior variance of each weight.
-        offset : float
-            Log-odds of the label known without the filter.
         label : bool
             The outcome.
         weight : float
@@ -93,15 +90,13 @@ class Forgetting:
         """
         self._examples += 1
         if len(self._rates) > 1 and self._examples % COMPARED_EVERY == 0:
-            self._compare(indices % SIZE, values, first_variances, offset, label, weight)
+            self._compare(indices % SIZE, values, first_variances, label, weight)
         if self._examples % PERIOD:
             return 1.0
         self._forget()
         return self.rate
 
-    def _compare(
-        self, at: NDArray[np.int64], values: Floats, first: Floats, offset: float, label: bool, weight: float
-    ) -> None:
+    def _compare(self, at: NDArray[np.int64], values: Floats, first: Floats, label: bool, weight: float) -> None:
         filters, count = self._filters[at].astype(np.float64), len(self._rates)
         is_new = filters[:, -1] == 0.0
         if is_new.any():
@@ -109,7 +104,7 @@ class Forgetting:
         x = values[:, None]
         weights, variances = filters[:, :count], filters[:, count:-1]
         moves = variances * x
-        logits = (offset + (weights * x).sum(axis=0)).tolist()
+        logits = (weights * x).sum(axis=0).tolist()
         along = (moves * x).sum(axis=0)
         after = [sigmoid(mode(z, s, label)) for z, s in zip(logits, (along * weight).tolist(), strict=True)]
         probability = np.array(after)

@@ -84,9 +84,7 @@ class Head:
         self._detector = DriftDetector()
         self._is_calibrated = rules.calibrate
 
-    def learn(
-        self, example: TrainingExample, row: Row, *, is_scored: bool = True, is_drawn: bool = False
-    ) -> list[Happening]:
+    def learn(self, example: TrainingExample, row: Row, *, is_drawn: bool = False) -> list[Happening]:
         """Test and train all models of the head.
 
         Parameters
@@ -95,8 +93,6 @@ class Head:
             Label, and the prediction at decision time.
         row : Row
             Features.
-        is_scored : bool
-            True if the stored prediction counts in the served quality.
         is_drawn : bool
             True if chance drew the coupon from all candidates: the label then counts in the level.
 
@@ -105,8 +101,7 @@ class Head:
         list of Promotion or Drift
             At most one of each.
         """
-        if is_scored:
-            self.quality.update(example.predicted, example.label)
+        self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
         if is_drawn:
             self._note_draw(row, probability, example.label)
@@ -123,7 +118,7 @@ class Head:
 
     def _note_draw(self, row: Row, probability: float, label: bool) -> None:
         indices, values = row.arrays
-        by_prior = sigmoid(row.offset + float((values * prior_array(self._name)[indices]).sum()))
+        by_prior = sigmoid(float((values * prior_array(self._name)[indices]).sum()))
         if row.anyway is None:
             self.level.update(probability, by_prior, label)
             return
@@ -143,7 +138,7 @@ class Head:
         return self.contest.champion in COMPILED
 
     def log_odds(self, row: Row) -> float:
-        """Return the champion's log-odds of the label, with the row's offset."""
+        """Return the champion's log-odds of the label."""
         return row_log_odds(self.champion.dense if self._is_compiled else self.champion, row)
 
     def learn_redemption(self, row: Row, label: bool) -> None:

@@ -117,10 +117,10 @@ class KalmanFilter:
         """Predict, then move to the mode. Redemptions as labels of the demand do not tune the forgetting."""
         indices, values = row.arrays
         self._meet(indices, row)
-        logit = row.offset + self.log_odds(row)
+        logit = self.log_odds(row)
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
-            self._test(indices, values, row.offset, label, counts)
+            self._test(indices, values, label, counts)
         base, most = self._slots[BIAS], self._first_variances[BIAS]
         self._covariance[base, base] += max(min(self._walk, most - self._covariance[base, base]), 0.0)
         apart, moves, moves_apart, variance = self._along(indices, values)
@@ -136,7 +136,7 @@ class KalmanFilter:
             self._review()
         if row.effect is None:
             first = self._first_variances[indices]
-            if (rate := self.forgetting.learn_one(indices, values, first, row.offset, label, counts)) < 1.0:
+            if (rate := self.forgetting.learn_one(indices, values, first, label, counts)) < 1.0:
                 self._forget(rate)
         redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
@@ -210,10 +210,10 @@ class KalmanFilter:
         joint[slot] = index
         return slot
 
-    def _test(self, indices: NDArray[np.int64], values: Floats, offset: float, label: bool, weight: float) -> None:
+    def _test(self, indices: NDArray[np.int64], values: Floats, label: bool, weight: float) -> None:
         """Compare the weights of the last review with the label, group by group."""
         reviewed = self._reviewed[indices]
-        probability = sigmoid(offset + float((values * reviewed).sum()))
+        probability = sigmoid(float((values * reviewed).sum()))
         said = (reviewed - self._centres[indices]) * values * (indices < DIMENSIONS)
         self._relevance.test(self._groups[indices], said, probability, label, weight)
 
@@ -261,13 +261,13 @@ class KalmanFilter:
         self.dense[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
 
     def log_odds(self, row: Row) -> float:
-        """Return the log-odds of the label, without the row's offset."""
+        """Return the log-odds of the label."""
         indices, values = row.arrays
         return float((values * self.dense[indices]).sum())
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""
-        return sigmoid(row.offset + self.log_odds(row))
+        return sigmoid(self.log_odds(row))
 
     def quicken(self, factor: float) -> None:
         """Multiply the information of the examples by a factor, and restart the evidence on relevance."""

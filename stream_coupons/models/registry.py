@@ -5,7 +5,7 @@ from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.deep import LAST_UNIT, DeepLinear
 from stream_coupons.models.forgetting import Forgetting
 from stream_coupons.models.kalman import KalmanFilter
-from stream_coupons.models.linear import PRIOR_RATE, prior_of
+from stream_coupons.models.linear import PRIOR_RATE, prior_weights
 from stream_coupons.models.model import Model
 from stream_coupons.models.neural import NeuralNetwork
 from stream_coupons.models.plugins import make_plugin
@@ -13,10 +13,8 @@ from stream_coupons.models.rules import LearningRules, ModelName
 
 SEED = 0
 """Seed of the initial weights of all models. It is constant, so states can leave out values that it reproduces."""
-CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2, "effect": 1.0, "demand": 1.0, "visit": 10.0}
-"""Factor of each head on the learning rate and the prior variance. Orders without a coupon are observed in the holdout
-only, a twentieth of the examples, and the margin multiplies their errors in the uplift: they learn slowly. The effect
-has few and rare labels, and starts from a prior on coupons in general. Visits have a label for every decision, and how
+CAUTION = {"click": 1.0, "effect": 1.0, "demand": 1.0, "visit": 10.0}
+"""Factor of each head on the learning rate and the prior variance. Visits have a label for every decision, and how
 often they end in an order differs among shops: what was assumed of them is soon outweighed."""
 
 
@@ -52,7 +50,7 @@ def make_model(name: str, head: str, rules: LearningRules, key: DrawKey = PUBLIC
     BadConfig
         If a model from another package cannot be made.
     """
-    rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
+    rate, prior = rules.learning_rate * CAUTION[head], prior_weights(head)
     match name:
         case ModelName.KALMAN:
             forgetting = Forgetting(prior, rules.forgetting_rates)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, ModelSnapshot
@@ -15,7 +14,8 @@ from stream_coupons.models.carry_over import carried
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
-from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own, prior_array
+from stream_coupons.models.linear import ALL_HEADS, Line, LinearScorer, live, prior_array
+from stream_coupons.models.linear import served as served_weights
 from stream_coupons.models.plugins import make_plugin
 from stream_coupons.models.row_scorer import RowScorer, Served
 from stream_coupons.models.rules import LearningRules, ModelName
@@ -50,9 +50,9 @@ def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> H
     """
     columns = _columns(served)
     if columns is not None:
-        return compiled(version, *columns, shop)
+        return LinearScorer(version, served_weights(*columns), shop)
     copies = {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()}
-    return RowScorer(version, copies, shop=shop)
+    return RowScorer(version, copies, shop)
 
 
 def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) -> HeadScorer:
@@ -65,23 +65,15 @@ def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) ->
     """
     columns = _columns(served)
     if columns is None:
-        return RowScorer(version, served, shop=shop)
-    of_others, own = columns
-    return live(version, *of_others).with_own(lambda: live_own(version, *own, shop.incremental.uses_ratio), shop)
+        return RowScorer(version, served, shop)
+    return live(version, *columns, shop)
 
 
-Columns = tuple[list[Floats], list[Line]]
-
-
-def _columns(served: Mapping[str, Served]) -> tuple[Columns, Columns] | None:
-    """Return weights and calibrations of `HEADS` and of `OWN_HEADS`; None if one head has no array."""
-    weights = {head: each for head, (each, _) in served.items() if isinstance(each, np.ndarray)}
-    if len(weights) < len(served):
-        return None
-    of_others, own = (
-        ([weights[head] for head in heads], [served[head][1] for head in heads]) for heads in (HEADS, OWN_HEADS)
-    )
-    return of_others, own
+def _columns(served: Mapping[str, Served]) -> tuple[list[Floats], list[Line]] | None:
+    """Return weights and calibrations of `ALL_HEADS`; None if one head has no array."""
+    weights = [served[head][0] for head in ALL_HEADS]
+    arrays = [each for each in weights if isinstance(each, np.ndarray)]
+    return (arrays, [served[head][1] for head in ALL_HEADS]) if len(arrays) == len(weights) else None
 
 
 def compile_snapshot(

@@ -25,7 +25,7 @@ from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState,
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.states import PICKLE, State
 
-FORMAT_VERSION = 11
+FORMAT_VERSION = 12
 COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
+from stream_coupons.models.linear import HEAD_OF
 from stream_coupons.observability.metrics import Metrics
 
 if TYPE_CHECKING:  # they import River
@@ -60,11 +61,11 @@ def report_model(model: "DomainModel", metrics: Metrics) -> None:
     metrics : Metrics
         Its gauges are set.
     """
-    level = model.heads["effect"].level
-    metrics.model_level.labels(model.domain, "effect").set(level.ratio)
-    metrics.model_prior_decides.labels(model.domain, "effect").set(level.is_off)
-    for head, models in model.heads.items():
-        _report_head(model.domain, head, models, metrics)
+    level = model.heads[HEAD_OF["redeem"]].level
+    metrics.model_level.labels(model.domain, "redeem").set(level.ratio)
+    metrics.model_prior_decides.labels(model.domain, "redeem").set(level.is_off)
+    for label, head in HEAD_OF.items():
+        _report_head(model.domain, label, model.heads[head], metrics)
 
 
 def _report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> None:

@@ -26,7 +26,7 @@ Stream = list[tuple[Row, bool]]
 
 
 def new(name: str, **rules: Any) -> Model:
-    return make_model(name, "redeem", LearningRules(**rules))
+    return make_model(name, "effect", LearningRules(**rules))
 
 
 def rows_of(stream: Stream) -> FeatureRows:
@@ -115,7 +115,7 @@ def test_the_same_stream_makes_the_same_model(name: str) -> None:
 @every_model
 def test_it_starts_near_the_base_rates_of_the_trade(name: str) -> None:
     rows = FeatureRows(np.zeros((1, len(NUMERIC))), np.array([[0, 5, 9]], np.uint32))
-    assert predict(new(name), rows) == pytest.approx([PRIOR_RATE["redeem"]], abs=0.02)
+    assert predict(new(name), rows) == pytest.approx([PRIOR_RATE["effect"]], abs=0.02)
 
 
 @every_model

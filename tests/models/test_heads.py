@@ -42,7 +42,7 @@ def learn(head: Head, examples: list[TrainingExample]) -> list[Happening]:
 @pytest.mark.long
 def test_a_drift_is_noticed_and_recovered_from_faster_than_without_noticing() -> None:
     before, after = tastes(1, 12_000), tastes(2, 3000, is_changed=True)
-    head, unwatched = Head("redeem", RULES), Contest(make_models("redeem", RULES), RULES)
+    head, unwatched = Head("effect", RULES), Contest(make_models("effect", RULES), RULES)
     assert learn(head, before) == []
     happenings = learn(head, after)
     assert happenings
@@ -59,17 +59,17 @@ def test_a_drift_is_noticed_and_recovered_from_faster_than_without_noticing() ->
 
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_calibration_is_learnt_where_it_is_asked_for(calibrate: bool) -> None:
-    head = Head("redeem", LearningRules(calibrate=calibrate))
+    head = Head("effect", LearningRules(calibrate=calibrate))
     learn(head, tastes(5, 500))
     assert ((head.calibrator.slope, head.calibrator.intercept) == (1.0, 0.0)) != calibrate
-    off = Head("redeem", LearningRules())
+    off = Head("effect", LearningRules())
     off.restore(head.state())
     assert (off.calibrator.slope, off.calibrator.intercept) == (1.0, 0.0)
 
 
 def test_promotion_changes_what_is_served() -> None:
     models = [ModelName.ADAGRAD, ModelName.KALMAN]
-    head = Head("redeem", LearningRules(models=models, promotion_min_examples=100, promotion_margin_ratio=0.0))
+    head = Head("effect", LearningRules(models=models, promotion_min_examples=100, promotion_margin_ratio=0.0))
     good, bad = head.contest.models[ModelName.KALMAN], head.contest.models[ModelName.ADAGRAD]
     for each in tastes(6, 4000):
         good.learn_one(row_of(each), each.label)

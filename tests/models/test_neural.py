@@ -53,7 +53,7 @@ def test_its_hidden_layer_tells_the_linear_model_what_it_cannot_see_alone(monkey
 
     def error(name: ModelName, seed: int) -> float:
         monkeypatch.setattr(registry, "SEED", seed)
-        model = registry.make_model(name, "redeem", LearningRules())
+        model = registry.make_model(name, "effect", LearningRules())
         return float(np.mean([abs(model.learn_one(row, label) - label) for row, label in examples][-1000:]))
 
     assert error(ModelName.ADAGRAD, 0) > 0.45

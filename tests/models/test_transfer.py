@@ -80,8 +80,8 @@ def test_all_but_what_was_learnt_starts_anew() -> None:
 
 def test_a_champion_is_taken_over_and_comparing_begins_anew() -> None:
     made = taught(LOG[:240])
-    made.models[DONOR].heads["redeem"].contest.champion = ModelName.ADAGRAD
-    contest = made._model(NEW).heads["redeem"].contest
+    made.models[DONOR].heads["effect"].contest.champion = ModelName.ADAGRAD
+    contest = made._model(NEW).heads["effect"].contest
     assert contest.champion == ModelName.ADAGRAD
     assert all(duel.weight == 0.0 for duel in contest.duels.values())
 

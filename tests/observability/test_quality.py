@@ -47,7 +47,7 @@ def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics
     assert samples["stream_coupons_model_champion", "kalman"] == 1
     assert samples["stream_coupons_model_champion", "adagrad"] == 0
     assert samples["stream_coupons_model_recent_log_loss", "adagrad"] > 0
-    quality = trainer.models["ecommerce"].heads["redeem"].quality.report()
+    quality = trainer.models["ecommerce"].heads["effect"].quality.report()
     for name in ("log_loss", "log_loss_gap"):
         assert samples[f"stream_coupons_model_{name}", None] == getattr(quality, name)
     for name in ("calibration_error", "threshold", "accuracy", "precision", "recall", "f1", "roc_auc"):

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 from river import __version__ as river_version
 from river import compose, linear_model
 
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig, BadMessage, PluginError, SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
@@ -18,9 +17,9 @@ from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.codec import encode
 from stream_coupons.models.effect import either, redemption
-from stream_coupons.models.inputs import Row
+from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.learner import Trainer
-from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, LinearScorer
+from stream_coupons.models.linear import ALL_HEADS, LinearScorer
 from stream_coupons.models.plugins import PluginModel, check_signed, make_plugin
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.river_model import RiverModel, words
@@ -147,14 +146,12 @@ def test_a_snapshot_serves_what_the_learner_predicts(names: tuple[str, ...], cal
     scorer = compile_snapshot(msgspec.json.decode(encode(snapshot), type=ModelSnapshot), rules, KEY)
     domain, rows = trainer.models["ecommerce"], rows_of_shoppers()
     for index, row in enumerate(each_row(rows)):
-        expected = [calibrated(domain.heads[head], domain._row(head, row)) for head in HEADS]
-        assert scorer.log_odds(rows)[index] == pytest.approx(np.array(expected), abs=1e-9)
-        of_demand = row.without_terms()
-        inputs = dict(zip(OWN_HEADS, (row, row.of_effect(), of_demand, of_demand), strict=True))
-        click, effect, later, visit = (sigmoid(calibrated(domain.heads[head], inputs[head])) for head in OWN_HEADS)
+        of_head = [calibrated(domain.heads[head], input_of(head, row)) for head in ALL_HEADS]
+        assert scorer.log_odds(rows)[index] == pytest.approx(np.array(of_head), abs=1e-9)
+        click, effect, later, visit = map(sigmoid, of_head)
         order = either(later, visit)
-        own = [click, redemption(effect, order), order, visit]
-        assert scorer.own.predict(rows)[index] == pytest.approx(own, abs=1e-9)
+        expected = [click, redemption(effect, order), order, visit]
+        assert scorer.predict(rows)[index] == pytest.approx(expected, abs=1e-9)
 
 
 def calibrated(head: Any, row: Row) -> float:

@@ -23,10 +23,10 @@ from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
 
 HEADS = ("click", "redeem", "order")
-"""Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+"""First columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
 REDEEM, ORDER = HEADS.index("redeem"), HEADS.index("order")
 VISIT = len(HEADS)
-"""Column of P(order in the coupon's scope within the visit), which models of the engine's own decisions have."""
+"""Column of P(order in the coupon's scope within the visit), which learnt models have."""
 LABELS = (*HEADS, "visit")
 """Outcomes that models learn."""
 ALIKE_SHARE = 0.02
@@ -45,13 +45,6 @@ class Scorer(Protocol):
         """Number of the snapshot; 0 is the prior, before any example."""
 
     @property
-    def own(self) -> "Scorer":
-        """Model of the engine's own decisions, trained on the engine's own issues, controls and visits.
-
-        Its predictions have one more column, `VISIT`.
-        """
-
-    @property
     def viewed_prices(self) -> ViewedPrices:
         """Prices that visitors look at, as far as they were learnt."""
 
@@ -60,7 +53,7 @@ class Scorer(Protocol):
         """Model of the orders that coupons add."""
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Return probabilities of shape (n, 3), columns as in `HEADS`."""
+        """Return probabilities, shape (n, 4), columns as in `LABELS`; without models of visits (n, 3)."""
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
@@ -74,7 +67,7 @@ class Scorer(Protocol):
         row : int
             Index of the row.
         head : int
-            Column of `HEADS`.
+            Column of the prediction.
         names : sequence of str
             Names of the hashed columns, if the coupon has attributes or the moment a context.
         """
@@ -93,11 +86,6 @@ class ValueScorer:
     reads_features = False
     viewed_prices = NOTHING_VIEWED
     incremental = STRUCTURAL
-
-    @property
-    def own(self) -> "ValueScorer":
-        """The scorer itself."""
-        return self
 
     def values(self, rows: FeatureRows) -> Floats:
         """Return the value of giving each row's coupon over giving none, minor units, shape (n,)."""
@@ -194,8 +182,8 @@ class Judgement:
         For each moment, the scored positions: the shortlist.
     rows : FeatureRows
         The n rows of all chosen positions.
-    predicted : array, shape (n, 3)
-        P(click), P(redeem), P(order in scope without a coupon).
+    predicted : array, shape (n, 3) or (n, 4)
+        Probabilities as of `Scorer.predict`.
     worth : array, shape (n,)
         Value over giving none, before the price of a budget, minor units.
     discounts_minor : array, shape (n,)
@@ -244,7 +232,7 @@ def judge(
         chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
     views = look(moments, coupons, chosen, rules.profile, interests)
     rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
-    predicted = scorer.own.predict(rows)
+    predicted = scorer.predict(rows)
     values_minor = order_values(moments, coupons, views.pairs, scorer.viewed_prices)
     if isinstance(scorer, ValueScorer):
         worth, is_cut = scorer.values(rows), np.zeros(len(rows), np.bool_)

@@ -258,7 +258,7 @@ class CandidateVerdicts:
             return None
         judged = self._judged
         click, redeem, order = judged.predicted[row, : len(HEADS)].tolist()
-        loudest = self._scorer.own.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
+        loudest = self._scorer.contributions(judged.rows, row, REDEEM)[: self.rules.explain_top]
         return Score(
             p_click=round(click, 6),
             p_redeem=round(redeem, 6),

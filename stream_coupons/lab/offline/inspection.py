@@ -11,7 +11,7 @@ from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.lab.offline.progressive_run import ProgressiveRun
 from stream_coupons.lab.offline.scored import Scored
 from stream_coupons.models.champion import Promotion
-from stream_coupons.models.learner import OWN
+from stream_coupons.models.linear import HEAD_OF
 
 WEIGHED_ISSUES = 300
 """The latest issues of each head that features are weighed on."""
@@ -53,7 +53,7 @@ def served_models(running: ProgressiveRun) -> list[ServedModel]:
     found = []
     for domain, model in sorted(running.models.items()):
         for name in HEADS:
-            head = model.heads[OWN.get(name, name)]
+            head = model.heads[HEAD_OF[name]]
             if not head.quality.metrics.examples:
                 continue
             found += [

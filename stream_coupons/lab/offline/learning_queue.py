@@ -8,7 +8,7 @@ in the order of its arrival: each issue is scored by the model of its moment.
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.models.heads import News
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.learner import OWN, Trainer
+from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 
@@ -31,8 +31,6 @@ MAX_TOGETHER, MAX_ROWS = 256, 4096
 """Issues, and rows of features, that are waited for at most."""
 MAX_NUMBERS = 2**17
 """Numbers that an array may have of the issues whose features are made at once: more leave a processor's cache."""
-LABEL_OF = {OWN.get(label, label): label for label in HEADS}
-"""Label that each deciding head is for."""
 
 
 @dataclass(slots=True)
@@ -41,16 +39,13 @@ class Arms:
 
     Attributes
     ----------
-    names : list of str
-        Names of the first of `positions`.
     positions : list of int
-        In `coupons`.
+        In `coupons`, no two alike.
     """
 
     domain: str
     coupons: CouponSet
-    names: list[str]
-    positions: list[int]
+    positions: list[int] = field(default_factory=list)
     rows: FeatureRows | None = None
     """Their features, once they are made."""
     predicted: list[Predicted] = field(default_factory=list)
@@ -58,10 +53,16 @@ class Arms:
     worth: list[float] = field(default_factory=list)
     """Values over giving none, minor units, if they are valued."""
 
+    def row_of(self, position: int) -> int:
+        """Return the row of a position, which is added if it has none."""
+        if position not in self.positions:
+            self.positions.append(position)
+        return self.positions.index(position)
+
     def score(self, scorer: Scorer) -> None:
         """Predict as in a decision."""
         assert self.rows is not None
-        self.predicted = [stored(row) for row in scorer.own.predict(self.rows)[:, : len(HEADS)].tolist()]
+        self.predicted = [stored(row) for row in scorer.predict(self.rows)[:, : len(HEADS)].tolist()]
 
     def value(self, moment: Moment, scorer: Scorer, rules: Rules) -> None:
         """Predict and value as in a decision."""
@@ -210,6 +211,4 @@ class LearningQueue:
         )
         self._offset += 1
         self._has_learnt |= self.trainer.learn(example, self._offset, None, row)
-        for news in self.trainer.news():
-            if news.head in LABEL_OF:
-                self.news.append((example.at, replace(news, head=LABEL_OF[news.head])))
+        self.news += ((example.at, news) for news in self.trainer.news())

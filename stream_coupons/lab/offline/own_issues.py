@@ -142,7 +142,7 @@ class OwnIssues:
                 continue
             for begin in range(0, len(examples), MAX_TOGETHER):
                 some = examples[begin : begin + MAX_TOGETHER]
-                predicted = scorer.own.predict(_rows(some))[:, : len(HEADS)].tolist()
+                predicted = scorer.predict(_rows(some))[:, : len(HEADS)].tolist()
                 found += [self._compared(one, stored(each)) for one, each in zip(some, predicted, strict=True)]
         return sorted(found, key=lambda one: (one.occurred_at, one.issue_id))
 
