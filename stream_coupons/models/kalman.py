@@ -13,8 +13,7 @@ together, so one example of either trains both. It is kept of at most `MOST_JOIN
 bins, and hashed features seen often, which yield to a later numeric feature or bin. All other hashed features have a
 variance each and no covariance, a diagonal block (decoupled, [2]_).
 
-The filter forgets at a rate that is chosen online (`forgetting`): :math:`P^{-1}` is drawn towards the prior one, and
-:math:`w` stays.
+After a drift the filter forgets: :math:`P^{-1}` is drawn towards the prior one, and :math:`w` stays.
 
 The base rate may walk at random: each example adds a little to the variance of the constant [3]_. All else stays.
 
@@ -41,7 +40,6 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models.effect import evidence, redemption_by, step_of
 from stream_coupons.models.encoding import BIAS, CONSTANT, Indices
-from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
 from stream_coupons.models.sigmoid import PRECISION, sigmoid
@@ -69,8 +67,6 @@ class KalmanFilter:
         Mean of the weights before learning, by index.
     spread : float
         Factor of all prior variances.
-    forgetting : Forgetting, optional
-        Choice of the forgetting rate; without it the filter never forgets.
     of_coupon, of_constant : float
         Prior variance of the coupon's hashed feature, the first one of a row, and of the constant.
     walk : float
@@ -81,7 +77,6 @@ class KalmanFilter:
         self,
         prior: Mapping[int, float],
         spread: float = 1.0,
-        forgetting: Forgetting | None = None,
         *,
         of_coupon: float = VARIANCE_OF_COUPON,
         of_constant: float = VARIANCE_OF_CONSTANT,
@@ -89,7 +84,6 @@ class KalmanFilter:
     ) -> None:
         self._prior, self._spread = dict(prior), spread
         self._of_coupon, self._of_constant, self._walk = of_coupon, of_constant, walk / CONSTANT**2
-        self.forgetting = forgetting or Forgetting({}, [1.0])
         self._begin()
 
     def _begin(self) -> None:
@@ -114,7 +108,7 @@ class KalmanFilter:
         self._scratch = np.empty((size, size))
 
     def learn_one(self, row: Row, label: bool) -> float:
-        """Predict, then move to the mode. Redemptions as labels of the demand do not tune the forgetting."""
+        """Predict, then move to the mode. Redemptions as labels of the demand do not test the relevance."""
         indices, values = row.arrays
         self._meet(indices, row)
         logit = self.log_odds(row)
@@ -134,10 +128,6 @@ class KalmanFilter:
         self._lessons += 1
         if self._lessons in REVIEWS:
             self._review()
-        if row.effect is None:
-            first = self._first_variances[indices]
-            if (rate := self.forgetting.learn_one(indices, values, first, label, counts)) < 1.0:
-                self._forget(rate)
         redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
@@ -301,7 +291,7 @@ class KalmanFilter:
         }
 
     def state(self) -> State:
-        """Return the columns by ascending index, the covariance of the joint ones, relevance and forgetting."""
+        """Return the columns by ascending index, the covariance of the joint ones, and the relevance."""
         places = np.flatnonzero((self._seen > 0) | (self.dense != 0.0))
         return {
             "places": places.astype(np.uint32),
@@ -310,7 +300,6 @@ class KalmanFilter:
             "covariance": self._covariance[np.triu_indices(len(self._joint))],
             "lessons": np.array([self._lessons], np.int64),
             **self._relevance.state(),
-            **self.forgetting.state(),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -318,7 +307,6 @@ class KalmanFilter:
         self._check(state)
         relevance = Relevance()
         relevance.restore(state)
-        self.forgetting.restore(state)
         self._begin()
         self._relevance = relevance
         for name, column in self._columns.items():
@@ -332,8 +320,8 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
     def _check(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Refuse a state whose arrays do not fit together; those of relevance and forgetting check themselves."""
-        check_names(state, {"places", *self._columns, *OF_GROUPS, *STATE_NAMES, "joint", "covariance", "lessons"})
+        """Refuse a state whose arrays do not fit together; those of relevance check themselves."""
+        check_names(state, {"places", *self._columns, *OF_GROUPS, "joint", "covariance", "lessons"})
         check_linear({name: state[name] for name in ("places", *self._columns)})
         joint = state["joint"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:

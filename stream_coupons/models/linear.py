@@ -50,44 +50,22 @@ def prior_array(head: str) -> Floats:
     return weights
 
 
-Line = tuple[float, float]
-"""Slope and intercept of a head's calibration."""
-
-
-def served(learnt: Sequence[Floats], lines: Sequence[Line]) -> Floats:
-    """Return the weights that are served, shape (len(ALL_HEADS), n).
-
-    Parameters
-    ----------
-    learnt : sequence of arrays, shape (n,)
-        Weights of each head's champion, the constant's last.
-    lines : sequence of (slope, intercept)
-        Calibration of each head.
-    """
-    weights = np.stack(learnt)
-    for head, (slope, intercept) in enumerate(lines):
-        weights[head] *= slope
-        weights[head, -1] += intercept / CONSTANT
-    return weights
-
-
-def live(version: int, learnt: Sequence[Floats], lines: Sequence[Line], shop: ShopModels) -> "LinearScorer":
+def live(version: int, learnt: Sequence[Floats], shop: ShopModels) -> "LinearScorer":
     """Return a scorer that reads the weights of hashed features from the model, without a copy.
 
-    Its results equal those of `LinearScorer(version, served(learnt, lines), shop)` to the last bit. It is for one
-    version only: later learning changes part of its weights.
+    Its results equal those of `LinearScorer(version, np.stack(learnt), shop)` to the last bit. It is for one version
+    only: later learning changes part of its weights.
 
     Parameters
     ----------
-    version, learnt, lines, shop
-        Number of the snapshot; weights, shape (BIAS + 1,), and calibrations as of `served`; models beside the heads.
+    version, learnt, shop
+        Number of the snapshot; weights of each head's champion, shape (BIAS + 1,); models beside the heads.
     """
-    slopes = np.array([slope for slope, _ in lines])
-    tail = served([each[DIMENSIONS:] for each in learnt], lines)
+    tail = np.stack([each[DIMENSIONS:] for each in learnt])
 
     def look_up(places: NDArray[np.uint32]) -> Floats:
         at = places.astype(np.intp)
-        weights: Floats = np.stack([each.take(at) for each in learnt], axis=-1) * slopes
+        weights: Floats = np.stack([each.take(at) for each in learnt], axis=-1)
         return weights
 
     return LinearScorer(version, tail, shop, look_up)

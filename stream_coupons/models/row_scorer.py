@@ -17,17 +17,17 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.models.incremental import ShopModels, prior_shop_models
 from stream_coupons.models.inputs import Row, input_of
-from stream_coupons.models.linear import ALL_HEADS, Line, probabilities
+from stream_coupons.models.linear import ALL_HEADS, probabilities
 from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import log_odds
 
 log = logging.getLogger(__name__)
 
-Served = tuple[Floats | Model, Line]
-"""The weights of a head, shape (BIAS + 1,), or its model; and its calibration."""
+Served = Floats | Model
+"""The weights of a head, shape (BIAS + 1,), or its model."""
 
 
-def row_log_odds(served: Floats | Model, row: Row) -> float:
+def row_log_odds(served: Served, row: Row) -> float:
     """Return the log-odds of a head for a row.
 
     Parameters
@@ -51,7 +51,7 @@ class RowScorer:
     version : int
         Number of the snapshot.
     served : mapping
-        Weights or model, and calibration, of each of `linear.ALL_HEADS`.
+        Weights or model of each of `linear.ALL_HEADS`.
     shop : ShopModels, optional
         Models beside the heads; without them those before learning.
     """
@@ -78,8 +78,7 @@ class RowScorer:
         return found
 
     def _of_head(self, head: str, row: Row) -> float:
-        served, (slope, intercept) = self._served[head]
-        return slope * row_log_odds(served, input_of(head, row)) + intercept
+        return row_log_odds(self._served[head], input_of(head, row))
 
     def _log(self, error: PluginError) -> None:
         if not self._has_failed:

@@ -55,10 +55,8 @@ def test_decisions_of_others_teach_what_own_ones_teach() -> None:
     assert ours.models["ecommerce"].snapshot().quality == theirs.models["ecommerce"].snapshot().quality
 
 
-@pytest.mark.parametrize("pinned", ["kalman", "adagrad"])
-def test_what_is_served_of_a_snapshot_is_what_is_served_at_once(pinned: str) -> None:
-    rules = LearningRules(pinned=pinned, calibrate=True)
-    at_once, packed = Trainer(rules), Trainer(rules)
+def test_what_is_served_of_a_snapshot_is_what_is_served_at_once() -> None:
+    at_once, packed = Trainer(LearningRules()), Trainer(LearningRules())
     for offset, each in enumerate(examples(2, 150)):
         own(at_once, each, offset)
         own(packed, each, offset)

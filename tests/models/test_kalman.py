@@ -11,7 +11,6 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models import relevance as relevance_module
-from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN
 from stream_coupons.models.inputs import Row
@@ -19,7 +18,6 @@ from stream_coupons.models.kalman import JOINED_AFTER, MOST_JOINT, KalmanFilter
 from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.registry import WALK
 from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
-from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import mode, sigmoid
 from stream_coupons.models.variances import VARIANCE_OF_BIN, VARIANCE_OF_NUMBER
 
@@ -62,16 +60,6 @@ def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
     known = model.dense
     one, other = (known[DIMENSIONS] + known[FIRST_BIN + 2], known[DIMENSIONS + 1] + known[FIRST_BIN + BINS + 2])
     assert [one, other, known[BIAS]] == pytest.approx(exact.tolist(), rel=0.1)
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_it_learns_more_from_few_examples_than_gradient_steps(seed: int) -> None:
-    rules, start = LearningRules(), {BIAS: -2.647 / CONSTANT}
-    models = KalmanFilter(start, rules.prior_variance), AdaGrad(rules.learning_rate, rules.l2, start)
-    ours, theirs = (
-        sum(log_loss(model.learn_one(row, label), label) for row, label in correlated(seed, 400)) for model in models
-    )
-    assert ours < 0.95 * theirs, "from a base rate of a fifteenth, where half of all labels are positive"
 
 
 def test_what_is_seen_often_gets_covariances_and_no_more_than_there_is_room_for() -> None:

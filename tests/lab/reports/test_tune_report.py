@@ -72,7 +72,7 @@ def dots(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def rate_alone(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
-    return ObjectiveValue(abs(math.log10(settings.learning.learning_rate / 0.1)))
+    return ObjectiveValue(abs(math.log10(settings.learning.prior_variance / 0.1)))
 
 
 def test_what_matters_most_has_the_largest_share(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from stream_coupons.lab.tuning.search_space import (
 )
 from stream_coupons.settings import LearningSettings, Settings
 
-RATE = "learning.learning_rate"
+RATE = "learning.prior_variance"
 NEIGHBOURS = "neighbourhood.neighbours"
 PRICE = "profile.missing_price"
 
@@ -44,7 +44,7 @@ def test_values_become_settings_and_leave_the_rest() -> None:
     found = build().settings(base, {RATE: 0.5, NEIGHBOURS: 7, PRICE: "last"})
     assert found == Settings(
         secret_file="secret.key",
-        learning=LearningSettings(learning_rate=0.5),
+        learning=LearningSettings(prior_variance=0.5),
         profile=ProfileRules(half_life_s=5.0, missing_price="last"),
         neighbourhood=NeighbourhoodRules(neighbours=7),
     )
@@ -52,13 +52,13 @@ def test_values_become_settings_and_leave_the_rest() -> None:
 
 def test_settings_outside_are_moved_to_the_border() -> None:
     space = SearchSpace(
-        {RATE: Range(low=0.1, high=1), NEIGHBOURS: Range(low=1, high=5), PRICE: Choices(choices=["last"])}
+        {RATE: Range(low=0.01, high=0.1), NEIGHBOURS: Range(low=1, high=5), PRICE: Choices(choices=["last"])}
     )
     assert space.nearest(Settings()) == {RATE: 0.1, NEIGHBOURS: 5}
 
 
 def test_what_is_tried_has_four_digits_unless_it_is_used_today() -> None:
-    today = Settings(learning=LearningSettings(learning_rate=0.123456))
+    today = Settings(learning=LearningSettings(prior_variance=0.123456))
     values: dict[str, Value] = {RATE: 0.123456, NEIGHBOURS: 12345, PRICE: "last"}
     assert build().rounded(values, Settings()) == values | {RATE: 0.1235}
     assert build().rounded(values, today) == values
@@ -107,7 +107,7 @@ def test_settings_are_the_same_in_every_process() -> None:
 def test_a_file_adds_and_replaces(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        '"learning.learning_rate" = {low = 0.1, high = 0.2}\n'
+        '"learning.prior_variance" = {low = 0.1, high = 0.2}\n'
         '[profile]\nmax_interests = {low = 8, high = 64, log = true}\nmissing_price = {choices = ["last"]}\n',
     )
     space = build(path)
@@ -127,22 +127,25 @@ def test_only_what_is_named_is_searched(tmp_path: Path) -> None:
     ("text", "error"),
     [
         (
-            "[learning]\nlearning_rat = {low = 1, high = 2}",
-            "learning.learning_rat: .* did you mean learning.learning_rate",
+            "[learning]\nprior_varianc = {low = 1, high = 2}",
+            "learning.prior_varianc: .* did you mean learning.prior_variance",
         ),
         ('"nonsense" = {low = 1, high = 2}', "nonsense: there is no such setting$"),
         ("[policy]\nholdout_ratio = {low = 0, high = 1}", "policy.holdout_ratio is not searched: .*`ope`"),
         ("[attribution]\ngrace_s = {low = 0, high = 1}", "attribution.grace_s is not searched: .*label"),
         ("secret_file = {low = 0, high = 9}", "secret_file is not searched: .*luck"),
-        ("[learning]\nl2 = 3", "learning.l2 = 3: expected {low, high, log} or {choices}"),
-        ("[learning]\nl2 = {low = 1}", "learning.l2: .*high.*expected {low, high, log}"),
-        ("[learning]\nl2 = {low = 1, hihg = 2}", "learning.l2: .*hihg"),
-        ("[learning]\nl2 = {low = 2, high = 1}", "learning.l2 = .*expected low < high"),
-        ("[learning]\nl2 = {low = 0, high = 1, log = true}", "learning.l2 = .*expected 0 < low < high"),
-        ("[learning]\nl2 = {low = 0, high = inf}", "learning.l2 = .*both finite"),
-        ("[learning]\nl2 = {low = nan, high = 1}", "learning.l2 = .*both finite"),
-        ("[learning]\nl2 = {low = -1, high = 1}", "learning.l2 = -1.0: .*>= 0"),
-        ("[learning]\nl2 = {choices = []}", "learning.l2: choices is empty"),
+        ("[learning]\nprior_variance = 3", "learning.prior_variance = 3: expected {low, high, log} or {choices}"),
+        ("[learning]\nprior_variance = {low = 1}", "learning.prior_variance: .*high.*expected {low, high, log}"),
+        ("[learning]\nprior_variance = {low = 1, hihg = 2}", "learning.prior_variance: .*hihg"),
+        ("[learning]\nprior_variance = {low = 2, high = 1}", "learning.prior_variance = .*expected low < high"),
+        (
+            "[learning]\nprior_variance = {low = 0, high = 1, log = true}",
+            "learning.prior_variance = .*expected 0 < low < high",
+        ),
+        ("[learning]\nprior_variance = {low = 0, high = inf}", "learning.prior_variance = .*both finite"),
+        ("[learning]\nprior_variance = {low = nan, high = 1}", "learning.prior_variance = .*both finite"),
+        ("[learning]\nprior_variance = {low = -1, high = 1}", "learning.prior_variance = -1.0: .*> 0"),
+        ("[learning]\nprior_variance = {choices = []}", "learning.prior_variance: choices is empty"),
         ("[neighbourhood]\nneighbours = {low = 0.5, high = 3}", "neighbourhood.neighbours = 0.5: .*int"),
         ("[profile]\nmissing_price = {low = 0, high = 1}", "profile.missing_price is no number"),
         ('[profile]\nmissing_price = {choices = ["mode"]}', "profile.missing_price = 'mode': "),

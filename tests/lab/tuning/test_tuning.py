@@ -20,7 +20,7 @@ from stream_coupons.lab.tuning.search_space import Choices, Method, Range, Searc
 from stream_coupons.lab.tuning.tuning import ENOUGH, Best, Evaluate, Study, opened, results
 from stream_coupons.settings import LearningSettings, Settings
 
-RATE, NEIGHBOURS, PRICE = "learning.learning_rate", "neighbourhood.neighbours", "profile.missing_price"
+RATE, NEIGHBOURS, PRICE = "learning.prior_variance", "neighbourhood.neighbours", "profile.missing_price"
 SPACE = SearchSpace(
     {
         RATE: Range(low=0.001, high=1, log=True),
@@ -29,13 +29,13 @@ SPACE = SearchSpace(
     }
 )
 ONE_RATE = SearchSpace({RATE: Range(low=0.001, high=1, log=True)})
-BAD = Settings(learning=LearningSettings(learning_rate=0.001))
+BAD = Settings(learning=LearningSettings(prior_variance=0.001))
 QUESTION = {"log": "digest"}
 
 
 def valley(settings: Settings, bars: Sequence[float] = ()) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
     """Lowest, 0, at a rate of 0.1 with 20 neighbours."""
-    rate, neighbours = settings.learning.learning_rate, settings.neighbourhood.neighbours
+    rate, neighbours = settings.learning.prior_variance, settings.neighbourhood.neighbours
     is_dropped = settings.profile.missing_price == "drop"
     return ObjectiveValue(math.log10(rate / 0.1) ** 2 + (neighbours / 20 - 1) ** 2 + is_dropped)
 
@@ -50,7 +50,7 @@ def valley_with_bars(settings: Settings, bars: Sequence[float]) -> ObjectiveValu
 
 
 def cliff(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it goes to the end
-    return ObjectiveValue(math.nan if settings.learning.learning_rate < 0.1 else 1.0)
+    return ObjectiveValue(math.nan if settings.learning.prior_variance < 0.1 else 1.0)
 
 
 def die(settings: Settings, bars: Sequence[float]) -> ObjectiveValue:  # noqa: ARG001 - it ends at once
@@ -243,7 +243,7 @@ def test_the_best_of_a_maximised_study_is_the_largest(tmp_path: Path) -> None:
     [
         (replace(plan(), seed=1), "seed = 0, now it is 1"),
         (replace(plan(), method=Method.RANDOM), "method = bayes, now it is random"),
-        (replace(plan(), base=Settings()), "settings.learning.learning_rate = 0.001, now it is 0.05"),
+        (replace(plan(), base=Settings()), "settings.learning.prior_variance = 0.001, now it is 1.0"),
         (replace(plan(), space=ONE_RATE), f"space.{NEIGHBOURS}.high = 50, now it is None"),
     ],
 )
