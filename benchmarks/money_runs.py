@@ -62,7 +62,7 @@ SIMULATION = (
     "stream_coupons/lab/demo/outcomes.py",
     "stream_coupons/lab/demo/targets.py",
     "stream_coupons/lab/demo/rankings.py",
-    "stream_coupons/lab/offline/direct.py",
+    "stream_coupons/testing/local.py",
 )
 FEATURES = tuple(f"stream_coupons/core/{room}/*.py" for room in ("features", "shopper", "vectors"))
 SOURCES: Mapping[str, tuple[str, ...]] = {

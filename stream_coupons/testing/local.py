@@ -5,9 +5,11 @@ One thread, one order: the same records always give the same bytes.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_coupons.agents import keyed
 from stream_coupons.agents.budgets import Budgets
@@ -21,6 +23,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.inputs import Tick
+from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.dead_letters import dead_letter
@@ -307,6 +310,20 @@ class LocalPipeline:
             self._append(dead_letter(record, bad.reason, bad.detail))
             return
         self._has_learnt |= is_news
+
+    @contextmanager
+    def without_coupons(self) -> Iterator[None]:
+        """Let what is published count for all that is known of shoppers, and lead to no coupon: a history."""
+        rules = self._rules
+        self._decide_by(replace(rules, policy=replace(rules.policy, triggers=frozenset())))
+        try:
+            yield
+        finally:
+            self._decide_by(rules)
+
+    def _decide_by(self, rules: Rules) -> None:
+        self._rules = rules
+        self._known = Knowledge(rules, self._catalogue, self._known.scorers, self._known.prior)
 
     def serve_models(self) -> None:
         """Serve the models as they are learnt now."""

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from stream_coupons.agents.keyed import TOPIC_OF
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
 from stream_coupons.lab.demo.phases import Phase
-from stream_coupons.lab.offline.direct import DirectPipeline
 from stream_coupons.lab.simulation.shoppers import World
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
@@ -110,21 +110,20 @@ class DirectTarget:
     def __init__(self, settings: Settings, world: World, scorer: Scorer | None, listener: Listener | None) -> None:
         self._issues: list[CouponIssue] = []
         self._listener = listener
-        self._pipeline = DirectPipeline(
-            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_message=self._take
+        self._pipeline = LocalPipeline(
+            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_output=lambda _: None
         )
+        self._pipeline.listen(CouponIssue, lambda issue: self._issues.append(issue))
+        if listener is not None:
+            for kind, topic in TOPIC_OF.items():
+                if kind is not None and topic not in topics.INPUTS:
+                    self._pipeline.listen(kind, listener.hear)
         self.facts = self._pipeline.facts
-
-    def _take(self, message: Struct) -> None:
-        if isinstance(message, CouponIssue):
-            self._issues.append(message)
-        if self._listener is not None:
-            self._listener.hear(message)
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
         for message in phase.messages:
-            self._pipeline.send(message)
+            self._pipeline.publish(message)
             if self._listener is not None:
                 self._listener.hear(message)
 
