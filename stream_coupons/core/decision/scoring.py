@@ -15,7 +15,7 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.basket import order_values
+from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
 from stream_coupons.core.decision.incremental import COLUMNS, STRUCTURAL, Chances, IncrementalOrders
 from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
 from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract, places_of
@@ -24,7 +24,7 @@ from stream_coupons.core.shopper.profile import events_of
 
 HEADS = ("click", "redeem", "order")
 """First columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
-REDEEM, ORDER = HEADS.index("redeem"), HEADS.index("order")
+CLICK, REDEEM, ORDER = range(len(HEADS))
 VISIT = len(HEADS)
 """Column of P(order in the coupon's scope within the visit), which learnt models have."""
 LABELS = (*HEADS, "visit")
@@ -200,6 +200,45 @@ class Judgement:
     is_cut: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Candidates of some moments with all that their scores need besides a model; attributes as of `Judgement`.
+
+    Attributes
+    ----------
+    owner, position : array of int, shape (n,)
+        Index of the moment of each row, and position of its coupon.
+    stated_minor : array, shape (n,)
+        Value of an order by the catalogue's prices, minor units.
+    is_strange : array of bool, shape (n,)
+        True for coupons outside the interests of a hardly known shopper.
+    """
+
+    moments: Sequence[Moment]
+    coupons: CouponSet
+    chosen: list[Positions]
+    rows: FeatureRows
+    owner: Positions
+    position: Positions
+    stated_minor: Floats
+    is_strange: NDArray[np.bool_]
+
+    def of(self, moment: int) -> "Prepared":
+        """Return the candidates of one moment, by its index."""
+        some = slice(*np.searchsorted(self.owner, (moment, moment + 1)).tolist())
+        subjects = self.rows.subjects[moment : moment + 1]
+        return Prepared(
+            self.moments[moment : moment + 1],
+            self.coupons,
+            self.chosen[moment : moment + 1],
+            FeatureRows(self.rows.numeric[some], self.rows.hashed[some], subjects),
+            np.zeros_like(self.owner[some]),
+            self.position[some],
+            self.stated_minor[some],
+            self.is_strange[some],
+        )
+
+
 def judge(
     moments: Sequence[Moment], candidates: Sequence[Positions], coupons: CouponSet, scorer: Scorer, rules: Rules
 ) -> Judgement:
@@ -225,24 +264,51 @@ def judge(
         discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
         is_cut = np.zeros(len(rows), np.bool_)
         return Judgement(list(candidates), rows, scorer.predict(rows), scorer.values(rows), discounts_minor, is_cut)
+    return judge_prepared(prepare(moments, candidates, coupons, rules), scorer, rules)
+
+
+def prepare(moments: Sequence[Moment], candidates: Sequence[Positions], coupons: CouponSet, rules: Rules) -> Prepared:
+    """Return the most promising candidates of each moment.
+
+    Parameters
+    ----------
+    moments, candidates, coupons, rules
+        As of `judge`.
+    """
     interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
     chosen = list(candidates)
     if any(len(positions) > size for positions in chosen):
         promise = interests.promise(coupons)
         chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
     views = look(moments, coupons, chosen, rules.profile, interests)
-    rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
-    predicted = scorer.predict(rows)
-    values_minor = order_values(moments, coupons, views.pairs, scorer.viewed_prices)
+    rows, pairs = extract(moments, coupons, chosen, rules.profile, views), views.pairs
+    stated, is_strange = stated_values(moments, coupons, pairs), _is_strange(moments, views, rules)
+    return Prepared(moments, coupons, chosen, rows, pairs.owner, pairs.position, stated, is_strange)
+
+
+def judge_prepared(prepared: Prepared, scorer: Scorer, rules: Rules) -> Judgement:
+    """Score prepared candidates.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Output of `prepare`.
+    scorer, rules
+        As of `judge`.
+    """
+    rows, coupons, position = prepared.rows, prepared.coupons, prepared.position
+    predicted, of_rows = scorer.predict(rows), (prepared.owner, position)
+    values_minor = at_viewed_prices(prepared.stated_minor, prepared.moments, coupons, of_rows, scorer.viewed_prices)
     if isinstance(scorer, ValueScorer):
         worth, is_cut = scorer.values(rows), np.zeros(len(rows), np.bool_)
     else:
         chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
         orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
         worth = policy.values(coupons, position, orders, chances.redeem, values_minor, rules.policy)
-        is_cut = _is_strange(moments, views, rules) & (worth > 0.0)
+        is_cut = prepared.is_strange & (worth > 0.0)
         worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
-    return Judgement(chosen, rows, predicted, worth, coupons.discounts_minor(position, values_minor), is_cut)
+    discounts_minor = coupons.discounts_minor(position, values_minor)
+    return Judgement(prepared.chosen, rows, predicted, worth, discounts_minor, is_cut)
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:

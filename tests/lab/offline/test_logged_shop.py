@@ -83,12 +83,13 @@ def test_features_made_together_are_those_that_a_worker_makes_one_by_one() -> No
         queue.score(Issue(f"x{n}", moment, [arms], 0, False, versions.append))
     queue.flush()
     for moment, arms in zip(moments, asked, strict=True):
-        assert arms.rows is not None
+        assert arms.prepared is not None
+        rows = arms.prepared.rows
         for row, position in enumerate(arms.positions):
             single = one_by_one(moment, together, position)
-            assert arms.rows.numeric[row].tolist() == single.numeric[0].tolist()
-            assert places(arms.rows.hashed[row]) == places(single.hashed[0])
-        assert arms.predicted == [stored(row) for row in prior().predict(arms.rows)[:, :3].tolist()]
+            assert rows.numeric[row].tolist() == single.numeric[0].tolist()
+            assert places(rows.hashed[row]) == places(single.hashed[0])
+        assert arms.predicted == [stored(row) for row in prior().predict(rows)[:, :3].tolist()]
     assert versions == [0] * len(asked)
 
 
