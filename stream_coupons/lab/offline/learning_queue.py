@@ -15,7 +15,8 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.scoring import HEADS, Prepared, Scorer, first_of, judge_prepared, prepare
+from stream_coupons.core.decision.prepared import Prepared, prepare
+from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of, judge_prepared
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import Rules
