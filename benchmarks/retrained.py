@@ -54,8 +54,8 @@ class RetrainedDaily:
         return self._serving.version
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Of the last night's model."""
-        return self._serving.predict(rows)
+        """Of the last night's model: of visits there is none."""
+        return self._serving.predict(rows)[:, : len(HEADS)]
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
