@@ -1,4 +1,4 @@
-"""Play simulated shoppers against the whole system in one process without records, event by event and hourly.
+"""Play simulated shoppers against the whole system in one process, event by event and hourly.
 
 What is learnt is used at once. Reactions to coupons and ticks are sent every simulated hour.
 """
@@ -9,17 +9,17 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from stream_coupons.agents.keyed import TOPIC_OF
 from stream_coupons.core.decision.scoring import Scorer, ValueScorer
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.settings import Settings
+from stream_coupons.testing import LocalPipeline
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
 from stream_coupons_lab.demo.phases import Phase
 from stream_coupons_lab.demo.play import Pacing, Slice, play, without_neighbours
 from stream_coupons_lab.simulation.behaviour import DAY_S
 from stream_coupons_lab.simulation.shoppers import World
-
-from .direct import DirectPipeline
 
 
 class Listener(Protocol):
@@ -33,27 +33,26 @@ class Listener(Protocol):
 
 
 class DirectTarget:
-    """The whole system in this process, without records: what is learnt is used at once."""
+    """The whole system in this process: what is learnt is used at once."""
 
     partitions = 1
 
     def __init__(self, settings: Settings, world: World, scorer: Scorer | None, listener: Listener | None) -> None:
         self._issues: list[CouponIssue] = []
         self._listener = listener
-        self.pipeline = DirectPipeline(
-            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_message=self._take
+        self.pipeline = LocalPipeline(
+            settings, world.catalogue(), campaigns=world.campaigns(), scorer=scorer, on_output=lambda _: None
         )
-
-    def _take(self, message: Struct) -> None:
-        if isinstance(message, CouponIssue):
-            self._issues.append(message)
-        if self._listener is not None:
-            self._listener.hear(message)
+        self.pipeline.listen(CouponIssue, lambda issue: self._issues.append(issue))
+        if listener is not None:
+            for kind, topic in TOPIC_OF.items():
+                if kind is not None and topic not in topics.INPUTS:
+                    self.pipeline.listen(kind, listener.hear)
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
         for message in phase.messages:
-            self.pipeline.send(message)
+            self.pipeline.publish(message)
             if self._listener is not None:
                 self._listener.hear(message)
 

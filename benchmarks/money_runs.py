@@ -60,7 +60,7 @@ SIMULATION = (
     "packages/stream-coupons-lab/stream_coupons_lab/demo/play.py",
     "packages/stream-coupons-lab/stream_coupons_lab/demo/outcomes.py",
     "packages/stream-coupons-lab/stream_coupons_lab/demo/rankings.py",
-    "benchmarks/direct.py",
+    "stream_coupons/testing/local.py",
     "benchmarks/direct_play.py",
 )
 FEATURES = tuple(f"stream_coupons/core/{room}/*.py" for room in ("features", "shopper", "vectors"))

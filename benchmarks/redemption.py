@@ -34,6 +34,7 @@ from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.linear import HEAD_OF
 from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
@@ -159,7 +160,7 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
     for example in scored.examples:
         hashed = [0 if place in places else value for place, value in enumerate(example.hashed)]
         rows.append(((example.numeric * numbers).tolist(), hashed[: len(HASHED)] if beyond else hashed))
-    head = cast(Servable, make_model(settings.learning.first_champion, HEAD, settings.learning))
+    head = cast(Servable, make_model(settings.learning.first_champion, HEAD_OF[HEAD], settings.learning))
     order = np.argsort(scored.learnt_at, kind="stable")
     predicted, learnt, spent = np.empty(len(rows)), 0, 0.0
     for known, own in scored.campaigns():

@@ -21,8 +21,9 @@ from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.linear import LinearScorer, dense, prior, prior_weights
+from stream_coupons.models.linear import HEAD_OF, LinearScorer, prior, prior_array
 from stream_coupons.models.metrics import log_loss
+from stream_coupons.models.sigmoid import sigmoids
 
 PENALTIES = (0.01, 0.1, 1.0)
 """Inverse strengths that are tried."""
@@ -45,21 +46,16 @@ class RetrainedDaily:
         self.viewed_prices, self.incremental = NOTHING_VIEWED, STRUCTURAL
         self._serving: Scorer = prior()
         self._examples: dict[str, list[TrainingExample]] = {head: [] for head in HEADS}
-        self._weights = dense({head: prior_weights(head) for head in HEADS})
+        self._weights = np.stack([prior_array(HEAD_OF[head]) for head in HEADS])
 
     @property
     def version(self) -> int:
         """The day."""
         return self._serving.version
 
-    @property
-    def own(self) -> "RetrainedDaily":
-        """The same."""
-        return self
-
     def predict(self, rows: FeatureRows) -> Floats:
-        """Of the last night's model."""
-        return self._serving.predict(rows)
+        """Of the last night's model: of visits there is none."""
+        return self._serving.predict(rows)[:, : len(HEADS)]
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
@@ -84,7 +80,15 @@ class RetrainedDaily:
                 examples = self._examples[head] = [each for each in examples if each.at > since]
             if sum(each.label for each in examples) >= LEAST:
                 self._weights[n] = _fit(examples)
-        self._serving = LinearScorer(day, self._weights.copy())
+        self._serving = _Plain(day, self._weights.copy())
+
+
+class _Plain(LinearScorer):
+    """A head of its own for each of `HEADS`."""
+
+    def predict(self, rows: FeatureRows) -> Floats:
+        """Return probabilities, shape (n, 3)."""
+        return sigmoids(self.log_odds(rows))
 
 
 def _fit(examples: Sequence[TrainingExample]) -> Floats:

@@ -103,7 +103,7 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
         ("KAFKA__PARTITIONS", "12", "kafka.partitions", 12),
         ("WORKER__METRICS_HOST", "0.0.0.0", "worker.metrics_host", "0.0.0.0"),
         ("WORKER__TICK_EVERY_S", "0.5", "worker.tick_every_s", 0.5),
-        ("LEARNING__L2", "1e-3", "learning.l2", 1e-3),
+        ("LEARNING__PRIOR_VARIANCE", "0.5", "learning.prior_variance", 0.5),
         ("PROFILE__MISSING_PRICE", "last", "profile.missing_price", "last"),
         ("POLICY__TRIGGERS", "order", "policy.triggers", ["order"]),
         ("POLICY__TRIGGERS", "", "policy.triggers", []),

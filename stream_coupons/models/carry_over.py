@@ -9,8 +9,8 @@ Kalman filter by conditioning on a weight of 0, which is the fit without it:
 
 .. math:: w \leftarrow w - P_{\cdot d}\,w_d / P_{dd}, \qquad P \leftarrow P - P_{\cdot d}\,P_{d \cdot} / P_{dd}
 
-Other features then take over what they share with it. All else of a domain stays: progress, calibration, level, drift,
-comparisons and prices. River classifiers know features by name and stay as they are. The state of a model of another
+Other features then take over what they share with it. All else of a domain stays: progress, level, drift, comparisons
+and prices. River classifiers know features by name and stay as they are. The state of a model of another
 package has an unknown layout: the model starts from the prior.
 """
 
@@ -19,18 +19,15 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, schema_of
 from stream_coupons.core.messages.learning import Array, HeadState, ModelSnapshot
-from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, KNOWN, Indices
-from stream_coupons.models.forgetting import SIZE
+from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, HELD, Indices
 from stream_coupons.models.kalman import MOST_JOINT
-from stream_coupons.models.linear import prior_of
+from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.rules import ModelName
 from stream_coupons.models.snapshots import (
-    CALIBRATION,
     COMPARISON,
     DRIFT,
     FORMAT_VERSION,
@@ -44,12 +41,10 @@ from stream_coupons.models.snapshots import (
 )
 from stream_coupons.models.states import PICKLE, State, check_finite, check_places
 
-KEPT_PARTS = frozenset({CALIBRATION, DRIFT, LEVEL})
+KEPT_PARTS = frozenset({DRIFT, LEVEL})
 WEIGHTS = ("weights", "centres", "reviewed")
 """Columns of linear models that start from the prior; the others start from 0."""
-COLUMNS = (*WEIGHTS, "variances", "first_variances", "seen", "groups", "accumulators")
-MAX_UNITS = 64
-"""Bound of the hidden units whose indices follow `BIAS` in the linear model of the deep path."""
+COLUMNS = (*WEIGHTS, "variances", "first_variances", "seen", "groups")
 MAX_FEATURES = 1024
 """Bound of the numeric features of a snapshot; a longer list is forged."""
 MAX_EARLIER = 4
@@ -147,48 +142,26 @@ class Moves:
         numbers[self.before] = DIMENSIONS + self.now
         bins = np.full((self.count, BINS), -1, np.int64)
         bins[self.before] = FIRST_BIN + self.now[:, None] * BINS + np.arange(BINS)
-        rest = np.arange(KNOWN, BIAS + 1 + MAX_UNITS)
+        rest = np.arange(HELD, BIAS + 1)
         self.to: Indices = np.concatenate((np.arange(DIMENSIONS), numbers, bins.ravel(), rest))
 
     def prior_of_new(self, head: str) -> dict[int, float]:
         """Return the initial weights of a head's new features, by index."""
         new = set(range(len(NUMERIC))) - set(self.now.tolist())
-        prior = prior_of(head)
+        prior = prior_weights(head)
         return {at: prior[at] for at in sorted(DIMENSIONS + column for column in new) if at in prior}
-
-    def rows(self, by_column: Floats) -> Floats:
-        """Return an array whose first rows are numeric features, in the order of this program; new ones are 0."""
-        moved = np.zeros((len(NUMERIC), *by_column.shape[1:]))
-        moved[self.now] = by_column[self.before]
-        return np.concatenate((moved, by_column[self.count :]))
 
 
 def _head(head: HeadState, moves: Moves, prior: Mapping[int, float]) -> HeadState:
     parts: dict[str, dict[str, Array]] = {}
     for name, arrays in head.parts.items():
         if name in {*ModelName}:
-            parts[name] = pack_state(_model(name, unpack_state(arrays), moves, prior), level=0)
+            parts[name] = pack_state(_linear(_without_gone(unpack_state(arrays), moves), moves, prior), level=0)
         elif name in KEPT_PARTS or _is_known(name, arrays):
             parts[name] = arrays
     comparison = head.parts.get(COMPARISON, {})
     parts[COMPARISON] = {name: array for name, array in comparison.items() if name in parts}
     return HeadState(champion=head.champion, parts=parts)
-
-
-def _model(name: str, state: State, moves: Moves, prior: Mapping[int, float]) -> State:
-    """Return the carried state of one of `ModelName`; its `restore` checks what is not read here."""
-    if name == ModelName.DEEP:
-        of_linear, of_network = (
-            {key.removeprefix(part): array for key, array in state.items() if key.startswith(part)}
-            for part in ("linear.", "network.")
-        )
-        linear, network = _linear(of_linear, moves, prior), _network(of_network, moves)
-        return {f"linear.{key}": array for key, array in linear.items()} | {
-            f"network.{key}": array for key, array in network.items()
-        }
-    if name == ModelName.NEURAL:
-        return _network(state, moves)
-    return _linear(_without_gone(state, moves) if name == ModelName.KALMAN else state, moves, prior)
 
 
 def _require(state: State, names: Sequence[str]) -> None:
@@ -214,7 +187,7 @@ def _linear(state: State, moves: Moves, prior: Mapping[int, float]) -> State:
 
 def _without_gone(state: State, moves: Moves) -> State:
     """Return the state of a Kalman filter with joint indices of this program, conditioned on removed weights of 0."""
-    _require(state, ("places", "weights", "reviewed", "joint", "covariance", "rate_filters"))
+    _require(state, ("places", "weights", "reviewed", "joint", "covariance"))
     places, joint = check_places(state, len(moves.to) - 1), state["joint"]
     check_finite(state, "weights", places.shape)
     if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT or not np.isin(joint, places).all():
@@ -238,32 +211,4 @@ def _without_gone(state: State, moves: Moves) -> State:
         "reviewed": state["reviewed"] if stays.all() else weights,
         "joint": moves.to[joint[stays]].astype(np.uint32),
         "covariance": left[np.triu_indices(len(left))],
-        "rate_filters": _small_filters(state["rate_filters"], moves),
     }
-
-
-def _small_filters(filters: Floats, moves: Moves) -> Floats:
-    """Return the small filters of `forgetting` with the numeric features in their new rows."""
-    if filters.ndim != 1 or filters.size % SIZE:
-        return filters  # empty for a single rate; else refused by `restore`
-    before = DIMENSIONS + np.flatnonzero(moves.to[DIMENSIONS:] >= 0)
-    rows = filters.reshape(SIZE, -1)
-    moved = rows.copy()
-    moved[moves.to[before] % SIZE] = rows[before % SIZE]
-    return moved.ravel()
-
-
-def _network(state: State, moves: Moves) -> State:
-    """Return the state of a neural network, whose first inputs are the numeric features; weights of new ones are 0."""
-    _require(state, ("parameters", "first", "second", "inputs"))
-    inputs, sizes = state["inputs"], {state[name].shape for name in ("parameters", "first", "second")}
-    if inputs.ndim != 2 or inputs.shape[1] < moves.count or len(sizes) > 1 or len(shape := sizes.pop()) != 1:
-        raise SnapshotMismatch("inputs and parameters do not fit together")
-    width = inputs.shape[1]
-    # Weights of the first layer, the second layer and both intercepts: width * units + units + units + 1.
-    end = width * ((shape[0] - 1) // (width + 2))
-    carried_over = state | {"inputs": moves.rows(inputs.T).T}
-    for name in ("parameters", "first", "second"):
-        layer, rest = state[name][:end].reshape(width, -1), state[name][end:]
-        carried_over[name] = np.concatenate((moves.rows(layer).ravel(), rest))
-    return carried_over

@@ -99,7 +99,7 @@ class Contest:
     Parameters
     ----------
     models : mapping of str to Model
-        The learning models; at least one can serve.
+        The learning models.
     """
 
     def __init__(self, models: Mapping[str, Model], rules: LearningRules) -> None:
@@ -107,7 +107,6 @@ class Contest:
         self.champion = rules.first_champion
         self.duels = {name: Duel() for name in models}
         self._rules = rules
-        self._able = frozenset(rules.able) & self.models.keys()
         self._decay = 0.5 ** (1 / rules.comparison_half_life)
 
     def learn_one(self, row: Row, label: bool) -> tuple[float, Promotion | None]:
@@ -137,7 +136,7 @@ class Contest:
     def _promote(self) -> Promotion | None:
         if self._rules.pinned:
             return None
-        winners = [name for name, duel in self.duels.items() if name in self._able and duel.is_won(self._rules)]
+        winners = [name for name, duel in self.duels.items() if duel.is_won(self._rules)]
         if not winners:
             return None
         best = min(winners, key=lambda name: self.duels[name].log_loss)
@@ -156,7 +155,7 @@ class Contest:
     def restore(self, champion: str, state: Mapping[str, NDArray[Any]]) -> None:
         """Resume the comparisons.
 
-        A champion that differs from the pinned model, or cannot serve any more, yields to the first champion of the
+        A champion that differs from the pinned model, or is no model any more, yields to the first champion of the
         rules. Then, or for a model that the state lacks, the comparison restarts.
 
         Parameters
@@ -174,7 +173,7 @@ class Contest:
         for name in state:
             check_finite(state, name, (5,))
         check_no_less(state, state)
-        is_served = self._rules.pinned in ("", champion) and champion in self._able
+        is_served = self._rules.pinned in ("", champion) and champion in self.models
         if is_served:
             self.champion = champion
             self.duels = {name: Duel(*state[name].tolist()) if name in state else Duel() for name in self.models}

@@ -3,7 +3,7 @@
 A numeric feature has two effects: by its value, and by its bin among some equal ones, so that a linear model can follow
 any curve. Bins are fixed, as numeric features are within about [0, 3] by construction. A feature of 0 has no effect.
 
-Indices: hashed features, then numeric features, then the bins of each, the row's offset, and a constant.
+Indices: hashed features, then numeric features, then the bins of each, a coupon held, and a constant.
 """
 
 import numpy as np
@@ -24,23 +24,12 @@ CONSTANT = 3.0
 """Value of the constant feature: above 1, so that the base rate is learnt before the other weights."""
 
 FIRST_BIN = DIMENSIONS + len(NUMERIC)
-KNOWN = FIRST_BIN + len(NUMERIC) * BINS
-"""Index of what is known beside the features: the row's offset less `USUAL_OFFSET`, whose weight corrects the slope of
-the offset; or whether a coupon was held in a visit. It is not served."""
-USUAL_OFFSET = -2.5
-"""A typical offset, so that the slope does not move the base rate."""
-BIAS = KNOWN + 1
+HELD = FIRST_BIN + len(NUMERIC) * BINS
+"""Index of whether a coupon was held in a visit: an addition to the log-odds that is learnt, and not served."""
+BIAS = HELD + 1
 
 _FIRST_OF_EACH = np.arange(1, len(NUMERIC) * BINS + 1, BINS, dtype=np.int16)
 _TERMS = [number for number, feature in enumerate(FEATURES) if feature.is_of_terms]
-_TERM_INDICES = frozenset(
-    [DIMENSIONS + number for number in _TERMS]
-    + [FIRST_BIN + number * BINS + nth for number in _TERMS for nth in range(BINS)]
-)
-
-OF_TERMS: NDArray[np.bool_] = np.zeros(BIAS + 1, np.bool_)
-"""Mask, by index, of the weights of a coupon's terms: its discount and its identity."""
-OF_TERMS[[*_TERM_INDICES]] = OF_TERMS[FIRST_OF_TERMS:DIMENSIONS] = True
 
 
 def bins_of(numeric: Floats) -> NDArray[np.intp]:
@@ -56,7 +45,7 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
     return bins
 
 
-def encode(numeric: Floats, places: Indices, offset: float = 0.0, *, is_held: bool = False) -> tuple[Indices, Floats]:
+def encode(numeric: Floats, places: Indices, *, is_held: bool = False) -> tuple[Indices, Floats]:
     """Return the nonzero features of one row.
 
     Parameters
@@ -65,10 +54,8 @@ def encode(numeric: Floats, places: Indices, offset: float = 0.0, *, is_held: bo
         Numeric features.
     places : array of int
         Bucket indices of hashed features; 0 is none, and a repeated one counts twice.
-    offset : float
-        Log-odds known without the model; 0 is none.
     is_held : bool
-        True if a coupon was held in a visit: an addition to the log-odds that is learnt, and not served.
+        True if a coupon was held in a visit.
 
     Returns
     -------
@@ -84,8 +71,8 @@ def encode(numeric: Floats, places: Indices, offset: float = 0.0, *, is_held: bo
     values = numeric[numbers]
     bins = numbers * BINS + _within(values)
     last, of_last = [BIAS], [CONSTANT]
-    if offset or is_held:
-        last, of_last = [BIAS, KNOWN], [CONSTANT, 1.0 if is_held else offset - USUAL_OFFSET]
+    if is_held:
+        last, of_last = [BIAS, HELD], [CONSTANT, 1.0]
     indices = np.concatenate((hit, numbers + DIMENSIONS, bins + FIRST_BIN, last))
     return indices, np.concatenate((counts, values, np.ones(len(bins)), of_last))
 
@@ -96,11 +83,6 @@ def _within(numbers: Floats) -> NDArray[np.int16]:
         np.int16
     )
     return within
-
-
-def is_of_terms(index: int) -> bool:
-    """Return whether an index belongs to a coupon's terms: its discount and its identity."""
-    return index in _TERM_INDICES or FIRST_OF_TERMS <= index < DIMENSIONS
 
 
 _OF_EFFECT = np.array([feature.is_of_effect for feature in FEATURES])

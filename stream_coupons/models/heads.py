@@ -1,4 +1,4 @@
-"""One head of a domain: its models side by side, calibration and drift."""
+"""One head of a domain: its models side by side, level and drift."""
 
 import logging
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import cast
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, TrainingExample
-from stream_coupons.models.calibration import Calibrator
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
 from stream_coupons.models.effect import redemption
@@ -19,9 +18,9 @@ from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.quality import ServedQuality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.row_scorer import Served, row_log_odds
-from stream_coupons.models.rules import COMPILED, LearningRules, ModelName
+from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.sigmoid import sigmoid
-from stream_coupons.models.snapshots import CALIBRATION, COMPARISON, DRIFT, LEVEL, pack_head, unpack_model, unpack_part
+from stream_coupons.models.snapshots import COMPARISON, DRIFT, LEVEL, pack_head, unpack_model, unpack_part
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +77,11 @@ class Head:
     def __init__(self, name: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> None:
         self._name, self._key = name, key
         self.contest = Contest(make_models(name, rules, key), rules)
-        self.calibrator = Calibrator(rules.comparison_half_life)
         self.quality = ServedQuality(rules.comparison_half_life)
         self.level = Level(rules.comparison_half_life)
         self._detector = DriftDetector()
-        self._is_calibrated = rules.calibrate
 
-    def learn(
-        self, example: TrainingExample, row: Row, *, is_scored: bool = True, is_drawn: bool = False
-    ) -> list[Happening]:
+    def learn(self, example: TrainingExample, row: Row, *, is_drawn: bool = False) -> list[Happening]:
         """Test and train all models of the head.
 
         Parameters
@@ -95,8 +90,6 @@ class Head:
             Label, and the prediction at decision time.
         row : Row
             Features.
-        is_scored : bool
-            True if the stored prediction counts in the served quality.
         is_drawn : bool
             True if chance drew the coupon from all candidates: the label then counts in the level.
 
@@ -105,13 +98,10 @@ class Head:
         list of Promotion or Drift
             At most one of each.
         """
-        if is_scored:
-            self.quality.update(example.predicted, example.label)
+        self.quality.update(example.predicted, example.label)
         probability, promotion = self.contest.learn_one(row, example.label)
         if is_drawn:
             self._note_draw(row, probability, example.label)
-        if self._is_calibrated:
-            self.calibrator.learn_one(probability, example.label)
         happenings: list[Happening] = []
         if self._detector.update(probability, example.label):
             for model in self.contest.models.values():
@@ -123,7 +113,7 @@ class Head:
 
     def _note_draw(self, row: Row, probability: float, label: bool) -> None:
         indices, values = row.arrays
-        by_prior = sigmoid(row.offset + float((values * prior_array(self._name)[indices]).sum()))
+        by_prior = sigmoid(float((values * prior_array(self._name)[indices]).sum()))
         if row.anyway is None:
             self.level.update(probability, by_prior, label)
             return
@@ -132,19 +122,16 @@ class Head:
 
     @property
     def served(self) -> Served:
-        """The champion's weights, shape (BIAS + 1,), or itself; the prior's while the level is off. Its calibration."""
-        line = (self.calibrator.slope, self.calibrator.intercept)
-        if self.level.is_off:
-            return prior_array(self._name), line
-        return (self.champion.dense if self._is_compiled else self.champion), line
+        """The champion's weights, shape (BIAS + 1,), or itself; the prior's while the level is off."""
+        return prior_array(self._name) if self.level.is_off else self._weights
 
     @property
-    def _is_compiled(self) -> bool:
-        return self.contest.champion in COMPILED
+    def _weights(self) -> Served:
+        return self.champion.dense if self.contest.champion in {*ModelName} else self.champion
 
     def log_odds(self, row: Row) -> float:
-        """Return the champion's log-odds of the label, with the row's offset."""
-        return row_log_odds(self.champion.dense if self._is_compiled else self.champion, row)
+        """Return the champion's log-odds of the label."""
+        return row_log_odds(self._weights, row)
 
     def learn_redemption(self, row: Row, label: bool) -> None:
         """Learn the demand from a redemption label; only models with variances do.
@@ -166,7 +153,7 @@ class Head:
 
     @property
     def champion(self) -> Servable:
-        """The model that serves; only one of `COMPILED` has weights."""
+        """The model that serves; only one of `ModelName` has weights."""
         return cast(Servable, self.contest.models[self.contest.champion])
 
     def start_from(self, donor: "Head") -> None:
@@ -177,13 +164,11 @@ class Head:
         for name, model in self.contest.models.items():
             take_over(model, donor.contest.models[name])
         self.contest.champion = donor.contest.champion
-        self.calibrator.restore(donor.calibrator.state())
 
     def state(self) -> HeadState:
         """Return the serialized head, without its quality."""
         parts = {str(name): model.state() for name, model in self.contest.models.items()}
         parts[COMPARISON] = self.contest.state()
-        parts[CALIBRATION] = self.calibrator.state()
         parts[DRIFT] = self._detector.state()
         parts[LEVEL] = self.level.state()
         return pack_head(self.contest.champion, parts)
@@ -209,11 +194,9 @@ class Head:
                     raise
                 log.warning("%s: %s starts from the prior: %s", self._name, name, error)
                 comparison.pop(name, None)
-        calibration, drift, level = (unpack_part(state, part) for part in (CALIBRATION, DRIFT, LEVEL))
-        if calibration is None or drift is None or level is None:
-            raise SnapshotMismatch(f"there is no {CALIBRATION}, no {DRIFT} or no {LEVEL}")
+        drift, level = (unpack_part(state, part) for part in (DRIFT, LEVEL))
+        if drift is None or level is None:
+            raise SnapshotMismatch(f"there is no {DRIFT} or no {LEVEL}")
         self.level.restore(level)
         self._detector.restore(drift)
-        if self._is_calibrated:
-            self.calibrator.restore(calibration)
         self.contest.restore(state.champion, comparison)

@@ -1,6 +1,6 @@
 """Model input: one row of features as indices and values of its nonzero features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -35,9 +35,6 @@ class Row:
         Numeric features, in order of `NUMERIC`.
     hashed : array or sequence of int
         Bucket indices with their groups; 0 is none, and a repeated index counts twice.
-    offset : float
-        Log-odds of the label known without this model; 0 is none. Linear models learn the difference from them, and a
-        correction of their slope.
 
     Attributes
     ----------
@@ -56,12 +53,9 @@ class Row:
         Variance of P(label) due to its other parts.
     """
 
-    def __init__(
-        self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any], offset: float = 0.0
-    ) -> None:
+    def __init__(self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any]) -> None:
         self.numeric: Floats = np.asarray(numeric, np.float64)
         self.hashed: Indices = np.asarray(hashed, np.int64)
-        self.offset = offset
         self.anyway: float | None = None
         self.uses = USES_RATIO
         self.effect: float | None = None
@@ -77,7 +71,7 @@ class Row:
     @cached_property
     def arrays(self) -> tuple[Indices, Floats]:
         """(indices, values) of the nonzero features, both of shape (m,): hashed ones first, and no index twice."""
-        return encode(self.numeric, self.places, self.offset, is_held=self.held)
+        return encode(self.numeric, self.places, is_held=self.held)
 
     @property
     def groups(self) -> Indices:
@@ -93,10 +87,8 @@ class Row:
         return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed))
 
 
-def input_of(head: str, row: Row, log_odds_of_redeem: Callable[[Row], float]) -> Row:
+def input_of(head: str, row: Row) -> Row:
     """Return the input of a head's models, to learn from and to predict from.
-
-    P(order) is learnt as the difference from P(redeem) without the terms, see `linear`.
 
     Parameters
     ----------
@@ -104,16 +96,11 @@ def input_of(head: str, row: Row, log_odds_of_redeem: Callable[[Row], float]) ->
         One of `linear.ALL_HEADS`.
     row : Row
         All features.
-    log_odds_of_redeem : callable
-        Returns the log-odds of P(redeem) of a row.
     """
     if head == "effect":
         return row.of_effect()
     if head in ("demand", "visit"):
         return row.without_terms()
-    if head == "order":
-        known = row.without_terms()
-        return Row(known.numeric, row.hashed, offset=log_odds_of_redeem(known))
     return row
 
 

@@ -13,8 +13,7 @@ together, so one example of either trains both. It is kept of at most `MOST_JOIN
 bins, and hashed features seen often, which yield to a later numeric feature or bin. All other hashed features have a
 variance each and no covariance, a diagonal block (decoupled, [2]_).
 
-The filter forgets at a rate that is chosen online (`forgetting`): :math:`P^{-1}` is drawn towards the prior one, and
-:math:`w` stays.
+After a drift the filter forgets: :math:`P^{-1}` is drawn towards the prior one, and :math:`w` stays.
 
 The base rate may walk at random: each example adds a little to the variance of the constant [3]_. All else stays.
 
@@ -41,7 +40,6 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models.effect import evidence, redemption_by, step_of
 from stream_coupons.models.encoding import BIAS, CONSTANT, Indices
-from stream_coupons.models.forgetting import STATE_NAMES, Forgetting
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
 from stream_coupons.models.sigmoid import PRECISION, sigmoid
@@ -69,8 +67,6 @@ class KalmanFilter:
         Mean of the weights before learning, by index.
     spread : float
         Factor of all prior variances.
-    forgetting : Forgetting, optional
-        Choice of the forgetting rate; without it the filter never forgets.
     of_coupon, of_constant : float
         Prior variance of the coupon's hashed feature, the first one of a row, and of the constant.
     walk : float
@@ -81,7 +77,6 @@ class KalmanFilter:
         self,
         prior: Mapping[int, float],
         spread: float = 1.0,
-        forgetting: Forgetting | None = None,
         *,
         of_coupon: float = VARIANCE_OF_COUPON,
         of_constant: float = VARIANCE_OF_CONSTANT,
@@ -89,7 +84,6 @@ class KalmanFilter:
     ) -> None:
         self._prior, self._spread = dict(prior), spread
         self._of_coupon, self._of_constant, self._walk = of_coupon, of_constant, walk / CONSTANT**2
-        self.forgetting = forgetting or Forgetting({}, [1.0])
         self._begin()
 
     def _begin(self) -> None:
@@ -114,13 +108,13 @@ class KalmanFilter:
         self._scratch = np.empty((size, size))
 
     def learn_one(self, row: Row, label: bool) -> float:
-        """Predict, then move to the mode. Redemptions as labels of the demand do not tune the forgetting."""
+        """Predict, then move to the mode. Redemptions as labels of the demand do not test the relevance."""
         indices, values = row.arrays
         self._meet(indices, row)
-        logit = row.offset + self.log_odds(row)
+        logit = self.log_odds(row)
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
-            self._test(indices, values, row.offset, label, counts)
+            self._test(indices, values, label, counts)
         base, most = self._slots[BIAS], self._first_variances[BIAS]
         self._covariance[base, base] += max(min(self._walk, most - self._covariance[base, base]), 0.0)
         apart, moves, moves_apart, variance = self._along(indices, values)
@@ -134,10 +128,6 @@ class KalmanFilter:
         self._lessons += 1
         if self._lessons in REVIEWS:
             self._review()
-        if row.effect is None:
-            first = self._first_variances[indices]
-            if (rate := self.forgetting.learn_one(indices, values, first, row.offset, label, counts)) < 1.0:
-                self._forget(rate)
         redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
@@ -210,10 +200,10 @@ class KalmanFilter:
         joint[slot] = index
         return slot
 
-    def _test(self, indices: NDArray[np.int64], values: Floats, offset: float, label: bool, weight: float) -> None:
+    def _test(self, indices: NDArray[np.int64], values: Floats, label: bool, weight: float) -> None:
         """Compare the weights of the last review with the label, group by group."""
         reviewed = self._reviewed[indices]
-        probability = sigmoid(offset + float((values * reviewed).sum()))
+        probability = sigmoid(float((values * reviewed).sum()))
         said = (reviewed - self._centres[indices]) * values * (indices < DIMENSIONS)
         self._relevance.test(self._groups[indices], said, probability, label, weight)
 
@@ -261,13 +251,13 @@ class KalmanFilter:
         self.dense[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
 
     def log_odds(self, row: Row) -> float:
-        """Return the log-odds of the label, without the row's offset."""
+        """Return the log-odds of the label."""
         indices, values = row.arrays
         return float((values * self.dense[indices]).sum())
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""
-        return sigmoid(row.offset + self.log_odds(row))
+        return sigmoid(self.log_odds(row))
 
     def quicken(self, factor: float) -> None:
         """Multiply the information of the examples by a factor, and restart the evidence on relevance."""
@@ -301,7 +291,7 @@ class KalmanFilter:
         }
 
     def state(self) -> State:
-        """Return the columns by ascending index, the covariance of the joint ones, relevance and forgetting."""
+        """Return the columns by ascending index, the covariance of the joint ones, and the relevance."""
         places = np.flatnonzero((self._seen > 0) | (self.dense != 0.0))
         return {
             "places": places.astype(np.uint32),
@@ -310,7 +300,6 @@ class KalmanFilter:
             "covariance": self._covariance[np.triu_indices(len(self._joint))],
             "lessons": np.array([self._lessons], np.int64),
             **self._relevance.state(),
-            **self.forgetting.state(),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -318,7 +307,6 @@ class KalmanFilter:
         self._check(state)
         relevance = Relevance()
         relevance.restore(state)
-        self.forgetting.restore(state)
         self._begin()
         self._relevance = relevance
         for name, column in self._columns.items():
@@ -332,8 +320,8 @@ class KalmanFilter:
         self._covariance[rows, columns] = self._covariance[columns, rows] = state["covariance"]
 
     def _check(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Refuse a state whose arrays do not fit together; those of relevance and forgetting check themselves."""
-        check_names(state, {"places", *self._columns, *OF_GROUPS, *STATE_NAMES, "joint", "covariance", "lessons"})
+        """Refuse a state whose arrays do not fit together; those of relevance check themselves."""
+        check_names(state, {"places", *self._columns, *OF_GROUPS, "joint", "covariance", "lessons"})
         check_linear({name: state[name] for name in ("places", *self._columns)})
         joint = state["joint"]
         if joint.dtype != np.uint32 or joint.ndim != 1 or len(joint) > MOST_JOINT:

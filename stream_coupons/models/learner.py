@@ -1,13 +1,12 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import msgspec
 
-from stream_coupons.core.decision.scoring import HEADS, LABELS, first_of, sources_of
+from stream_coupons.core.decision.scoring import first_of, sources_of
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
 from stream_coupons.core.features.numeric import NUMERIC
@@ -20,7 +19,7 @@ from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.incremental import IncrementalLearner, ShopModels
 from stream_coupons.models.inputs import Row, check_features, input_of
 from stream_coupons.models.level import is_drawn
-from stream_coupons.models.linear import ALL_HEADS
+from stream_coupons.models.linear import ALL_HEADS, HEAD_OF
 from stream_coupons.models.plugins import check_plugins
 from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
@@ -33,15 +32,12 @@ log = logging.getLogger(__name__)
 
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
-OWN: Mapping[str, str] = {"redeem": "effect", "order": "demand", "visit": "visit"}
-"""Head that learns a label from the engine's own decisions, by the label's head."""
 
 
 class DomainModel:
     """Heads of one domain, each with its models, and their progress.
 
-    Redemptions and orders of the engine's own decisions train the effect of coupons and the demand without them. Those
-    of other systems, whose criteria are unknown here, train the same, and separate heads of P(redeem) and P(order).
+    Redemptions and orders train the effect of coupons and the demand without them, by whichever system decided.
     """
 
     def __init__(self, domain: str, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
@@ -56,8 +52,6 @@ class DomainModel:
         self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
         self.views = ViewCounts()
         self.incremental = IncrementalLearner()
-        for of_label, own in OWN.items():  # the quality of what is served for a label is one, whichever head serves it
-            self.heads[own].quality = self.heads[of_label].quality
 
     def start_from(self, donor: "DomainModel") -> None:
         """Start from the model of another domain, before the first example."""
@@ -69,11 +63,8 @@ class DomainModel:
     def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
         """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
         row = row or Row(example.numeric, example.hashed)
-        happenings = []
-        if example.head in HEADS and (example.observed or example.head not in OWN):
-            happenings += self.heads[example.head].learn(example, self._row(example.head, row))
-        if example.head in OWN:
-            happenings += self._learn_own(example, row)
+        is_click = example.head == "click"
+        happenings = self.heads["click"].learn(example, row) if is_click else self._learn_order(example, row)
         if example.on_view is not None:
             self.views.learn_one(example.on_view)
         self.examples += 1
@@ -81,27 +72,24 @@ class DomainModel:
         self._live = None
         return happenings
 
-    def _row(self, head: str, row: Row) -> Row:
-        return input_of(head, row, self.heads["redeem"].log_odds)
-
-    def _learn_own(self, example: TrainingExample, row: Row) -> list[Happening]:
-        """Take a step of the models of the own decisions; a redemption label trains both demand and effect."""
+    def _learn_order(self, example: TrainingExample, row: Row) -> list[Happening]:
+        """Take a step of the heads of orders; a redemption label trains both demand and effect."""
         visit, demand, effect = self.heads["visit"], self.heads["demand"], self.heads["effect"]
-        of_demand = self._row("demand", row)
-        about = {"is_scored": not example.observed, "is_drawn": is_drawn(example)}
+        of_demand = input_of("demand", row)
+        drawn = is_drawn(example)
         if example.head == "visit":
             of_demand.held = example.held
-            return visit.learn(example, of_demand, **about)
+            return visit.learn(example, of_demand, is_drawn=drawn)
         within, later = sigmoid(visit.log_odds(of_demand)), sigmoid(demand.log_odds(of_demand))
         doubt_of_visit = visit.variance(of_demand)
-        of_effect, uses = self._row("effect", row), self.incremental.uses_ratio
+        of_effect, uses = input_of("effect", row), self.incremental.uses_ratio
         predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), either(later, within), uses, visit=within)
         self._learn_incremental(example, row, predicted)
         if example.head == "order":
             order = RedemptionCurve(later, within, uses=1.0, visit=within)
             of_demand.anyway, of_demand.uses = within, 1.0
             of_demand.doubt = order.slope_of_visit**2 * doubt_of_visit
-            return demand.learn(example, of_demand, **about)
+            return demand.learn(example, of_demand, is_drawn=drawn)
         # An order in scope is a better label of demand than a redemption, where orders are recorded.
         is_noted, ordered = example.ordered is not None, bool(example.ordered) or example.label
         seen = replace(predicted, uses=1.0) if is_noted else predicted
@@ -111,7 +99,7 @@ class DomainModel:
         of_effect.doubt = predicted.slope_of_visit**2 * doubt_of_visit
         of_effect.doubt += predicted.slope_of_demand**2 * demand.variance(of_demand)
         demand.learn_redemption(of_demand, ordered)
-        return effect.learn(example, of_effect, **about)
+        return effect.learn(example, of_effect, is_drawn=drawn)
 
     def _learn_incremental(self, example: TrainingExample, row: Row, predicted: RedemptionCurve) -> None:
         """Learn whether the shopper ordered in scope, where orders were noted.
@@ -136,10 +124,10 @@ class DomainModel:
         """Return a snapshot, with the next version."""
         self.version += 1
         heads = {name: head.state() for name, head in self.heads.items()}
-        scored = [name for name in LABELS if self.heads[name].quality.metrics.examples]
+        qualities = {label: self.heads[head].quality for label, head in HEAD_OF.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
         shop = self.views.state(), self.incremental.state()
-        quality = {name: self.heads[name].quality.summary() for name in scored}
+        quality = {label: each.summary() for label, each in qualities.items() if each.metrics.examples}
         made = make_snapshot(self.domain, self.version, heads, shop, quality, progress)
         return msgspec.structs.replace(made, earlier=self.earlier)
 

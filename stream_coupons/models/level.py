@@ -24,8 +24,8 @@ MOST_RATIO = 2.0
 """A level is off where the ratio is beyond this, or its inverse."""
 CHOSEN = 0.5
 """Propensity from which on a coupon was chosen by its value."""
-GUARDED = ("effect", "demand")
-"""Heads whose level is watched: the parts of P(redeem), and of P(order) after the visit."""
+GUARDED = ("redeem", "order")
+"""Labels whose level is compared: of P(redeem), and of P(order) after the visit."""
 
 
 class Level:

@@ -56,10 +56,10 @@ class Model(Protocol):
 
 
 class Servable(Model, Protocol):
-    """A model that compiles to arrays: linear in the indices of `encoding`, but for the row's offset."""
+    """A model that compiles to arrays: linear in the indices of `encoding`."""
 
     def log_odds(self, row: Row) -> float:
-        """Return the log-odds of the label, without the row's offset."""
+        """Return the log-odds of the label."""
 
     @property
     def dense(self) -> Floats:

@@ -18,7 +18,7 @@ from stream_coupons.core import plugins
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig, PluginError, SnapshotMismatch
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.linear import prior_of
+from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.model import Model
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.states import DTYPES, State
@@ -136,7 +136,7 @@ def make_plugin(text: str, head: str, rules: LearningRules, key: DrawKey) -> Plu
     if ":" in text:
         from stream_coupons.models.river_model import RiverModel  # it imports River
 
-        return PluginModel(title, RiverModel(_classifier(text), prior_of(head), key))
+        return PluginModel(title, RiverModel(_classifier(text), prior_weights(head), key))
     inner = plugins.make(text, plugins.MODELS, SETTING, head, rules)
     missing = [name for name in INTERFACE if not callable(getattr(inner, name, None))]
     if missing:

@@ -1,22 +1,14 @@
 """Factory of the models by name."""
 
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
-from stream_coupons.models.adagrad import AdaGrad
-from stream_coupons.models.deep import LAST_UNIT, DeepLinear
-from stream_coupons.models.forgetting import Forgetting
 from stream_coupons.models.kalman import KalmanFilter
-from stream_coupons.models.linear import PRIOR_RATE, prior_of
+from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.model import Model
-from stream_coupons.models.neural import NeuralNetwork
 from stream_coupons.models.plugins import make_plugin
 from stream_coupons.models.rules import LearningRules, ModelName
 
-SEED = 0
-"""Seed of the initial weights of all models. It is constant, so states can leave out values that it reproduces."""
-CAUTION = {"click": 1.0, "redeem": 1.0, "order": 0.2, "effect": 1.0, "demand": 1.0, "visit": 10.0}
-"""Factor of each head on the learning rate and the prior variance. Orders without a coupon are observed in the holdout
-only, a twentieth of the examples, and the margin multiplies their errors in the uplift: they learn slowly. The effect
-has few and rare labels, and starts from a prior on coupons in general. Visits have a label for every decision, and how
+CAUTION = {"click": 1.0, "effect": 1.0, "demand": 1.0, "visit": 10.0}
+"""Factor of each head on the prior variance. Visits have a label for every decision, and how
 often they end in an order differs among shops: what was assumed of them is soon outweighed."""
 
 
@@ -43,7 +35,7 @@ def make_model(name: str, head: str, rules: LearningRules, key: DrawKey = PUBLIC
     head : str
         One of `linear.ALL_HEADS`.
     rules : LearningRules
-        Learning rates, prior variance, and the models.
+        Prior variance, and the models.
     key : DrawKey
         Signs the snapshots of River classifiers.
 
@@ -52,21 +44,9 @@ def make_model(name: str, head: str, rules: LearningRules, key: DrawKey = PUBLIC
     BadConfig
         If a model from another package cannot be made.
     """
-    rate, prior = rules.learning_rate * CAUTION[head], prior_of(head)
-    match name:
-        case ModelName.KALMAN:
-            forgetting = Forgetting(prior, rules.forgetting_rates)
-            return KalmanFilter(prior, rules.prior_variance * CAUTION[head], forgetting, **VARIANCES.get(head, {}))
-        case ModelName.ADAGRAD:
-            return AdaGrad(rate, rules.l2, prior)
-        case ModelName.NEURAL:
-            return NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
-        case ModelName.DEEP:
-            return DeepLinear(
-                AdaGrad(rate, rules.l2, prior, LAST_UNIT), NeuralNetwork(PRIOR_RATE[head], rules.l2, SEED)
-            )
-        case _:
-            return make_plugin(name, head, rules, key)
+    if name == ModelName.KALMAN:
+        return KalmanFilter(prior_weights(head), rules.prior_variance * CAUTION[head], **VARIANCES.get(head, {}))
+    return make_plugin(name, head, rules, key)
 
 
 def make_models(head: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> dict[str, Model]:

@@ -112,7 +112,7 @@ class RiverModel:
     def _mixed(self, x: dict[str, float], row: Row) -> float:
         indices, values = row.arrays
         weights = [self._prior.get(index, 0.0) for index in indices.tolist()]
-        of_prior = sigmoid(row.offset + float((values * weights).sum()))
+        of_prior = sigmoid(float((values * weights).sum()))
         if not self._examples:
             return of_prior
         found = float(self._classifier.predict_proba_one(x).get(True, 0.0))

@@ -1,38 +1,34 @@
 """Scorer of heads of which one at least is served by a model that does not compile to arrays: row by row.
 
-Each head predicts as in the learner, from the same input: P(order) from the log-odds of P(redeem) without the coupon's
-terms, the effect and the demand from their own features. A row costs what its models cost, some ten to a hundred times
-as much as the arrays of `linear`.
+Each head predicts as in the learner, from the same input. A row costs what its models cost, some ten to a hundred
+times as much as the arrays of `linear`.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.models.incremental import ShopModels, prior_shop_models
 from stream_coupons.models.inputs import Row, input_of
-from stream_coupons.models.linear import OWN_HEADS, Line, own_probabilities
+from stream_coupons.models.linear import ALL_HEADS, probabilities
 from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import log_odds
-from stream_coupons.models.sigmoid import sigmoids
 
 log = logging.getLogger(__name__)
 
-Served = tuple[Floats | Model, Line]
-"""The weights of a head, shape (BIAS + 1,), or its model; and its calibration."""
+Served = Floats | Model
+"""The weights of a head, shape (BIAS + 1,), or its model."""
 
 
-def row_log_odds(served: Floats | Model, row: Row) -> float:
-    """Return the log-odds of a head for a row, with the row's offset.
+def row_log_odds(served: Served, row: Row) -> float:
+    """Return the log-odds of a head for a row.
 
     Parameters
     ----------
@@ -43,7 +39,7 @@ def row_log_odds(served: Floats | Model, row: Row) -> float:
     """
     if isinstance(served, np.ndarray):
         indices, values = row.arrays
-        return row.offset + float((values * served[indices]).sum())
+        return float((values * served[indices]).sum())
     return log_odds(served.probability(row))
 
 
@@ -55,59 +51,34 @@ class RowScorer:
     version : int
         Number of the snapshot.
     served : mapping
-        Weights or model, and calibration, of each of `linear.ALL_HEADS`.
-    heads : tuple of str
-        Heads of the columns of a prediction: `HEADS` or `OWN_HEADS`.
+        Weights or model of each of `linear.ALL_HEADS`.
     shop : ShopModels, optional
         Models beside the heads; without them those before learning.
     """
 
-    def __init__(
-        self,
-        version: int,
-        served: Mapping[str, Served],
-        heads: tuple[str, ...] = HEADS,
-        shop: ShopModels | None = None,
-    ) -> None:
+    def __init__(self, version: int, served: Mapping[str, Served], shop: ShopModels | None = None) -> None:
         self.version = version
         self.viewed_prices, self.incremental = shop or prior_shop_models()
         self._served = dict(served)
-        self._heads = heads
         self._has_failed = False
 
-    @cached_property
-    def own(self) -> "RowScorer":
-        """Model of the engine's own decisions."""
-        if self._heads is OWN_HEADS:
-            return self
-        shop = ShopModels(self.viewed_prices, self.incremental)
-        return RowScorer(self.version, self._served, OWN_HEADS, shop)
-
     def predict(self, rows: FeatureRows) -> Floats:
-        """Return probabilities, shape (n, heads), columns as in `HEADS` and `VISIT`.
-
-        A row for which a model fails has NaN.
-        """
-        log_odds = self.log_odds(rows)
-        if self._heads is not OWN_HEADS:
-            return sigmoids(log_odds)
-        return own_probabilities(log_odds, self.incremental.uses_ratio)
+        """Return probabilities, shape (n, 4), columns as in `LABELS`; NaN in a row for which a model fails."""
+        return probabilities(self.log_odds(rows), self.incremental.uses_ratio)
 
     def log_odds(self, rows: FeatureRows) -> Floats:
-        """Return the log-odds, shape (n, heads); NaN in a row for which a model fails."""
-        found: Floats = np.full((len(rows), len(self._heads)), np.nan)
+        """Return the log-odds, shape (n, len(ALL_HEADS)); NaN in a row for which a model fails."""
+        found: Floats = np.full((len(rows), len(ALL_HEADS)), np.nan)
         for index, (numeric, hashed) in enumerate(zip(rows.numeric, rows.hashed, strict=True)):
             row = Row(numeric, hashed)
             try:
-                found[index] = [self._of_head(head, row) for head in self._heads]
+                found[index] = [self._of_head(head, row) for head in ALL_HEADS]
             except PluginError as error:
                 self._log(error)
         return found
 
     def _of_head(self, head: str, row: Row) -> float:
-        served, (slope, intercept) = self._served[head]
-        known = input_of(head, row, lambda each: row_log_odds(self._served["redeem"][0], each))
-        return slope * row_log_odds(served, known) + intercept
+        return row_log_odds(self._served[head], input_of(head, row))
 
     def _log(self, error: PluginError) -> None:
         if not self._has_failed:
@@ -121,7 +92,7 @@ class RowScorer:
 
         The addition of a feature is the difference that its absence makes. So those of all features need not add up.
         """
-        name, numeric, hashed = self._heads[head], rows.numeric[row], rows.hashed[row]
+        name, numeric, hashed = ALL_HEADS[head], rows.numeric[row], rows.hashed[row]
         columns = names or hashed_names()
         by_name: dict[str, list[int]] = {}
         for column in np.flatnonzero(hashed).tolist():

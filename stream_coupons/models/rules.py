@@ -8,40 +8,23 @@ from msgspec import Meta, Struct, field
 from stream_coupons.core import plugins
 from stream_coupons.core.rules import NonNegative, Positive, Size
 
-Share = Annotated[float, Meta(gt=0, le=1)]
-MAX_RATES = 8
 Domain = Annotated[str, Meta(min_length=1, max_length=64)]
-RESERVED = frozenset({"comparison", "calibration", "drift", "level"})
+RESERVED = frozenset({"comparison", "drift", "level"})
 """Names of the parts of a head's snapshot that are not models."""
 
 
 class ModelName(StrEnum):
-    """Names of the models in settings, snapshots and metrics."""
+    """Names of the engine's models in settings, snapshots and metrics: they compile to arrays."""
 
     KALMAN = "kalman"
-    ADAGRAD = "adagrad"
-    NEURAL = "neural"
-    DEEP = "deep"
-
-
-COMPILED = frozenset({ModelName.KALMAN, ModelName.ADAGRAD})
-"""Models that compile to arrays."""
-CHALLENGERS = frozenset({ModelName.NEURAL, ModelName.DEEP})
-"""Models that cannot be champion."""
 
 
 class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rules of learning, and of the choice of the champion."""
 
-    models: list[str] = field(default_factory=lambda: [ModelName.KALMAN, ModelName.ADAGRAD])
+    models: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: [ModelName.KALMAN])
     pinned: str = ""
     prior_variance: Positive = 1.0
-    learning_rate: Positive = 0.05
-    l2: NonNegative = 1e-6
-    forgetting_rates: Annotated[list[Share], Meta(min_length=1, max_length=MAX_RATES)] = field(
-        default_factory=lambda: [1.0]
-    )
-    calibrate: bool = False
     comparison_half_life: Size = 5000
     promotion_margin_ratio: NonNegative = 0.01
     promotion_min_examples: Size = 1000
@@ -50,13 +33,8 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         for text in self.models:
             check_model(text)
-        able = self.able
-        if not able:
-            raise ValueError(f"models: one of them must be able to serve, as {', '.join(sorted(COMPILED))} are")
-        if self.pinned and self.pinned not in able:
-            raise ValueError(
-                f"pinned is {self.pinned!r}: expected one of models that is able to serve ({', '.join(able)})"
-            )
+        if self.pinned and self.pinned not in self.models:
+            raise ValueError(f"pinned is {self.pinned!r}: expected one of models ({', '.join(self.models)})")
         for domain in self.transfer:
             self._check_chain(domain)
 
@@ -64,11 +42,6 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def imported(self) -> list[str]:
         """The models that other packages provide."""
         return [name for name in self.models if name not in {*ModelName}]
-
-    @property
-    def able(self) -> list[str]:
-        """The models that can be champion."""
-        return [name for name in self.models if name not in CHALLENGERS]
 
     def _check_chain(self, domain: str) -> None:
         chain = [domain]
@@ -81,8 +54,8 @@ class LearningRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def first_champion(self) -> str:
-        """The model that serves before the first comparison: the pinned one, or the first one that can serve."""
-        return self.pinned or self.able[0]
+        """The model that serves before the first comparison: the pinned one, or the first one."""
+        return self.pinned or self.models[0]
 
 
 def check_model(text: str) -> None:

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, ModelSnapshot
-from stream_coupons.models.calibration import served_line
 from stream_coupons.models.carry_over import carried
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
-from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own, prior_array
+from stream_coupons.models.linear import ALL_HEADS, LinearScorer, live, prior_array
 from stream_coupons.models.plugins import make_plugin
 from stream_coupons.models.row_scorer import RowScorer, Served
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.snapshots import (
-    CALIBRATION,
     LEVEL,
     check,
     label,
@@ -44,15 +41,15 @@ def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> H
     version : int
         Number of the snapshot.
     served : mapping
-        Weights or model, and calibration, of each of `linear.ALL_HEADS`.
+        Weights or model of each of `linear.ALL_HEADS`.
     shop : ShopModels
         Models beside the heads.
     """
     columns = _columns(served)
     if columns is not None:
-        return compiled(version, *columns, shop)
-    copies = {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()}
-    return RowScorer(version, copies, shop=shop)
+        return LinearScorer(version, np.stack(columns), shop)
+    copies = {head: copy.deepcopy(model) for head, model in served.items()}
+    return RowScorer(version, copies, shop)
 
 
 def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) -> HeadScorer:
@@ -65,23 +62,14 @@ def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) ->
     """
     columns = _columns(served)
     if columns is None:
-        return RowScorer(version, served, shop=shop)
-    of_others, own = columns
-    return live(version, *of_others).with_own(lambda: live_own(version, *own, shop.incremental.uses_ratio), shop)
+        return RowScorer(version, served, shop)
+    return live(version, columns, shop)
 
 
-Columns = tuple[list[Floats], list[Line]]
-
-
-def _columns(served: Mapping[str, Served]) -> tuple[Columns, Columns] | None:
-    """Return weights and calibrations of `HEADS` and of `OWN_HEADS`; None if one head has no array."""
-    weights = {head: each for head, (each, _) in served.items() if isinstance(each, np.ndarray)}
-    if len(weights) < len(served):
-        return None
-    of_others, own = (
-        ([weights[head] for head in heads], [served[head][1] for head in heads]) for heads in (HEADS, OWN_HEADS)
-    )
-    return of_others, own
+def _columns(served: Mapping[str, Served]) -> list[Floats] | None:
+    """Return the weights of `ALL_HEADS`; None if one head has no array."""
+    arrays = [each for head in ALL_HEADS if isinstance(each := served[head], np.ndarray)]
+    return arrays if len(arrays) == len(ALL_HEADS) else None
 
 
 def compile_snapshot(
@@ -117,21 +105,20 @@ def compile_snapshot(
 
 
 def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:
-    """Return the served weights, the champion's or the prior's, or the champion; and the calibration's line."""
-    calibration, level = (unpack_part(head, part) for part in (CALIBRATION, LEVEL))
-    state = unpack_model(head, head.champion, key)
-    if state is None or calibration is None or level is None:
-        raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
-    line, is_off = served_line(calibration), level_of(level).is_off
+    """Return the served weights, the champion's or the prior's, or the champion."""
+    state, level = unpack_model(head, head.champion, key), unpack_part(head, LEVEL)
+    if state is None or level is None:
+        raise SnapshotMismatch(f"the champion {head.champion} or its level is missing")
+    is_off = level_of(level).is_off
     if head.champion in rules.imported:
         model = make_plugin(head.champion, name, rules, key)
         model.restore(state)
-        return (prior_array(name) if is_off else model), line
+        return prior_array(name) if is_off else model
     if head.champion not in {*ModelName}:
         raise SnapshotMismatch(f"the champion is {head.champion!r}: expected a model of this worker's learning.models")
     check_linear({column: state[column] for column in ("places", "weights") if column in state})
     if is_off:
-        return prior_array(name), line
+        return prior_array(name)
     weights = np.zeros(BIAS + 1)
     weights[state["places"]] = state["weights"]
-    return weights, line
+    return weights

@@ -25,8 +25,8 @@ from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState,
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.states import PICKLE, State
 
-FORMAT_VERSION = 11
-COMPARISON, CALIBRATION, DRIFT, LEVEL = "comparison", "calibration", "drift", "level"
+FORMAT_VERSION = 12
+COMPARISON, DRIFT, LEVEL = "comparison", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
 MAX_PART_BYTES = 2**25
@@ -98,7 +98,7 @@ def pack_head(champion: str, parts: Mapping[str, State]) -> HeadState:
     champion : str
         Name of the model that serves.
     parts : mapping of str to State
-        Models by name, and `COMPARISON`, `CALIBRATION`, `DRIFT` and `LEVEL`.
+        Models by name, and `COMPARISON`, `DRIFT` and `LEVEL`.
     """
     return HeadState(champion=champion, parts={part: pack_state(state) for part, state in parts.items()})
 

@@ -112,15 +112,13 @@ def check_places(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> NDArray
     return places
 
 
-def check_linear(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
+def check_linear(state: Mapping[str, NDArray[Any]]) -> None:
     """Refuse a linear model's state that is not `places` in range and columns of one finite number a place.
 
     Parameters
     ----------
     state : mapping of str to array
         The state.
-    last : int
-        Highest index of a place.
 
     Raises
     ------
@@ -129,6 +127,6 @@ def check_linear(state: Mapping[str, NDArray[Any]], last: int = BIAS) -> None:
     """
     if not {"places", "weights"} <= set(state):
         raise SnapshotMismatch(f"arrays are {sorted(state)}: expected places and weights among them")
-    places = check_places(state, last)
+    places = check_places(state, BIAS)
     for name in set(state) - {"places"}:
         check_finite(state, name, places.shape)

@@ -9,6 +9,7 @@ from prometheus_client import Gauge
 
 from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.models.level import GUARDED
+from stream_coupons.models.linear import HEAD_OF
 from stream_coupons.observability.metrics import Metrics
 
 if TYPE_CHECKING:  # they import River
@@ -62,12 +63,12 @@ def report_model(model: "DomainModel", metrics: Metrics) -> None:
     metrics : Metrics
         Its gauges are set.
     """
-    for head in GUARDED:
-        level = model.heads[head].level
-        metrics.model_level.labels(model.domain, head).set(level.ratio)
-        metrics.model_prior_decides.labels(model.domain, head).set(level.is_off)
-    for head, models in model.heads.items():
-        _report_head(model.domain, head, models, metrics)
+    for label in GUARDED:
+        level = model.heads[HEAD_OF[label]].level
+        metrics.model_level.labels(model.domain, label).set(level.ratio)
+        metrics.model_prior_decides.labels(model.domain, label).set(level.is_off)
+    for label, head in HEAD_OF.items():
+        _report_head(model.domain, label, model.heads[head], metrics)
 
 
 def report_lift(reader: LiftReader, metrics: Metrics) -> None:

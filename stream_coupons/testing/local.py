@@ -3,12 +3,14 @@
 One thread, one order: the same records always give the same bytes.
 """
 
+import dataclasses
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from contextlib import contextmanager
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_coupons.agents import keyed
 from stream_coupons.agents.budgets import Budgets
@@ -23,6 +25,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.inputs import Tick
+from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.dead_letters import dead_letter
@@ -318,7 +321,21 @@ class LocalPipeline:
     def _measure(self, record: Record) -> None:
         self.lift.take(_decode_totals(record.value))
         self.lift.update()
-        self._known = replace(self._known, brakes=dict(self.lift.brakes))
+        self._known = dataclasses.replace(self._known, brakes=dict(self.lift.brakes))
+
+    @contextmanager
+    def without_coupons(self) -> Iterator[None]:
+        """Let what is published count for all that is known of shoppers, and lead to no coupon: a history."""
+        rules = self._rules
+        self._decide_by(replace(rules, policy=replace(rules.policy, triggers=frozenset())))
+        try:
+            yield
+        finally:
+            self._decide_by(rules)
+
+    def _decide_by(self, rules: Rules) -> None:
+        self._rules = rules
+        self._known = dataclasses.replace(self._known, rules=rules)
 
     def serve_models(self) -> None:
         """Serve the models as they are learnt now."""
@@ -326,7 +343,7 @@ class LocalPipeline:
 
     def _serve(self, news: Mapping[str, Scorer]) -> None:
         self._has_learnt = False
-        self._known = replace(self._known, scorers={**self._known.scorers, **news})
+        self._known = dataclasses.replace(self._known, scorers={**self._known.scorers, **news})
 
     def states(self) -> Iterator[tuple[str, int, str, bytes]]:
         """Yield (agent, partition, key, cell) of all states, cells encoded."""

@@ -131,7 +131,7 @@ def test_a_new_feature_adds_its_prior_and_all_else_that_was_learnt_is_served_as_
     found = newer(before["snapshots"], rows=OLD_ROWS)
     prior = older_release({}, rows=OLD_ROWS)
     assert found["version"] == expected["version"] == 1
-    for name in ("log_odds", "own_log_odds"):
+    for name in ("log_odds",):
         assert np.array(found[name]) == pytest.approx(np.array(expected[name]), abs=1e-9)
         assert np.abs(np.array(found[name]) - prior[name]).max() > 0.01
     on_payday = newer(before["snapshots"], rows=[row | {"payday": 1.0} for row in OLD_ROWS])

@@ -69,7 +69,6 @@ def release(snapshots: dict[str, str], records: Sequence[Any], rows: Sequence[di
         "schema": SCHEMA,
         "version": scorer.version,
         "log_odds": scorer.log_odds(served).tolist(),
-        "own_log_odds": scorer.own.log_odds(served).tolist(),
         "refused": len(learner._letters),
         "duplicates": metrics.duplicates.labels(topics.EXAMPLES.name)._value.get(),
         "examples": model.examples if model else 0,

@@ -19,7 +19,7 @@ def test_the_model_of_the_night_knows_the_labels_of_its_days_and_no_later_ones()
             for scorer in (all_days, last_days):
                 scorer.hear(one)
     before = all_days.predict(rows)
-    assert before.tolist() == last_days.predict(rows).tolist() == prior().predict(rows).tolist()
+    assert before.tolist() == last_days.predict(rows).tolist() == prior().predict(rows)[:, : len(HEADS)].tolist()
     areas = []
     for scorer in (all_days, last_days):
         scorer.retrain(10)

@@ -138,15 +138,9 @@ def test_demand_grows_with_the_depth_as_at_a_constant_elasticity() -> None:
 
 
 def test_giving_nothing_takes_nothing_off() -> None:
-    nothing = Catalogue([]).nothing_of("ecommerce", [])
+    nothing = Catalogue([]).nothing
     for name in ("discount_depth", "discount_pull", "discount_size"):
         assert numbers(nothing, name) == [0.0]
-
-
-def test_a_coupon_may_be_called_nothing() -> None:
-    catalogue = Catalogue([coupon("nothing", categories=["tea"])])
-    for arms, is_for_tea in ((["nothing"], True), ([], False), (["nothing"], True)):
-        assert catalogue.nothing_of("ecommerce", arms).names_category.tolist() == [is_for_tea]
 
 
 def test_an_unknown_price_has_a_stated_stand_in() -> None:

@@ -2,15 +2,16 @@
 
 from collections import Counter
 
-import numpy as np
 import pytest
 
-from stream_coupons.core.decision.observation import observe, rows_with, rows_without
+from stream_coupons.core.decision.observation import arm_of, observe, row_of
 from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
+from stream_coupons.core.decision.policy import control_row
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment, log_share
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
-from stream_coupons.core.features.rows import FIRST_OF_TERMS, OF_EVERY_COUPON, extract, hashed_names, places_of
+from stream_coupons.core.features.rows import OF_EVERY_COUPON, extract, hashed_names
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.messages.neighbours import Neighbour, NeighbourUpdate
@@ -201,8 +202,7 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     shopper = Shopper()
     fold(shopper.profile, browse(what=item("A", category="tea", brand="x")), ProfileRules())
     moment = Moment("u", shopper, AT, {"weather": "rain"})
-    rows = rows_without(moment, "ecommerce", [], KNOWN)
-    given = rows_with(moment, KNOWN.catalogue.domains["ecommerce"], np.array([0]), KNOWN)
+    rows, given = (row_of(moment, observed(coupon_id=name), KNOWN) for name in ("none", "c1"))
     numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
     assert {numbers[name] for name in TERMS} == {0.0}
     of_shopper = [NUMERIC.index(name) for name in group_of_features("shopper")]
@@ -215,53 +215,38 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     assert rows.hashed[0, names.index("weather=rain")] == given.hashed[0, names.index("weather=rain")] > 0
 
 
-def test_features_without_a_coupon_do_not_depend_on_the_catalogue() -> None:
-    shopper = Shopper()
-    fold(shopper.profile, browse(what=item("A", category="tea")), ProfileRules())
-    moment = Moment("u", shopper, AT, {})
-    other = knowledge(coupon("c7", categories=["tea"]))
-    rows = [rows_without(moment, "ecommerce", [], known).numeric.tolist() for known in (KNOWN, other)]
-    assert rows[0] == rows[1]
+def known_arms() -> Knowledge:
+    return knowledge(coupon("tea", categories=["tea"]), coupon("cocoa"), coupon("trip", domain="travel"))
 
 
-@pytest.mark.parametrize(
-    ("arms", "category"),
-    [
-        (["tea-10", "tea-25"], "tea"),
-        (["tea-25", "unheard-of"], "tea"),
-        (["tea-10", "cocoa"], None),
-        (["tea-10", "all"], None),
-        (["trip"], None),
-        ([], None),
-    ],
-)
-def test_nothing_given_is_for_what_all_that_might_have_been_given_are_for(
-    arms: list[str], category: str | None
-) -> None:
-    terms = {"typical_price_minor": 900, "redeem_within_s": 3 * DAY_S, "attributes": {"colour": "green"}}
-    known = knowledge(
-        coupon("tea-10", categories=["tea"], **terms),
-        coupon("tea-25", categories=["tea"], **terms),
-        coupon("cocoa", categories=["cocoa"]),
-        coupon("all"),
-        coupon("trip", domain="travel", categories=["tea"]),
-    )
+def test_a_decision_for_nothing_is_a_control_of_an_arm_that_chance_draws() -> None:
+    known = known_arms()
+    drawn = [arm_of(observed(f"x{n}", "none", arms=["cocoa", "trip", "tea"]), known) for n in range(200)]
+    found = Counter(coupons.coupons[position].coupon_id for coupons, position in drawn)
+    assert found.keys() == {"tea", "cocoa"}, "arms of other domains are none"
+    assert min(found.values()) > 60
+    names = ["cocoa", "tea"]
+    assert [names[control_row(2, f"x{n}", known.rules.key)] for n in range(200)] == [
+        coupons.coupons[position].coupon_id for coupons, position in drawn
+    ]
+
+
+def test_a_control_is_scored_as_its_arm_would_be() -> None:
+    shopper, known = Shopper(), known_arms()
+    fold(shopper.profile, browse(what=item("A", category="tea")), ProfileRules())
+    moment = Moment("u", shopper, AT, {})
+    rows = [row_of(moment, observed("x", given, arms=["tea"]), known) for given in ("none", "tea")]
+    assert rows[0].numeric.tolist() == rows[1].numeric.tolist()
+    assert rows[0].hashed.tolist() == rows[1].hashed.tolist()
+
+
+@pytest.mark.parametrize("arms", [[], ["unheard-of"], ["trip"]])
+def test_without_a_known_arm_nothing_given_is_for_the_whole_shop(arms: list[str]) -> None:
     shopper = Shopper()
     fold(shopper.profile, browse(what=item("A", category="tea")), ProfileRules())
-    fold(shopper.profile, browse("e2", what=item("B", category="milk")), ProfileRules())
-    moment = Moment("u", shopper, AT, {})
-    rows = rows_without(moment, "ecommerce", arms, known)
+    rows = row_of(Moment("u", shopper, AT, {}), observed("x", "none", arms=arms), known_arms())
     numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
-    places = dict(zip(hashed_names(), rows.hashed[0].tolist(), strict=True))
-    given = rows_with(moment, known.catalogue.domains["ecommerce"], np.array([2]), known)
-    if category is None:
-        assert (numbers["demand_share"], places["category"]) == (round(log_share(1.0), 4), 0)
-        assert numbers["whole_shop"] == 1.0
-    else:
-        of_given = dict(zip(NUMERIC, given.numeric[0].tolist(), strict=True))
-        assert {name: value for name, value in of_given.items() if name not in TERMS}.items() <= numbers.items()
-        below = [place for place in places_of(given.hashed[0]).tolist() if 0 < place < FIRST_OF_TERMS]
-        assert sorted(below) == sorted(place for place in places_of(rows.hashed[0]).tolist() if place)
+    assert (numbers["demand_share"], numbers["whole_shop"]) == (round(log_share(1.0), 4), 1.0)
 
 
 @pytest.mark.parametrize("coupon_id", ["c1", "none"])

@@ -117,7 +117,7 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
         metrics.model_recall.labels(domain=domain, head=head).set(0.3)
         metrics.model_f1.labels(domain=domain, head=head).set(0.3)
         metrics.model_drifts.labels(domain=domain, head=head).inc()
-        for model in ("adagrad", "kalman"):
+        for model in ("kalman", "shop_models:scaled_numbers"):
             metrics.model_champion.labels(domain=domain, head=head, model=model).set(model == "kalman")
             metrics.model_recent_log_loss.labels(domain=domain, head=head, model=model).set(0.4)
             metrics.model_promotions.labels(domain=domain, head=head, model=model).inc()

@@ -15,20 +15,19 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows, schema_of
 from stream_coupons.core.messages.learning import ModelSnapshot
-from stream_coupons.models.carry_over import MAX_UNITS, carried, is_carriable
+from stream_coupons.models.carry_over import carried, is_carriable
 from stream_coupons.models.encoding import BINS, FIRST_BIN
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior_array
-from stream_coupons.models.neural import HIDDEN
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.models.snapshots import checksum, pack_state, unpack_state
 
 from .builders import each_row, examples, predict, random_rows
 
-RULES = LearningRules(models=list(ModelName), forgetting_rates=[1.0, 0.9], calibrate=True)
+RULES = LearningRules()
 ROWS = random_rows(3, 20)
 GONE = "carts"
 COLUMN = NUMERIC.index(GONE)
@@ -97,28 +96,27 @@ def test_every_model_predicts_of_the_same_features_in_another_order_what_it_pred
 
 @pytest.mark.long
 def test_and_learns_on_as_it_would_have() -> None:
-    heads = [resumed(each).models["ecommerce"].heads["redeem"] for each in (ours(), made_by(SHUFFLED))]
+    heads = [resumed(each).models["ecommerce"].heads["effect"] for each in (ours(), made_by(SHUFFLED))]
     filters: list[Any] = [head.contest.models[ModelName.KALMAN] for head in heads]
     rows = random_rows(5, 600)
     for row, moved in zip(each_row(rows), each_row(in_our_order(rows)), strict=True):
         for model, each in zip(filters, (row, moved), strict=True):
             model.learn_one(each, bool(row.numeric[0] > 1.0))
     before, after = (predict(model, each) for model, each in zip(filters, (ROWS, in_our_order(ROWS)), strict=True))
-    assert after == pytest.approx(before, abs=0.02), "the small filters of forgetting share buckets with other features"
+    assert after == pytest.approx(before, abs=1e-9)
 
 
 def test_a_new_feature_has_its_prior_and_what_is_gone_has_no_weight() -> None:
     served = carried(renamed())
     for head, state in served.heads.items():
-        model = unpack_state(state.parts["adagrad"])
-        before = unpack_state(ours().heads[head].parts["adagrad"])
+        model = unpack_state(state.parts["kalman"])
+        before = unpack_state(ours().heads[head].parts["kalman"])
         of = dict(zip(model["places"].tolist(), model["weights"].tolist(), strict=True))
         was = dict(zip(before["places"].tolist(), before["weights"].tolist(), strict=True))
         for index in (DIMENSIONS + COLUMN, *range(FIRST_BIN + COLUMN * BINS, FIRST_BIN + (COLUMN + 1) * BINS)):
             was.pop(index, None)
-            prior = prior_array(head)[index] - (prior_array("redeem")[index] if head == "order" else 0.0)
-            assert of.pop(index, 0.0) == pytest.approx(prior)
-        assert of == was
+            assert of.pop(index, 0.0) == pytest.approx(prior_array(head)[index])
+        assert of.keys() == was.keys()
     compile_snapshot(renamed())
 
 
@@ -136,8 +134,7 @@ def test_the_other_weights_of_a_filter_take_over_what_a_feature_explained_that_i
         label = bool(rng.random() < numeric[COLUMN] / 2.5)
         whole.learn_one(Row(numeric, [1]), label)
         without.learn_one(Row(_left(numeric), [1]), label)
-    arrays = {name: array for name, array in whole.state().items() if not name.startswith("rate")}
-    snapshot = with_part("click", "kalman", unpack_state(ours().heads["click"].parts["kalman"]) | arrays)
+    snapshot = with_part("click", "kalman", whole.state())
     after = resumed(renamed(snapshot)).models["ecommerce"].heads["click"].contest.models[ModelName.KALMAN]
     test = [Row(_left(numeric), [1]) for numeric in rows(50)]
     expected = np.array([without.probability(row) for row in test])
@@ -149,14 +146,14 @@ def _left(numeric: Floats) -> Floats:
     return np.where(np.arange(len(NUMERIC)) == COLUMN, 0.0, numeric)
 
 
-def test_progress_comparisons_calibration_level_and_prices_stay(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_comparisons_level_and_prices_stay(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     after = resumed(renamed()).models["ecommerce"]
     assert (after.examples, after.offset, after.origins, after.at) == (120, 119, {"ticks:0": (119, 0)}, 119.0)
     of_other = after.snapshot()
     for head, state in of_other.heads.items():
         assert state.champion == ours().heads[head].champion
-        for part in ("comparison", "calibration", "drift", "level"):
+        for part in ("comparison", "drift", "level"):
             assert state.parts[part] == ours().heads[head].parts[part]
     assert of_other.viewed_prices == ours().viewed_prices
     assert f"{len(NUMERIC) - 1} features kept, new: {GONE}, dropped: gone" in caplog.text
@@ -224,7 +221,6 @@ def test_a_champion_of_unknown_layout_is_not_carried_over() -> None:
 @pytest.mark.parametrize("spoilt", ["nothing", "short", "long", "negative", "table"])
 def test_a_damaged_array_is_refused_and_raises_nothing_else(model: ModelName, spoilt: str) -> None:
     arrays = unpack_state(ours().heads["click"].parts[model])
-    rules = LearningRules(models=sorted({model, ModelName.ADAGRAD}), forgetting_rates=RULES.forgetting_rates)
     for name, array in arrays.items():
         filled: Any = {
             "nothing": None,
@@ -240,8 +236,4 @@ def test_a_damaged_array_is_refused_and_raises_nothing_else(model: ModelName, sp
         except SnapshotMismatch:
             continue
         with contextlib.suppress(SnapshotMismatch):
-            Trainer(rules).restore({"ecommerce": fit})
-
-
-def test_there_is_room_for_the_units_of_the_deep_path() -> None:
-    assert HIDDEN <= MAX_UNITS
+            Trainer(RULES).restore({"ecommerce": fit})

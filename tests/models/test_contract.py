@@ -26,7 +26,7 @@ Stream = list[tuple[Row, bool]]
 
 
 def new(name: str, **rules: Any) -> Model:
-    return make_model(name, "redeem", LearningRules(**rules))
+    return make_model(name, "effect", LearningRules(**rules))
 
 
 def rows_of(stream: Stream) -> FeatureRows:
@@ -115,13 +115,13 @@ def test_the_same_stream_makes_the_same_model(name: str) -> None:
 @every_model
 def test_it_starts_near_the_base_rates_of_the_trade(name: str) -> None:
     rows = FeatureRows(np.zeros((1, len(NUMERIC))), np.array([[0, 5, 9]], np.uint32))
-    assert predict(new(name), rows) == pytest.approx([PRIOR_RATE["redeem"]], abs=0.02)
+    assert predict(new(name), rows) == pytest.approx([PRIOR_RATE["effect"]], abs=0.02)
 
 
 @every_model
-@pytest.mark.parametrize("learning_rate", [1e-6, 0.05, 20.0])
-def test_probabilities_stay_in_range_whatever_comes(name: str, learning_rate: float) -> None:
-    model = new(name, learning_rate=learning_rate)
+@pytest.mark.parametrize("prior_variance", [1e-6, 1.0, 400.0])
+def test_probabilities_stay_in_range_whatever_comes(name: str, prior_variance: float) -> None:
+    model = new(name, prior_variance=prior_variance)
     rng = np.random.default_rng(11)
     for n in range(300):
         numeric = (rng.choice([-1, 0, 1], len(NUMERIC)) * MAX_NUMBER).tolist()
@@ -129,7 +129,7 @@ def test_probabilities_stay_in_range_whatever_comes(name: str, learning_rate: fl
         assert 0.0 <= model.learn_one(Row(numeric, hashed), n % 3 == 0) <= 1.0
     predicted = predict(model, random_rows(12, 100))
     assert ((predicted >= 0) & (predicted <= 1)).all()
-    resumed = new(name, learning_rate=learning_rate)
+    resumed = new(name, prior_variance=prior_variance)
     resumed.restore(model.state())
 
 

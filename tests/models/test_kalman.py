@@ -7,25 +7,19 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, GROUPS, FeatureRows
+from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models import relevance as relevance_module
-from stream_coupons.models.adagrad import AdaGrad
 from stream_coupons.models.champion import log_loss
-from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, is_of_terms
+from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import JOINED_AFTER, MOST_JOINT, KalmanFilter
-from stream_coupons.models.learner import DomainModel
-from stream_coupons.models.linear import prior_of
-from stream_coupons.models.registry import CAUTION, WALK
+from stream_coupons.models.linear import prior_weights
+from stream_coupons.models.registry import WALK
 from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
-from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import mode, sigmoid
 from stream_coupons.models.variances import VARIANCE_OF_BIN, VARIANCE_OF_NUMBER
-
-from .builders import example
 
 
 @given(st.floats(-30, 30), st.floats(0, 1e6), st.booleans())
@@ -48,18 +42,6 @@ def correlated(seed: int, size: int) -> list[tuple[Row, bool]]:
     return stream
 
 
-@pytest.mark.parametrize("holds", [0.0, 0.5, 1.0])
-def test_how_far_what_is_known_holds_is_learnt(holds: float) -> None:
-    rng = np.random.default_rng(7)
-    model = KalmanFilter(prior_of("order"), CAUTION["order"])
-    nothing = [0.0] * len(NUMERIC)
-    for offset in rng.uniform(-4.0, 0.0, 1000).tolist():
-        label = rng.random() < sigmoid(-2.0 + holds * (offset + 2.0))
-        model.learn_one(Row(nothing, [], offset), bool(label))
-    low, high = (offset + model.log_odds(Row(nothing, [], offset)) for offset in (-4.0, -0.5))
-    assert (high - low) / 3.5 == pytest.approx(holds, abs=0.2)
-
-
 def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
     stream = correlated(1, 1500)
     model = KalmanFilter({})
@@ -78,16 +60,6 @@ def test_it_is_near_the_posterior_mode_of_all_examples_at_once() -> None:
     known = model.dense
     one, other = (known[DIMENSIONS] + known[FIRST_BIN + 2], known[DIMENSIONS + 1] + known[FIRST_BIN + BINS + 2])
     assert [one, other, known[BIAS]] == pytest.approx(exact.tolist(), rel=0.1)
-
-
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_it_learns_more_from_few_examples_than_gradient_steps(seed: int) -> None:
-    rules, start = LearningRules(), {BIAS: -2.647 / CONSTANT}
-    models = KalmanFilter(start, rules.prior_variance), AdaGrad(rules.learning_rate, rules.l2, start)
-    ours, theirs = (
-        sum(log_loss(model.learn_one(row, label), label) for row, label in correlated(seed, 400)) for model in models
-    )
-    assert ours < 0.95 * theirs, "from a base rate of a fifteenth, where half of all labels are positive"
 
 
 def test_what_is_seen_often_gets_covariances_and_no_more_than_there_is_room_for() -> None:
@@ -125,7 +97,7 @@ def test_hashed_places_give_way_to_numbers_and_keep_their_own_variance() -> None
 
 
 def test_variances_shrink_and_quickening_widens_none_beyond_its_beginning() -> None:
-    model = KalmanFilter(prior_of("redeem"))
+    model = KalmanFilter(prior_weights("effect"))
     rng = np.random.default_rng(5)
     for _ in range(50):
         model.learn_one(Row(rng.random(len(NUMERIC)).tolist(), [3]), bool(rng.random() < 0.3))
@@ -209,7 +181,7 @@ def beliefs(model: KalmanFilter) -> tuple[Floats, Floats]:
 @pytest.mark.parametrize("factor", [0.01, 0.25, 0.9])
 def test_no_more_is_ever_forgotten_than_was_learnt(factor: float) -> None:
     """Or else a covariance without an inverse would follow, and weights without end."""
-    model = KalmanFilter(prior_of("redeem"))
+    model = KalmanFilter(prior_weights("effect"))
     stream, rng = grouped(4, 900), np.random.default_rng(7)
     for n, (row, label) in enumerate(stream):
         numbers = Row(rng.random(len(NUMERIC)).tolist(), row.hashed)
@@ -304,22 +276,3 @@ def test_a_state_that_cannot_be_is_refused_and_nothing_is_lost(wrong: dict[str, 
     after = model.state()
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
-
-
-def test_orders_start_from_redemptions_but_not_from_what_a_coupon_takes_off() -> None:
-    model = DomainModel("shop", LearningRules())
-    rng = np.random.default_rng(6)
-    share, depth = NUMERIC.index("demand_share"), NUMERIC.index("discount_depth")
-    assert is_of_terms(DIMENSIONS + depth)
-    for n in range(2000):
-        numeric = [0.0] * len(NUMERIC)
-        numeric[share], numeric[depth] = float(rng.uniform(-1, 1)), float(rng.uniform(0, 1))
-        label = bool(rng.random() < sigmoid(-2 + 2 * numeric[share] + 2 * numeric[depth]))
-        model.learn(example(example_id=f"{n}", head="redeem", label=label, numeric=numeric, hashed=[]))
-    rows = FeatureRows(np.zeros((4, len(NUMERIC))), np.zeros((4, 0), np.uint32))
-    rows.numeric[:, share], rows.numeric[:, depth] = [-1, 1, 0, 0], [0.3, 0.3, 0, 1]
-    predicted = model.scorer().predict(rows)
-    low, high, shallow, deep = predicted[:, HEADS.index("order")].tolist()
-    assert high > 3 * low
-    assert shallow == deep
-    assert predicted[3, HEADS.index("redeem")] > 2 * predicted[2, HEADS.index("redeem")]

@@ -12,26 +12,28 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, FeatureRows
+from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows
 from stream_coupons.core.messages.learning import Array, ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
-from stream_coupons.models.encoding import BIAS, KNOWN, without_terms
-from stream_coupons.models.inputs import Row
+from stream_coupons.models.encoding import BIAS
+from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.learner import Trainer
+from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.registry import make_model
-from stream_coupons.models.rules import COMPILED, LearningRules, ModelName
+from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.models.snapshots import checksum, pack, unpack
 
 from .builders import each_row, examples, random_rows
 
+RIVER = "river.linear_model:LogisticRegression"
+
 
 def trained(seed: int = 1, size: int = 150, **rules: Any) -> Trainer:
-    trainer = Trainer(LearningRules(**({"models": [ModelName.ADAGRAD, ModelName.KALMAN]} | rules)))
+    trainer = Trainer(LearningRules(**rules))
     for offset, each in enumerate(examples(seed, size)):
         trainer.learn(each, offset, None)
     return trainer
@@ -53,38 +55,23 @@ def test_a_snapshot_survives_the_wire_to_the_last_bit(snapshot: ModelSnapshot) -
     assert arrived == snapshot
     for name, head in trained().models["ecommerce"].heads.items():
         assert arrived.heads[name] == head.state()
-        weights = head.contest.models[ModelName.ADAGRAD].state()["weights"]
-        assert unpack(arrived.heads[name].parts["adagrad"]["weights"]).tolist() == weights.tolist()
+        weights = head.contest.models[ModelName.KALMAN].state()["weights"]
+        assert unpack(arrived.heads[name].parts["kalman"]["weights"]).tolist() == weights.tolist()
 
 
-def log_odds(trainer: Trainer, head: str, rows: FeatureRows) -> Floats:
-    """By the champion; those of P(order) on top of those of P(redeem) without the terms, as far as these hold."""
-    heads = trainer.models["ecommerce"].heads
-    if head != "order":
-        return np.array([heads[head].champion.log_odds(row) for row in each_row(rows)])
-    numeric = np.array([without_terms(numeric) for numeric in rows.numeric])
-    plain = FeatureRows(numeric, rows.hashed * (rows.hashed < FIRST_OF_TERMS))
-    known = log_odds(trainer, "redeem", plain)
-    order = heads["order"].champion
-    rest = [order.log_odds(Row(row.numeric, row.hashed, z)) for row, z in zip(each_row(rows), known, strict=True)]
-    assert order.dense[KNOWN] != 0.0
-    return known + np.array(rest)
+def log_odds(trainer: Trainer, name: str, rows: FeatureRows) -> Floats:
+    """By the champion of a head."""
+    head = trainer.models["ecommerce"].heads[name]
+    return np.array([head.log_odds(input_of(name, row)) for row in each_row(rows)])
 
 
-@pytest.mark.parametrize("calibrate", [False, True])
-@pytest.mark.parametrize("pinned", sorted(COMPILED))
-def test_the_compiled_snapshot_predicts_what_the_champion_predicts(pinned: ModelName, calibrate: bool) -> None:
-    trainer = trained(size=300, models=sorted(COMPILED), pinned=pinned, calibrate=calibrate)
+def test_the_compiled_snapshot_predicts_what_the_champion_predicts() -> None:
+    trainer = trained(size=300)
     [snapshot] = trainer.snapshots()
     rows, scorer = random_rows(2, 20), compile_snapshot(over_the_wire(snapshot))
     assert scorer.version == snapshot.version == 1
-    for column, head in enumerate(HEADS):
-        learner = trainer.models["ecommerce"].heads[head]
-        line = learner.calibrator
-        assert (line.slope == 1.0) != calibrate
-        z = log_odds(trainer, head, rows)
-        expected = 1 / (1 + np.exp(-(line.slope * z + line.intercept)))
-        assert scorer.predict(rows)[:, column] == pytest.approx(expected, abs=1e-6)
+    for column, head in enumerate(ALL_HEADS):
+        assert scorer.log_odds(rows)[:, column] == pytest.approx(log_odds(trainer, head, rows), abs=1e-6)
 
 
 @pytest.mark.long
@@ -157,7 +144,7 @@ def test_a_flipped_bit_in_any_array_is_noticed(snapshot: ModelSnapshot) -> None:
 
 
 def test_another_champion_is_noticed(snapshot: ModelSnapshot) -> None:
-    head = msgspec.structs.replace(snapshot.heads["click"], champion="kalman")
+    head = msgspec.structs.replace(snapshot.heads["click"], champion="other")
     with pytest.raises(SnapshotMismatch, match="checksum"):
         compile_snapshot(msgspec.structs.replace(snapshot, heads=snapshot.heads | {"click": head}))
 
@@ -170,16 +157,17 @@ def test_a_snapshot_without_a_model_that_is_set_starts_it_from_the_prior(snapsho
     assert (
         heads["click"].contest.models[ModelName.KALMAN].state()["weights"].tolist() == fresh.state()["weights"].tolist()
     )
-    assert heads["redeem"].contest.models[ModelName.KALMAN].state()["weights"].size > fresh.state()["weights"].size
+    assert heads["effect"].contest.models[ModelName.KALMAN].state()["weights"].size > fresh.state()["weights"].size
 
 
-def test_a_model_that_is_not_set_any_more_is_left_behind(snapshot: ModelSnapshot) -> None:
-    trainer = Trainer(LearningRules(models=[ModelName.KALMAN]))
+def test_a_model_that_is_not_set_any_more_is_left_behind() -> None:
+    [snapshot] = trained(models=[ModelName.KALMAN, RIVER]).snapshots()
+    trainer = Trainer(LearningRules())
     trainer.restore({"ecommerce": snapshot})
     trainer.learn(examples(6, 1)[0], 1000, None)
     [left] = trainer.snapshots()
-    assert "adagrad" not in left.heads["click"].parts
-    assert left.heads["click"].champion == "kalman"
+    assert RIVER in snapshot.heads["click"].parts
+    assert RIVER not in left.heads["click"].parts
 
 
 PLACES = np.array([1, BIAS], np.uint32)
@@ -213,11 +201,11 @@ MISFITS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_arrays_that_do_not_fit_are_refused_although_their_checksum_does(snapshot: ModelSnapshot, misfit: str) -> None:
     arrays = {name: array if isinstance(array, Array) else pack(array) for name, array in MISFITS[misfit].items()}
-    spoilt = with_part(snapshot, "adagrad", arrays)
+    spoilt = with_part(snapshot, "kalman", arrays)
     with pytest.raises(SnapshotMismatch, match="ecommerce, click"):
         compile_snapshot(spoilt)
     with pytest.raises(SnapshotMismatch, match="ecommerce"):
-        Trainer(LearningRules(models=[ModelName.ADAGRAD])).restore({"ecommerce": spoilt if arrays else lacking(spoilt)})
+        Trainer(LearningRules()).restore({"ecommerce": spoilt if arrays else lacking(spoilt)})
 
 
 def forged(array: NDArray[Any]) -> list[NDArray[Any]]:
@@ -231,16 +219,14 @@ def forged(array: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ModelName)
-def test_a_forged_snapshot_is_refused_or_leaves_a_model_that_can_go_on(name: ModelName) -> None:
-    rules = LearningRules(models=sorted({name, ModelName.ADAGRAD}), calibrate=True)
+def test_a_forged_snapshot_is_refused_or_leaves_a_model_that_can_go_on() -> None:
+    rules = LearningRules()
     trainer, lessons = Trainer(rules), examples(7, 45)
     for offset, each in enumerate(lessons):
         trainer.learn(each, offset, None)
     [snapshot] = trainer.snapshots()
     parts = snapshot.heads["click"].parts
-    beside = ("calibration", "comparison", "drift") if name == ModelName.ADAGRAD else ()
-    for part in (name, *beside):
+    for part in ("kalman", "comparison", "drift", "level"):
         for array_name, packed in parts[part].items():
             for array in forged(unpack(packed)):
                 spoilt = over_the_wire(with_part(snapshot, part, parts[part] | {array_name: pack(array)}))
@@ -268,11 +254,11 @@ def test_a_count_that_cannot_be_gone_on_from_is_refused(snapshot: ModelSnapshot,
 
 def lacking(snapshot: ModelSnapshot) -> ModelSnapshot:
     """Without what every head has."""
-    return with_part(snapshot, "calibration", None)
+    return with_part(snapshot, "level", None)
 
 
-def test_without_calibration_nothing_is_served(snapshot: ModelSnapshot) -> None:
-    with pytest.raises(SnapshotMismatch, match="calibration"):
+def test_without_a_level_nothing_is_served(snapshot: ModelSnapshot) -> None:
+    with pytest.raises(SnapshotMismatch, match="level"):
         compile_snapshot(lacking(snapshot))
 
 
@@ -285,10 +271,8 @@ def test_a_refused_snapshot_leaves_the_learner_as_it_was(snapshot: ModelSnapshot
     assert trainer.models["ecommerce"].offset == 149
 
 
-@pytest.mark.parametrize("calibrate", [False, True])
-@pytest.mark.parametrize("pinned", sorted(COMPILED))
-def test_what_is_served_at_once_is_what_a_snapshot_serves_to_the_last_bit(pinned: ModelName, calibrate: bool) -> None:
-    rules, rows = LearningRules(pinned=pinned, calibrate=calibrate), random_rows(41, 30)
+def test_what_is_served_at_once_is_what_a_snapshot_serves_to_the_last_bit() -> None:
+    rules, rows = LearningRules(), random_rows(41, 30)
     trainer = Trainer(rules)
     for offset, each in enumerate(examples(42, 200)):
         trainer.learn(each, offset, None)

@@ -14,6 +14,8 @@ from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_model, report_news
 from tests.models.builders import examples
 
+OTHER = "river.linear_model:LogisticRegression"
+
 
 @pytest.fixture
 def metrics() -> Metrics:
@@ -21,20 +23,20 @@ def metrics() -> Metrics:
 
 
 def test_promotions_and_drifts_are_counted_and_logged(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> None:
-    promotion = Promotion(ModelName.ADAGRAD, ModelName.KALMAN, 0.4, 0.3, 1200.0)
+    promotion = Promotion(OTHER, ModelName.KALMAN, 0.4, 0.3, 1200.0)
     with caplog.at_level(logging.WARNING):
         report_news([News("tea", "redeem", promotion), News("tea", "click", Drift(500))], metrics)
     value = metrics.registry.get_sample_value
     assert value("stream_coupons_model_promotions_total", {"domain": "tea", "head": "redeem", "model": "kalman"}) == 1
     assert value("stream_coupons_model_drifts_total", {"domain": "tea", "head": "click"}) == 1
     took_over, drifted = caplog.messages
-    assert "kalman takes over from adagrad" in took_over
+    assert f"kalman takes over from {OTHER}" in took_over
     assert "learning.pinned" in took_over
     assert "tea, click: drift" in drifted
 
 
 def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics) -> None:
-    trainer = Trainer(LearningRules())
+    trainer = Trainer(LearningRules(models=[ModelName.KALMAN, OTHER]))
     for offset, example in enumerate(examples(1, 600)):
         trainer.learn(replace(example, predicted=example.numeric[0] / 3), offset, None)
     report_model(trainer.models["ecommerce"], metrics)
@@ -45,9 +47,9 @@ def test_every_head_that_learnt_is_exported_with_all_its_models(metrics: Metrics
         if sample.labels.get("head") == "redeem"
     }
     assert samples["stream_coupons_model_champion", "kalman"] == 1
-    assert samples["stream_coupons_model_champion", "adagrad"] == 0
-    assert samples["stream_coupons_model_recent_log_loss", "adagrad"] > 0
-    quality = trainer.models["ecommerce"].heads["redeem"].quality.report()
+    assert samples["stream_coupons_model_champion", OTHER] == 0
+    assert samples["stream_coupons_model_recent_log_loss", OTHER] > 0
+    quality = trainer.models["ecommerce"].heads["effect"].quality.report()
     for name in ("log_loss", "log_loss_gap"):
         assert samples[f"stream_coupons_model_{name}", None] == getattr(quality, name)
     for name in ("calibration_error", "threshold", "accuracy", "precision", "recall", "f1", "roc_auc"):

@@ -216,3 +216,16 @@ def test_facts_count_the_decisions() -> None:
     shop = new_shop()
     shop.publish(browse("ann", TEA), browse("bob", TEA))
     assert shop.facts["decision", "given"] == len(shop.issues) == 2
+
+
+def test_a_history_leads_to_no_coupon_and_tells_what_shoppers_like() -> None:
+    shop = LocalPipeline(plain_settings(), [coupon("coffee", categories=["coffee"]), coupon("tea", categories=["tea"])])
+    with shop.without_coupons():
+        for visit in range(10):
+            shop.publish(browse("u", item("T", category="tea"), at=START + 8 * HOUR_S * visit))
+    shop.tick(START + 100 * HOUR_S)
+    assert not shop.issues
+    assert not [kind for noun, kind in shop.facts if noun == "decision"]
+
+    shop.publish(browse("u", at=START + 101 * HOUR_S))
+    assert [issue.coupon_id for issue in shop.issues] == ["tea"]

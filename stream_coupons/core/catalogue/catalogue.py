@@ -1,4 +1,4 @@
-"""All coupons and campaigns known, by id and by domain, and the pseudo-coupons of the no-coupon arm."""
+"""All coupons and campaigns known, by id and by domain, and the pseudo-coupon of the no-coupon arm."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
-"""A coupon for everything that takes nothing off. No other has an empty id."""
+"""The pseudo-coupon of the no-coupon arm: for everything, it takes nothing off. No other has an empty id."""
 
 
 class Catalogue:
@@ -40,6 +40,8 @@ class Catalogue:
     ----------
     accounts : Accounts
         All limits of stock and money.
+    nothing : CouponSet
+        The pseudo-coupon of the no-coupon arm alone.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Catalogue:
         self.by_id = {coupon.coupon_id: self._as_in_campaign(coupon) for coupon in coupons}
         self.accounts = Accounts(self.by_id.values(), self.campaigns.values())
         self._default_price_minor = default_price_minor
+        self.nothing = CouponSet([NOTHING], default_price_minor)
         by_domain: dict[str, list[Coupon]] = {}
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
@@ -68,9 +71,6 @@ class Catalogue:
         }
         self.names = frozenset({*self.domains, *others})
         """The domains known."""
-        self._bare: dict[str, Coupon] = {}
-        self._nothing: dict[str, CouponSet] = {}
-        self._beside: dict[tuple[str, str, int | None], CouponSet] = {}
         self._scope_marks: dict[str, int] = {}
         self._terms: dict[tuple[str | None, ...], tuple[float, float] | None] = {}
 
@@ -147,74 +147,6 @@ class Catalogue:
             parts = (part for names in named for part in (str(len(names)), *names))
             self._scope_marks[coupon_id] = stable_hash(*parts) | 1
         return self._scope_marks.get(coupon_id, 0)
-
-    def nothing_of(self, domain: str, arms: Iterable[str]) -> CouponSet:
-        """Return the set of the pseudo-coupon of the no-coupon arm alone; parameters as of `Catalogue.bare_of`."""
-        bare = self.bare_of(domain, arms)
-        if bare.coupon_id not in self._nothing:
-            self._nothing[bare.coupon_id] = CouponSet([], self._default_price_minor, nothing=[bare])
-        return self._nothing[bare.coupon_id]
-
-    def beside_nothing(self, domain: str, bare: Coupon, position: int | None = None) -> CouponSet:
-        """Return the coupons of a domain with a pseudo-coupon behind them.
-
-        Parameters
-        ----------
-        domain : str
-            An unknown one has no coupons.
-        bare : Coupon
-            A pseudo-coupon of `bare_of`.
-        position : int, optional
-            Take only the coupon at this position of the domain.
-        """
-        key = domain, bare.coupon_id, position
-        if key not in self._beside:
-            coupons = self.domains.get(domain)
-            members = () if coupons is None else coupons.coupons if position is None else [coupons.coupons[position]]
-            attributes = () if coupons is None else coupons.attributes
-            self._beside[key] = CouponSet(members, self._default_price_minor, attributes, nothing=[bare])
-        return self._beside[key]
-
-    def bare_of(self, domain: str, arms: Iterable[str]) -> Coupon:
-        """Return the pseudo-coupon of the no-coupon arm: it takes nothing off.
-
-        Parameters
-        ----------
-        domain : str
-            Arms of other domains are ignored.
-        arms : iterable of str
-            Ids of the coupons that were the alternatives; unknown ones are ignored.
-
-        Returns
-        -------
-        Coupon
-            Its scope is that of the arms if all have the same; else everything.
-
-        Examples
-        --------
-        >>> green = Coupon(coupon_id="green", domain="shop", categories=["tea"], max_discount_minor=100)
-        >>> milk = Coupon(coupon_id="milk", domain="shop", categories=["milk"], max_discount_minor=100)
-        >>> catalogue = Catalogue([green, milk])
-        >>> catalogue.bare_of("shop", ["green"]).categories, catalogue.bare_of("shop", ["green", "milk"]).categories
-        (['tea'], [])
-        """
-        known = (self.by_id.get(arm) for arm in arms)
-        coupons = [coupon for coupon in known if coupon is not None and coupon.domain == domain]
-        # By what the narrowest names, not by pairs of these: there may be 10,000 of each coupon.
-        scopes = {frozenset(c.items) if c.items else (frozenset(c.categories), frozenset(c.brands)) for c in coupons}
-        one = coupons[0] if len(scopes) == 1 else NOTHING
-        if one.coupon_id not in self._bare:
-            self._bare[one.coupon_id] = Coupon(
-                coupon_id=one.coupon_id,
-                categories=one.categories,
-                brands=one.brands,
-                items=one.items,
-                discount_minor=0,
-                max_discount_minor=1,
-                typical_price_minor=one.typical_price_minor,
-                redeem_within_s=one.redeem_within_s,
-            )
-        return self._bare[one.coupon_id]
 
 
 def _named(coupons: CouponSet) -> tuple[frozenset[str], ...]:

@@ -44,9 +44,6 @@ class CouponSet:
         Typical price of a coupon that has none, minor units.
     attributes : tuple of str, optional
         Names of the attributes that are compiled; None: those of all coupons.
-    nothing : iterable of Coupon
-        Pseudo-coupons of the no-coupon arm, placed behind the others: only their scopes are hashed.
-        Each may have the id of one of the others, whose history is then its own.
     accounts : Accounts, optional
         Accounts of the coupons and their campaigns; None: no coupon has a campaign.
     """
@@ -57,21 +54,19 @@ class CouponSet:
         default_price_minor: float,
         attributes: tuple[str, ...] | None = None,
         *,
-        nothing: Iterable[Coupon] = (),
         accounts: Accounts | None = None,
     ) -> None:
-        given = sorted(coupons, key=lambda coupon: coupon.coupon_id)
-        self.coupons: tuple[Coupon, ...] = (*given, *nothing)
+        self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self._default_price_minor = default_price_minor
         self._alone: dict[int, CouponSet] = {}
         self._overlapping: dict[int, frozenset[int]] = {}
         self._derived: dict[Callable[[CouponSet], Any], Any] = {}
-        self.position = {coupon.coupon_id: i for i, coupon in enumerate(given)}
+        self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
         self._index_coupons()
-        self._compile_limits(accounts or Accounts(given))
+        self._compile_limits(accounts or Accounts(self.coupons))
         self._compile_prices()
         self._compile_scopes()
-        self._compile_hashes(len(given), attributes)
+        self._compile_hashes(attributes)
 
     def _index_coupons(self) -> None:
         """Look up coupons by id, and those that a shopper's past may exclude."""
@@ -150,11 +145,11 @@ class CouponSet:
         self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)
         self._sorted_columns: Positions = known[:, 1].astype(np.intp)
 
-    def _compile_hashes(self, given: int, attributes: tuple[str, ...] | None) -> None:
-        """Compile the hashes of attributes and vectors; coupons from position `given` on are pseudo-coupons."""
+    def _compile_hashes(self, attributes: tuple[str, ...] | None) -> None:
+        """Compile the hashes of attributes and vectors."""
         each = self.coupons
-        self.gives_nothing = [position >= given for position in range(len(each))]
-        """True for the pseudo-coupons."""
+        self.gives_nothing = [not coupon.coupon_id for coupon in each]
+        """True for the pseudo-coupon of the no-coupon arm: only its scope is hashed."""
         named = sorted({name for c in each for name in c.attributes}) if attributes is None else attributes
         self.attributes = tuple(named)[:MAX_ATTRIBUTES]
         """Names of the attributes that are compiled; a coupon that lacks one has the hash of null."""
@@ -162,7 +157,6 @@ class CouponSet:
             [[value_hashes(name, c.attributes.get(name)) for name in self.attributes] for c in each], dtype=np.uint32
         ).reshape(len(each), len(self.attributes), LEVELS)
         """Hashes of each attribute, from coarse to fine, shape (coupons, attributes, LEVELS)."""
-        self.attribute_hashes[given:] = ABSENT
         self.has_vectors = any(c.vector is not None for c in each)
         """True if any coupon has a vector."""
         codes = CODES if self.has_vectors else 0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ScopePrices, ViewedPrices
 from stream_coupons.core.features.affinity import Moment
@@ -40,10 +40,30 @@ def order_values(
     viewed_prices : ViewedPrices
         Prices that visitors look at.
     """
-    stated = _stated_values(moments, coupons, pairs)
+    return at_viewed_prices(stated_values(moments, coupons, pairs), moments, coupons, pairs[:2], viewed_prices)
+
+
+def at_viewed_prices(
+    stated: Floats,
+    moments: Sequence[Moment],
+    coupons: CouponSet,
+    rows: tuple[Positions, Positions],
+    viewed_prices: ViewedPrices,
+) -> Floats:
+    """Return `order_values` from the values by the catalogue's prices.
+
+    Parameters
+    ----------
+    stated : array, shape (n,)
+        Output of `stated_values`, minor units.
+    moments, coupons, viewed_prices
+        As of `order_values`.
+    rows : tuple of arrays of int, shape (n,)
+        Index of the moment of each row, and position of its coupon.
+    """
     if not len(viewed_prices):
         return stated
-    owner, position, prices = pairs.owner, pairs.position, viewed_prices.of(coupons)
+    (owner, position), prices = rows, viewed_prices.of(coupons)
     viewed = _viewed_log2(moments, prices)[owner, position]
     over_all = viewed - prices.mean_log2[position]
     over_typical = np.log2(stated) - coupons.price_log2[position]
@@ -82,7 +102,7 @@ def _viewed_log2(moments: Sequence[Moment], prices: ScopePrices) -> Floats:
     return np.asarray(np.log2(np.maximum(minor, 1.0)))
 
 
-def _stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
+def stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
     r"""Return the value of an order by the typical prices that the catalogue states, minor units, shape (n,).
 
     The prices that a shopper looks at in the coupon's categories predict better; if there are few, the shopper's price

@@ -120,7 +120,7 @@ def _reasons(decision: Candidates, coupon: Coupon, rows: FeatureRows, known: Kno
     coupons = decision.undecided.coupons
     named = {name: coupon.attributes.get(name) for name in coupons.attributes}
     names = hashed_names(named, decision.undecided.moment.context, has_vectors=coupons.has_vectors)
-    contributions = decision.scorer.own.contributions(rows, 0, REDEEM, names)
+    contributions = decision.scorer.contributions(rows, 0, REDEEM, names)
     loudest = contributions[: known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 

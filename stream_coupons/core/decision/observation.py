@@ -1,15 +1,15 @@
 """Coupons that another system gave, or chose not to give: scored as if they were ours, and learnt from."""
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import attribution, erasure
 from stream_coupons.core.decision.candidates import packed_row, stored
 from stream_coupons.core.decision.open_issues import open_issue
-from stream_coupons.core.decision.scoring import ORDER, Knowledge
+from stream_coupons.core.decision.policy import control_row
+from stream_coupons.core.decision.scoring import HEADS, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
@@ -22,78 +22,42 @@ from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.watched import Predicted
 
 
-def rows_with(moment: Moment, coupons: CouponSet, positions: Positions, known: Knowledge) -> FeatureRows:
-    """Return the features of a moment with some coupons of a set, one row for each.
+def row_of(moment: Moment, event: ObservedIssue, known: Knowledge) -> FeatureRows:
+    """Return the features of an observed issue: one row, of the coupon of `arm_of`.
 
     Parameters
     ----------
     moment : Moment
-        A shopper at a time.
-    coupons : CouponSet
-        Coupons of one domain.
-    positions : array of int, shape (n,)
-        Positions in `coupons`.
+        The shopper at that time.
+    event : ObservedIssue
+        The observed issue.
     known : Knowledge
         Rules, catalogue and models.
     """
-    return extract([moment], coupons, [positions], known.rules.profile)
+    coupons, position = arm_of(event, known)
+    return extract([moment], coupons.alone(position), [np.array([0])], known.rules.profile)
 
 
-def rows_without(moment: Moment, domain: str, arms: Iterable[str], known: Knowledge) -> FeatureRows:
-    """Return the features of a moment in which no coupon is given, but one of these arms might have been: one row.
+def arm_of(event: ObservedIssue, known: Knowledge) -> tuple[CouponSet, int]:
+    """Return the coupon that an observed issue is scored with: its set, and its position in it.
 
-    It is that of a coupon that takes nothing off, for the scope of the arms if that is the same for all, else for
-    everything. It has no hashed features of a coupon: what P(order) learns from such rows holds beside every coupon.
+    It is the coupon given. Where none was given, the issue is a control observation of one of its arms, drawn by chance
+    as in the engine's own decisions; if no arm is known, of a coupon for everything that takes nothing off.
 
     Parameters
     ----------
-    moment : Moment
-        A shopper at a time.
-    domain : str
-        Domain of the arms.
-    arms : iterable of str
-        Coupon ids.
+    event : ObservedIssue
+        The observed issue, of a domain and a coupon of the catalogue.
     known : Knowledge
-        Rules, catalogue and models.
+        Rules and catalogue.
     """
-    return rows_with(moment, known.catalogue.nothing_of(domain, arms), np.array([0]), known)
-
-
-def predict(
-    moment: Moment, coupons: CouponSet, positions: Positions, domain: str, arms: Iterable[str], known: Knowledge
-) -> tuple[FeatureRows, Floats]:
-    """Return features and probabilities of a moment with some coupons of a set that another system chose from.
-
-    P(order) is that of giving none of the arms, for each of them: shoppers who got none taught it from such a row, so
-    what is near in one of the coupons says nothing of it.
-
-    Parameters
-    ----------
-    moment : Moment
-        A shopper at a time.
-    coupons : CouponSet
-        Coupons of one domain.
-    positions : array of int, shape (n,)
-        Positions in `coupons`.
-    domain : str
-        The domain.
-    arms : iterable of str
-        Coupon ids that the other system chose among.
-    known : Knowledge
-        Rules, catalogue and models.
-
-    Returns
-    -------
-    rows : FeatureRows
-        n rows.
-    predicted : array, shape (n, 3)
-        Columns as in `HEADS`.
-    """
-    rows = rows_with(moment, coupons, positions, known)
-    scorer = known.scorer(domain)
-    predicted = scorer.predict(rows)
-    predicted[:, ORDER] = scorer.predict(rows_without(moment, domain, arms, known))[0, ORDER]
-    return rows, predicted
+    coupons = known.catalogue.domains.get(event.domain, known.catalogue.nothing)
+    if event.coupon_id != NO_COUPON:
+        return coupons, coupons.position[event.coupon_id]
+    arms = [coupons.position[arm] for arm in event.arms if arm in coupons.position]
+    if not arms:
+        return known.catalogue.nothing, 0
+    return coupons, arms[control_row(len(arms), event.issue_id, known.rules.key)]
 
 
 def observe(
@@ -118,10 +82,9 @@ def observe(
     moment = sight(user_id, shopper, event, known, effects)
     if moment is None:
         return effects
-    rows, predicted = _score(moment, event, known)
-    numeric, hashed = packed_row(rows, 0)
-    version = known.scorer(event.domain).version
-    issue = note(event, known, numeric, hashed, stored(predicted[0].tolist()), version)
+    rows, scorer = row_of(moment, event, known), known.scorer(event.domain)
+    predicted = stored(scorer.predict(rows)[0, : len(HEADS)].tolist())
+    issue = note(event, known, *packed_row(rows, 0), predicted, scorer.version)
     keep(shopper, issue, known, effects, latest)
     return effects
 
@@ -246,13 +209,3 @@ def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> N
         del shopper.issues[issue_id]
         shopper.remember_closed(issue_id, observed=True)
         effects.facts.append(("observed", "crowded_out"))
-
-
-def _score(moment: Moment, event: ObservedIssue, known: Knowledge) -> tuple[FeatureRows, Floats]:
-    """Return the row of what was given, and its probabilities."""
-    if event.coupon_id == NO_COUPON:
-        rows = rows_without(moment, event.domain, event.arms, known)
-        return rows, known.scorer(event.domain).predict(rows)
-    coupons = known.catalogue.domains[event.domain]
-    alone = coupons.alone(coupons.position[event.coupon_id])
-    return predict(moment, alone, np.array([0]), event.domain, event.arms, known)

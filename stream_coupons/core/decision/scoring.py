@@ -3,7 +3,6 @@
 Decisions and their explanations score alike.
 """
 
-import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,28 +14,24 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.basket import order_values
+from stream_coupons.core.decision.basket import at_viewed_prices
 from stream_coupons.core.decision.incremental import COLUMNS, STRUCTURAL, Chances, IncrementalOrders
-from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
-from stream_coupons.core.features.rows import FeatureRows, Subject, blank, extract, places_of
+from stream_coupons.core.decision.prepared import Prepared, prepare
+from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.features.rows import FeatureRows, Subject, blank, places_of
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.rules import Rules
-from stream_coupons.core.shopper.profile import events_of
 
 HEADS = ("click", "redeem", "order")
-"""Columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
-REDEEM, ORDER = HEADS.index("redeem"), HEADS.index("order")
+"""First columns of a prediction: P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+CLICK, REDEEM, ORDER = range(len(HEADS))
 VISIT = len(HEADS)
-"""Column of P(order in the coupon's scope within the visit), which models of the engine's own decisions have."""
+"""Column of P(order in the coupon's scope within the visit), which learnt models have."""
 LABELS = (*HEADS, "visit")
 """Outcomes that models learn."""
-ALIKE_SHARE = 0.02
-"""The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
 STRANGE_RATIO = 0.5
 """Part of the value of other coupons to a hardly known shopper that counts in a shop that has been looked around in."""
 NO_BRAKE = LiftBrake()
-MANY_TIMES = 16
-"""Candidates over the size of a shortlist above which not all of them are sorted."""
 
 
 class Scorer(Protocol):
@@ -47,13 +42,6 @@ class Scorer(Protocol):
         """Number of the snapshot; 0 is the prior, before any example."""
 
     @property
-    def own(self) -> "Scorer":
-        """Model of the engine's own decisions, trained on the engine's own issues, controls and visits.
-
-        Its predictions have one more column, `VISIT`.
-        """
-
-    @property
     def viewed_prices(self) -> ViewedPrices:
         """Prices that visitors look at, as far as they were learnt."""
 
@@ -62,7 +50,7 @@ class Scorer(Protocol):
         """Model of the orders that coupons add."""
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Return probabilities of shape (n, 3), columns as in `HEADS`."""
+        """Return probabilities, shape (n, 4), columns as in `LABELS`; without models of visits (n, 3)."""
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
@@ -76,7 +64,7 @@ class Scorer(Protocol):
         row : int
             Index of the row.
         head : int
-            Column of `HEADS`.
+            Column of the prediction.
         names : sequence of str
             Names of the hashed columns, if the coupon has attributes or the moment a context.
         """
@@ -95,11 +83,6 @@ class ValueScorer:
     reads_features = False
     viewed_prices = NOTHING_VIEWED
     incremental = STRUCTURAL
-
-    @property
-    def own(self) -> "ValueScorer":
-        """The scorer itself."""
-        return self
 
     def values(self, rows: FeatureRows) -> Floats:
         """Return the value of giving each row's coupon over giving none, minor units, shape (n,)."""
@@ -201,8 +184,8 @@ class Judgement:
         For each moment, the scored positions: the shortlist.
     rows : FeatureRows
         The n rows of all chosen positions.
-    predicted : array, shape (n, 3)
-        P(click), P(redeem), P(order in scope without a coupon).
+    predicted : array, shape (n, 3) or (n, 4)
+        Probabilities as of `Scorer.predict`.
     worth : array, shape (n,)
         Value over giving none, before the price of a budget, minor units.
     discounts_minor : array, shape (n,)
@@ -252,67 +235,29 @@ def judge(
         is_cut = np.zeros(len(rows), np.bool_)
         worth = scorer.values(rows) * value_ratio
         return Judgement(list(candidates), rows, scorer.predict(rows), worth, discounts_minor, is_cut)
-    interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
-    chosen = list(candidates)
-    if any(len(positions) > size for positions in chosen):
-        promise = interests.promise(coupons)
-        chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
-    views = look(moments, coupons, chosen, rules.profile, interests)
-    rows, position = extract(moments, coupons, chosen, rules.profile, views), views.pairs.position
-    predicted = scorer.own.predict(rows)
-    values_minor = order_values(moments, coupons, views.pairs, scorer.viewed_prices)
+    return judge_prepared(prepare(moments, candidates, coupons, rules), scorer, rules, value_ratio)
+
+
+def judge_prepared(prepared: Prepared, scorer: Scorer, rules: Rules, value_ratio: float = 1.0) -> Judgement:
+    """Score prepared candidates.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        Output of `prepare`.
+    scorer, rules, value_ratio
+        As of `judge`.
+    """
+    rows, coupons, position = prepared.rows, prepared.coupons, prepared.position
+    predicted, of_rows = scorer.predict(rows), (prepared.owner, position)
+    values_minor = at_viewed_prices(prepared.stated_minor, prepared.moments, coupons, of_rows, scorer.viewed_prices)
     if isinstance(scorer, ValueScorer):
         worth, is_cut = scorer.values(rows), np.zeros(len(rows), np.bool_)
     else:
         chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
         orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
         worth = policy.values(coupons, position, orders, chances.redeem, values_minor, rules.policy)
-        is_cut = _is_strange(moments, views, rules) & (worth > 0.0)
+        is_cut = prepared.is_strange & (worth > 0.0)
         worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
     discounts_minor = coupons.discounts_minor(position, values_minor)
-    return Judgement(chosen, rows, predicted, worth * value_ratio, discounts_minor, is_cut)
-
-
-def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
-    """Return the most promising positions.
-
-    Parameters
-    ----------
-    positions : array of int, shape (n,)
-        Candidates, ascending.
-    promise : array of float, shape (coupons,)
-        Sum of all scores R(u, i) of every coupon; NaN comes last.
-    size : int
-        Number of positions to return; all if there are no more.
-
-    Returns
-    -------
-    array of int
-        Ascending.
-
-    Examples
-    --------
-    >>> shortlist(np.array([0, 1, 3]), np.array([0.5, 0.1, 9.0, 0.7]), 2).tolist()
-    [0, 3]
-    """
-    if len(positions) <= size:
-        return positions
-    below = -promise[positions]
-    if len(positions) > MANY_TIMES * size:
-        # The bound of a sample holds for all, and few are within it.
-        sample = below[:: math.isqrt(len(positions) // size) | 1]
-        within = np.flatnonzero(~(below > np.partition(sample, size - 1)[size - 1]))
-        positions, below = positions[within], below[within]
-    kept: Positions = np.sort(positions[np.argsort(below, kind="stable")[:size]])
-    return kept
-
-
-def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
-    """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
-
-    The shopper's interest in such a coupon is a guess, and a wrong guess is noticed.
-    """
-    events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
-    is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
-    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
-    return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
+    return Judgement(prepared.chosen, rows, predicted, worth * value_ratio, discounts_minor, is_cut)

@@ -52,7 +52,7 @@ COUPON_FEATURES = (
         bounds=(-3.0, 2.5),
         text="takes off so much that demand in general grows by {percent}",
         number=lambda value: math.exp(value) * _growth(PRIOR_DEPTH_RATIO),
-        prior={"click": 0.35, "redeem": 0.35, "effect": 0.75},
+        prior={"click": 0.35, "effect": 0.75},
         is_of_terms=True,
         is_of_effect=True,
     ),

@@ -17,10 +17,9 @@ from stream_coupons.core.features.affinity import Moment, Views
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.state import History
 
-PRIOR_HEADS = ("click", "redeem", "order", "effect", "demand", "visit")
-"""Models of a probability: P(click), P(redeem), P(order without the coupon); and three of the engine's own decisions,
-P(redeem | no order without the coupon), P(order without the coupon after the visit | none within it), and P(order
-within the visit)."""
+PRIOR_HEADS = ("click", "effect", "demand", "visit")
+"""Models of a probability: P(click), P(redeem | no order without the coupon), P(order without the coupon after the
+visit | none within it), and P(order within the visit)."""
 
 
 class ShopperMoment(NamedTuple):

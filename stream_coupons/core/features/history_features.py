@@ -179,7 +179,7 @@ HISTORY_FEATURES = (
         text="is for a category that was ordered {number} days ago",
         number=lambda value: (1 / value - 1) * REORDER_S / DAY_S,
         # Stocks are used up first.
-        prior={"redeem": -0.75, "order": -0.75, "effect": -1.5, "demand": -1.5},
+        prior={"effect": -1.5, "demand": -1.5},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -208,7 +208,7 @@ HISTORY_FEATURES = (
         bounds=(0.0, 1.0),
         text="is for a category that this shopper came for {whole} days ago",
         number=lambda value: 1 / value - 1,
-        prior={"redeem": 0.15, "order": 0.15, "demand": 0.3},
+        prior={"demand": 0.3},
     ),
     MatchFeature(
         name="this_coupon_issued",

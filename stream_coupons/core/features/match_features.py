@@ -128,7 +128,7 @@ MATCH_FEATURES = (
         text=lambda share: f"is for what this shopper {_looks(share, 's')} (share of interest {{percent}})",
         number=share_number,
         # A third of a logarithm: with `near_scope_share` an elasticity of 0.8, below 1 as shares are noisy.
-        prior={"click": 0.35, "redeem": 1.05, "order": 0.75, "effect": 0.8, "demand": 1.2},
+        prior={"click": 0.35, "effect": 0.8, "demand": 1.2},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -146,7 +146,7 @@ MATCH_FEATURES = (
         bounds=(SHARE_BOUNDS[0], 0.0),
         text="is for {percent} of what this shopper likes in its category",
         number=lambda value: math.exp(3.0 * value),
-        prior={"click": 0.35, "redeem": 1.05, "order": 0.75, "effect": 2.5, "demand": 2.5},
+        prior={"click": 0.35, "effect": 2.5, "demand": 2.5},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -156,14 +156,14 @@ MATCH_FEATURES = (
         bounds=SHARE_BOUNDS,
         text=lambda share: f"is for what similar shoppers {_looks(share, '')} (share of their interest {{percent}})",
         number=share_number,
-        prior={"click": 0.2, "redeem": 0.4, "order": 0.2, "effect": 0.8, "demand": 1.2},
+        prior={"click": 0.2, "effect": 0.8, "demand": 1.2},
         is_of_effect=True,
     ),
     MatchFeature(
         name="browsed_now",
         compute=lambda rows: np.where(rows.views.is_browsed, rows.views.looked_at, 0.0),
         text="fits what this shopper was looking at just then",
-        prior={"redeem": 0.5, "order": 0.5, "effect": 0.5, "demand": 0.2, "visit": 1.5},
+        prior={"effect": 0.5, "demand": 0.2, "visit": 1.5},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -171,7 +171,7 @@ MATCH_FEATURES = (
         compute=lambda rows: np.where(rows.views.is_browsed, 0.0, rows.views.looked_at),
         text="fits what this shopper was putting into the cart just then",
         # About seven of ten carts are left, mostly because of the price.
-        prior={"redeem": 1.5, "order": 1.0, "effect": 0.9, "demand": 0.2, "visit": 2.3},
+        prior={"effect": 0.9, "demand": 0.2, "visit": 2.3},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -187,7 +187,7 @@ MATCH_FEATURES = (
         log_divisor=2.0,
         text="is for what this shopper ordered {number} times in the long run",
         # A shopper who orders on schedule orders without a coupon as well: it has little effect.
-        prior={"redeem": 0.5, "order": 1.5, "effect": -0.6, "demand": 1.0},
+        prior={"effect": -0.6, "demand": 1.0},
         is_of_effect=True,
     ),
     MatchFeature(
@@ -211,6 +211,5 @@ MATCH_FEATURES = (
         bounds=SHARE_BOUNDS,
         text="is for {percent} of all that this shopper orders",
         number=share_number,
-        prior={"redeem": 0.15, "order": 0.15},
     ),
 )

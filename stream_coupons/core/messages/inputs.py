@@ -119,8 +119,8 @@ class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon that another system gave: scored and learnt from, never issued again.
 
     The `coupon_id` `none` states that the other system gave no coupon. A purchase by `expires_at` was then made without
-    one. `arms` are the coupons that it chose among: if all have the same scope, so has that purchase. An issue ends at
-    most 366 days after it was given.
+    one. It counts as a control observation of one of `arms`, the coupons that the other system chose among, drawn by
+    chance; without `arms`, of the whole shop. An issue ends at most 366 days after it was given.
     """
 
     issue_id: Id

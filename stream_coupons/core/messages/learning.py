@@ -122,7 +122,7 @@ class Array(Struct, frozen=True, array_like=True):
 class HeadState(Struct, frozen=True, kw_only=True):
     """All models of one head: the name of the champion, and the state of each part as named arrays.
 
-    The parts are the models by name, their comparison, calibration, drift and level.
+    The parts are the models by name, their comparison, drift and level.
     """
 
     champion: str

@@ -215,7 +215,7 @@ class CandidateVerdicts:
     def _score(self, position: int) -> Score:
         row, considered = self._row[position], self._considered
         click, redeem, order = stored(considered.predicted[row, : len(HEADS)].tolist())
-        contributions = considered.scorer.own.contributions(considered.features, int(considered.rows[row]), REDEEM)
+        contributions = considered.scorer.contributions(considered.features, int(considered.rows[row]), REDEEM)
         loudest = contributions[: self.rules.explain_top]
         return Score(
             p_click=click,

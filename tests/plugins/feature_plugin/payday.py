@@ -33,7 +33,7 @@ FEATURES = (
         compute=is_payday,
         bounds=(0.0, 1.0),
         text="comes when wages are paid",
-        prior={"redeem": 0.5, "demand": 0.5},
+        prior={"effect": 0.5, "demand": 0.5},
     ),
     CouponFeature(
         name="title_length",

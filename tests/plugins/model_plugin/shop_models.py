@@ -22,7 +22,7 @@ class BaseRate:
     """The rate of a head's labels, whatever the features."""
 
     def __init__(self, head: str, rules: LearningRules, prior_examples: float = 20.0) -> None:
-        prior_rates = {"click": 0.15, "redeem": 0.1, "order": 0.05, "effect": 0.08, "demand": 0.04, "visit": 0.01}
+        prior_rates = {"click": 0.15, "effect": 0.08, "demand": 0.04, "visit": 0.01}
         self._sums = np.array([prior_rates[head] * prior_examples, prior_examples])
 
     def learn_one(self, row: Row, label: bool) -> float:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.models.champion import Promotion
-from stream_coupons.models.learner import OWN
+from stream_coupons.models.linear import HEAD_OF
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.offline.scored import Scored
 
@@ -53,7 +53,7 @@ def served_models(running: ProgressiveRun) -> list[ServedModel]:
     found = []
     for domain, model in sorted(running.models.items()):
         for name in HEADS:
-            head = model.heads[OWN.get(name, name)]
+            head = model.heads[HEAD_OF[name]]
             if not head.quality.metrics.examples:
                 continue
             found += [

@@ -8,22 +8,22 @@ in the order of its arrival: each issue is scored by the model of its moment.
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of, judge
+from stream_coupons.core.decision.prepared import Prepared, prepare
+from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of, judge_prepared
 from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.watched import Predicted
 from stream_coupons.models.heads import News
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.learner import OWN, Trainer
+from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 
@@ -31,8 +31,6 @@ MAX_TOGETHER, MAX_ROWS = 256, 4096
 """Issues, and rows of features, that are waited for at most."""
 MAX_NUMBERS = 2**17
 """Numbers that an array may have of the issues whose features are made at once: more leave a processor's cache."""
-LABEL_OF = {OWN.get(label, label): label for label in HEADS}
-"""Label that each deciding head is for."""
 
 
 @dataclass(slots=True)
@@ -41,33 +39,35 @@ class Arms:
 
     Attributes
     ----------
-    names : list of str
-        Names of the first of `positions`.
     positions : list of int
-        In `coupons`.
+        In `coupons`, no two alike.
     """
 
     domain: str
     coupons: CouponSet
-    names: list[str]
-    positions: list[int]
-    rows: FeatureRows | None = None
+    positions: list[int] = field(default_factory=list)
+    prepared: Prepared | None = None
     """Their features, once they are made."""
     predicted: list[Predicted] = field(default_factory=list)
     """Probabilities of `positions`, once they are scored."""
     worth: list[float] = field(default_factory=list)
     """Values over giving none, minor units, if they are valued."""
 
-    def score(self, scorer: Scorer) -> None:
-        """Predict as in a decision."""
-        assert self.rows is not None
-        self.predicted = [stored(row) for row in scorer.own.predict(self.rows)[:, : len(HEADS)].tolist()]
+    def row_of(self, position: int) -> int:
+        """Return the row of a position, which is added if it has none."""
+        if position not in self.positions:
+            self.positions.append(position)
+        return self.positions.index(position)
 
-    def value(self, moment: Moment, scorer: Scorer, rules: Rules) -> None:
-        """Predict and value as in a decision."""
-        judged = judge([moment], [np.array(self.positions, np.intp)], self.coupons, scorer, rules)
-        self.rows, self.worth = judged.rows, judged.worth.tolist()
-        self.predicted = [stored(row) for row in judged.predicted[:, : len(HEADS)].tolist()]
+    def score(self, scorer: Scorer, rules: Rules, *, is_valued: bool) -> None:
+        """Predict as in a decision, and value if that is asked for."""
+        assert self.prepared is not None
+        if is_valued:
+            judged = judge_prepared(self.prepared, scorer, rules)
+            predicted, self.worth = judged.predicted, judged.worth.tolist()
+        else:
+            predicted = scorer.predict(self.prepared.rows)
+        self.predicted = [stored(row) for row in predicted[:, : len(HEADS)].tolist()]
 
 
 @dataclass(slots=True)
@@ -145,14 +145,14 @@ class LearningQueue:
         """Do all that waits."""
         waiting, self._waiting = self._waiting, []
         self._issues = self._rows_waiting = 0
-        self._extract([one for one in waiting if isinstance(one, Issue) and not one.is_valued])
+        self._prepare([one for one in waiting if isinstance(one, Issue)])
         for one in waiting:
             if isinstance(one, Issue):
                 self._score(one)
             else:
                 self._learn(one)
 
-    def _extract(self, issues: Sequence[Issue]) -> None:
+    def _prepare(self, issues: Sequence[Issue]) -> None:
         """Make the features of issues, together for those of the same coupons."""
         together: defaultdict[int, list[tuple[Moment, Arms]]] = defaultdict(list)
         for issue in issues:
@@ -161,17 +161,14 @@ class LearningQueue:
         for each in together.values():
             size = max(MAX_NUMBERS // each[0][1].coupons.width, 1)
             for begin in range(0, len(each), size):
-                self._extract_of_one_set(each[begin : begin + size])
+                self._prepare_of_one_set(each[begin : begin + size])
 
-    def _extract_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
+    def _prepare_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
         moments, coupons = [moment for moment, _ in each], each[0][1].coupons
         chosen = [np.array(arms.positions, np.intp) for _, arms in each]
-        rows = extract(moments, coupons, chosen, self._rules.profile)
-        first = 0
-        for _, arms in each:
-            some = slice(first, first + len(arms.positions))
-            arms.rows = FeatureRows(rows.numeric[some], rows.hashed[some])
-            first = some.stop
+        prepared = prepare(moments, chosen, coupons, self._rules)
+        for number, (_, arms) in enumerate(each):
+            arms.prepared = prepared.of(number)
 
     def scorer(self, domain: str) -> Scorer:
         """Return the model of a domain as it is now, or the one that the domain starts from."""
@@ -185,16 +182,14 @@ class LearningQueue:
         versions: list[int] = []
         for arms in issue.arms:
             scorer = self.scorer(arms.domain)
-            if issue.is_valued:
-                arms.value(issue.moment, scorer, self._rules)
-            else:
-                arms.score(scorer)
+            arms.score(scorer, self._rules, is_valued=issue.is_valued)
             versions.append(scorer.version)
         own, version = issue.arms[0], versions[0]
         issue.on_scored(version)
-        if issue.teaches and own.rows is not None:
-            hashed = own.rows.hashed[issue.row]
-            row = Row(own.rows.numeric[issue.row].copy(), hashed[hashed > 0])
+        if issue.teaches and own.prepared is not None:
+            rows = own.prepared.rows
+            hashed = rows.hashed[issue.row]
+            row = Row(rows.numeric[issue.row].copy(), hashed[hashed > 0])
             self._known[issue.issue_id] = row, own.predicted[issue.row], version
 
     def _learn(self, example: TrainingExample) -> None:
@@ -210,6 +205,4 @@ class LearningQueue:
         )
         self._offset += 1
         self._has_learnt |= self.trainer.learn(example, self._offset, None, row)
-        for news in self.trainer.news():
-            if news.head in LABEL_OF:
-                self.news.append((example.at, replace(news, head=LABEL_OF[news.head])))
+        self.news += ((example.at, news) for news in self.trainer.news())

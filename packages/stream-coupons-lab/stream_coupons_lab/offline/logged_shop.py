@@ -11,18 +11,17 @@ from copy import copy
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import Struct
 
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
@@ -32,7 +31,6 @@ from stream_coupons.core.neighbours.buckets import BucketMember
 from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.state import Shopper, next_due
-from stream_coupons.core.vectors.value_binning import Value
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
@@ -144,30 +142,19 @@ class LoggedShop:
         shopper = self._shopper(user_id)
         return issue_id in shopper.issues and shopper.issue(issue_id).seen
 
-    def features_now(
-        self, user_id: str, at: float, context: Mapping[str, Value], coupon_id: str, domain: str
-    ) -> tuple[FeatureRows, tuple[str, ...]]:
-        """Return the row of a shopper, as they are now, with a coupon, and the names of what is hashed in it.
+    def arm_of(self, event: ObservedIssue) -> tuple[CouponSet, int]:
+        """Return the coupon that an issue is scored with; see `observation.arm_of`."""
+        return observation.arm_of(event, self._known)
 
-        `NO_COUPON` is the moment in which none is given.
-
-        Raises
-        ------
-        KeyError
-            If the catalogue has no such coupon.
-        """
-        shopper = self._shopper(user_id)
-        context = fill_context(shopper.profile.contexts, context, at, self._rules.profile)
-        moment = Moment(user_id, shopper, at, context)
-        if coupon_id == NO_COUPON:
-            rows = observation.rows_without(moment, domain, (), self._known)
-            names = hashed_names({}, context)
-        else:
-            coupons = self.catalogue.domains[domain]
-            rows = observation.rows_with(moment, coupons, np.array([coupons.position[coupon_id]]), self._known)
-            given = self.catalogue.by_id[coupon_id].attributes
-            named = {name: given.get(name) for name in coupons.attributes}
-            names = hashed_names(named, context, has_vectors=coupons.has_vectors)
+    def features_now(self, event: ObservedIssue) -> tuple[FeatureRows, tuple[str, ...]]:
+        """Return the row of an issue, for the shopper as they are now, and the names of what is hashed in it."""
+        shopper = self._shopper(event.user_id)
+        context = fill_context(shopper.profile.contexts, event.context, event.occurred_at, self._rules.profile)
+        rows = observation.row_of(Moment(event.user_id, shopper, event.occurred_at, context), event, self._known)
+        among, position = self.arm_of(event)
+        coupons, attributes = among.alone(position), among.coupons[position].attributes
+        named = {name: attributes.get(name) for name in coupons.attributes}
+        names = hashed_names(named, context, has_vectors=coupons.has_vectors)
         return rows, names + ("unknown",) * (rows.hashed.shape[1] - len(names))
 
     def pass_time(self, at: float) -> None:

@@ -158,7 +158,7 @@ class OwnIssues:
             for begin in range(0, len(examples), MAX_TOGETHER):
                 some = examples[begin : begin + MAX_TOGETHER]
                 rows = _rows(some)
-                predicted = scorer.own.predict(rows)[:, : len(HEADS)]
+                predicted = scorer.predict(rows)[:, : len(HEADS)]
                 compared = [
                     self._compared(one, stored(each)) for one, each in zip(some, predicted.tolist(), strict=True)
                 ]

@@ -10,8 +10,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
+
 from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
-from stream_coupons.core.decision.policy import control_row
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
@@ -74,7 +76,6 @@ class ProgressiveRun:
         self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
-        self._key = rules.key
         self._shop = LoggedShop(rules, log.coupons, self._label)
         self._queue = LearningQueue(settings.learning, rules, log.labelled_heads)
         self._named_domains = {*log.domains, DEFAULT_DOMAIN}
@@ -153,8 +154,8 @@ class ProgressiveRun:
         self._queue.flush()
         coupon = self._coupons.get(issue.coupon_id)
         domain = coupon.domain if coupon is not None else self._usual_domain()
-        rows, names = self._shop.features_now(issue.user_id, issue.occurred_at, issue.context, issue.coupon_id, domain)
-        return self._queue.scorer(domain).own.contributions(rows, 0, HEADS.index(head), names)
+        rows, names = self._shop.features_now(self._observed(issue, domain, issue.occurred_at))
+        return self._queue.scorer(domain).contributions(rows, 0, HEADS.index(head), names)
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
@@ -180,19 +181,6 @@ class ProgressiveRun:
         self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
         self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
-        alternatives = self._alternatives(issue)
-        observed = ObservedIssue(
-            event_id=issue.issue_id,
-            user_id=issue.user_id,
-            occurred_at=issue.occurred_at,
-            domain=domain,
-            issue_id=issue.issue_id,
-            coupon_id=issue.coupon_id,
-            expires_at=issue.expires_at,
-            propensity=issue.propensity,
-            arms=alternatives,
-            context=issue.context,
-        )
         scored = self._scored[issue.issue_id] = Scored(
             line=issue.line,
             issue_id=issue.issue_id,
@@ -209,67 +197,64 @@ class ProgressiveRun:
             context=issue.context,
         )
 
-        def score(moment: Moment) -> None:
-            self._queue.score(self._to_score(scored, moment, domain, alternatives))
-
-        self._shop.observe(observed, score)
+        observed = self._observed(scored, domain, issue.expires_at)
+        self._shop.observe(observed, lambda moment: self._queue.score(self._to_score(scored, moment, observed)))
         if self._shop.was_seen(issue.user_id, issue.issue_id):
             self._note_impression(scored, issue.occurred_at)
 
-    def _to_score(self, scored: Scored, moment: Moment, domain: str, alternatives: list[str]) -> Issue:
-        """Return what to score of an issue: the given coupon and giving none, and all arms if these are wanted."""
+    def _to_score(self, scored: Scored, moment: Moment, observed: ObservedIssue) -> Issue:
+        """Return what to score of an issue: what was given, and all arms if these are wanted."""
         names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
-        by_domain: dict[str, list[str]] = {domain: []}
-        for name in names:
-            if (coupon_id := self.log.coupon_of[name]) != NO_COUPON:
-                by_domain.setdefault(self._coupons[coupon_id].domain, []).append(name)
-        nothing = [name for name in names if self.log.coupon_of[name] == NO_COUPON]
-        own, row = self._own_arms(domain, by_domain.pop(domain), alternatives, scored)
-        arms = [own, *(self._other_arms(each, members) for each, members in by_domain.items())]
-        control = len(own.positions) - 1
+        groups: dict[int, Arms] = {}
+
+        def row_of(coupons: CouponSet, position: int) -> tuple[Arms, int]:
+            domain = (
+                coupons.coupons[position].domain if coupons is not self._shop.catalogue.nothing else observed.domain
+            )
+            arms = groups.setdefault(id(coupons), Arms(domain, coupons))
+            return arms, arms.row_of(position)
+
+        coupons, position = self._shop.arm_of(observed)
+        is_alone = not names and len(coupons) > FEW_COUPONS
+        own, row = row_of(coupons.alone(position), 0) if is_alone else row_of(coupons, position)
+        control = msgspec.structs.replace(observed, coupon_id=NO_COUPON)
+        at = {name: row_of(*(self._place_of(name) or self._shop.arm_of(control))) for name in names}
 
         def take(version: int) -> None:
             scored.p_click, scored.p_redeem, scored.p_order = own.predicted[row]
             scored.model_version = version
-            found = dict.fromkeys(nothing, (own.predicted[control], 0.0))
-            for each in arms:
-                found |= zip(each.names, zip(each.predicted, each.worth, strict=True), strict=False)
-            scored.by_arm = {name: found[name][0] for name in names}
-            scored.worth_by_arm = {name: found[name][1] for name in names}
+            scored.by_arm = {name: arms.predicted[of_arm] for name, (arms, of_arm) in at.items()}
+            scored.worth_by_arm = {
+                name: arms.worth[of_arm] if self._place_of(name) else 0.0 for name, (arms, of_arm) in at.items()
+            }
 
         heads = {"order"} if scored.coupon_id == NO_COUPON else {"click", "redeem"}
         teaches = bool(heads & self._queue.heads)
-        return Issue(scored.issue_id, moment, arms, row, teaches, take, is_valued=bool(names))
+        return Issue(scored.issue_id, moment, [*groups.values()], row, teaches, take, is_valued=bool(names))
 
-    def _own_arms(self, domain: str, names: list[str], alternatives: list[str], scored: Scored) -> tuple[Arms, int]:
-        """Return the arms of an issue's domain, and the index of what was given. Giving none comes last.
+    def _place_of(self, name: str) -> tuple[CouponSet, int] | None:
+        """Return the coupon of an arm, as a set and a position in it; None of the arm that gives nothing."""
+        coupon_id = self.log.coupon_of[name]
+        if coupon_id == NO_COUPON:
+            return None
+        coupons = self._shop.catalogue.domains[self._coupons[coupon_id].domain]
+        return coupons, coupons.position[coupon_id]
 
-        Giving none is a control observation of a coupon that could have been given, as in the engine's own decisions.
-        Where none is known, it is a coupon for everything that takes nothing off.
-        """
-        catalogue, given = self._shop.catalogue, scored.coupon_id
-        bare = catalogue.bare_of(domain, alternatives)
-        whole = catalogue.domains.get(domain)
-        alone = None
-        if whole is not None and given in whole.position and not names and len(whole) > FEW_COUPONS:
-            alone = whole.position[given]
-        coupons = catalogue.beside_nothing(domain, bare, alone)
-        positions = [coupons.position[self.log.coupon_of[name]] for name in names]
-        if given in coupons.position and coupons.position[given] not in positions:
-            positions.append(coupons.position[given])
-        watched = [coupons.position[each] for each in alternatives if each in coupons.position]
-        if watched:
-            positions.append(watched[control_row(len(watched), scored.issue_id, self._key)])
-        else:
-            positions.append(len(coupons) - 1)
-        row = len(positions) - 1 if given == NO_COUPON else positions.index(coupons.position[given])
-        return Arms(domain, coupons, names, positions), row
+    def _observed(self, issue: Scored, domain: str, expires_at: float) -> ObservedIssue:
+        return ObservedIssue(
+            event_id=issue.issue_id,
+            user_id=issue.user_id,
+            occurred_at=issue.occurred_at,
+            domain=domain,
+            issue_id=issue.issue_id,
+            coupon_id=issue.coupon_id,
+            expires_at=expires_at,
+            propensity=issue.propensity,
+            arms=self._alternatives(issue),
+            context=issue.context,
+        )
 
-    def _other_arms(self, domain: str, names: list[str]) -> Arms:
-        coupons = self._shop.catalogue.domains[domain]
-        return Arms(domain, coupons, names, [coupons.position[self.log.coupon_of[name]] for name in names])
-
-    def _alternatives(self, issue: LoggedIssue) -> list[str]:
+    def _alternatives(self, issue: Scored) -> list[str]:
         """The coupons that could be given in place of nothing, if the log says them and they are not too many."""
         coupons = [self.log.coupon_of[arm] for arm in issue.arms]
         return [each for each in coupons if each != NO_COUPON] if len(coupons) <= MAX_ARMS else []

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.scoring import HEADS
+from stream_coupons.core.decision.scoring import CLICK, ORDER, REDEEM
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
@@ -16,8 +16,6 @@ from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
-
-CLICK, REDEEM, ORDER = (HEADS.index(head) for head in ("click", "redeem", "order"))
 
 
 class Reward(StrEnum):

@@ -1,6 +1,6 @@
 """The settings that are searched for better values, and their ranges.
 
-Names are those of the settings file, dotted: `learning.learning_rate`. A name's type is that of the setting, so a range
+Names are those of the settings file, dotted: `profile.half_life_s`. A name's type is that of the setting, so a range
 of a whole number gives whole numbers, and both ends of every range are read as the settings themselves are.
 """
 
@@ -50,8 +50,6 @@ Axis = Range | Choices
 
 BUILT_IN: dict[str, Axis] = {
     "learning.prior_variance": Range(low=0.05, high=20.0, log=True),
-    "learning.learning_rate": Range(low=0.002, high=1.0, log=True),
-    "learning.l2": Range(low=1e-8, high=1e-2, log=True),
     "profile.half_life_s": Range(low=1 * DAY_S, high=180 * DAY_S, log=True),
     "profile.habit_half_life_s": Range(low=14 * DAY_S, high=730 * DAY_S, log=True),
     # Only the proportions of the three weights matter: order_weight stays, the others move.

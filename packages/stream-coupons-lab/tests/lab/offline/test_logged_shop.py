@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.observation import rows_with, rows_without
-from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ObservedIssue
 from stream_coupons.core.shopper.state import Shopper
@@ -56,11 +55,10 @@ def test_all_of_a_shopper_that_features_may_be_made_of_is_kept_for_them() -> Non
 
 def test_a_moment_stays_as_it_was() -> None:
     made, moments = shop(), list[Moment]()
-    known = Knowledge(RULES, made.catalogue, {}, prior())
     coupons = made.catalogue.domains["ecommerce"]
 
     def row(moment: Moment) -> list[list[float]]:
-        rows = rows_with(moment, coupons, np.array([0, 1]), known)
+        rows = extract([moment], coupons, [np.array([0, 1])], RULES.profile)
         return [*rows.numeric.tolist(), *rows.hashed.tolist()]
 
     made.observe(given("x1", AT + 20 * HOUR_S), moments.append)
@@ -72,34 +70,31 @@ def test_a_moment_stays_as_it_was() -> None:
     assert row(moments[1]) != before, "one more coupon was given by then"
 
 
-@pytest.mark.parametrize("position", [None, 1])
-def test_features_made_together_are_those_that_a_worker_makes_one_by_one(position: int | None) -> None:
+def test_features_made_together_are_those_that_a_worker_makes_one_by_one() -> None:
     made, moments = shop(), list[Moment]()
     for n in range(5):
         made.observe(given(f"x{n}", AT + (20 + n) * HOUR_S), moments.append)
-    known = Knowledge(RULES, made.catalogue, {}, prior())
-    bare = made.catalogue.bare_of("ecommerce", ["tea", "milk"])
-    together = made.catalogue.beside_nothing("ecommerce", bare, position)
-    alone = made.catalogue.domains["ecommerce"].alone(1)
+    together = made.catalogue.domains["ecommerce"]
     queue = LearningQueue(Settings().learning, RULES, ())
     asked, versions = list[Arms](), list[int]()
     for n, moment in enumerate(moments):
-        # Coupons are in order of their ids: milk, then tea.
-        arms = Arms("ecommerce", together, ["tea"], [len(together) - 2, len(together) - 1])
+        arms = Arms("ecommerce", together, [1, 0])
         asked.append(arms)
         queue.score(Issue(f"x{n}", moment, [arms], 0, False, versions.append))
     queue.flush()
     for moment, arms in zip(moments, asked, strict=True):
-        assert arms.rows is not None
-        one_by_one = (
-            rows_with(moment, alone, np.array([0]), known),
-            rows_without(moment, "ecommerce", ["tea", "milk"], known),
-        )
-        for row, single in enumerate(one_by_one):
-            assert arms.rows.numeric[row].tolist() == single.numeric[0].tolist()
-            assert places(arms.rows.hashed[row]) == places(single.hashed[0])
-        assert arms.predicted == [stored(row) for row in prior().own.predict(arms.rows)[:, :3].tolist()]
+        assert arms.prepared is not None
+        rows = arms.prepared.rows
+        for row, position in enumerate(arms.positions):
+            single = one_by_one(moment, together, position)
+            assert rows.numeric[row].tolist() == single.numeric[0].tolist()
+            assert places(rows.hashed[row]) == places(single.hashed[0])
+        assert arms.predicted == [stored(row) for row in prior().predict(rows)[:, :3].tolist()]
     assert versions == [0] * len(asked)
+
+
+def one_by_one(moment: Moment, coupons: CouponSet, position: int) -> FeatureRows:
+    return extract([moment], coupons.alone(position), [np.array([0])], RULES.profile)
 
 
 def places(hashed: np.ndarray) -> list[int]:  # type: ignore[type-arg]

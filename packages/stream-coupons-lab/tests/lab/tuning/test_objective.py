@@ -142,5 +142,7 @@ def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) ->
 def test_what_it_was_found_under_is_read_back_with_what_was_found(tmp_path: Path, transfer: dict[str, str]) -> None:
     base = Settings(learning=LearningSettings(transfer=transfer), secret_file="secret.key")
     file = tmp_path / "found.toml"
-    file.write_text(settings_file({"learning.l2": 0.5}, base))
-    assert load(file, {}) == Settings(learning=LearningSettings(transfer=transfer, l2=0.5), secret_file="secret.key")
+    file.write_text(settings_file({"learning.prior_variance": 0.5}, base))
+    assert load(file, {}) == Settings(
+        learning=LearningSettings(transfer=transfer, prior_variance=0.5), secret_file="secret.key"
+    )

@@ -19,7 +19,7 @@ from stream_coupons_lab.tuning.search_space import (
     tree_of,
 )
 
-RATE = "learning.learning_rate"
+RATE = "learning.prior_variance"
 NEIGHBOURS = "neighbourhood.neighbours"
 PRICE = "profile.missing_price"
 
@@ -41,7 +41,7 @@ def test_values_become_settings_and_leave_the_rest() -> None:
     found = settings_with(base, {RATE: 0.5, NEIGHBOURS: 7, PRICE: "last"})
     assert found == Settings(
         secret_file="secret.key",
-        learning=LearningSettings(learning_rate=0.5),
+        learning=LearningSettings(prior_variance=0.5),
         profile=ProfileRules(half_life_s=5.0, missing_price="last"),
         neighbourhood=NeighbourhoodRules(neighbours=7),
     )
@@ -49,7 +49,7 @@ def test_values_become_settings_and_leave_the_rest() -> None:
 
 def test_values_outside_the_space_are_left_to_the_sampler() -> None:
     space = SearchSpace(
-        {RATE: Range(low=0.1, high=1), NEIGHBOURS: Range(low=1, high=50), PRICE: Choices(choices=["last"])}
+        {RATE: Range(low=0.01, high=0.1), NEIGHBOURS: Range(low=1, high=5), PRICE: Choices(choices=["last"])}
     )
     assert space.inside(Settings()) == {NEIGHBOURS: 20}
 
@@ -60,7 +60,7 @@ def test_values_are_tried_with_four_digits() -> None:
         NEIGHBOURS: 12345,
         PRICE: "last",
     }
-    assert settings_with(Settings(), {RATE: 0.123456}).learning.learning_rate == 0.1235
+    assert settings_with(Settings(), {RATE: 0.123456}).learning.prior_variance == 0.1235
 
 
 def test_a_grid_takes_as_many_values_as_the_trials_allow() -> None:
@@ -88,7 +88,7 @@ def test_settings_are_the_same_in_every_process() -> None:
 def test_a_file_adds_and_replaces(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        '"learning.learning_rate" = {low = 0.1, high = 0.2}\n'
+        '"learning.prior_variance" = {low = 0.1, high = 0.2}\n'
         '[profile]\nmax_interests = {low = 8, high = 64, log = true}\nmissing_price = {choices = ["last"]}\n',
     )
     space = build(path)
@@ -107,22 +107,25 @@ def test_only_what_is_named_is_searched(tmp_path: Path) -> None:
     ("text", "error"),
     [
         (
-            "[learning]\nlearning_rat = {low = 1, high = 2}",
-            "learning.learning_rat: .* did you mean learning.learning_rate",
+            "[learning]\nprior_varianc = {low = 1, high = 2}",
+            "learning.prior_varianc: .* did you mean learning.prior_variance",
         ),
         ('"nonsense" = {low = 1, high = 2}', "nonsense: there is no such setting$"),
         ("[policy]\nholdout_ratio = {low = 0, high = 1}", "policy.holdout_ratio is not searched: .*`ope`"),
         ("[attribution]\ngrace_s = {low = 0, high = 1}", "attribution.grace_s is not searched: .*label"),
         ("secret_file = {low = 0, high = 9}", "secret_file is not searched: .*luck"),
-        ("[learning]\nl2 = 3", "learning = .*l2.*; expected {low, high, log} or {choices}"),
-        ("[learning]\nl2 = {low = 1}", "learning.l2 = .*high.*expected {low, high, log}"),
-        ("[learning]\nl2 = {low = 1, hihg = 2}", "learning.l2 = .*hihg"),
-        ("[learning]\nl2 = {low = 2, high = 1}", "learning.l2: expected finite low < high"),
-        ("[learning]\nl2 = {low = 0, high = 1, log = true}", "learning.l2: expected .*0 < low with log"),
-        ("[learning]\nl2 = {low = 0, high = inf}", "learning.l2 = inf: "),
-        ("[learning]\nl2 = {low = nan, high = 1}", "learning.l2 = nan: "),
-        ("[learning]\nl2 = {low = -1, high = 1}", "learning.l2 = -1: .*>= 0"),
-        ("[learning]\nl2 = {choices = []}", "learning.l2: choices is empty"),
+        ("[learning]\nprior_variance = 3", "learning = .*prior_variance.*; expected {low, high, log} or {choices}"),
+        ("[learning]\nprior_variance = {low = 1}", "learning.prior_variance = .*high.*expected {low, high, log}"),
+        ("[learning]\nprior_variance = {low = 1, hihg = 2}", "learning.prior_variance = .*hihg"),
+        ("[learning]\nprior_variance = {low = 2, high = 1}", "learning.prior_variance: expected finite low < high"),
+        (
+            "[learning]\nprior_variance = {low = 0, high = 1, log = true}",
+            "learning.prior_variance: expected .*0 < low with log",
+        ),
+        ("[learning]\nprior_variance = {low = 0, high = inf}", "learning.prior_variance = inf: "),
+        ("[learning]\nprior_variance = {low = nan, high = 1}", "learning.prior_variance = nan: "),
+        ("[learning]\nprior_variance = {low = -1, high = 1}", "learning.prior_variance = -1: .*>= 0"),
+        ("[learning]\nprior_variance = {choices = []}", "learning.prior_variance: choices is empty"),
         ("[neighbourhood]\nneighbours = {low = 0.5, high = 3}", "neighbourhood.neighbours = 0.5: .*int"),
         ("[profile]\nmissing_price = {low = 0, high = 1}", "profile.missing_price = 0: .*"),
         ('[profile]\nmissing_price = {choices = ["mode"]}', "profile.missing_price = 'mode': "),

@@ -1,11 +1,9 @@
-"""A small neural network by scikit-learn, trained on small batches as they fill.
+"""A small neural network by scikit-learn as a model of stream_coupons: its hidden layer is features that it learns.
 
 Its inputs are the numeric features, and the hashed ones folded into `FOLD` columns by a second, signed hash [1]_: a
-first layer over all bucket indices would be larger than all else. The deep path adds its hidden layer to the features
-of a linear model.
-
-A label has an effect from the next full batch on. Adam [2]_ scales its steps itself, so the learning rate differs from
-that of the linear models.
+first layer over all bucket indices would be larger than all else. It is trained by Adam [2]_ on small batches as they
+fill, so a label has an effect from the next full batch on. Install the package beside stream_coupons and name the model
+in the settings: `learning.models = ["network"]`.
 
 References
 ----------
@@ -26,6 +24,8 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.models.effect import evidence, redemption
 from stream_coupons.models.inputs import Row
+from stream_coupons.models.linear import PRIOR_RATE
+from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
@@ -44,15 +44,17 @@ class NeuralNetwork:
 
     Parameters
     ----------
-    base_rate : float
-        Approximate prediction before learning.
+    head : str
+        Head of `stream_coupons.models.linear.ALL_HEADS`; its base rate is predicted before learning.
+    rules : LearningRules
+        Settings of learning, which this model does not read.
     l2 : float
         Penalty on the weights.
     seed : int
-        Seed of the initial weights.
+        Seed of the initial weights: constant, so that a replay gives the same model.
     """
 
-    def __init__(self, base_rate: float, l2: float, seed: int) -> None:
+    def __init__(self, head: str, rules: LearningRules, l2: float = 1e-6, seed: int = 0) -> None:  # noqa: ARG002
         self._model = MLPClassifier(
             (HIDDEN,),
             learning_rate_init=RATE,
@@ -65,7 +67,7 @@ class NeuralNetwork:
         # set below.
         self._model.partial_fit(np.zeros((BATCH, INPUTS)), [0] * BATCH, classes=[0, 1])
         first = self._model.coefs_[-1] * 0.1
-        self._set([self._model.coefs_[0], first, self._model.intercepts_[0], np.array([_logit(base_rate)])])
+        self._set([self._model.coefs_[0], first, self._model.intercepts_[0], np.array([_logit(PRIOR_RATE[head])])])
         for moment in (*self._optimizer.ms, *self._optimizer.vs):
             moment[...] = 0.0
         self._optimizer.t = 0
