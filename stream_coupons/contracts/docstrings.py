@@ -18,7 +18,7 @@ def attribute_docs(of: type) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for base in reversed(of.__mro__):
-        if base.__module__.startswith("stream_coupons."):
+        if base.__module__.startswith("stream_coupons"):
             found |= _of_class(base)
     return found
 

@@ -23,7 +23,7 @@ from stream_coupons_lab.tuning.processes import processes
 from stream_coupons_lab.tuning.search_space import Choices, Range, SearchSpace, Value, rounded, settings_with
 from stream_coupons_lab.tuning.study import ENOUGH, Evaluate, SearchPlan, best, done, importances, opened, search
 
-RATE, NEIGHBOURS, PRICE = "learning.learning_rate", "neighbourhood.neighbours", "profile.missing_price"
+RATE, NEIGHBOURS, PRICE = "learning.prior_variance", "neighbourhood.neighbours", "profile.missing_price"
 SPACE = SearchSpace(
     {
         RATE: Range(low=0.001, high=1, log=True),
@@ -32,7 +32,7 @@ SPACE = SearchSpace(
     }
 )
 ONE_RATE = SearchSpace({RATE: Range(low=0.001, high=1, log=True)})
-BAD = Settings(learning=LearningSettings(learning_rate=0.001))
+BAD = Settings(learning=LearningSettings(prior_variance=0.001))
 QUESTION = {"log": "digest"}
 
 Report = Callable[[int, float], None]
@@ -45,7 +45,7 @@ def no_report(step: int, value: float) -> None:
 
 def valley(settings: Settings, report: Report) -> float:
     """Lowest, 0, at a rate of 0.1 with 20 neighbours; shown at one checkpoint already."""
-    rate, neighbours = settings.learning.learning_rate, settings.neighbourhood.neighbours
+    rate, neighbours = settings.learning.prior_variance, settings.neighbourhood.neighbours
     value = math.log10(rate / 0.1) ** 2 + (neighbours / 20 - 1) ** 2 + (settings.profile.missing_price == "drop")
     report(0, value)
     return value
@@ -56,11 +56,11 @@ def to_the_end(settings: Settings, report: Report) -> float:  # noqa: ARG001 - w
 
 
 def rate_alone(settings: Settings, report: Report) -> float:  # noqa: ARG001 - without checkpoints
-    return abs(math.log10(settings.learning.learning_rate / 0.1))
+    return abs(math.log10(settings.learning.prior_variance / 0.1))
 
 
 def cliff(settings: Settings, report: Report) -> float:
-    value = math.nan if settings.learning.learning_rate < 0.1 else 1.0
+    value = math.nan if settings.learning.prior_variance < 0.1 else 1.0
     report(0, value)
     return value
 
@@ -212,7 +212,7 @@ def test_the_setting_that_matters_most_has_the_largest_share(tmp_path: Path) -> 
     [
         (replace(plan(), seed=1), "seed = 0, now it is 1"),
         (replace(plan(), method=Method.RANDOM), "method = bayes, now it is random"),
-        (replace(plan(), base=Settings()), "settings.learning.learning_rate = 0.001, now it is 0.05"),
+        (replace(plan(), base=Settings()), "settings.learning.prior_variance = 0.001, now it is 1.0"),
         (replace(plan(), space=ONE_RATE), f"space.{NEIGHBOURS}.high = 50, now it is None"),
         (replace(plan(), is_maximised=True), "is_maximised = False, now it is True"),
     ],
