@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import TIME_FORMATS, BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_from
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -38,7 +37,7 @@ def lift(
         ),
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(formats=TIME_FORMATS, help="Count orders from this time on (UTC).")
+        float | None, typer.Option(parser=parse_time, metavar="TIME", help="Count orders from this time on.")
     ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -81,7 +80,7 @@ def lift(
             f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
-    found = report(log, settings.policy, -math.inf if since is None else since.replace(tzinfo=UTC).timestamp())
+    found = report(log, settings.policy, -math.inf if since is None else since)
     if recording is None and _has_lost_decisions(settings):
         found.warnings.append(
             "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "
