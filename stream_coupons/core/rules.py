@@ -136,10 +136,11 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     explain_top: Size = 5
 
     def __post_init__(self) -> None:
-        try:
-            plugins.check(self.strategy, plugins.POLICIES, STRATEGIES)
-        except ValueError as error:
-            raise ValueError(f"strategy: {error}") from None
+        if self.strategy not in STRATEGIES:
+            try:
+                plugins.point_of(self.strategy, plugins.POLICIES, STRATEGIES)
+            except ValueError as error:
+                raise ValueError(f"strategy: {error}") from None
 
 
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
