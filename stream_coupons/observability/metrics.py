@@ -22,7 +22,6 @@ class Metrics:
         self._processes()
         self._snapshots()
         self._models()
-        self._at_threshold()
         self._challengers()
         self._budgets()
         self._campaigns()
@@ -251,22 +250,6 @@ class Metrics:
         self.model_calibration_error = self._of_head(
             "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )
-
-    def _at_threshold(self) -> None:
-        """Make the metrics of what is predicted positive at the working threshold."""
-        self.model_threshold = self._of_head(
-            "model_threshold_ratio", "Working threshold, at which as many are predicted positive as are positive."
-        )
-        self.model_accuracy = self._of_head(
-            "model_accuracy_ratio", "Share of predictions on the right side of the threshold."
-        )
-        self.model_precision = self._of_head(
-            "model_precision_ratio", "Share of positives among the predictions at or above the threshold."
-        )
-        self.model_recall = self._of_head(
-            "model_recall_ratio", "Share of the positives whose prediction is at or above the threshold."
-        )
-        self.model_f1 = self._of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
 
     def _challengers(self) -> None:
         """Make the metrics of champions and challengers."""
