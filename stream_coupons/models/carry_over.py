@@ -24,9 +24,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, schema_of
 from stream_coupons.core.messages.learning import Array, HeadState, ModelSnapshot
-from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, KNOWN, Indices
-from stream_coupons.models.forgetting import SIZE
-from stream_coupons.models.kalman import MOST_JOINT
+from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, KNOWN, MOST_JOINT, Indices
 from stream_coupons.models.linear import prior_of
 from stream_coupons.models.rules import ModelName
 from stream_coupons.models.snapshots import (
@@ -244,6 +242,8 @@ def _without_gone(state: State, moves: Moves) -> State:
 
 def _small_filters(filters: Floats, moves: Moves) -> Floats:
     """Return the small filters of `forgetting` with the numeric features in their new rows."""
+    from stream_coupons.models.forgetting import SIZE  # a worker that has no such snapshot needs no filter
+
     if filters.ndim != 1 or filters.size % SIZE:
         return filters  # empty for a single rate; else refused by `restore`
     before = DIMENSIONS + np.flatnonzero(moves.to[DIMENSIONS:] >= 0)

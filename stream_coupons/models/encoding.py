@@ -38,6 +38,9 @@ _TERM_INDICES = frozenset(
     + [FIRST_BIN + number * BINS + nth for number in _TERMS for nth in range(BINS)]
 )
 
+MOST_JOINT = 256
+"""Indices of which the Kalman filter keeps a joint covariance."""
+
 OF_TERMS: NDArray[np.bool_] = np.zeros(BIAS + 1, np.bool_)
 """Mask, by index, of the weights of a coupon's terms: its discount and its identity."""
 OF_TERMS[[*_TERM_INDICES]] = OF_TERMS[FIRST_OF_TERMS:DIMENSIONS] = True

@@ -1,7 +1,10 @@
 """Scorers of learnt heads: by arrays where every champion compiles to them, else row by row."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,8 +19,6 @@ from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
 from stream_coupons.models.linear import ALL_HEADS, OWN_HEADS, Line, LinearScorer, compiled, live, live_own, prior_array
-from stream_coupons.models.plugins import make_plugin
-from stream_coupons.models.row_scorer import RowScorer, Served
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.snapshots import (
     CALIBRATION,
@@ -32,8 +33,11 @@ from stream_coupons.models.snapshots import (
 from stream_coupons.models.states import check_linear
 from stream_coupons.models.viewed_prices import viewed_prices_of
 
+if TYPE_CHECKING:  # imported where a model from another package serves
+    from stream_coupons.models.row_scorer import RowScorer, Served
+
 DEFAULT_RULES = LearningRules()
-HeadScorer = LinearScorer | RowScorer
+HeadScorer: TypeAlias = "LinearScorer | RowScorer"
 
 
 def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> HeadScorer:
@@ -51,6 +55,8 @@ def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> H
     columns = _columns(served)
     if columns is not None:
         return compiled(version, *columns, shop)
+    from stream_coupons.models.row_scorer import RowScorer
+
     copies = {head: (copy.deepcopy(model), line) for head, (model, line) in served.items()}
     return RowScorer(version, copies, shop=shop)
 
@@ -65,6 +71,8 @@ def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) ->
     """
     columns = _columns(served)
     if columns is None:
+        from stream_coupons.models.row_scorer import RowScorer
+
         return RowScorer(version, served, shop=shop)
     of_others, own = columns
     return live(version, *of_others).with_own(lambda: live_own(version, *own, shop.incremental.uses_ratio), shop)
@@ -124,6 +132,8 @@ def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> S
         raise SnapshotMismatch(f"the champion {head.champion}, its calibration or its level is missing")
     line, is_off = served_line(calibration), level_of(level).is_off
     if head.champion in rules.imported:
+        from stream_coupons.models.plugins import make_plugin
+
         model = make_plugin(head.champion, name, rules, key)
         model.restore(state)
         return (prior_array(name) if is_off else model), line

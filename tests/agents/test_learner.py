@@ -15,8 +15,7 @@ from stream_coupons.agents.learner import MAX_PAUSE_S, Learner, pause_after
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Record
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Membership, Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
