@@ -140,14 +140,14 @@ def show(
     sending = redrive.sendings(brokers).get(found.digest())
     text, digits = text_or_digits(found.value)
     if json:
-        whole = {"headers": found.headers, "value": text, "value_hex": digits, "cannot_be_sent": _why_not(found)}
+        whole = {"headers": found.headers, "value": text, "value_hex": digits, "cannot_be_sent": found.hindrance()}
         terminal.print_json(row_of(found, sending) | whole)
         return
     rows = {
         "letter": found.place,
         "refused": terminal.utc(found.at),
         "sent again": "no" if sending is None else f"{terminal.utc(sending.at)}, as {sending.letter}",
-        "can be sent": _why_not(found) or "yes",
+        "can be sent": found.hindrance() or "yes",
         **{f"header {name}": value for name, value in found.headers.items()},
         "key": _readable(*text_or_digits(found.key)) + _rest_of(found.key, found.key_bytes),
         "value": f"{len(found.value)} bytes{_rest_of(found.value, found.value_bytes)}, as they follow"
@@ -158,14 +158,6 @@ def show(
     console.print(terminal.summary_table({terminal.printable(k): terminal.printable(v) for k, v in rows.items()}))
     if found.value:
         console.print(Text(_readable(text, digits)), soft_wrap=True)
-
-
-def _why_not(letter: Letter) -> str | None:
-    """Return why the record of a dead letter cannot be sent again or would be refused again, None if it can."""
-    if (obstacle := letter.obstacle()) is not None:
-        return obstacle
-    refusal = letter.refusal()
-    return None if refusal is None else f"it would be refused again: {': '.join(refusal)}"
 
 
 def _rest_of(part: bytes | None, whole_bytes: int | None) -> str:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from stream_coupons.cli import terminal
@@ -100,15 +99,8 @@ def _writer(*, json: bool, recording: bool) -> Callable[[Any], None]:
         line_of = recording_line if recording else json_line
         return lambda record: typer.echo(line_of(record))
     console = terminal.stdout()
-    return lambda record: _print(console, record)
-
-
-def _print(console: Console, record: Any) -> None:
-    line = pretty_line(record)
-    if console.is_terminal:
-        console.print(line, no_wrap=True, overflow="ellipsis")
-    else:
-        console.print(line, soft_wrap=True)
+    style: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
+    return lambda record: console.print(pretty_line(record), **style)
 
 
 def _text(data: bytes | None) -> str | None:

@@ -113,6 +113,13 @@ class Letter(NamedTuple):
             return "it has no origin: a second copy of it could not be told from the first"
         return None
 
+    def hindrance(self) -> str | None:
+        """Return why the record cannot be sent again or would be refused again; None if it can be sent."""
+        if (obstacle := self.obstacle()) is not None:
+            return obstacle
+        refusal = self.refusal()
+        return None if refusal is None else f"it would be refused again: {': '.join(refusal)}"
+
     def refusal(self) -> tuple[str, str] | None:
         """Return the reason and detail for which this release refuses the same bytes again; None if it may take them.
 
