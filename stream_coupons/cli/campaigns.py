@@ -35,9 +35,9 @@ def _listed(campaigns: Published[Campaign], settings: Settings) -> list[Campaign
 
 
 def _show(states: Sequence[CampaignState]) -> None:
-    """Print a table that fits 80 columns: only the first one is folded."""
+    """Print a table that fits 80 columns without breaking a figure."""
     figures = ("budget", "spent", "held", "used", "due", "price")
-    style = {"box": box.SIMPLE, "padding": (0, 1, 1, 0)}
+    style = {"no_wrap": True, "box": box.SIMPLE, "padding": (0, 1, 1, 0)}
     terminal.print_table(("campaign", "time"), map(_row, states), figures, **style)
 
 

@@ -133,6 +133,7 @@ def test_the_list_of_topics_says_how_long_each_is_kept(run: Run) -> None:
     assert "7 days" in kept["order-events"]
     assert "1 day " in kept["ticks"]
     assert "the last" in kept["coupon-catalog"]
+    assert {each["name"] for each in json.loads(run("topics", "list", "--json").stdout)} >= {"ticks", "coupon-catalog"}
 
 
 def test_the_version_is_printed(run: Run) -> None:

@@ -234,7 +234,7 @@ def test_a_log_too_short_to_cut_is_an_error(run: Run, tmp_path: Path) -> None:
         (("log.jsonl", "--only", "learning.lerning_rate"), "did you mean learning.learning_rate?"),
         (
             ("log.jsonl", "--method", "grid"),
-            "--trials 50: a grid of 10 settings with two values of each range has 3072",
+            "--trials 50: a grid of 10 settings with two values of each range has 1536",
         ),
         (("log.jsonl", "--config", "none.toml"), "none.toml"),
         (("log.jsonl", "--space", "none.toml"), "none.toml: No such file"),
