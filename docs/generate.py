@@ -569,23 +569,13 @@ def _command(path: tuple[str, ...], command: Any) -> str:
     ]
     rows = [[code(_plainer(names)), text.replace("  [", " [")] for names, text in records]
     options = [table(["Argument or option", "Meaning"], rows)] if rows else []
-    json = [_json_code(command.epilog)] if command.epilog else []
     text = _help(inspect.cleandoc(command.help or ""))
-    return "\n\n".join([f"## {name}", f"```text\n{usage}\n```", *text, *options, *json])
-
-
-def _json_code(text: str) -> str:
-    """Return what a command says of its JSON, its keys as code."""
-    forms = [form.partition(": ") for form in text.removeprefix("With --json: ").rstrip(".").split("; ")]
-    listed = [
-        f"{what}: {', '.join(code(key) for key in keys.split(', '))}" if keys else what for what, _, keys in forms
-    ]
-    return f"With `--json`: {'; '.join(listed)}."
+    return "\n\n".join([f"## {name}", f"```text\n{usage}\n```", *text, *options])
 
 
 def _plainer(metavar: str) -> str:
-    """Return an option's name and type without Click's words for ranges, which the help states, and time formats."""
-    return re.sub(r"<%Y[^>]*>", "<time>", metavar.replace(" range>", ">"))
+    """Return an option's name and type without Click's words for ranges, which the help states."""
+    return metavar.replace(" range>", ">")
 
 
 def _help(text: str) -> Iterator[str]:

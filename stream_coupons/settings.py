@@ -41,10 +41,6 @@ OF_KUBERNETES = re.compile(
 """Variables that Kubernetes sets in every container for a service whose name begins with `stream-coupons`."""
 
 
-BETWEEN = re.compile(r",(?![^()]*\))")
-"""Separates the elements of a list in the environment; within parentheses are arguments."""
-
-
 class Role(StrEnum):
     """A part of the work that a `worker` command does in a process of its own."""
 
@@ -210,7 +206,7 @@ def _variables(values: Mapping[str, Any]) -> list[str]:
 
 
 def _value_like(default: Any, text: str) -> Any:
-    """A variable's text as msgspec converts it: a list has commas outside of parentheses, a table is a JSON object."""
+    """A variable's text as msgspec converts it: a list has commas, a table is a JSON object."""
     if isinstance(default, dict):
         return msgspec.json.decode(text)
-    return [part for part in BETWEEN.split(text) if part] if isinstance(default, list) else text
+    return [part for part in text.split(",") if part] if isinstance(default, list) else text

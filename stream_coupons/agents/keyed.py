@@ -115,10 +115,6 @@ class KeyedAgent(Generic[State]):
         """Key of the state that a message changes."""
         return record_key
 
-    def partition_key(self, state_key: str) -> bytes:
-        """The part of a state key that chooses its partition."""
-        return state_key.encode()
-
     def parse(self, record: Record) -> tuple[str, Any]:
         """(state key, message) of a record.
 

@@ -41,10 +41,6 @@ class Neighbours(KeyedAgent[BucketMember]):
         is_slot = is_category_bucket(record_key)
         return cell_key(record_key, slot_of(message.user_id, self._slots) if is_slot else message.user_id)
 
-    def partition_key(self, state_key: str) -> bytes:
-        """The cell."""
-        return split_cell_key(state_key)[0].encode()
-
     def step(
         self,
         state_key: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic
+from typing import Generic
 
 import msgspec
 import typer
@@ -96,7 +96,7 @@ def push(  # noqa: PLR0913 - options of the verbs
     settings : callable
         Called before anything is published.
     compare : callable
-        Returns warnings of the file's entries beside those that are published; without settings these are not known.
+        Attribute of `entry_verbs.EntryGroup`.
     """
     reading = read_file(kind, file)
     is_good = skip_invalid or not reading.refusals.count
@@ -110,25 +110,15 @@ def push(  # noqa: PLR0913 - options of the verbs
             for entry in reading.entries:
                 publisher.send(kind.topic, entry)
         count = publisher.appended
+    refusals = reading.refusals
     if json:
-        terminal.print_json(_report(reading, 0 if target is None else count))
+        refused = [{reading.place: one.line, "reason": one.reason, "detail": one.detail} for one in refusals.first]
+        report = {"good": len(reading.entries), "published": 0 if target is None else count, "refused": refused}
+        terminal.print_json(report | {"refused_count": refusals.count, "warnings": reading.warnings})
     else:
         what = "good, nothing published: --dry-run" if dry_run else "published" if is_good else "good, none published"
-        terminal.say(f"{count} {kind.noun}s {what}; {reading.refusals.count} refused")
-    raise typer.Exit(1 if reading.refusals.count else 0)
-
-
-def _report(reading: ParsedFile[Entry], pushed: int) -> dict[str, Any]:
-    return {
-        "good": len(reading.entries),
-        "published": pushed,
-        "refused": [
-            {reading.place: refusal.line, "reason": refusal.reason, "detail": refusal.detail}
-            for refusal in reading.refusals.first
-        ],
-        "refused_count": reading.refusals.count,
-        "warnings": reading.warnings,
-    }
+        terminal.say(f"{count} {kind.noun}s {what}; {refusals.count} refused")
+    raise typer.Exit(1 if refusals.count else 0)
 
 
 def remove(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, json: bool) -> None:

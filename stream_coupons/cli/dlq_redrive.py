@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
     from stream_coupons.kafka.letters import Letter
     from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome
 
-BY_ORIGIN = {topics.EXAMPLES.name}
-"""Topics whose readers know second copies by their origin alone."""
+OVERTAKEN = f"{topics.EXAMPLES.name}: a record is a duplicate if a later one of its source was applied to its key"
 
 ReasonOption = Annotated[Rejection | None, typer.Option("--reason", "-r", help="Only those refused for this.")]
 TopicOption = Annotated[str | None, typer.Option("--topic", "-t", help="Only those that came in here.")]
@@ -57,7 +56,7 @@ def redrive(  # noqa: PLR0913 - the options of a command
 
     What cannot succeed is not sent: what is no valid message of its topic to
     this release, or has a key that is not the id inside. After an upgrade
-    that may be another answer. Mend the sender; --force sends it all the same.
+    that may be another answer. Fix the producer; --force sends it all the same.
 
     Exit code 1 says that a letter was not sent for that, or cannot be, such
     as one without key or one that is cut.
@@ -76,80 +75,67 @@ def redrive(  # noqa: PLR0913 - the options of a command
     kafka = settings_with_topics(config, bootstrap).kafka
     chosen = selection.of(read_letters(kafka))
     before = {} if again else sendings(kafka)
-    with nullcontext() if dry_run else publisher_of(kafka) as publisher:
+    rows: list[dict[str, str]] | None = [] if json else None
+    with nullcontext() if dry_run else publisher_of(kafka) as publisher, Interruptions() as interruptions:
         work = Redrive(publisher, before, kafka.partitions, force)
-        told = RedrivePrinter(dry_run, as_json=json)
-        interrupted = _send(work, chosen, told)
-    told.report(interrupted=interrupted)
-    if interrupted:
+        counts, refused_again = _redrive(work, interruptions.each(chosen), rows, dry_run=dry_run)
+    if rows is None:
+        terminal.say(_sums(counts, refused_again, dry_run=dry_run))
+    else:
+        sums = {outcome.name.lower(): counts[outcome] for outcome in RedriveOutcome}
+        found = {"dry_run": dry_run, "letters": rows, "counts": sums, "refused_again": refused_again}
+        terminal.print_json(found | {"interrupted": interruptions.happened})
+    if interruptions.happened:
         raise typer.Exit(terminal.INTERRUPTED)
-    raise typer.Exit(1 if told.counts[RedriveOutcome.IMPOSSIBLE] or told.counts[RedriveOutcome.HOPELESS] else 0)
+    raise typer.Exit(1 if counts[RedriveOutcome.IMPOSSIBLE] or counts[RedriveOutcome.HOPELESS] else 0)
 
 
-class RedrivePrinter:
-    """Prints what became of every letter, and of all of them; as JSON at the end, if asked for."""
-
-    def __init__(self, dry_run: bool, *, as_json: bool) -> None:
-        self.counts: Counter[RedriveOutcome] = Counter()
-        self._again_for: Counter[str] = Counter()
-        self._dry_run = dry_run
-        self._rows: list[dict[str, str]] | None = [] if as_json else None
-
-    def __call__(self, done: Done) -> None:
-        """Take notice of one letter."""
-        self.counts[done.outcome] += 1
-        if done.again_for:
-            self._again_for[done.again_for] += 1
-        if self._rows is None:
-            terminal.stdout().print(line_of_done(done, dry_run=self._dry_run), soft_wrap=True)
-            return
-        letter = done.letter
-        row = {"letter": letter.place, "reason": letter.reason, "source": letter.source}
-        self._rows.append(row | {"outcome": done.outcome.name.lower(), "note": done.note})
-
-    def report(self, *, interrupted: bool) -> None:
-        """Print the sums."""
-        from stream_coupons.kafka.redrive import RedriveOutcome
-
-        counts = self.counts
-        if self._rows is not None:
-            sums = {outcome.name.lower(): counts[outcome] for outcome in RedriveOutcome}
-            found = {"dry_run": self._dry_run, "letters": self._rows, "counts": sums}
-            found |= {"refused_again": dict(sorted(self._again_for.items())), "interrupted": interrupted}
-            terminal.print_json(found)
-            return
-        text = (
-            f"{counts[RedriveOutcome.SENT]} {'would be sent: --dry-run' if self._dry_run else 'sent again'}, "
-            f"{counts[RedriveOutcome.BEFORE]} sent before, {counts[RedriveOutcome.IMPOSSIBLE]} cannot be sent"
-        )
-        if counts[RedriveOutcome.HOPELESS]:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self._again_for.items()))
-            text += (
-                f", {counts[RedriveOutcome.HOPELESS]} would be refused again ({reasons}): mend the sender, or --force"
-            )
-        terminal.say(text)
-
-
-def _send(work: Redrive, chosen: Iterable[Letter], told: RedrivePrinter) -> bool:
-    """Send, and say what became of every letter; return whether it was interrupted."""
+def _redrive(
+    work: Redrive, letters: Iterable[Letter], rows: list[dict[str, str]] | None, *, dry_run: bool
+) -> tuple[Counter[RedriveOutcome], Counter[str]]:
+    """Send the records, show each outcome as soon as it is certain, and count outcomes and reasons of refusals."""
     from stream_coupons.kafka.redrive import RedriveOutcome
 
-    overtaken: set[str] = set()
+    counts: Counter[RedriveOutcome] = Counter()
+    refused_again: Counter[str] = Counter()
+    overtaken = 0
+    for done in _send(work, letters):
+        counts[done.outcome] += 1
+        refused_again.update([done.again_for] if done.again_for else [])
+        overtaken += done.outcome is RedriveOutcome.SENT and done.letter.topic == topics.EXAMPLES.name
+        _show(done, rows, dry_run=dry_run)
+    if overtaken:
+        terminal.warn(OVERTAKEN)
+    return counts, refused_again
 
-    def tell(certain: list[Done]) -> None:
-        for done in certain:
-            if done.outcome is RedriveOutcome.SENT:
-                overtaken.update({done.letter.topic} & BY_ORIGIN)
-            told(done)
 
-    with Interruptions() as interruptions:
-        for letter in interruptions.each(chosen):
-            tell(work.take(letter))
-        tell(work.finish())
-    for name in sorted(overtaken):
-        text = f"{name}: a record counts as a duplicate if a later one of its source was applied to its key meanwhile"
-        terminal.warn(text)
-    return interruptions.happened
+def _send(work: Redrive, letters: Iterable[Letter]) -> Iterator[Done]:
+    """Send the records, and yield the outcome of each letter as soon as it is certain."""
+    for letter in letters:
+        yield from work.take(letter)
+    yield from work.finish()
+
+
+def _show(done: Done, rows: list[dict[str, str]] | None, *, dry_run: bool) -> None:
+    """Print the outcome of a letter, or add it to the rows for a script."""
+    if rows is None:
+        terminal.stdout().print(line_of_done(done, dry_run=dry_run), soft_wrap=True)
+        return
+    letter = done.letter
+    row = {"letter": letter.place, "reason": letter.reason, "source": letter.source}
+    rows.append(row | {"outcome": done.outcome.name.lower(), "note": done.note})
+
+
+def _sums(counts: Counter[RedriveOutcome], refused_again: Counter[str], *, dry_run: bool) -> str:
+    from stream_coupons.kafka.redrive import RedriveOutcome
+
+    sent, before, impossible, hopeless = (counts[outcome] for outcome in RedriveOutcome)
+    what = "would be sent: --dry-run" if dry_run else "sent again"
+    text = f"{sent} {what}, {before} sent before, {impossible} cannot be sent"
+    if not hopeless:
+        return text
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused_again.items()))
+    return f"{text}, {hopeless} would be refused again ({reasons}): fix the producer, or --force"
 
 
 def line_of_done(done: Done, *, dry_run: bool) -> Text:

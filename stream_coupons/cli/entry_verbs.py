@@ -1,55 +1,76 @@
-"""Verbs that `catalog`, `campaigns` and `margins` share: push, remove, pause, resume."""
+"""Verbs that `catalog`, `campaigns` and `margins` share: push, list, remove, pause, resume."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, Generic
 
 import typer
 
-from stream_coupons.cli import catalog_entries
+from stream_coupons.cli import catalog_entries, terminal
+from stream_coupons.cli.catalog_entries import Published
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, DryRunOption, JsonOption, settings_with_topics
 from stream_coupons.ops.catalogue_files import Entry, Kind
 from stream_coupons.settings import Settings
 
+Verb = Callable[..., None]
 
-class Words(NamedTuple):
-    """Parts of the help of one group.
+
+@dataclass(frozen=True, kw_only=True)
+class EntryGroup(Generic[Entry]):
+    """Differences between the groups.
 
     Attributes
     ----------
-    group, id_of_one : str
+    name, id_of_one : str
         Name of the group and id of an entry, for the examples.
-    push : str
-        Effect on entries that are there already.
-    remove, pause, resume : str
-        First sentence of the verb; an entry without a text for `pause` cannot be paused.
-    effect : str
-        Effect of publishing.
+    about_list, effect, removal, pausable : str
+        Parts of the help: first paragraphs of `list`, effects of publishing and of removal, and the coupons that are
+        paused; entries without such cannot be paused.
+    compare : callable
+        Returns warnings of a file's entries beside those that are published; without settings these are not known.
+    listed : callable
+        Returns the entries to list.
+    show : callable
+        Prints them as a table.
+    unit : str
+        Note on the units of the table.
     """
 
-    group: str
+    name: str
+    kind: Kind[Entry]
     id_of_one: str
-    push: str
-    remove: str
-    pause: str = ""
-    resume: str = ""
+    about_list: str
     effect: str = "workers take them into use at once"
+    removal: str
+    pausable: str = ""
+    compare: Callable[[Sequence[Entry], Settings | None], list[str]] = lambda _, __: []
+    listed: Callable[[Published[Entry], Settings], Sequence[Any]] = lambda found, _: [*found.entries.values()]
+    show: Callable[[Sequence[Any]], None]
+    unit: str = ""
 
 
-def add_verbs(
-    app: typer.Typer,
-    kind: Kind[Entry],
-    compare: Callable[[Sequence[Entry], Settings | None], list[str]],
-    words: Words,
-) -> None:
-    """Add the verbs to a group; `compare` is that of `catalog_entries.push`."""
-    noun = kind.noun
-    Ids = Annotated[list[str], typer.Argument(metavar=f"{noun.upper()}_ID", help=f"Which {noun}s.")]  # noqa: N806
-    help_of_file = f"{noun.capitalize()}s as a JSON array or as JSON lines; - for standard input."
+def app_of(group: EntryGroup[Entry]) -> typer.Typer:
+    """Return the verbs of a group."""
+    act = partial(_on_ids, group.kind)
+    verbs = [_push(group), _list(group), act(catalog_entries.remove)]
+    if group.pausable:
+        verbs += [act(partial(catalog_entries.set_paused, paused=paused)) for paused in (True, False)]
+    app = typer.Typer(no_args_is_help=True)
+    for verb, (name, text) in zip(verbs, _texts(group).items(), strict=False):
+        app.command(name, help=text)(verb)
+    return app
 
+
+def _push(group: EntryGroup[Entry]) -> Verb:
     def push(
-        file: Annotated[Path, typer.Argument(help=help_of_file, allow_dash=True)],
+        file: Annotated[
+            Path,
+            typer.Argument(help="Entries as a JSON array or as JSON lines; - for standard input.", allow_dash=True),
+        ],
         skip_invalid: Annotated[
             bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
         ] = False,
@@ -59,51 +80,70 @@ def add_verbs(
         bootstrap: BootstrapOption = None,
     ) -> None:
         settings = partial(settings_with_topics, config, bootstrap)
-        catalog_entries.push(kind, file, settings, compare, skip_invalid=skip_invalid, dry_run=dry_run, json=json)
+        catalog_entries.push(
+            group.kind, file, settings, group.compare, skip_invalid=skip_invalid, dry_run=dry_run, json=json
+        )
 
-    def on_ids(act: Callable[..., None]) -> Callable[..., None]:
-        def verb(
-            ids: Ids, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
-        ) -> None:
-            act(kind, ids, settings_with_topics(config, bootstrap), json=json)
-
-        return verb
-
-    verbs = (
-        push,
-        on_ids(catalog_entries.remove),
-        on_ids(partial(catalog_entries.set_paused, paused=True)),
-        on_ids(partial(catalog_entries.set_paused, paused=False)),
-    )
-    for verb, (name, text) in zip(verbs, _texts(noun, words).items(), strict=False):
-        verb.__doc__ = text
-        app.command(name)(verb)
+    return push
 
 
-def _texts(noun: str, words: Words) -> dict[str, str]:
-    """Return the help of each verb: push and remove, and pause and resume if entries can be paused."""
-    command, one = f"stream-coupons {words.group}", words.id_of_one
-    unknown = f"Exit code 1 says that one of them is not known.\n\nExample: {command}"
-    texts = {
-        "push": f"""Check {noun}s and publish them; {words.effect}.
+def _list(group: EntryGroup[Entry]) -> Verb:
+    def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
+        settings = settings_with_topics(config, bootstrap)
+        found = catalog_entries.published(settings, group.kind)
+        catalog_entries.warn_of_unreadable(found, group.kind)
+        listed = group.listed(found, settings)
+        if json:
+            terminal.print_json(listed, indent=2)
+        else:
+            group.show(listed)
+            terminal.say(f"{len(listed)} {group.kind.noun}s{group.unit}")
 
-Nothing is published unless every {noun} is good. {words.push}
+    return show
 
-Examples: {command} push {words.group}.json
-          {command} push {words.group}.json --dry-run""",
-        "remove": f"""{words.remove}
+
+def _on_ids(kind: Kind[Entry], act: Verb) -> Verb:
+    def verb(
+        ids: Annotated[list[str], typer.Argument(metavar="ID", help="Which entries, by their ids.")],
+        json: JsonOption = False,
+        config: ConfigOption = None,
+        bootstrap: BootstrapOption = None,
+    ) -> None:
+        act(kind, ids, settings_with_topics(config, bootstrap), json=json)
+
+    return verb
+
+
+def _texts(group: EntryGroup[Entry]) -> dict[str, str]:
+    """Return the help of each verb; those of pause and resume last."""
+    noun, command = group.kind.noun, f"stream-coupons {group.name}"
+    return {
+        "push": f"""Check {noun}s and publish them; {group.effect}.
+
+Nothing is published unless every {noun} is good. A {noun} replaces the one
+of the same id; all others stay.
+
+Examples: {command} push {group.name}.json
+          {command} push {group.name}.json --dry-run""",
+        "list": f"""{group.about_list}
+
+Examples: {command} list
+          {command} list --json > {group.name}.json""",
+        "remove": f"""Take {noun}s out: {group.removal}.
 
 Exit code 1 says that one of them was not there; the others are removed
 all the same.
 
-Example: {command} remove {one}""",
-    }
-    if not words.pause:
-        return texts
-    return texts | {
-        "pause": f"""{words.pause}
+Example: {command} remove {group.id_of_one}""",
+        "pause": f"""Stop issuing {group.pausable} until they are resumed; those that were issued stay good.
 
-It is in effect as soon as the workers have read it, within a second.
-{unknown} pause {one}""",
-        "resume": f"{words.resume}\n\n{unknown} resume {one}",
+It is in effect as soon as the workers have read it, within a second. Exit
+code 1 says that one of them is not known.
+
+Example: {command} pause {group.id_of_one}""",
+        "resume": f"""Issue {group.pausable} again.
+
+Exit code 1 says that one of them is not known.
+
+Example: {command} resume {group.id_of_one}""",
     }

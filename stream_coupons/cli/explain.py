@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +13,17 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_entries import read_file
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, client_of_topics, settings_from
+from stream_coupons.cli.options import (
+    BootstrapOption,
+    ConfigOption,
+    JsonOption,
+    client_of_topics,
+    parse_time,
+    settings_from,
+)
 from stream_coupons.cli.topic_reading import Read, reading
 from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.catalogue_files import COUPONS
@@ -39,8 +43,7 @@ def explain(  # noqa: PLR0913 - the options of a command
     issue_id: Annotated[str | None, typer.Argument(metavar="ISSUE_ID", help="Of a coupon that was issued.")] = None,
     user: Annotated[str | None, typer.Option(help="A shopper's user_id: what would be decided for them?")] = None,
     at: Annotated[
-        str | None,
-        typer.Option(help="When, with --user: ISO 8601 (UTC unless it says) or epoch seconds; now if left out."),
+        float | None, typer.Option(parser=parse_time, metavar="TIME", help="When, with --user; now if left out.")
     ] = None,
     catalog: Annotated[
         Path | None, typer.Option(help="Coupons from this file in place of the catalogue that the workers have.")
@@ -76,7 +79,7 @@ def explain(  # noqa: PLR0913 - the options of a command
         raise BadConfig("ISSUE_ID, --user: expected one of them")
     if at is not None and user is None:
         raise BadConfig("--at: an issue has its own time, expected it with --user only")
-    moment = time.time() if at is None else parse_time(at)
+    moment = time.time() if at is None else at
     coupons = _coupons(catalog) if catalog is not None else None
     settings = settings_from(config, bootstrap)
     _warn_if_behind(settings)
@@ -88,26 +91,6 @@ def explain(  # noqa: PLR0913 - the options of a command
         elif user is not None:
             shopper = _of_shopper(user, moment, settings, rules, coupons, read)
             terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found)), as_json=json)
-
-
-def parse_time(text: str) -> float:
-    """UTC epoch seconds of an ISO 8601 time, UTC unless it says otherwise, or of such seconds.
-
-    Raises
-    ------
-    BadConfig
-    """
-    try:
-        at = float(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            moment = None
-        at = math.nan if moment is None else (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= at <= END_OF_TIME:
-        raise BadConfig(f"--at: {text!r} is no time before 2100, expected 2026-01-02T18:00 or epoch seconds")
-    return at
 
 
 def _coupons(file: Path) -> list[Coupon]:

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from stream_coupons.cli.terminal import printable, utc
+from stream_coupons.cli.terminal import new_table, printable, utc
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
@@ -122,10 +121,8 @@ def _budget(account_id: str) -> str:
 
 def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
     """Coupons, best first, and what the codes among them mean."""
-    table = Table("rank", "coupon", "why not", "redeem", "order", "worth", "price", "own", "similar")
-    for column in (table.columns[0], *table.columns[3:]):
-        column.justify = "right"
-    table.columns[1].overflow = table.columns[2].overflow = "fold"
+    names, figures = ("rank", "coupon", "why not"), ("redeem", "order", "worth", "price", "own", "similar")
+    table = new_table(*names, figures=figures)
     said: dict[Code, None] = {}
     details: list[Text] = []
     for verdict in sorted(verdicts, key=_order):
@@ -140,7 +137,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
         if verdict.reason is Passed.PRICED_OUT and verdict.score is not None:
             details.append(_line(verdict.coupon_id, _charge(verdict.score)))
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell), overflow="fold") for cell in cells))
     columns = (
         "worth in cents against giving none; price: what budgets charge; own and similar: R(u, i) by own interests, by "
         "those of similar shoppers"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import TIME_FORMATS, BootstrapOption, ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_from
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -25,6 +24,10 @@ LEGEND = (
     "at the first decision. Intervals hold the effect at all looks together with 95 %. width: of the interval, and "
     "unadjusted. assumed: share of the margin that neither the items nor the catalogue state"
 )
+FIGURES_OF_LIFT = ("treated", "holdout", "lift a shopper", "lift of all treated", "width", "unadjusted")
+FIGURES_OF_SUMS = (
+    "treated", "holdout", "orders", "given", "discounts", "predicted", "of it open", "measured", "assumed",
+)  # fmt: skip
 DECIMALS = {"margin": 1, "orders": 4, "money": 1}
 
 
@@ -38,7 +41,7 @@ def lift(
         ),
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option(formats=TIME_FORMATS, help="Count orders from this time on (UTC).")
+        float | None, typer.Option(parser=parse_time, metavar="TIME", help="Count orders from this time on.")
     ] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -81,7 +84,7 @@ def lift(
             f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
-    found = report(log, settings.policy, -math.inf if since is None else since.replace(tzinfo=UTC).timestamp())
+    found = report(log, settings.policy, -math.inf if since is None else since)
     if recording is None and _has_lost_decisions(settings):
         found.warnings.append(
             "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "
@@ -105,77 +108,49 @@ def _has_lost_decisions(settings: Settings) -> bool:
 
 
 def _print(found: LiftReport) -> None:
+    from stream_coupons.ops.measured_lift import name_of
+
     for warning in found.warnings:
         terminal.warn(warning)
-    for row in found.rows:
-        _print_sample_ratio(row)
-    console = terminal.stdout()
-    console.print(_lifts(found.rows))
-    console.print(_sums(found.rows))
+    rows = [(terminal.printable(name_of(row)), row) for row in found.rows]
+    for name, row in rows:
+        _print_sample_ratio(name, row)
+    lifts = [each for name, row in rows for each in _lifts(name, row)]
+    terminal.print_table(("lift", "outcome"), lifts, FIGURES_OF_LIFT)
+    sums = [_sums(name, row) for name, row in rows]
+    terminal.print_table(("predicted and measured", "from", "to"), sums, FIGURES_OF_SUMS)
     for note in (LEGEND, *found.notes):
         terminal.say(note)
 
 
-def _print_sample_ratio(row: LiftRow) -> None:
-    from stream_coupons.ops.measured_lift import name_of
-
+def _print_sample_ratio(name: str, row: LiftRow) -> None:
     share = row.sample_ratio
     if share is None:
         return
     verdict = "MISMATCH" if share.is_mismatch else "no sign of a mismatch"
     terminal.say(
-        f"sample ratio of {terminal.printable(name_of(row))}: {share.found:.2%} of {row.treated + row.holdout:,} "
+        f"sample ratio of {name}: {share.found:.2%} of {row.treated + row.holdout:,} "
         f"shoppers in the holdout, expected {share.expected:.2%}: {verdict} (evidence {share.evidence:.3g}, limit 100)",
         "bold red" if share.is_mismatch else None,
     )
 
 
-def _lifts(rows: list[LiftRow]) -> Table:
-    from stream_coupons.ops.measured_lift import name_of
-
-    figures = ("treated", "holdout", "lift a shopper", "lift of all treated", "width", "unadjusted")
-    table = terminal.new_table("lift", "outcome", figures=figures)
-    for row in rows:
-        name = terminal.printable(name_of(row))
-        for outcome, effect in row.effects.items():
-            decimals = DECIMALS[outcome]
-            table.add_row(
-                name,
-                outcome,
-                f"{effect.treated_mean:,.{decimals}f}",
-                f"{effect.holdout_mean:,.{decimals}f}",
-                _interval(effect.lift, decimals),
-                _interval(effect.total, 0),
-                _width(effect.lift, decimals),
-                _width(effect.unadjusted, decimals),
-            )
-            name = ""
-    return table
+def _lifts(name: str, row: LiftRow) -> Iterator[tuple[str | Text, ...]]:
+    """Yield a line for each outcome, the name in the first one."""
+    for outcome, effect in row.effects.items():
+        decimals = DECIMALS[outcome]
+        means = (f"{mean:,.{decimals}f}" for mean in (effect.treated_mean, effect.holdout_mean))
+        intervals = _interval(effect.lift, decimals), _interval(effect.total, 0)
+        yield name, outcome, *means, *intervals, *(_width(each, decimals) for each in (effect.lift, effect.unadjusted))
+        name = ""
 
 
-def _sums(rows: list[LiftRow]) -> Table:
-    from stream_coupons.ops.measured_lift import name_of
-
-    figures = (
-        "treated", "holdout", "orders", "given", "discounts", "predicted", "of it open", "measured", "assumed",
-    )  # fmt: skip
-    table = terminal.new_table("predicted and measured", "from", "to", figures=figures)
-    for row in rows:
-        table.add_row(
-            terminal.printable(name_of(row)),
-            terminal.utc(row.since)[:16],
-            terminal.utc(row.until)[:16],
-            f"{row.treated:,}",
-            f"{row.holdout:,}",
-            f"{row.orders:,}",
-            f"{row.given:,}",
-            f"{row.discounts_minor:,.0f}",
-            Text(f"{row.predicted_minor:+,.0f}", "bold yellow" if row.agrees is False else ""),
-            f"{row.open_minor:+,.0f}",
-            _interval(row.effects["margin"].total, 0),
-            f"{row.assumed_ratio:.1%}",
-        )
-    return table
+def _sums(name: str, row: LiftRow) -> tuple[str | Text, ...]:
+    times = (terminal.utc(at)[:16] for at in (row.since, row.until))
+    counts = (f"{count:,}" for count in (row.treated, row.holdout, row.orders, row.given))
+    predicted = Text(f"{row.predicted_minor:+,.0f}", "bold yellow" if row.agrees is False else "")
+    money = f"{row.discounts_minor:,.0f}", predicted, f"{row.open_minor:+,.0f}"
+    return name, *times, *counts, *money, _interval(row.effects["margin"].total, 0), f"{row.assumed_ratio:.1%}"
 
 
 def _interval(found: Interval, decimals: int) -> Text:

@@ -16,7 +16,6 @@ from typer import Abort, TyperException
 from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from stream_coupons import __version__
-from stream_coupons.cli import json_shapes
 from stream_coupons.cli.consoles import INTERRUPTED, print_error
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 
@@ -83,16 +82,18 @@ class Verbs(TyperGroup):
             if cmd_name in LABORATORY:
                 needed = "-e packages/loopback-kafka -e packages/stream-coupons-lab"
                 raise BadConfig(f"{cmd_name} is a verb of the laboratory, from the clone: pip install {needed}")
+            self.commands = dict.fromkeys(help_lines())  # type: ignore[assignment]  # Click suggests one of these
             return None
         module = import_module(f"{package}.{cmd_name}")
         if hasattr(module, "app"):
             command: Any = typer.main.get_group(module.app)
+            command.help = help_lines()[cmd_name]
         else:
             verb = typer.Typer(add_completion=False)
             verb.command(cmd_name)(getattr(module, cmd_name))
             command = typer.main.get_command(verb)
         command.name = cmd_name
-        _lay_out(command, cmd_name)
+        _lay_out(command)
         return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's signature
@@ -129,16 +130,15 @@ class Verbs(TyperGroup):
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _lay_out(command: Any, verb: str) -> None:
-    """Let Click wrap the help of a verb, and of its own verbs, but for the examples; and say what its JSON holds."""
-    command.epilog = json_shapes.text_of(verb)
+def _lay_out(command: Any) -> None:
+    """Let Click wrap the help of a verb, and of its own verbs, but for the examples."""
     command.rich_markup_mode = None
     if command.help:
         paragraphs = command.help.split("\n\n")
         command.short_help = " ".join(paragraphs[0].split())  # or Click cuts it off
         command.help = "\n\n".join(VERBATIM + text if text.startswith("Example") else text for text in paragraphs)
-    for name, each in getattr(command, "commands", {}).items():
-        _lay_out(each, f"{verb} {name}")
+    for each in getattr(command, "commands", {}).values():
+        _lay_out(each)
 
 
 def _refuse_usage(error: TyperException) -> NoReturn:

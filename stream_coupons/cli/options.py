@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import msgspec
 import typer
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import Settings, load
@@ -31,10 +33,29 @@ BootstrapOption = Annotated[
     str | None,
     typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
 ]
-TIME_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%SZ"]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")]
 ReportOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
+
+
+def parse_time(text: str) -> float:
+    """Return UTC epoch seconds of an ISO 8601 time, UTC without an offset, or of a number of such seconds.
+
+    Raises
+    ------
+    BadConfig
+    """
+    try:
+        at = float(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            moment = datetime.max
+        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= at <= END_OF_TIME:
+        raise BadConfig(f"{text!r} is no time before 2100, expected 2026-01-02T18:00 (UTC) or epoch seconds")
+    return at
 
 
 def require_broker(connection: Connection) -> None:

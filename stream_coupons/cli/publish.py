@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -27,15 +27,13 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.ops.publishing import LineReader, Publication
+from stream_coupons.ops.publishing import LineReader, Publication, told_of_waiting
 from stream_coupons.ops.recordings import INPUT_NAMES, Line, Refusals, input_topic
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.kafka.clients import NotAppended, Publisher
+    from stream_coupons.kafka.clients import NotAppended
 
 MEMORY_BYTES = 16 * topics.MIB
-SAID_AFTER_S = 5.0
-"""A person wonders after this long why nothing happens."""
 
 
 def publish(  # noqa: PLR0913 - the options of a command
@@ -114,7 +112,7 @@ def _send(
     try:
         with (
             _progress("sending", work, file) as console,
-            _impatience(publisher, kafka.bootstrap, console),
+            told_of_waiting(publisher, partial(console.print, markup=False, soft_wrap=True), kafka.bootstrap),
             publisher,
         ):
             work.send(source, publisher, rate)
@@ -123,30 +121,6 @@ def _send(
     finally:
         work.appended = publisher.appended
     return None
-
-
-@contextmanager
-def _impatience(publisher: Publisher, bootstrap: str, console: Console) -> Iterator[None]:
-    """Says, once each time, that the broker takes nothing; the producer waits for it without a word."""
-    over = threading.Event()
-
-    def watch() -> None:
-        appended, is_said = publisher.appended, False
-        while not over.wait(SAID_AFTER_S):
-            if publisher.appended != appended or not publisher.waiting:
-                appended, is_said = publisher.appended, False
-            elif not is_said:
-                text = f"waiting for the broker at {bootstrap}; events not appended yet: {publisher.waiting}"
-                console.print(text, markup=False, soft_wrap=True)
-                is_said = True
-
-    thread = threading.Thread(target=watch, name="impatience", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _bare_topic(name: str) -> Topic:

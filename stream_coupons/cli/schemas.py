@@ -11,7 +11,7 @@ from stream_coupons.cli.options import JsonOption
 from stream_coupons.contracts import schemas
 from stream_coupons.core.errors import BadConfig
 
-app = typer.Typer(help="Write and check the JSON Schemas of the topics.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the <topic>.v1.schema.json files.")]
 

@@ -11,7 +11,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 
-app = typer.Typer(help="Make, show and change the secret that every random draw is keyed by.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("make")

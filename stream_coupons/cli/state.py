@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, client_of_topics, settings_from
@@ -15,7 +14,7 @@ from stream_coupons.cli.topic_reading import reading
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
 
-app = typer.Typer(help="Look at what the workers hold.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 class Agent(StrEnum):
@@ -73,7 +72,5 @@ def digest(
     if json:
         terminal.print_json(digests)
         return
-    shown = Table("agent", "keys", "bytes", "blake2b")
-    for one, found in digests.items():
-        shown.add_row(one, f"{found.keys:,}", f"{found.bytes:,}", found.blake2b)
-    terminal.stdout().print(shown)
+    rows = [(one, f"{found.keys:,}", f"{found.bytes:,}", found.blake2b) for one, found in digests.items()]
+    terminal.print_table(("agent", "keys", "bytes", "blake2b"), rows)

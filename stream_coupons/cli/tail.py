@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from stream_coupons.cli import terminal
@@ -100,64 +99,54 @@ def _writer(*, json: bool, recording: bool) -> Callable[[Any], None]:
         line_of = recording_line if recording else json_line
         return lambda record: typer.echo(line_of(record))
     console = terminal.stdout()
-    return lambda record: _print(console, record)
+    style: dict[str, Any] = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
+    return lambda record: console.print(pretty_line(record), **style)
 
 
-def _print(console: Console, record: Any) -> None:
-    line = pretty_line(record)
-    if console.is_terminal:
-        console.print(line, no_wrap=True, overflow="ellipsis")
-    else:
-        console.print(line, soft_wrap=True)
-
-
-def headers_of(record: Any) -> dict[str, str]:
-    """A record's headers as text."""
-    return {name: (value or b"").decode(errors="replace") for name, value in record.headers or ()}
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode(errors="replace")
 
 
 def json_line(record: Any) -> bytes:
-    """The message on one line; for what is no JSON, and for dead letters, an object that holds it as text."""
+    """Return the message on one line; for what is no JSON, and for dead letters, an object that holds it as text."""
     if record.topic != topics.DEAD_LETTERS.name and _fields(record.value) is not None:
         return bytes(msgspec.json.format(record.value, indent=-1))
-    text = None if record.value is None else record.value.decode(errors="replace")
-    key = None if record.key is None else record.key.decode(errors="replace")
-    return msgspec.json.encode({**headers_of(record), "key": key, "text": text})
+    headers = {name: _text(value or b"") for name, value in record.headers or ()}
+    return msgspec.json.encode(headers | {"key": _text(record.key), "text": _text(record.value)})
 
 
 def recording_line(record: Any) -> bytes:
-    """The message in the envelope that `publish` and `replay` read; text that is no JSON becomes a string."""
-    if _fields(record.value) is None:
-        message = msgspec.json.encode((record.value or b"").decode(errors="replace"))
-    else:
-        message = msgspec.json.format(record.value, indent=-1)
-    key = (record.key or b"").decode(errors="replace")
-    return msgspec.json.encode({"topic": record.topic, "key": key, "message": msgspec.Raw(message)})
+    """Return the message in the envelope that `publish` and `replay` read; text that is no JSON becomes a string."""
+    is_json = _fields(record.value) is not None
+    message = (
+        msgspec.json.format(record.value, indent=-1) if is_json else msgspec.json.encode(_text(record.value or b""))
+    )
+    return msgspec.json.encode(
+        {"topic": record.topic, "key": _text(record.key or b""), "message": msgspec.Raw(message)}
+    )
 
 
 def pretty_line(record: Any) -> Text:
-    """Time, key and main fields, for a person."""
-    fields = _fields(record.value)
+    """Return time, key and main fields, for a person."""
+    at, fields = record.timestamp / 1000.0, _fields(record.value)
     if record.topic == topics.DEAD_LETTERS.name:
-        return _prefixed(record, record.timestamp / 1000.0, _dead_letter(record))
-    if fields is None:
+        main = _dead_letter(record)
+    elif fields is None:
         what = "removed" if record.value is None else f"not JSON: {record.value[:LONGEST_TEXT]!r}"
-        return _prefixed(record, record.timestamp / 1000.0, Text(what, style="dim"))
-    at = next((fields[name] for name in TIME_FIELDS if isinstance(fields.get(name), int | float)), None)
-    main = _issue(fields) if record.topic == topics.ISSUES.name else None
-    return _prefixed(record, record.timestamp / 1000.0 if at is None else at, main or _generic(fields, record))
-
-
-def _prefixed(record: Any, at: float, main: Text) -> Text:
-    key = "no key" if record.key is None else terminal.printable(record.key.decode(errors="replace"))
+        main = Text(what, style="dim")
+    else:
+        at = next((fields[name] for name in TIME_FIELDS if isinstance(fields.get(name), int | float)), at)
+        main = (_issue(fields) if record.topic == topics.ISSUES.name else None) or _generic(fields, record)
+    key = terminal.printable(_text(record.key) or "no key")
     return Text.assemble((terminal.utc(at), "dim"), "  ", (key, "bold cyan"), "  " if main else "", main)
 
 
 def _dead_letter(record: Any) -> Text:
-    headers = {name: terminal.printable(text) for name, text in headers_of(record).items()}
-    source = ":".join(headers.get(name, "?") for name in ("topic", "partition", "offset"))
-    reason = headers.get("reason", "no reason")
-    return Text.assemble((reason, "bold red"), f"  {source}  {headers.get('detail', '')}")
+    from stream_coupons.kafka.letters import letter_of
+
+    letter = letter_of(record)
+    rest = terminal.printable(f"  {letter.source}  {letter.detail}")
+    return Text.assemble((terminal.printable(letter.reason), "bold red"), rest)
 
 
 def _issue(fields: Mapping[str, Any]) -> Text | None:
@@ -178,12 +167,8 @@ def _issue(fields: Mapping[str, Any]) -> Text | None:
 
 
 def _generic(fields: Mapping[str, Any], record: Any) -> Text:
-    key = (record.key or b"").decode(errors="replace")
-    shown = {
-        name: value
-        for name, value in fields.items()
-        if name not in TIME_FIELDS and name not in NOT_SHOWN and value != key
-    }
+    left_out, key = NOT_SHOWN.union(TIME_FIELDS), _text(record.key or b"")
+    shown = {name: value for name, value in fields.items() if name not in left_out and value != key}
     return Text(terminal.printable("  ".join(f"{name}={_short(value)}" for name, value in shown.items())))
 
 

@@ -3,7 +3,7 @@
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -104,6 +104,26 @@ def new_table(*names: str, figures: Iterable[str] = (), no_wrap: bool = False, *
     for name in figures:
         table.add_column(name, justify="right", no_wrap=no_wrap)
     return table
+
+
+def print_table(
+    names: Sequence[str], rows: Iterable[Sequence[str | Text]], figures: Sequence[str] = (), **style: Any
+) -> None:
+    """Print a table: columns of text, of which long ones are folded, then columns of figures.
+
+    Strings are made printable, but for their line breaks.
+    """
+    table = new_table(*names, figures=figures, **style)
+    for row in rows:
+        table.add_row(
+            *(cell if isinstance(cell, Text) else Text(printable_lines(cell), overflow="fold") for cell in row)
+        )
+    stdout().print(table)
+
+
+def printable_lines(text: str) -> str:
+    """Return the text of strangers line by line, as `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def fields_table(found: Struct, changed: Mapping[str, object] = {}) -> Table:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.kafka import topics
 
-app = typer.Typer(help="Create, check and list the topics.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("apply")
@@ -51,11 +50,8 @@ def show(json: JsonOption = False) -> None:
         ]
         terminal.print_json(rows)
         return
-    table = Table("topic", "key", "partitions", "kept", "what it carries")
-    for topic in topics.ALL:
-        partitions = str(topic.partitions or "kafka.partitions")
-        table.add_row(topic.name, topic.key, partitions, _kept(topic), topic.about)
-    terminal.stdout().print(table)
+    lines = [(t.name, t.key, str(t.partitions or "kafka.partitions"), _kept(t), t.about) for t in topics.ALL]
+    terminal.print_table(("topic", "key", "partitions", "kept", "what it carries"), lines)
 
 
 def _kept(topic: topics.Topic) -> str:

@@ -118,13 +118,16 @@ def notes(findings: Findings, marks: AuditedOffsets) -> list[str]:
 
 def _print(findings: Findings, marks: AuditedOffsets) -> None:
     figures = ("checked", "open", "not checked", "violations")
-    table = terminal.new_table("", "check", "what must hold", figures=figures)
-    for check, tally in findings.tallies.items():
-        counts = (tally.checked, tally.open, tally.not_checked)
-        violations = Text(f"{tally.violations:,}", style="bold red" if tally.violations else "")
-        table.add_row(check.invariant, check.title, check.about, *(f"{count:,}" for count in counts), violations)
+    rows: list[tuple[str | Text, ...]] = [
+        (
+            *(check.invariant, check.title, check.about),
+            *(f"{count:,}" for count in (tally.checked, tally.open, tally.not_checked)),
+            Text(f"{tally.violations:,}", style="bold red" if tally.violations else ""),
+        )
+        for check, tally in findings.tallies.items()
+    ]
+    terminal.print_table(("", "check", "what must hold"), rows, figures)
     console = terminal.stdout()
-    console.print(table)
     for line in notes(findings, marks):
         terminal.say(line)
     if not findings.count:

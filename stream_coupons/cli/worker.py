@@ -47,13 +47,15 @@ def worker(
     # Here, so that the help and completion need not import Faust.
     from stream_coupons import secret
     from stream_coupons.kafka import admin
-    from stream_coupons.models.plugins import check_plugins, check_signed
     from stream_coupons.worker.homes import check_homes
 
     settings = _with_options(settings_from(config, bootstrap), metrics_port, roles)
     key = secret.workers_key(settings)
-    check_signed(settings.learning, key)
-    check_plugins(settings.learning)
+    if settings.learning.imported:
+        from stream_coupons.models.plugins import check_plugins, check_signed
+
+        check_signed(settings.learning, key)
+        check_plugins(settings.learning)
     with admin.admin_client(settings.kafka) as client:
         admin.apply(client, settings.kafka, check_only=True)
         admin.check_guarantee(client, settings.kafka)

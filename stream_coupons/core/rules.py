@@ -15,7 +15,7 @@ Finite = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Size = Annotated[int, Meta(ge=1)]
 
-MissingPolicy = Literal["drop", "mean", "median", "min_max", "last", "interpolate"]
+MissingPolicy = Literal["drop", "median", "last"]
 LabelPolicy = Literal["drop", "same_item", "last"]
 KeyPolicy = Annotated[str, Meta(pattern=rf"^.{{1,56}}=({'|'.join(get_args(MissingPolicy))})$")]
 """`key=policy` for a key of the context; its length leaves room for the flag that marks it as missing."""
@@ -25,10 +25,10 @@ class ProfileRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Rules that turn behaviour into a profile.
 
     The `missing_` policies impute missing values from the past of the same shopper. `missing_price` imputes a price
-    from the recent ones: nothing (drop), their mean, median, the middle of their range (min_max), the last one, or the
-    line through the last two (interpolate). `missing_category` and `missing_brand` impute nothing, the last value of
-    the same item, or the last value of any item. `missing_context` has a `key=policy`, with the policies of prices, for
-    each key of the context to impute. Shoppers without an event for `forget_after_s` are forgotten; 0 is never.
+    from the recent ones: nothing (drop), their median, or the last one. `missing_category` and `missing_brand` impute
+    nothing, the last value of the same item, or the last value of any item. `missing_context` has a `key=policy`, with
+    the policies of prices, for each key of the context to impute. Shoppers without an event for `forget_after_s` are
+    forgotten; 0 is never.
     """
 
     half_life_s: Positive = 14 * 86400.0
@@ -141,10 +141,11 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     explain_top: Size = 5
 
     def __post_init__(self) -> None:
-        try:
-            plugins.check(self.strategy, plugins.POLICIES, STRATEGIES)
-        except ValueError as error:
-            raise ValueError(f"strategy: {error}") from None
+        if self.strategy not in STRATEGIES:
+            try:
+                plugins.point_of(self.strategy, plugins.POLICIES, STRATEGIES)
+            except ValueError as error:
+                raise ValueError(f"strategy: {error}") from None
 
 
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.clients import Fetcher, Reader
+from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import (
@@ -52,11 +52,6 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
-
-    @property
-    def moment(self) -> tuple[float, tuple[int, int]]:
-        """Return what letters are ordered by: when it was refused, and where it is."""
-        return self.at, numbers_of(self.place)
 
     @property
     def reason(self) -> str:
@@ -117,6 +112,13 @@ class Letter(NamedTuple):
         if self.topic not in INPUT_NAMES and ORIGIN_HEADER not in self.headers:
             return "it has no origin: a second copy of it could not be told from the first"
         return None
+
+    def hindrance(self) -> str | None:
+        """Return why the record cannot be sent again or would be refused again; None if it can be sent."""
+        if (obstacle := self.obstacle()) is not None:
+            return obstacle
+        refusal = self.refusal()
+        return None if refusal is None else f"it would be refused again: {': '.join(refusal)}"
 
     def refusal(self) -> tuple[str, str] | None:
         """Return the reason and detail for which this release refuses the same bytes again; None if it may take them.
@@ -240,23 +242,3 @@ def numbers_of(place: str) -> tuple[int, int]:
     """Return partition and offset of a letter's name."""
     partition, _, offset = place.partition(":")
     return int(partition), int(offset)
-
-
-def moment_of(connection: Connection, place: str) -> tuple[float, tuple[int, int]]:
-    """Return the `moment` of the letter of a name.
-
-    Parameters
-    ----------
-    connection : Connection
-        How the brokers are reached.
-    place : str
-        Name of the letter, partition:offset.
-
-    Raises
-    ------
-    BadConfig
-        If it is not there.
-    """
-    with Fetcher(connection) as fetcher:
-        record = fetcher.fetch(topics.DEAD_LETTERS.name, *numbers_of(place))
-    return named(frozenset({place}), [] if record is None else [letter_of(record)])[0].moment

@@ -24,6 +24,13 @@ MAX_TOPIC = 249
 """Characters that Kafka allows the name of a topic. A longer one is forged: cells and snapshots would hold it."""
 
 
+class Membership(NamedTuple):
+    """A worker's identity in its group."""
+
+    member_id: str
+    generation: int
+
+
 class Record(NamedTuple):
     """One input record as it was read."""
 

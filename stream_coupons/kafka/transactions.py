@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -26,6 +26,7 @@ from aiokafka.structs import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import Placed, wait_for_all
+from stream_coupons.kafka.records import Membership
 from stream_coupons.kafka.transaction_requests import (
     EndTxn,
     InitProducerId,
@@ -44,13 +45,6 @@ FAILED_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 ANY = -1
 ALL_REPLICAS = -1
-
-
-class Membership(NamedTuple):
-    """A worker's identity in its group."""
-
-    member_id: str
-    generation: int
 
 
 class TransactionalProducer:

@@ -23,8 +23,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, schema_of
 from stream_coupons.core.messages.learning import Array, HeadState, ModelSnapshot
-from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, HELD, Indices
-from stream_coupons.models.kalman import MOST_JOINT
+from stream_coupons.models.encoding import BIAS, BINS, FIRST_BIN, HELD, MOST_JOINT, Indices
 from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.rules import ModelName
 from stream_coupons.models.snapshots import (

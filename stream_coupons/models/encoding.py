@@ -31,6 +31,9 @@ BIAS = HELD + 1
 _FIRST_OF_EACH = np.arange(1, len(NUMERIC) * BINS + 1, BINS, dtype=np.int16)
 _TERMS = [number for number, feature in enumerate(FEATURES) if feature.is_of_terms]
 
+MOST_JOINT = 256
+"""Indices of which the Kalman filter keeps a joint covariance."""
+
 
 def bins_of(numeric: Floats) -> NDArray[np.intp]:
     """Return the bin of every numeric feature, counted from 1 over all features; 0 where the feature is 0.

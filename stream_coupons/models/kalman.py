@@ -39,7 +39,7 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models.effect import evidence, redemption_by, step_of
-from stream_coupons.models.encoding import BIAS, CONSTANT, Indices
+from stream_coupons.models.encoding import BIAS, CONSTANT, MOST_JOINT, Indices
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
 from stream_coupons.models.sigmoid import PRECISION, sigmoid
@@ -51,7 +51,6 @@ from stream_coupons.models.variances import (
     VARIANCE_OF_PLACES,
 )
 
-MOST_JOINT = 256
 FIRST_JOINT = 64
 """Initial capacity of the covariance, in indices; it doubles when it is full."""
 JOINED_AFTER = 50

@@ -165,13 +165,6 @@ class BinaryMetrics:
         group = np.minimum((np.cumsum(weight) - weight / 2) / self.examples * GROUPS, GROUPS - 1).astype(np.intp)
         return float(np.abs(np.bincount(group, gap)).sum()) / self.examples
 
-    def matching_threshold(self) -> float:
-        """Return the least bin edge with about as many predictions above it as positives; 1 without a positive."""
-        weight = np.array(self._positive) + np.array(self._negative)
-        above = np.cumsum(weight[::-1])[::-1]
-        start = int(np.searchsorted(-above, -self.positives))
-        return 1.0 / (1.0 + math.exp(MAX_LOGIT - start / BINS_PER_LOGIT)) if self.positives else 1.0
-
 
 def _ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator > 0 else math.nan

@@ -1,14 +1,13 @@
-"""Models from other packages: a River classifier by import path, or a `Model` by entry point.
+"""Models from other packages: a River classifier, or a `Model`.
 
-The text of `learning.models` names a model everywhere, in snapshots and metrics, too. An import path makes a River
-classifier; several, separated by `|`, make a pipeline. An entry point of `stream_coupons.models` makes an object with
-the interface of `model.Model`.
+The text of `learning.models` names a model everywhere, in snapshots and metrics, too. It names a River classifier or
+pipeline, of which each head has a clone, or its class; anything else is called with the head and the settings, and
+returns an object with the interface of `model.Model`.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,6 @@ from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.states import DTYPES, State
 
 SETTING = "learning.models"
-STEPS = "|"
-"""Separates the steps of a pipeline."""
 INTERFACE = ("learn_one", "probability", "quicken", "state", "restore")
 
 
@@ -132,12 +129,12 @@ def make_plugin(text: str, head: str, rules: LearningRules, key: DrawKey) -> Plu
     BadConfig
         If the setting does not name a model, or the model is neither a River classifier nor a `Model`.
     """
-    title = f"model {text!r} of head {head}"
-    if ":" in text:
-        from stream_coupons.models.river_model import RiverModel  # it imports River
+    title, found = f"model {text!r} of head {head}", plugins.named(text, plugins.MODELS, SETTING)
+    if _is_of_river(found):
+        from stream_coupons.models.river_model import RiverModel, classifier_of  # it imports River
 
-        return PluginModel(title, RiverModel(_classifier(text), prior_weights(head), key))
-    inner = plugins.make(text, plugins.MODELS, SETTING, head, rules)
+        return PluginModel(title, RiverModel(classifier_of(found, f"{SETTING}: {text!r}"), prior_weights(head), key))
+    inner = plugins.made(found, f"{SETTING}: {text!r}", head, rules)
     missing = [name for name in INTERFACE if not callable(getattr(inner, name, None))]
     if missing:
         raise BadConfig(
@@ -147,27 +144,11 @@ def make_plugin(text: str, head: str, rules: LearningRules, key: DrawKey) -> Plu
     return PluginModel(title, inner)
 
 
-def _classifier(text: str) -> Any:
-    """Return a new River classifier, or a pipeline that ends in one."""
-    from river import base, compose
-
-    steps = [plugins.make(step, plugins.MODELS, SETTING) for step in text.split(STEPS)]
-    for step, name in zip(steps, text.split(STEPS), strict=True):
-        if not isinstance(step, base.Estimator):
-            raise BadConfig(f"{SETTING}: {name.strip()!r} makes a {type(step).__name__}, expected a River estimator")
-    made = reduce(or_, steps)
-    last = next(reversed(made.steps.values())) if isinstance(made, compose.Pipeline) else made
-    if not isinstance(last, base.Classifier):
-        raise BadConfig(
-            f"{SETTING}: {text!r} makes a {type(last).__name__}, which is no classifier: "
-            "expected a river.base.Classifier, or a pipeline that ends in one"
-        )
-    if type(last).predict_proba_one is base.Classifier.predict_proba_one:
-        raise BadConfig(
-            f"{SETTING}: {text!r} makes a {type(last).__name__}, which predicts no probabilities: "
-            "expected a classifier with predict_proba_one"
-        )
-    return made
+def _is_of_river(found: Any) -> bool:
+    """Return whether an object is an estimator of River, or a class of such; without importing River."""
+    base = sys.modules.get("river.base")
+    cls = found if isinstance(found, type) else type(found)
+    return base is not None and issubclass(cls, base.Estimator)
 
 
 def check_plugins(rules: LearningRules) -> None:
@@ -200,8 +181,10 @@ def check_signed(rules: LearningRules, key: DrawKey) -> None:
     ------
     BadConfig
     """
-    pickled = [text for text in rules.imported if ":" in text]
-    if pickled and key == PUBLIC_KEY:
+    if key != PUBLIC_KEY:
+        return
+    pickled = [text for text in rules.imported if _is_of_river(plugins.named(text, plugins.MODELS, SETTING))]
+    if pickled:
         raise BadConfig(
             f"{SETTING}: {pickled[0]!r} is a River model, whose snapshots are pickles signed with the secret: "
             "set secret_file, see `stream-coupons secret make`"

@@ -10,15 +10,11 @@ from stream_coupons.core.messages.learning import HeadQuality
 from stream_coupons.models.champion import log_loss
 from stream_coupons.models.metrics import BinaryMetrics
 
-THRESHOLD_EVERY = 100
-"""Examples between updates of the working threshold."""
-
 
 @dataclass(frozen=True, slots=True)
 class HeadReport:
     """Metrics of one head at one moment; undefined ones (AUC without a positive, say) are NaN.
 
-    `threshold` is the working threshold. Accuracy to F1 use the threshold at the arrival of each label.
     `log_loss_gap` is the recent log loss less the overall one: above 0 the model is worse than before.
     """
 
@@ -27,18 +23,10 @@ class HeadReport:
     roc_auc: float
     log_loss_gap: float
     calibration_error: float
-    threshold: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
 
 
 class ServedQuality:
     """Progressive quality of one head's served predictions.
-
-    The working threshold calls as many examples positive as there are positives: at a base rate of a hundredth, 0.5
-    would call none. It is computed from the examples so far and tested on the following ones.
 
     Parameters
     ----------
@@ -56,8 +44,6 @@ class ServedQuality:
         self.metrics.update(probability, label)
         self._recent = self._recent * self._decay + log_loss(probability, label)
         self._recent_weight = self._recent_weight * self._decay + 1.0
-        if self.metrics.examples % THRESHOLD_EVERY == 0:
-            self.metrics.threshold = self.metrics.matching_threshold()
 
     def summary(self) -> HeadQuality:
         """Return the quality as recorded in a snapshot."""
@@ -79,9 +65,4 @@ class ServedQuality:
             roc_auc=metrics.roc_auc,
             log_loss_gap=self._recent / self._recent_weight - metrics.log_loss,
             calibration_error=metrics.calibration_error(),
-            threshold=metrics.threshold,
-            accuracy=metrics.accuracy,
-            precision=metrics.precision,
-            recall=metrics.recall,
-            f1=metrics.f1,
         )

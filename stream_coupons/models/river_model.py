@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from river import __version__ as river_version
-from river import base
+from river import base, compose
 
+from stream_coupons.core import plugins
 from stream_coupons.core.draws import SIGNATURE_BYTES, DrawKey
-from stream_coupons.core.errors import PluginError, SnapshotMismatch
+from stream_coupons.core.errors import BadConfig, PluginError, SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.effect import evidence, redemption
@@ -67,6 +68,32 @@ def words(data: bytes) -> NDArray[np.uint32]:
     b'river\x00\x00\x00'
     """
     return np.frombuffer(data + bytes(-len(data) % 4), "<u4")
+
+
+def classifier_of(found: Any, setting: str) -> base.Estimator:
+    """Return an untrained classifier.
+
+    Parameters
+    ----------
+    found : river.base.Estimator, or a class of such
+        An estimator or pipeline, which is cloned, or a class, which is called without arguments.
+    setting : str
+        Names it, for errors.
+
+    Raises
+    ------
+    BadConfig
+        If it cannot be made, or predicts no probabilities.
+    """
+    made = plugins.made(found if isinstance(found, type) else found.clone, setting)
+    last = next(reversed(made.steps.values())) if isinstance(made, compose.Pipeline) else made
+    predicts = getattr(type(last), "predict_proba_one", base.Classifier.predict_proba_one)
+    if not isinstance(last, base.Classifier) or predicts is base.Classifier.predict_proba_one:
+        raise BadConfig(
+            f"{setting} is a {type(last).__name__}: expected a river.base.Classifier with predict_proba_one, or a "
+            "pipeline that ends in one"
+        )
+    return made
 
 
 class RiverModel:

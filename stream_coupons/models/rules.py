@@ -65,9 +65,10 @@ def check_model(text: str) -> None:
     ------
     ValueError
     """
+    if text in {*ModelName}:
+        return
     try:
-        for step in text.split("|"):
-            plugins.check(step, plugins.MODELS, [*ModelName])
+        plugins.point_of(text, plugins.MODELS, ModelName)
     except ValueError as error:
         raise ValueError(f"models: {error}") from None
     if text in RESERVED:

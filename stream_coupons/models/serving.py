@@ -1,7 +1,10 @@
 """Scorers of learnt heads: by arrays where every champion compiles to them, else row by row."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,7 +17,6 @@ from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
 from stream_coupons.models.linear import ALL_HEADS, LinearScorer, live, prior_array
-from stream_coupons.models.plugins import make_plugin
 from stream_coupons.models.row_scorer import RowScorer, Served
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.snapshots import (
@@ -29,8 +31,11 @@ from stream_coupons.models.snapshots import (
 from stream_coupons.models.states import check_linear
 from stream_coupons.models.viewed_prices import viewed_prices_of
 
+if TYPE_CHECKING:  # imported where a model from another package serves
+    from stream_coupons.models.row_scorer import RowScorer, Served
+
 DEFAULT_RULES = LearningRules()
-HeadScorer = LinearScorer | RowScorer
+HeadScorer: TypeAlias = "LinearScorer | RowScorer"
 
 
 def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> HeadScorer:
@@ -49,6 +54,8 @@ def scorer_of(version: int, served: Mapping[str, Served], shop: ShopModels) -> H
     if columns is not None:
         return LinearScorer(version, np.stack(columns), shop)
     copies = {head: copy.deepcopy(model) for head, model in served.items()}
+    from stream_coupons.models.row_scorer import RowScorer
+
     return RowScorer(version, copies, shop)
 
 
@@ -62,6 +69,8 @@ def live_scorer(version: int, served: Mapping[str, Served], shop: ShopModels) ->
     """
     columns = _columns(served)
     if columns is None:
+        from stream_coupons.models.row_scorer import RowScorer
+
         return RowScorer(version, served, shop)
     return live(version, columns, shop)
 
@@ -111,6 +120,8 @@ def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> S
         raise SnapshotMismatch(f"the champion {head.champion} or its level is missing")
     is_off = level_of(level).is_off
     if head.champion in rules.imported:
+        from stream_coupons.models.plugins import make_plugin
+
         model = make_plugin(head.champion, name, rules, key)
         model.restore(state)
         return prior_array(name) if is_off else model

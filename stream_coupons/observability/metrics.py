@@ -23,7 +23,6 @@ class Metrics:
         self._snapshots()
         self._models()
         self._lift()
-        self._at_threshold()
         self._challengers()
         self._budgets()
         self._campaigns()
@@ -284,22 +283,6 @@ class Metrics:
         self.lift_value_ratio = self._gauge(
             "lift_value_ratio", "Factor of all values of a domain, by its measured lift.", "domain"
         )
-
-    def _at_threshold(self) -> None:
-        """Make the metrics of what is predicted positive at the working threshold."""
-        self.model_threshold = self._of_head(
-            "model_threshold_ratio", "Working threshold, at which as many are predicted positive as are positive."
-        )
-        self.model_accuracy = self._of_head(
-            "model_accuracy_ratio", "Share of predictions on the right side of the threshold."
-        )
-        self.model_precision = self._of_head(
-            "model_precision_ratio", "Share of positives among the predictions at or above the threshold."
-        )
-        self.model_recall = self._of_head(
-            "model_recall_ratio", "Share of the positives whose prediction is at or above the threshold."
-        )
-        self.model_f1 = self._of_head("model_f1_ratio", "Harmonic mean of precision and recall.")
 
     def _challengers(self) -> None:
         """Make the metrics of champions and challengers."""

@@ -108,11 +108,6 @@ def _report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> No
             (metrics.model_log_loss_gap, figures.log_loss_gap),
             (metrics.model_roc_auc, figures.roc_auc),
             (metrics.model_calibration_error, figures.calibration_error),
-            (metrics.model_threshold, figures.threshold),
-            (metrics.model_accuracy, figures.accuracy),
-            (metrics.model_precision, figures.precision),
-            (metrics.model_recall, figures.recall),
-            (metrics.model_f1, figures.f1),
         ):
             _set(gauge, value, domain, head)
 

@@ -1,8 +1,10 @@
 """Events of the shop from a file, each checked as the workers check it before it is sent."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:  # it takes kafka-python, which no help needs
 
 # A sleep lasts a little too long: without this, a high rate would never be reached.
 CATCH_UP_S = 0.1
+SAID_AFTER_S = 5.0
+"""A person wonders after this long why nothing happens."""
 YEAR_2000 = 946_684_800
 TRIGGERS = (topics.BROWSE, topics.CART, topics.ORDER)
 
@@ -189,3 +193,36 @@ def pacer(
         next_at = max(next_at, clock() - CATCH_UP_S) + 1.0 / rate
 
     return wait
+
+
+@contextmanager
+def told_of_waiting(publisher: "Publisher", say: Callable[[str], None], bootstrap: str) -> Iterator[None]:
+    """Say once, each time that it happens, that the broker takes nothing: the producer waits in silence.
+
+    Parameters
+    ----------
+    publisher : Publisher
+        The publisher to watch.
+    say : callable
+        Prints a line.
+    bootstrap : str
+        The brokers' addresses.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        appended, is_said = publisher.appended, False
+        while not over.wait(SAID_AFTER_S):
+            if publisher.appended != appended or not publisher.waiting:
+                appended, is_said = publisher.appended, False
+            elif not is_said:
+                say(f"waiting for the broker at {bootstrap}; events not appended yet: {publisher.waiting}")
+                is_said = True
+
+    thread = threading.Thread(target=watch, name="impatience", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -17,15 +17,17 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
-from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import Membership, TransactionalProducer
+from stream_coupons.kafka.records import Membership, Output
+
+if TYPE_CHECKING:  # only workers with exactly-once delivery import it
+    from stream_coupons.kafka.transactions import TransactionalProducer
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
     whole_bytes = sys.maxsize
 
     def __init__(
-        self, connect: Callable[[str], TransactionalProducer], on_failure: Callable[[str], None], late_after_s: float
+        self, connect: Callable[[str], "TransactionalProducer"], on_failure: Callable[[str], None], late_after_s: float
     ) -> None:
         super().__init__()
         self._connect = connect

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership
 from stream_coupons.runtime.source import size
 
 CAPACITY = 4

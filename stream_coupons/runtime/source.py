@@ -5,8 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from aiokafka.structs import TopicPartition
 
-from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership, Record
 
 
 class Chunk(NamedTuple):

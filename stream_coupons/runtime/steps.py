@@ -215,9 +215,6 @@ class KeyedStep(Protocol[State]):
     def parse(self, record: Record) -> tuple[str, Any]:
         """Return (state key, message) of a record; raises BadMessage."""
 
-    def partition_key(self, state_key: str) -> bytes:
-        """Return the part of a state key that chooses its partition."""
-
     def apply(
         self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
     ) -> Outcome | Deferred:

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.producer import Sender, new_producer
 from stream_coupons.kafka.settings import Guarantee
-from stream_coupons.kafka.transactions import TransactionalProducer
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from stream_coupons.runtime.faust_driver.application import Application
@@ -90,6 +89,8 @@ class Member:
             senders = {name: self.new_sender(name) for name in agents}
             self.add_services(*senders.values())
             return AtLeastOnce(senders, topics.changelog("users").max_message_bytes)
+        from stream_coupons.kafka.transactions import TransactionalProducer
+
         delivery = ExactlyOnce(
             lambda agent: TransactionalProducer(
                 kafka, f"{self._group_id}-{agent}-{uuid4()}", self._group_id, kafka.transaction_timeout_s

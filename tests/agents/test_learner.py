@@ -19,8 +19,7 @@ from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
-from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Record
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Membership, Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.observability.metrics import Metrics

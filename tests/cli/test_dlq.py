@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.cli.dlq import DeadLetterRow, line_of, row_of, text_of
-from stream_coupons.cli.dlq_redrive import line_of_done
+from stream_coupons.cli.dlq import line_of, row_of
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
@@ -15,92 +14,39 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.letters import letter_of, read_letters
 from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.redrive import Done, Redrive, RedriveOutcome
+from stream_coupons.kafka.redrive import Redrive, Sending
 
 from .conftest import Run, records
 
 BROWSE = topics.BROWSE.name
 VALUE = b'{"event_id": "\xc3\xa9", \n'
 
-ROW = DeadLetterRow(
-    letter="0:17",
-    at=1_767_348_000.0,
-    reason="invalid",
-    source="browse-events:2:9",
-    key="u1 \x1b[2J",
-    bytes=12,
-    detail="x" * 150,
-    sent_again_at=None,
-    came_back_of=None,
-)
-
-
-def test_a_letter_is_one_line() -> None:
-    line = line_of(ROW).plain
-    start = "0:17  2026-01-02 10:00:00Z  invalid  browse-events:2:9  u1 \ufffd[2J  12 bytes  "
-    assert line == start + "x" * 99 + "…"
-
-
-def test_a_line_says_what_was_sent_again_and_what_came_back() -> None:
-    row = DeadLetterRow(
-        letter="0:17",
-        at=1e300,
-        reason="late",
-        source="?:?:?",
-        key=None,
-        bytes=0,
-        detail="",
-        sent_again_at=1_767_348_000.0,
-        came_back_of="0:3",
-    )
-    assert (
-        line_of(row).plain == "0:17  1e+300  late  ?:?:?  no key  empty value  was 0:3  sent again 2026-01-02 10:00:00Z"
-    )
-
-
-def test_a_line_says_that_a_letter_is_cut() -> None:
-    refused = dead_letter(Record(BROWSE, 2, 9, 5, b"u1", b"{" * 12_000_000), "too_large", "why")
-    line = line_of(row_of(letter_of(_Appended(refused.headers, refused.value)), None)).plain
-    assert line.endswith("too_large  browse-events:2:9  u1  12000000 bytes  cut  why")
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"a\n\x1b[b]\xc3\xa9", "a\n\ufffd[b]é"),
-        (b"\xff\x00", "not UTF-8: ff 00"),
-        (None, "none"),
-        (b"", ""),
-    ],
-)
-def test_bytes_are_text_or_digits(data: bytes | None, expected: str) -> None:
-    assert text_of(data) == expected
-
-
-@pytest.mark.parametrize(
-    ("outcome", "dry_run", "expected"),
-    [
-        (RedriveOutcome.SENT, False, "sent NOTE"),
-        (RedriveOutcome.SENT, True, "would be sent NOTE"),
-        (RedriveOutcome.BEFORE, False, "skipped: sent again before NOTE"),
-        (RedriveOutcome.IMPOSSIBLE, False, "cannot be sent: NOTE"),
-        (RedriveOutcome.HOPELESS, False, "not sent, it would be refused again: NOTE"),
-    ],
-)
-def test_what_was_done_is_one_line(outcome: RedriveOutcome, dry_run: bool, expected: str) -> None:
-    refused = dead_letter(Record(BROWSE, 2, 9, 5, b"u1", b"{"), "not_json", "why")
-    letter = letter_of(_Appended(refused.headers))
-    line = line_of_done(Done(letter, outcome, "NOTE"), dry_run=dry_run).plain
-    assert line == f"0:17  not_json  browse-events:2:9  {expected}"
-
 
 class _Appended:
     """A record of dead-letters as kafka-python gives it."""
 
-    partition, offset, timestamp, key = 0, 17, 0, b"u1"
+    partition, offset, timestamp = 0, 17, 1_767_348_000_000
 
-    def __init__(self, headers: Sequence[tuple[str, bytes]], value: bytes | None = b"{") -> None:
-        self.headers, self.value = headers, value
+    def __init__(self, headers: Sequence[tuple[str, bytes]], key: bytes | None, value: bytes | None) -> None:
+        self.headers, self.key, self.value = headers, key, value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "detail", "headers", "sending", "expected"),
+    [
+        (b"u1 \x1b[2J", b"{" * 12, "x" * 150, (), None, f"u1 \ufffd[2J  12 bytes  {'x' * 99}…"),
+        (None, None, "", (("redriven", b"0:3"),), Sending(1_767_348_000.0, "0:9"),
+         "no key  empty value  was 0:3  sent again 2026-01-02 10:00:00Z"),
+        (b"u1", b"{" * 12_000_000, "why", (), None, "u1  12000000 bytes  cut  why"),
+    ],
+)  # fmt: skip
+def test_a_letter_is_one_line(
+    key: bytes | None, value: bytes | None, detail: str, headers: Any, sending: Sending | None, expected: str
+) -> None:
+    refused = dead_letter(Record(BROWSE, 2, 9, 5, key, value, headers), "invalid", detail)
+    letter = letter_of(_Appended(refused.headers, refused.key, refused.value))
+    start = "0:17  2026-01-02 10:00:00Z  invalid  browse-events:2:9  "
+    assert line_of(row_of(letter, sending)).plain == start + expected
 
 
 @pytest.mark.parametrize(
@@ -127,7 +73,7 @@ def test_what_to_send_must_be_said_in_one_way(run: Run, arguments: list[str]) ->
         (["list", "--topic", "coupon-issues"], "--topic 'coupon-issues': no agent reads it"),
         (["redrive", "--topic", "nonsense"], "--topic 'nonsense': no agent reads it, expected one of browse-events"),
         (["redrive", "--reason", "nonsense"], "unknown_issue"),
-        (["list", "--since", "yesterday"], "%Y-%m-%d"),
+        (["list", "--since", "yesterday"], "'yesterday' is no time before 2100"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_code_2(run: Run, arguments: list[str], says: str) -> None:
@@ -162,51 +108,40 @@ def headers_of(record: Any) -> dict[str, bytes]:
 
 
 @pytest.mark.kafka
-def test_list_shows_letters_and_totals(run: Run, bootstrap: str, unique: str) -> None:
-    first, second = refuse(bootstrap, unique.encode(), VALUE, b"2", reason=Rejection.STEP_FAILED)
-    result = run("dlq", "list", "-b", bootstrap, "--reason", "step_failed", "--topic", BROWSE)
-    assert result.exit_code == 0
-    lines = [line for line in result.stdout.splitlines() if unique in line]
-    assert [line.split()[0] for line in lines] == [first, second]
-    assert lines[0].endswith(f"{unique}  {len(VALUE)} bytes  why [so]")
-    assert "browse-events" in result.stdout.split("sent again")[1]
-    assert "dead letters, the records of 0 sent again" in result.stdout
-    assert run("dlq", "list", "-b", bootstrap, "--since", "2100-01-01").stdout.startswith("0 dead letters")
-
-
-@pytest.mark.kafka
-def test_list_as_json_counts_more_than_it_lists(run: Run, bootstrap: str, unique: str) -> None:
+def test_list_shows_the_newest_letters_and_counts_all(run: Run, bootstrap: str, unique: str) -> None:
     places = refuse(bootstrap, unique.encode(), b"1", b"2", b"3", topic=topics.OBSERVED, reason=Rejection.WRONG_KEY)
-    selection = ("-b", bootstrap, "-r", "wrong_key", "-t", "observed-issues", "--json")
-    result = run("dlq", "list", *selection, "--limit", 2)
-    found = json.loads(result.stdout)
+    selection = ("dlq", "list", "-b", bootstrap, "-r", "wrong_key", "-t", "observed-issues")
+    found = json.loads(run(*selection, "--limit", 2, "--json").stdout)
     assert [row["letter"] for row in found["letters"]] == places[1:]
-    assert found["letters"][0]["key"] == unique
-    assert (found["letters"][0]["sent_again_at"], found["letters"][0]["came_back_of"]) == (None, None)
+    assert (found["letters"][0]["key"], found["letters"][0]["sent_again_at"]) == (unique, None)
     total = {"reason": "wrong_key", "topic": "observed-issues", "letters": 3, "sent_again": 0}
     assert found["totals"] == [total]
-    assert f"listed 2 of 3 dead letters; the next page: --before {places[1]}" in result.stderr
-    assert found["older"] == places[1]
-    older = json.loads(run("dlq", "list", *selection, "--before", places[1]).stdout)
-    assert ([row["letter"] for row in older["letters"]], older["older"]) == (places[:1], None)
-    assert older["totals"] == found["totals"]
-    newest_first = json.loads(run("dlq", "list", *selection, "--newest-first").stdout)
-    assert [row["letter"] for row in newest_first["letters"]] == places[::-1]
     run("dlq", "redrive", places[0], "--force", "-b", bootstrap)
-    assert json.loads(run("dlq", "list", *selection).stdout)["totals"] == [total | {"sent_again": 1}]
+    assert json.loads(run(*selection, "--json").stdout)["totals"] == [total | {"sent_again": 1}]
+    shown = run(*selection, "--limit", 2)
+    lines = [line for line in shown.stdout.splitlines() if unique in line]
+    assert [line.split()[0] for line in lines] == places[1:]
+    assert lines[0].endswith(f"{unique}  1 bytes  why [so]")
+    assert "3 dead letters, the records of 1 sent again" in shown.stdout
+    assert "listed the newest 2; --limit lists more" in shown.stderr
+    assert run(*selection, "--since", "2099-01-01").stdout.startswith("0 dead letters")
 
 
 @pytest.mark.kafka
 def test_show_says_all_of_a_letter(run: Run, bootstrap: str, unique: str) -> None:
-    text, digits, nothing = refuse(
-        bootstrap, unique.encode(), VALUE, b"\xff\x01", None, headers=(("redriven", b"3:5"),)
-    )
+    headers = (("redriven", b"3:5"),)
+    text, digits, nothing = refuse(bootstrap, unique.encode(), VALUE, b"\xff\x01", None, headers=headers)
     shown = run("dlq", "show", text, "-b", bootstrap)
     assert shown.exit_code == 0
     for said in ("not_json", "why [so]", "browse-events", "1767348000000", "3:5", unique, '{"event_id": "é", \n'):
         assert said in shown.stdout
-    assert "not UTF-8: ff 01" in run("dlq", "show", digits, "-b", bootstrap).stdout
+    assert "not UTF-8: ff01" in run("dlq", "show", digits, "-b", bootstrap).stdout
     assert run("dlq", "show", nothing, "-b", bootstrap).stdout.splitlines()[-1].split() == ["value", "empty", "value"]
+    found = json.loads(run("dlq", "show", text, "--json", "-b", bootstrap).stdout)
+    assert (found["letter"], found["value"], found["value_hex"]) == (text, VALUE.decode(), None)
+    assert found["headers"]["reason"] == found["reason"] == "not_json"
+    assert "refused again" in found["cannot_be_sent"]
+    assert json.loads(run("dlq", "show", digits, "--json", "-b", bootstrap).stdout)["value_hex"] == "ff01"
 
 
 @pytest.mark.kafka
@@ -280,33 +215,13 @@ def test_redrive_by_reason_and_topic_takes_no_others(run: Run, bootstrap: str, u
 
 
 @pytest.mark.kafka
-def test_a_letter_without_a_key_is_exit_code_1_and_the_others_are_sent(run: Run, bootstrap: str, unique: str) -> None:
-    [keyless] = refuse(bootstrap, None, unique.encode(), reason=Rejection.NO_KEY)
-    [good] = refuse(bootstrap, unique.encode(), b"good")
-    result = run("dlq", "redrive", keyless, good, "--force", "-b", bootstrap)
-    assert result.exit_code == 1
-    assert f"{keyless}  no_key" in result.stdout
-    assert "cannot be sent: it has no key" in result.stdout
-    assert [one.value for one in records(bootstrap, BROWSE, unique)] == [b"good"]
-
-
-@pytest.mark.kafka
 def test_a_letter_that_is_cut_says_so_and_is_not_sent(run: Run, bootstrap: str, unique: str) -> None:
-    key = unique.encode()
-    of_value, of_key = refuse(bootstrap, key, b"v" * 12_000_000), refuse(bootstrap, key + b"k" * 12_000_000, b"{")
-    listed = [line for line in run("dlq", "list", "-b", bootstrap).stdout.splitlines() if unique in line]
-    assert listed[0].endswith("12000000 bytes  cut  why [so]")
-    assert listed[1].endswith("1 bytes  cut  why [so]")
-    rows = json.loads(run("dlq", "list", "--json", "-b", bootstrap).stdout)["letters"]
-    assert [row["is_cut"] for row in rows if unique in str(row["key"])] == [True, True]
-    shown = run("dlq", "show", *of_value, "-b", bootstrap).stdout
+    [cut] = refuse(bootstrap, unique.encode(), b"v" * 12_000_000)
+    shown = run("dlq", "show", cut, "-b", bootstrap).stdout
     assert "65536 bytes (the first of 12000000 bytes), as they follow" in shown
     assert "it is cut: key and value took more than 8388608 bytes" in " ".join(shown.split())
-    assert f"(the first of {12_000_000 + len(key)} bytes)" in run("dlq", "show", *of_key, "-b", bootstrap).stdout
-    result = run("dlq", "redrive", *of_value, *of_key, "-b", bootstrap)
-    assert result.exit_code == 1
-    assert "cannot be sent: it is cut" in result.stdout
-    assert "0 sent again, 0 sent before, 2 cannot be sent" in result.stdout
+    result = run("dlq", "redrive", cut, "-b", bootstrap)
+    assert (result.exit_code, "0 sent again, 0 sent before, 1 cannot be sent" in result.stdout) == (1, True)
     assert records(bootstrap, BROWSE, unique) == []
 
 
@@ -316,7 +231,7 @@ def test_what_an_agent_sent_keeps_its_origin(run: Run, bootstrap: str, unique: s
     [place] = refuse(bootstrap, unique.encode(), b"{", topic=topics.EXAMPLES, headers=own)
     result = run("dlq", "redrive", place, "--force", "-b", bootstrap)
     assert result.exit_code == 0
-    assert "training-examples: a record counts as a duplicate if" in result.stderr
+    assert "training-examples: a record is a duplicate if" in result.stderr
     [found] = records(bootstrap, "training-examples", unique)
     assert list(found.headers) == [("redriven", place.encode()), *own]
 
@@ -340,37 +255,22 @@ def test_a_redrive_killed_before_it_remembered_is_made_up_for_by_the_next(
 
 
 @pytest.mark.kafka
-def test_nothing_selected_is_nothing_wrong(run: Run, bootstrap: str) -> None:
-    result = run("dlq", "redrive", "-r", "unknown_version", "-t", "user-vectors", "-b", bootstrap)
-    assert result.exit_code == 0
-    assert "0 sent again, 0 sent before, 0 cannot be sent" in result.stdout
-
-
-@pytest.mark.kafka
-def test_what_can_never_succeed_is_not_sent_and_counted_by_reason(run: Run, bootstrap: str, unique: str) -> None:
+def test_what_cannot_succeed_is_exit_code_1_and_the_others_are_sent(run: Run, bootstrap: str, unique: str) -> None:
     good = json.dumps({"event_id": "e1", "user_id": unique, "occurred_at": 1}).encode()
-    bad, empty, fine = refuse(bootstrap, unique.encode(), b"{", None, good, reason=Rejection.WRONG_PARTITION)
-    result = run("dlq", "redrive", bad, empty, fine, "-b", bootstrap)
+    [keyless] = refuse(bootstrap, None, unique.encode(), reason=Rejection.NO_KEY)
+    places = keyless, *refuse(bootstrap, unique.encode(), b"{", good, reason=Rejection.WRONG_PARTITION)
+    told = json.loads(run("dlq", "redrive", *places, "--json", "--dry-run", "-b", bootstrap).stdout)
+    assert (told["dry_run"], told["refused_again"]) == (True, {"not_json": 1})
+    assert told["counts"] == {"sent": 1, "before": 0, "impossible": 1, "hopeless": 1}
+    outcomes = [(row["letter"], row["outcome"]) for row in told["letters"]]
+    assert sorted(outcomes) == sorted(zip(places, ("impossible", "hopeless", "sent"), strict=True))
+    result = run("dlq", "redrive", *places, "-b", bootstrap)
     assert result.exit_code == 1
-    assert "not sent, it would be refused again: not_json: browse-events: empty value" in result.stdout
+    assert f"{keyless}  no_key" in result.stdout
+    assert "cannot be sent: it has no key" in result.stdout
+    assert "not sent, it would be refused again: not_json: browse-events: " in result.stdout
     assert result.stdout.splitlines()[-1] == (
-        "1 sent again, 0 sent before, 0 cannot be sent, 2 would be refused again (not_json 2): mend the sender, or "
+        "1 sent again, 0 sent before, 1 cannot be sent, 1 would be refused again (not_json 1): fix the producer, or "
         "--force"
     )
     assert [one.value for one in records(bootstrap, BROWSE, unique)] == [good]
-    assert "it would be refused again: not_json" in run("dlq", "show", bad, "-b", bootstrap).stdout
-
-
-@pytest.mark.kafka
-def test_a_script_reads_what_is_shown_and_what_was_sent(run: Run, bootstrap: str, unique: str) -> None:
-    text, digits = refuse(bootstrap, unique.encode(), VALUE, b"\xff\x01")
-    shown = json.loads(run("dlq", "show", text, "--json", "-b", bootstrap).stdout)
-    assert (shown["letter"], shown["value"], shown["value_hex"]) == (text, VALUE.decode(), None)
-    assert shown["headers"]["reason"] == shown["reason"] == "not_json"
-    assert "refused again" in shown["cannot_be_sent"]
-    assert json.loads(run("dlq", "show", digits, "--json", "-b", bootstrap).stdout)["value_hex"] == "ff01"
-    result = run("dlq", "redrive", text, digits, "--json", "--dry-run", "-b", bootstrap)
-    told = json.loads(result.stdout)
-    assert (result.exit_code, told["dry_run"], told["refused_again"]) == (1, True, {"not_json": 2})
-    assert told["counts"] == {"sent": 0, "before": 0, "impossible": 0, "hopeless": 2}
-    assert [(row["letter"], row["outcome"]) for row in told["letters"]] == [(text, "hopeless"), (digits, "hopeless")]

@@ -1,6 +1,5 @@
 """Verbs, help and exit codes."""
 
-import inspect
 import json
 import os
 import pty
@@ -8,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from stream_coupons import __version__
-from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.main import VERBS as HELP_LINES
 from stream_coupons.cli.main import app
 
@@ -40,40 +37,32 @@ CALCULATE = ("evaluate", "ope", "tune", "explain")
 """Verbs whose options are those of modules that calculate."""
 
 
-def test_all_verbs_are_there() -> None:
-    expected = {"catalog push", "catalog list", "catalog remove", "publish", "tail", "replay", "simulate"}
-    assert expected <= {" ".join(names) for names in VERBS}
-
-
 @pytest.mark.parametrize("names", VERBS, ids=" ".join)
-def test_the_help_of_every_verb_has_an_example(run: Run, names: tuple[str, ...]) -> None:
-    result = run(*names, "--help")
-    assert result.exit_code == 0
-    assert "Example" in result.stdout
-    assert f"stream-coupons {' '.join(names)}" in result.stdout.split("Example", 1)[1]
-
-
-@pytest.mark.parametrize("names", VERBS, ids=" ".join)
-def test_help_keeps_the_lines_of_examples_and_none_is_wider_than_80_columns(names: tuple[str, ...]) -> None:
+def test_the_help_of_every_verb_has_an_example_a_line_and_none_is_wider_than_80_columns(
+    names: tuple[str, ...],
+) -> None:
     result = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*names, "--help"])
+    assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines if "|" not in line)  # a list of choices is one word
-    examples = inspect.getdoc(callback_of(names)).partition("Example")[2].splitlines()  # type: ignore[union-attr]
-    shown = result.stdout.partition("  Example")[2].splitlines()
-    assert [line.strip() for line in shown[: len(examples)]] == [line.strip() for line in examples]
+    examples = result.stdout.partition("  Example")[2].partition("\n\n")[0]
+    assert f"stream-coupons {' '.join(names)}" in examples
+    assert all(line.startswith(" " * 11) for line in examples.splitlines()[1:])
 
 
-def callback_of(names: tuple[str, ...]) -> Any:
-    command: Any = typer.main.get_command(app)
-    for name in names:
-        command = command.get_command(NO_CONTEXT, name)
-    return command.callback
+@pytest.mark.process
+@pytest.mark.parametrize("verb", ["tail", "verify", "state digest", "explain i1"])
+def test_no_broker_is_an_error_that_says_so(verb: str) -> None:
+    # In a process of its own: kafka-python leaves sockets open when no broker answers.
+    result = in_a_process(*verb.split(), "--bootstrap", "127.0.0.1:1")
+    assert result.returncode == 2
+    assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("name", HELP_LINES)
 def test_the_help_line_of_a_verb_is_the_beginning_of_its_docstring(name: str) -> None:
-    module = import_module(f"stream_coupons.cli.{name}")
-    text = module.app.info.help if hasattr(module, "app") else inspect.getdoc(getattr(module, name))
+    text = typer.main.get_command(app).get_command(NO_CONTEXT, name).help  # type: ignore[attr-defined]
     assert " ".join(text.split("\n\n")[0].split()) == HELP_LINES[name]
 
 
@@ -132,28 +121,10 @@ def test_an_error_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
     assert result.stderr.replace("\n", "") == f"error: {missing}: No such file or directory"
 
 
-@pytest.mark.process
-def test_no_broker_is_an_error_that_says_so() -> None:
-    # In a process of its own: kafka-python leaves sockets open when no broker answers.
-    command = [sys.executable, "-m", "stream_coupons", "tail", "--bootstrap", "127.0.0.1:1"]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, text=True)
-    assert result.returncode == 2
-    assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_a_port_that_is_none_is_an_error_that_says_so(run: Run) -> None:
     result = run("tail", "-b", "localhost:abc")
     assert result.exit_code == 2
     assert "error: --bootstrap: 'localhost:abc', expected host:port[,host:port]" in result.stderr
-
-
-@pytest.mark.parametrize("verb", ["demo", "broker"])
-def test_a_broker_of_no_known_engine_is_refused_before_anything_starts(run: Run, verb: str) -> None:
-    result = run(verb, "--engine", "foo")
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    assert "'embedded', 'kafka'" in result.stderr
 
 
 def test_the_list_of_topics_says_how_long_each_is_kept(run: Run) -> None:
@@ -162,21 +133,12 @@ def test_the_list_of_topics_says_how_long_each_is_kept(run: Run) -> None:
     assert "7 days" in kept["order-events"]
     assert "1 day " in kept["ticks"]
     assert "the last" in kept["coupon-catalog"]
+    assert {each["name"] for each in json.loads(run("topics", "list", "--json").stdout)} >= {"ticks", "coupon-catalog"}
 
 
 def test_the_version_is_printed(run: Run) -> None:
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"stream-coupons {__version__}\n")
-
-
-def test_a_log_level_that_does_not_exist_is_refused_and_those_that_do_are_named(run: Run) -> None:
-    result = run("worker", "--log-level", "blah")
-    assert result.exit_code == 2
-    assert "'blah' is not one of 'debug', 'info', 'warning', 'error'" in result.stderr.lower()
-
-
-def test_an_unknown_option_is_exit_code_2(run: Run) -> None:
-    assert run("tail", "--nonsense").exit_code == 2
 
 
 @pytest.mark.process
@@ -236,13 +198,6 @@ def test_shells_complete_verbs_their_verbs_options_and_choices() -> None:
     assert any(line.startswith("evaluate") for line in completed("fish", "stream-coupons ev"))
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_script_for_every_shell_is_shown(shell: str) -> None:
-    script = in_a_process(_STREAM_COUPONS_COMPLETE=f"source_{shell}").stdout
-    assert f"_STREAM_COUPONS_COMPLETE=complete_{shell}" in script
-
-
 WAITED_FOR = """
 import sys
 from stream_coupons.cli import main
@@ -269,7 +224,6 @@ def test_every_verb_that_prints_a_result_prints_json_for_scripts(names: tuple[st
     for name in names:
         command = command.get_command(NO_CONTEXT, name)
     assert "--json" in {option for parameter in command.params for option in parameter.opts}
-    assert " ".join(names) in SHAPES
 
 
 @pytest.mark.process

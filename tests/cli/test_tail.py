@@ -29,6 +29,8 @@ class Fake(NamedTuple):
     key: bytes | None = b"u1"
     timestamp: int = 1_767_348_000_000
     headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int = 0
+    offset: int = 17
 
 
 def issue_to(user_id: str) -> CouponIssue:

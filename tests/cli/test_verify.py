@@ -1,8 +1,6 @@
 """Verify and state digest: over what the agents sent, put into a broker's topics as they would have put it there."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +8,6 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
 from lab.builders import Log, live_shop, log_of
-from stream_coupons.cli.json_shapes import SHAPES
 from stream_coupons.cli.verify import never_checked
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
@@ -82,7 +79,6 @@ def test_an_idle_system_is_clean(run: Run, idle: str) -> None:
 @pytest.mark.kafka
 def test_json_has_every_check_with_its_counts(run: Run, idle: str, shop: Shop) -> None:
     found = json.loads(run("verify", "-b", idle, "--json").stdout)
-    assert f"an object: {', '.join(found)}" == SHAPES["verify"]
     assert (found["clean"], found["violations"], found["first"], found["not_committed"]) == (True, 0, [], {})
     assert found["overspent"] == []
     counts = {one["check"]: one for one in found["checks"]}
@@ -168,18 +164,3 @@ def test_a_system_that_has_no_topics_then_runs_then_is_wrong(run: Run, run_broke
         assert result.exit_code == 2
         assert "error: stream-coupons-accounts-changelog:0:" in result.stderr
         assert "is no state of budgets" in result.stderr
-
-
-@pytest.mark.process
-def test_without_a_broker_both_say_so() -> None:
-    # In processes of their own: kafka-python leaves sockets open when no broker answers.
-    verbs = (["verify"], ["state", "digest"])
-    command = [sys.executable, "-m", "stream_coupons"]
-    running = [
-        subprocess.Popen([*command, *verb, "-b", "127.0.0.1:1"], stderr=subprocess.PIPE, text=True) for verb in verbs
-    ]
-    for process in running:
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 2
-        assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in stderr
-        assert "Traceback" not in stderr

@@ -28,11 +28,8 @@ POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
 TIMES, VALUES = [AT, AT + 10, AT + 20], [100.0, 200.0, 900.0]
 FILLED: dict[MissingPolicy, float | None] = {
     "drop": None,
-    "mean": 400.0,
     "median": 200.0,
-    "min_max": 500.0,
     "last": 900.0,
-    "interpolate": 900.0,
 }
 fast = settings(max_examples=150, deadline=None, derandomize=True)
 series = st.lists(st.tuples(st.floats(0, 100).map(lambda at: round(at, 1)), st.integers(1, 10**6)), max_size=12)
@@ -43,27 +40,6 @@ def test_a_number_is_filled_as_the_policy_says(policy: MissingPolicy) -> None:
     assert fill_number(TIMES, VALUES, AT + 30, policy) == FILLED[policy]
     assert fill_number([], [], AT, policy) is None
     assert fill_number(TIMES, VALUES, AT - 1, policy) is None
-
-
-@pytest.mark.parametrize(
-    ("at", "expected"),
-    [
-        (AT, 100.0),
-        (AT + 12, 550.0),  # 550 + 2 * 45 is above all that was seen by then; the 400 is not known yet
-        (AT + 20, 400.0),
-        (AT + 30, 250.0),  # 400 - 10 * 15
-        (AT + 39, 115.0),
-        (AT + 60, 100.0),  # not below the least
-    ],
-)
-def test_interpolation_goes_on_along_the_last_two_values_within_the_range_seen(at: float, expected: float) -> None:
-    times, values = [AT, AT + 10, AT + 20], [100.0, 550.0, 400.0]
-    assert fill_number(times, values, at, "interpolate") == pytest.approx(expected)
-
-
-def test_of_values_at_one_time_the_line_goes_through_the_last() -> None:
-    assert fill_number([AT, AT + 10, AT + 10], [0.0, 700.0, 40.0], AT + 20, "interpolate") == pytest.approx(80.0)
-    assert fill_number([AT, AT], [5.0, 7.0], AT + 9, "interpolate") == 7.0
 
 
 @fast
@@ -186,10 +162,10 @@ def test_a_number_of_the_context_is_filled_by_its_policy_and_flagged(
 
 def test_texts_and_flags_are_filled_by_the_last_one() -> None:
     known: dict[str, Any] = {"channel": ([AT, AT + 1], ["app", "mail"]), "vip": ([AT, AT + 1], [True, False])}
-    found = fill_context(known, {}, AT + 2, context_rules("channel=mean", "vip=interpolate"))
+    found = fill_context(known, {}, AT + 2, context_rules("channel=median", "vip=median"))
     assert found == {"channel": "mail", "channel missing": True, "vip": False, "vip missing": True}
     mixed: dict[str, Any] = {"n": ([AT, AT + 1, AT + 2], ["few", 4.0, 6.0])}
-    assert fill_context(mixed, {}, AT + 3, context_rules("n=mean")) == {"n": 5.0, "n missing": True}
+    assert fill_context(mixed, {}, AT + 3, context_rules("n=median")) == {"n": 5.0, "n missing": True}
 
 
 def test_what_is_there_stays_and_so_does_what_is_not_named() -> None:
@@ -254,6 +230,6 @@ def test_a_policy_of_the_context_that_is_none_is_refused(text: str) -> None:
 
 def test_a_key_has_one_policy() -> None:
     with pytest.raises(msgspec.ValidationError, match="a key has two policies"):
-        msgspec.convert({"missing_context": ["rain=last", "rain=mean"]}, ProfileRules)
-    rules = msgspec.convert({"missing_context": ["rain=last", "a=b=mean"]}, ProfileRules)
-    assert rules.context_policies == {"rain": "last", "a=b": "mean"}
+        msgspec.convert({"missing_context": ["rain=last", "rain=median"]}, ProfileRules)
+    rules = msgspec.convert({"missing_context": ["rain=last", "a=b=median"]}, ProfileRules)
+    assert rules.context_policies == {"rain": "last", "a=b": "median"}

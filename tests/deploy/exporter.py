@@ -111,11 +111,6 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
         metrics.model_roc_auc.labels(domain=domain, head=head).set(0.7)
         metrics.model_log_loss_gap.labels(domain=domain, head=head).set(0.01)
         metrics.model_calibration_error.labels(domain=domain, head=head).set(0.02)
-        metrics.model_threshold.labels(domain=domain, head=head).set(0.1)
-        metrics.model_accuracy.labels(domain=domain, head=head).set(0.9)
-        metrics.model_precision.labels(domain=domain, head=head).set(0.3)
-        metrics.model_recall.labels(domain=domain, head=head).set(0.3)
-        metrics.model_f1.labels(domain=domain, head=head).set(0.3)
         metrics.model_drifts.labels(domain=domain, head=head).inc()
         for model in ("kalman", "shop_models:scaled_numbers"):
             metrics.model_champion.labels(domain=domain, head=head, model=model).set(model == "kalman")

@@ -108,6 +108,6 @@ def test_records_too_long_for_a_letter_that_came_in_compressed_are_letters_and_t
         result = CliRunner().invoke(app, ["dlq", "redrive", "--all", "--dry-run", "--bootstrap", system.bootstrap])
         assert result.exit_code == 1
         assert result.stdout.splitlines()[-1] == (
-            "0 would be sent: --dry-run, 0 sent before, 2 cannot be sent, 1 would be refused again (not_json 1): mend "
-            "the sender, or --force"
+            "0 would be sent: --dry-run, 0 sent before, 2 cannot be sent, 1 would be refused again (not_json 1): fix "
+            "the producer, or --force"
         )

@@ -13,8 +13,8 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import in_batches
-from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import Membership, TransactionalProducer
+from stream_coupons.kafka.records import Membership, Output
+from stream_coupons.kafka.transactions import TransactionalProducer
 
 pytestmark = pytest.mark.kafka
 TIMEOUT_S = 10.0

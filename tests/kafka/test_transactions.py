@@ -22,8 +22,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from stream_coupons.kafka import transactions
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import in_batches
-from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import Membership, TransactionalProducer
+from stream_coupons.kafka.records import Membership, Output
+from stream_coupons.kafka.transactions import TransactionalProducer
 
 INPUT = TopicPartition("browse", 0)
 MEMBER = Membership("m", 4)

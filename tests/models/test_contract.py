@@ -18,7 +18,7 @@ from stream_coupons.models.snapshots import pack, unpack
 
 from .builders import each_row, predict, random_rows
 
-RIVER = "river.preprocessing:StandardScaler | river.linear_model:LogisticRegression"
+RIVER = "tests.plugins.model_plugin.shop_models:scaled"
 MODELS: list[str] = [*ModelName, RIVER]
 every_model = pytest.mark.parametrize("name", MODELS)
 

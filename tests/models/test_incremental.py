@@ -49,7 +49,7 @@ from .builders import each_row, example, random_rows
 SEEDS = range(3)
 OUTCOMES = 2000
 SHALLOW, DEEP = 0.05, 0.15
-RIVER = "river.preprocessing:StandardScaler | river.linear_model:LogisticRegression"
+RIVER = "tests.plugins.model_plugin.shop_models:scaled"
 KEY = DrawKey(b"the workers'")
 
 

@@ -1,4 +1,4 @@
-"""Figures of the served predictions: a threshold that works at any base rate, and what is recent."""
+"""Figures of the served predictions: calibration, and what is recent."""
 
 import math
 
@@ -17,25 +17,6 @@ def fed(base: float, size: int, skill: float = 1.5, bias: float = 0.0, seed: int
     return quality
 
 
-@pytest.mark.parametrize("base", [0.01, 0.1, 0.4])
-def test_the_working_threshold_calls_about_as_many_positive_as_are(base: float) -> None:
-    report = fed(base, 20_000).report()
-    assert report.precision == pytest.approx(report.recall, rel=0.2)
-    assert 2 / (1 / report.precision + 1 / report.recall) == pytest.approx(report.f1)
-    assert report.f1 > base
-    assert report.accuracy > 0.6
-
-
-def test_the_threshold_is_judged_on_what_comes_after_it() -> None:
-    quality = ServedQuality(1000)
-    for n in range(100):
-        quality.update(0.3 if n < 10 else 0.1, n < 10)
-    assert quality.report().recall == 0.0  # 0.5 stood until now
-    quality.update(0.3, True)
-    assert 0.1 < quality.metrics.threshold <= 0.3
-    assert quality.report().recall == pytest.approx(1 / 11)
-
-
 def test_a_model_that_gets_worse_has_a_gap_above_zero() -> None:
     quality = fed(0.2, 5000)
     assert quality.report().log_loss_gap == pytest.approx(0.0, abs=0.03)
@@ -48,9 +29,7 @@ def test_what_is_not_defined_is_no_number() -> None:
     quality = ServedQuality(1000)
     quality.update(0.1, False)
     report = quality.report()
-    assert math.isnan(report.precision)
     assert math.isnan(report.roc_auc)
-    assert report.accuracy == 1.0
     assert quality.summary().roc_auc is None
 
 
@@ -68,12 +47,3 @@ def test_the_calibration_error_is_the_gap_within_groups_not_only_overall() -> No
     assert metrics.calibration_error() == pytest.approx(0.2, abs=0.005)
     assert metrics.calibration_ratio == pytest.approx(1.0)
     assert math.isnan(BinaryMetrics().calibration_error())
-
-
-def test_the_matching_threshold_counts_as_many_as_are_positive() -> None:
-    metrics = BinaryMetrics()
-    assert metrics.matching_threshold() == 1.0
-    for n in range(100):
-        metrics.update((n + 0.5) / 100, n >= 80)
-    threshold = metrics.matching_threshold()
-    assert sum((n + 0.5) / 100 >= threshold for n in range(100)) == 20

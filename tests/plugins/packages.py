@@ -6,7 +6,7 @@ import pytest
 
 HERE = Path(__file__).parent
 MODELS, POLICIES = HERE / "model_plugin", HERE / "policy_plugin"
-RIVER = "river.preprocessing:StandardScaler | river.linear_model:LogisticRegression"
+RIVER = "shop_models:scaled"
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

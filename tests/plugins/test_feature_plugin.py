@@ -13,7 +13,8 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.plugins import GROUP, installed_features
+from stream_coupons.core.features.plugins import installed_features
+from stream_coupons.core.plugins import FEATURES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -109,7 +110,7 @@ def test_a_program_with_a_package_that_does_not_import_ends_with_its_name(tmp_pa
     (metadata / "entry_points.txt").write_text("[stream_coupons.features]\nbroken = broken:FEATURES\n")
     done = run("-m", "stream_coupons", "evaluate", "--help", plugin=tmp_path)
     assert done.returncode != 0
-    assert "entry point broken of stream_coupons.features (broken:FEATURES) cannot be imported" in done.stderr
+    assert "stream_coupons.features: 'broken' (broken:FEATURES) does not load: ModuleNotFoundError" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -123,4 +124,4 @@ def test_a_program_with_a_package_that_does_not_import_ends_with_its_name(tmp_pa
 )
 def test_a_declaration_that_cannot_work_is_named(value: str, expected: str) -> None:
     with pytest.raises(BadConfig, match=expected):
-        installed_features(NUMERIC, [EntryPoint("mine", value, GROUP)])
+        installed_features(NUMERIC, [EntryPoint("mine", value, FEATURES)])

@@ -12,7 +12,7 @@ from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.model import Model
-from stream_coupons.models.plugins import make_plugin
+from stream_coupons.models.plugins import PluginModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.models.sigmoid import sigmoids
@@ -54,7 +54,9 @@ def rules() -> LearningRules:
 
 
 def network(seed: int = 0) -> Model:
-    return make_plugin(f"network(seed={seed})", "effect", rules(), KEY)
+    from shop_network import NeuralNetwork  # after its installation
+
+    return PluginModel("network", NeuralNetwork("effect", rules(), seed=seed))
 
 
 def test_it_trains_and_serves_by_one_line_of_settings() -> None:

@@ -78,9 +78,6 @@ class Adder:
             raise BadMessage(Rejection.INVALID, text)
         return record.key.decode(), (what, float(number or 0))
 
-    def partition_key(self, state_key: str) -> bytes:
-        return state_key.encode()
-
     def apply(
         self,
         state_key: str,

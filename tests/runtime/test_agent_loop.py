@@ -10,8 +10,7 @@ import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
-from stream_coupons.kafka.records import Output, Record
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership, Output, Record
 from stream_coupons.runtime.agent_loop import AgentLoop, LogReplaced
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, MemoryCells, StateCodec

@@ -10,8 +10,7 @@ from aiokafka.errors import IllegalGenerationError, KafkaError
 from aiokafka.structs import TopicPartition
 
 from stream_coupons.kafka.producer import BATCH_BYTES, Placed
-from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership, Output
 from stream_coupons.runtime import delivery
 from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from faust.types import TP
 
-from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership, Record
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.source import Chunk
 

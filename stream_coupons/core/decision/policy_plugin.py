@@ -64,7 +64,7 @@ class Offer:
 
 
 class DecisionPolicy(Protocol):
-    """A policy from another package.
+    """A policy from another package; the setting names an object, or a class that is called without arguments.
 
     Equal offers must get equal probabilities: a policy has no state and no randomness of its own.
     """
@@ -82,10 +82,12 @@ def load_policy(strategy: str) -> DecisionPolicy:
     BadConfig
         If it cannot be made, or has no `probabilities`.
     """
-    policy: DecisionPolicy = plugins.make(strategy, plugins.POLICIES, "policy.strategy")
+    setting = "policy.strategy"
+    found = plugins.named(strategy, plugins.POLICIES, setting)
+    policy: DecisionPolicy = plugins.made(found, f"{setting}: {strategy!r}") if isinstance(found, type) else found
     if not callable(getattr(policy, "probabilities", None)):
         raise BadConfig(
-            f"policy.strategy: {strategy!r} makes a {type(policy).__name__} without probabilities: "
+            f"{setting}: {strategy!r} is a {type(policy).__name__} without probabilities: "
             "expected the interface of stream_coupons.core.decision.policy_plugin.DecisionPolicy"
         )
     return policy

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 
+from stream_coupons.core import plugins
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.features.feature import PRIOR_HEADS, CouponFeature, Feature, MatchFeature, ShopperFeature
 
-GROUP = "stream_coupons.features"
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_BOUND = 1000.0
 """Bound of a feature; examples with larger values are refused."""
@@ -33,17 +33,12 @@ def installed_features(taken: Iterable[str], found: Iterable[EntryPoint] | None 
     BadConfig
         If one cannot be imported, or does not name features with new names and finite bounds.
     """
-    found = entry_points(group=GROUP) if found is None else found
+    found = entry_points(group=plugins.FEATURES) if found is None else found
     names, features = set(taken), list[Feature]()
     for point in sorted(found, key=lambda each: each.name):
-        source = f"entry point {point.name} of {GROUP} ({point.value})"
-        try:
-            declared = tuple(point.load())
-        except Exception as error:
-            raise BadConfig(f"{source} cannot be imported: {type(error).__name__}: {error}") from error
-        for feature in declared:
+        for feature in tuple(plugins.load(point, plugins.FEATURES)):
             if wrong := _wrong(feature, names):
-                raise BadConfig(f"{source}: {wrong}")
+                raise BadConfig(f"entry point {point.name} of {plugins.FEATURES} ({point.value}): {wrong}")
             names.add(feature.name)
             features.append(feature)
     return tuple(features)

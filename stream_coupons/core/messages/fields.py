@@ -23,8 +23,6 @@ EpochSeconds = Annotated[float, Meta(ge=0, le=int(END_OF_TIME), description="UTC
 
 MONEY = "money in minor units (cents), written as a whole number: 899, not 899.0"
 
-Minor = Annotated[int, Meta(ge=-(2**53), le=2**53, description=MONEY)]
-
 Amount = Annotated[int, Meta(ge=0, le=2**53, description=MONEY)]
 
 Ratio = Annotated[float, Meta(ge=0, le=1)]
@@ -36,11 +34,6 @@ Period = Annotated[int, Meta(ge=0, le=1000)]
 
 Text = Annotated[str, Meta(max_length=500)]
 """A categorical value. The reasons of issues repeat it unchanged, so it is no place for free text."""
-
-Base64 = Annotated[
-    bytes,
-    Meta(extra_json_schema={"pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"}),
-]
 
 Context = dict[Annotated[str, Meta(min_length=1, max_length=64)], Text | float | bool | None]
 

@@ -3,16 +3,13 @@
 Imputed values come from the same shopper and from the past: only remembered values with a time at or before that of the
 message count, in any order of arrival. So a late event is filled as it would have been in time, as far as the memory
 reaches back. Only features are imputed, never the labels that models learn from.
-
-On a stream there is no later value to interpolate to. "interpolate" extends the line through the last two values,
-within the range seen.
 """
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from statistics import mean, median
-from typing import Literal, TypeVar
+from statistics import median
+from typing import TypeVar
 
 import msgspec
 
@@ -84,53 +81,14 @@ def fill_number(times: Sequence[float], values: Sequence[float], at: float, poli
     --------
     >>> def filled(policy, at=30.0):
     ...     return fill_number([0.0, 10.0, 20.0], [1.0, 2.0, 6.0], at, policy)
-    >>> filled("mean"), filled("median"), filled("min_max"), filled("last")
-    (3.0, 2.0, 3.5, 6.0)
-    >>> filled("last", at=15.0), filled("interpolate", at=15.0)
-    (2.0, 2.0)
+    >>> filled("median"), filled("last"), filled("last", at=15.0)
+    (2.0, 6.0, 2.0)
     """
     past = values[: bisect_right(times, at)]
     if not past or policy == "drop":
         return None
-    filled = _fill(times, past, at, policy)
+    filled = median(past) if policy == "median" else past[-1]
     return filled if math.isfinite(filled) else None
-
-
-def _fill(
-    times: Sequence[float],
-    past: Sequence[float],
-    at: float,
-    policy: Literal["mean", "median", "min_max", "last", "interpolate"],
-) -> float:
-    match policy:
-        case "mean":
-            return mean(past)
-        case "median":
-            return median(past)
-        case "min_max":
-            return (min(past) + max(past)) / 2
-        case "last":
-            return past[-1]
-        case "interpolate":
-            return _along_the_line(times, past, at)
-
-
-def _along_the_line(times: Sequence[float], past: Sequence[float], at: float) -> float:
-    """Return the value at `at` of the line through the last two values of different times, within the range of all.
-
-    Examples
-    --------
-    >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 25.0)
-    1.0
-    >>> _along_the_line([0.0, 10.0, 20.0], [0.0, 4.0, 2.0], 90.0)
-    0.0
-    """
-    last = len(past) - 1
-    before = bisect_left(times, times[last]) - 1
-    if before < 0:
-        return past[last]
-    slope = (past[last] - past[before]) / (times[last] - times[before])
-    return min(max(past[last] + slope * (at - times[last]), min(past)), max(past))
 
 
 def fill_price(times: list[float], prices: list[float], item: Item, at: float, rules: ProfileRules) -> float | None:
@@ -240,7 +198,7 @@ def fill_context(
     Examples
     --------
     >>> known = {"rain_mm": ([10.0, 20.0], [1.0, 3.0])}
-    >>> rules = ProfileRules(missing_context=frozenset({"rain_mm=mean"}))
+    >>> rules = ProfileRules(missing_context=frozenset({"rain_mm=median"}))
     >>> fill_context(known, {"rain_mm": None, "city": "Bonn"}, 30.0, rules)
     {'city': 'Bonn', 'rain_mm': 2.0, 'rain_mm missing': True}
     """

@@ -23,8 +23,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
-from stream_coupons.kafka.records import Record
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership, Record
 from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread
 from stream_coupons.runtime.source import Chunk
 

@@ -12,7 +12,7 @@ from faust.types import TP
 
 from stream_coupons.kafka.consumer import new_consumer
 from stream_coupons.kafka.membership_lease import MembershipLease
-from stream_coupons.kafka.transactions import Membership
+from stream_coupons.kafka.records import Membership
 
 HELD_BACK_PAUSE_S = 0.2
 

@@ -11,19 +11,19 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.rules import LearningRules
 
-
-def scaled_numbers(l2: float = 0.0) -> compose.Pipeline:
-    """Return a logistic regression on scaled numeric features and plain hashed ones."""
-    numbers = compose.SelectType(float) | preprocessing.StandardScaler()
-    return (numbers + compose.SelectType(int)) | linear_model.LogisticRegression(l2=l2)
+scaled = preprocessing.StandardScaler() | linear_model.LogisticRegression()
+scaled_numbers = (compose.SelectType(float) | preprocessing.StandardScaler()) + compose.SelectType(
+    int
+) | linear_model.LogisticRegression(l2=0.001)
+with_a_lambda = compose.FuncTransformer(lambda x: x) | linear_model.LogisticRegression()
 
 
 class BaseRate:
     """The rate of a head's labels, whatever the features."""
 
-    def __init__(self, head: str, rules: LearningRules, prior_examples: float = 20.0) -> None:
+    def __init__(self, head: str, rules: LearningRules) -> None:
         prior_rates = {"click": 0.15, "effect": 0.08, "demand": 0.04, "visit": 0.01}
-        self._sums = np.array([prior_rates[head] * prior_examples, prior_examples])
+        self._sums = np.array([prior_rates[head] * 20.0, 20.0])
 
     def learn_one(self, row: Row, label: bool) -> float:
         before = self.probability(row)
@@ -74,8 +74,3 @@ class Labels(base.Classifier):  # type: ignore[misc]
 
     def predict_one(self, x: dict[str, float]) -> bool:
         return bool(x)
-
-
-def with_a_lambda() -> compose.Pipeline:
-    """Return a pipeline that pickle cannot store."""
-    return compose.FuncTransformer(lambda x: x) | linear_model.LogisticRegression()

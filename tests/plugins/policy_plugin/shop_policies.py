@@ -9,7 +9,7 @@ from stream_coupons.core.decision.policy_plugin import Offer
 class Softmax:
     """Gives coupons of a larger net value with a larger probability; no coupon has the value 0."""
 
-    def __init__(self, temperature_minor: float = 50.0) -> None:
+    def __init__(self, temperature_minor: float = 20.0) -> None:
         self._temperature_minor = temperature_minor
 
     def probabilities(self, offer: Offer) -> NDArray[np.float64]:
@@ -21,11 +21,17 @@ class Softmax:
 class Answers:
     """Returns what it was made with, whatever is offered."""
 
-    def __init__(self, answer: list[float]) -> None:
+    def __init__(self, answer: object) -> None:
         self._answer = answer
 
-    def probabilities(self, offer: Offer) -> list[float]:
+    def probabilities(self, offer: Offer) -> object:
         return self._answer
+
+
+gentle = Softmax(temperature_minor=100.0)
+too_few, too_many = Answers([0.5, 0.5]), Answers([0.5, 0.4, 0.2])
+negative, no_numbers = Answers([1.5, -0.5, 0.0]), Answers("all")
+always_b = Answers([0.0, 1.0, 0.0])
 
 
 class Fails:

@@ -231,7 +231,7 @@ def test_a_log_too_short_to_cut_is_an_error(run: Run, tmp_path: Path) -> None:
         (("log.jsonl", "--only", "learning.prior_varience"), "did you mean learning.prior_variance?"),
         (
             ("log.jsonl", "--method", "grid"),
-            "--trials 50: a grid of 8 settings with two values of each range has 768",
+            "--trials 50: a grid of 8 settings with two values of each range has 384",
         ),
         (("log.jsonl", "--config", "none.toml"), "none.toml"),
         (("log.jsonl", "--space", "none.toml"), "none.toml: No such file"),

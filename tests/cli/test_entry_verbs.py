@@ -1,4 +1,4 @@
-"""The catalogue: every bad coupon is named, nothing goes out unless all are good."""
+"""`catalog`, `campaigns` and `margins`: nothing goes out unless all entries are good; listed, paused, taken out."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.ops.catalogue_files import COUPONS, ParsedFile, read_entries, unissuable
+from stream_coupons.runtime.cells import Cell, CellCodec
 
 from .conftest import Run, records, write_lines
 
@@ -20,112 +19,6 @@ NOW = 1_767_348_000.0
 
 def coupon(coupon_id: str = "tea", **fields: Any) -> dict[str, Any]:
     return {"coupon_id": coupon_id, "discount_percent": 10.0, "max_discount_minor": 500, "stock": 5, **fields}
-
-
-def read(*coupons: dict[str, Any]) -> ParsedFile[Coupon]:
-    return read_entries(COUPONS, json.dumps(coupons).encode(), "catalog.json", NOW)
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"max_discount_minor": 0}, ["$.max_discount_minor", ">= 1"]),
-        ({"max_discount_minor": "5"}, ["$.max_discount_minor", "`int`"]),
-        ({"discount_percent": 120.0}, ["$.discount_percent", "<= 100"]),
-        ({"coupon_id": ""}, ["$.coupon_id", "length >= 1"]),
-        ({"budget_curve": "steps"}, ["$.budget_curve", "steps"]),
-        ({"budget_hold": "all"}, ["$.budget_hold", "all"]),
-        ({"discount_percent": None}, ["discount_percent, discount_minor", "no discount", "above 0"]),
-        ({"discount_percent": None, "discount_minor": 0}, ["no discount"]),
-        ({"valid_from": 20.0, "valid_until": 10.0}, ["valid_until: 10.0", "later than valid_from (20.0)"]),
-        ({"valid_from": 20.0, "valid_until": 20.0}, ["valid_until"]),
-        ({"pacing": "even"}, ["pacing: no such field"]),
-        ({"bugdet_minor": 5}, ["bugdet_minor: no such field, expected budget_minor?"]),
-    ],
-)
-def test_a_bad_coupon_is_refused_with_field_and_expectation(fields: dict[str, Any], expected: list[str]) -> None:
-    reading = read(coupon("good"), coupon(**fields))
-    (refusal,) = reading.refusals.first
-    assert refusal.line == 2
-    assert [text for text in expected if text not in refusal.detail] == []
-    assert [good.coupon_id for good in reading.entries] == ["good"]
-
-
-@pytest.mark.parametrize("curve", ["even", "front_loaded", "by_traffic"])
-def test_a_budget_may_be_spread_over_a_time_with_an_end(curve: str) -> None:
-    reading = read(coupon(budget_curve=curve, valid_until=NOW + 86400.0, budget_minor=5000))
-    assert (reading.refusals.count, len(reading.entries), reading.warnings) == (0, 1, [])
-
-
-def test_the_second_coupon_of_an_id_is_refused() -> None:
-    reading = read(coupon("a"), coupon("b"), coupon("a", stock=7))
-    assert [(r.line, r.detail) for r in reading.refusals.first] == [
-        (3, "coupon 'a': coupon_id: 'a' is that of coupon 1, expected another one")
-    ]
-
-
-def test_every_bad_coupon_is_reported() -> None:
-    reading = read(*(coupon(f"c{i}", stock=-1) for i in range(50)))
-    assert len(reading.refusals.first) == 50
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"stock": None}, "nothing limits what it costs"),
-        ({"stock": 0}, "stock is 0"),
-        ({"budget_minor": 499}, "less than max_discount_minor"),
-        ({"max_per_user": 0}, "max_per_user is 0"),
-        ({"valid_until": NOW}, "it is over"),
-        ({"discount_minor": 100}, "both discount_minor and discount_percent"),
-        ({"discount_percent": None, "discount_minor": 501}, "which caps it"),
-        ({"redeem_within_s": 120.0}, "it may be over then"),
-        ({"budget_minor": 5000}, "without valid_until: its spending is not steered"),
-        ({"budget_minor": 5000, "budget_curve": "by_traffic"}, "without valid_until: its spending is not steered"),
-        ({"budget_curve": "none"}, "budget_curve without budget_minor: no effect"),
-        ({"budget_curve": "none", "budget_hold": "maximum"}, "budget_curve and budget_hold without budget_minor"),
-    ],
-)
-def test_doubts_are_warnings(fields: dict[str, Any], expected: str) -> None:
-    reading = read(coupon(**fields))
-    assert reading.refusals.count == 0
-    assert expected in "; ".join(reading.warnings)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"budget_minor": 5000, "budget_curve": "none"},
-        {"stock": None, "campaign_id": "spring"},
-        {"budget_minor": 5000, "campaign_id": "spring"},
-    ],
-)
-def test_a_sound_coupon_raises_no_doubts(fields: dict[str, Any]) -> None:
-    assert read(coupon(**fields)).warnings == []
-
-
-@pytest.mark.parametrize(
-    ("fields", "campaign", "expected"),
-    [
-        ({}, None, ["coupon 'tea': campaign 'spring' is not known"]),
-        ({"valid_until": NOW}, {"starts_at": NOW}, ["has no time in common"]),
-        ({"stock": None}, {}, ["nothing limits what it costs"]),
-        ({}, {"budget_minor": 499}, ["a budget_minor (499) below its max_discount_minor (500)"]),
-        ({}, {}, []),
-        ({"stock": None, "budget_minor": 500}, {}, []),
-        ({"stock": None}, {"budget_minor": 500}, []),
-        ({"campaign_id": None}, {"budget_minor": 0}, []),
-    ],
-)
-def test_a_campaign_that_keeps_a_coupon_from_being_issued_is_a_warning(
-    fields: dict[str, Any], campaign: dict[str, Any] | None, expected: list[str]
-) -> None:
-    known = {} if campaign is None else {"spring": Campaign(campaign_id="spring", **campaign)}
-    [one] = read(coupon(**{"campaign_id": "spring", **fields})).entries
-    warnings = unissuable([one], known)
-    assert len(warnings) == len(expected)
-    assert [text for text, warning in zip(expected, warnings, strict=True) if text not in warning] == []
 
 
 def test_attributes_that_are_not_looked_at_are_named(run: Run, tmp_path: Path) -> None:
@@ -155,21 +48,6 @@ def test_attributes_of_the_catalogue_that_a_push_hides_are_named(
     first["attributes"] = {}
     again = run("catalog", "push", write_lines(tmp_path / "a.jsonl", first), "-b", bootstrap, "--json")
     assert json.loads(again.stdout)["warnings"] == [], "what it replaces does not count"
-
-
-def test_a_file_may_be_an_array_lines_or_one_coupon(tmp_path: Path) -> None:
-    as_lines = write_lines(tmp_path / "c.jsonl", coupon("a"), b"", coupon("b"), {"coupon_id": "c"}).read_bytes()
-    reading = read_entries(COUPONS, as_lines, "c.jsonl", NOW)
-    assert [c.coupon_id for c in reading.entries] == ["a", "b"]
-    assert (reading.place, reading.refusals.first[0].line) == ("line", 4)
-    pretty = json.dumps(coupon("a"), indent=2).encode()
-    assert [c.coupon_id for c in read_entries(COUPONS, pretty, "one.json", NOW).entries] == ["a"]
-
-
-@pytest.mark.parametrize("data", [b"", b"  \n", b"[]", b"[{]", b'[{"coupon_id": "\xff"}]x'])
-def test_a_file_that_is_no_catalogue_is_an_error(data: bytes) -> None:
-    with pytest.raises(BadConfig, match=r"catalog\.json"):
-        read_entries(COUPONS, data, "catalog.json", NOW)
 
 
 def test_dry_run_checks_without_a_broker(run: Run, tmp_path: Path) -> None:
@@ -257,12 +135,63 @@ def test_pausing_changes_one_flag_and_nothing_else_of_the_record(run: Run, boots
 
 
 @pytest.mark.kafka
-def test_a_coupon_whose_campaign_is_not_known_is_named_when_it_is_pushed(
-    run: Run, bootstrap: str, unique: str, tmp_path: Path
-) -> None:
-    path = write_lines(tmp_path / "c.jsonl", coupon(unique, campaign_id=f"{unique}-spring"))
-    result = run("catalog", "push", path, "-b", bootstrap, "--json")
-    assert result.exit_code == 0
-    [warning] = json.loads(result.stdout)["warnings"]
-    assert f"campaign '{unique}-spring' is not known" in warning
+def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, tmp_path: Path) -> None:
+    spring = {"campaign_id": unique, "title": "Spring", "starts_at": NOW, "ends_at": 4_070_908_800.0}
+    spring["budget_minor"] = 499
+    path = write_lines(tmp_path / "campaigns.jsonl", spring)
+    assert run("catalog", "push", write_lines(tmp_path / "c.jsonl", coupon(unique, campaign_id=unique)), "-b",
+               bootstrap).exit_code == 0  # fmt: skip
+    pushed = run("campaigns", "push", path, "-b", bootstrap, "--json")
+    [warning] = json.loads(pushed.stdout)["warnings"]
+    assert "below its max_discount_minor (500)" in warning
+    account = Cell(None, Account({0: Holding(drawn=300, spent=100)}, opened_at=NOW))
+    with Publisher(Connection(bootstrap), 4) as publisher:
+        key = f"campaign:{unique}".encode()
+        publisher.send_bytes(topics.changelog("accounts"), key, CellCodec(Account).encode(account))
+
+    def listed() -> dict[str, Any]:
+        found = json.loads(run("campaigns", "list", "-b", bootstrap, "--json").stdout)
+        [mine] = [one for one in found if one["campaign"]["campaign_id"] == unique]
+        return dict(mine)
+
+    mine = listed()
+    assert (mine["campaign"], mine["coupons"]) == (spring, [unique])
+    assert (mine["spent_minor"], mine["held_minor"], mine["share_used"]) == (100, 200, round(100 / 499, 4))
+    assert 0.0 < mine["share_due"] < 1.0
+    again = write_lines(tmp_path / "again.jsonl", mine["campaign"])
+    assert run("campaigns", "push", again, "-b", bootstrap).exit_code == 0, "what is listed can be pushed"
+
+    assert run("campaigns", "pause", unique, "-b", bootstrap).stdout == f"{unique}: paused\n"
+    assert (listed()["state"], listed()["campaign"]["paused"]) == ("paused", True)
+    lines = run("campaigns", "list", "-b", bootstrap).stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if unique in line)
+    row = " ".join(lines[first : first + 3])
+    for cell in ("Spring", "from 2026-01-02", "until 2099-01-01", " 499 ", " 100 ", " 200 ", "1 coupon ", "paused"):
+        assert cell in row
+    assert run("campaigns", "resume", unique, f"{unique}-x", "-b", bootstrap).exit_code == 1
+    assert (listed()["state"], listed()["campaign"]) == ("running", spring)
+
+    result = run("campaigns", "remove", unique, f"{unique}-x", "-b", bootstrap)
+    assert result.exit_code == 1
+    assert f"{unique}-x: no such campaign in coupon-campaigns" in result.stdout
+    assert records(bootstrap, topics.CAMPAIGNS.name, unique)[-1].value is None
+    named = run("campaigns", "list", "-b", bootstrap)
+    assert f"coupon '{unique}': campaign '{unique}' is not known" in named.stderr.replace("\n", " ")
     assert run("catalog", "remove", unique, "-b", bootstrap).exit_code == 0
+
+
+@pytest.mark.kafka
+def test_a_margin_from_push_to_removal(run: Run, bootstrap: str, unique: str, tmp_path: Path) -> None:
+    mine, other = ({"category": unique, "margin_ratio": ratio} for ratio in (0.4, 0.25))
+
+    def listed() -> list[dict[str, Any]]:
+        found = json.loads(run("margins", "list", "-b", bootstrap, "--json").stdout)
+        return [one for one in found if one["category"] == unique]
+
+    for one in (mine, other):
+        assert run("margins", "push", write_lines(tmp_path / "m.jsonl", one), "-b", bootstrap).exit_code == 0
+        assert listed() == [one]
+    lines = run("margins", "list", "-b", bootstrap).stdout.splitlines()
+    assert any(unique in line and "25.0%" in line for line in lines)
+    assert run("margins", "remove", f"ecommerce/{unique}", "-b", bootstrap).exit_code == 0
+    assert listed() == []

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.kafka import topics
 from stream_coupons.ops.recordings import Line, Refusal, Refusals, has_ticks, key_of, lines, parse
-
-from .conftest import browse, envelope
+from tests.cli.conftest import browse, envelope
 
 
 def test_an_envelope_gives_the_message_byte_for_byte() -> None:
