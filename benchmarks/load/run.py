@@ -18,12 +18,13 @@ from benchmarks.load.latency import Client, Latency, Timing
 from benchmarks.load.live import LiveRate
 from benchmarks.load.throughput import Backlog, Memory, OwnSystem, Throughput
 from benchmarks.load.workload import BEGIN_AT, BETWEEN_SESSIONS_S, SESSION, Workload
-from loopback_kafka import BrokerProcess, open_broker
+from loopback_kafka import BrokerProcess
 from stream_coupons import __version__
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.settings import Settings
+from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo.system import LocalSystem
 
 FLOOR_WITHIN_S = 10.0
@@ -225,7 +226,7 @@ def _broker(plan: BenchPlan, folder: Path, warn: Callable[[str], None]) -> Itera
         with target.borrowed(plan.settings.kafka, warn) as borrowed:
             yield borrowed
         return
-    with open_broker(plan.engine, folder / "broker") as own:  # type: ignore[arg-type]
+    with running_broker(plan.engine, folder / "broker") as own:  # type: ignore[arg-type]
         yield own
 
 

@@ -56,7 +56,7 @@ def shop() -> dict[str, Any]:
         "examples": [
             {"head": each.head, **{name: each.numeric[column] for name, column in columns.items()}} for each in found
         ],
-        "prior": {name: float(prior_array("redeem")[DIMENSIONS + column]) for name, column in columns.items()},
+        "prior": {name: float(prior_array("effect")[DIMENSIONS + column]) for name, column in columns.items()},
         "texts": {name: tell(Reason(name, 1.0, 0.1)).sentence.partition(":")[0] for name in ADDED},
         "group": group_of_features("payday"),
     }
