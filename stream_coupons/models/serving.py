@@ -17,7 +17,6 @@ from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.incremental import ShopModels, served_by
 from stream_coupons.models.level import level_of
 from stream_coupons.models.linear import ALL_HEADS, LinearScorer, live, prior_array
-from stream_coupons.models.row_scorer import RowScorer, Served
 from stream_coupons.models.rules import LearningRules, ModelName
 from stream_coupons.models.snapshots import (
     LEVEL,

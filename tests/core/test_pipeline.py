@@ -394,7 +394,7 @@ def test_every_arm_is_given_as_often_as_its_record_says_while_things_sell_out(
             for record in of_type(effects.messages, LoggedDecision):
                 _count(record, excess, variance)
         if first % 500 == 0:  # what a partition may give grows now and then
-            for account_id, purse in list(shared.items()):
+            for account_id, purse in [each for each in shared.items() if isinstance(each[1], Purse)]:
                 version, granted = purse.version + 1, purse.granted + 10
                 holds.receive(Lease(account_id=account_id, partition=0, at=AT, version=version, granted=granted))
     assert variance

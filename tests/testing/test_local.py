@@ -73,7 +73,8 @@ class Recorded:
 
     def purses(self, partition: int = 0) -> Mapping[str, Purse]:
         """What a partition may give, by account."""
-        return self.pipeline.owners["users"].batches.shared(partition)
+        shared = self.pipeline.owners["users"].batches.shared(partition)
+        return {name: state for name, state in shared.items() if isinstance(state, Purse)}
 
     def wire(self) -> list[bytes]:
         return [msgspec.msgpack.encode(output) for output in self.outputs]
