@@ -26,7 +26,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.cells import Deadlines
+from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.steps import Deferred, SharedStates
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
