@@ -195,8 +195,6 @@ class Applier(Generic[State]):
         shard, most = attempt.shard, max(attempt.most - attempt.steps, 1)
         if shard.open_tick is not None:
             index, keys = shard.open_tick
-            for key in keys[:most]:
-                shard.deadlines.set(key, None)
             return index, keys[:most], keys[most:]
         again = sorted(
             (kept for key in shard.unsent_ticks for kept in attempt.cell(key).kept_for(record)),

@@ -694,8 +694,25 @@ def test_whoever_dies_amid_a_tick_sends_the_rest_of_it_once_more_under_the_same_
     worker.restart()
     worker.sent.clear()
     run_in_parts(worker, TICK, 1)
+    run_in_parts(worker, log(*[(NUMBERS, key, "soft 0") for key in (b"b0", b"b1", b"b2", b"b3")], start=9), 9)
+    assert {worker.batches._codec.decode(data).passed for data in worker._own.values()} == {-1}
+    worker.sent = worker.sent[:4]
     assert wire(worker.sent) == wire(whole.sent[-4:])
     assert worker.states() == whole.states()
+
+
+def test_a_tick_delivered_again_does_not_wake_whom_it_has_passed_already_though_a_late_record_is_merged_before_it() -> (
+    None
+):
+    worker = Worker()
+    worker.run(WAITING)
+    part = Applied(worker.batches.apply_all({0: (TICK, {})}, 1))
+    worker.save(part)
+    assert list(part.cells) == ["b0"]
+    worker.restart()
+    late = log((NUMBERS, b"b0", "at 30"), start=9)
+    assert values(worker.run([*late, *TICK]).outputs) == [b"b0=0*1", b"b2=1*1", b"b1=2*1", b"b3=3*1"]
+    assert values(worker.run(log((TICKS, b"0", "now 51"), start=1)).outputs) == [b"b0=0*1"]
 
 
 def test_a_part_of_a_tick_that_is_given_back_passes_anew_and_what_was_saved_before_does_not() -> None:
