@@ -86,7 +86,7 @@ MUTANTS = {
         "runtime/test_shared.py::test_a_step_that_raises_has_drawn_nothing_and_the_others_draw_once",
     ),
     "what a cell too large has drawn is kept": Mutant(
-        "runtime/apply.py",
+        "runtime/attempt.py",
         "SharedStates(below, self._step.new_shared)",
         "SharedStates(below, dict) if parent is None else parent.shared",
         "runtime/test_shared.py::test_a_record_that_would_make_a_cell_too_large_has_drawn_nothing",

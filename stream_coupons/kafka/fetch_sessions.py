@@ -18,7 +18,7 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from stream_coupons.kafka.fetch_requests import Answer, FetchSession, SessionRequest, encode_request
 from stream_coupons.kafka.lenient.fetch import FetchedBatches, Records
 
-URGENT_PAUSE_S = 0.01
+URGENT_PAUSE_S = 0.003
 """Pause between two answers with urgent records: what comes meanwhile is processed together."""
 PATIENCE_S = 0.1
 """Longest time for which a record waits at the broker that is not urgent."""

@@ -5,6 +5,7 @@ are appended before the input is acknowledged; and only acknowledged input is co
 """
 
 import logging
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 State = TypeVar("State")
 
+MAX_STEPS = 500
+"""Most steps of a partition that are applied and delivered at a time: records, and keys for which a tick passes. A tick
+may close the windows of ten thousand keys; the event loop would hang meanwhile, and all their cells be in memory."""
 MEND_PAUSE_S = 10.0
 """Longest pause before a changelog that an operator repairs is read again."""
 
@@ -90,6 +94,9 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
         self._observe = observe
         self._breaker = breaker
         self._max_records = max_records
+        # A transaction is not cut: if it ended amid a tick, a replay could not number the tick's other outputs.
+        self._max_steps = sys.maxsize if delivery.is_transactional else MAX_STEPS
+        self._most_steps = self._max_steps
         self._app = app
         self._owned: Ownership = NOTHING
         self._floors: dict[TopicPartition, int] = {}
@@ -197,20 +204,25 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
         self._observe(self.name, results, time.perf_counter() - started)
 
     async def _apply(self, work: Mapping[int, Work], ends: Mapping[int, dict[str, int]]) -> list[Result]:
-        """Apply, deliver and save, in as few parts as can be appended whole."""
-        results = self._batches.apply_all(work)
-        too_long = {result.partition for result in results if result.changed_bytes > self._delivery.whole_bytes}
-        too_long = {partition for partition in too_long if len(work[partition][0]) > 1}
-        if too_long:
+        """Apply, deliver and save in parts of a bounded number of steps, each short enough to be appended whole."""
+        done: list[Result] = []
+        while work:
+            results = self._batches.apply_all(work, self._most_steps)
+            longest = max(result.changed_bytes for result in results)
+            if longest > self._delivery.whole_bytes and self._most_steps > 1:
+                for result in results:
+                    self._batches.give_back(result)
+                self._most_steps = max(self._most_steps // 4, 1)
+                continue
+            await self._deliver(results, ends)
             for result in results:
-                self._batches.give_back(result)
-            first = {partition: _part(part, partition in too_long, is_first=True) for partition, part in work.items()}
-            rest = {partition: _part(work[partition], True, is_first=False) for partition in too_long}
-            return [*await self._apply(first, ends), *await self._apply(rest, ends)]
-        await self._deliver(results, ends)
-        for result in results:
-            self._batches.save(result)
-        return results
+                self._batches.save(result)
+                result.cells, result.live = {}, {}  # the counts are needed longer
+            if 4 * longest < self._delivery.whole_bytes:
+                self._most_steps = min(2 * self._most_steps, self._max_steps)
+            done += results
+            work = {one.partition: (one.left, work[one.partition][1]) for one in results if one.left}
+        return done
 
     async def _deliver(self, results: list[Result], ends: Mapping[int, dict[str, int]]) -> None:
         """Deliver new cells, outputs and the offsets that the batches reached."""
@@ -226,12 +238,3 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
             for topic, end in ends[result.partition].items()
         }
         await self._delivery.deliver(self.name, changes, outputs, offsets)
-
-
-def _part(part: Work, is_halved: bool, *, is_first: bool) -> Work:
-    """One half of a partition's records, if they are to be halved; all of them otherwise."""
-    records, committed = part
-    if not is_halved:
-        return part
-    half = len(records) // 2
-    return (records[:half] if is_first else records[half:], committed)

@@ -4,22 +4,21 @@ Cells are decoded once, changed in memory and encoded once. A step may defer its
 of other keys and partitions. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Record, began_header, check_whole, client_of, origin_header
+from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
+from stream_coupons.runtime.attempt import Attempt
 from stream_coupons.runtime.cells import Cell, OutboxEntry
-from stream_coupons.runtime.shard import AgentTable, Shard
+from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import (
     SHARED_PREFIX,
     Deferred,
+    OpenTick,
     Outcome,
-    Readable,
-    Result,
-    SharedStates,
     Slot,
     StepFailed,
 )
@@ -27,150 +26,6 @@ from stream_coupons.runtime.steps import (
 State = TypeVar("State")
 Returned = TypeVar("Returned")
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
-
-
-class Attempt(Generic[State]):
-    """A batch of one partition in the making, or a trial: a part of a batch that changes copies.
-
-    Attributes
-    ----------
-    committed : mapping
-        The next offset to be delivered after a restart, by topic.
-    parent : Attempt or None
-        The attempt that this one is a trial of.
-    loaded : dict
-        The cells that it reads or changes, by key.
-    over : set
-        Keys whose cells have ended: those loaded are new ones.
-    deferred : dict
-        By key, the step that is to be finished, its record and the slot of its outputs.
-    """
-
-    def __init__(
-        self, shard: Shard[State], committed: Mapping[str, int], parent: "Attempt[State] | None" = None
-    ) -> None:
-        self.shard = shard
-        self.committed = committed
-        self.parent = parent
-        self.result = Result(shard.partition, shard.last_tick)
-        self._step = shard.table.step
-        below: Readable[Any] = shard.shared if parent is None else parent.shared
-        self.shared: SharedStates[Any] = SharedStates(below, self._step.new_shared)
-        self.loaded: dict[str, Cell[State]] = {}
-        self.over: set[str] = set()
-        self.deferred: dict[str, tuple[Deferred, Record, Slot]] = {}
-
-    def cell(self, key: str) -> Cell[State]:
-        """Return the cell of a key, to be changed."""
-        cell = self.loaded.get(key)
-        if cell is None:
-            live = self.shard.live.pop(key, None)
-            if self.parent is not None:
-                cell = self.shard.table.codec.copy(self.before(key))
-            else:
-                cell = live or self.shard.saved(key)
-            self.loaded[key] = cell
-        return cell
-
-    def before(self, key: str) -> Cell[State]:
-        """Return the cell of a key as it was before this attempt."""
-        if self.parent is None:
-            return self.shard.saved(key)
-        return self.parent.loaded.get(key) or self.parent.before(key)
-
-    def slot(self) -> Slot:
-        """Return the place of the next input's outputs, to be filled now or later."""
-        slot: Slot = []
-        self.result.slots.append(slot)
-        return slot
-
-    def count(self, topic: str, outcome: Outcome) -> None:
-        """Count a record by the outcome of its step.
-
-        Parameters
-        ----------
-        topic : str
-            Topic of the record.
-        outcome : Outcome
-            Refused, a duplicate, or applied.
-        """
-        if outcome.refused is not None:
-            self.result.dead[topic, outcome.refused] += 1
-        else:
-            (self.result.duplicates if outcome.is_duplicate else self.result.applied)[topic] += 1
-
-    def settle(self, key: str, is_over: bool) -> None:
-        """Set the deadline of a changed state at once: a later tick of this very batch must see it.
-
-        Parameters
-        ----------
-        key : str
-            Key of a loaded cell.
-        is_over : bool
-            True to replace the cell by a new one; if nothing stays or comes to it, there is none any more.
-        """
-        cell = self.loaded[key]
-        if is_over:
-            remains = self._step.remains(cell.state)
-            cell = self.loaded[key] = self.shard.table.codec.new()
-            if remains is None:
-                self.over.add(key)
-            else:
-                cell.state = remains
-        else:
-            cell.due = self._step.due(cell.state)
-        self.shard.deadlines.set(key, cell.due)
-
-    def roll_back(self) -> None:
-        """Bring all that is derived from cells in line with those before this attempt."""
-        self.shard.undo(self.result.last_tick, ((key, self.before(key)) for key in self.loaded))
-
-    def take_over(self, trial: "Attempt[State]") -> None:
-        """Take a trial of this attempt for a part of it."""
-        self.loaded |= trial.loaded
-        self.over |= trial.over
-        self.shared.changed |= trial.shared.changed
-        self.result.add(trial.result)
-
-    def refuse(self, record: Record, reason: str, detail: str) -> None:
-        """Send the dead letter of a record and count it.
-
-        Parameters
-        ----------
-        record : Record
-            A record that cannot be applied, or not whole.
-        reason, detail : str
-            Code of `Rejection`, and the fault for people.
-        """
-        self.slot().append(self._step.refuse(record, reason, detail))
-        self.result.dead[record.topic, reason] += 1
-        if (client := client_of(record)) is not None:
-            self.result.refused_of[record.topic, client] += 1
-
-    def encode(self, max_cell_bytes: int) -> Result:
-        """Encode all that was changed.
-
-        Raises
-        ------
-        TooLarge
-            If a cell cannot be saved.
-        """
-        result, shard, table = self.result, self.shard, self.shard.table
-        for key, cell in self.loaded.items():
-            if key in self.over and not cell.applied:
-                result.cells[key] = None
-                continue
-            if shard.last_tick >= 0:
-                cell.applied[table.ticks] = max(shard.last_tick, cell.applied.get(table.ticks, -1))
-            cell.prune(self.committed)
-            if key in shard.unsent_ticks and not cell.keeps_for(table.ticks):
-                shard.unsent_ticks.discard(key)
-            result.cells[key] = table.codec.encode_within(max_cell_bytes, key, cell)
-        result.live, result.shared = self.loaded, self.shared.changed
-        if table.shared_codec is not None:
-            for key, state in result.shared.items():
-                result.cells[SHARED_PREFIX + key] = table.shared_codec.encode(state)
-        return result
 
 
 def _run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
@@ -190,8 +45,8 @@ class Applier(Generic[State]):
         self._table = table
         self._step = table.step
 
-    def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> None:
-        """Apply records in order. The last steps may stay deferred.
+    def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> int:
+        """Apply records in order until the attempt is full. The last steps may stay deferred.
 
         Parameters
         ----------
@@ -199,22 +54,30 @@ class Applier(Generic[State]):
             The attempt on a batch, changed in place.
         records : sequence of Record
             Records of its partition, in order.
+
+        Returns
+        -------
+        int
+            The number of records that were applied to the end.
         """
         attempt.shared.before_change = partial(self.finish, [attempt])
         try:
-            for record in records:
-                self._apply(attempt, record)
+            for number, record in enumerate(records):
+                if attempt.is_full or not self._apply(attempt, record):
+                    return number
         finally:
             attempt.shared.before_change = None  # it would hold the attempt in a cycle
+        return len(records)
 
-    def _apply(self, attempt: Attempt[State], record: Record) -> None:
-        """Apply a record, or refuse it if it is invalid."""
+    def _apply(self, attempt: Attempt[State], record: Record) -> bool:
+        """Apply a record, or refuse it if it is invalid. Returns False for a tick that has not passed for all keys."""
         try:
             check_whole(record)
             if record.topic == self._table.ticks:
-                self._apply_tick(attempt, record)
-                attempt.result.applied[record.topic] += 1
-                return
+                is_whole = self._apply_tick(attempt, record)
+                attempt.result.applied[record.topic] += is_whole
+                return is_whole
+            attempt.steps += 1
             if record.key is None:
                 raise BadMessage(Rejection.NO_KEY, NO_KEY)
             key, message = self._step.parse(record)
@@ -224,6 +87,7 @@ class Applier(Generic[State]):
                 self._apply_keyed(attempt, key, message, record)
         except BadMessage as bad:
             attempt.refuse(record, bad.reason, bad.detail)
+        return True
 
     def _apply_keyed(self, attempt: Attempt[State], key: str, message: Any, record: Record) -> None:
         """Apply a record to its key's cell, or send again what it led to before."""
@@ -302,35 +166,52 @@ class Applier(Generic[State]):
         self._send(attempt, None, record, outcome, attempt.slot(), 0)
         attempt.count(record.topic, outcome)
 
-    def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
-        """Let time pass for every key that is due. The outputs of a replayed tick are sent again before new ones."""
+    def _apply_tick(self, attempt: Attempt[State], record: Record) -> bool:
+        """Let time pass for the keys that are due. The outputs of a replayed tick are sent again before new ones.
+
+        Returns False if the attempt was full before all keys were done: then the tick is to be applied again, to a
+        further attempt, before anything else.
+        """
         _, tick = self._step.parse(record)
         self.finish([attempt])
         shard = attempt.shard
+        index, due, left = self._due(attempt, record, tick.at)
+        for key in due:  # all before any is stepped, so that a failure brings all deadlines back
+            attempt.cell(key)
+        for key in due:
+            index = self._pass_time(attempt, key, tick.at, record, index)
+        attempt.steps += len(due) + 1
+        shard.open_tick = OpenTick(index, left) if left else None
+        if left:
+            return False
+        if self._step.shared_type is not None:
+            outcome = _run_step(self._step.pass_shared_time, tick.at, record, attempt.shared)
+            self._send(attempt, None, record, outcome, attempt.slot(), 0)
+        shard.last_tick = record.offset
+        return True
+
+    def _due(self, attempt: Attempt[State], record: Record, at: float) -> tuple[int, list[str], list[str]]:
+        """Return the index of a tick's next output, the keys due that the attempt has room for, and the others."""
+        shard, most = attempt.shard, max(attempt.most - attempt.steps, 1)
+        if shard.open_tick is not None:
+            index, keys = shard.open_tick
+            return index, keys[:most], keys[most:]
         again = sorted(
             (kept for key in shard.unsent_ticks for kept in attempt.cell(key).kept_for(record)),
             key=lambda kept: kept.index,
         )
         attempt.slot().extend(kept.again(record) for kept in again)
-        index = again[-1].index + 1 if again else 0
-        due = shard.deadlines.pop_due(tick.at)
-        for key in due:  # all before any is stepped, so that a failure brings all deadlines back
-            attempt.cell(key)
-        for key in due:
-            index = self._pass_time(attempt, key, tick.at, record, index)
-        if self._step.shared_type is not None:
-            outcome = _run_step(self._step.pass_shared_time, tick.at, record, attempt.shared)
-            self._send(attempt, None, record, outcome, attempt.slot(), 0)
-        shard.last_tick = record.offset
+        return again[-1].index + 1 if again else 0, *shard.deadlines.split_due(at, most)
 
     def _pass_time(self, attempt: Attempt[State], key: str, at: float, record: Record, index: int) -> int:
         """Let time pass for a key. Returns the index of the tick's next output."""
         cell = attempt.cell(key)
-        if cell.is_replay(record):
+        if cell.is_replay(record) or record.offset <= cell.passed:
             # The tick had passed when what it would end now was begun: the next one ends it.
             attempt.settle(key, is_over=False)
             return index
         outcome = _run_step(self._step.pass_time, key, cell.state, at, record, attempt.shared)
+        cell.passed = record.offset
         index = self._send(attempt, cell, record, outcome, attempt.slot(), index)
         may_return = self._table.keeps_outputs and cell.may_see_again(attempt.committed, but=self._table.ticks)
         attempt.settle(key, is_over=outcome.is_over and not may_return)

@@ -11,7 +11,8 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier, Attempt
+from stream_coupons.runtime.apply import Applier
+from stream_coupons.runtime.attempt import Attempt
 from stream_coupons.runtime.cells import CellCodec, CellStore, StateCodec
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
 from stream_coupons.runtime.shard import AgentTable, Shard
@@ -146,7 +147,7 @@ class BatchProcessor(Generic[State]):
     def give_back(self, result: Result) -> None:
         """Undo a result that is not to be saved."""
         shard = self._shards[result.partition]
-        shard.undo(result.last_tick, ((key, shard.saved(key)) for key in result.live))
+        shard.undo(result.last_tick, result.open_tick, ((key, shard.saved(key)) for key in result.live))
 
     def apply(self, partition: int, records: Sequence[Record], committed: Mapping[str, int]) -> Result:
         """Apply records of one partition number, of any of the agent's topics, in order.
@@ -162,8 +163,15 @@ class BatchProcessor(Generic[State]):
         """
         return self.apply_all({partition: (records, committed)})[0]
 
-    def apply_all(self, work: Mapping[int, Work]) -> list[Result]:
+    def apply_all(self, work: Mapping[int, Work], most: int = sys.maxsize) -> list[Result]:
         """Apply records of several partitions; their deferred steps are finished together.
+
+        Parameters
+        ----------
+        work : mapping of int to Work
+            By partition.
+        most : int
+            Most steps in a partition: records, and keys for which a tick passes. The result has what is left.
 
         Raises
         ------
@@ -171,20 +179,21 @@ class BatchProcessor(Generic[State]):
             If more than `MAX_FAILURES` steps raise in one partition.
         """
         try:
-            return self._run(self._applier, work, self._codec.max_bytes)
+            return self._run(self._applier, work, self._codec.max_bytes, most)
         except CannotApply:
             if len(work) == 1:
                 # Every trial checks the size: a cell that was larger before may stay so.
-                return self._run(Isolation(self._table), work, sys.maxsize)
-            return [self.apply(partition, *part) for partition, part in work.items()]
+                return self._run(Isolation(self._table), work, sys.maxsize, most)
+            return [self.apply_all({partition: part}, most)[0] for partition, part in work.items()]
 
-    def _run(self, applier: Applier[State], work: Mapping[int, Work], max_cell_bytes: int) -> list[Result]:
+    def _run(self, applier: Applier[State], work: Mapping[int, Work], max_cell_bytes: int, most: int) -> list[Result]:
         """Apply, finish and encode, or roll everything back."""
         attempts: list[Attempt[State]] = []
         try:
             for partition, (records, committed) in work.items():
-                attempts.append(Attempt(self._shards[partition], committed))
-                applier.apply_all(attempts[-1], records)
+                attempt = Attempt(self._shards[partition], committed, most=most)
+                attempts.append(attempt)
+                attempt.result.left = records[applier.apply_all(attempt, records) :]
             applier.finish(attempts)
             return [attempt.encode(max_cell_bytes) for attempt in attempts]
         except (CannotApply, TooManyFailures):

@@ -1,4 +1,4 @@
-"""Cells: the durable state of each key, as a struct and as bytes, with their deadlines and their stores.
+"""Cells: the durable state of each key, as a struct and as bytes, with their stores.
 
 A cell is the step's state, how far its inputs were applied, and what it decided. `applied` makes a replay visible;
 `outbox` holds the outputs of inputs whose offsets are not committed yet, so that a replay sends the same bytes and
@@ -9,7 +9,6 @@ worker. The changelog is durable: the new owner of a partition reads it into an 
 than the changelog, needs no log of its own, and may be lost at any moment.
 """
 
-import heapq
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, Protocol, TypeVar
@@ -22,8 +21,6 @@ from stream_coupons.runtime.steps import TooLarge
 
 State = TypeVar("State")
 
-MAX_STALE_RATIO = 0.5
-"""Entries of the heap that count no more, over those that do: beyond it they are cleared out."""
 NOTHING_KEPT = msgspec.msgpack.encode([])
 
 
@@ -64,12 +61,21 @@ class OutboxEntry(Struct, array_like=True):
 
 
 class Cell(Struct, Generic[State], array_like=True):
-    """Durable state of one key; the runtime owns all of it but `state`."""
+    """Durable state of one key; the runtime owns all of it but `state`.
+
+    Attributes
+    ----------
+    applied : dict
+        Offset of the last record applied, by topic; of ticks, the last one that has passed for all keys.
+    passed : int
+        Offset of a tick that has passed for this key and not yet for all; -1 if there is none.
+    """
 
     due: float | None
     state: State
     applied: dict[str, int] = field(default_factory=dict)
     outbox: list[OutboxEntry] = field(default_factory=list)
+    passed: int = -1
 
     def is_replay(self, record: Record) -> bool:
         """Return True if this record was applied before."""
@@ -189,54 +195,6 @@ class StateCodec(Generic[State]):
     def decode(self, data: bytes) -> State:
         """Return the state that `encode` made bytes of."""
         return self._decoder.decode(data)
-
-
-class Deadlines:
-    """Deadlines of the keys of a partition; the latest one set for a key counts."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, str]] = []
-        self._due: dict[str, tuple[float, str]] = {}
-        """By key the entry of the heap that counts: there is one for each shopper, so they share what they hold."""
-
-    def set(self, key: str, due: float | None) -> None:
-        """Set, move or remove a key's deadline.
-
-        Parameters
-        ----------
-        key : str
-            The key.
-        due : float or None
-            UTC epoch seconds; None removes it.
-
-        Examples
-        --------
-        >>> deadlines = Deadlines()
-        >>> for key, due in [("ann", 5.0), ("bob", 3.0), ("ann", 1.0), ("bob", None)]:
-        ...     deadlines.set(key, due)
-        >>> deadlines.pop_due(9.0)
-        ['ann']
-        """
-        if due is None:
-            self._due.pop(key, None)
-            return
-        old = self._due.get(key)
-        if old is None or old[0] != due:
-            entry = self._due[key] = (due, key if old is None else old[1])
-            heapq.heappush(self._heap, entry)
-            if len(self._heap) > (1.0 + MAX_STALE_RATIO) * len(self._due) + 1:
-                self._heap = list(self._due.values())
-                heapq.heapify(self._heap)
-
-    def pop_due(self, at: float) -> list[str]:
-        """Remove and return the keys whose deadline is at or before a time in UTC epoch seconds, the earliest first."""
-        keys = []
-        while self._heap and self._heap[0][0] <= at:
-            entry = heapq.heappop(self._heap)
-            if self._due.get(entry[1]) is entry:
-                del self._due[entry[1]]
-                keys.append(entry[1])
-        return keys
 
 
 Changes = Mapping[str, bytes | None]

@@ -11,7 +11,8 @@ from typing import TypeVar
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier, Attempt
+from stream_coupons.runtime.apply import Applier
+from stream_coupons.runtime.attempt import Attempt
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import CannotApply, StepFailed
 
@@ -37,21 +38,29 @@ class Isolation(Applier[State]):
         self._problems: list[Problem] = []
         """Problems of the current tick's keys."""
 
-    def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> None:
-        """Apply records in order, each in a trial of its own."""
-        for record in records:
+    def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> int:
+        """Apply records in order, each in a trial of its own, until the attempt is full; return their number.
+
+        A tick passes for all keys at once: the trial of a key that fails must not undo those before it.
+        """
+        for number, record in enumerate(records):
+            if attempt.is_full:
+                return number
+            attempt.steps += 1
             try:
                 self._try(attempt, partial(self._apply, record=record))
             except CannotApply as problem:
                 attempt.refuse(record, *self._noted(problem, record))
+        return len(records)
 
-    def _apply_tick(self, attempt: Attempt[State], record: Record) -> None:
+    def _apply_tick(self, attempt: Attempt[State], record: Record) -> bool:
         """Let time pass for all keys that can; refuse the tick for those that cannot, steps that raised first."""
         self._problems.clear()
-        super()._apply_tick(attempt, record)
+        is_whole = super()._apply_tick(attempt, record)
         if self._problems:
             self._problems.sort(key=lambda problem: problem[0] != Rejection.STEP_FAILED)
             raise BadMessage(self._problems[0][0], "; ".join(detail for _, detail in self._problems))
+        return is_whole
 
     def _pass_time(self, attempt: Attempt[State], key: str, at: float, record: Record, index: int) -> int:
         """Let time pass for a key in a trial of its own."""

@@ -6,8 +6,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, Deadlines, StateCodec
-from stream_coupons.runtime.steps import SHARED_PREFIX, KeyedStep
+from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, StateCodec
+from stream_coupons.runtime.deadlines import Deadlines
+from stream_coupons.runtime.steps import SHARED_PREFIX, KeyedStep, OpenTick
 
 State = TypeVar("State")
 
@@ -52,7 +53,9 @@ class Shard(Generic[State]):
     shared : dict
         Decoded states that all keys share: there are few.
     last_tick : int
-        Offset of the last tick; -1 if there was none.
+        Offset of the last tick that has passed for all keys; -1 if there was none.
+    open_tick : OpenTick or None
+        The tick behind it, while it has passed for some keys only.
     ends : dict
         By topic, the offset behind the last record that was applied to any key.
     unsent_ticks : set
@@ -67,6 +70,7 @@ class Shard(Generic[State]):
         self.shared: dict[str, Any] = {}
         self.deadlines = Deadlines()
         self.last_tick = -1
+        self.open_tick: OpenTick | None = None
         self.ends: dict[str, int] = {}
         self.unsent_ticks: set[str] = set()
 
@@ -128,16 +132,16 @@ class Shard(Generic[State]):
             self.unsent_ticks.add(key)
         self.table.step.place(self.partition, key, cell.state)
 
-    def undo(self, last_tick: int, cells: Iterable[tuple[str, Cell[State]]]) -> None:
+    def undo(self, last_tick: int, open_tick: OpenTick | None, cells: Iterable[tuple[str, Cell[State]]]) -> None:
         """Restore what is derived to an earlier state.
 
         Parameters
         ----------
-        last_tick : int
-            Offset of the last tick at that time.
+        last_tick, open_tick : int, OpenTick or None
+            The attributes of these names at that time.
         cells : iterable of (str, Cell)
             Keys that changed since, and their cells at that time.
         """
-        self.last_tick = last_tick
+        self.last_tick, self.open_tick = last_tick, open_tick
         for key, cell in cells:
             self.restore(key, cell)

@@ -52,14 +52,23 @@ class Outcome(NamedTuple):
     soft: Set[int] = frozenset()
 
 
+class OpenTick(NamedTuple):
+    """A tick that has passed for some of the keys that were due: the index of its next output, and the other keys."""
+
+    next_index: int
+    left: list[str]
+
+
 @dataclass(slots=True)
 class Result:
     """The result of a batch of one partition: new cells as bytes, and the outputs of each input in their order.
 
     Attributes
     ----------
-    last_tick : int
-        Offset of the last tick before it.
+    last_tick, open_tick : int, OpenTick or None
+        Of the shard, before the batch.
+    left : sequence of Record
+        Records that are still to be applied: the batch was cut before or amid the first of them.
     cells : dict
         New cells by key, and changed shared states, encoded; None where there is no cell any more.
     live, shared : dict
@@ -70,6 +79,8 @@ class Result:
 
     partition: int
     last_tick: int = -1
+    open_tick: OpenTick | None = None
+    left: Sequence[Record] = ()
     cells: dict[str, bytes | None] = field(default_factory=dict)
     live: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, Any] = field(default_factory=dict)

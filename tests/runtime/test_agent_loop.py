@@ -11,7 +11,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
 from stream_coupons.kafka.records import Membership, Output, Record
-from stream_coupons.runtime.agent_loop import AgentLoop, LogReplaced
+from stream_coupons.runtime.agent_loop import MAX_STEPS, AgentLoop, LogReplaced
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, MemoryCells, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
@@ -408,6 +408,60 @@ def test_a_single_record_that_is_too_long_is_delivered_all_the_same_what_is_shar
     world.put_log(log((FILLS, b"0", "fill 10"), (NUMBERS, b"b", "draw 1")))
     world.run()
     assert [told[1] for told in world.log if told[0] == "deliver"][-1] == {0: [b"b", b"\x000"]}
+
+
+def test_the_next_batches_are_cut_short_at_once_and_longer_again_when_there_is_room() -> None:
+    def steps_of(records: list[Record]) -> int:
+        before = world.step.applied
+        world.put_log(records)
+        world.run()
+        return world.step.applied - before
+
+    def entries(start: int) -> list[Record]:
+        return log(*[(NUMBERS, key, "add 1") for key in SHOPPERS], start=start)
+
+    world = World(whole_bytes=400)
+    world.assign(BOTH)
+    world.run()
+    assert steps_of(entries(0)) > len(SHOPPERS)
+    assert steps_of(entries(12)) == len(SHOPPERS)
+    world.whole_bytes = 1_000_000
+    for start in range(24, 24 + 12 * 4, 12):
+        steps_of(entries(start))
+    world.put_log(entries(72))
+    assert len([told for told in world.run() if told[0] == "deliver"]) == 1
+
+
+def waiting_for_a_tick(world: World, count: int) -> None:
+    """Take over partition 0 with so many keys that wait for a tick, which is the next record."""
+    world.assign(frozenset({0}))
+    world.run()
+    keys = [b"b%d" % number for number in range(count)]
+    world.put_log(log(*[(NUMBERS, key, "at 40") for key in keys]))
+    world.run()
+    world.sent.clear()
+    world.put_log(log((TICKS, b"0", "now 50")))
+
+
+def test_a_tick_that_many_wait_for_is_delivered_in_parts_before_it_is_acknowledged() -> None:
+    world = World(whole_bytes=1_000_000)
+    waiting_for_a_tick(world, 2 * MAX_STEPS + 1)
+    *delivered, acknowledged, _ = world.run()
+    assert [len(told[1][0]) for told in delivered] == [MAX_STEPS, MAX_STEPS, 1]
+    assert acknowledged == ("acknowledge", 0, 1, False)
+    origins = [dict(output.headers)["origin"] for output in world.sent]
+    assert origins == [b"ticks:0:0:%d" % number for number in range(2 * MAX_STEPS + 1)]
+
+
+def test_a_transaction_holds_all_of_a_batch() -> None:
+    class Transactional(World):
+        is_transactional = True
+
+    world = Transactional(whole_bytes=1_000_000)
+    waiting_for_a_tick(world, MAX_STEPS + 1)
+    delivered, acknowledged, _ = world.run()
+    assert len(delivered[1][0]) == MAX_STEPS + 1
+    assert acknowledged == ("acknowledge", 0, 1, True)
 
 
 def test_what_fits_into_a_record_batch_is_not_cut() -> None:

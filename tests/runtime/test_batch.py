@@ -646,6 +646,102 @@ def test_a_failure_later_in_the_batch_leaves_deadlines_as_they_were() -> None:
     assert values(worker.sent) == [b"d=0*1", b"b=0*1", b"d=1*1"]
 
 
+def run_in_parts(worker: Worker, records: list[Record], most: int) -> list[Applied]:
+    """Apply records of partition 0 in parts of at most so many steps, each saved and sent before the next."""
+    parts, left = [], records
+    while left:
+        part = Applied(worker.batches.apply_all({0: (left, worker.committed)}, most))
+        worker.save(part)
+        worker.sent += part.outputs
+        parts.append(part)
+        left = list(part.results[0].left)
+    return parts
+
+
+WAITING = log(
+    *((NUMBERS, key, f"{what} {at}") for at, key in enumerate((b"b0", b"b2", b"b1", b"b3")) for what in ("at", "add")),
+    (NUMBERS, b"b4", "at 90"),
+)
+AROUND = [*log((NUMBERS, b"b1", "later 5"), start=9), *TICK, *log((NUMBERS, b"b0", "add 3"), start=10)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_a_batch_may_be_cut_anywhere_also_amid_a_tick(most: int) -> None:
+    whole, cut = Worker(), Worker()
+    whole.run([*WAITING, *AROUND])
+    parts = run_in_parts(cut, [*WAITING, *AROUND], most)
+    assert len(parts) >= len([*WAITING, *AROUND]) / most
+    assert wire(cut.sent) == wire(whole.sent)
+    assert cut.states() == whole.states()
+    assert sum((counted(part) for part in parts), Counter()) == {NUMBERS: 11, TICKS: 1}
+    assert wire(cut.run(log((TICKS, b"0", "now 95"), start=1)).outputs) == wire(
+        whole.run(log((TICKS, b"0", "now 95"), start=1)).outputs
+    )
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_whoever_dies_amid_a_tick_sends_the_rest_of_it_once_more_under_the_same_numbers(parts: int) -> None:
+    whole, worker = Worker(), Worker()
+    for each in (whole, worker):
+        each.run(WAITING)
+    whole.run(TICK)
+    left: list[Record] = TICK
+    for _ in range(parts):
+        part = Applied(worker.batches.apply_all({0: (left, {})}, 1))
+        worker.save(part)
+        left = list(part.results[0].left)
+    assert left == TICK
+    worker.restart()
+    worker.sent.clear()
+    run_in_parts(worker, TICK, 1)
+    run_in_parts(worker, log(*[(NUMBERS, key, "soft 0") for key in (b"b0", b"b1", b"b2", b"b3")], start=9), 9)
+    assert {worker.batches._codec.decode(data).passed for data in worker._own.values()} == {-1}
+    worker.sent = worker.sent[:4]
+    assert wire(worker.sent) == wire(whole.sent[-4:])
+    assert worker.states() == whole.states()
+
+
+def test_a_tick_delivered_again_does_not_wake_whom_it_has_passed_already_though_a_late_record_is_merged_before_it() -> (
+    None
+):
+    worker = Worker()
+    worker.run(WAITING)
+    part = Applied(worker.batches.apply_all({0: (TICK, {})}, 1))
+    worker.save(part)
+    assert list(part.cells) == ["b0"]
+    worker.restart()
+    late = log((NUMBERS, b"b0", "at 30"), start=9)
+    assert values(worker.run([*late, *TICK]).outputs) == [b"b0=0*1", b"b2=1*1", b"b1=2*1", b"b3=3*1"]
+    assert values(worker.run(log((TICKS, b"0", "now 51"), start=1)).outputs) == [b"b0=0*1"]
+
+
+def test_a_part_of_a_tick_that_is_given_back_passes_anew_and_what_was_saved_before_does_not() -> None:
+    whole, worker = Worker(), Worker()
+    for each in (whole, worker):
+        each.run(WAITING)
+    whole.run(TICK)
+    for most in (1, 2):
+        [result] = worker.batches.apply_all({0: (TICK, {})}, most)
+        worker.batches.give_back(result)
+    first = Applied(worker.batches.apply_all({0: (TICK, {})}, 2))
+    worker.save(first)
+    worker.sent += first.outputs
+    [result] = worker.batches.apply_all({0: (TICK, {})}, 1)
+    worker.batches.give_back(result)
+    run_in_parts(worker, TICK, 1)
+    assert wire(worker.sent) == wire(whole.sent)
+
+
+def test_a_key_that_fails_amid_a_tick_that_is_cut_costs_the_others_nothing() -> None:
+    failing = log((NUMBERS, b"b9", "fail-at 2"), start=9)
+    whole, worker = Worker(), Worker()
+    whole.run([*WAITING, *failing, *TICK])
+    parts = run_in_parts(worker, [*WAITING, *failing, *TICK], 2)
+    assert wire(worker.sent) == wire(whole.sent)
+    assert worker.states() == whole.states()
+    assert sum((part.dead for part in parts), Counter()) == {(TICKS, "step_failed"): 1}
+
+
 ENDING = [
     *log((NUMBERS, b"b", "add 1"), (NUMBERS, b"b", "end 10"), (NUMBERS, b"d", "add 4")),
     *log((TICKS, b"0", "now 9"), (TICKS, b"0", "now 20"), (TICKS, b"0", "now 30"), (TICKS, b"0", "now 40")),

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.runtime.cells import Deadlines
+from stream_coupons.runtime.deadlines import Deadlines
 
 
 def test_keys_come_in_order_of_their_deadlines_and_once() -> None:
@@ -52,8 +52,13 @@ def test_it_is_a_dictionary_that_is_searched_in_order(steps: list[tuple[str, int
                 model[key] = due
         else:
             expected = sorted((due, key) for key, due in model.items() if due <= step)
-            assert deadlines.pop_due(step) == [key for _, key in expected]
-            model = {key: due for key, due in model.items() if due > step}
+            keys, taken = [key for _, key in expected], step % 3
+            assert deadlines.split_due(step, taken) == (keys[:taken], keys[taken:])
+            for key in keys[:taken]:
+                del model[key]
+            if step % 2:
+                assert deadlines.pop_due(step) == keys[taken:]
+                model = {key: due for key, due in model.items() if due > step}
 
 
 def test_deadlines_that_count_no_more_do_not_pile_up() -> None:

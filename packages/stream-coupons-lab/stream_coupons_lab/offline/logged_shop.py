@@ -34,7 +34,7 @@ from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.cells import Deadlines
+from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.settings import Settings
 
