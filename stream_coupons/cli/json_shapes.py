@@ -48,8 +48,8 @@ SHAPES = {
     ),
     "evaluate": (
         "an object: records, refused_lines, refused_feedback, feedback_before_issue, feedback_on_none, "
-        "redescribed_coupons, unknown_keys, issues, labelled, doubtful_impressions, heads, "
-        "order_anyway, slices, models, changes, baselines, interrupted"
+        "redescribed_coupons, unknown_keys, issues, labelled, doubtful_impressions, heads, order_anyway, slices, "
+        "baselines, interrupted"
     ),
     "ope": "an object: reward, decisions, shoppers, arms, propensities, valued, targeting, effects, warnings, notes",
     "lift": (
@@ -64,8 +64,8 @@ SHAPES = {
         "incremental_margin_minor, interrupted"
     ),
     "tune": (
-        "an object: log, method, metric, head, seed, trials, given_up, failed, best_trial, best_quality, used_today, "
-        "found, split_at, searched, held_out, is_better, written"
+        "an object: log, method, metric, head, seed, trials, given_up, failed, best_trial, best_quality, "
+        "used_today, found, split_at, searched, held_out, is_better, written"
     ),
     "schemas write": "an object: written",
     "schemas check": "an object: stale, breaking",

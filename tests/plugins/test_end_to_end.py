@@ -77,7 +77,7 @@ def test_a_river_pipeline_and_a_policy_run_a_shop_and_run_it_again_alike() -> No
 
 
 @pytest.mark.long
-def test_a_log_is_evaluated_with_it_and_says_so(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_a_log_is_evaluated_with_it(run: Run, tmp_path: Path) -> None:  # noqa: F811
     log = write_lines(tmp_path / "log.jsonl", *drawn(issues=260, seed=4))
     config = tmp_path / "settings.toml"
     found = {}
@@ -90,7 +90,6 @@ def test_a_log_is_evaluated_with_it_and_says_so(run: Run, tmp_path: Path) -> Non
         name: {head["head"]: head["log_loss"]["value"] for head in figures["heads"]} for name, figures in found.items()
     }
     assert len({one["click"] for one in losses.values()}) == 3
-    assert any(RIVER in json.dumps(one) for one in found[RIVER]["models"])
 
 
 @pytest.mark.long

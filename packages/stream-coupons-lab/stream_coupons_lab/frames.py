@@ -33,7 +33,6 @@ from stream_coupons_lab.datasets.mapping import mapping_of
 from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.baselines import Beside
 from stream_coupons_lab.offline.evaluated import Evaluated, evaluated
-from stream_coupons_lab.offline.inspection import Change, FeatureWeight, ServedModel
 from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import HeadMetrics, Slice
@@ -96,7 +95,7 @@ class _Result:
 
 @dataclass(frozen=True)
 class Evaluation(_Result):
-    """Quality of the predictions, effects of coupons and models, as data frames.
+    """Quality of the predictions and effects of coupons, as data frames.
 
     Attributes
     ----------
@@ -115,21 +114,6 @@ class Evaluation(_Result):
     def parts(self) -> pd.DataFrame:
         """The metrics by coupon, and by keys of coupons and context with few values."""
         return _frame(self.found.slices, Slice)
-
-    @cached_property
-    def models(self) -> pd.DataFrame:
-        """Every model that learnt, which of them serves, and its log loss."""
-        return _frame(self.found.models, ServedModel)
-
-    @cached_property
-    def changes(self) -> pd.DataFrame:
-        """Drifts, and promotions of models, in order of time."""
-        return _timed(_frame(self.found.changes, Change), "at")
-
-    @cached_property
-    def weights(self) -> pd.DataFrame:
-        """By head and feature, what it adds to the log-odds of the latest decisions: mean size, and mean."""
-        return _frame(self.found.weights, FeatureWeight)
 
     @cached_property
     def baselines(self) -> pd.DataFrame:

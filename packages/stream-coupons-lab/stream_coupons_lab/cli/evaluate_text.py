@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.offline.baselines import Beside
     from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway
     from stream_coupons_lab.offline.evaluated import Evaluated
-    from stream_coupons_lab.offline.inspection import Change, ServedModel
     from stream_coupons_lab.offline.quality import HeadMetrics, Slice
 
 COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
@@ -42,8 +41,6 @@ def json_of(found: Evaluated, *, interrupted: bool) -> dict[str, object]:
         "heads": found.qualities,
         "order_anyway": found.anyway,
         "slices": found.slices,
-        "models": found.models,
-        "changes": found.changes,
         "baselines": found.baselines,
         "interrupted": interrupted,
     }
@@ -105,8 +102,6 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
     if found.anyway is not None:
         console.print()
         console.print(terminal.summary_table(_anyway(found.anyway)))
-    for text in _what_served(found.models, found.changes):
-        terminal.say(text)
     if found.baselines:
         console.print(_baselines_table(found.baselines))
     for head in ("click", "redeem", "order"):
@@ -126,14 +121,6 @@ def _worse_than_the_base_rate(heads: Sequence[HeadMetrics]) -> Iterator[str]:
         loss, base = head.log_loss.value, head.base_log_loss
         if 0 < head.positives < head.examples and loss > base:
             yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
-
-
-def _what_served(models: Sequence[ServedModel], changes: Sequence[Change]) -> Iterator[str]:
-    for each in models:
-        if each.is_served:
-            drifts = [one for one in changes if (one.domain, one.head) == (each.domain, each.head)]
-            text = "; ".join(f"{one.kind} on {terminal.utc(one.at)}" for one in drifts)
-            yield f"{each.domain} P({each.head}): {each.model} serves{f'; {text}' if text else ', no drift'}"
 
 
 def _baselines_table(baselines: Sequence[Beside]) -> Table:

@@ -20,7 +20,6 @@ from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
 from stream_coupons.core.messages.learning import TrainingExample
@@ -29,7 +28,6 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.buckets import BucketMember
 from stream_coupons.core.rules import AttributionRules, Rules
-from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
@@ -145,17 +143,6 @@ class LoggedShop:
     def arm_of(self, event: ObservedIssue) -> tuple[CouponSet, int]:
         """Return the coupon that an issue is scored with; see `observation.arm_of`."""
         return observation.arm_of(event, self._known)
-
-    def features_now(self, event: ObservedIssue) -> tuple[FeatureRows, tuple[str, ...]]:
-        """Return the row of an issue, for the shopper as they are now, and the names of what is hashed in it."""
-        shopper = self._shopper(event.user_id)
-        context = fill_context(shopper.profile.contexts, event.context, event.occurred_at, self._rules.profile)
-        rows = observation.row_of(Moment(event.user_id, shopper, event.occurred_at, context), event, self._known)
-        among, position = self.arm_of(event)
-        coupons, attributes = among.alone(position), among.coupons[position].attributes
-        named = {name: attributes.get(name) for name in coupons.attributes}
-        names = hashed_names(named, context, has_vectors=coupons.has_vectors)
-        return rows, names + ("unknown",) * (rows.hashed.shape[1] - len(names))
 
     def pass_time(self, at: float) -> None:
         """Close what time alone decides."""

@@ -14,12 +14,10 @@ import msgspec
 
 from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.models.heads import News
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
@@ -58,8 +56,6 @@ class ProgressiveRun:
     impressions : Impressions
         Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
         and the log is not asked.
-    news : list of (float, News)
-        When models took over and when drift was found, in order.
 
     Raises
     ------
@@ -135,27 +131,10 @@ class ProgressiveRun:
         return list(self._scored.values())
 
     @property
-    def news(self) -> list[tuple[float, News]]:
-        """Promotions and drifts so far, each with the time of the label that caused it."""
-        self._queue.flush()
-        return self._queue.news
-
-    @property
     def models(self) -> Mapping[str, DomainModel]:
         """The models as they have learnt so far, by domain."""
         self._queue.flush()
         return self._queue.trainer.models
-
-    def contributions(self, issue: Scored, head: str) -> list[tuple[str, float, float]]:
-        """Return (feature, value, its part of the log-odds) of an issue, by the model and the shopper as they are now.
-
-        What the issue's context did not state is filled in as it is for a decision. Zeros are left out.
-        """
-        self._queue.flush()
-        coupon = self._coupons.get(issue.coupon_id)
-        domain = coupon.domain if coupon is not None else self._usual_domain()
-        rows, names = self._shop.features_now(self._observed(issue, domain, issue.occurred_at))
-        return self._queue.scorer(domain).contributions(rows, 0, HEADS.index(head), names)
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
