@@ -125,7 +125,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
             page_sink.write(evaluation_report.page(title, found).html().encode())
     report_refused(foreign, log)
     shown, warnings = json_of(found, interrupted=interrupted), warnings_of(found, interrupted=interrupted)
-    terminal.show(shown, lambda _: print_evaluation(found, chain(warnings, doubts(foreign))), as_json=json)
+    terminal.show(shown, lambda _: print_evaluation(found, chain(warnings, doubts(foreign, settings))), as_json=json)
     end(foreign, len(found.scored), interrupted=interrupted)
 
 

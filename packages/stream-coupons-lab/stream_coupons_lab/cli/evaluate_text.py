@@ -37,7 +37,6 @@ def json_of(found: Evaluated, *, interrupted: bool) -> dict[str, object]:
         "unknown_keys": {f"{kind}.{key}": lines for (kind, key), lines in log.unknown_keys.items()},
         "issues": len(found.scored),
         "labelled": found.labelled,
-        "doubtful_impressions": running.doubtful_impressions,
         "heads": found.qualities,
         "order_anyway": found.anyway,
         "slices": found.slices,
@@ -59,12 +58,6 @@ def warnings_of(found: Evaluated, *, interrupted: bool) -> Iterator[str]:
         yield (
             f"{late} records of feedback came after the window of their issue had closed: at its expires_at, after its "
             "coupon's redeem_within_s, or where a line says neither, after --window"
-        )
-    for domain, responses in running.doubtful_impressions.items():
-        yield (
-            f"in {domain} {responses} coupons were clicked or used without an impression, more than a tenth of what "
-            "shoppers respond to, each shopper counting the same: what has none was not always "
-            "unseen, so its silence is learnt as a no; see attribution.impression_domains"
         )
     if log.unknown_keys:
         named = sorted(log.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]

@@ -20,6 +20,7 @@ from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons_lab.datasets.table_files import first_row, is_table, require_extra
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.settings import Settings
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
     from stream_coupons_lab.offline.scored import Scored
 
@@ -131,7 +132,7 @@ def end(log: ForeignLog, issues: int, *, interrupted: bool) -> NoReturn:
     raise typer.Exit(1 if log.refusals.count else 0)
 
 
-def doubts(log: ForeignLog) -> Iterator[str]:
+def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
     """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
     from stream_coupons.core.features.rows import MAX_CONTEXT
 
@@ -146,6 +147,11 @@ def doubts(log: ForeignLog) -> Iterator[str]:
     for kind, heads in (("click", "P(click) is"), ("purchase", "P(redeem) and P(order) are")):
         if kind not in log.responses:
             yield f"no feedback of the log is a {kind}: {heads} neither learnt nor judged"
+    if "impression" in log.responses and not settings.attribution.impression_domains:
+        yield (
+            "impressions are not used: name the domains whose channels report every one in "
+            "attribution.impression_domains; there a coupon that was not seen is neither learnt nor judged"
+        )
     if early := +log.before_issue:
         yield (
             f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day is "

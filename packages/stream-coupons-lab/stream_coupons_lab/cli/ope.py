@@ -172,7 +172,7 @@ def _valued(
     from stream_coupons_lab.ope.policies import parse
 
     asked = tuple(parse(text, log.coupon_of) for text in policies)
-    warnings = [*missing_arms(log), *doubts(log)]
+    warnings = [*missing_arms(log), *doubts(log, settings)]
     running = ProgressiveRun(log, settings, score_arms=True)
     interrupted = feed_all(running, log, "scoring every arm")
     scored = running.finish()

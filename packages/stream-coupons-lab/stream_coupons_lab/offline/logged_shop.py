@@ -101,12 +101,6 @@ class LoggedShop:
         self.catalogue = Catalogue(self._coupons, price_minor, attributes, domains)
         self._known = Knowledge(self._rules, self.catalogue, {}, prior())
 
-    def believe_impressions(self, domains: frozenset[str]) -> None:
-        """Take it from now on that the channels of these domains, and of no others, report every impression."""
-        reported = msgspec.structs.replace(self._rules.attribution, impression_domains=domains)
-        self._rules = msgspec.structs.replace(self._rules, attribution=reported)
-        self._known = Knowledge(self._rules, self.catalogue, {}, self._known.prior)
-
     def act(self, event: BrowseEvent | CartEvent | OrderEvent) -> None:
         """Take in what a shopper did in the shop."""
         shopper = self._shopper(event.user_id)
@@ -130,15 +124,8 @@ class LoggedShop:
         if moment is not None:
             on_moment(Moment(moment.user_id, _frozen(shopper), moment.at, moment.context))
             issue = observation.note(event, self._known, NO_FEATURES, b"", (0.0, 0.0, 0.0), 0)
-            # A log shows only later whether its channels report: that is asked when the window closes.
-            issue.awaits_impressions = True
             observation.keep(shopper, issue, self._known, effects)
         self._conclude(event.user_id, shopper, effects)
-
-    def was_seen(self, user_id: str, issue_id: str) -> bool:
-        """Return whether an impression of an open issue was reported."""
-        shopper = self._shopper(user_id)
-        return issue_id in shopper.issues and shopper.issue(issue_id).seen
 
     def arm_of(self, event: ObservedIssue) -> tuple[CouponSet, int]:
         """Return the coupon that an issue is scored with; see `observation.arm_of`."""

@@ -23,7 +23,6 @@ from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.offline.expiries import Expiries
-from stream_coupons_lab.offline.impressions import Impressions
 from stream_coupons_lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons_lab.offline.logged_shop import LoggedShop, for_logs
 from stream_coupons_lab.offline.scored import Scored
@@ -53,9 +52,6 @@ class ProgressiveRun:
 
     Attributes
     ----------
-    impressions : Impressions
-        Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
-        and the log is not asked.
 
     Raises
     ------
@@ -67,9 +63,7 @@ class ProgressiveRun:
         transfer = settings.learning.transfer
         log.require_domains([*transfer, *transfer.values()], "learning.transfer")
         self.log = log
-        self.impressions = Impressions()
         self._expiries = Expiries()
-        self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
         self._shop = LoggedShop(rules, log.coupons, self._label)
@@ -85,9 +79,6 @@ class ProgressiveRun:
         self._issued: dict[str, None] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
-        self._reported: frozenset[str] = frozenset()
-        if self._asks_log:
-            self._shop.believe_impressions(self._reported)
 
     @property
     def refused(self) -> Counter[str]:
@@ -98,12 +89,6 @@ class ProgressiveRun:
     def heads(self) -> frozenset[str]:
         """The heads that learn: those of which the log has a positive label."""
         return self._queue.heads
-
-    @property
-    def doubtful_impressions(self) -> dict[str, int]:
-        """Domains whose impressions are not believed, with the number of responses without one."""
-        doubtful = self.impressions.doubtful if self._asks_log else frozenset()
-        return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
 
     def feed(self, record: LogRecord) -> None:
         """Take in the next record of the log."""
@@ -121,8 +106,6 @@ class ProgressiveRun:
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
-        if self._asks_log:
-            self._tell_seen()
         return self.scored()
 
     def scored(self) -> list[Scored]:
@@ -178,8 +161,6 @@ class ProgressiveRun:
 
         observed = self._observed(scored, domain, issue.expires_at)
         self._shop.observe(observed, lambda moment: self._queue.score(self._to_score(scored, moment, observed)))
-        if self._shop.was_seen(issue.user_id, issue.issue_id):
-            self._note_impression(scored, issue.occurred_at)
 
     def _to_score(self, scored: Scored, moment: Moment, observed: ObservedIssue) -> Issue:
         """Return what to score of an issue: what was given, and all arms if these are wanted."""
@@ -265,8 +246,6 @@ class ProgressiveRun:
                 self._expiries.add_use(feedback.issue_id, feedback.occurred_at)
             elif feedback.kind == "expiry":
                 self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
-            elif feedback.kind == "impression" and issue is not None:
-                self._note_impression(issue, feedback.occurred_at)
         self._shop.respond(feedback)
 
     def _label(self, label: TrainingExample) -> None:
@@ -280,26 +259,3 @@ class ProgressiveRun:
         scored.seen = label.seen
         if scored.coupon_id == NO_COUPON:
             scored.clicked = label.issue_id in self._clicked
-        else:
-            has_response = label.label or bool(scored.clicked)
-            self.impressions.close(
-                label.issue_id, scored.user_id, label.domain, scored.occurred_at, has_response=has_response
-            )
-            self._believe_impressions()
-
-    def _note_impression(self, issue: Scored, at: float) -> None:
-        if issue.coupon_id != NO_COUPON:
-            self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
-            self._believe_impressions()
-
-    def _tell_seen(self) -> None:
-        """Say whether coupons were seen as all of the log shows it, not as it looked when their windows closed."""
-        for one in self._scored.values():
-            if one.labelled_at is not None and one.coupon_id != NO_COUPON:
-                domain, has_response = self._coupons[one.coupon_id].domain, bool(one.clicked or one.redeemed)
-                one.seen = self.impressions.known(one.issue_id, domain, one.labelled_at, has_response=has_response)
-
-    def _believe_impressions(self) -> None:
-        if self._asks_log and self.impressions.reported != self._reported:
-            self._reported = self.impressions.reported
-            self._shop.believe_impressions(self._reported)

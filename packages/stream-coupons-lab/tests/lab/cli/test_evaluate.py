@@ -165,6 +165,13 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     assert "log loss" not in nothing.stdout
 
 
+def test_impressions_that_no_setting_asks_for_are_not_used(run: Run, tmp_path: Path) -> None:
+    log = write_lines(tmp_path / "log.jsonl", issue("i1"), feedback("impression", "i1"))
+    (tmp_path / "set.toml").write_text('[attribution]\nimpression_domains = ["ecommerce"]\n')
+    assert "impressions are not used" in run("evaluate", log).stderr
+    assert "impressions are not used" not in run("evaluate", log, "-c", tmp_path / "set.toml").stderr
+
+
 def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path) -> None:
     log = write_lines(
         tmp_path / "log.jsonl",
@@ -331,7 +338,9 @@ def test_it_says_on_which_issues_each_metric_is_computed(run: Run, tmp_path: Pat
         feedback("purchase", "later", AT + 9 * DAY_S + 1),
     ]
     log, out, page = write_lines(tmp_path / "log.jsonl", *records), tmp_path / "scored.jsonl", tmp_path / "page.html"
-    result = run("evaluate", log, "--json", "--window", DAY_S, "--predictions", out, "--report", page)
+    config = tmp_path / "settings.toml"
+    config.write_text('[attribution]\nimpression_domains = ["ecommerce"]\n')
+    result = run("evaluate", log, "--json", "--window", DAY_S, "--predictions", out, "--report", page, "-c", config)
     heads = {head["head"]: head for head in json.loads(result.stdout)["heads"]}
     assert {name: (head["issues"], head["unseen"], head["examples"]) for name, head in heads.items()} == {
         "click": ("seen", 1, 2),
@@ -346,7 +355,7 @@ def test_it_says_on_which_issues_each_metric_is_computed(run: Run, tmp_path: Pat
         ("later", None, None),
     ]
     assert "1 more were never seen" in page.read_text(encoding="utf-8")
-    printed = run("evaluate", log, "--window", DAY_S).stdout
+    printed = run("evaluate", log, "--window", DAY_S, "-c", config).stdout
     assert re.search(r"issues\s+seen\s+seen\s+all", printed)
     assert re.search(r"never seen\s+1\s+1\s+0", printed)
 
@@ -358,22 +367,6 @@ def test_a_head_that_the_log_says_nothing_of_is_not_judged_and_that_is_said(run:
     assert heads == {"click": 0, "redeem": 1, "order": 0}
     printed = run("evaluate", log, "--window", DAY_S)
     assert "no feedback of the log is a click: P(click) is neither learnt nor judged" in printed.stderr
-
-
-def test_it_warns_of_clicks_without_impressions(run: Run, tmp_path: Path) -> None:
-    log = write_lines(
-        tmp_path / "log.jsonl",
-        issue("shown"),
-        feedback("impression", "shown"),
-        issue("sms", AT + 2 * HOUR_S),
-        feedback("click", "sms", AT + 3 * HOUR_S),
-        issue("later", AT + 9 * DAY_S),
-    )
-    result = run("evaluate", log)
-    assert "in ecommerce 1 coupons were clicked or used without an impression" in " ".join(result.stderr.split())
-    named = tmp_path / "settings.toml"
-    named.write_text('[attribution]\nimpression_domains = ["ecommerce"]\n', encoding="utf-8")
-    assert "without an impression" not in run("evaluate", log, "--config", named).stderr
 
 
 TABLE = "offer,bought\ntea-10,1\nnone,0\ntea-10,perhaps\n"
