@@ -145,12 +145,18 @@ def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
             f"{keys}{f' and {more} more' if more > 0 else ''}"
         )
     for kind, heads in (("click", "P(click) is"), ("purchase", "P(redeem) and P(order) are")):
-        if kind not in log.responses:
+        if kind not in log.with_feedback:
             yield f"no feedback of the log is a {kind}: {heads} neither learnt nor judged"
-    if "impression" in log.responses and not settings.attribution.impression_domains:
+    if "impression" in log.with_feedback and not settings.attribution.impression_domains:
         yield (
             "impressions are not used: name the domains whose channels report every one in "
             "attribution.impression_domains; there a coupon that was not seen is neither learnt nor judged"
+        )
+    ended, used = (log.with_feedback.get(kind, set()) for kind in ("expiry", "purchase"))
+    if ended and used and not ended & used:
+        yield (
+            f"{len(ended)} unused coupons have an expiry, and none of the {len(used)} used ones: what was used is "
+            "learnt only when its window closes, long after what was not; give used ones their expiry, too"
         )
     if early := +log.before_issue:
         yield (

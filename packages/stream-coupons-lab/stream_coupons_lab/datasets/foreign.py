@@ -63,8 +63,8 @@ class ForeignLog:
         Issues of the arm none.
     without_coupon : Counter
         By kind, the feedback on issues that gave nothing.
-    responses : set of str
-        Kinds of the feedback that there is.
+    with_feedback : dict
+        By kind of feedback, the issues that have it.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -77,7 +77,7 @@ class ForeignLog:
         self.before_issue: Counter[str] = Counter()
         self.gave_nothing = 0
         self.without_coupon: Counter[str] = Counter()
-        self.responses: set[str] = set()
+        self.with_feedback: dict[str, set[str]] = {}
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -105,7 +105,7 @@ class ForeignLog:
     def labelled_heads(self) -> frozenset[str]:
         """The heads of which the log has a positive label: of others there is nothing to learn."""
         kinds = {"click": "click", "purchase": "redeem"}
-        heads = {kinds[kind] for kind in self.responses & kinds.keys()}
+        heads = {kinds[kind] for kind in self.with_feedback.keys() & kinds.keys()}
         return frozenset({*heads, "order"} if "redeem" in heads else heads)
 
     def require_domains(self, names: Iterable[str], where: str) -> None:
@@ -232,7 +232,7 @@ class ForeignLog:
             raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
         self.before_issue[line.kind] += at < issue.occurred_at
         self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
-        self.responses.add(line.kind)
+        self.with_feedback.setdefault(line.kind, set()).add(line.issue_id)
         feedback = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"{line.kind} on line {number}",

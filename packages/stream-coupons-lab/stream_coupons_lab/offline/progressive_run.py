@@ -2,8 +2,7 @@
 
 Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
 the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
-an `expiry`, never before; a window that the log's end finds open has none. Where unused coupons are ended by expiries
-as a rule, used ones end when they would have; see `Expiries`. A coupon that was never seen is not learnt.
+an `expiry`, never before; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
 """
 
 import math
@@ -22,7 +21,6 @@ from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets.foreign import ForeignLog
-from stream_coupons_lab.offline.expiries import Expiries
 from stream_coupons_lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons_lab.offline.logged_shop import LoggedShop, for_logs
 from stream_coupons_lab.offline.scored import Scored
@@ -63,7 +61,6 @@ class ProgressiveRun:
         transfer = settings.learning.transfer
         log.require_domains([*transfer, *transfer.values()], "learning.transfer")
         self.log = log
-        self._expiries = Expiries()
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
         self._shop = LoggedShop(rules, log.coupons, self._label)
@@ -122,27 +119,13 @@ class ProgressiveRun:
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
         if at > self._now:
-            for issue_id, ended_at in self._expiries.take_due(at):
-                if self._scored[issue_id].labelled_at is None:
-                    self._end(self._scored[issue_id], max(ended_at, self._now))
             self._now = at
             self._shop.pass_time(math.nextafter(at, 0.0))
-
-    def _end(self, issue: Scored, at: float) -> None:
-        ended = FeedbackEvent(
-            event_id=f"end of {issue.issue_id}",
-            user_id=issue.user_id,
-            occurred_at=at,
-            issue_id=issue.issue_id,
-            kind="expiry",
-        )
-        self._shop.respond(ended)
 
     def _issue(self, issue: LoggedIssue) -> None:
         domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
         self._issued[issue.arm] = None
-        self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
         scored = self._scored[issue.issue_id] = Scored(
             line=issue.line,
             issue_id=issue.issue_id,
@@ -240,12 +223,8 @@ class ProgressiveRun:
         if issue is None or issue.labelled_at is None:
             if feedback.kind == "click":
                 self._clicked.add(feedback.issue_id)
-            elif feedback.kind == "purchase":
-                if feedback.order_value_minor is not None:
-                    self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-                self._expiries.add_use(feedback.issue_id, feedback.occurred_at)
-            elif feedback.kind == "expiry":
-                self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
+            elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
+                self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
         self._shop.respond(feedback)
 
     def _label(self, label: TrainingExample) -> None:

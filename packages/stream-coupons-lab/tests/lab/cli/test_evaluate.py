@@ -172,6 +172,14 @@ def test_impressions_that_no_setting_asks_for_are_not_used(run: Run, tmp_path: P
     assert "impressions are not used" not in run("evaluate", log, "-c", tmp_path / "set.toml").stderr
 
 
+def test_it_warns_where_only_unused_coupons_expire(run: Run, tmp_path: Path) -> None:
+    used, ended = [issue("i1"), feedback("purchase", "i1")], [issue("i2"), feedback("expiry", "i2")]
+    log = write_lines(tmp_path / "log.jsonl", *used, *ended)
+    both = write_lines(tmp_path / "both.jsonl", *used, *ended, feedback("expiry", "i1", AT + DAY_S))
+    assert "1 unused coupons have an expiry, and none of the 1 used ones" in run("evaluate", log).stderr
+    assert "have an expiry" not in run("evaluate", both).stderr
+
+
 def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path) -> None:
     log = write_lines(
         tmp_path / "log.jsonl",
