@@ -236,7 +236,6 @@ def ope(  # noqa: PLR0913 - the options of the command
     policies: Iterable[str] = (),
     clip: float | None = None,
     skip_ratio: float = 0.0,
-    estimate_propensities: bool = False,
     window_s: float = WINDOW_S,
 ) -> PolicyValues:
     """Value policies on a log of another one.
@@ -253,8 +252,6 @@ def ope(  # noqa: PLR0913 - the options of the command
         Count no weight more than this.
     skip_ratio : float
         Share of the decisions, from the first on, to learn from but not to value.
-    estimate_propensities : bool
-        True to estimate propensities even where the log states them.
 
     Raises
     ------
@@ -267,7 +264,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     doubts = missing_arms(log)
     scored = run(log, chosen, score_arms=True)
     decisions = decisions_of(scored, log, chosen.policy.typical_price_minor)
-    question = Question(Reward(reward), asked, clip, skip_ratio, estimate_propensities)
+    question = Question(Reward(reward), asked, clip, skip_ratio)
     found = valuation.report(decisions, question, chosen.policy)
     found.warnings[:0] = doubts
     return PolicyValues(_name(source), log, scored, found.effects, found)

@@ -67,9 +67,6 @@ def ope(  # noqa: PLR0913 - the options of a command
     skip: Annotated[
         float, typer.Option(help="Share of the decisions, from the first on, to learn from but not to value.", max=0.99)
     ] = 0.0,
-    estimate_propensities: Annotated[
-        bool, typer.Option("--estimate-propensities", help="Estimate propensities even where the log states them.")
-    ] = False,
     decisions: DecisionsOption = None,
     report: ReportOption = None,
     window: Annotated[
@@ -104,10 +101,9 @@ def ope(  # noqa: PLR0913 - the options of a command
     sometimes gave none, the uplift curve's area and the Qini coefficient
     say whether our model finds those whom a coupon moves.
 
-    Issues need propensities or arms. Without propensities they are estimated
-    from how often each arm was chosen, which is right only if it was drawn
-    without a look at the shopper. Issues whose window is still open at the
-    end of the log are left out.
+    Issues need their arms and the propensity of the one that was chosen.
+    Those without, or whose window is still open at the end of the log, are
+    left out.
 
     Without LOG the decisions, orders, feedback and coupons are read from the
     broker; a LOG of these topics, as `tail --recording` and `replay --all`
@@ -139,8 +135,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
     if log is None or (not is_table(log) and own_records.is_own(log)):
-        others = {"--mapping": mapping, "--skip": skip}
-        others |= {"--estimate-propensities": estimate_propensities, "--decisions": decisions}
+        others = {"--mapping": mapping, "--skip": skip, "--decisions": decisions}
         if given := [name for name, value in others.items() if value]:
             raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
         ope_own.ope_own(
@@ -149,7 +144,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
     require_writable(decisions)
-    question = Question(reward, (), clip, skip, estimate_propensities)
+    question = Question(reward, (), clip, skip)
     with terminal.replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
         scored, found, interrupted = _valued(read, settings, policy or (), question)
@@ -195,8 +190,7 @@ def _encoded(value: object) -> object:
 
 def _print(found: ValuationReport) -> None:
     terminal.say(
-        f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, "
-        f"{found.arms:,} arms, propensities {found.propensities}"
+        f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, {found.arms:,} arms"
     )
     has_others = any(each.policy != "logged" for each in found.valued)
     titles = ("value for each decision", "above the logging policy" if has_others else "")

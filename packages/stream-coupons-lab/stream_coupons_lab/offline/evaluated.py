@@ -109,7 +109,7 @@ def _effects(scored: Sequence[Scored], log: ForeignLog, rules: PolicyRules) -> t
     decisions = decisions_of(known, log, rules.typical_price_minor)
     reward = Reward.PURCHASE if decisions.purchased.any() else Reward.CLICK
     try:
-        propensity, _ = valuation.propensities_of(decisions, doubts)
+        propensity = valuation.propensities_of(decisions, doubts)
         kept = propensity > 0  # not NaN
         found = rewards(decisions.at_rows(kept), reward, rules)
         return arm_effects.measure(decisions.at_rows(kept), found, propensity[kept]), reward.value, doubts

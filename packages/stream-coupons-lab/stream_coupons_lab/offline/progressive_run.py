@@ -45,8 +45,8 @@ class ProgressiveRun:
     settings : Settings
         As a worker's; see `for_logs` for what is different.
     score_arms : bool
-        True to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
-        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
+        True to score all arms that an issue names. An arm that no line has described yet is taken for what a later one
+        says it is: the terms of a coupon are no outcome.
 
     Attributes
     ----------
@@ -73,7 +73,6 @@ class ProgressiveRun:
         self._shop.look_at(self._attributes, self._named_domains)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
-        self._issued: dict[str, None] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
 
@@ -125,7 +124,6 @@ class ProgressiveRun:
     def _issue(self, issue: LoggedIssue) -> None:
         domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
-        self._issued[issue.arm] = None
         scored = self._scored[issue.issue_id] = Scored(
             line=issue.line,
             issue_id=issue.issue_id,
@@ -147,7 +145,7 @@ class ProgressiveRun:
 
     def _to_score(self, scored: Scored, moment: Moment, observed: ObservedIssue) -> Issue:
         """Return what to score of an issue: what was given, and all arms if these are wanted."""
-        names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
+        names = scored.arms if self._score_arms else ()
         groups: dict[int, Arms] = {}
 
         def row_of(coupons: CouponSet, position: int) -> tuple[Arms, int]:

@@ -13,7 +13,6 @@ from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Logged, Valuation
 from stream_coupons_lab.ope.policies import Policy
-from stream_coupons_lab.ope.propensities import frequencies
 from stream_coupons_lab.ope.rewards import Reward, rewards
 
 Floats = NDArray[np.float64]
@@ -51,7 +50,6 @@ class ValuationReport:
     decisions: int
     shoppers: int
     arms: int
-    propensities: str
     valued: list[Valued]
     targeting: list[Targeting]
     effects: list[ArmEffect]
@@ -67,7 +65,6 @@ class Question:
     policies: tuple[Policy, ...] = ()
     clip: float | None = None
     skip_ratio: float = 0.0
-    estimate_propensities: bool = False
     seed: int = 0
 
 
@@ -81,7 +78,7 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     """
     found = rewards(decisions, question.reward, rules)
     notes, warnings = list(found.notes), list[str]()
-    propensity, source = propensities_of(decisions, warnings, estimate=question.estimate_propensities)
+    propensity = propensities_of(decisions, warnings)
     # Skipped decisions count in what is estimated from the log, never in the values.
     kept = ~np.isnan(propensity)
     kept[: int(question.skip_ratio * len(decisions))] = False
@@ -101,7 +98,6 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
         decisions=len(decisions),
         shoppers=len(np.unique(decisions.shopper)),
         arms=len(decisions.names),
-        propensities=source,
         valued=valued,
         targeting=arm_effects.targeting(decisions, found, propensity, question.seed),
         effects=arm_effects.measure(decisions, found, propensity, question.seed),
@@ -110,24 +106,26 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     )
 
 
-def propensities_of(decisions: LoggedDecisions, warnings: list[str], *, estimate: bool = False) -> tuple[Floats, str]:
-    """Return the propensities of what was chosen, NaN where unknown, and where they are from; add what is doubtful."""
+def propensities_of(decisions: LoggedDecisions, warnings: list[str]) -> Floats:
+    """Return the propensities of what was chosen, NaN where unknown; add a warning if some are.
+
+    Raises
+    ------
+    BadConfig
+        If none is known.
+    """
     unknown = np.isnan(decisions.propensity)
-    if not unknown.all() and not estimate:
-        if unknown.any():
-            warnings.append(
-                f"{int(unknown.sum())} of {len(decisions)} decisions have no propensity and are left out: if it lacks "
-                "for a reason that matters, all values are biased"
-            )
-        return decisions.propensity, "logged"
-    warnings.append(
-        "PROPENSITIES ARE ESTIMATED from how often each arm was chosen, by time"
-        + ("" if estimate else ", for the log has none")
-        + ". That is right only if the logging policy drew at random and looked at no shopper; if it targeted, every "
-        "value below is biased, whatever its interval says"
-    )
-    estimated = frequencies(decisions.at, decisions.chosen, decisions.arm)
-    return estimated[np.arange(len(decisions)), decisions.chosen], "estimated"
+    if unknown.all():
+        raise BadConfig(
+            "no decision of the log has a propensity, and no other policy can be valued without: give each issue the "
+            "probability with which its arm was chosen"
+        )
+    if unknown.any():
+        warnings.append(
+            f"{int(unknown.sum())} of {len(decisions)} decisions have no propensity and are left out: if it lacks "
+            "for a reason that matters, all values are biased"
+        )
+    return decisions.propensity
 
 
 def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]:

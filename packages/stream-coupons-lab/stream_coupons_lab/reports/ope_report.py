@@ -35,7 +35,7 @@ def page(name: str, found: Values) -> HtmlReport:
     unit, noun = UNITS[found.reward], NOUNS[found.reward]
     subtitle = (
         f"What policies would have earned: {noun} for each of {found.decisions:,} decisions about "
-        f"{found.shoppers:,} shoppers, {found.arms:,} arms. Propensities are {found.propensities}."
+        f"{found.shoppers:,} shoppers, {found.arms:,} arms."
     )
     report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, noun, unit)

@@ -181,12 +181,13 @@ def test_it_warns_where_only_unused_coupons_expire(run: Run, tmp_path: Path) -> 
 
 
 def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path) -> None:
+    drawn_evenly = {"arms": ["c1", "none"], "propensity": 0.5}
     log = write_lines(
         tmp_path / "log.jsonl",
-        issue("i1"),
+        issue("i1", **drawn_evenly),
         feedback("purchase", "i1", AT - 100),
         feedback("click", "i1", AT),
-        issue("i2", coupon=None, arms=["c1", "none"]),
+        issue("i2", coupon=None, **drawn_evenly),
         feedback("click", "i2"),
         feedback("purchase", "i2"),
         issue("later", AT + 9 * DAY_S),
@@ -204,7 +205,7 @@ def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path)
 
 def test_it_warns_where_no_issue_that_gave_nothing_has_a_purchase(run: Run, tmp_path: Path) -> None:
     order = {"type": "order", "user_id": "u1", "occurred_at": AT + 60, "items": [{"item_id": "tea"}]}
-    nothing = issue("i1", coupon=None, arms=["c1", "none"])
+    nothing = issue("i1", coupon=None, arms=["c1", "none"], propensity=0.5)
     records = [nothing, order, issue("i2", AT + 60), issue("later", AT + 9 * DAY_S)]
     log = write_lines(tmp_path / "log.jsonl", *records)
     with_one = write_lines(tmp_path / "with_one.jsonl", *records, feedback("purchase", "i1"))

@@ -30,7 +30,7 @@ def test_every_policy_is_valued_by_every_estimator(run: Run, log: Path) -> None:
     result = run("ope", log, "--json")
     assert result.exit_code == 0
     found = json.loads(result.stdout)
-    assert (found["reward"], found["decisions"], found["arms"], found["propensities"]) == ("click", 400, 3, "logged")
+    assert (found["reward"], found["decisions"], found["arms"]) == ("click", 400, 3)
     assert [each["policy"] for each in found["valued"][:4]] == ["logged", "greedy", "epsilon", "random"]
     for each in found["valued"]:
         assert set(each["valuation"]["values"]) == set(each["valuation"]["gains"]) == {"ips", "snips", "dr"}
@@ -58,15 +58,13 @@ def test_the_table_says_the_same_as_the_json(run: Run, log: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_log_without_propensities_is_valued_with_a_warning(run: Run, tmp_path: Path) -> None:
+def test_a_log_without_propensities_is_refused(run: Run, tmp_path: Path) -> None:
     def change(issue: dict[str, Any]) -> None:
         del issue["propensity"]
 
     result = run("ope", RandomisedLog(60).write(tmp_path / "log.jsonl", change))
-    assert result.exit_code == 0
-    assert "propensities estimated" in result.stdout
-    assert "PROPENSITIES ARE ESTIMATED" in result.stderr
-    assert "too few" in result.stderr
+    assert result.exit_code == 2
+    assert "no decision of the log has a propensity" in result.stderr
 
 
 @pytest.mark.long
@@ -99,9 +97,9 @@ def test_what_cannot_be_valued_is_refused_before_anything_is_scored(
     assert named in result.stderr
 
 
-def test_without_arms_and_propensities_it_says_what_to_add(run: Run, tmp_path: Path) -> None:
+def test_without_arms_it_says_what_to_add(run: Run, tmp_path: Path) -> None:
     def change(issue: dict[str, Any]) -> None:
-        del issue["propensity"], issue["arms"]
+        del issue["arms"]
 
     result = run("ope", RandomisedLog(30).write(tmp_path / "log.jsonl", change))
     assert result.exit_code == 2

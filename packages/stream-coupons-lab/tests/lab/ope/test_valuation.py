@@ -105,7 +105,7 @@ def test_by_default_ours_is_valued_beside_the_logging_policy_random_and_every_ar
     names = [each.policy for each in found.valued]
     assert names[:4] == ["logged", "greedy", "epsilon", "random"]
     assert sorted(names[4:]) == ["always:none", "always:tea", "always:toys"]
-    assert (found.decisions, found.arms, found.propensities) == (2400, 3, "logged")
+    assert (found.decisions, found.arms) == (2400, 3)
     logged = found.valued[0].valuation
     assert {interval.value for interval in logged.values.values()} == {decisions.clicked.mean()}
 
@@ -187,26 +187,14 @@ def test_skipped_decisions_are_learnt_from_and_not_valued(decisions: LoggedDecis
     assert found.valued[0].valuation.values[Estimator.IPS].value == decisions.clicked[1800:].mean()
 
 
-def test_propensities_that_the_log_lacks_are_estimated_loudly(
-    source: RandomisedLog, decisions: LoggedDecisions
-) -> None:
-    unknown = with_changes(decisions, propensity=np.full(2400, np.nan))
-    found = report(unknown, Question(policies=(Policy("random"),)), RULES)
-    assert found.propensities == "estimated"
-    assert found.warnings[0].startswith("PROPENSITIES ARE ESTIMATED")
-    # The logging policy looked at the shopper: as the warning says, the truth is missed.
-    truth = truth_of(source, decisions, policies.uniform(decisions.is_arm), CLICKS)
-    assert abs(found.valued[0].valuation.values[Estimator.IPS].value - truth) > 0.005
-    asked = report(decisions, Question(policies=(Policy("random"),), estimate_propensities=True), RULES)
-    assert asked.valued == found.valued
-
-
 def test_decisions_without_a_propensity_are_left_out_and_counted(decisions: LoggedDecisions) -> None:
     propensity = decisions.propensity.copy()
     propensity[::4] = np.nan
     found = report(with_changes(decisions, propensity=propensity), Question(), RULES)
     assert found.decisions == 1800
     assert found.warnings[0].startswith("600 of 2400 decisions have no propensity and are left out")
+    with pytest.raises(BadConfig, match="no decision of the log has a propensity"):
+        report(with_changes(decisions, propensity=np.full(2400, np.nan)), Question(), RULES)
 
 
 def test_wrong_propensities_are_noticed(decisions: LoggedDecisions) -> None:
@@ -242,19 +230,22 @@ def test_a_constant_arm_is_valued_where_it_could_be_chosen(tmp_path: Path) -> No
     assert any(text.startswith("always:toys: rests on") for text in too_few)
 
 
-def test_a_log_without_arms_and_propensities_cannot_be_valued(tmp_path: Path) -> None:
-    def without(*keys: str) -> foreign.ForeignLog:
+def test_issues_without_arms_are_left_out_and_a_log_of_such_alone_is_refused(tmp_path: Path) -> None:
+    def without_arms(count: int) -> foreign.ForeignLog:
         def change(issue: dict[str, Any]) -> None:
-            for key in keys:
-                del issue[key]
+            if int(issue["issue_id"][1:]) < count:
+                del issue["arms"]
 
         return foreign.read(RandomisedLog(30).write(tmp_path / "log.jsonl", change))
 
-    assert missing_arms(without()) == missing_arms(without("propensity")) == []
-    [text] = missing_arms(without("arms"))
-    assert text.startswith("30 of 30 issues name no arms")
-    with pytest.raises(BadConfig, match="no issue of the log has a propensity or arms"):
-        missing_arms(without("arms", "propensity"))
+    assert missing_arms(without_arms(0)) == []
+    some = without_arms(12)
+    assert missing_arms(some) == ["12 of 30 issues name no arms and are left out"]
+    scored = run(some, Settings(), score_arms=True)
+    known = sum(bool(one.arms) and one.labelled_at is not None for one in scored)
+    assert len(decisions_of(scored, some, RULES.typical_price_minor)) == known > 0
+    with pytest.raises(BadConfig, match="no issue of the log names its arms"):
+        missing_arms(without_arms(30))
 
 
 def test_open_windows_are_left_out_and_without_an_outcome_nothing_is_valued(tmp_path: Path) -> None:
