@@ -15,7 +15,6 @@ from stream_coupons.core.reasons import Rejection
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.models.metrics import Interval
     from stream_coupons_lab.offline.baselines import Beside
-    from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway
     from stream_coupons_lab.offline.evaluated import Evaluated
     from stream_coupons_lab.offline.quality import HeadMetrics, Slice
 
@@ -38,7 +37,6 @@ def json_of(found: Evaluated, *, interrupted: bool) -> dict[str, object]:
         "issues": len(found.scored),
         "labelled": found.labelled,
         "heads": found.qualities,
-        "order_anyway": found.anyway,
         "slices": found.slices,
         "baselines": found.baselines,
         "interrupted": interrupted,
@@ -92,9 +90,6 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
         console.print(metrics_table(found.qualities))
     for text in _worse_than_the_base_rate(found.qualities):
         terminal.say(text)
-    if found.anyway is not None:
-        console.print()
-        console.print(terminal.summary_table(_anyway(found.anyway)))
     if found.baselines:
         console.print(_baselines_table(found.baselines))
     for head in ("click", "redeem", "order"):
@@ -131,16 +126,6 @@ def _baselines_table(baselines: Sequence[Beside]) -> Table:
             _number(each.roc_auc, 3),
         )
     return table
-
-
-def _anyway(found: OrderAnyway) -> dict[str, object]:
-    observed = found.observed_without
-    return {
-        "P(order) with a coupon": f"{found.predicted_with_coupon:.4f}, mean of {found.with_coupon:,} issues",
-        "P(order) without": f"{found.predicted_without:.4f}, mean of {found.without:,}; observed {observed.value:.4f} "
-        f"({_span(observed)})",
-        "P(redeem) < P(order)": f"{found.below_zero_ratio:.1%} of the issues with a coupon: uplift below zero",
-    }
 
 
 def metrics_table(heads: Sequence[HeadMetrics]) -> Table:

@@ -10,7 +10,6 @@ from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.offline import arm_effects, baselines
 from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.baselines import Beside
-from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway, order_anyway
 from stream_coupons_lab.offline.logged_decisions import decisions_of
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, judged, quality
@@ -44,7 +43,6 @@ class Evaluated:
     series: list[LabelledIssues]
     qualities: list[HeadMetrics]
     slices: list[Slice]
-    anyway: OrderAnyway | None
     effects: list[ArmEffect] = field(default_factory=list)
     effects_of: str = ""
     doubts: list[str] = field(default_factory=list)
@@ -93,7 +91,6 @@ def evaluated(
             # Without a coupon there is nothing to tell coupons apart by.
             for part in ([*by_coupon(one), *by_segment(one, catalogue)] if one.head != "order" else by_segment(one, {}))
         ],
-        anyway=order_anyway(series),
         effects=effects,
         effects_of=effects_of,
         doubts=doubts,

@@ -13,7 +13,7 @@ from stream_coupons_lab.reports.report import HtmlReport
 
 def page(name: str, found: Evaluated) -> HtmlReport:
     """Return the report of an evaluation; `name` is the log's."""
-    report = quality_report.page(name, found.series, found.qualities, found.slices, found.anyway)
+    report = quality_report.page(name, found.series, found.qualities, found.slices)
     if found.baselines:
         _baselines(report, found.baselines)
     if any(one.by_arm for one in found.scored):

@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from stream_coupons.models.metrics import Interval, log_loss, roc_auc
-from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
 from stream_coupons_lab.offline.segments import COUPON
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus
@@ -26,7 +25,6 @@ def page(
     series: Sequence[LabelledIssues],
     qualities: Sequence[HeadMetrics],
     slices: Sequence[Slice],
-    anyway: OrderAnyway | None,
 ) -> HtmlReport:
     """Return the report of a log.
 
@@ -38,8 +36,6 @@ def page(
         The issues of each head, and their metrics.
     slices : sequence of Slice
         By coupon and by segment, of all heads.
-    anyway : OrderAnyway, optional
-        What P(order) is beside its metrics.
     """
     subtitle = "Each issue was scored before its outcome was known, and learnt when its window had closed."
     report = HtmlReport(f"Evaluation of {name}", subtitle)
@@ -48,8 +44,6 @@ def page(
         if not len(judged):
             continue
         _figures(report, quality)
-        if judged.head == "order" and anyway is not None:
-            _anyway(report, anyway)
         _progress(report, judged)
         _curves(report, judged, quality)
         _slices(report, [each for each in slices if each.head == judged.head])
@@ -85,22 +79,6 @@ def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
             ("Accuracy", round(working.accuracy, 4), ""),
             ("Recent log loss", round(recent.log_loss, 4), _gap(recent.log_loss_gap)),
             ("Recent ROC AUC", round(recent.roc_auc, 4), _gap(recent.roc_auc_gap)),
-        ]
-    )
-
-
-def _anyway(report: HtmlReport, found: OrderAnyway) -> None:
-    observed = found.observed_without
-    report.stats(
-        [
-            (
-                "P(order) with a coupon",
-                round(found.predicted_with_coupon, 4),
-                f"mean of {found.with_coupon:,} issues",
-            ),
-            ("P(order) without", round(found.predicted_without, 4), f"mean of {found.without:,} issues"),
-            ("Observed without", round(observed.value, 4), f"95% {_span(observed)}"),
-            ("Uplift below zero", format_value(found.below_zero_ratio, "percent"), "of the issues with a coupon"),
         ]
     )
 

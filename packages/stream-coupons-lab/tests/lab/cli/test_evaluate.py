@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pytest
@@ -96,30 +95,6 @@ def test_json_has_all_figures_and_null_for_what_is_undefined(run: Run, tmp_path:
         ("coupon", "c1", "click"),
         ("coupon", "c1", "redeem"),
     ]
-
-
-@pytest.mark.long
-def test_it_says_what_p_order_is_where_it_is_used(run: Run, log: Path, tmp_path: Path) -> None:
-    out, page = tmp_path / "scored.jsonl", tmp_path / "page.html"
-    result = run("evaluate", log, *WINDOW, "--predictions", out, "--report", page, "--json")
-    found = json.loads(result.stdout)["order_anyway"]
-    known = [line for line in read_lines(out) if line["redeemed"] is not None]
-    given, withheld = ([one for one in known if (one["arm"] == "none") is is_none] for is_none in (False, True))
-    assert (found["with_coupon"], found["without"]) == (len(given), len(withheld))
-    assert found["predicted_with_coupon"] == pytest.approx(mean(one["p_order"] for one in given))
-    assert found["predicted_without"] == pytest.approx(mean(one["p_order"] for one in withheld))
-    assert found["observed_without"]["value"] == pytest.approx(mean(one["redeemed"] for one in withheld))
-    assert found["below_zero_ratio"] == pytest.approx(mean(one["p_redeem"] < one["p_order"] for one in given))
-    printed = run("evaluate", log, *WINDOW).stdout
-    assert re.search(rf"P\(order\) with a coupon +{found['predicted_with_coupon']:.4f}, mean of {len(given)}", printed)
-    assert f"{found['below_zero_ratio']:.1%} of the issues with a coupon: uplift below zero" in printed
-    assert "Uplift below zero" in page.read_text(encoding="utf-8")
-
-
-def test_without_a_control_nothing_is_said_of_p_order(run: Run, tmp_path: Path) -> None:
-    log = write_lines(tmp_path / "log.jsonl", issue("i1"), issue("i2", AT + 3 * DAY_S))
-    assert json.loads(run("evaluate", log, "--json", "--window", DAY_S).stdout)["order_anyway"] is None
-    assert "uplift" not in run("evaluate", log, "--window", DAY_S).stdout
 
 
 @pytest.mark.long
