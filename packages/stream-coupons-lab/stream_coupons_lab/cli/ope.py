@@ -111,8 +111,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     coupons and what was sold out. Valued is the margin of all that the
     shopper orders within --window, less discounts. The policies are logged,
     greedy[:MIN_VALUE], epsilon[:RATIO], average (one ranking for all), random,
-    none and always:COUPON. Beside them stands what the shoppers who may get
-    coupons bring more than the permanent control group.
+    none and always:COUPON.
 
     Examples: stream-coupons ope examples/travel/log.jsonl --reward margin
               stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\

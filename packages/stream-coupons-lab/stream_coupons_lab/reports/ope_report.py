@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.arm_effects import Targeting
 from stream_coupons_lab.ope.ope import Estimator
-from stream_coupons_lab.ope.own_valuation import Lift, OwnReport
+from stream_coupons_lab.ope.own_valuation import OwnReport
 from stream_coupons_lab.ope.rewards import Reward
 from stream_coupons_lab.ope.valuation import WEIGHT_LEVELS, Valued
 from stream_coupons_lab.ope.valuation import ValuationReport as Values
@@ -54,31 +53,7 @@ def own_page(name: str, found: OwnReport) -> HtmlReport:
     report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, "margin", "money")
     _trust(report, found.valued, found.warnings, found.notes)
-    if found.lift is not None:
-        _lift(report, found.lift)
     return report
-
-
-def _lift(report: HtmlReport, lift: Lift) -> None:
-    report.section(
-        "Lift over the control group",
-        "What shoppers who may get coupons bring more than those of the permanent control group, from their first "
-        "decision on. Both groups are drawn by lot and followed by the same orders.",
-    )
-    total = lift.total_minor
-    report.stats(
-        [
-            ("Lift per shopper", format_value(lift.lift.value, "money"), _span(lift.lift)),
-            ("All together", format_value(total.value, "money"), _span(total)),
-            ("May get coupons", format_value(lift.treated_mean, "money"), f"a shopper, of {lift.treated:,}"),
-            ("Control group", format_value(lift.holdout_mean, "money"), f"a shopper, of {lift.holdout:,}"),
-        ]
-    )
-
-
-def _span(interval: Interval) -> str:
-    ends = format_interval(interval.low, interval.high, "money")
-    return f"95% {ends}" if ends else ""
 
 
 def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit) -> None:
