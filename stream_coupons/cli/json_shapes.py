@@ -50,7 +50,7 @@ SHAPES = {
         "an object: records, refused_lines, refused_feedback, feedback_before_issue, feedback_on_none, "
         "redescribed_coupons, unknown_keys, issues, labelled, heads, slices, baselines, interrupted"
     ),
-    "ope": "an object: reward, decisions, shoppers, arms, valued, targeting, effects, warnings, notes",
+    "ope": "an object: reward, decisions, shoppers, arms, valued, effects, warnings, notes",
     "lift": (
         "an object: rows, warnings, notes; each of rows: domain, campaign, since, until, treated, holdout, orders, "
         "expected_buyers, effects, assumed_ratio, discounts_minor, given, predicted_minor, open_minor, agrees, "

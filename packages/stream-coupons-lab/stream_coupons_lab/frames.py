@@ -67,13 +67,13 @@ class _Result:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
+        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini."""
         rows = []
         for one in self.arm_effects:
             row: dict[str, Any] = {"arm": one.arm, "treated": one.treated, "controls": one.controls}
             row |= _interval("observed", one.uplift.mean) | {"predicted": one.predicted}
             row |= _interval("auuc", one.uplift.auuc) | _interval("qini", one.uplift.qini)
-            rows.append(row | _interval("aucc", one.aucc))
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @cached_property

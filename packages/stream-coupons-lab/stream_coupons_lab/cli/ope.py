@@ -34,7 +34,7 @@ from stream_coupons_lab.ope.rewards import Reward
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings
     from stream_coupons_lab.datasets.foreign import ForeignLog
-    from stream_coupons_lab.offline.arm_effects import Targeting
+    from stream_coupons_lab.offline.arm_effects import ArmEffect
     from stream_coupons_lab.offline.scored import Scored
     from stream_coupons_lab.ope.valuation import Question, ValuationReport
 
@@ -194,18 +194,18 @@ def _print(found: ValuationReport) -> None:
     has_others = any(each.policy != "logged" for each in found.valued)
     titles = ("value for each decision", "above the logging policy" if has_others else "")
     decimals = tables.print_values(found.valued, *titles)
-    if found.targeting:
-        terminal.stdout().print(_targets(found.targeting, decimals))
+    if found.effects:
+        terminal.stdout().print(_effects(found.effects, decimals))
     tables.print_notes((LEGEND, *found.notes), found.warnings)
 
 
-def _targets(targeting: Iterable[Targeting], decimals: int) -> Table:
+def _effects(effects: Iterable[ArmEffect], decimals: int) -> Table:
     table = tables.new_table(
         "uplift over none", "given", "treated", "controls", "mean uplift", "AUUC", "Qini coefficient"
     )
-    for each in targeting:
+    for each in effects:
         found = each.uplift
         areas = (found.mean, found.auuc, found.qini)
         intervals = (tables.interval_text(interval, decimals, is_signed=True) for interval in areas)
-        table.add_row(each.coupon, f"{each.treated:,}", f"{each.controls:,}", *intervals)
+        table.add_row(each.arm, f"{each.treated:,}", f"{each.controls:,}", *intervals)
     return table

@@ -40,19 +40,12 @@ class Rewards:
         The worth that our policy ranks by; -inf in columns that a row does not have.
     notes : list of str
         Assumptions that were made.
-    is_net : bool
-        True if the discounts are taken off the reward.
     """
 
     reward: Floats
     predicted: Floats
     worth: Floats
     notes: list[str]
-    is_net: bool = False
-
-    def gross(self, cost: Floats) -> Floats:
-        """Return the reward before discounts, shape (n,); `cost` are the discounts."""
-        return self.reward + cost if self.is_net else self.reward
 
 
 def rewards(decisions: LoggedDecisions, kind: Reward, rules: PolicyRules) -> Rewards:
@@ -125,22 +118,7 @@ def _margins(decisions: LoggedDecisions, p_purchase: Floats, rules: PolicyRules,
 
     worth = np.where(is_none, rules.min_value_minor, np.where(decisions.is_arm, decisions.worth, -np.inf))
     notes = [f"{missing} purchases have no order_value_minor: they count as the coupon's typical price"]
-    return Rewards(reward, predicted, worth, notes if missing else [], is_net=True)
-
-
-def costs_of(decisions: LoggedDecisions) -> tuple[Floats, Floats]:
-    """Return the discounts taken off orders, shape (n,), and those typical of every arm, shape (n, a); minor units.
-
-    Orders of unknown value count as the coupon's typical price.
-    """
-    coupons = decisions.coupons
-    position = np.where(decisions.is_coupon, decisions.position[decisions.arm], 0)
-    typical = np.where(decisions.is_coupon, coupons.discount_minor[position], 0.0)
-    rows = np.arange(len(decisions))
-    of_coupon, is_given = position[rows, decisions.chosen], decisions.is_coupon[rows, decisions.chosen]
-    order = np.where(np.isnan(decisions.order_value), np.exp2(coupons.price_log2)[of_coupon], decisions.order_value)
-    paid = np.where(decisions.purchased & is_given, _discounts(coupons, of_coupon, order), 0.0)
-    return paid, typical
+    return Rewards(reward, predicted, worth, notes if missing else [])
 
 
 def _discounts(coupons: CouponSet, position: Rows, order: Floats) -> Floats:

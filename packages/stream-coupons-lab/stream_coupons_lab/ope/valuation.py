@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.offline import arm_effects
-from stream_coupons_lab.offline.arm_effects import ArmEffect, Targeting
+from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Logged, Valuation
@@ -51,7 +51,6 @@ class ValuationReport:
     shoppers: int
     arms: int
     valued: list[Valued]
-    targeting: list[Targeting]
     effects: list[ArmEffect]
     warnings: list[str]
     notes: list[str]
@@ -99,7 +98,6 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
         shoppers=len(np.unique(decisions.shopper)),
         arms=len(decisions.names),
         valued=valued,
-        targeting=arm_effects.targeting(decisions, found, propensity, question.seed),
         effects=arm_effects.measure(decisions, found, propensity, question.seed),
         warnings=warnings,
         notes=notes,

@@ -1,4 +1,4 @@
-"""Sections of a report on the effects of coupons: uplift, Qini and cost curves, deciles of predicted effect."""
+"""Sections of a report on the effects of coupons: uplift and Qini curves, deciles of predicted effect."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,7 @@ from stream_coupons_lab.reports.report import HtmlReport
 
 MAX_GROUP_CHARTS = 6
 COLUMNS = (
-    "coupon", "treated", "controls", "observed", "95%", "predicted", "AUUC", "Qini", "95% of Qini", "AUCC",
-    "95% of AUCC",
+    "coupon", "treated", "controls", "observed", "95%", "predicted", "AUUC", "Qini", "95% of Qini",
 )  # fmt: skip
 ABOUT = (
     "Each coupon against giving none, where either could be chosen, by the inverse of the propensities. "
@@ -40,11 +39,11 @@ def add_effects(report: HtmlReport, effects: Sequence[ArmEffect], what: str, uni
     rows = [(one.arm, *_ends(one.uplift.mean)) for one in effects]
     report.point_chart("Effect observed", rows, axis, note="Against giving none, with bootstrap 95% intervals.")
     report.table(COLUMNS, [_row(one, unit) for one in effects])
-    _curves(report, effects, what, axis)
+    _curves(report, effects, axis)
     _groups(report, effects, unit)
 
 
-def _curves(report: HtmlReport, effects: Sequence[ArmEffect], what: str, axis: Axis) -> None:
+def _curves(report: HtmlReport, effects: Sequence[ArmEffect], axis: Axis) -> None:
     share = Axis("share of the decisions", "percent", from_zero=True)
     report.line_chart(
         "Uplift curves",
@@ -61,18 +60,6 @@ def _curves(report: HtmlReport, effects: Sequence[ArmEffect], what: str, axis: A
         note="Additional reward for each treated decision, less that of a random order, which is zero everywhere. "
         "The Qini coefficient is the area.",
     )
-    costly = {
-        one.arm: _points(one.cost_share.tolist(), one.gain_share.tolist()) for one in effects if len(one.cost_share)
-    }
-    if costly:
-        report.line_chart(
-            "Cost curves",
-            {**costly, "random order": [(0.0, 0.0), (1.0, 1.0)]},
-            x=Axis("share of the additional cost", "percent", from_zero=True),
-            y=Axis(f"share of the additional {what}", "percent"),
-            note="Best effect for each unit of cost first. Costs are the discounts of redeemed coupons; one unit a "
-            "redemption where the log states no discount. Only coupons that bring something more have a curve.",
-        )
 
 
 def _groups(report: HtmlReport, effects: Sequence[ArmEffect], unit: Unit) -> None:
@@ -112,8 +99,6 @@ def _row(one: ArmEffect, unit: Unit) -> list[str | float]:
         format_value(one.uplift.auuc.value, unit),
         format_value(one.uplift.qini.value, unit),
         _span(one.uplift.qini, unit),
-        format_value(one.aucc.value),
-        _span(one.aucc, "number"),
     ]
 
 

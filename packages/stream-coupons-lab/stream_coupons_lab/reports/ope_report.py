@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from stream_coupons_lab.offline.arm_effects import Targeting
 from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.own_valuation import OwnReport
 from stream_coupons_lab.ope.rewards import Reward
@@ -39,7 +38,6 @@ def page(name: str, found: Values) -> HtmlReport:
     report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, noun, unit)
     _trust(report, found.valued, found.warnings, found.notes)
-    _targets(report, found.targeting, noun, unit)
     add_effects(report, found.effects, noun, unit)
     return report
 
@@ -111,30 +109,6 @@ def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str]
             ["", "what to know"],
             [*(["warning", text] for text in warnings), *(["note", text] for text in notes)],
         )
-
-
-def _targets(report: HtmlReport, targeting: Sequence[Targeting], noun: str, unit: Unit) -> None:
-    if not targeting:
-        return
-    report.section(
-        "Does it find those whom a coupon moves?",
-        "Decisions by predicted effect, the highest first. A Qini coefficient above zero means that the order is "
-        "better than a random one.",
-    )
-    report.point_chart(
-        "Qini coefficient",
-        [(one.coupon, one.uplift.qini.value, one.uplift.qini.low, one.uplift.qini.high) for one in targeting],
-        Axis(f"area above a random order, {noun}", unit),
-    )
-    report.line_chart(
-        "Uplift curve",
-        {
-            one.coupon: list(zip(one.uplift.curve.share.tolist(), one.uplift.curve.uplift.tolist(), strict=True))
-            for one in targeting
-        },
-        x=Axis("share of the decisions", "percent", from_zero=True),
-        y=Axis(f"additional {noun} for each decision", unit),
-    )
 
 
 def _ends(one: Valued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:

@@ -36,8 +36,8 @@ def test_every_policy_is_valued_by_every_estimator(run: Run, log: Path) -> None:
         assert set(each["valuation"]["values"]) == set(each["valuation"]["gains"]) == {"ips", "snips", "dr"}
         for interval in each["valuation"]["values"].values():
             assert interval["low"] is None or interval["low"] <= interval["value"] <= interval["high"]
-    assert len(found["targeting"]) == 2
-    curve = found["targeting"][0]["uplift"]["curve"]
+    assert len(found["effects"]) == 4
+    curve = found["effects"][0]["uplift"]["curve"]
     assert len(curve["share"]) == len(curve["uplift"]) == len(curve["qini"])
     assert (curve["share"][0], curve["share"][-1]) == (0.0, 1.0)
 
@@ -54,7 +54,7 @@ def test_the_table_says_the_same_as_the_json(run: Run, log: Path) -> None:
     tea = found["valued"][1]["valuation"]
     assert f"{tea['gains']['ips']['value']:+.4f}" in shown.stdout
     assert tea["diagnostics"]["clip_bias"]["ips"] < 0
-    assert found["targeting"]
+    assert all(each["arm"] in shown.stdout for each in found["effects"])
 
 
 @pytest.mark.long

@@ -163,7 +163,7 @@ def test_nothing_given_is_clicked_as_often_as_it_was_known_to_be(decisions: Logg
 
 def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: LoggedDecisions) -> None:
     found = report(decisions, Question(Reward.PURCHASE), RULES)
-    drawn, best = found.targeting
+    drawn, best = found.effects[:2]
     assert (drawn.controls, drawn.treated) == ((source.arm == 0).sum(), (source.arm > 0).sum())
     share = np.mean(source.taste)
     effects = PURCHASES[:, 1:] - PURCHASES[:, :1]
@@ -172,13 +172,13 @@ def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: LoggedDec
     assert best.treated < drawn.treated
     assert len(best.uplift.curve.share) <= 101
     # A click needs a coupon: nobody clicks without one, so the uplift is the rate of clicks.
-    clicks = report(decisions, Question(Reward.CLICK), RULES).targeting[0].uplift
+    clicks = report(decisions, Question(Reward.CLICK), RULES).effects[0].uplift
     assert is_near(clicks.mean, float(np.average(CLICKS[:, 1:].mean(axis=1), weights=[1 - share, share])))
 
 
 def test_without_a_control_there_is_no_uplift(decisions: LoggedDecisions) -> None:
     gave = decisions.at_rows(decisions.chosen > 0)
-    assert report(gave, Question(), RULES).targeting == []
+    assert report(gave, Question(), RULES).effects == []
 
 
 def test_skipped_decisions_are_learnt_from_and_not_valued(decisions: LoggedDecisions) -> None:
