@@ -63,8 +63,8 @@ SHAPES = {
         "incremental_margin_minor, interrupted"
     ),
     "tune": (
-        "an object: log, method, metric, head, seed, trials, given_up, failed, best_trial, best_quality, "
-        "used_today, found, split_at, searched, held_out, is_better, written"
+        "an object: log, method, metric, head, seed, trials, failed, best_trial, best_quality, used_today, found, "
+        "split_at, searched, held_out, is_better, written"
     ),
     "schemas write": "an object: written",
     "schemas check": "an object: stale, breaking",

@@ -76,8 +76,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     with the settings used today (the defaults, or --config) on the later
     part, which the search has not seen. Only if the whole 95 % interval of
     the difference is a gain is --out written; otherwise exit code 1 says
-    so. A trial that lags behind the median of the others is given up on the
-    way. Ctrl-C keeps the finished trials.
+    so. Ctrl-C keeps the finished trials.
 
     Needs an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[tune]'
 
@@ -93,7 +92,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     from stream_coupons_lab.tuning import search_space
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
     from stream_coupons_lab.tuning.processes import processes
-    from stream_coupons_lab.tuning.study import SearchPlan, done, importances, opened
+    from stream_coupons_lab.tuning.study import SearchPlan, done, opened
 
     _require_distinct(log, config, space, study, out, report)
     base = settings_from(config, None)
@@ -107,7 +106,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
     with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:
         tuned = _Search(objective, plan, pool).run(kept, study)
-        tried, shares = (done(kept), importances(kept, seed)) if report is not None else ([], {})
+        tried = done(kept)
     if tuned.is_better or force:
         tuned = replace(tuned, written=out)
     with terminal.replaced(tuned.written) as sink:
@@ -115,7 +114,7 @@ def tune(  # noqa: PLR0913 - the options of a command
             sink.write(settings_file(tuned.found, base).encode())
     with terminal.replaced(report) as page_sink:
         if page_sink is not None:
-            page_sink.write(tune_report.page(tuned, tried, shares, plan.space).html().encode())
+            page_sink.write(tune_report.page(tuned, tried).html().encode())
     terminal.show(tuned, _print, as_json=json, enc_hook=str)
     raise typer.Exit(0 if tuned.is_better and not reading.refusals.count else 1)
 
@@ -185,7 +184,7 @@ class _Search:
         best, quality = self._best(study, path)
         after = self._predict("scoring with those found", settings_with(plan.base, best.params))
         later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
-        pruned = [trial.value for trial in done(study) if trial.state.name == "PRUNED"]
+        failed = sum(trial.state.name == "PRUNED" for trial in done(study))
         return Tuned(
             log=asked.log,
             method=plan.method,
@@ -193,8 +192,7 @@ class _Search:
             head=asked.head,
             seed=plan.seed,
             trials=plan.total,
-            given_up=len(pruned) - pruned.count(None),
-            failed=pruned.count(None),
+            failed=failed,
             best_trial=best.number,
             best_quality=quality,
             used_today=plan.space.values(plan.base),
@@ -244,8 +242,7 @@ def _print(tuned: Tuned) -> None:
 
 def _values_table(tuned: Tuned) -> Table:
     title = f"trial {tuned.best_trial} of {tuned.trials}"
-    for count, what in ((tuned.given_up, "given up on the way"), (tuned.failed, "without a quality")):
-        title += f", {count} {what}" if count else ""
+    title += f", {tuned.failed} without a quality" if tuned.failed else ""
     table = Table("setting", "today", "found", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name, value in tuned.found.items():
         table.add_row(name, str(tuned.used_today[name]), str(value))

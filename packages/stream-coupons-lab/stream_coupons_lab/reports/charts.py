@@ -12,7 +12,6 @@ from stream_coupons_lab.reports.axes import (
     Axis,
     Bands,
     NamedInterval,
-    NamedPoint,
     Points,
     Unit,
     format_interval,
@@ -46,21 +45,6 @@ def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> d
     for (name, part), column in zip(lines, columns, strict=True):
         drawn[name][part] = [_plotted(value, y.unit) for value in column]
     return {"x": _axis(x, at), "y": _axis(y), "series": list(drawn.values())}
-
-
-def scatter_spec(points: Sequence[NamedPoint], x: Axis, y: Axis, *, is_log: bool) -> dict[str, Any]:
-    """Return dots, those that are not quiet in colour; x has a logarithmic scale with `is_log` and is above 0 then."""
-    dots = sorted(points, key=lambda point: point[1])
-    names = [
-        f"{name}: {x.label or 'x'} {format_value(at, x.unit)}, {y.label or 'value'} {format_value(value, y.unit)}"
-        for name, at, value, _ in dots
-    ]
-    series = [
-        {"name": "", "is_quiet": quiet, "y": [_plotted(one[2], y.unit) if one[3] == quiet else None for one in dots]}
-        for quiet in (False, True)
-    ]
-    drawn = _axis(x, [at for _, at, _, _ in dots])
-    return {"x": drawn, "y": _axis(y), "series": series, "names": names, "is_log": is_log}
 
 
 def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, *, is_bar: bool) -> Markup:

@@ -8,7 +8,7 @@ its settings were chosen on looks better than it is (Cawley, Talbot 2010, "On ov
 11).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -36,8 +36,6 @@ from stream_coupons_lab.tuning.search_space import Value, leaves, tree_of
 Floats = NDArray[np.float64]
 
 BOOTSTRAP_REPEATS = 1000
-CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
-"""Shares of the records after which a trial that lags behind may be pruned."""
 
 
 STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
@@ -91,26 +89,13 @@ class Objective:
     head: TunedHead
     mapping: Path | None = None
 
-    def __call__(self, settings: Settings, report: Callable[[int, float], None]) -> float:
-        """Return the quality of these settings on what was known before `until`; NaN if it is undefined.
-
-        Parameters
-        ----------
-        report : callable
-            Receives the number of each of the `CHECKPOINTS` and the quality so far; it may raise to end the trial.
-        """
+    def __call__(self, settings: Settings) -> float:
+        """Return the quality of these settings on what was known before `until`; NaN if it is undefined."""
         log = _read_once(self.log, self.window_s, self.mapping)
         running = ProgressiveRun(log, settings)
-        records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
-        ends = [int(len(records) * share) for share in CHECKPOINTS]
-        for number, record in enumerate(records):
-            if number in ends:
-                report(ends.index(number), self._metric(running.scored()))
+        for record in takewhile(lambda record: record.occurred_at < self.until, log.records()):
             running.feed(record)
-        return self._metric(running.finish())
-
-    def _metric(self, scored: Sequence[Scored]) -> float:
-        return metric_of(sample(scored, self.head), self.metric)
+        return metric_of(sample(running.finish(), self.head), self.metric)
 
     def predictions(self, settings: Settings) -> LabelledIssues:
         """Return the predictions of these settings over the whole log."""
@@ -162,7 +147,6 @@ class Tuned(Struct, frozen=True, kw_only=True):
     head: TunedHead
     seed: int
     trials: int
-    given_up: int
     failed: int
     best_trial: int
     best_quality: float

@@ -86,7 +86,7 @@ def test_the_file_needs_nothing_from_outside(tmp_path: Path) -> None:
 
 def test_a_page_has_one_library_however_many_charts_and_none_without() -> None:
     report = full_report()
-    report.scatter_chart("dots", [("a", 0.0, 1.0, False)])
+    report.line_chart("other", {"a": [(0.0, 1.0)]})
     page = Scripts(report.html())
     assert len(page.specs()) == 2
     assert sum(text.strip() == LIBRARY for _, text in page.scripts) == 1
@@ -129,9 +129,8 @@ def test_what_has_no_values_says_so() -> None:
     report.line_chart("nothing finite", {"a": [(0, math.nan)]})
     report.bar_chart("no bars", {})
     report.point_chart("no rows", [])
-    report.scatter_chart("no points", [("unknown", math.nan, 1.0, False)])
     page = report.html()
-    assert page.count("No data yet.") == 6
+    assert page.count("No data yet.") == 5
     assert specs(report) == []
 
 
@@ -184,17 +183,6 @@ def test_money_and_rates_are_drawn_in_the_units_that_people_write() -> None:
     report = HtmlReport("money")
     report.line_chart("margin", {"a": [(0.25, 12_345)]}, Axis(unit="percent"), Axis("margin", "money"))
     assert lines(report) == ([25.0], [[123.45]])
-
-
-def test_quiet_dots_are_apart_and_each_has_its_words() -> None:
-    report = HtmlReport("dots")
-    report.scatter_chart(
-        "dots", [("b", 2.0, 0.5, True), ("a", 1.0, 0.4, False)], Axis("rate"), Axis("loss"), is_log=True
-    )
-    (spec,) = specs(report)
-    assert [(one["is_quiet"], one["y"]) for one in spec["series"]] == [(False, [0.4, None]), (True, [None, 0.5])]
-    assert spec["names"] == ["a: rate 1, loss 0.4", "b: rate 2, loss 0.5"]
-    assert spec["is_log"]
 
 
 def spans(report: HtmlReport, kind: str) -> list[tuple[float, float]]:

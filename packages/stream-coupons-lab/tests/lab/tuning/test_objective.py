@@ -14,7 +14,6 @@ from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.offline.quality import LabelledIssues
 from stream_coupons_lab.offline.scored import Scored
 from stream_coupons_lab.tuning.objective import (
-    CHECKPOINTS,
     Objective,
     compare,
     metric_of,
@@ -31,10 +30,6 @@ CUT = START_AT + 80 * HOUR_S
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("log") / "log.jsonl", ISSUES)
-
-
-def ignore(step: int, value: float) -> None:
-    pass
 
 
 def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -> Objective:
@@ -58,7 +53,7 @@ def test_nothing_from_the_cut_on_is_looked_at(log: Path, tmp_path: Path) -> None
     assert len(lines) < len(log.read_bytes().splitlines())
     short = tmp_path / "short.jsonl"
     short.write_bytes(b"".join(lines))
-    assert objective(log)(Settings(), ignore) == objective(short, until=math.inf)(Settings(), ignore)
+    assert objective(log)(Settings()) == objective(short, until=math.inf)(Settings())
 
 
 @pytest.mark.long
@@ -67,24 +62,12 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
     known = predictions.known_before(CUT)
     # A window of a day is open when the cut comes, unless its shopper purchased: that closes none.
     assert len(known) == 80 - 24
-    assert objective(log)(Settings(), ignore) == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
+    assert objective(log)(Settings()) == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
     later = predictions.issued_since(CUT)
     ends_at = max(record.occurred_at for record in foreign.read(log).records())
     assert [issue.occurred_at for issue in later.issues] == [
         at for at in np.arange(CUT, ends_at, HOUR_S).tolist() if at + WINDOW_S <= ends_at
     ]
-
-
-@pytest.mark.long
-def test_quality_is_reported_at_every_checkpoint(log: Path) -> None:
-    steps: list[tuple[int, float]] = []
-    quality = objective(log)(Settings(), lambda step, value: steps.append((step, value)))
-    assert [step for step, _ in steps] == list(range(len(CHECKPOINTS)))
-    assert len({quality, *(value for _, value in steps)}) == len(CHECKPOINTS) + 1
-    known = objective(log).predictions(Settings()).known_before(CUT)
-    records = [record for record in foreign.read(log).records() if record.occurred_at < CUT]
-    half = known.known_before(math.nextafter(records[len(records) // 2 - 1].occurred_at, math.inf))
-    assert steps[1][1] == pytest.approx(metric_of(half, Metric.LOG_LOSS), abs=1e-12)
 
 
 def test_the_cut_leaves_the_share_that_is_asked_for(log: Path) -> None:
@@ -135,7 +118,7 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
 def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
     log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
     whole = objective(log, until=math.inf)
-    assert whole(Settings(), ignore) < whole(slow, ignore) - 0.05
+    assert whole(Settings()) < whole(slow) - 0.05
 
 
 @pytest.mark.parametrize("transfer", [{}, {"travel": "retail"}, {"travel.air": "travel", "travel": "retail"}])
