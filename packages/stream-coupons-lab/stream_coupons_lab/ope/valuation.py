@@ -20,8 +20,6 @@ Floats = NDArray[np.float64]
 MOST_CONSTANTS = 30
 FEW_EFFECTIVE = 100
 FEW_REWARDED = 10
-WEIGHT_LEVELS = (*(level / 50 for level in range(50)), 0.99, 0.995, 0.999, 1.0)
-"""Shares of the decisions at which the distribution of a policy's weights is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +30,11 @@ class Valued:
     ----------
     unsupported : float
         Share of its choices of which nothing is known: the log never made them, or never could have.
-    weights : list of float
-        Quantiles of the weights at `WEIGHT_LEVELS`.
     """
 
     policy: str
     valuation: Valuation
     unsupported: float
-    weights: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +152,8 @@ def value(
 ) -> Valued:
     """Value a policy by its probability of every arm; without these it is the logging policy."""
     if target is None:
-        return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))
-    weight = target[np.arange(len(logged)), logged.chosen] / logged.propensity
-    quantiles = np.quantile(np.minimum(weight, clip or np.inf), WEIGHT_LEVELS).tolist()
-    return Valued(str(policy), ope.value(logged, target, clip), unsupported, quantiles)
+        return Valued(str(policy), ope.value_logged(logged), 0.0)
+    return Valued(str(policy), ope.value(logged, target, clip), unsupported)
 
 
 def doubts(each: Valued, unknown: str) -> list[str]:

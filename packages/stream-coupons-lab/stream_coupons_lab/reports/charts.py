@@ -1,4 +1,4 @@
-"""Data of a report's charts: what the page's script draws with uPlot, and rows of bars and dots in HTML."""
+"""Data of a report's charts: what the page's script draws with uPlot, and rows of dots in HTML."""
 
 import math
 from collections import Counter
@@ -47,13 +47,13 @@ def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> d
     return {"x": _axis(x, at), "y": _axis(y), "series": list(drawn.values())}
 
 
-def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, *, is_bar: bool) -> Markup:
-    """Return a bar from zero, or a dot, for each row on one scale, with its interval where both ends are finite."""
+def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None) -> Markup:
+    """Return a dot for each row on one scale, with its interval where both ends are finite."""
     marks = [value for _, *values in rows for value in values if math.isfinite(value)]
-    if is_bar or axis.from_zero:
+    if axis.from_zero:
         marks.append(0.0)
     low, high = min(marks), max(marks)
-    pad = 0.0 if is_bar and low < high else (high - low or abs(high) or 1.0) / 20
+    pad = (high - low or abs(high) or 1.0) / 20
     low, high = low - pad, high + pad
 
     def place(value: float) -> float:
@@ -66,7 +66,7 @@ def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, 
     def drawn(name: str, value: float, begin: float, end: float) -> dict[str, object]:
         found = [span("zero", 0.0, 0.0)] if low <= 0 <= high else []
         if math.isfinite(value):
-            found.append(span("bar", 0.0, value) if is_bar else span("dot", value, value))
+            found.append(span("dot", value, value))
         if math.isfinite(begin) and math.isfinite(end):
             found.append(span("whisker", begin, end))
         return {

@@ -1,4 +1,4 @@
-"""Sections of a report on the effects of coupons: uplift and Qini curves, deciles of predicted effect."""
+"""Sections of a report on the effects of coupons: Qini curves, deciles of predicted effect."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,7 @@ COLUMNS = (
 )  # fmt: skip
 ABOUT = (
     "Each coupon against giving none, where either could be chosen, by the inverse of the propensities. "
-    "Curves go from the decisions with the highest predicted effect to those with the lowest. "
-    "In a random order the uplift curve is a straight line to its end."
+    "Curves go from the decisions with the highest predicted effect to those with the lowest."
 )
 
 
@@ -45,13 +44,6 @@ def add_effects(report: HtmlReport, effects: Sequence[ArmEffect], what: str, uni
 
 def _curves(report: HtmlReport, effects: Sequence[ArmEffect], axis: Axis) -> None:
     share = Axis("share of the decisions", "percent", from_zero=True)
-    report.line_chart(
-        "Uplift curves",
-        {one.arm: _points(one.uplift.curve.share.tolist(), one.uplift.curve.uplift.tolist()) for one in effects},
-        x=share,
-        y=axis,
-        note="Gain for each decision if only the best share of them gets the coupon.",
-    )
     report.line_chart(
         "Qini curves above a random order",
         {one.arm: _above_random(one) for one in effects},

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from stream_coupons_lab.offline.baselines import OURS, Beside
 from stream_coupons_lab.offline.evaluated import Evaluated
 from stream_coupons_lab.reports import quality_report
-from stream_coupons_lab.reports.axes import Axis
 from stream_coupons_lab.reports.effect_charts import add_effects
-from stream_coupons_lab.reports.quality_report import TITLES
 from stream_coupons_lab.reports.report import HtmlReport
 
 
@@ -30,14 +28,6 @@ def _baselines(report: HtmlReport, baselines: Sequence[Beside]) -> None:
         "terms of the coupon. River's logistic regression learns label by label; the boosted trees are fitted anew "
         "on all labels so far whenever these have grown by half.",
     )
-    for head in dict.fromkeys(one.head for one in baselines):
-        those = [one for one in baselines if one.head == head]
-        report.bar_chart(
-            f"Log loss: {TITLES[head].lower()}",
-            {one.model: one.log_loss for one in those},
-            Axis("log loss", from_zero=True),
-            highlight=OURS,
-        )
     report.table(
         ["head", "model", "issues", "log loss", "above ours", "95%", "ROC AUC"],
         [

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.own_valuation import OwnReport
 from stream_coupons_lab.ope.rewards import Reward
-from stream_coupons_lab.ope.valuation import WEIGHT_LEVELS, Valued
 from stream_coupons_lab.ope.valuation import ValuationReport as Values
+from stream_coupons_lab.ope.valuation import Valued
 from stream_coupons_lab.reports.axes import DAY_S, Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.effect_charts import add_effects
 from stream_coupons_lab.reports.report import HtmlReport
@@ -25,7 +25,6 @@ NOUNS = {
     Reward.MARGIN: "margin",
     Reward.ORDER_VALUE: "order value",
 }
-MAX_WEIGHT_LINES = 8
 
 
 def page(name: str, found: Values) -> HtmlReport:
@@ -62,9 +61,8 @@ def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit)
     )
     axis = Axis(f"{noun} for each decision", unit)
     highlight = "greedy" if any(one.policy == "greedy" for one in valued) else None
-    for estimator in (Estimator.DR, Estimator.SNIPS, Estimator.IPS):
-        rows = [(one.policy, *_ends(one, estimator)) for one in valued]
-        report.point_chart(f"By {TITLES[estimator]}", rows, axis, highlight=highlight)
+    rows = [(one.policy, *_ends(one, Estimator.DR)) for one in valued]
+    report.point_chart("By doubly robust", rows, axis, highlight=highlight)
     gains = [(one.policy, *_ends(one, Estimator.DR, is_gain=True)) for one in valued if one.policy != "logged"]
     if gains:
         report.point_chart(
@@ -85,21 +83,6 @@ def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str]
         "Each logged decision counts by its weight: the probability with which the policy would have chosen what was "
         "logged, over the propensity. The mean weight should be 1. With a few large weights, a few decisions decide.",
     )
-    report.bar_chart(
-        "Effective sample size",
-        {one.policy: one.valuation.diagnostics.effective for one in valued},
-        Axis("decisions", from_zero=True),
-        note="So many decisions of the policy itself would tell as much.",
-    )
-    others = [one for one in valued if one.policy != "logged"]
-    lines = {one.policy: list(zip(WEIGHT_LEVELS, one.weights, strict=True)) for one in others}
-    if lines:
-        report.line_chart(
-            "Distribution of the weights",
-            dict(list(lines.items())[:MAX_WEIGHT_LINES]),
-            x=Axis("share of the decisions with at most this weight", "percent", from_zero=True),
-            y=Axis("weight", from_zero=True),
-        )
     report.table(
         ["policy", "decisions", "effective", "rewarded", "agrees", "largest weight", "mean weight", "never logged"],
         [_checks(one) for one in valued],

@@ -4,20 +4,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
-from stream_coupons.models.metrics import Interval, log_loss, roc_auc
+from stream_coupons.models.metrics import Interval, log_loss
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
-from stream_coupons_lab.offline.segments import COUPON
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus
 from stream_coupons_lab.reports.report import HtmlReport
 
 TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
 WINDOWS = 30
 CALIBRATION_BINS = 10
-BARS = 20
-LEAST_EXAMPLES = 30
-PERCENT = Axis(unit="percent", from_zero=True)
 
 
 def page(
@@ -45,7 +40,8 @@ def page(
             continue
         _figures(report, quality)
         _progress(report, judged)
-        _curves(report, judged, quality)
+        if 0 < quality.positives < quality.examples:
+            _calibration(report, judged)
         _slices(report, [each for each in slices if each.head == judged.head])
     return report
 
@@ -85,37 +81,15 @@ def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
 
 def _progress(report: HtmlReport, judged: LabelledIssues) -> None:
     size, rate = math.ceil(len(judged) / WINDOWS), float(judged.labels.mean())
-    losses, base, areas = [], [], []
+    losses, base = [], []
     for start in range(0, len(judged), size):
         window = judged.at(range(start, min(start + size, len(judged))))
         end = float(start + len(window))
         losses.append((end, log_loss(window.probabilities, window.labels)))
         base.append((end, log_loss(np.full(len(window), rate), window.labels)))
-        areas.append((end, roc_auc(window.probabilities, window.labels)))
     labels = Axis("labels so far")
     lines = {"model": losses, "base rate": base}
     report.line_chart("Log loss over time", lines, x=labels, note=f"{WINDOWS} windows of equal size")
-    report.line_chart("ROC AUC over time", {"model": areas}, x=labels)
-
-
-def _curves(report: HtmlReport, judged: LabelledIssues, quality: HeadMetrics) -> None:
-    if not 0 < quality.positives < quality.examples:
-        return
-    fall_out, hits, _ = roc_curve(judged.labels, judged.probabilities)
-    report.line_chart(
-        "ROC curve",
-        {"model": list(zip(fall_out.tolist(), hits.tolist(), strict=True)), "chance": [(0.0, 0.0), (1.0, 1.0)]},
-        x=Axis("false positive rate", "percent"),
-        y=Axis("true positive rate", "percent", from_zero=True),
-    )
-    precision, recall, _ = precision_recall_curve(judged.labels, judged.probabilities)
-    report.line_chart(
-        "Precision and recall",
-        {"model": list(zip(recall[-2::-1].tolist(), precision[-2::-1].tolist(), strict=True))},
-        x=Axis("recall", "percent"),
-        y=Axis("precision", "percent", from_zero=True),
-    )
-    _calibration(report, judged)
 
 
 def _calibration(report: HtmlReport, judged: LabelledIssues) -> None:
@@ -138,15 +112,6 @@ def _calibration(report: HtmlReport, judged: LabelledIssues) -> None:
 
 
 def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
-    coupons = [each for each in slices if each.by == COUPON and each.examples >= LEAST_EXAMPLES][:BARS]
-    if coupons:
-        report.bar_chart(
-            "Rate by coupon",
-            {each.value: each.observed.value for each in coupons},
-            PERCENT,
-            {each.value: (each.observed.low, each.observed.high) for each in coupons},
-            note="The coupons with the most issues, with Wilson's 95% intervals.",
-        )
     report.table(
         ["by", "value", "issues", "positive", "observed", "95%", "predicted", "log loss", "ROC AUC", "95%"],
         [

@@ -120,20 +120,6 @@ class HtmlReport:
         drawing = fill("drawn", legend=legend, title=title, label=y.label, spec=spec)
         self._figure(title, note, drawing, fill("values", title=title, table=table))
 
-    def bar_chart(
-        self,
-        title: str,
-        bars: Mapping[str, float],
-        axis: Axis = NUMBER,
-        intervals: Mapping[str, tuple[float, float]] | None = None,
-        highlight: str | None = None,
-        note: str = "",
-    ) -> None:
-        """Add horizontal bars from zero in the order given, with optional intervals; `highlight` dims all others."""
-        unknown = (math.nan, math.nan)
-        rows = [(name, value, *(intervals or {}).get(name, unknown)) for name, value in bars.items()]
-        self._rows(title, rows, axis, highlight, note, is_bar=True)
-
     def point_chart(
         self,
         title: str,
@@ -146,7 +132,18 @@ class HtmlReport:
 
         An end that is NaN leaves the interval out.
         """
-        self._rows(title, rows, axis, highlight, note, is_bar=False)
+        if not any(math.isfinite(row[1]) for row in rows):
+            self._figure(title, note)
+            return
+        texts = [
+            [name, format_value(value, axis.unit), format_interval(low, high, axis.unit)]
+            for name, value, low, high in rows
+        ]
+        width = 3 if any(row[2] for row in texts) else 2
+        headers = ["", axis.label or "value", "interval"][:width]
+        table = _table(headers, [row[:width] for row in texts], numeric=True)
+        drawing = charts.rows_html(rows, axis, highlight)
+        self._figure(title, note, drawing, fill("values", title=title, table=table))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Add a table whose first column names the row; numbers are aligned to the right."""
@@ -169,29 +166,6 @@ class HtmlReport:
     def write(self, path: str | Path) -> None:
         """Write the page to a file."""
         Path(path).write_text(self.html(), encoding="utf-8")
-
-    def _rows(
-        self,
-        title: str,
-        rows: Sequence[NamedInterval],
-        axis: Axis,
-        highlight: str | None,
-        note: str,
-        *,
-        is_bar: bool,
-    ) -> None:
-        if not any(math.isfinite(row[1]) for row in rows):
-            self._figure(title, note)
-            return
-        texts = [
-            [name, format_value(value, axis.unit), format_interval(low, high, axis.unit)]
-            for name, value, low, high in rows
-        ]
-        width = 3 if any(row[2] for row in texts) else 2
-        headers = ["", axis.label or "value", "interval"][:width]
-        table = _table(headers, [row[:width] for row in texts], numeric=True)
-        drawing = charts.rows_html(rows, axis, highlight, is_bar=is_bar)
-        self._figure(title, note, drawing, fill("values", title=title, table=table))
 
     def _figure(self, title: str, note: str, *drawings: Markup) -> None:
         """Add a figure; without a drawing it has no data."""

@@ -56,7 +56,7 @@ def test_its_page_shows_the_values(run: Run, log: Path, tmp_path: Path) -> None:
     result = run("ope", log, "--report", page, "--json")
     assert result.exit_code == 0
     text = page.read_text(encoding="utf-8")
-    for title in ("By doubly robust", "Above the logging policy", "Effective sample size"):
+    for title in ("By doubly robust", "Above the logging policy", "How far to believe it"):
         assert title in text
 
 

@@ -37,7 +37,7 @@ def a_report() -> HtmlReport:
     policies = [(name, rank * 10_000, rank * 10_000 - 9000, rank * 10_000 + 9000) for rank, name in enumerate(POLICIES)]
     report.point_chart("Margin by policy", policies, Axis("margin", "money"), highlight="learned (live)")
     long_name = "20 % off everything in the category of household articles and cleaning"
-    report.bar_chart("Rate by coupon", {long_name: 0.2, "b": 0.0}, Axis("", "percent"), {long_name: (0.1, 0.3)})
+    report.point_chart("Rate by coupon", [(long_name, 0.2, 0.1, 0.3), ("b", 0.0, 0.0, 0.0)], Axis("", "percent"))
     report.table(["policy", *(f"column {n}" for n in range(12))], [[name, *range(12)] for name in POLICIES])
     return report
 
@@ -77,9 +77,7 @@ def test_every_chart_is_drawn_within_the_page_without_an_error_or_a_request(
     browser.open(path, width=width, scheme=scheme, is_drawn=DRAWN)
     assert browser.evaluate("document.querySelectorAll('[data-chart]').length") == 3
     assert all(browser.evaluate(pixels(figure, colour)) > 10 for figure in range(3))
-    marks = (
-        "Array.from(document.querySelectorAll('.track .bar, .track .dot'), one => one.getBoundingClientRect().width)"
-    )
+    marks = "Array.from(document.querySelectorAll('.track .dot'), one => one.getBoundingClientRect().width)"
     assert len(browser.evaluate(marks)) == 7
     assert min(browser.evaluate(marks)) >= 1
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
@@ -174,7 +172,7 @@ def test_hostile_names_are_texts_wherever_they_are_shown(browser: Browser, tmp_p
     name = """</script><img src=x onerror="document.title='owned'"> $title"""
     report, axis = HtmlReport(name, name), Axis(name)
     report.line_chart(name, {name: [(0, 1.0), (1, 2.0)], "b": [(0, 2.0)]}, axis, axis, note=name)
-    report.bar_chart(name, {name: 1.0}, axis)
+    report.point_chart(name, [(name, 1.0, 0.5, 2.0)], axis)
     report.table([name], [[name]])
     report.write(tmp_path / "hostile.html")
     browser.open(tmp_path / "hostile.html", width=1280, scheme="light", is_drawn=DRAWN)
