@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -297,14 +297,6 @@ def decisions_frame(scored: Iterable[Scored]) -> pd.DataFrame:
     kinds = {"clicked": "boolean", "redeemed": "boolean", "seen": "boolean", "order_value_minor": "Int64"}
     frame = pd.DataFrame(rows, columns=DECISION_COLUMNS).astype(kinds)
     return _timed(_timed(frame, "occurred_at"), "labelled_at")
-
-
-def write_frame(frame: pd.DataFrame, sink: IO[bytes], path: Path) -> None:
-    """Write a data frame into an open file, as Parquet if the suffix of `path` is .parquet, else as CSV."""
-    if path.suffix == table_files.PARQUET:
-        frame.to_parquet(sink, index=False)
-    else:
-        frame.to_csv(sink, index=False)
 
 
 def _settings(said: SettingsSource) -> Settings:

@@ -18,7 +18,6 @@ from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
 from stream_coupons_lab.cli.evaluate_text import json_of, print_evaluation, warnings_of
 from stream_coupons_lab.cli.foreign_logs import (
-    DecisionsOption,
     LogArgument,
     MappingOption,
     WindowOption,
@@ -27,9 +26,7 @@ from stream_coupons_lab.cli.foreign_logs import (
     feed_all,
     read_log,
     report_refused,
-    require_writable,
     title_of,
-    write_decisions,
 )
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
@@ -70,7 +67,6 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     predictions: Annotated[
         Path | None, typer.Option(help="Write the probabilities of every issue here, as JSON lines.")
     ] = None,
-    decisions: DecisionsOption = None,
     report: ReportOption = None,
     baselines: Annotated[
         bool,
@@ -95,7 +91,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     probability is not the recorded one.
 
     A .csv or .parquet has one row per decision; --mapping names its columns.
-    With --report and --decisions every arm of an issue is scored, which
+    With --report every arm of an issue is scored, which
     takes longer; the page then has the effect of each coupon, too.
 
     Examples: stream-coupons evaluate examples/ecommerce/log.jsonl
@@ -104,22 +100,21 @@ def evaluate(  # noqa: PLR0913 - the options of a command
               stream-coupons evaluate log.jsonl --report log.html --window 86400
               stream-coupons evaluate sent.csv --mapping-template > sent.toml
               stream-coupons evaluate sent.csv --mapping sent.toml \\
-                --report sent.html --decisions decisions.parquet --baselines
+                --report sent.html --baselines
     """
     from stream_coupons_lab.reports import evaluation_report
 
     if mapping_template:
         _print_template(log)
         return
-    _require_other(log, {"--predictions": predictions, "--report": report, "--decisions": decisions})
+    _require_other(log, {"--predictions": predictions, "--report": report})
     if str(log) != "-" and not is_table(log) and is_own(log):
-        _score_again(log, config, predictions, bool(mapping or decisions or report or baselines), json=json)
+        _score_again(log, config, predictions, bool(mapping or report or baselines), json=json)
     settings = settings_from(config, None)
     with terminal.replaced(report) as page_sink, terminal.replaced(predictions) as sink:
         foreign = read_log(log, window, mapping)
-        found, interrupted = _learn(foreign, settings, in_depth=bool(report or decisions), with_baselines=baselines)
+        found, interrupted = _learn(foreign, settings, in_depth=report is not None, with_baselines=baselines)
         _write_predictions(found.scored, sink)
-        write_decisions(found.scored, decisions)
         if page_sink is not None:
             title = title_of(log, len(found.scored), interrupted=interrupted)
             page_sink.write(evaluation_report.page(title, found).html().encode())
@@ -136,9 +131,7 @@ def _score_again(
     from stream_coupons_lab.cli.evaluate_own import print_own, score_again
 
     if has_others:
-        raise BadConfig(
-            "--mapping, --decisions, --report and --baselines are for logs of other systems, not for own topics"
-        )
+        raise BadConfig("--mapping, --report and --baselines are for logs of other systems, not for own topics")
     settings = settings_from(config, None)
     with terminal.replaced(predictions) as sink:
         found, scored, bad_lines = score_again(path, settings)
@@ -185,7 +178,6 @@ def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
         first = seen.setdefault(path.absolute(), option)
         if first != option:
             raise BadConfig(f"{first} and {option}: both are {path.absolute()}, expected two files")
-    require_writable(outputs["--decisions"])
 
 
 def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:

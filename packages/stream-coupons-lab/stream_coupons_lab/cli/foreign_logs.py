@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,12 +17,11 @@ from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
-from stream_coupons_lab.datasets.table_files import first_row, is_table, require_extra
+from stream_coupons_lab.datasets.table_files import first_row, is_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
-    from stream_coupons_lab.offline.scored import Scored
 
 KEYS_SHOWN = 5
 LogArgument = Annotated[
@@ -33,10 +32,6 @@ LogArgument = Annotated[
 ]
 MappingOption = Annotated[
     Path | None, typer.Option(help="TOML that names the columns of a table; see evaluate --mapping-template.")
-]
-DecisionsOption = Annotated[
-    Path | None,
-    typer.Option(help="Write the predictions for every arm of every decision here, as .csv or .parquet."),
 ]
 WindowOption = Annotated[
     float,
@@ -87,37 +82,6 @@ def report_refused(log: ForeignLog, path: Path) -> None:
     """Print the lines, or the rows of a table, that were not used."""
     is_parquet = is_table(path) and first_row(path) == 1
     terminal.report_refusals(log.refusals, "row" if is_parquet else "line")
-
-
-def write_decisions(scored: Sequence[Scored], path: Path | None) -> None:
-    """Write the predictions for every arm of every decision, if a file is asked for.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if path is not None:
-        from stream_coupons_lab import frames
-
-        with terminal.replaced(path) as sink:
-            assert sink is not None
-            frames.write_frame(frames.decisions_frame(scored), sink, path)
-
-
-def require_writable(path: Path | None) -> None:
-    """See that decisions can be written to a file before hours are spent on them.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if path is None:
-        return
-    require_extra(path)
-    if path.suffix not in (".csv", ".parquet"):
-        raise BadConfig(f"--decisions {path}: expected a name that ends in .csv or .parquet")
-    if not path.parent.is_dir():
-        raise BadConfig(f"--decisions {path}: there is no folder {path.parent}")
 
 
 def title_of(path: Path, issues: int, *, interrupted: bool) -> str:

@@ -16,16 +16,13 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons_lab.cli import ope_tables as tables
 from stream_coupons_lab.cli.foreign_logs import (
-    DecisionsOption,
     MappingOption,
     doubts,
     end,
     feed_all,
     read_log,
     report_refused,
-    require_writable,
     title_of,
-    write_decisions,
 )
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
@@ -67,7 +64,6 @@ def ope(  # noqa: PLR0913 - the options of a command
     skip: Annotated[
         float, typer.Option(help="Share of the decisions, from the first on, to learn from but not to value.", max=0.99)
     ] = 0.0,
-    decisions: DecisionsOption = None,
     report: ReportOption = None,
     window: Annotated[
         float | None,
@@ -134,7 +130,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     if clip is not None and not clip > 0:
         raise typer.BadParameter("expected a number above 0", param_hint="--clip")
     if log is None or (not is_table(log) and own_records.is_own(log)):
-        others = {"--mapping": mapping, "--skip": skip, "--decisions": decisions}
+        others = {"--mapping": mapping, "--skip": skip}
         if given := [name for name, value in others.items() if value]:
             raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
         ope_own.ope_own(
@@ -142,12 +138,10 @@ def ope(  # noqa: PLR0913 - the options of a command
         )
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
-    require_writable(decisions)
     question = Question(reward, (), clip, skip)
     with terminal.replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
         scored, found, interrupted = _valued(read, settings, policy or (), question)
-        write_decisions(scored, decisions)
         if page_sink is not None:
             title = title_of(log, len(scored), interrupted=interrupted)
             page_sink.write(ope_report.page(title, found).html().encode())

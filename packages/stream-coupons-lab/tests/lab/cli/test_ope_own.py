@@ -73,9 +73,9 @@ def test_a_replay_is_read_as_it_is_written_and_lines_that_are_no_records_are_cou
 
 
 def test_options_for_other_logs_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
-    result = run("ope", log, "--skip", "0.5", "--decisions", "d.csv")
+    result = run("ope", log, "--skip", "0.5", "--mapping", "m.toml")
     assert result.exit_code == 2
-    assert "--skip, --decisions" in result.stderr
+    assert "--mapping, --skip" in result.stderr
     foreign = tmp_path / "log.jsonl"
     foreign.write_text('{"type": "issue", "issue_id": "i"}\n')
     assert "--domain" in run("ope", foreign, "--domain", "x").stderr
