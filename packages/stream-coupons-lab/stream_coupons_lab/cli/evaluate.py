@@ -61,9 +61,6 @@ class Prediction(Struct, frozen=True, kw_only=True):
 def evaluate(  # noqa: PLR0913 - the options of a command
     log: LogArgument,
     mapping: MappingOption = None,
-    mapping_template: Annotated[
-        bool, typer.Option("--mapping-template", help="Print a mapping for the table LOG, to be completed, and stop.")
-    ] = False,
     predictions: Annotated[
         Path | None, typer.Option(help="Write the probabilities of every issue here, as JSON lines.")
     ] = None,
@@ -98,15 +95,11 @@ def evaluate(  # noqa: PLR0913 - the options of a command
               stream-coupons evaluate examples/travel/log.jsonl --json
               stream-coupons evaluate log.jsonl --predictions scored.jsonl
               stream-coupons evaluate log.jsonl --report log.html --window 86400
-              stream-coupons evaluate sent.csv --mapping-template > sent.toml
               stream-coupons evaluate sent.csv --mapping sent.toml \\
                 --report sent.html --baselines
     """
     from stream_coupons_lab.reports import evaluation_report
 
-    if mapping_template:
-        _print_template(log)
-        return
     _require_other(log, {"--predictions": predictions, "--report": report})
     if str(log) != "-" and not is_table(log) and is_own(log):
         _score_again(log, config, predictions, bool(mapping or report or baselines), json=json)
@@ -156,17 +149,6 @@ def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baseline
             on_progress=lambda done, total: progress.update(progress.task_ids[0], completed=done, total=total),
         )
     return found, interrupted
-
-
-def _print_template(log: Path) -> None:
-    from stream_coupons.contracts.docstrings import attribute_docs
-    from stream_coupons_lab.datasets import table_files
-    from stream_coupons_lab.datasets.mapping import Mapping as ColumnMapping
-
-    if not is_table(log):
-        raise BadConfig(f"--mapping-template {log}: expected a table whose name ends in .csv, .tsv or .parquet")
-    frame = table_files.read_table(log)
-    typer.echo(table_files.template(frame, log.name, attribute_docs(ColumnMapping)), nl=False)
 
 
 def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:

@@ -30,9 +30,7 @@ LogArgument = Annotated[
         help="The log: JSON lines, or - for them on standard input; a .csv or .parquet with --mapping.", allow_dash=True
     ),
 ]
-MappingOption = Annotated[
-    Path | None, typer.Option(help="TOML that names the columns of a table; see evaluate --mapping-template.")
-]
+MappingOption = Annotated[Path | None, typer.Option(help="TOML that names the columns of a table.")]
 WindowOption = Annotated[
     float,
     typer.Option(
@@ -72,8 +70,8 @@ def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
 
     if mapping is None:
         raise BadConfig(
-            f"{path}: a table needs --mapping, which names its columns; "
-            f"`stream-coupons evaluate {path} --mapping-template` prints one to be completed"
+            f"{path}: a table needs --mapping, a TOML file that names its columns, at least "
+            'arm = "..." and one of click, purchase and order_value'
         )
     return tables.read_log(path, mapping_of(mapping), window_s)
 

@@ -368,19 +368,10 @@ def test_a_table_is_evaluated_by_its_mapping_and_bad_rows_are_named_by_their_lin
     assert (found["issues"], found["records"]) == (2, {"feedback": 1, "issue": 2})
 
 
-def test_a_template_is_printed_and_nothing_is_evaluated(run: Run, tmp_path: Path) -> None:
-    table = tmp_path / "sent.csv"
-    table.write_text(TABLE, encoding="utf-8")
-    result = run("evaluate", table, "--mapping-template")
-    assert result.exit_code == 0
-    assert "#   offer: 2 values, such as tea-10, none" in result.stdout
-    assert "issues" not in result.stdout
-
-
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ((), "sent.csv: a table needs --mapping, which names its columns; `stream-coupons evaluate"),
+        ((), "sent.csv: a table needs --mapping, a TOML file that names its columns"),
         (("--mapping", "sent.csv"), "sent.csv is not TOML"),
     ],
 )
