@@ -56,8 +56,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], softmax[:TEMPERATURE], random, "
-            "logged, always:ARM."
+            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], random, logged, always:ARM."
         ),
     ] = None,
     clip: Annotated[float | None, typer.Option(help="Count no weight more than this: less variance, but bias.")] = None,

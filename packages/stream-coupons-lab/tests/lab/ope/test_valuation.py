@@ -84,7 +84,7 @@ def test_values_are_near_what_the_policies_truly_earn(
     source: RandomisedLog, decisions: LoggedDecisions, reward: Reward, rates: np.ndarray
 ) -> None:
     worth = rewards(decisions, reward, RULES).worth
-    asked = [Policy("greedy"), Policy("epsilon", "0.3"), Policy("softmax"), Policy("random")]
+    asked = [Policy("greedy"), Policy("epsilon", "0.3"), Policy("random")]
     asked += [Policy("always", arm) for arm in ARMS if reward is Reward.PURCHASE or arm != "none"]
     found = by_name(report(decisions, Question(reward, tuple(asked)), RULES))
     of_log = float((PROPENSITIES * rates)[source.taste].sum(axis=1).mean())
@@ -267,19 +267,9 @@ def test_open_windows_are_left_out_and_without_an_outcome_nothing_is_valued(tmp_
         ("always:tee", "the log has no arm 'tee', expected one of none, tea, toys"),
         ("greedy:2", "there is no policy 'greedy:2'"),
         ("epsilon:2", "'2', expected a number from 0 to 1"),
-        ("softmax:0", "'0', expected a number from 1e-09 to 1e"),
-        ("softmax:hot", "'hot', expected a number"),
+        ("epsilon:hot", "'hot', expected a number"),
     ],
 )
 def test_a_policy_that_does_not_exist_is_refused(text: str, named: str) -> None:
     with pytest.raises(BadConfig, match=named):
         parse(text, set(ARMS))
-
-
-def test_the_temperature_of_a_softmax_goes_with_the_values() -> None:
-    values = np.array([[0.0, 1.0, -np.inf], [2.0, 2.0, 5.0]])
-    temperature = policies.natural_temperature(values)
-    assert temperature == pytest.approx(np.sqrt((0.25 + 2.0) / 2))
-    drawn = policies.softmax(values, temperature)
-    assert policies.softmax(1000 * values, policies.natural_temperature(1000 * values)) == pytest.approx(drawn)
-    assert policies.natural_temperature(np.ones((2, 2))) == 1.0
