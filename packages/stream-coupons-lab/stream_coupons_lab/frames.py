@@ -244,7 +244,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     ----------
     source, mapping, settings, window_s
         See `read` and `evaluate`.
-    reward : {"click", "purchase", "order_value", "margin"}
+    reward : {"click", "purchase", "margin"}
         Reward of a decision.
     policies : iterable of str
         Such as "greedy", "epsilon:0.1", "random", "logged", "always:ARM"; by default all of these.

@@ -1,6 +1,5 @@
 """The rewards of a log's decisions, and those that the model predicted for every arm."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.scoring import CLICK, ORDER, REDEEM
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 
@@ -24,7 +22,6 @@ class Reward(StrEnum):
     CLICK = "click"
     PURCHASE = "purchase"
     MARGIN = "margin"
-    ORDER_VALUE = "order_value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +50,21 @@ def rewards(decisions: LoggedDecisions, kind: Reward, rules: PolicyRules) -> Rew
 
     - click: 1 for a click. Predicted are P(click) and, for `none`, its share of clicks known until then.
     - purchase: 1 for a purchase. Predicted are P(redeem) and, for `none`, P(order).
-    - order_value: the value of the purchase; predicted by the mean order known until then.
     - margin: margin of the order less the discount, and the cost of having given a coupon; our policy ranks by
       the values of a live decision. Orders of unknown value count as the coupon's typical price. `none` earns
       the mean margin ratio of the coupons.
-
-    Raises
-    ------
-    BadConfig
-        If the order value is asked for and no purchase has one.
     """
     if kind is Reward.CLICK:
         return _clicks(decisions)
     p_purchase = np.where(decisions.is_none, decisions.probability[..., ORDER], decisions.probability[..., REDEEM])
     if kind is Reward.PURCHASE:
         return _ranked_as_predicted(decisions, decisions.purchased.astype(np.float64), p_purchase)
-    has_value = decisions.purchased & ~np.isnan(decisions.order_value)
-    missing = int(decisions.purchased.sum() - has_value.sum())
-    if kind is Reward.MARGIN:
-        return _margins(decisions, p_purchase, rules, missing)
-    if not has_value.any():
-        raise BadConfig(
-            f"reward order_value: none of {int(decisions.purchased.sum())} purchases has an order_value_minor in its "
-            "feedback; value purchases instead (--reward purchase)"
-        )
-    mean = float(decisions.order_value[has_value].mean())
-    value = np.where(decisions.purchased, np.where(has_value, decisions.order_value, mean), 0.0)
-    notes = [f"{missing} purchases have no order_value_minor: they count as the mean, {mean:.0f}"] if missing else []
-    until_then = _mean_known(decisions, has_value, value, prior=rules.typical_price_minor)
-    return _ranked_as_predicted(decisions, value, p_purchase * until_then[:, None], notes)
+    missing = int((decisions.purchased & np.isnan(decisions.order_value)).sum())
+    return _margins(decisions, p_purchase, rules, missing)
 
 
-def _ranked_as_predicted(
-    decisions: LoggedDecisions, reward: Floats, predicted: Floats, notes: Sequence[str] = ()
-) -> Rewards:
-    return Rewards(reward, predicted, np.where(decisions.is_arm, predicted, -np.inf), list(notes))
+def _ranked_as_predicted(decisions: LoggedDecisions, reward: Floats, predicted: Floats) -> Rewards:
+    return Rewards(reward, predicted, np.where(decisions.is_arm, predicted, -np.inf), [])
 
 
 def _clicks(decisions: LoggedDecisions) -> Rewards:

@@ -17,13 +17,11 @@ UNITS: dict[Reward, Unit] = {
     Reward.CLICK: "percent",
     Reward.PURCHASE: "percent",
     Reward.MARGIN: "money",
-    Reward.ORDER_VALUE: "money",
 }
 NOUNS = {
     Reward.CLICK: "clicks",
     Reward.PURCHASE: "purchases",
     Reward.MARGIN: "margin",
-    Reward.ORDER_VALUE: "order value",
 }
 
 

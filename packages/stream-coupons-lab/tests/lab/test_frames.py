@@ -123,7 +123,7 @@ def test_a_row_that_is_refused_is_warned_of(table: pd.DataFrame) -> None:
 def test_what_cannot_be_answered_is_refused(table: pd.DataFrame) -> None:
     with pytest.raises(BadConfig, match="data frame: a table needs a mapping"):
         frames.evaluate(table)
-    with pytest.raises(BadConfig, match="reward is 'joy', expected one of click, purchase, margin, order_value"):
+    with pytest.raises(BadConfig, match="reward is 'joy', expected one of click, purchase, margin"):
         frames.ope(table, MAPPING, reward="joy")
     with pytest.raises(BadConfig, match="there is no policy 'best'"):
         frames.ope(table, MAPPING, Settings(), policies=["best"])
