@@ -13,7 +13,7 @@ from stream_coupons.settings import Settings
 from stream_coupons_lab import frames
 from stream_coupons_lab.offline.arm_effects import ANY, OURS
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "travel"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "travel"
 MAPPING = {
     "arm": "offer", "shopper": "customer", "time": "sent_at", "arms": "offers", "propensity": "probability",
     "click": "clicked", "purchase": "ordered", "order_value": "order_value", "window_s": 432000,
