@@ -77,17 +77,6 @@ class _Result:
         return pd.DataFrame(rows)
 
     @cached_property
-    def groups(self) -> pd.DataFrame:
-        """One row for each group of decisions by predicted effect, the highest first: predicted and observed."""
-        rows = []
-        for one in self.arm_effects:
-            for number, group in enumerate(one.groups, start=1):
-                row: dict[str, Any] = {"arm": one.arm, "group": number, "predicted": group.predicted}
-                row |= _interval("observed", group.observed)
-                rows.append(row | {"treated": group.treated, "controls": group.controls})
-        return pd.DataFrame(rows)
-
-    @cached_property
     def refused(self) -> pd.DataFrame:
         """The first rows that could not be used, and why."""
         return _frame(self.log.refusals.first, Refusal)

@@ -1,25 +1,15 @@
-r"""The effect of each coupon against giving none: predicted and observed, and how well the model finds whom it moves.
+"""The effect of each coupon against giving none: predicted and observed, and how well the model finds whom it moves.
 
 For each arm, decisions count in which both it and `none` could be chosen and one of them was, by the inverse of their
-propensities. Beside the curves of `uplift` there are deciles: decisions in groups of equal size by predicted effect,
-and the effect observed in each. Intervals sum influence values by shopper; where rewards are 0 or 1 they are not
-shorter than those of Agresti and Caffo [1]_, for a group without any reward is not certain to have none.
-
-References
-----------
-.. [1] Agresti, A., and Caffo, B. (2000). Simple and effective confidence intervals for proportions and differences of
-       proportions result from adding two successes and two failures. The American Statistician 54(4).
+propensities. See `uplift` for the curves.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline import uplift
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons_lab.offline.uplift import Trial, Uplift
@@ -30,30 +20,11 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-GROUPS = 10
-LEAST_IN_GROUP = 20
-"""Treated and controls that a group has at least: else there are fewer groups."""
 LEAST_IN_ARM = 50
 MAX_EFFECTS = 13
 ANY = "any coupon, drawn evenly"
 OURS = "the coupon of our policy"
 REPEATS = 300
-Z = 1.959964
-
-
-@dataclass(frozen=True, slots=True)
-class EffectGroup:
-    """Decisions of about the same predicted effect: its mean, and the effect observed."""
-
-    predicted: float
-    observed: Interval
-    treated: int
-    controls: int
-
-    @property
-    def is_covered(self) -> bool:
-        """True if the prediction lies within the interval."""
-        return self.observed.low <= self.predicted <= self.observed.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +37,6 @@ class ArmEffect:
         Mean predicted effect, over all decisions that count.
     uplift : Uplift
         Both curves and their areas; its mean is the effect observed.
-    groups : list of EffectGroup
-        By falling predicted effect.
     """
 
     arm: str
@@ -75,7 +44,6 @@ class ArmEffect:
     controls: int
     predicted: float
     uplift: Uplift
-    groups: list[EffectGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,54 +127,4 @@ def _effect(name: str, sample: _Sample, seed: int) -> ArmEffect:
         controls=len(trial) - sample.treated,
         predicted=float(np.average(trial.score, weights=trial.weight)),
         uplift=measured.thinned(),
-        groups=groups_of(trial, sample.shopper),
     )
-
-
-def groups_of(trial: Trial, shopper: Rows) -> list[EffectGroup]:
-    """Return groups of equal size by predicted effect, the highest first: ten if there are enough of both kinds."""
-    fewest = min(int(trial.is_treated.sum()), int((~trial.is_treated).sum()))
-    count = max(1, min(GROUPS, fewest // LEAST_IN_GROUP))
-    is_binary = bool(np.isin(trial.reward, (0.0, 1.0)).all())
-    groups = []
-    for rows in np.array_split(np.argsort(-trial.score, kind="stable"), count):
-        part = trial.is_treated[rows], trial.reward[rows], trial.weight[rows], shopper[rows]
-        groups.append(
-            EffectGroup(
-                predicted=float(np.average(trial.score[rows], weights=trial.weight[rows])),
-                observed=_difference(*part, is_binary=is_binary),
-                treated=int(trial.is_treated[rows].sum()),
-                controls=int((~trial.is_treated[rows]).sum()),
-            )
-        )
-    return groups
-
-
-def _difference(is_treated: Mask, reward: Floats, weight: Floats, shopper: Rows, *, is_binary: bool) -> Interval:
-    """The mean of the treated less that of the controls, 95 %."""
-    if is_treated.all() or not is_treated.any():
-        return Interval(math.nan, math.nan, math.nan)
-    mean, influence, variance, shift = 0.0, np.zeros(len(reward)), 0.0, 0.0
-    for sign, rows in ((1.0, is_treated), (-1.0, ~is_treated)):
-        total = float(weight[rows].sum())
-        own = float((weight * reward)[rows].sum()) / total
-        mean += sign * own
-        influence[rows] = sign * weight[rows] * (reward[rows] - own) / total
-        if is_binary:
-            effective = total**2 / float((weight[rows] ** 2).sum())
-            adjusted = (own * effective + 1.0) / (effective + 2.0)
-            variance += adjusted * (1 - adjusted) / (effective + 2.0)
-            shift += sign * (adjusted - own)
-    by_shopper = np.bincount(np.unique(shopper, return_inverse=True)[1], influence)
-    clusters = len(by_shopper)
-    clustered = float((by_shopper**2).sum()) * clusters / max(clusters - 1, 1)
-    reach = Z * math.sqrt(max(variance, clustered))
-    if not reach:
-        return Interval(mean, math.nan, math.nan)
-    return Interval(mean, mean + shift - reach, mean + shift + reach)
-
-
-def covered(effects: Sequence[ArmEffect]) -> tuple[int, int]:
-    """Return how many groups of all effects hold their prediction, and how many there are."""
-    groups = [group for effect in effects for group in effect.groups]
-    return sum(group.is_covered for group in groups), len(groups)
