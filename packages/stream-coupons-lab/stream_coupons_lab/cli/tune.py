@@ -88,10 +88,10 @@ def tune(  # noqa: PLR0913 - the options of a command
               stream-coupons tune log.jsonl --space space.toml --json
     """
     _require_extra()
+    from stream_coupons_lab.processes import processes
     from stream_coupons_lab.reports import tune_report
     from stream_coupons_lab.tuning import search_space
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
-    from stream_coupons_lab.tuning.processes import processes
     from stream_coupons_lab.tuning.study import SearchPlan, done, opened
 
     _require_distinct(log, config, space, study, out, report)

@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons_lab.processes import processes
 from stream_coupons_lab.tuning.options import Method
-from stream_coupons_lab.tuning.processes import processes
 from stream_coupons_lab.tuning.search_space import Choices, Range, SearchSpace, Value, rounded, settings_with
 from stream_coupons_lab.tuning.study import Evaluate, SearchPlan, best, done, opened, search
 
