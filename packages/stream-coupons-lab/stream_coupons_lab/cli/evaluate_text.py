@@ -149,14 +149,12 @@ def metrics_table(heads: Sequence[HeadMetrics]) -> Table:
         ("recall", lambda head: _number(head.working.recall)),
         ("F1", lambda head: _number(head.working.f1)),
         ("  last threshold", lambda head: _number(head.working.threshold)),
-        ("recent log loss", lambda head: _with_gap(head.recent.log_loss, head.recent.log_loss_gap)),
-        ("recent ROC AUC", lambda head: _with_gap(head.recent.roc_auc, head.recent.roc_auc_gap)),
     )
     for name, text in rows:
         table.add_row(name, *(text(head) if head.examples else "" for head in heads))
     table.caption = (
         "Intervals are bootstraps over shoppers. Each issue is called positive or not by the threshold of greatest F1 "
-        "on the labels known before it. Recent is the last fifth of the labels, in brackets recent minus all. "
+        "on the labels known before it. "
         "Calibration is predicted over observed. The base rate is the share of positives, which only hindsight knows."
     )
     table.caption_justify = "left"
@@ -187,7 +185,3 @@ def _number(value: float, decimals: int = 4) -> str:
 
 def _span(interval: Interval, decimals: int = 4) -> str:
     return "" if math.isnan(interval.low) else f"{interval.low:.{decimals}f}-{interval.high:.{decimals}f}"
-
-
-def _with_gap(value: float, gap: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f} ({gap:+.4f})"

@@ -7,7 +7,7 @@ import numpy as np
 
 from stream_coupons.models.metrics import Interval, log_loss
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
-from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus
+from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.report import HtmlReport
 
 TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
@@ -56,7 +56,7 @@ def _about(quality: HeadMetrics) -> str:
 
 
 def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
-    working, recent = quality.working, quality.recent
+    working = quality.working
     report.stats(
         [
             ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
@@ -73,8 +73,6 @@ def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
             ("Precision", round(working.precision, 4), ""),
             ("Recall", round(working.recall, 4), ""),
             ("Accuracy", round(working.accuracy, 4), ""),
-            ("Recent log loss", round(recent.log_loss, 4), _gap(recent.log_loss_gap)),
-            ("Recent ROC AUC", round(recent.roc_auc, 4), _gap(recent.roc_auc_gap)),
         ]
     )
 
@@ -138,10 +136,6 @@ def _rate(quality: HeadMetrics) -> str:
 
 def _between(interval: Interval) -> str:
     return "" if math.isnan(interval.low) else f"95% {_span(interval)}, by shopper"
-
-
-def _gap(gap: float) -> str:
-    return "" if math.isnan(gap) else f"{with_minus(f'{gap:+.4f}')} against all issues"
 
 
 def _span(interval: Interval, unit: Unit = "number") -> str:

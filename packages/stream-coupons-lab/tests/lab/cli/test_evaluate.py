@@ -35,7 +35,7 @@ def test_it_prints_the_metrics_of_every_head_and_of_its_parts(run: Run, log: Pat
     assert result.exit_code == 0
     for text in ("click", "redeem", "order", "log loss", "of base rate", "ROC AUC", "average precision", "Brier score"):
         assert text in result.stdout
-    for text in ("calibration ratio", "accuracy", "precision", "recall", "F1", "last threshold", "recent log loss"):
+    for text in ("calibration ratio", "accuracy", "precision", "recall", "F1", "last threshold"):
         assert text in result.stdout
     for text in ("coupon c0", "coupon colour 1", "weather rain", "temperature up to"):
         assert text in result.stdout
