@@ -54,10 +54,6 @@ def tune(  # noqa: PLR0913 - the options of a command
     study: Annotated[Path, typer.Option(help="File that keeps the trials; the same command goes on with them.")] = Path(
         "tuning.study"
     ),
-    space: Annotated[
-        Path | None,
-        typer.Option(help='TOML that adds to the search space: "section.field" = {low, high, log} or {choices}.'),
-    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Search this setting only; may be repeated.")] = None,
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
@@ -85,7 +81,7 @@ def tune(  # noqa: PLR0913 - the options of a command
                 --report tuned.html
               stream-coupons tune log.jsonl --method grid --trials 9 \\
                 --only learning.prior_variance --only profile.half_life_s
-              stream-coupons tune log.jsonl --space space.toml --json
+              stream-coupons tune log.jsonl --json
     """
     _require_extra()
     from stream_coupons_lab.processes import processes
@@ -94,9 +90,9 @@ def tune(  # noqa: PLR0913 - the options of a command
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
     from stream_coupons_lab.tuning.study import SearchPlan, done, opened
 
-    _require_distinct(log, config, space, study, out, report)
+    _require_distinct(log, config, study, out, report)
     base = settings_from(config, None)
-    plan = SearchPlan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
+    plan = SearchPlan(search_space.build(only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
     question = plan.question()  # a grid that does not fit is refused before the log is read
     question |= {"log": _digest(log), "mapping": None if mapping is None else _digest(mapping), "window": window}
     question |= {"metric": metric, "head": head, "held_out": held_out, "version": __version__}
@@ -128,11 +124,9 @@ def _require_extra() -> None:
         )
 
 
-def _require_distinct(
-    log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None, report: Path | None
-) -> None:
+def _require_distinct(log: Path, config: Path | None, study: Path, out: Path | None, report: Path | None) -> None:
     """See that nothing that is read is written, and that both files can be."""
-    files = {"LOG": log, "--config": config, "--space": space, "--study": study, "--out": out, "--report": report}
+    files = {"LOG": log, "--config": config, "--study": study, "--out": out, "--report": report}
     seen: dict[Path, str] = {}
     for name, path in files.items():
         if path is None:
