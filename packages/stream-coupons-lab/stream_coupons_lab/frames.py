@@ -223,7 +223,6 @@ def ope(  # noqa: PLR0913 - the options of the command
     *,
     reward: str = "click",
     policies: Iterable[str] = (),
-    clip: float | None = None,
     skip_ratio: float = 0.0,
     window_s: float = WINDOW_S,
 ) -> PolicyValues:
@@ -237,8 +236,6 @@ def ope(  # noqa: PLR0913 - the options of the command
         Reward of a decision.
     policies : iterable of str
         Such as "greedy", "epsilon:0.1", "random", "logged", "always:ARM"; by default all of these.
-    clip : float, optional
-        Count no weight more than this.
     skip_ratio : float
         Share of the decisions, from the first on, to learn from but not to value.
 
@@ -253,7 +250,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     doubts = missing_arms(log)
     scored = run(log, chosen, score_arms=True)
     decisions = decisions_of(scored, log, chosen.policy.typical_price_minor)
-    question = Question(Reward(reward), asked, clip, skip_ratio)
+    question = Question(Reward(reward), asked, skip_ratio)
     found = valuation.report(decisions, question, chosen.policy)
     found.warnings[:0] = doubts
     return PolicyValues(_name(source), log, scored, found.effects, found)

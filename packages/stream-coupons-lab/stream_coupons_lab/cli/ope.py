@@ -59,7 +59,6 @@ def ope(  # noqa: PLR0913 - the options of a command
             help="Policy to value, may be given several times: greedy, epsilon[:RATIO], random, logged, always:ARM."
         ),
     ] = None,
-    clip: Annotated[float | None, typer.Option(help="Count no weight more than this: less variance, but bias.")] = None,
     skip: Annotated[
         float, typer.Option(help="Share of the decisions, from the first on, to learn from but not to value.", max=0.99)
     ] = 0.0,
@@ -112,7 +111,7 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\
                 --policy greedy --policy always:tea-25-off
               stream-coupons ope log.jsonl --reward purchase --skip 0.5
-              stream-coupons ope log.jsonl --reward margin --clip 20 --json
+              stream-coupons ope log.jsonl --reward margin --json
               stream-coupons ope sent.csv --mapping sent.toml \\
                 --reward purchase --report sent.html
               stream-coupons ope --bootstrap localhost:9092
@@ -126,18 +125,14 @@ def ope(  # noqa: PLR0913 - the options of a command
     settings = settings_from(config, bootstrap)
     if not 0 <= skip < 1:
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
-    if clip is not None and not clip > 0:
-        raise typer.BadParameter("expected a number above 0", param_hint="--clip")
     if log is None or (not is_table(log) and own_records.is_own(log)):
         others = {"--mapping": mapping, "--skip": skip}
         if given := [name for name, value in others.items() if value]:
             raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
-        ope_own.ope_own(
-            log, settings, policy or (), clip=clip, window_s=window, domain=domain, report=report, json=json
-        )
+        ope_own.ope_own(log, settings, policy or (), window_s=window, domain=domain, report=report, json=json)
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
-    question = Question(reward, (), clip, skip)
+    question = Question(reward, (), skip)
     with terminal.replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
         scored, found, interrupted = _valued(read, settings, policy or (), question)

@@ -30,7 +30,6 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     settings: Settings,
     policies: Sequence[str],
     *,
-    clip: float | None,
     window_s: float | None,
     domain: str | None,
     report: Path | None,
@@ -50,7 +49,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
                 f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
             )
         asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
-        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
+        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s)
         if bad_lines:
             found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
         if page_sink is not None:

@@ -66,7 +66,6 @@ def report(
     *,
     domain: str | None = None,
     window_s: float | None = None,
-    clip: float | None = None,
 ) -> OwnReport:
     """Value policies on a log.
 
@@ -90,7 +89,7 @@ def report(
         decisions.shopper, decisions.chosen, decisions.propensity, reward, predicted(decisions, reward, before)
     )
     asked = policies or tuple(Policy(kind) for kind in own_policies.KINDS)
-    valued = [value(policy, decisions, logged, rules, clip) for policy in asked]
+    valued = [value(policy, decisions, logged, rules) for policy in asked]
     sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
     return OwnReport(
         domain=domain,
@@ -124,13 +123,13 @@ def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
     return notes
 
 
-def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> Valued:
+def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules) -> Valued:
     """Value one policy."""
     if policy.kind == "logged":
         return valuation.value(policy, logged)
     target = own_policies.target(policy, decisions, rules)
     unsupported = float(target[decisions.logging <= 0].sum() / len(decisions))
-    return valuation.value(policy, logged, target, unsupported, clip)
+    return valuation.value(policy, logged, target, unsupported)
 
 
 def outcomes(

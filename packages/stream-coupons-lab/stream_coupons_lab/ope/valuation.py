@@ -57,7 +57,6 @@ class Question:
 
     reward: Reward = Reward.CLICK
     policies: tuple[Policy, ...] = ()
-    clip: float | None = None
     skip_ratio: float = 0.0
     seed: int = 0
 
@@ -82,11 +81,9 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     found = replace(found, reward=found.reward[kept], predicted=found.predicted[kept], worth=found.worth[kept])
     logged = Logged(decisions.shopper, decisions.chosen, propensity, found.reward, found.predicted)
     asked = question.policies or _default(decisions, notes)
-    valued = [_value(policy, decisions, logged, found.worth, rules, question.clip) for policy in asked]
+    valued = [_value(policy, decisions, logged, found.worth, rules) for policy in asked]
     for each in valued:
         warnings += doubts(each, "arms that the log never chose")
-    if question.clip is not None:
-        notes.append(f"weights are clipped at {question.clip:g}; clip_bias estimates what that does to each value")
     return ValuationReport(
         reward=question.reward,
         decisions=len(decisions),
@@ -136,24 +133,20 @@ def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]
     return (*map(Policy, ("logged", "greedy", "epsilon", "random")), *constants)
 
 
-def _value(
-    policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
-) -> Valued:
+def _value(policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules) -> Valued:
     if policy.kind == "logged":
         return value(policy, logged)
     rows, target = policies.target(policy, decisions, worth, rules)
     never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
     unsupported = float((target * never)[rows].sum() / rows.sum())
-    return value(policy, logged.at(rows), target[rows], unsupported, clip)
+    return value(policy, logged.at(rows), target[rows], unsupported)
 
 
-def value(
-    policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0, clip: float | None = None
-) -> Valued:
+def value(policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0) -> Valued:
     """Value a policy by its probability of every arm; without these it is the logging policy."""
     if target is None:
         return Valued(str(policy), ope.value_logged(logged), 0.0)
-    return Valued(str(policy), ope.value(logged, target, clip), unsupported)
+    return Valued(str(policy), ope.value(logged, target), unsupported)
 
 
 def doubts(each: Valued, unknown: str) -> list[str]:
