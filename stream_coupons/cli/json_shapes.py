@@ -48,7 +48,7 @@ SHAPES = {
     ),
     "evaluate": (
         "an object: records, refused_lines, refused_feedback, feedback_before_issue, feedback_on_none, "
-        "redescribed_coupons, unknown_keys, issues, labelled, heads, slices, baselines, interrupted"
+        "redescribed_coupons, unknown_keys, issues, labelled, heads, slices, baselines"
     ),
     "ope": "an object: reward, decisions, shoppers, arms, valued, effects, warnings, notes",
     "lift": (

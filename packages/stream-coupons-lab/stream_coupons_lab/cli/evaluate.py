@@ -22,11 +22,9 @@ from stream_coupons_lab.cli.foreign_logs import (
     MappingOption,
     WindowOption,
     doubts,
-    end,
     feed_all,
     read_log,
     report_refused,
-    title_of,
 )
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
@@ -106,15 +104,14 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     settings = settings_from(config, None)
     with terminal.replaced(report) as page_sink, terminal.replaced(predictions) as sink:
         foreign = read_log(log, window, mapping)
-        found, interrupted = _learn(foreign, settings, in_depth=report is not None, with_baselines=baselines)
+        found = _learn(foreign, settings, in_depth=report is not None, with_baselines=baselines)
         _write_predictions(found.scored, sink)
         if page_sink is not None:
-            title = title_of(log, len(found.scored), interrupted=interrupted)
-            page_sink.write(evaluation_report.page(title, found).html().encode())
+            page_sink.write(evaluation_report.page(log.name, found).html().encode())
     report_refused(foreign, log)
-    shown, warnings = json_of(found, interrupted=interrupted), warnings_of(found, interrupted=interrupted)
-    terminal.show(shown, lambda _: print_evaluation(found, chain(warnings, doubts(foreign, settings))), as_json=json)
-    end(foreign, len(found.scored), interrupted=interrupted)
+    warnings = chain(warnings_of(found), doubts(foreign, settings))
+    terminal.show(json_of(found), lambda _: print_evaluation(found, warnings), as_json=json)
+    raise typer.Exit(1 if foreign.refusals.count else 0)
 
 
 def _score_again(
@@ -133,22 +130,21 @@ def _score_again(
     raise typer.Exit(1 if bad_lines or found.unreadable or found.different else 0)
 
 
-def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> tuple[Evaluated, bool]:
-    """Return what a run over the log found, and whether it was interrupted."""
+def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> Evaluated:
+    """Return what a run over the log found."""
     from stream_coupons_lab.offline.evaluated import evaluated
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
     running = ProgressiveRun(log, settings, score_arms=in_depth)
-    interrupted = feed_all(running, log, "learning")
+    feed_all(running, log, "learning")
     with terminal.fraction_progress("comparing", 1) as progress:
-        found = evaluated(
+        return evaluated(
             running,
             settings.policy,
             in_depth=in_depth,
-            with_baselines=with_baselines and not interrupted,
+            with_baselines=with_baselines,
             on_progress=lambda done, total: progress.update(progress.task_ids[0], completed=done, total=total),
         )
-    return found, interrupted
 
 
 def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:

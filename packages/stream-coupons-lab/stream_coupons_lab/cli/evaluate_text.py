@@ -23,7 +23,7 @@ PLAIN: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 2,
 """Style of a table without lines."""
 
 
-def json_of(found: Evaluated, *, interrupted: bool) -> dict[str, object]:
+def json_of(found: Evaluated) -> dict[str, object]:
     """Return what `--json` prints."""
     log, running = found.log, found.running
     return {
@@ -39,17 +39,15 @@ def json_of(found: Evaluated, *, interrupted: bool) -> dict[str, object]:
         "heads": found.qualities,
         "slices": found.slices,
         "baselines": found.baselines,
-        "interrupted": interrupted,
     }
 
 
-def warnings_of(found: Evaluated, *, interrupted: bool) -> Iterator[str]:
+def warnings_of(found: Evaluated) -> Iterator[str]:
     """Yield what makes the figures doubtful."""
     log, running = found.log, found.running
     open_windows = len(found.scored) - found.labelled
     if not found.labelled:
-        end = "when it was interrupted" if interrupted else "by the end of the log"
-        yield f"no window had closed {end}, so nothing was learnt and nothing is judged; see --window"
+        yield "no window had closed by the end of the log, so nothing was learnt and nothing is judged; see --window"
     elif open_windows:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
     if late := running.refused.get(Rejection.LATE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,6 @@ from stream_coupons.cli import terminal
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.ops.catalogue_files import overlooked
-from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
@@ -82,18 +81,6 @@ def report_refused(log: ForeignLog, path: Path) -> None:
     terminal.report_refusals(log.refusals, "row" if is_parquet else "line")
 
 
-def title_of(path: Path, issues: int, *, interrupted: bool) -> str:
-    """Return the title of the page on a log."""
-    return f"{path.name}, interrupted after {issues} issues" if interrupted else path.name
-
-
-def end(log: ForeignLog, issues: int, *, interrupted: bool) -> NoReturn:
-    """Exit: with 1 if lines were refused, or as interrupted."""
-    if interrupted:
-        terminal.stop_interrupted(f" after {issues} issues: all results are of these")
-    raise typer.Exit(1 if log.refusals.count else 0)
-
-
 def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
     """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
     from stream_coupons.core.features.rows import MAX_CONTEXT
@@ -139,11 +126,10 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> bool:
-    """Feed all records; say whether it was interrupted."""
+def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> None:
+    """Feed all records."""
     collect_rarely()
-    with terminal.fraction_progress(what, len(log)) as progress, Interruptions() as interruptions:
-        for record in interruptions.each(log.records()):
+    with terminal.fraction_progress(what, len(log)) as progress:
+        for record in log.records():
             running.feed(record)
             progress.update(progress.task_ids[0], advance=1)
-        return interruptions.happened

@@ -18,11 +18,9 @@ from stream_coupons_lab.cli import ope_tables as tables
 from stream_coupons_lab.cli.foreign_logs import (
     MappingOption,
     doubts,
-    end,
     feed_all,
     read_log,
     report_refused,
-    title_of,
 )
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
@@ -32,7 +30,6 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings
     from stream_coupons_lab.datasets.foreign import ForeignLog
     from stream_coupons_lab.offline.arm_effects import ArmEffect
-    from stream_coupons_lab.offline.scored import Scored
     from stream_coupons_lab.ope.valuation import Question, ValuationReport
 
 OptionalLog = Annotated[
@@ -135,19 +132,16 @@ def ope(  # noqa: PLR0913 - the options of a command
     question = Question(reward, (), skip)
     with terminal.replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
-        scored, found, interrupted = _valued(read, settings, policy or (), question)
+        found = _valued(read, settings, policy or (), question)
         if page_sink is not None:
-            title = title_of(log, len(scored), interrupted=interrupted)
-            page_sink.write(ope_report.page(title, found).html().encode())
+            page_sink.write(ope_report.page(log.name, found).html().encode())
     report_refused(read, log)
     terminal.show(found, _print, as_json=json, enc_hook=_encoded)
-    end(read, len(scored), interrupted=interrupted)
+    raise typer.Exit(1 if read.refusals.count else 0)
 
 
-def _valued(
-    log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question
-) -> tuple[list[Scored], ValuationReport, bool]:
-    """Return the issues scored, the values of policies on them, and whether it was interrupted."""
+def _valued(log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question) -> ValuationReport:
+    """Return the values of policies on a log."""
     from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
     from stream_coupons_lab.ope import valuation
@@ -156,14 +150,14 @@ def _valued(
     asked = tuple(parse(text, log.coupon_of) for text in policies)
     warnings = [*missing_arms(log), *doubts(log, settings)]
     running = ProgressiveRun(log, settings, score_arms=True)
-    interrupted = feed_all(running, log, "scoring every arm")
+    feed_all(running, log, "scoring every arm")
     scored = running.finish()
     known = decisions_of(scored, log, settings.policy.typical_price_minor)
     found = valuation.report(known, replace(question, policies=asked), settings.policy)
     found.warnings[:0] = warnings
     if open_ones := len(scored) - len(known):
         found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
-    return scored, found, interrupted
+    return found
 
 
 def _encoded(value: object) -> object:

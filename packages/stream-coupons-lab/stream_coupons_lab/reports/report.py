@@ -59,11 +59,6 @@ class HtmlReport:
         self._parts: list[Markup] = []
         self._has_scripts = False
 
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing was added yet."""
-        return not self._parts
-
     def section(self, title: str, text: str = "") -> None:
         """Start a section; blank lines part the paragraphs of `text`."""
         self._sections.append(title)

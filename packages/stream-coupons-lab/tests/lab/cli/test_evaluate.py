@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +85,7 @@ def test_json_has_all_figures_and_null_for_what_is_undefined(run: Run, tmp_path:
     log = write_lines(tmp_path / "log.jsonl", issue("i1"), issue("i2", AT + 3 * DAY_S), *used)
     result = run("evaluate", log, "--json", "--window", DAY_S)
     found = json.loads(result.stdout)
-    assert (found["issues"], found["labelled"], found["interrupted"]) == (2, 1, False)
+    assert (found["issues"], found["labelled"]) == (2, 1)
     assert found["records"] == {"issue": 2, "feedback": 2}
     redeem = next(head for head in found["heads"] if head["head"] == "redeem")
     assert (redeem["examples"], redeem["positives"], redeem["roc_auc"]["value"]) == (1, 0, None)
@@ -266,31 +265,6 @@ def test_a_folder_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     assert result.stderr.replace("\n", "") == f"error: {page}: there is no folder {page.parent}"
 
 
-class Interrupted(ProgressiveRun):
-    """A run in which Ctrl-C is pressed while the fortieth record is taken in."""
-
-    fed = 0
-
-    def feed(self, record: LogRecord) -> None:
-        self.fed += 1
-        if self.fed == 40:
-            signal.raise_signal(signal.SIGINT)
-        super().feed(record)
-
-
-def test_ctrl_c_keeps_what_was_scored(run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_coupons_lab.offline.progressive_run.ProgressiveRun", Interrupted)
-    out, page = tmp_path / "scored.jsonl", tmp_path / "page.html"
-    result = run("evaluate", log, "--json", "--predictions", out, "--report", page)
-    assert result.exit_code == 130
-    found = json.loads(result.stdout)
-    issues = [record["issue_id"] for record in read_lines(log)[:40] if record["type"] == "issue"]
-    assert [line["issue_id"] for line in read_lines(out)] == issues
-    assert (found["interrupted"], found["issues"]) == (True, len(issues))
-    assert f"interrupted after {len(issues)} issues" in result.stderr
-    assert f"log.jsonl, interrupted after {len(issues)} issues" in page.read_text(encoding="utf-8")
-
-
 def test_what_is_not_looked_at_is_said(run: Run, tmp_path: Path) -> None:
     many = {f"key{n:02}": n for n in range(40)}
     coupon = {"coupon_id": "c1"} | {f"attribute{n:02}": n for n in range(14)}
@@ -392,3 +366,25 @@ def test_baselines_are_set_beside_ours(run: Run, log: Path) -> None:
     assert "beside plain models" in result.stdout
     assert "River logistic regression" in result.stdout
     assert "boosted trees, refitted" in result.stdout
+
+
+class Interrupted(ProgressiveRun):
+    """A run in which Ctrl-C is pressed while the fortieth record is taken in."""
+
+    fed = 0
+
+    def feed(self, record: LogRecord) -> None:
+        self.fed += 1
+        if self.fed == 40:
+            raise KeyboardInterrupt
+        super().feed(record)
+
+
+def test_ctrl_c_ends_it_and_leaves_the_files(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_coupons_lab.offline.progressive_run.ProgressiveRun", Interrupted)
+    out = tmp_path / "scored.jsonl"
+    out.write_text("before")
+    result = run("evaluate", log, "--json", "--predictions", out)
+    assert (result.exit_code, result.stdout, out.read_text()) == (130, "", "before")

@@ -1,21 +1,12 @@
 """Off-policy evaluation from the command line."""
 
 import json
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.randomised_log import RandomisedLog
-from stream_coupons.contracts.log_records import LogRecord
-from stream_coupons.settings import Settings
-from stream_coupons_lab.cli.foreign_logs import feed_all, read_log
-from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons_lab.offline.logged_decisions import decisions_of
-from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
 from .conftest import Run
 
@@ -101,28 +92,6 @@ def test_without_arms_it_says_what_to_add(run: Run, tmp_path: Path) -> None:
     result = run("ope", RandomisedLog(30).write(tmp_path / "log.jsonl", change))
     assert result.exit_code == 2
     assert 'Give each issue its "arms"' in result.stderr
-
-
-class InterruptedLog(ForeignLog):
-    """A log in whose middle the user presses Ctrl-C."""
-
-    def records(self) -> Iterator[LogRecord]:
-        for number, record in enumerate(super().records()):
-            if number == 300:
-                os.kill(os.getpid(), signal.SIGINT)
-            yield record
-
-
-@pytest.mark.long
-def test_what_was_scored_until_an_interruption_is_kept(log: Path) -> None:
-    read = read_log(log, WINDOW_S)
-    read.__class__ = InterruptedLog
-    running = ProgressiveRun(read, Settings(), score_arms=True)
-    assert feed_all(running, read, "scoring")
-    scored = running.finish()
-    assert 50 < len(scored) < 200
-    decisions = decisions_of(scored, read, 1000.0)
-    assert 0 < len(decisions) < len(scored)
 
 
 def test_a_deterministic_log_says_nothing_of_other_policies(run: Run, tmp_path: Path) -> None:
