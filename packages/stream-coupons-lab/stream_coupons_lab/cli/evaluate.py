@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, NoReturn
@@ -25,6 +25,7 @@ from stream_coupons_lab.cli.foreign_logs import (
     feed_all,
     read_log,
     report_refused,
+    require_distinct,
 )
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
@@ -98,7 +99,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons_lab.reports import evaluation_report
 
-    _require_other(log, {"--predictions": predictions, "--report": report})
+    require_distinct({"LOG": log, "--predictions": predictions, "--report": report})
     if str(log) != "-" and not is_table(log) and is_own(log):
         _score_again(log, config, predictions, bool(mapping or report or baselines), json=json)
     settings = settings_from(config, None)
@@ -145,17 +146,6 @@ def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baseline
             with_baselines=with_baselines,
             on_progress=lambda done, total: progress.update(progress.task_ids[0], completed=done, total=total),
         )
-
-
-def _require_other(log: Path, outputs: Mapping[str, Path | None]) -> None:
-    named = {option: path for option, path in outputs.items() if path is not None}
-    if any(log.exists() and path.exists() and path.samefile(log) for path in named.values()):
-        raise BadConfig(f"{log}: is the log, expected another file to write to")
-    seen: dict[Path, str] = {}
-    for option, path in named.items():
-        first = seen.setdefault(path.absolute(), option)
-        if first != option:
-            raise BadConfig(f"{first} and {option}: both are {path.absolute()}, expected two files")
 
 
 def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:

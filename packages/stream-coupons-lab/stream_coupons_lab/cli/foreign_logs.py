@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,6 +73,21 @@ def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
             'arm = "..." and one of click, purchase and order_value'
         )
     return tables.read_log(path, mapping_of(mapping), window_s)
+
+
+def require_distinct(files: Mapping[str, Path | None]) -> None:
+    """See that no file is both read and written, or written twice; names are those of the options.
+
+    Raises
+    ------
+    BadConfig
+    """
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is not None:
+            first = seen.setdefault(path.resolve(), name)
+            if first != name:
+                raise BadConfig(f"{name} {path}: is {first} as well, expected another file")
 
 
 def report_refused(log: ForeignLog, path: Path) -> None:

@@ -23,7 +23,13 @@ from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, s
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import not_readable
-from stream_coupons_lab.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
+from stream_coupons_lab.cli.foreign_logs import (
+    MappingOption,
+    WindowOption,
+    read_table,
+    report_refused,
+    require_distinct,
+)
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
 from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
@@ -90,7 +96,9 @@ def tune(  # noqa: PLR0913 - the options of a command
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
     from stream_coupons_lab.tuning.study import SearchPlan, done, opened
 
-    _require_distinct(log, config, study, out, report)
+    written = {"--study": study, "--out": out, "--report": report}
+    require_distinct({"LOG": log, "--config": config, **written})
+    _require_folders(*written.items())
     base = settings_from(config, None)
     plan = SearchPlan(search_space.build(only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
     question = plan.question()  # a grid that does not fit is refused before the log is read
@@ -124,17 +132,8 @@ def _require_extra() -> None:
         )
 
 
-def _require_distinct(log: Path, config: Path | None, study: Path, out: Path | None, report: Path | None) -> None:
-    """See that nothing that is read is written, and that both files can be."""
-    files = {"LOG": log, "--config": config, "--study": study, "--out": out, "--report": report}
-    seen: dict[Path, str] = {}
-    for name, path in files.items():
-        if path is None:
-            continue
-        if path.resolve() in seen:
-            raise BadConfig(f"{name} {path}: is {seen[path.resolve()]} as well, expected another file")
-        seen[path.resolve()] = name
-    for name, path in (("--study", study), ("--out", out), ("--report", report)):
+def _require_folders(*files: tuple[str, Path | None]) -> None:
+    for name, path in files:
         if path is not None and not path.parent.is_dir():
             raise BadConfig(f"{name} {path}: there is no folder {path.parent}")
 

@@ -205,8 +205,8 @@ def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        (("LOG", "--predictions", "LOG"), "is the log, expected another file to write to"),
-        (("LOG", "--predictions", "out", "--report", "out"), "expected two files"),
+        (("LOG", "--predictions", "LOG"), "is LOG as well, expected another file"),
+        (("LOG", "--predictions", "out", "--report", "out"), "is --predictions as well, expected another file"),
         (("missing.jsonl",), "No such file"),
         (("empty.jsonl",), "holds no issue"),
         (("LOG", "--predictions", "nowhere/out"), "there is no folder"),
