@@ -47,8 +47,8 @@ SHAPES = {
         "issues, feedback, examples, decisions_sha256, state_blake2b, interrupted"
     ),
     "evaluate": (
-        "an object: records, refused_lines, refused_feedback, feedback_before_issue, feedback_on_none, "
-        "redescribed_coupons, unknown_keys, issues, labelled, heads, slices, baselines"
+        "an object: records, refused_lines, refused_feedback, feedback_on_none, redescribed_coupons, unknown_keys, "
+        "issues, labelled, heads, slices, baselines"
     ),
     "ope": "an object: reward, decisions, shoppers, arms, valued, effects, warnings, notes",
     "lift": (

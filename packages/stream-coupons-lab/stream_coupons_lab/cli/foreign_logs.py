@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
-KEYS_SHOWN = 5
 LogArgument = Annotated[
     Path,
     typer.Argument(
@@ -98,16 +97,7 @@ def report_refused(log: ForeignLog, path: Path) -> None:
 
 def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
     """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
-    from stream_coupons.core.features.rows import MAX_CONTEXT
-
     yield from overlooked(log.coupons, [])
-    if left_out := log.keys_left_out:
-        keys = ", ".join(key for key, _ in left_out.most_common(KEYS_SHOWN))
-        more = len(left_out) - KEYS_SHOWN
-        yield (
-            f"contexts have more than {MAX_CONTEXT} keys, of which the first by name are looked at; not "
-            f"{keys}{f' and {more} more' if more > 0 else ''}"
-        )
     for kind, heads in (("click", "P(click) is"), ("purchase", "P(redeem) and P(order) are")):
         if kind not in log.with_feedback:
             yield f"no feedback of the log is a {kind}: {heads} neither learnt nor judged"
@@ -121,11 +111,6 @@ def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
         yield (
             f"{len(ended)} unused coupons have an expiry, and none of the {len(used)} used ones: what was used is "
             "learnt only when its window closes, long after what was not; give used ones their expiry, too"
-        )
-    if early := +log.before_issue:
-        yield (
-            f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day is "
-            "taken for clocks that differ, and they count as if they had come after it"
         )
     reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})
     if reactions := +reactions:

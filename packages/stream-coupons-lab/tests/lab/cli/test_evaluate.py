@@ -168,12 +168,10 @@ def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path)
     )
     result = run("evaluate", log, "--json", "--predictions", tmp_path / "scored.jsonl")
     found = json.loads(result.stdout)
-    assert found["feedback_before_issue"] == {"purchase": 1}
     assert found["feedback_on_none"] == {"click": 1, "purchase": 1}
     assert read_lines(tmp_path / "scored.jsonl")[0]["redeemed"], "clocks differ"
     for verb in ("evaluate", "ope"):
         said = run(verb, log).stderr
-        assert "1 records of feedback are dated before their issue (1 purchase)" in said
         assert "1 click on issues that gave nothing" in said
 
 
@@ -266,12 +264,9 @@ def test_a_folder_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_not_looked_at_is_said(run: Run, tmp_path: Path) -> None:
-    many = {f"key{n:02}": n for n in range(40)}
     coupon = {"coupon_id": "c1"} | {f"attribute{n:02}": n for n in range(14)}
-    log = write_lines(tmp_path / "log.jsonl", issue(context=many, coupon=coupon))
+    log = write_lines(tmp_path / "log.jsonl", issue(coupon=coupon))
     result = run("evaluate", log)
-    assert "more than 32 keys, of which the first by name are looked at; not key32, key33, key34" in result.stderr
-    assert "and 3 more" in result.stderr
     assert "14 attributes, the first 12 by name are looked at" in result.stderr
 
 
