@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.models.metrics import Interval
     from stream_coupons_lab.offline.baselines import Beside
     from stream_coupons_lab.offline.evaluated import Evaluated
-    from stream_coupons_lab.offline.quality import HeadMetrics, Slice
+    from stream_coupons_lab.offline.quality import HeadMetrics
 
-COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5
+UNKNOWN_SHOWN = 5
 PLAIN: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
 """Style of a table without lines."""
 
@@ -69,8 +69,6 @@ def warnings_of(found: Evaluated) -> Iterator[str]:
 
 def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
     """Print all of it for a person."""
-    from stream_coupons_lab.offline.segments import COUPON
-
     console = terminal.stdout()
     console.print(
         terminal.summary_table(
@@ -89,14 +87,6 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
         terminal.say(text)
     if found.baselines:
         console.print(_baselines_table(found.baselines))
-    for head in ("click", "redeem", "order"):
-        slices = [each for each in found.slices if each.head == head]
-        coupons = [each for each in slices if each.by == COUPON]
-        shown = coupons[:COUPONS_SHOWN] + [each for each in slices if each.by != COUPON][:SEGMENTS_SHOWN]
-        if shown:
-            console.print(slices_table(head, shown))
-        if len(slices) > len(shown):
-            terminal.say(f"... and {len(slices) - len(shown)} more; --json and --report have all")
     for warning in warnings:
         terminal.warn(warning)
 
@@ -155,24 +145,6 @@ def metrics_table(heads: Sequence[HeadMetrics]) -> Table:
         "Calibration is predicted over observed. The base rate is the share of positives, which only hindsight knows."
     )
     table.caption_justify = "left"
-    return table
-
-
-def slices_table(head: str, slices: Sequence[Slice]) -> Table:
-    """Return observed and predicted rates of slices of one head."""
-    figures = ("issues", "observed", "95%", "predicted", "AUC", "95%")
-    table = terminal.new_table("", figures=figures, no_wrap=True, title=f"\n{head}", **PLAIN)
-    table.columns[0].min_width, table.columns[0].overflow = 16, "fold"
-    for each in slices:
-        table.add_row(
-            terminal.printable(f"{each.by} {each.value}"),
-            f"{each.examples:,}",
-            _number(each.observed.value, 3),
-            _span(each.observed, 3),
-            _number(each.predicted, 3),
-            _number(each.roc_auc.value, 3),
-            _span(each.roc_auc, 3),
-        )
     return table
 
 
