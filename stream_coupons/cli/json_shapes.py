@@ -63,7 +63,7 @@ SHAPES = {
         "incremental_margin_minor, interrupted"
     ),
     "tune": (
-        "an object: log, method, metric, head, seed, trials, failed, best_trial, best_quality, used_today, found, "
+        "an object: log, method, head, seed, trials, failed, best_trial, best_quality, used_today, found, "
         "split_at, searched, held_out, is_better, written"
     ),
     "schemas write": "an object: written",

@@ -32,7 +32,7 @@ from stream_coupons_lab.cli.foreign_logs import (
 )
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
-from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.options import Method, TunedHead
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optuna is an optional extra
     from optuna import Study
@@ -54,7 +54,6 @@ def tune(  # noqa: PLR0913 - the options of a command
     ] = Method.BAYES,
     trials: Annotated[int, typer.Option(help="How many, those of interrupted runs included.", min=1)] = 50,
     jobs: Annotated[int, typer.Option(help="Processes at work at a time; each holds the log.", min=1)] = 1,
-    metric: Annotated[Metric, typer.Option(help="What settings are chosen by.")] = Metric.LOG_LOSS,
     head: Annotated[TunedHead, typer.Option(help="Which prediction is looked at.")] = TunedHead.REDEEM,
     out: Annotated[Path | None, typer.Option(help="Write the settings found here, as TOML for --config.")] = None,
     study: Annotated[Path, typer.Option(help="File that keeps the trials; the same command goes on with them.")] = Path(
@@ -100,14 +99,14 @@ def tune(  # noqa: PLR0913 - the options of a command
     require_distinct({"LOG": log, "--config": config, **written})
     _require_folders(*written.items())
     base = settings_from(config, None)
-    plan = SearchPlan(search_space.build(only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
+    plan = SearchPlan(search_space.build(only or ()), base, method, trials, seed)
     question = plan.question()  # a grid that does not fit is refused before the log is read
     question |= {"log": _digest(log), "mapping": None if mapping is None else _digest(mapping), "window": window}
-    question |= {"metric": metric, "head": head, "held_out": held_out, "version": __version__}
+    question |= {"head": head, "held_out": held_out, "version": __version__}
     is_named = mapping is not None or is_table(log)
     reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
     report_refused(reading, log)
-    objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
+    objective = Objective(log, window, split_at(reading, held_out), head, mapping)
     with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:
         tuned = _Search(objective, plan, pool).run(kept, study)
         tried = done(kept)
@@ -176,12 +175,11 @@ class _Search:
         before.issued_since(cut).require_both(f"{asked.log}, P({asked.head}), from {terminal.utc(cut)}")
         best, quality = self._best(study, path)
         after = self._predict("scoring with those found", settings_with(plan.base, best.params))
-        later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
+        later = compare(before.issued_since(cut), after.issued_since(cut), plan.seed)
         failed = sum(trial.state.name == "PRUNED" for trial in done(study))
         return Tuned(
             log=asked.log,
             method=plan.method,
-            metric=asked.metric,
             head=asked.head,
             seed=plan.seed,
             trials=plan.total,
@@ -191,7 +189,7 @@ class _Search:
             used_today=plan.space.values(plan.base),
             found=rounded(best.params),
             split_at=cut,
-            searched=compare(before.known_before(cut), after.known_before(cut), asked.metric, plan.seed),
+            searched=compare(before.known_before(cut), after.known_before(cut), plan.seed),
             held_out=later,
             is_better=later.gain.low > 0,
             written=None,
@@ -208,20 +206,20 @@ class _Search:
         from stream_coupons_lab.tuning import study as studies
         from stream_coupons_lab.tuning.search_space import rounded
 
-        name, shown = self.objective.metric.label, studies.best(study)
+        shown = studies.best(study)
         with terminal.fraction_progress("tuning", self.plan.total) as progress:
             for _ in chain([None], studies.search(study, path, self.plan, self.objective, self.pool)):
                 best = studies.best(study)
                 if best is not None and (shown is None or best.number != shown.number):
                     values = "  ".join(f"{setting}={value}" for setting, value in rounded(best.params).items())
-                    text = f"trial {best.number}: {name} {best.value:.5f}  {values}"
+                    text = f"trial {best.number}: log loss {best.value:.5f}  {values}"
                     progress.console.print(text, markup=False, soft_wrap=True)
                 shown = best
                 done = len(studies.done(study))
-                note = f"{done} of {self.plan.total}" + (f"  best {name} {best.value:.5f}" if best else "")
+                note = f"{done} of {self.plan.total}" + (f"  best log loss {best.value:.5f}" if best else "")
                 progress.update(progress.task_ids[0], completed=done, note=note)
         if shown is None or shown.value is None:
-            raise BadConfig(f"none of {self.plan.total} trials led to a finite {name}")
+            raise BadConfig(f"none of {self.plan.total} trials led to a finite log loss")
         return shown, shown.value
 
 
@@ -243,7 +241,7 @@ def _values_table(tuned: Tuned) -> Table:
 
 
 def _quality_table(tuned: Tuned) -> Table:
-    title = f"{tuned.metric.label} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
+    title = f"log loss of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
     columns = ("part", "issues", "positive", "today", "found", "gain", "from", "to")
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for part, one in (("searched", tuned.searched), ("held out", tuned.held_out)):

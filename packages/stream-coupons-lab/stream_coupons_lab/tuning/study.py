@@ -57,7 +57,6 @@ class SearchPlan:
     base: Settings
     method: Method
     trials: int
-    is_maximised: bool
     seed: int = 0
 
     @property
@@ -80,7 +79,6 @@ class SearchPlan:
         return {
             "method": self.method,
             "seed": self.seed,
-            "is_maximised": self.is_maximised,
             "grid": self.total if self.method is Method.GRID else 0,
             "space": msgspec.to_builtins(self.space.axes),
             "settings": settings,
@@ -109,7 +107,6 @@ def opened(path: Path, plan: SearchPlan, question: Mapping[str, object]) -> Iter
             study = optuna.create_study(
                 storage=_storage(path),
                 study_name=STUDY,
-                direction="maximize" if plan.is_maximised else "minimize",
                 load_if_exists=True,
             )
         except (AssertionError, KeyError, TypeError, ValueError) as error:

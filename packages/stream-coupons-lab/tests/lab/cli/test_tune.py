@@ -91,13 +91,13 @@ def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, tmp_
 @pytest.mark.long
 @pytest.mark.slow
 def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_learner: Path, tmp_path: Path) -> None:
-    arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--metric", "roc_auc", "--held-out", 0.5)
+    arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--held-out", 0.5)
     result = run("tune", log, *arguments, "--study", tmp_path / "study", "--config", slow_learner)
-    assert "ROC AUC of P(click), cut at 2026-01-04 08:00:00Z" in result.stdout
+    assert "log loss of P(click), cut at 2026-01-04 08:00:00Z" in result.stdout
     assert "searched" in result.stdout
     assert "held out" in result.stdout
     assert "0.0001" in result.stdout
-    assert "trial 0: ROC AUC 0." in result.stderr
+    assert "trial 0: log loss 0." in result.stderr
 
 
 @pytest.mark.long

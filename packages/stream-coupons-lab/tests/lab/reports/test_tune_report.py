@@ -16,7 +16,7 @@ from lab.tuning.test_study import BAD, ONE_RATE, SPACE, cliff, plan, tried
 from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.reports.tune_report import page
 from stream_coupons_lab.tuning.objective import Comparison, Tuned
-from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.options import Method, TunedHead
 from stream_coupons_lab.tuning.search_space import rounded
 
 
@@ -27,7 +27,6 @@ def tuned(trials: list[FrozenTrial]) -> Tuned:
     return Tuned(
         log=Path("log.jsonl"),
         method=Method.RANDOM,
-        metric=Metric.LOG_LOSS,
         head=TunedHead.REDEEM,
         seed=0,
         trials=len(trials),

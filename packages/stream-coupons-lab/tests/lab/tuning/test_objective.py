@@ -16,12 +16,12 @@ from stream_coupons_lab.offline.scored import Scored
 from stream_coupons_lab.tuning.objective import (
     Objective,
     compare,
-    metric_of,
+    loss_of,
     sample,
     settings_file,
     split_at,
 )
-from stream_coupons_lab.tuning.options import Metric, TunedHead
+from stream_coupons_lab.tuning.options import TunedHead
 
 ISSUES = 120
 CUT = START_AT + 80 * HOUR_S
@@ -32,8 +32,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("log") / "log.jsonl", ISSUES)
 
 
-def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -> Objective:
-    return Objective(log, WINDOW_S, until, metric, TunedHead.REDEEM)
+def objective(log: Path, until: float = CUT) -> Objective:
+    return Objective(log, WINDOW_S, until, TunedHead.REDEEM)
 
 
 def rows(users: list[str], probabilities: list[float], labels: list[int]) -> LabelledIssues:
@@ -62,7 +62,7 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
     known = predictions.known_before(CUT)
     # A window of a day is open when the cut comes, unless its shopper purchased: that closes none.
     assert len(known) == 80 - 24
-    assert objective(log)(Settings()) == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
+    assert objective(log)(Settings()) == pytest.approx(loss_of(known), abs=1e-12)
     later = predictions.issued_since(CUT)
     ends_at = max(record.occurred_at for record in foreign.read(log).records())
     assert [issue.occurred_at for issue in later.issues] == [
@@ -86,14 +86,13 @@ def test_a_gain_is_positive_where_the_second_is_better() -> None:
     users = [f"u{number // 2}" for number in range(20)]
     worse = rows(users, [0.5, 0.4, 0.6, 0.7] * 5, [1, 0, 1, 0] * 5)
     better = rows(users, [0.9, 0.1, 0.8, 0.2] * 5, [1, 0, 1, 0] * 5)
-    for metric in Metric:
-        comparison = compare(worse, better, metric)
-        assert (comparison.issues, comparison.positives, comparison.shoppers) == (20, 10, 10)
-        assert comparison.first == metric_of(worse, metric)
-        assert comparison.second == metric_of(better, metric)
-        assert 0 < comparison.gain.low <= comparison.gain.value <= comparison.gain.high
-        assert compare(better, worse, metric).gain.value == -comparison.gain.value
-        assert compare(better, better, metric).gain.high == 0
+    comparison = compare(worse, better)
+    assert (comparison.issues, comparison.positives, comparison.shoppers) == (20, 10, 10)
+    assert comparison.first == loss_of(worse)
+    assert comparison.second == loss_of(better)
+    assert 0 < comparison.gain.low <= comparison.gain.value <= comparison.gain.high
+    assert compare(better, worse).gain.value == -comparison.gain.value
+    assert compare(better, better).gain.high == 0
 
 
 def test_the_interval_draws_shoppers_and_not_issues() -> None:
@@ -103,7 +102,7 @@ def test_the_interval_draws_shoppers_and_not_issues() -> None:
     probabilities = [draw.uniform(low, 1 - low, 20).tolist() for low in (0.05, 0.1)]
     alone = [rows(users, each, labels) for each in probabilities]
     repeated = [rows(users * 20, each * 20, labels * 20) for each in probabilities]
-    once, often = compare(*alone, Metric.LOG_LOSS).gain, compare(*repeated, Metric.LOG_LOSS).gain
+    once, often = compare(*alone).gain, compare(*repeated).gain
     assert often.low == pytest.approx(once.low)
     assert often.high == pytest.approx(once.high)
 

@@ -51,7 +51,7 @@ def die(settings: Settings) -> float:
 
 
 def plan(method: Method = Method.BAYES, trials: int = 12, seed: int = 0, space: SearchSpace = SPACE) -> SearchPlan:
-    return SearchPlan(space, BAD, method, trials, is_maximised=False, seed=seed)
+    return SearchPlan(space, BAD, method, trials, seed)
 
 
 def tried(
@@ -155,15 +155,6 @@ def test_settings_without_a_quality_are_kept_and_never_the_best(tmp_path: Path) 
         assert kept.value == 1.0
 
 
-def test_the_best_of_a_maximised_study_is_the_largest(tmp_path: Path) -> None:
-    path, wanted = tmp_path / "study", replace(plan(), is_maximised=True)
-    values = [value for _, value in points(tried(path, wanted)) if value is not None]
-    with opened(path, wanted, QUESTION) as study:
-        kept = best(study)
-        assert kept is not None
-        assert kept.value == max(values)
-
-
 @pytest.mark.parametrize(
     ("other", "name"),
     [
@@ -171,7 +162,6 @@ def test_the_best_of_a_maximised_study_is_the_largest(tmp_path: Path) -> None:
         (replace(plan(), method=Method.RANDOM), "method = bayes, now it is random"),
         (replace(plan(), base=Settings()), "settings.learning.prior_variance = 0.001, now it is 1.0"),
         (replace(plan(), space=ONE_RATE), f"space.{NEIGHBOURS}.high = 50, now it is None"),
-        (replace(plan(), is_maximised=True), "is_maximised = False, now it is True"),
     ],
 )
 def test_a_study_of_another_question_is_refused(tmp_path: Path, other: SearchPlan, name: str) -> None:
