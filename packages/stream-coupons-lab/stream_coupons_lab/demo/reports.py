@@ -13,7 +13,8 @@ from stream_coupons_lab.demo import words
 from stream_coupons_lab.demo.money import ABOUT, NAMES, NOTHING, Earned, money, verdict, whole
 from stream_coupons_lab.demo.outcomes import Played
 from stream_coupons_lab.demo.watch import Watch, total
-from stream_coupons_lab.reports.report import Axis, HtmlReport, format_value
+from stream_coupons_lab.reports.report import Axis, HtmlReport
+from stream_coupons_lab.simulation.behaviour import DAY_S
 from stream_coupons_lab.simulation.shoppers import WorldSettings
 
 HOW = (
@@ -138,7 +139,7 @@ def _cells(row: Earned) -> Sequence[str | float]:
 
 
 def _add_system(report: HtmlReport, result: ShopperResult) -> None:
-    watch = result.watch
+    watch, start = result.watch, result.live.outcomes.starts_at
     decisions = watch.decisions()
     report.section(
         "How it went",
@@ -150,12 +151,16 @@ def _add_system(report: HtmlReport, result: ShopperResult) -> None:
         [
             ("Decisions", f"{sum(decisions.values()):,.0f}", "on looks and carts"),
             ("Examples learnt", f"{total(watch.latest, 'training_examples_total'):,.0f}", "from its own coupons"),
-            (
-                "ROC AUC of P(redeem)",
-                format_value(total(watch.latest, "model_roc_auc_ratio", head="redeem")),
-                "of the coupons that it chose: the better it chooses, the harder they are to rank",
-            ),
             ("Audit", "violated" if result.violations else "clean" if result.rows else "–", result.audit()),
         ]
     )
     report.table(["why shoppers got nothing", "looks and carts"], list(words.reasons(decisions).items()))
+    report.line_chart(
+        "ROC AUC since the start",
+        {
+            f"P({head})": [((at - start) / DAY_S, auc) for at, auc in watch.quality(head)]
+            for head in ("redeem", "click")
+        },
+        Axis("simulated day", from_zero=True),
+        note="Of the coupons that the policy chose: the better it chooses, the harder to rank they are.",
+    )

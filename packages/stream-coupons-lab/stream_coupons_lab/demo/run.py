@@ -18,8 +18,8 @@ from stream_coupons_lab.demo.baselines import Baselines, baselines
 from stream_coupons_lab.demo.lockstep import LiveTarget
 from stream_coupons_lab.demo.money import earned
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
+from stream_coupons_lab.demo.panel import ShopperPanel
 from stream_coupons_lab.demo.play import Policy, Slice, play
-from stream_coupons_lab.demo.progress import DemoProgress
 from stream_coupons_lab.demo.reports import ShopperResult
 from stream_coupons_lab.demo.shoppers import settings_for_shoppers
 from stream_coupons_lab.demo.system import LocalSystem
@@ -113,21 +113,22 @@ class _Live:
         self._world = world
         self._baselines = baselines
         self._watch = Watch(system)
-        self._progress = DemoProgress(demo._console, world.statistics)
+        budget_minor = sum(coupon.budget_minor or 0 for coupon in world.catalogue())
+        self._panel = ShopperPanel(demo._console, self._watch, world.statistics, budget_minor)
         self._faults = deque([(0.5, system.kill), (0.6, system.restart)] if demo._kills_worker else [])
 
     def play(self) -> ShopperResult:
         """Play the world against the system."""
-        with self._progress, LiveTarget(self._system, self._tick) as target:
+        with self._panel, LiveTarget(self._system, self._tick) as target:
             try:
                 played = play("learned", self._world, target, self._on_slice)
             finally:
-                self._watch.sample(now=True)
+                self._watch.sample(self._world.now, now=True)
         return ShopperResult(self._demo._world_settings, played, self._watch)
 
     def wait_for_baselines(self) -> None:
         """Wait until the other policies have been played, too."""
-        with self._progress:
+        with self._panel:
             while self._baselines.share < 1.0:
                 self._baselines.look(0.2)
                 self._show("playing the other policies")
@@ -138,19 +139,19 @@ class _Live:
         return (self._world.now - self._world.settings.start_at) / (self._world.settings.days * DAY_S)
 
     def _tick(self) -> None:
-        self._watch.sample()
+        self._watch.sample(self._world.now)
         self._baselines.look()
         days = self._world.settings.days
         self._show(f"day {self._share * days:4.1f} of {days}")
 
     def _show(self, status: str) -> None:
-        self._progress.status = status
-        self._progress.share = LIVE_SHARE * self._share + (1 - LIVE_SHARE) * self._baselines.share
-        self._progress.show()
+        self._panel.status = status
+        self._panel.share = LIVE_SHARE * self._share + (1 - LIVE_SHARE) * self._baselines.share
+        self._panel.show()
 
     def _on_slice(self, outcomes: Outcomes, events: Slice) -> None:
-        self._progress.events += len(events)
-        self._progress.margin_minor = sum(outcomes.margins.values())
+        self._panel.events += len(events)
+        self._panel.margins.append(sum(outcomes.margins.values()))
         live = Played("learned", outcomes, self._world.statistics)
         self._demo.result = ShopperResult(self._demo._world_settings, live, self._watch)
         self._tick()
