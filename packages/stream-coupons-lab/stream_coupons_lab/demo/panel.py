@@ -1,4 +1,4 @@
-"""The live panel: what flows, what it earns, budgets."""
+"""The live panel: what flows, what it earns, single decisions in words, budgets."""
 
 import math
 import time
@@ -10,12 +10,15 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from stream_coupons_lab.demo.money import money
+from stream_coupons_lab.demo.ticker import Ticker
 from stream_coupons_lab.demo.watch import Watch, total
 from stream_coupons_lab.simulation.shoppers import WorldStatistics
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+ROWS_BESIDE_TICKER = 12
 MIN_WIDTH, MAX_WIDTH = 60, 120
 REFRESH_EVERY_S, LINE_EVERY_S = 0.25, 4.0
 
@@ -51,13 +54,16 @@ class ShopperPanel:
         Share of the run that is done, 0 to 1.
     """
 
-    def __init__(self, console: Console, watch: Watch, statistics: WorldStatistics, budget_minor: float) -> None:
+    def __init__(
+        self, console: Console, watch: Watch, ticker: Ticker, statistics: WorldStatistics, budget_minor: float
+    ) -> None:
         self.statistics = statistics
         self.events = 0
         self.margins: list[float] = []
         self.status = "starting"
         self.share = 0.0
         self._watch = watch
+        self._ticker = ticker
         self._budget_minor = budget_minor
         self._began = time.monotonic()
         self._shown_at = -math.inf
@@ -100,7 +106,7 @@ class ShopperPanel:
         """Return the panel."""
         width = min(max(self._console.width, MIN_WIDTH), MAX_WIDTH)
         inner = width - 4
-        picture = Group(self._flow(), "", self._money(inner), "", self._progress(inner))
+        picture = Group(self._flow(), "", self._money(inner), "", self._decisions(inner), "", self._progress(inner))
         title = "stream_coupons: simulated shoppers, live through Kafka"
         return Panel(picture, title=title, width=width, padding=(0, 1))
 
@@ -134,6 +140,18 @@ class ShopperPanel:
         budget = ProgressBar(total=whole, completed=min(left, whole), width=room, complete_style="yellow")
         table.add_row("budgets left", f"{money(left)} of {whole / 100:,.0f}", budget)
         return table
+
+    def _decisions(self, inner: int) -> Group:
+        rows = max(min(self._console.height - ROWS_BESIDE_TICKER, 24), 3)
+        lines = list(self._ticker.lines)[-rows:]
+        shown: list[Text] = []
+        for line in [*lines, *[""] * (rows - len(lines))]:
+            who, _, what = line.partition(": ")
+            style = "yellow" if what.startswith("nothing") else "bold green"
+            text = Text.assemble((f"{who}: " if what else who, "dim"), (what, style), no_wrap=True)
+            text.truncate(inner, overflow="ellipsis")
+            shown.append(text)
+        return Group(*shown)
 
     def _progress(self, inner: int) -> Table:
         clock = f"{self.share:4.0%}  {time.monotonic() - self._began:3.0f} s"

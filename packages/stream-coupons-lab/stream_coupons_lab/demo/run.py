@@ -10,6 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from loopback_kafka import Engine
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Reader
+from stream_coupons.kafka.codec import Decoder
 from stream_coupons.ops.audit.audit_topics import audit_topics
 from stream_coupons.settings import load
 from stream_coupons_lab.brokers import running_broker
@@ -23,6 +26,7 @@ from stream_coupons_lab.demo.play import Policy, Slice, play
 from stream_coupons_lab.demo.reports import ShopperResult
 from stream_coupons_lab.demo.shoppers import settings_for_shoppers
 from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.demo.ticker import Ticker
 from stream_coupons_lab.demo.waiting import waiting
 from stream_coupons_lab.demo.watch import Watch
 from stream_coupons_lab.simulation.behaviour import DAY_S
@@ -113,9 +117,12 @@ class _Live:
         self._world = world
         self._baselines = baselines
         self._watch = Watch(system)
+        self._ticker = Ticker(world.catalogue())
         budget_minor = sum(coupon.budget_minor or 0 for coupon in world.catalogue())
-        self._panel = ShopperPanel(demo._console, self._watch, world.statistics, budget_minor)
+        self._panel = ShopperPanel(demo._console, self._watch, self._ticker, world.statistics, budget_minor)
         self._faults = deque([(0.5, system.kill), (0.6, system.restart)] if demo._kills_worker else [])
+        self._decisions = Reader(system.connection, [topics.DECISIONS.name], from_beginning=True)
+        self._decode = Decoder(topics.DECISIONS)
 
     def play(self) -> ShopperResult:
         """Play the world against the system."""
@@ -124,6 +131,7 @@ class _Live:
                 played = play("learned", self._world, target, self._on_slice)
             finally:
                 self._watch.sample(self._world.now, now=True)
+        self._decisions.close()
         return ShopperResult(self._demo._world_settings, played, self._watch)
 
     def wait_for_baselines(self) -> None:
@@ -152,6 +160,8 @@ class _Live:
     def _on_slice(self, outcomes: Outcomes, events: Slice) -> None:
         self._panel.events += len(events)
         self._panel.margins.append(sum(outcomes.margins.values()))
+        decisions = [self._decode(record.value) for record in self._decisions.read_to_end()]
+        self._ticker.tell([message for _, message in events], decisions)
         live = Played("learned", outcomes, self._world.statistics)
         self._demo.result = ShopperResult(self._demo._world_settings, live, self._watch)
         self._tick()

@@ -35,3 +35,12 @@ def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
             text = REASONS.get(outcome, outcome)
             found[text] = found.get(text, 0) + int(count)
     return dict(sorted(found.items(), key=lambda entry: -entry[1]))
+
+
+def worth(minor: float) -> str:
+    """Return what the product expects of a coupon.
+
+    >>> worth(31.4), worth(-3), worth(1234)
+    ('worth +31 c', 'worth -3 c', 'worth +12.34')
+    """
+    return f"worth {minor / 100:+,.2f}" if abs(minor) >= 1000 else f"worth {minor:+.0f} c"

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from stream_coupons_lab.demo.panel import ShopperPanel
+from stream_coupons_lab.demo.ticker import Ticker
 from stream_coupons_lab.demo.waiting import waiting
 from stream_coupons_lab.demo.watch import Watch
 from stream_coupons_lab.simulation.shoppers import WorldStatistics
@@ -22,7 +23,9 @@ LATEST = {
 def panel(width: int, height: int, *, is_terminal: bool = True) -> tuple[ShopperPanel, Console]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=is_terminal)
     watch = Watch(NO_SYSTEM, latest=LATEST, samples=[(0.0, LATEST)])
-    shown = ShopperPanel(console, watch, WorldStatistics(issues=56, redemptions=7), 100_000)
+    ticker = Ticker([])
+    ticker.lines.extend(f"u{number} looked at {'coffee ' * 20}: nothing: would buy anyway" for number in range(50))
+    shown = ShopperPanel(console, watch, ticker, WorldStatistics(issues=56, redemptions=7), 100_000)
     shown.events = 1234
     shown.margins = [float(number**2) for number in range(200)]
     shown.share, shown.status = 0.5, "day  7.0 of 14"
