@@ -182,7 +182,7 @@ def run(seed: int, setup: Setup) -> list[Held]:
     found = []
     for name in setup.policies:
         policy = own_policies.parse(name, decisions.names)
-        valued = own_valuation.value(policy, decisions, logged, rules, None).valuation
+        valued = own_valuation.value(policy, decisions, logged, rules).valuation
         earned = float((own_policies.target(policy, decisions, rules) * worth).sum(axis=1).mean())
         found.append(
             Held(

@@ -24,8 +24,6 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, MARGINS, read_entries, unissuable
 from stream_coupons.testing import issue
-from stream_coupons_lab.tuning import search_space
-from stream_coupons_lab.tuning.search_space import Range
 
 from .pages import block, example, page
 
@@ -107,12 +105,6 @@ def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: s
                 break
     # One shopper is one partition: what came before the third issue was read before it.
     assert delivered == [first.issue_id, second.issue_id, third.issue_id]
-
-
-def test_the_search_space_example_is_good(tmp_path: Path) -> None:
-    path = tmp_path / "space.toml"
-    path.write_text(block("space"), encoding="utf-8")
-    assert search_space.build(path).axes["profile.max_interests"] == Range(low=32, high=256, log=True)
 
 
 def test_the_catalogue_example_is_good() -> None:

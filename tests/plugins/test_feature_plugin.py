@@ -95,11 +95,10 @@ def relabelled(snapshot: str) -> str:
 
 @pytest.mark.process
 def test_the_evaluation_of_a_log_has_them() -> None:
-    pytest.importorskip("pandas")
     log = str(ROOT / "examples" / "travel" / "log.jsonl")
-    done = run("-c", f"from stream_coupons_lab import frames; print(*frames.evaluate({log!r}).weights.feature)")
-    assert done.returncode == 0, done.stderr
-    assert {"title_length", "discount_depth"} <= set(done.stdout.split())
+    done = [run("-m", "stream_coupons", "evaluate", log, "--json", plugin=plugin) for plugin in (PLUGIN, None)]
+    extended, plain = (json.loads(each.stdout)["heads"][1]["log_loss"]["value"] for each in done)
+    assert extended != plain
 
 
 @pytest.mark.process

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -33,7 +33,6 @@ from stream_coupons_lab.datasets.mapping import mapping_of
 from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.baselines import Beside
 from stream_coupons_lab.offline.evaluated import Evaluated, evaluated
-from stream_coupons_lab.offline.inspection import Change, FeatureWeight, ServedModel
 from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import HeadMetrics, Slice
@@ -68,24 +67,13 @@ class _Result:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini, AUCC."""
+        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini."""
         rows = []
         for one in self.arm_effects:
             row: dict[str, Any] = {"arm": one.arm, "treated": one.treated, "controls": one.controls}
             row |= _interval("observed", one.uplift.mean) | {"predicted": one.predicted}
             row |= _interval("auuc", one.uplift.auuc) | _interval("qini", one.uplift.qini)
-            rows.append(row | _interval("aucc", one.aucc))
-        return pd.DataFrame(rows)
-
-    @cached_property
-    def groups(self) -> pd.DataFrame:
-        """One row for each group of decisions by predicted effect, the highest first: predicted and observed."""
-        rows = []
-        for one in self.arm_effects:
-            for number, group in enumerate(one.groups, start=1):
-                row: dict[str, Any] = {"arm": one.arm, "group": number, "predicted": group.predicted}
-                row |= _interval("observed", group.observed)
-                rows.append(row | {"treated": group.treated, "controls": group.controls})
+            rows.append(row)
         return pd.DataFrame(rows)
 
     @cached_property
@@ -96,7 +84,7 @@ class _Result:
 
 @dataclass(frozen=True)
 class Evaluation(_Result):
-    """Quality of the predictions, effects of coupons and models, as data frames.
+    """Quality of the predictions and effects of coupons, as data frames.
 
     Attributes
     ----------
@@ -115,21 +103,6 @@ class Evaluation(_Result):
     def parts(self) -> pd.DataFrame:
         """The metrics by coupon, and by keys of coupons and context with few values."""
         return _frame(self.found.slices, Slice)
-
-    @cached_property
-    def models(self) -> pd.DataFrame:
-        """Every model that learnt, which of them serves, and its log loss."""
-        return _frame(self.found.models, ServedModel)
-
-    @cached_property
-    def changes(self) -> pd.DataFrame:
-        """Drifts, and promotions of models, in order of time."""
-        return _timed(_frame(self.found.changes, Change), "at")
-
-    @cached_property
-    def weights(self) -> pd.DataFrame:
-        """By head and feature, what it adds to the log-odds of the latest decisions: mean size, and mean."""
-        return _frame(self.found.weights, FeatureWeight)
 
     @cached_property
     def baselines(self) -> pd.DataFrame:
@@ -250,9 +223,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     *,
     reward: str = "click",
     policies: Iterable[str] = (),
-    clip: float | None = None,
     skip_ratio: float = 0.0,
-    estimate_propensities: bool = False,
     window_s: float = WINDOW_S,
 ) -> PolicyValues:
     """Value policies on a log of another one.
@@ -261,16 +232,12 @@ def ope(  # noqa: PLR0913 - the options of the command
     ----------
     source, mapping, settings, window_s
         See `read` and `evaluate`.
-    reward : {"click", "purchase", "order_value", "margin"}
+    reward : {"click", "purchase", "margin"}
         Reward of a decision.
     policies : iterable of str
         Such as "greedy", "epsilon:0.1", "random", "logged", "always:ARM"; by default all of these.
-    clip : float, optional
-        Count no weight more than this.
     skip_ratio : float
         Share of the decisions, from the first on, to learn from but not to value.
-    estimate_propensities : bool
-        True to estimate propensities even where the log states them.
 
     Raises
     ------
@@ -283,7 +250,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     doubts = missing_arms(log)
     scored = run(log, chosen, score_arms=True)
     decisions = decisions_of(scored, log, chosen.policy.typical_price_minor)
-    question = Question(Reward(reward), asked, clip, skip_ratio, estimate_propensities)
+    question = Question(Reward(reward), asked, skip_ratio)
     found = valuation.report(decisions, question, chosen.policy)
     found.warnings[:0] = doubts
     return PolicyValues(_name(source), log, scored, found.effects, found)
@@ -316,14 +283,6 @@ def decisions_frame(scored: Iterable[Scored]) -> pd.DataFrame:
     kinds = {"clicked": "boolean", "redeemed": "boolean", "seen": "boolean", "order_value_minor": "Int64"}
     frame = pd.DataFrame(rows, columns=DECISION_COLUMNS).astype(kinds)
     return _timed(_timed(frame, "occurred_at"), "labelled_at")
-
-
-def write_frame(frame: pd.DataFrame, sink: IO[bytes], path: Path) -> None:
-    """Write a data frame into an open file, as Parquet if the suffix of `path` is .parquet, else as CSV."""
-    if path.suffix == table_files.PARQUET:
-        frame.to_parquet(sink, index=False)
-    else:
-        frame.to_csv(sink, index=False)
 
 
 def _settings(said: SettingsSource) -> Settings:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from stream_coupons.cli import terminal
 from stream_coupons.cli.own_records import read_recording
 from stream_coupons.core.errors import BadConfig
-from stream_coupons_lab.cli.evaluate_text import metrics_table, slices_table
+from stream_coupons_lab.cli.evaluate_text import metrics_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings
@@ -54,8 +54,6 @@ def print_own(found: OwnEvaluation, bad_lines: int) -> None:
     )
     if found.reproduced + found.different:
         console.print(metrics_table(found.heads))
-    for name in dict.fromkeys(one.head for one in found.orders):
-        console.print(slices_table(name, [one for one in found.orders if one.head == name]))
     for warning in _warnings(found, bad_lines):
         terminal.warn(warning)
 

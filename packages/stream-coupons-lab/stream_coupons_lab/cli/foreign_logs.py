@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,30 +13,22 @@ from stream_coupons.cli import terminal
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.ops.catalogue_files import overlooked
-from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
-from stream_coupons_lab.datasets.table_files import first_row, is_table, require_extra
+from stream_coupons_lab.datasets.table_files import first_row, is_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.settings import Settings
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
-    from stream_coupons_lab.offline.scored import Scored
 
-KEYS_SHOWN = 5
 LogArgument = Annotated[
     Path,
     typer.Argument(
         help="The log: JSON lines, or - for them on standard input; a .csv or .parquet with --mapping.", allow_dash=True
     ),
 ]
-MappingOption = Annotated[
-    Path | None, typer.Option(help="TOML that names the columns of a table; see evaluate --mapping-template.")
-]
-DecisionsOption = Annotated[
-    Path | None,
-    typer.Option(help="Write the predictions for every arm of every decision here, as .csv or .parquet."),
-]
+MappingOption = Annotated[Path | None, typer.Option(help="TOML that names the columns of a table.")]
 WindowOption = Annotated[
     float,
     typer.Option(
@@ -76,10 +68,25 @@ def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
 
     if mapping is None:
         raise BadConfig(
-            f"{path}: a table needs --mapping, which names its columns; "
-            f"`stream-coupons evaluate {path} --mapping-template` prints one to be completed"
+            f"{path}: a table needs --mapping, a TOML file that names its columns, at least "
+            'arm = "..." and one of click, purchase and order_value'
         )
     return tables.read_log(path, mapping_of(mapping), window_s)
+
+
+def require_distinct(files: Mapping[str, Path | None]) -> None:
+    """See that no file is both read and written, or written twice; names are those of the options.
+
+    Raises
+    ------
+    BadConfig
+    """
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is not None:
+            first = seen.setdefault(path.resolve(), name)
+            if first != name:
+                raise BadConfig(f"{name} {path}: is {first} as well, expected another file")
 
 
 def report_refused(log: ForeignLog, path: Path) -> None:
@@ -88,68 +95,22 @@ def report_refused(log: ForeignLog, path: Path) -> None:
     terminal.report_refusals(log.refusals, "row" if is_parquet else "line")
 
 
-def write_decisions(scored: Sequence[Scored], path: Path | None) -> None:
-    """Write the predictions for every arm of every decision, if a file is asked for.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if path is not None:
-        from stream_coupons_lab import frames
-
-        with terminal.replaced(path) as sink:
-            assert sink is not None
-            frames.write_frame(frames.decisions_frame(scored), sink, path)
-
-
-def require_writable(path: Path | None) -> None:
-    """See that decisions can be written to a file before hours are spent on them.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if path is None:
-        return
-    require_extra(path)
-    if path.suffix not in (".csv", ".parquet"):
-        raise BadConfig(f"--decisions {path}: expected a name that ends in .csv or .parquet")
-    if not path.parent.is_dir():
-        raise BadConfig(f"--decisions {path}: there is no folder {path.parent}")
-
-
-def title_of(path: Path, issues: int, *, interrupted: bool) -> str:
-    """Return the title of the page on a log."""
-    return f"{path.name}, interrupted after {issues} issues" if interrupted else path.name
-
-
-def end(log: ForeignLog, issues: int, *, interrupted: bool) -> NoReturn:
-    """Exit: with 1 if lines were refused, or as interrupted."""
-    if interrupted:
-        terminal.stop_interrupted(f" after {issues} issues: all results are of these")
-    raise typer.Exit(1 if log.refusals.count else 0)
-
-
-def doubts(log: ForeignLog) -> Iterator[str]:
+def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
     """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
-    from stream_coupons.core.features.rows import MAX_CONTEXT
-
     yield from overlooked(log.coupons, [])
-    if left_out := log.keys_left_out:
-        keys = ", ".join(key for key, _ in left_out.most_common(KEYS_SHOWN))
-        more = len(left_out) - KEYS_SHOWN
-        yield (
-            f"contexts have more than {MAX_CONTEXT} keys, of which the first by name are looked at; not "
-            f"{keys}{f' and {more} more' if more > 0 else ''}"
-        )
     for kind, heads in (("click", "P(click) is"), ("purchase", "P(redeem) and P(order) are")):
-        if kind not in log.responses:
+        if kind not in log.with_feedback:
             yield f"no feedback of the log is a {kind}: {heads} neither learnt nor judged"
-    if early := +log.before_issue:
+    if "impression" in log.with_feedback and not settings.attribution.impression_domains:
         yield (
-            f"{early.total()} records of feedback are dated before their issue ({_listed(early)}): up to a day is "
-            "taken for clocks that differ, and they count as if they had come after it"
+            "impressions are not used: name the domains whose channels report every one in "
+            "attribution.impression_domains; there a coupon that was not seen is neither learnt nor judged"
+        )
+    ended, used = (log.with_feedback.get(kind, set()) for kind in ("expiry", "purchase"))
+    if ended and used and not ended & used:
+        yield (
+            f"{len(ended)} unused coupons have an expiry, and none of the {len(used)} used ones: what was used is "
+            "learnt only when its window closes, long after what was not; give used ones their expiry, too"
         )
     reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})
     if reactions := +reactions:
@@ -165,11 +126,10 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> bool:
-    """Feed all records; say whether it was interrupted."""
+def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> None:
+    """Feed all records."""
     collect_rarely()
-    with terminal.fraction_progress(what, len(log)) as progress, Interruptions() as interruptions:
-        for record in interruptions.each(log.records()):
+    with terminal.fraction_progress(what, len(log)) as progress:
+        for record in log.records():
             running.feed(record)
             progress.update(progress.task_ids[0], advance=1)
-        return interruptions.happened

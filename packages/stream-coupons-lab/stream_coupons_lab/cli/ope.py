@@ -16,16 +16,11 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons_lab.cli import ope_tables as tables
 from stream_coupons_lab.cli.foreign_logs import (
-    DecisionsOption,
     MappingOption,
     doubts,
-    end,
     feed_all,
     read_log,
     report_refused,
-    require_writable,
-    title_of,
-    write_decisions,
 )
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
@@ -34,8 +29,7 @@ from stream_coupons_lab.ope.rewards import Reward
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings
     from stream_coupons_lab.datasets.foreign import ForeignLog
-    from stream_coupons_lab.offline.arm_effects import Targeting
-    from stream_coupons_lab.offline.scored import Scored
+    from stream_coupons_lab.offline.arm_effects import ArmEffect
     from stream_coupons_lab.ope.valuation import Question, ValuationReport
 
 OptionalLog = Annotated[
@@ -59,18 +53,12 @@ def ope(  # noqa: PLR0913 - the options of a command
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], softmax[:TEMPERATURE], random, "
-            "logged, always:ARM."
+            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], random, logged, always:ARM."
         ),
     ] = None,
-    clip: Annotated[float | None, typer.Option(help="Count no weight more than this: less variance, but bias.")] = None,
     skip: Annotated[
         float, typer.Option(help="Share of the decisions, from the first on, to learn from but not to value.", max=0.99)
     ] = 0.0,
-    estimate_propensities: Annotated[
-        bool, typer.Option("--estimate-propensities", help="Estimate propensities even where the log states them.")
-    ] = False,
-    decisions: DecisionsOption = None,
     report: ReportOption = None,
     window: Annotated[
         float | None,
@@ -104,10 +92,9 @@ def ope(  # noqa: PLR0913 - the options of a command
     sometimes gave none, the uplift curve's area and the Qini coefficient
     say whether our model finds those whom a coupon moves.
 
-    Issues need propensities or arms. Without propensities they are estimated
-    from how often each arm was chosen, which is right only if it was drawn
-    without a look at the shopper. Issues whose window is still open at the
-    end of the log are left out.
+    Issues need their arms and the propensity of the one that was chosen.
+    Those without, or whose window is still open at the end of the log, are
+    left out.
 
     Without LOG the decisions, orders, feedback and coupons are read from the
     broker; a LOG of these topics, as `tail --recording` and `replay --all`
@@ -115,14 +102,13 @@ def ope(  # noqa: PLR0913 - the options of a command
     coupons and what was sold out. Valued is the margin of all that the
     shopper orders within --window, less discounts. The policies are logged,
     greedy[:MIN_VALUE], epsilon[:RATIO], average (one ranking for all), random,
-    none and always:COUPON. Beside them stands what the shoppers who may get
-    coupons bring more than the permanent control group.
+    none and always:COUPON.
 
     Examples: stream-coupons ope examples/travel/log.jsonl --reward margin
               stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\
                 --policy greedy --policy always:tea-25-off
               stream-coupons ope log.jsonl --reward purchase --skip 0.5
-              stream-coupons ope log.jsonl --reward margin --clip 20 --json
+              stream-coupons ope log.jsonl --reward margin --json
               stream-coupons ope sent.csv --mapping sent.toml \\
                 --reward purchase --report sent.html
               stream-coupons ope --bootstrap localhost:9092
@@ -136,52 +122,42 @@ def ope(  # noqa: PLR0913 - the options of a command
     settings = settings_from(config, bootstrap)
     if not 0 <= skip < 1:
         raise typer.BadParameter("expected a share from 0 up to 0.99", param_hint="--skip")
-    if clip is not None and not clip > 0:
-        raise typer.BadParameter("expected a number above 0", param_hint="--clip")
     if log is None or (not is_table(log) and own_records.is_own(log)):
         others = {"--mapping": mapping, "--skip": skip}
-        others |= {"--estimate-propensities": estimate_propensities, "--decisions": decisions}
         if given := [name for name, value in others.items() if value]:
             raise BadConfig(f"{', '.join(given)}: is for logs of other systems, not for our own decisions")
-        ope_own.ope_own(
-            log, settings, policy or (), clip=clip, window_s=window, domain=domain, report=report, json=json
-        )
+        ope_own.ope_own(log, settings, policy or (), window_s=window, domain=domain, report=report, json=json)
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
-    require_writable(decisions)
-    question = Question(reward, (), clip, skip, estimate_propensities)
+    question = Question(reward, (), skip)
     with terminal.replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
-        scored, found, interrupted = _valued(read, settings, policy or (), question)
-        write_decisions(scored, decisions)
+        found = _valued(read, settings, policy or (), question)
         if page_sink is not None:
-            title = title_of(log, len(scored), interrupted=interrupted)
-            page_sink.write(ope_report.page(title, found).html().encode())
+            page_sink.write(ope_report.page(log.name, found).html().encode())
     report_refused(read, log)
     terminal.show(found, _print, as_json=json, enc_hook=_encoded)
-    end(read, len(scored), interrupted=interrupted)
+    raise typer.Exit(1 if read.refusals.count else 0)
 
 
-def _valued(
-    log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question
-) -> tuple[list[Scored], ValuationReport, bool]:
-    """Return the issues scored, the values of policies on them, and whether it was interrupted."""
+def _valued(log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question) -> ValuationReport:
+    """Return the values of policies on a log."""
     from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
     from stream_coupons_lab.ope import valuation
     from stream_coupons_lab.ope.policies import parse
 
     asked = tuple(parse(text, log.coupon_of) for text in policies)
-    warnings = [*missing_arms(log), *doubts(log)]
+    warnings = [*missing_arms(log), *doubts(log, settings)]
     running = ProgressiveRun(log, settings, score_arms=True)
-    interrupted = feed_all(running, log, "scoring every arm")
+    feed_all(running, log, "scoring every arm")
     scored = running.finish()
     known = decisions_of(scored, log, settings.policy.typical_price_minor)
     found = valuation.report(known, replace(question, policies=asked), settings.policy)
     found.warnings[:0] = warnings
     if open_ones := len(scored) - len(known):
         found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
-    return scored, found, interrupted
+    return found
 
 
 def _encoded(value: object) -> object:
@@ -195,24 +171,23 @@ def _encoded(value: object) -> object:
 
 def _print(found: ValuationReport) -> None:
     terminal.say(
-        f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, "
-        f"{found.arms:,} arms, propensities {found.propensities}"
+        f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, {found.arms:,} arms"
     )
     has_others = any(each.policy != "logged" for each in found.valued)
     titles = ("value for each decision", "above the logging policy" if has_others else "")
     decimals = tables.print_values(found.valued, *titles)
-    if found.targeting:
-        terminal.stdout().print(_targets(found.targeting, decimals))
+    if found.effects:
+        terminal.stdout().print(_effects(found.effects, decimals))
     tables.print_notes((LEGEND, *found.notes), found.warnings)
 
 
-def _targets(targeting: Iterable[Targeting], decimals: int) -> Table:
+def _effects(effects: Iterable[ArmEffect], decimals: int) -> Table:
     table = tables.new_table(
         "uplift over none", "given", "treated", "controls", "mean uplift", "AUUC", "Qini coefficient"
     )
-    for each in targeting:
+    for each in effects:
         found = each.uplift
         areas = (found.mean, found.auuc, found.qini)
         intervals = (tables.interval_text(interval, decimals, is_signed=True) for interval in areas)
-        table.add_row(each.coupon, f"{each.treated:,}", f"{each.controls:,}", *intervals)
+        table.add_row(each.arm, f"{each.treated:,}", f"{each.controls:,}", *intervals)
     return table

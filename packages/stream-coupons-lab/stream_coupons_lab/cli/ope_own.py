@@ -15,7 +15,7 @@ from stream_coupons.settings import Settings
 from stream_coupons_lab.cli import ope_tables
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons_lab.ope.own_valuation import Lift, OwnReport
+    from stream_coupons_lab.ope.own_valuation import OwnReport
 
 LEGEND = (
     "Minor units of money a decision. ESS: effective sample size. rewarded: decisions with a reward that the policy "
@@ -30,7 +30,6 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     settings: Settings,
     policies: Sequence[str],
     *,
-    clip: float | None,
     window_s: float | None,
     domain: str | None,
     report: Path | None,
@@ -50,7 +49,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
                 f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
             )
         asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
-        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, clip=clip)
+        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s)
         if bad_lines:
             found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
         if page_sink is not None:
@@ -66,20 +65,4 @@ def _print(found: OwnReport) -> None:
         f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out"
     )
     ope_tables.print_values(found.valued, "value of each decision", "above the policy that decided")
-    _print_lift(found.lift)
     ope_tables.print_notes((LEGEND, *found.notes), found.warnings)
-
-
-def _print_lift(lift: Lift | None) -> None:
-    console = terminal.stdout()
-    if lift is None:
-        console.print("lift: not known, for the control group has no two shoppers with a decision", soft_wrap=True)
-        return
-    table = ope_tables.new_table("lift over the control group", "", "shoppers", "a shopper", "lift", "all together")
-    earned = (
-        ope_tables.interval_text(lift.lift, 1, is_signed=True),
-        ope_tables.interval_text(lift.total_minor, 0, is_signed=True),
-    )
-    table.add_row("may get coupons", f"{lift.treated:,}", f"{lift.treated_mean:.1f}", *earned)
-    table.add_row("control group", f"{lift.holdout:,}", f"{lift.holdout_mean:.1f}")
-    console.print(table)

@@ -23,10 +23,16 @@ from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, s
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import not_readable
-from stream_coupons_lab.cli.foreign_logs import MappingOption, WindowOption, read_table, report_refused
+from stream_coupons_lab.cli.foreign_logs import (
+    MappingOption,
+    WindowOption,
+    read_table,
+    report_refused,
+    require_distinct,
+)
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
-from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.options import Method, TunedHead
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optuna is an optional extra
     from optuna import Study
@@ -48,16 +54,11 @@ def tune(  # noqa: PLR0913 - the options of a command
     ] = Method.BAYES,
     trials: Annotated[int, typer.Option(help="How many, those of interrupted runs included.", min=1)] = 50,
     jobs: Annotated[int, typer.Option(help="Processes at work at a time; each holds the log.", min=1)] = 1,
-    metric: Annotated[Metric, typer.Option(help="What settings are chosen by.")] = Metric.LOG_LOSS,
     head: Annotated[TunedHead, typer.Option(help="Which prediction is looked at.")] = TunedHead.REDEEM,
     out: Annotated[Path | None, typer.Option(help="Write the settings found here, as TOML for --config.")] = None,
     study: Annotated[Path, typer.Option(help="File that keeps the trials; the same command goes on with them.")] = Path(
         "tuning.study"
     ),
-    space: Annotated[
-        Path | None,
-        typer.Option(help='TOML that adds to the search space: "section.field" = {low, high, log} or {choices}.'),
-    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Search this setting only; may be repeated.")] = None,
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
@@ -76,8 +77,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     with the settings used today (the defaults, or --config) on the later
     part, which the search has not seen. Only if the whole 95 % interval of
     the difference is a gain is --out written; otherwise exit code 1 says
-    so. A trial that lags behind the median of the others is given up on the
-    way. Ctrl-C keeps the finished trials.
+    so. Ctrl-C keeps the finished trials.
 
     Needs an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[tune]'
 
@@ -86,28 +86,30 @@ def tune(  # noqa: PLR0913 - the options of a command
                 --report tuned.html
               stream-coupons tune log.jsonl --method grid --trials 9 \\
                 --only learning.prior_variance --only profile.half_life_s
-              stream-coupons tune log.jsonl --space space.toml --json
+              stream-coupons tune log.jsonl --json
     """
     _require_extra()
+    from stream_coupons_lab.processes import processes
     from stream_coupons_lab.reports import tune_report
     from stream_coupons_lab.tuning import search_space
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
-    from stream_coupons_lab.tuning.processes import processes
-    from stream_coupons_lab.tuning.study import SearchPlan, done, importances, opened
+    from stream_coupons_lab.tuning.study import SearchPlan, done, opened
 
-    _require_distinct(log, config, space, study, out, report)
+    written = {"--study": study, "--out": out, "--report": report}
+    require_distinct({"LOG": log, "--config": config, **written})
+    _require_folders(*written.items())
     base = settings_from(config, None)
-    plan = SearchPlan(search_space.build(space, only or ()), base, method, trials, metric is Metric.ROC_AUC, seed)
+    plan = SearchPlan(search_space.build(only or ()), base, method, trials, seed)
     question = plan.question()  # a grid that does not fit is refused before the log is read
     question |= {"log": _digest(log), "mapping": None if mapping is None else _digest(mapping), "window": window}
-    question |= {"metric": metric, "head": head, "held_out": held_out, "version": __version__}
+    question |= {"head": head, "held_out": held_out, "version": __version__}
     is_named = mapping is not None or is_table(log)
     reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
     report_refused(reading, log)
-    objective = Objective(log, window, split_at(reading, held_out), metric, head, mapping)
+    objective = Objective(log, window, split_at(reading, held_out), head, mapping)
     with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:
         tuned = _Search(objective, plan, pool).run(kept, study)
-        tried, shares = (done(kept), importances(kept, seed)) if report is not None else ([], {})
+        tried = done(kept)
     if tuned.is_better or force:
         tuned = replace(tuned, written=out)
     with terminal.replaced(tuned.written) as sink:
@@ -115,7 +117,7 @@ def tune(  # noqa: PLR0913 - the options of a command
             sink.write(settings_file(tuned.found, base).encode())
     with terminal.replaced(report) as page_sink:
         if page_sink is not None:
-            page_sink.write(tune_report.page(tuned, tried, shares, plan.space).html().encode())
+            page_sink.write(tune_report.page(tuned, tried).html().encode())
     terminal.show(tuned, _print, as_json=json, enc_hook=str)
     raise typer.Exit(0 if tuned.is_better and not reading.refusals.count else 1)
 
@@ -129,19 +131,8 @@ def _require_extra() -> None:
         )
 
 
-def _require_distinct(
-    log: Path, config: Path | None, space: Path | None, study: Path, out: Path | None, report: Path | None
-) -> None:
-    """See that nothing that is read is written, and that both files can be."""
-    files = {"LOG": log, "--config": config, "--space": space, "--study": study, "--out": out, "--report": report}
-    seen: dict[Path, str] = {}
-    for name, path in files.items():
-        if path is None:
-            continue
-        if path.resolve() in seen:
-            raise BadConfig(f"{name} {path}: is {seen[path.resolve()]} as well, expected another file")
-        seen[path.resolve()] = name
-    for name, path in (("--study", study), ("--out", out), ("--report", report)):
+def _require_folders(*files: tuple[str, Path | None]) -> None:
+    for name, path in files:
         if path is not None and not path.parent.is_dir():
             raise BadConfig(f"{name} {path}: there is no folder {path.parent}")
 
@@ -184,23 +175,21 @@ class _Search:
         before.issued_since(cut).require_both(f"{asked.log}, P({asked.head}), from {terminal.utc(cut)}")
         best, quality = self._best(study, path)
         after = self._predict("scoring with those found", settings_with(plan.base, best.params))
-        later = compare(before.issued_since(cut), after.issued_since(cut), asked.metric, plan.seed)
-        pruned = [trial.value for trial in done(study) if trial.state.name == "PRUNED"]
+        later = compare(before.issued_since(cut), after.issued_since(cut), plan.seed)
+        failed = sum(trial.state.name == "PRUNED" for trial in done(study))
         return Tuned(
             log=asked.log,
             method=plan.method,
-            metric=asked.metric,
             head=asked.head,
             seed=plan.seed,
             trials=plan.total,
-            given_up=len(pruned) - pruned.count(None),
-            failed=pruned.count(None),
+            failed=failed,
             best_trial=best.number,
             best_quality=quality,
             used_today=plan.space.values(plan.base),
             found=rounded(best.params),
             split_at=cut,
-            searched=compare(before.known_before(cut), after.known_before(cut), asked.metric, plan.seed),
+            searched=compare(before.known_before(cut), after.known_before(cut), plan.seed),
             held_out=later,
             is_better=later.gain.low > 0,
             written=None,
@@ -217,20 +206,20 @@ class _Search:
         from stream_coupons_lab.tuning import study as studies
         from stream_coupons_lab.tuning.search_space import rounded
 
-        name, shown = self.objective.metric.label, studies.best(study)
+        shown = studies.best(study)
         with terminal.fraction_progress("tuning", self.plan.total) as progress:
             for _ in chain([None], studies.search(study, path, self.plan, self.objective, self.pool)):
                 best = studies.best(study)
                 if best is not None and (shown is None or best.number != shown.number):
                     values = "  ".join(f"{setting}={value}" for setting, value in rounded(best.params).items())
-                    text = f"trial {best.number}: {name} {best.value:.5f}  {values}"
+                    text = f"trial {best.number}: log loss {best.value:.5f}  {values}"
                     progress.console.print(text, markup=False, soft_wrap=True)
                 shown = best
                 done = len(studies.done(study))
-                note = f"{done} of {self.plan.total}" + (f"  best {name} {best.value:.5f}" if best else "")
+                note = f"{done} of {self.plan.total}" + (f"  best log loss {best.value:.5f}" if best else "")
                 progress.update(progress.task_ids[0], completed=done, note=note)
         if shown is None or shown.value is None:
-            raise BadConfig(f"none of {self.plan.total} trials led to a finite {name}")
+            raise BadConfig(f"none of {self.plan.total} trials led to a finite log loss")
         return shown, shown.value
 
 
@@ -244,8 +233,7 @@ def _print(tuned: Tuned) -> None:
 
 def _values_table(tuned: Tuned) -> Table:
     title = f"trial {tuned.best_trial} of {tuned.trials}"
-    for count, what in ((tuned.given_up, "given up on the way"), (tuned.failed, "without a quality")):
-        title += f", {count} {what}" if count else ""
+    title += f", {tuned.failed} without a quality" if tuned.failed else ""
     table = Table("setting", "today", "found", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for name, value in tuned.found.items():
         table.add_row(name, str(tuned.used_today[name]), str(value))
@@ -253,7 +241,7 @@ def _values_table(tuned: Tuned) -> Table:
 
 
 def _quality_table(tuned: Tuned) -> Table:
-    title = f"{tuned.metric.label} of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
+    title = f"log loss of P({tuned.head}), cut at {terminal.utc(tuned.split_at)}, 95 % interval"
     columns = ("part", "issues", "positive", "today", "found", "gain", "from", "to")
     table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for part, one in (("searched", tuned.searched), ("held out", tuned.held_out)):

@@ -21,7 +21,6 @@ from stream_coupons.contracts.log_records import (
     LogRecord,
 )
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.features.rows import MAX_CONTEXT
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, window_fault
@@ -57,14 +56,12 @@ class ForeignLog:
         that names only the coupon_id refers to that description.
     unknown_keys : Counter
         By type of line and key, the lines that have a key which their type does not know.
-    before_issue : Counter
-        By kind, the feedback that is dated before its issue.
     gave_nothing : int
         Issues of the arm none.
     without_coupon : Counter
         By kind, the feedback on issues that gave nothing.
-    responses : set of str
-        Kinds of the feedback that there is.
+    with_feedback : dict
+        By kind of feedback, the issues that have it.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -74,10 +71,9 @@ class ForeignLog:
         self.counts: Counter[str] = Counter()
         self.redescribed: Counter[str] = Counter()
         self.unknown_keys: Counter[tuple[str, str]] = Counter()
-        self.before_issue: Counter[str] = Counter()
         self.gave_nothing = 0
         self.without_coupon: Counter[str] = Counter()
-        self.responses: set[str] = set()
+        self.with_feedback: dict[str, set[str]] = {}
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -105,7 +101,7 @@ class ForeignLog:
     def labelled_heads(self) -> frozenset[str]:
         """The heads of which the log has a positive label: of others there is nothing to learn."""
         kinds = {"click": "click", "purchase": "redeem"}
-        heads = {kinds[kind] for kind in self.responses & kinds.keys()}
+        heads = {kinds[kind] for kind in self.with_feedback.keys() & kinds.keys()}
         return frozenset({*heads, "order"} if "redeem" in heads else heads)
 
     def require_domains(self, names: Iterable[str], where: str) -> None:
@@ -119,12 +115,6 @@ class ForeignLog:
             if name not in self.domains:
                 known = ", ".join(map(repr, self.domains))
                 raise BadConfig(f"{where}: {name!r} is no domain of the log, which has {known}")
-
-    @property
-    def keys_left_out(self) -> Counter[str]:
-        """By key of their contexts, the issues that have too many for it to be looked at."""
-        contexts = (issue.context for issue in self._issues.values() if len(issue.context) > MAX_CONTEXT)
-        return Counter(key for context in contexts for key in sorted(context)[MAX_CONTEXT:])
 
     def __len__(self) -> int:
         return len(self._records)
@@ -230,9 +220,8 @@ class ForeignLog:
         at = seconds(line.occurred_at, "occurred_at")
         if line.kind == "expiry" and (at, number) < (issue.occurred_at, issue.line):
             raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
-        self.before_issue[line.kind] += at < issue.occurred_at
         self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
-        self.responses.add(line.kind)
+        self.with_feedback.setdefault(line.kind, set()).add(line.issue_id)
         feedback = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"{line.kind} on line {number}",

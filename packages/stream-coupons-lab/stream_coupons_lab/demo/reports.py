@@ -154,12 +154,7 @@ def _add_system(report: HtmlReport, result: ShopperResult) -> None:
             ("Audit", "violated" if result.violations else "clean" if result.rows else "–", result.audit()),
         ]
     )
-    report.bar_chart(
-        "Why shoppers got nothing for what they did",
-        words.reasons(decisions),
-        Axis("looks and carts"),
-        note="Each look at a product and each change of a cart is a reason to decide; few lead to a coupon.",
-    )
+    report.table(["why shoppers got nothing", "looks and carts"], list(words.reasons(decisions).items()))
     report.line_chart(
         "ROC AUC since the start",
         {

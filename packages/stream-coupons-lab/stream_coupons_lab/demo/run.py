@@ -17,7 +17,7 @@ from stream_coupons.ops.audit.audit_topics import audit_topics
 from stream_coupons.settings import load
 from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo import reports
-from stream_coupons_lab.demo.baselines import Baselines
+from stream_coupons_lab.demo.baselines import Baselines, baselines
 from stream_coupons_lab.demo.lockstep import LiveTarget
 from stream_coupons_lab.demo.money import earned
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
@@ -66,18 +66,18 @@ class ShopperDemo:
 
         Raises
         ------
-        SystemFailed, BaselineFailed
+        SystemFailed, BadConfig
             If a process ends by itself.
         """
         world = World(self._world_settings)
-        with Baselines(self._world_settings, self._settings) as baselines:
+        with baselines(self._world_settings, self._settings) as others:
             with self._running(world) as system:
-                live = _Live(self, system, world, baselines)
+                live = _Live(self, system, world, others)
                 result = live.play()
                 with waiting(self._console, "auditing what was issued"):
                     violations = audit_topics(system.settings.kafka).violations
             live.wait_for_baselines()
-        by_policy = {**baselines.played, "learned": result.live}
+        by_policy = {**others.played, "learned": result.live}
         played = [by_policy[policy] for policy in POLICIES]
         self.result = replace(result, played=played, rows=earned(played, world.user_ids), violations=violations)
         reports.print_summary(self._console, self.result)

@@ -1,4 +1,4 @@
-"""The results of `evaluate` on a log: metrics by head and part, effects of arms, models, and baselines beside ours."""
+"""The results of `evaluate` on a log: metrics by head and part, effects of arms, and baselines beside ours."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,11 +7,9 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.datasets.foreign import ForeignLog
-from stream_coupons_lab.offline import arm_effects, baselines, inspection
+from stream_coupons_lab.offline import arm_effects, baselines
 from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.baselines import Beside
-from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway, order_anyway
-from stream_coupons_lab.offline.inspection import Change, FeatureWeight, ServedModel
 from stream_coupons_lab.offline.logged_decisions import decisions_of
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, judged, quality
@@ -45,10 +43,6 @@ class Evaluated:
     series: list[LabelledIssues]
     qualities: list[HeadMetrics]
     slices: list[Slice]
-    anyway: OrderAnyway | None
-    models: list[ServedModel]
-    changes: list[Change]
-    weights: list[FeatureWeight] = field(default_factory=list)
     effects: list[ArmEffect] = field(default_factory=list)
     effects_of: str = ""
     doubts: list[str] = field(default_factory=list)
@@ -75,7 +69,7 @@ def evaluated(
     rules : PolicyRules
         Of the settings.
     in_depth : bool
-        Whether to weigh features and, if every arm was scored, to measure effects.
+        Whether to measure effects, if every arm was scored.
     with_baselines : bool
         Whether to learn baselines beside ours.
     on_progress : callable, optional
@@ -97,10 +91,6 @@ def evaluated(
             # Without a coupon there is nothing to tell coupons apart by.
             for part in ([*by_coupon(one), *by_segment(one, catalogue)] if one.head != "order" else by_segment(one, {}))
         ],
-        anyway=order_anyway(series),
-        models=inspection.served_models(running),
-        changes=inspection.changes(running),
-        weights=inspection.feature_weights(running, scored) if in_depth else [],
         effects=effects,
         effects_of=effects_of,
         doubts=doubts,
@@ -116,7 +106,7 @@ def _effects(scored: Sequence[Scored], log: ForeignLog, rules: PolicyRules) -> t
     decisions = decisions_of(known, log, rules.typical_price_minor)
     reward = Reward.PURCHASE if decisions.purchased.any() else Reward.CLICK
     try:
-        propensity, _ = valuation.propensities_of(decisions, doubts)
+        propensity = valuation.propensities_of(decisions, doubts)
         kept = propensity > 0  # not NaN
         found = rewards(decisions.at_rows(kept), reward, rules)
         return arm_effects.measure(decisions.at_rows(kept), found, propensity[kept]), reward.value, doubts

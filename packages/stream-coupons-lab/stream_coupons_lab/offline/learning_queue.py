@@ -21,7 +21,6 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.watched import Predicted
-from stream_coupons.models.heads import News
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior
@@ -106,17 +105,11 @@ class LearningQueue:
         Of features and values.
     heads : collection of str
         Those that the log has labels of; no other learns.
-
-    Attributes
-    ----------
-    news : list of (float, News)
-        Promotions and drifts, by label, with the time of the label that caused each.
     """
 
     def __init__(self, learning: LearningRules, rules: Rules, heads: Collection[str]) -> None:
         self.heads = frozenset(heads)
         self.trainer = Trainer(learning)
-        self.news: list[tuple[float, News]] = []
         self._transfer = learning.transfer
         every_arm = msgspec.structs.replace(rules.policy, max_candidates=sys.maxsize)
         self._rules = msgspec.structs.replace(rules, policy=every_arm)
@@ -205,4 +198,3 @@ class LearningQueue:
         )
         self._offset += 1
         self._has_learnt |= self.trainer.learn(example, self._offset, None, row)
-        self.news += ((example.at, news) for news in self.trainer.news())

@@ -110,7 +110,7 @@ class LoggedDecisions:
 
 
 def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor: float) -> LoggedDecisions:
-    """Return arrays of the issues whose outcome is known; all arms of each must have been scored.
+    """Return arrays of the issues that name their arms and whose outcome is known; these arms must have been scored.
 
     A purchase without a click reported counts as no click, as it does in the log.
 
@@ -119,7 +119,7 @@ def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor:
     BadConfig
         If the outcome of no issue is known.
     """
-    known = [each for each in scored if each.labelled_at is not None]
+    known = [each for each in scored if each.labelled_at is not None and each.by_arm]
     if not known:
         raise BadConfig(
             f"the log ends before the window of any of its {len(scored)} issues: no outcome is known. "
@@ -170,19 +170,15 @@ def missing_arms(log: ForeignLog) -> list[str]:
     Raises
     ------
     BadConfig
-        If there are neither arms nor propensities: the alternatives and their probabilities are unknown then.
+        If none of the issues names its arms: the alternatives are unknown then.
     """
     issues = [record for record in log.records() if isinstance(record, LoggedIssue)]
     missing = sum(not issue.arms for issue in issues)
     if not missing:
         return []
-    if missing == len(issues) and all(issue.propensity is None for issue in issues):
+    if missing == len(issues):
         raise BadConfig(
-            "no issue of the log has a propensity or arms: what else could have been chosen is not known, so no other "
-            'policy can be valued. Give each issue its "arms" (with "none" if nothing could be given), and its '
-            '"propensity" if it is known'
+            "no issue of the log names its arms: what else could have been chosen is not known, so no other policy can "
+            'be valued. Give each issue its "arms" (with "none" if nothing could be given), and its "propensity"'
         )
-    return [
-        f"{missing} of {len(issues)} issues name no arms: taken are all that the log had chosen until then. If "
-        "others could be chosen, or not all of these, the values of random and of ours are biased"
-    ]
+    return [f"{missing} of {len(issues)} issues name no arms and are left out"]

@@ -20,7 +20,6 @@ from stream_coupons.core.decision import erasure, observation, pipeline
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.rows import FeatureRows, hashed_names
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
 from stream_coupons.core.messages.learning import TrainingExample
@@ -29,7 +28,6 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.buckets import BucketMember
 from stream_coupons.core.rules import AttributionRules, Rules
-from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
@@ -103,12 +101,6 @@ class LoggedShop:
         self.catalogue = Catalogue(self._coupons, price_minor, attributes, domains)
         self._known = Knowledge(self._rules, self.catalogue, {}, prior())
 
-    def believe_impressions(self, domains: frozenset[str]) -> None:
-        """Take it from now on that the channels of these domains, and of no others, report every impression."""
-        reported = msgspec.structs.replace(self._rules.attribution, impression_domains=domains)
-        self._rules = msgspec.structs.replace(self._rules, attribution=reported)
-        self._known = Knowledge(self._rules, self.catalogue, {}, self._known.prior)
-
     def act(self, event: BrowseEvent | CartEvent | OrderEvent) -> None:
         """Take in what a shopper did in the shop."""
         shopper = self._shopper(event.user_id)
@@ -132,30 +124,12 @@ class LoggedShop:
         if moment is not None:
             on_moment(Moment(moment.user_id, _frozen(shopper), moment.at, moment.context))
             issue = observation.note(event, self._known, NO_FEATURES, b"", (0.0, 0.0, 0.0), 0)
-            # A log shows only later whether its channels report: that is asked when the window closes.
-            issue.awaits_impressions = True
             observation.keep(shopper, issue, self._known, effects)
         self._conclude(event.user_id, shopper, effects)
-
-    def was_seen(self, user_id: str, issue_id: str) -> bool:
-        """Return whether an impression of an open issue was reported."""
-        shopper = self._shopper(user_id)
-        return issue_id in shopper.issues and shopper.issue(issue_id).seen
 
     def arm_of(self, event: ObservedIssue) -> tuple[CouponSet, int]:
         """Return the coupon that an issue is scored with; see `observation.arm_of`."""
         return observation.arm_of(event, self._known)
-
-    def features_now(self, event: ObservedIssue) -> tuple[FeatureRows, tuple[str, ...]]:
-        """Return the row of an issue, for the shopper as they are now, and the names of what is hashed in it."""
-        shopper = self._shopper(event.user_id)
-        context = fill_context(shopper.profile.contexts, event.context, event.occurred_at, self._rules.profile)
-        rows = observation.row_of(Moment(event.user_id, shopper, event.occurred_at, context), event, self._known)
-        among, position = self.arm_of(event)
-        coupons, attributes = among.alone(position), among.coupons[position].attributes
-        named = {name: attributes.get(name) for name in coupons.attributes}
-        names = hashed_names(named, context, has_vectors=coupons.has_vectors)
-        return rows, names + ("unknown",) * (rows.hashed.shape[1] - len(names))
 
     def pass_time(self, at: float) -> None:
         """Close what time alone decides."""

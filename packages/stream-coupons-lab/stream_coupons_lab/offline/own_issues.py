@@ -13,12 +13,10 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.incremental import COLUMNS, Chances
-from stream_coupons.core.decision.scoring import HEADS, ORDER, REDEEM, Scorer, first_of
+from stream_coupons.core.decision.scoring import HEADS, ORDER, Scorer, first_of
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.features.numeric import FEATURES, NUMERIC
-from stream_coupons.core.features.rows import SCHEMA, FeatureRows, places_of
+from stream_coupons.core.features.rows import SCHEMA, FeatureRows
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
@@ -28,9 +26,8 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
-from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, judged, quality, slice_of
+from stream_coupons_lab.offline.quality import HeadMetrics, judged, quality
 from stream_coupons_lab.offline.scored import Scored
-from stream_coupons_lab.offline.segments import by_columns
 
 READ = (topics.ISSUES, topics.SNAPSHOTS, topics.EXAMPLES)
 """The topics that issues are scored again from."""
@@ -39,12 +36,6 @@ DECIMALS = 4
 TOLERANCE = 1e-9
 MAX_TOGETHER = 1024
 """Rows that are scored at once."""
-
-WITHOUT, WITH = "order without the coupon", "order with the coupon"
-"""Names of the slices of P(order): of control observations, and of coupons given."""
-SPLIT_BY = {"depth": NUMERIC.index("discount_depth"), "redeem rate": NUMERIC.index("redeem_rate")}
-"""Numeric features that P(order) is compared by, beside the breadth of the coupon's scope."""
-WHOLE_SHOP = NUMERIC.index("whole_shop")
 
 Model = tuple[str, int]
 """Domain and version of a snapshot."""
@@ -69,9 +60,6 @@ class OwnEvaluation(Struct, frozen=True, kw_only=True):
         The first of the different ones, each with both probabilities.
     heads : list of HeadMetrics
         Quality of the probabilities, of the issues and controls that were scored again.
-    orders : list of Slice
-        P(order in scope) beside the orders observed, of controls and of coupons given: in all, and by the breadth of
-        the scope, the depth of the discount and the shopper's redeem rate.
     """
 
     issues: int
@@ -84,7 +72,6 @@ class OwnEvaluation(Struct, frozen=True, kw_only=True):
     unreadable: int
     differences: list[str]
     heads: list[HeadMetrics]
-    orders: list[Slice]
 
 
 class OwnIssues:
@@ -112,7 +99,6 @@ class OwnIssues:
         self._decoders = {topic.name: Decoder(topic) for topic in READ}
         self._found: Counter[str] = Counter()
         self._differences: list[str] = []
-        self._orders: dict[str, list[tuple[Scored, float, TrainingExample]]] = {WITHOUT: [], WITH: []}
 
     def __len__(self) -> int:
         return len(self._issues)
@@ -145,7 +131,6 @@ class OwnIssues:
         """Return the issues and controls that can be scored again, by the time of their decision."""
         self._found.clear()
         self._differences.clear()
-        self._orders = {WITHOUT: [], WITH: []}
         by_model: defaultdict[Model, list[TrainingExample]] = defaultdict(list)
         for example in self._with_features():
             by_model[self._model_of(example)].append(example)
@@ -157,24 +142,9 @@ class OwnIssues:
                 continue
             for begin in range(0, len(examples), MAX_TOGETHER):
                 some = examples[begin : begin + MAX_TOGETHER]
-                rows = _rows(some)
-                predicted = scorer.predict(rows)[:, : len(HEADS)]
-                compared = [
-                    self._compared(one, stored(each)) for one, each in zip(some, predicted.tolist(), strict=True)
-                ]
-                self._note_orders(compared, predicted, _added_orders(scorer, rows, predicted))
-                found += compared
+                predicted = scorer.predict(_rows(some))[:, : len(HEADS)]
+                found += [self._compared(one, stored(each)) for one, each in zip(some, predicted.tolist(), strict=True)]
         return sorted(found, key=lambda one: (one.occurred_at, one.issue_id))
-
-    def _note_orders(self, issues: Sequence[Scored], predicted: Floats, added: Floats) -> None:
-        """Note P(order) of issues and controls whose orders are known, with the coupon where it was given."""
-        for row, issue in enumerate(issues):
-            examples = self._examples[issue.issue_id]
-            given, control = examples.get("redeem"), examples.get("order")
-            if control is not None:
-                self._orders[WITHOUT].append((issue, float(predicted[row, ORDER]), control))
-            elif given is not None and given.ordered is not None:
-                self._orders[WITH].append((issue, float(predicted[row, ORDER] + added[row]), given))
 
     def _with_features(self) -> Iterator[TrainingExample]:
         """Yield an example of each issue and control, any of its labels: all have the same features."""
@@ -252,27 +222,7 @@ class OwnIssues:
             unreadable=self.unreadable,
             differences=sorted(self._differences)[:differences],
             heads=[quality(one) for one in judged(scored)],
-            orders=[one for name, noted in self._orders.items() if noted for one in _order_slices(name, noted)],
         )
-
-
-def _added_orders(scorer: Scorer, rows: FeatureRows, predicted: Floats) -> Floats:
-    """Return the orders that each row's coupon adds, as decisions predict them, shape (n,)."""
-    chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
-    return scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
-
-
-def _order_slices(name: str, noted: Sequence[tuple[Scored, float, TrainingExample]]) -> list[Slice]:
-    """Return P(order) and the orders of all that was noted, and by `SPLIT_BY`. A redemption is an order."""
-    issues, probabilities, examples = zip(*sorted(noted, key=lambda one: one[0].issue_id), strict=True)
-    labels = np.array([bool(one.label or one.ordered or one.discount_minor) for one in examples])
-    series = LabelledIssues(name, list(issues), np.clip(probabilities, 0.0, 1.0), labels)
-    breadths = ["whole shop" if one.numeric[WHOLE_SHOP] else "narrower" for one in examples]
-    columns: list[tuple[str, Sequence[str | float]]] = [("scope", breadths)]
-    for by, column in SPLIT_BY.items():
-        number = FEATURES[column].number or float
-        columns.append((by, [round(number(one.numeric[column]), 3) for one in examples]))
-    return [slice_of(series, "all", ""), *by_columns(series, columns)]
 
 
 def _rows(examples: Sequence[TrainingExample]) -> FeatureRows:

@@ -2,8 +2,7 @@
 
 Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
 the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
-an `expiry`, never before; a window that the log's end finds open has none. Where unused coupons are ended by expiries
-as a rule, used ones end when they would have; see `Expiries`. A coupon that was never seen is not learnt.
+an `expiry`, never before; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
 """
 
 import math
@@ -14,18 +13,14 @@ import msgspec
 
 from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.models.heads import News
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets.foreign import ForeignLog
-from stream_coupons_lab.offline.expiries import Expiries
-from stream_coupons_lab.offline.impressions import Impressions
 from stream_coupons_lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons_lab.offline.logged_shop import LoggedShop, for_logs
 from stream_coupons_lab.offline.scored import Scored
@@ -50,16 +45,11 @@ class ProgressiveRun:
     settings : Settings
         As a worker's; see `for_logs` for what is different.
     score_arms : bool
-        True to score all arms of an issue: those that it names or, if it names none, those issued until then. An arm
-        that no line has described yet is taken for what a later one says it is: the terms of a coupon are no outcome.
+        True to score all arms that an issue names. An arm that no line has described yet is taken for what a later one
+        says it is: the terms of a coupon are no outcome.
 
     Attributes
     ----------
-    impressions : Impressions
-        Which domains report them, as far as the log has shown it by now. If the settings name such domains, these count
-        and the log is not asked.
-    news : list of (float, News)
-        When models took over and when drift was found, in order.
 
     Raises
     ------
@@ -71,9 +61,6 @@ class ProgressiveRun:
         transfer = settings.learning.transfer
         log.require_domains([*transfer, *transfer.values()], "learning.transfer")
         self.log = log
-        self.impressions = Impressions()
-        self._expiries = Expiries()
-        self._asks_log = not settings.attribution.impression_domains
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
         self._shop = LoggedShop(rules, log.coupons, self._label)
@@ -86,12 +73,8 @@ class ProgressiveRun:
         self._shop.look_at(self._attributes, self._named_domains)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
-        self._issued: dict[str, None] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
-        self._reported: frozenset[str] = frozenset()
-        if self._asks_log:
-            self._shop.believe_impressions(self._reported)
 
     @property
     def refused(self) -> Counter[str]:
@@ -102,12 +85,6 @@ class ProgressiveRun:
     def heads(self) -> frozenset[str]:
         """The heads that learn: those of which the log has a positive label."""
         return self._queue.heads
-
-    @property
-    def doubtful_impressions(self) -> dict[str, int]:
-        """Domains whose impressions are not believed, with the number of responses without one."""
-        doubtful = self.impressions.doubtful if self._asks_log else frozenset()
-        return {domain: self.impressions.responses_unseen[domain] for domain in sorted(doubtful)}
 
     def feed(self, record: LogRecord) -> None:
         """Take in the next record of the log."""
@@ -125,8 +102,6 @@ class ProgressiveRun:
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
-        if self._asks_log:
-            self._tell_seen()
         return self.scored()
 
     def scored(self) -> list[Scored]:
@@ -135,52 +110,20 @@ class ProgressiveRun:
         return list(self._scored.values())
 
     @property
-    def news(self) -> list[tuple[float, News]]:
-        """Promotions and drifts so far, each with the time of the label that caused it."""
-        self._queue.flush()
-        return self._queue.news
-
-    @property
     def models(self) -> Mapping[str, DomainModel]:
         """The models as they have learnt so far, by domain."""
         self._queue.flush()
         return self._queue.trainer.models
 
-    def contributions(self, issue: Scored, head: str) -> list[tuple[str, float, float]]:
-        """Return (feature, value, its part of the log-odds) of an issue, by the model and the shopper as they are now.
-
-        What the issue's context did not state is filled in as it is for a decision. Zeros are left out.
-        """
-        self._queue.flush()
-        coupon = self._coupons.get(issue.coupon_id)
-        domain = coupon.domain if coupon is not None else self._usual_domain()
-        rows, names = self._shop.features_now(self._observed(issue, domain, issue.occurred_at))
-        return self._queue.scorer(domain).contributions(rows, 0, HEADS.index(head), names)
-
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
         if at > self._now:
-            for issue_id, ended_at in self._expiries.take_due(at):
-                if self._scored[issue_id].labelled_at is None:
-                    self._end(self._scored[issue_id], max(ended_at, self._now))
             self._now = at
             self._shop.pass_time(math.nextafter(at, 0.0))
-
-    def _end(self, issue: Scored, at: float) -> None:
-        ended = FeedbackEvent(
-            event_id=f"end of {issue.issue_id}",
-            user_id=issue.user_id,
-            occurred_at=at,
-            issue_id=issue.issue_id,
-            kind="expiry",
-        )
-        self._shop.respond(ended)
 
     def _issue(self, issue: LoggedIssue) -> None:
         domain = issue.domain or self._usual_domain()
         self._meet(issue.coupon_id, domain)
-        self._issued[issue.arm] = None
-        self._expiries.add_issue(issue.issue_id, issue.arm, issue.occurred_at, issue.expires_at - issue.occurred_at)
         scored = self._scored[issue.issue_id] = Scored(
             line=issue.line,
             issue_id=issue.issue_id,
@@ -199,12 +142,10 @@ class ProgressiveRun:
 
         observed = self._observed(scored, domain, issue.expires_at)
         self._shop.observe(observed, lambda moment: self._queue.score(self._to_score(scored, moment, observed)))
-        if self._shop.was_seen(issue.user_id, issue.issue_id):
-            self._note_impression(scored, issue.occurred_at)
 
     def _to_score(self, scored: Scored, moment: Moment, observed: ObservedIssue) -> Issue:
         """Return what to score of an issue: what was given, and all arms if these are wanted."""
-        names = (scored.arms or tuple(self._issued)) if self._score_arms else ()
+        names = scored.arms if self._score_arms else ()
         groups: dict[int, Arms] = {}
 
         def row_of(coupons: CouponSet, position: int) -> tuple[Arms, int]:
@@ -280,14 +221,8 @@ class ProgressiveRun:
         if issue is None or issue.labelled_at is None:
             if feedback.kind == "click":
                 self._clicked.add(feedback.issue_id)
-            elif feedback.kind == "purchase":
-                if feedback.order_value_minor is not None:
-                    self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-                self._expiries.add_use(feedback.issue_id, feedback.occurred_at)
-            elif feedback.kind == "expiry":
-                self._expiries.add_expiry(feedback.issue_id, feedback.occurred_at)
-            elif feedback.kind == "impression" and issue is not None:
-                self._note_impression(issue, feedback.occurred_at)
+            elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
+                self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
         self._shop.respond(feedback)
 
     def _label(self, label: TrainingExample) -> None:
@@ -301,26 +236,3 @@ class ProgressiveRun:
         scored.seen = label.seen
         if scored.coupon_id == NO_COUPON:
             scored.clicked = label.issue_id in self._clicked
-        else:
-            has_response = label.label or bool(scored.clicked)
-            self.impressions.close(
-                label.issue_id, scored.user_id, label.domain, scored.occurred_at, has_response=has_response
-            )
-            self._believe_impressions()
-
-    def _note_impression(self, issue: Scored, at: float) -> None:
-        if issue.coupon_id != NO_COUPON:
-            self.impressions.add(issue.issue_id, self._coupons[issue.coupon_id].domain, at)
-            self._believe_impressions()
-
-    def _tell_seen(self) -> None:
-        """Say whether coupons were seen as all of the log shows it, not as it looked when their windows closed."""
-        for one in self._scored.values():
-            if one.labelled_at is not None and one.coupon_id != NO_COUPON:
-                domain, has_response = self._coupons[one.coupon_id].domain, bool(one.clicked or one.redeemed)
-                one.seen = self.impressions.known(one.issue_id, domain, one.labelled_at, has_response=has_response)
-
-    def _believe_impressions(self) -> None:
-        if self._asks_log and self.impressions.reported != self._reported:
-            self._reported = self.impressions.reported
-            self._shop.believe_impressions(self._reported)

@@ -36,7 +36,6 @@ from stream_coupons_lab.offline.scored import Scored
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-RECENT_RATIO = 0.2
 THRESHOLD_BINS = 1000
 THRESHOLD_RATIO = 0.01
 
@@ -94,21 +93,6 @@ class Working(Struct, frozen=True, kw_only=True):
     f1: float
 
 
-class Recent(Struct, frozen=True, kw_only=True):
-    """The last fifth of the labels, and what it differs from all by: recent minus all.
-
-    A model that generalises over time loses nothing: a log loss gap above 0, beyond what the base rate's own log loss
-    rose by, or a ROC AUC gap below 0 says that it fits its past better than its present.
-    """
-
-    examples: int
-    log_loss: float
-    base_log_loss: float
-    roc_auc: float
-    log_loss_gap: float
-    roc_auc_gap: float
-
-
 class HeadMetrics(Struct, frozen=True, kw_only=True):
     """The metrics of one head; what is undefined is NaN, null in JSON.
 
@@ -128,7 +112,6 @@ class HeadMetrics(Struct, frozen=True, kw_only=True):
     brier: float
     calibration_ratio: float
     working: Working
-    recent: Recent
 
 
 def judged(scored: Sequence[Scored], heads: Collection[str] = HEADS) -> list[LabelledIssues]:
@@ -163,7 +146,6 @@ def quality(series: LabelledIssues) -> HeadMetrics:
     The intervals of log loss and ROC AUC are percentile bootstraps over shoppers, 95%.
     """
     metrics = _metrics(series)
-    recent = series.at(np.arange(len(series) - math.ceil(RECENT_RATIO * len(series)), len(series)))
     shoppers = [issue.user_id for issue in series.issues]
     area = roc_auc(series.probabilities, series.labels)
     undefined = Interval(math.nan, math.nan, math.nan)
@@ -174,7 +156,6 @@ def quality(series: LabelledIssues) -> HeadMetrics:
         area_interval = bootstrap_interval(roc_auc, series.probabilities, series.labels, shoppers)
         if area_interval.low == area_interval.high:  # of a few issues, which rank the same however they are drawn
             area_interval = Interval(area, math.nan, math.nan)
-    recent_metrics, recent_area = _metrics(recent), roc_auc(recent.probabilities, recent.labels)
     return HeadMetrics(
         head=series.head,
         issues="seen" if series.unseen else "all",
@@ -188,14 +169,6 @@ def quality(series: LabelledIssues) -> HeadMetrics:
         brier=metrics.brier,
         calibration_ratio=metrics.calibration_ratio,
         working=working_point(series),
-        recent=Recent(
-            examples=len(recent),
-            log_loss=recent_metrics.log_loss,
-            base_log_loss=recent_metrics.base_log_loss,
-            roc_auc=recent_area,
-            log_loss_gap=recent_metrics.log_loss - metrics.log_loss,
-            roc_auc_gap=recent_area - area,
-        ),
     )
 
 

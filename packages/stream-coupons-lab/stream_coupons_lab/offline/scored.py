@@ -18,8 +18,7 @@ class Scored(Struct, kw_only=True):
         None as long as unknown. Under the arm `none`, True if the shopper clicked or purchased all the same. A purchase
         without a click reported is no click.
     seen : bool or None
-        True if a record shows that the shopper saw the coupon; None where impressions are not known to be reported, or
-        had not begun to be when its window closed. By all of the log once that has ended.
+        True if a record shows that the shopper saw the coupon; None outside of `attribution.impression_domains`.
     labelled_at : float or None
         Time at which the window closed; None before.
     by_arm : dict

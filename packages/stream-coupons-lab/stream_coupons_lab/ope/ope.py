@@ -22,7 +22,6 @@ References
 .. [2] Swaminathan, A., and Joachims, T. (2015). The self-normalized estimator for counterfactual learning. NeurIPS.
 .. [3] Dudik, M., Langford, J., and Li, L. (2011). Doubly robust policy evaluation and learning. ICML.
 .. [4] Kish, L. (1965). Survey Sampling, sec. 11.7.
-.. [5] Ionides, E. (2008). Truncated importance sampling. J. Comput. Graph. Stat. 17(2).
 """
 
 import math
@@ -125,10 +124,6 @@ class Diagnostics:
     mean_weight : Interval
         1 if the propensities are right and the policy keeps to arms that could have been chosen. With an interval of
         99.9 %: it is an alarm, and many policies are evaluated.
-    clipped : float
-        Share of the decisions whose weight was clipped.
-    clip_bias : mapping of Estimator to float
-        Effect of clipping on each estimate, estimated by the same estimator without clipping.
     """
 
     decisions: int
@@ -138,14 +133,12 @@ class Diagnostics:
     rewarded: int
     largest_weight: float
     mean_weight: Interval
-    clipped: float
-    clip_bias: Mapping[Estimator, float]
 
     @property
     def is_off(self) -> bool:
         """True if 1 is outside the interval of the mean weight: wrong propensities, or arms without support."""
         mean = self.mean_weight
-        return not self.clipped and not math.isclose(mean.value, 1.0) and not mean.low <= 1.0 <= mean.high
+        return not math.isclose(mean.value, 1.0) and not mean.low <= 1.0 <= mean.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +150,18 @@ class Valuation:
     diagnostics: Diagnostics
 
 
-def value(logged: Logged, target: Floats, clip: float | None = None, confidence: float = 0.95) -> Valuation:
+def value(logged: Logged, target: Floats, confidence: float = 0.95) -> Valuation:
     """Value a policy on a log.
 
     Parameters
     ----------
     target : array, shape (n, a)
         The policy's probability of every arm; 0 in columns that a row does not have; rows sum to 1.
-    clip : float, optional
-        No weight counts more than this [5]_. It lowers the variance and biases the estimates: IPS and SNIPS lose
-        reward that few decisions stand for, DR believes its model there. `clip_bias` estimates by how much.
 
     Raises
     ------
     BadConfig
-        If the probabilities do not fit the log, or `clip` is not above 0.
+        If the probabilities do not fit the log.
 
     Examples
     --------
@@ -183,17 +173,12 @@ def value(logged: Logged, target: Floats, clip: float | None = None, confidence:
     >>> found.values[Estimator.IPS].value, found.gains[Estimator.SNIPS].value, found.diagnostics.effective
     (1.0, 0.5, 2.0)
     """
-    _check(logged, target, clip)
+    _check(logged, target)
     rows = np.arange(len(logged))
     probability = target[rows, logged.chosen]
-    unclipped = probability / logged.propensity
-    weight = unclipped if clip is None else np.minimum(unclipped, clip)
+    weight = probability / logged.propensity
     sums = _Sums(logged, (target * np.where(target > 0, logged.predicted, 0.0)).sum(axis=1), confidence)
     values = {estimator: sums.estimate(estimator, weight) for estimator in Estimator}
-    bias = {
-        estimator: values[estimator].value - sums.estimate(estimator, unclipped).value if clip is not None else 0.0
-        for estimator in Estimator
-    }
     diagnostics = Diagnostics(
         decisions=len(logged),
         shoppers=len(np.unique(logged.shopper)),
@@ -202,8 +187,6 @@ def value(logged: Logged, target: Floats, clip: float | None = None, confidence:
         rewarded=int(((logged.reward != 0) & (weight > 0)).sum()),
         largest_weight=float(weight.max()),
         mean_weight=replace(sums, confidence=ALARM_CONFIDENCE).mean(weight),
-        clipped=float((weight < unclipped).mean()),
-        clip_bias=bias,
     )
     gains = {estimator: sums.gain(estimator, weight) for estimator in Estimator}
     return Valuation(values, gains, diagnostics)
@@ -216,19 +199,16 @@ def value_logged(logged: Logged, confidence: float = 0.95) -> Valuation:
     exact = Interval(1.0, 1.0, 1.0)
     rewarded = int((logged.reward != 0).sum())
     n, shoppers = len(logged), len(np.unique(logged.shopper))
-    none = dict.fromkeys(Estimator, 0.0)
     return Valuation(
         dict.fromkeys(Estimator, mean),
         dict.fromkeys(Estimator, Interval(0.0, 0.0, 0.0)),
-        Diagnostics(n, shoppers, float(n), float(logged.propensity.mean()), rewarded, 1.0, exact, 0.0, none),
+        Diagnostics(n, shoppers, float(n), float(logged.propensity.mean()), rewarded, 1.0, exact),
     )
 
 
-def _check(logged: Logged, target: Floats, clip: float | None) -> None:
+def _check(logged: Logged, target: Floats) -> None:
     if not len(logged):
         raise BadConfig("there is no decision to value a policy on")
-    if clip is not None and not clip > 0:
-        raise BadConfig(f"weights are clipped at {clip}, expected a number above 0")
     if target.shape != logged.predicted.shape:
         raise BadConfig(f"the policy has shape {target.shape}, expected {logged.predicted.shape}: decisions by arms")
     wrong = (target < 0).any(axis=1) | ~np.isclose(target.sum(axis=1), 1.0, atol=1e-6)

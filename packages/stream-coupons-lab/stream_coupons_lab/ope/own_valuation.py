@@ -11,9 +11,6 @@ shopper's later states is not.
 **The reward model** of the doubly robust estimator is linear in the value of the arm and in what the shopper brought
 before, fitted to other shoppers (cross-fitting [1]_): the decision's own outcome is never in its own prediction.
 
-**Lift** compares all shoppers of the permanent control group with all others, whatever they were given, from their
-first decision on: both groups are drawn by lot, and followed by the same orders.
-
 References
 ----------
 .. [1] Chernozhukov et al. (2018). Double/debiased machine learning for treatment and structural parameters.
@@ -23,7 +20,6 @@ References
 import math
 from collections import Counter
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +28,6 @@ from sklearn.preprocessing import StandardScaler
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.ope import own_policies, valuation
 from stream_coupons_lab.ope.ope import Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
@@ -46,31 +41,6 @@ FOLDS = 5
 RIDGE = 1.0
 """Penalty of the weights of standardised columns."""
 NEVER = "what the live policy would never have chosen there"
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Lift:
-    """The lift of shoppers who may get coupons over the control group, minor units per shopper.
-
-    Attributes
-    ----------
-    treated, holdout : int
-        Shoppers of each group with a decision on record.
-    treated_mean, holdout_mean : float
-        Margin less discounts and sending, per shopper, from the first decision to the end of the log.
-    lift : Interval
-        Difference of the means; Welch's interval.
-    total_minor : Interval
-        Lift of all treated shoppers together: the earnings of the coupons.
-    """
-
-    treated: int
-    holdout: int
-    treated_mean: float
-    holdout_mean: float
-    lift: Interval
-    total_minor: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +55,6 @@ class OwnReport:
     sold_out: float
     """Share of the coupons that shoppers might have got, over the decisions, that were sold out."""
     valued: list[Valued]
-    lift: Lift | None
     warnings: list[str]
     notes: list[str]
 
@@ -97,7 +66,6 @@ def report(
     *,
     domain: str | None = None,
     window_s: float | None = None,
-    clip: float | None = None,
 ) -> OwnReport:
     """Value policies on a log.
 
@@ -121,7 +89,7 @@ def report(
         decisions.shopper, decisions.chosen, decisions.propensity, reward, predicted(decisions, reward, before)
     )
     asked = policies or tuple(Policy(kind) for kind in own_policies.KINDS)
-    valued = [value(policy, decisions, logged, rules, clip) for policy in asked]
+    valued = [value(policy, decisions, logged, rules) for policy in asked]
     sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
     return OwnReport(
         domain=domain,
@@ -131,7 +99,6 @@ def report(
         coupons=len(decisions.names) - 1,
         sold_out=float(sold_out / (sold_out + arms)),
         valued=valued,
-        lift=lift(log, domain, rules),
         warnings=[doubt for each in valued for doubt in valuation.doubts(each, NEVER)],
         notes=_notes(log, decisions, domain),
     )
@@ -156,13 +123,13 @@ def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
     return notes
 
 
-def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules, clip: float | None) -> Valued:
+def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules) -> Valued:
     """Value one policy."""
     if policy.kind == "logged":
         return valuation.value(policy, logged)
     target = own_policies.target(policy, decisions, rules)
     unsupported = float(target[decisions.logging <= 0].sum() / len(decisions))
-    return valuation.value(policy, logged, target, unsupported, clip)
+    return valuation.value(policy, logged, target, unsupported)
 
 
 def outcomes(
@@ -211,35 +178,3 @@ def predicted(decisions: OwnDecisions, reward: Floats, before: Floats) -> Floats
         base = model.predict(scaler.transform(nothing))
         found[held] = base[:, None] + value[held] * of_value + decisions.is_coupon[held] * of_giving
     return found
-
-
-def lift(log: OwnLog, domain: str, rules: PolicyRules) -> Lift | None:
-    """Return what the coupons earned by the permanent control group; None if either group has no two shoppers."""
-    money, cost = log.money(), rules.cost_weight * rules.cost_minor
-    first: dict[str, float] = {}
-    is_holdout: dict[str, bool] = {}
-    given: dict[str, int] = {}
-    for one in log.decisions.values():
-        if one.domain == domain:
-            first[one.user_id] = min(one.at, first.get(one.user_id, math.inf))
-            is_holdout[one.user_id] = one.is_holdout
-            given[one.user_id] = given.get(one.user_id, 0) + (one.result == "given")
-    brought: dict[bool, list[float]] = {True: [], False: []}
-    for user_id, at in first.items():
-        amount = money.get((user_id, domain), NO_MONEY).between(at, math.inf)
-        brought[is_holdout[user_id]].append(amount - cost * given[user_id])
-    treated, holdout = np.array(brought[False]), np.array(brought[True])
-    if min(len(treated), len(holdout)) < 2:
-        return None
-    difference = float(treated.mean() - holdout.mean())
-    error = math.sqrt(treated.var(ddof=1) / len(treated) + holdout.var(ddof=1) / len(holdout))
-    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
-    by_shopper = Interval(difference, difference - half, difference + half)
-    return Lift(
-        treated=len(treated),
-        holdout=len(holdout),
-        treated_mean=float(treated.mean()),
-        holdout_mean=float(holdout.mean()),
-        lift=by_shopper,
-        total_minor=Interval(*(len(treated) * end for end in (difference, difference - half, difference + half))),
-    )

@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 Kinds = Mapping[str, tuple[float, float] | None]
 """The range of the number that each kind of policy may have; None where it has none."""
-KINDS: Kinds = {"greedy": None, "epsilon": (0.0, 1.0), "softmax": (1e-9, 1e9), "random": None, "logged": None}
+KINDS: Kinds = {"greedy": None, "epsilon": (0.0, 1.0), "random": None, "logged": None}
 """The kinds that can be valued on the log of another system, besides always:ARM."""
 
 
@@ -90,8 +90,6 @@ def target(policy: Policy, decisions: LoggedDecisions, worth: Floats, rules: Pol
         return everywhere, epsilon_greedy(
             worth, decisions.is_coupon, policy.number(rules.exploration_ratio), rules.explored_candidates
         )
-    if policy.kind == "softmax":
-        return everywhere, softmax(worth, policy.number(natural_temperature(worth)))
     if policy.kind == "random":
         return everywhere, uniform(decisions.is_arm)
     arm = decisions.names.index(policy.parameter) if policy.parameter in decisions.names else -2
@@ -152,29 +150,6 @@ def explored(best: Rows, tried: Mask, epsilon: Floats) -> Floats:
     given[:, 0] += np.where(count > 0, 0.0, epsilon)
     given[np.arange(len(best)), best] += 1.0 - epsilon
     return given
-
-
-def softmax(values: Floats, temperature: float) -> Floats:
-    """Arms in proportion to exp(value / temperature): Boltzmann exploration.
-
-    >>> softmax(np.array([[np.log(1.0), np.log(3.0), -np.inf]]), 1.0).round(6).tolist()
-    [[0.25, 0.75, 0.0]]
-    """
-    above = np.exp((values - values.max(axis=1, keepdims=True)) / temperature)
-    drawn: Floats = above / above.sum(axis=1, keepdims=True)
-    return drawn
-
-
-def natural_temperature(values: Floats) -> float:
-    """Return the spread of values within a decision: the root of the mean variance among a row's arms; 1 if it is 0.
-
-    A temperature of this size neither ignores the values nor chooses the best alone, whatever unit they have.
-    """
-    is_arm = np.isfinite(values)
-    arms = is_arm.sum(axis=1)
-    known = np.where(is_arm, values, 0.0)
-    variance = (known**2).sum(axis=1) / arms - (known.sum(axis=1) / arms) ** 2
-    return float(np.sqrt(np.maximum(variance, 0.0).mean())) or 1.0
 
 
 def uniform(is_arm: Mask) -> Floats:

@@ -1,6 +1,5 @@
 """The rewards of a log's decisions, and those that the model predicted for every arm."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.scoring import CLICK, ORDER, REDEEM
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 
@@ -24,7 +22,6 @@ class Reward(StrEnum):
     CLICK = "click"
     PURCHASE = "purchase"
     MARGIN = "margin"
-    ORDER_VALUE = "order_value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +37,12 @@ class Rewards:
         The worth that our policy ranks by; -inf in columns that a row does not have.
     notes : list of str
         Assumptions that were made.
-    is_net : bool
-        True if the discounts are taken off the reward.
     """
 
     reward: Floats
     predicted: Floats
     worth: Floats
     notes: list[str]
-    is_net: bool = False
-
-    def gross(self, cost: Floats) -> Floats:
-        """Return the reward before discounts, shape (n,); `cost` are the discounts."""
-        return self.reward + cost if self.is_net else self.reward
 
 
 def rewards(decisions: LoggedDecisions, kind: Reward, rules: PolicyRules) -> Rewards:
@@ -60,41 +50,21 @@ def rewards(decisions: LoggedDecisions, kind: Reward, rules: PolicyRules) -> Rew
 
     - click: 1 for a click. Predicted are P(click) and, for `none`, its share of clicks known until then.
     - purchase: 1 for a purchase. Predicted are P(redeem) and, for `none`, P(order).
-    - order_value: the value of the purchase; predicted by the mean order known until then.
     - margin: margin of the order less the discount, and the cost of having given a coupon; our policy ranks by
       the values of a live decision. Orders of unknown value count as the coupon's typical price. `none` earns
       the mean margin ratio of the coupons.
-
-    Raises
-    ------
-    BadConfig
-        If the order value is asked for and no purchase has one.
     """
     if kind is Reward.CLICK:
         return _clicks(decisions)
     p_purchase = np.where(decisions.is_none, decisions.probability[..., ORDER], decisions.probability[..., REDEEM])
     if kind is Reward.PURCHASE:
         return _ranked_as_predicted(decisions, decisions.purchased.astype(np.float64), p_purchase)
-    has_value = decisions.purchased & ~np.isnan(decisions.order_value)
-    missing = int(decisions.purchased.sum() - has_value.sum())
-    if kind is Reward.MARGIN:
-        return _margins(decisions, p_purchase, rules, missing)
-    if not has_value.any():
-        raise BadConfig(
-            f"reward order_value: none of {int(decisions.purchased.sum())} purchases has an order_value_minor in its "
-            "feedback; value purchases instead (--reward purchase)"
-        )
-    mean = float(decisions.order_value[has_value].mean())
-    value = np.where(decisions.purchased, np.where(has_value, decisions.order_value, mean), 0.0)
-    notes = [f"{missing} purchases have no order_value_minor: they count as the mean, {mean:.0f}"] if missing else []
-    until_then = _mean_known(decisions, has_value, value, prior=rules.typical_price_minor)
-    return _ranked_as_predicted(decisions, value, p_purchase * until_then[:, None], notes)
+    missing = int((decisions.purchased & np.isnan(decisions.order_value)).sum())
+    return _margins(decisions, p_purchase, rules, missing)
 
 
-def _ranked_as_predicted(
-    decisions: LoggedDecisions, reward: Floats, predicted: Floats, notes: Sequence[str] = ()
-) -> Rewards:
-    return Rewards(reward, predicted, np.where(decisions.is_arm, predicted, -np.inf), list(notes))
+def _ranked_as_predicted(decisions: LoggedDecisions, reward: Floats, predicted: Floats) -> Rewards:
+    return Rewards(reward, predicted, np.where(decisions.is_arm, predicted, -np.inf), [])
 
 
 def _clicks(decisions: LoggedDecisions) -> Rewards:
@@ -125,22 +95,7 @@ def _margins(decisions: LoggedDecisions, p_purchase: Floats, rules: PolicyRules,
 
     worth = np.where(is_none, rules.min_value_minor, np.where(decisions.is_arm, decisions.worth, -np.inf))
     notes = [f"{missing} purchases have no order_value_minor: they count as the coupon's typical price"]
-    return Rewards(reward, predicted, worth, notes if missing else [], is_net=True)
-
-
-def costs_of(decisions: LoggedDecisions) -> tuple[Floats, Floats]:
-    """Return the discounts taken off orders, shape (n,), and those typical of every arm, shape (n, a); minor units.
-
-    Orders of unknown value count as the coupon's typical price.
-    """
-    coupons = decisions.coupons
-    position = np.where(decisions.is_coupon, decisions.position[decisions.arm], 0)
-    typical = np.where(decisions.is_coupon, coupons.discount_minor[position], 0.0)
-    rows = np.arange(len(decisions))
-    of_coupon, is_given = position[rows, decisions.chosen], decisions.is_coupon[rows, decisions.chosen]
-    order = np.where(np.isnan(decisions.order_value), np.exp2(coupons.price_log2)[of_coupon], decisions.order_value)
-    paid = np.where(decisions.purchased & is_given, _discounts(coupons, of_coupon, order), 0.0)
-    return paid, typical
+    return Rewards(reward, predicted, worth, notes if missing else [])
 
 
 def _discounts(coupons: CouponSet, position: Rows, order: Floats) -> Floats:

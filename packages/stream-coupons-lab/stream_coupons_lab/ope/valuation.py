@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.offline import arm_effects
-from stream_coupons_lab.offline.arm_effects import ArmEffect, Targeting
+from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Logged, Valuation
 from stream_coupons_lab.ope.policies import Policy
-from stream_coupons_lab.ope.propensities import frequencies
 from stream_coupons_lab.ope.rewards import Reward, rewards
 
 Floats = NDArray[np.float64]
@@ -21,8 +20,6 @@ Floats = NDArray[np.float64]
 MOST_CONSTANTS = 30
 FEW_EFFECTIVE = 100
 FEW_REWARDED = 10
-WEIGHT_LEVELS = (*(level / 50 for level in range(50)), 0.99, 0.995, 0.999, 1.0)
-"""Shares of the decisions at which the distribution of a policy's weights is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +30,11 @@ class Valued:
     ----------
     unsupported : float
         Share of its choices of which nothing is known: the log never made them, or never could have.
-    weights : list of float
-        Quantiles of the weights at `WEIGHT_LEVELS`.
     """
 
     policy: str
     valuation: Valuation
     unsupported: float
-    weights: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +45,7 @@ class ValuationReport:
     decisions: int
     shoppers: int
     arms: int
-    propensities: str
     valued: list[Valued]
-    targeting: list[Targeting]
     effects: list[ArmEffect]
     warnings: list[str]
     notes: list[str]
@@ -65,9 +57,7 @@ class Question:
 
     reward: Reward = Reward.CLICK
     policies: tuple[Policy, ...] = ()
-    clip: float | None = None
     skip_ratio: float = 0.0
-    estimate_propensities: bool = False
     seed: int = 0
 
 
@@ -81,7 +71,7 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     """
     found = rewards(decisions, question.reward, rules)
     notes, warnings = list(found.notes), list[str]()
-    propensity, source = propensities_of(decisions, warnings, estimate=question.estimate_propensities)
+    propensity = propensities_of(decisions, warnings)
     # Skipped decisions count in what is estimated from the log, never in the values.
     kept = ~np.isnan(propensity)
     kept[: int(question.skip_ratio * len(decisions))] = False
@@ -91,43 +81,41 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     found = replace(found, reward=found.reward[kept], predicted=found.predicted[kept], worth=found.worth[kept])
     logged = Logged(decisions.shopper, decisions.chosen, propensity, found.reward, found.predicted)
     asked = question.policies or _default(decisions, notes)
-    valued = [_value(policy, decisions, logged, found.worth, rules, question.clip) for policy in asked]
+    valued = [_value(policy, decisions, logged, found.worth, rules) for policy in asked]
     for each in valued:
         warnings += doubts(each, "arms that the log never chose")
-    if question.clip is not None:
-        notes.append(f"weights are clipped at {question.clip:g}; clip_bias estimates what that does to each value")
     return ValuationReport(
         reward=question.reward,
         decisions=len(decisions),
         shoppers=len(np.unique(decisions.shopper)),
         arms=len(decisions.names),
-        propensities=source,
         valued=valued,
-        targeting=arm_effects.targeting(decisions, found, propensity, question.seed),
         effects=arm_effects.measure(decisions, found, propensity, question.seed),
         warnings=warnings,
         notes=notes,
     )
 
 
-def propensities_of(decisions: LoggedDecisions, warnings: list[str], *, estimate: bool = False) -> tuple[Floats, str]:
-    """Return the propensities of what was chosen, NaN where unknown, and where they are from; add what is doubtful."""
+def propensities_of(decisions: LoggedDecisions, warnings: list[str]) -> Floats:
+    """Return the propensities of what was chosen, NaN where unknown; add a warning if some are.
+
+    Raises
+    ------
+    BadConfig
+        If none is known.
+    """
     unknown = np.isnan(decisions.propensity)
-    if not unknown.all() and not estimate:
-        if unknown.any():
-            warnings.append(
-                f"{int(unknown.sum())} of {len(decisions)} decisions have no propensity and are left out: if it lacks "
-                "for a reason that matters, all values are biased"
-            )
-        return decisions.propensity, "logged"
-    warnings.append(
-        "PROPENSITIES ARE ESTIMATED from how often each arm was chosen, by time"
-        + ("" if estimate else ", for the log has none")
-        + ". That is right only if the logging policy drew at random and looked at no shopper; if it targeted, every "
-        "value below is biased, whatever its interval says"
-    )
-    estimated = frequencies(decisions.at, decisions.chosen, decisions.arm)
-    return estimated[np.arange(len(decisions)), decisions.chosen], "estimated"
+    if unknown.all():
+        raise BadConfig(
+            "no decision of the log has a propensity, and no other policy can be valued without: give each issue the "
+            "probability with which its arm was chosen"
+        )
+    if unknown.any():
+        warnings.append(
+            f"{int(unknown.sum())} of {len(decisions)} decisions have no propensity and are left out: if it lacks "
+            "for a reason that matters, all values are biased"
+        )
+    return decisions.propensity
 
 
 def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]:
@@ -145,26 +133,20 @@ def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]
     return (*map(Policy, ("logged", "greedy", "epsilon", "random")), *constants)
 
 
-def _value(
-    policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules, clip: float | None
-) -> Valued:
+def _value(policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules) -> Valued:
     if policy.kind == "logged":
         return value(policy, logged)
     rows, target = policies.target(policy, decisions, worth, rules)
     never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
     unsupported = float((target * never)[rows].sum() / rows.sum())
-    return value(policy, logged.at(rows), target[rows], unsupported, clip)
+    return value(policy, logged.at(rows), target[rows], unsupported)
 
 
-def value(
-    policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0, clip: float | None = None
-) -> Valued:
+def value(policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0) -> Valued:
     """Value a policy by its probability of every arm; without these it is the logging policy."""
     if target is None:
-        return Valued(str(policy), ope.value_logged(logged), 0.0, [1.0] * len(WEIGHT_LEVELS))
-    weight = target[np.arange(len(logged)), logged.chosen] / logged.propensity
-    quantiles = np.quantile(np.minimum(weight, clip or np.inf), WEIGHT_LEVELS).tolist()
-    return Valued(str(policy), ope.value(logged, target, clip), unsupported, quantiles)
+        return Valued(str(policy), ope.value_logged(logged), 0.0)
+    return Valued(str(policy), ope.value(logged, target), unsupported)
 
 
 def doubts(each: Valued, unknown: str) -> list[str]:

@@ -11,8 +11,6 @@ Points = Sequence[tuple[float, float]]
 Bands = Mapping[str, Sequence[tuple[float, float, float]]]
 NamedInterval = tuple[str, float, float, float]
 """Name, value, low and high; NaN for ends that are not known."""
-NamedPoint = tuple[str, float, float, bool]
-"""Name, x, y, and whether it is pale."""
 
 DAY_S = 86400.0
 

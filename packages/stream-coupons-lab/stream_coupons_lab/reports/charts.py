@@ -1,4 +1,4 @@
-"""Data of a report's charts: what the page's script draws with uPlot, and rows of bars and dots in HTML."""
+"""Data of a report's charts: what the page's script draws with uPlot, and rows of dots in HTML."""
 
 import math
 from collections import Counter
@@ -12,7 +12,6 @@ from stream_coupons_lab.reports.axes import (
     Axis,
     Bands,
     NamedInterval,
-    NamedPoint,
     Points,
     Unit,
     format_interval,
@@ -48,28 +47,13 @@ def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> d
     return {"x": _axis(x, at), "y": _axis(y), "series": list(drawn.values())}
 
 
-def scatter_spec(points: Sequence[NamedPoint], x: Axis, y: Axis, *, is_log: bool) -> dict[str, Any]:
-    """Return dots, those that are not quiet in colour; x has a logarithmic scale with `is_log` and is above 0 then."""
-    dots = sorted(points, key=lambda point: point[1])
-    names = [
-        f"{name}: {x.label or 'x'} {format_value(at, x.unit)}, {y.label or 'value'} {format_value(value, y.unit)}"
-        for name, at, value, _ in dots
-    ]
-    series = [
-        {"name": "", "is_quiet": quiet, "y": [_plotted(one[2], y.unit) if one[3] == quiet else None for one in dots]}
-        for quiet in (False, True)
-    ]
-    drawn = _axis(x, [at for _, at, _, _ in dots])
-    return {"x": drawn, "y": _axis(y), "series": series, "names": names, "is_log": is_log}
-
-
-def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, *, is_bar: bool) -> Markup:
-    """Return a bar from zero, or a dot, for each row on one scale, with its interval where both ends are finite."""
+def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None) -> Markup:
+    """Return a dot for each row on one scale, with its interval where both ends are finite."""
     marks = [value for _, *values in rows for value in values if math.isfinite(value)]
-    if is_bar or axis.from_zero:
+    if axis.from_zero:
         marks.append(0.0)
     low, high = min(marks), max(marks)
-    pad = 0.0 if is_bar and low < high else (high - low or abs(high) or 1.0) / 20
+    pad = (high - low or abs(high) or 1.0) / 20
     low, high = low - pad, high + pad
 
     def place(value: float) -> float:
@@ -82,7 +66,7 @@ def rows_html(rows: Sequence[NamedInterval], axis: Axis, highlight: str | None, 
     def drawn(name: str, value: float, begin: float, end: float) -> dict[str, object]:
         found = [span("zero", 0.0, 0.0)] if low <= 0 <= high else []
         if math.isfinite(value):
-            found.append(span("bar", 0.0, value) if is_bar else span("dot", value, value))
+            found.append(span("dot", value, value))
         if math.isfinite(begin) and math.isfinite(end):
             found.append(span("whisker", begin, end))
         return {

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from stream_coupons.models.metrics import Interval
-from stream_coupons_lab.offline.arm_effects import Targeting
 from stream_coupons_lab.ope.ope import Estimator
-from stream_coupons_lab.ope.own_valuation import Lift, OwnReport
+from stream_coupons_lab.ope.own_valuation import OwnReport
 from stream_coupons_lab.ope.rewards import Reward
-from stream_coupons_lab.ope.valuation import WEIGHT_LEVELS, Valued
 from stream_coupons_lab.ope.valuation import ValuationReport as Values
+from stream_coupons_lab.ope.valuation import Valued
 from stream_coupons_lab.reports.axes import DAY_S, Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.effect_charts import add_effects
 from stream_coupons_lab.reports.report import HtmlReport
@@ -19,15 +17,12 @@ UNITS: dict[Reward, Unit] = {
     Reward.CLICK: "percent",
     Reward.PURCHASE: "percent",
     Reward.MARGIN: "money",
-    Reward.ORDER_VALUE: "money",
 }
 NOUNS = {
     Reward.CLICK: "clicks",
     Reward.PURCHASE: "purchases",
     Reward.MARGIN: "margin",
-    Reward.ORDER_VALUE: "order value",
 }
-MAX_WEIGHT_LINES = 8
 
 
 def page(name: str, found: Values) -> HtmlReport:
@@ -35,12 +30,11 @@ def page(name: str, found: Values) -> HtmlReport:
     unit, noun = UNITS[found.reward], NOUNS[found.reward]
     subtitle = (
         f"What policies would have earned: {noun} for each of {found.decisions:,} decisions about "
-        f"{found.shoppers:,} shoppers, {found.arms:,} arms. Propensities are {found.propensities}."
+        f"{found.shoppers:,} shoppers, {found.arms:,} arms."
     )
     report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, noun, unit)
     _trust(report, found.valued, found.warnings, found.notes)
-    _targets(report, found.targeting, noun, unit)
     add_effects(report, found.effects, noun, unit)
     return report
 
@@ -54,31 +48,7 @@ def own_page(name: str, found: OwnReport) -> HtmlReport:
     report = HtmlReport(f"Policies on {name}", subtitle)
     _values(report, found.valued, "margin", "money")
     _trust(report, found.valued, found.warnings, found.notes)
-    if found.lift is not None:
-        _lift(report, found.lift)
     return report
-
-
-def _lift(report: HtmlReport, lift: Lift) -> None:
-    report.section(
-        "Lift over the control group",
-        "What shoppers who may get coupons bring more than those of the permanent control group, from their first "
-        "decision on. Both groups are drawn by lot and followed by the same orders.",
-    )
-    total = lift.total_minor
-    report.stats(
-        [
-            ("Lift per shopper", format_value(lift.lift.value, "money"), _span(lift.lift)),
-            ("All together", format_value(total.value, "money"), _span(total)),
-            ("May get coupons", format_value(lift.treated_mean, "money"), f"a shopper, of {lift.treated:,}"),
-            ("Control group", format_value(lift.holdout_mean, "money"), f"a shopper, of {lift.holdout:,}"),
-        ]
-    )
-
-
-def _span(interval: Interval) -> str:
-    ends = format_interval(interval.low, interval.high, "money")
-    return f"95% {ends}" if ends else ""
 
 
 def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit) -> None:
@@ -89,9 +59,8 @@ def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit)
     )
     axis = Axis(f"{noun} for each decision", unit)
     highlight = "greedy" if any(one.policy == "greedy" for one in valued) else None
-    for estimator in (Estimator.DR, Estimator.SNIPS, Estimator.IPS):
-        rows = [(one.policy, *_ends(one, estimator)) for one in valued]
-        report.point_chart(f"By {TITLES[estimator]}", rows, axis, highlight=highlight)
+    rows = [(one.policy, *_ends(one, Estimator.DR)) for one in valued]
+    report.point_chart("By doubly robust", rows, axis, highlight=highlight)
     gains = [(one.policy, *_ends(one, Estimator.DR, is_gain=True)) for one in valued if one.policy != "logged"]
     if gains:
         report.point_chart(
@@ -112,21 +81,6 @@ def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str]
         "Each logged decision counts by its weight: the probability with which the policy would have chosen what was "
         "logged, over the propensity. The mean weight should be 1. With a few large weights, a few decisions decide.",
     )
-    report.bar_chart(
-        "Effective sample size",
-        {one.policy: one.valuation.diagnostics.effective for one in valued},
-        Axis("decisions", from_zero=True),
-        note="So many decisions of the policy itself would tell as much.",
-    )
-    others = [one for one in valued if one.policy != "logged"]
-    lines = {one.policy: list(zip(WEIGHT_LEVELS, one.weights, strict=True)) for one in others}
-    if lines:
-        report.line_chart(
-            "Distribution of the weights",
-            dict(list(lines.items())[:MAX_WEIGHT_LINES]),
-            x=Axis("share of the decisions with at most this weight", "percent", from_zero=True),
-            y=Axis("weight", from_zero=True),
-        )
     report.table(
         ["policy", "decisions", "effective", "rewarded", "agrees", "largest weight", "mean weight", "never logged"],
         [_checks(one) for one in valued],
@@ -136,30 +90,6 @@ def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str]
             ["", "what to know"],
             [*(["warning", text] for text in warnings), *(["note", text] for text in notes)],
         )
-
-
-def _targets(report: HtmlReport, targeting: Sequence[Targeting], noun: str, unit: Unit) -> None:
-    if not targeting:
-        return
-    report.section(
-        "Does it find those whom a coupon moves?",
-        "Decisions by predicted effect, the highest first. A Qini coefficient above zero means that the order is "
-        "better than a random one.",
-    )
-    report.point_chart(
-        "Qini coefficient",
-        [(one.coupon, one.uplift.qini.value, one.uplift.qini.low, one.uplift.qini.high) for one in targeting],
-        Axis(f"area above a random order, {noun}", unit),
-    )
-    report.line_chart(
-        "Uplift curve",
-        {
-            one.coupon: list(zip(one.uplift.curve.share.tolist(), one.uplift.curve.uplift.tolist(), strict=True))
-            for one in targeting
-        },
-        x=Axis("share of the decisions", "percent", from_zero=True),
-        y=Axis(f"additional {noun} for each decision", unit),
-    )
 
 
 def _ends(one: Valued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:

@@ -4,21 +4,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_curve
 
-from stream_coupons.models.metrics import Interval, log_loss, roc_auc
-from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway
+from stream_coupons.models.metrics import Interval, log_loss
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
-from stream_coupons_lab.offline.segments import COUPON
-from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus
+from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.report import HtmlReport
 
 TITLES = {"click": "Click", "redeem": "Purchase with the coupon", "order": "Purchase without a coupon"}
 WINDOWS = 30
 CALIBRATION_BINS = 10
-BARS = 20
-LEAST_EXAMPLES = 30
-PERCENT = Axis(unit="percent", from_zero=True)
 
 
 def page(
@@ -26,7 +20,6 @@ def page(
     series: Sequence[LabelledIssues],
     qualities: Sequence[HeadMetrics],
     slices: Sequence[Slice],
-    anyway: OrderAnyway | None,
 ) -> HtmlReport:
     """Return the report of a log.
 
@@ -38,8 +31,6 @@ def page(
         The issues of each head, and their metrics.
     slices : sequence of Slice
         By coupon and by segment, of all heads.
-    anyway : OrderAnyway, optional
-        What P(order) is beside its metrics.
     """
     subtitle = "Each issue was scored before its outcome was known, and learnt when its window had closed."
     report = HtmlReport(f"Evaluation of {name}", subtitle)
@@ -48,10 +39,9 @@ def page(
         if not len(judged):
             continue
         _figures(report, quality)
-        if judged.head == "order" and anyway is not None:
-            _anyway(report, anyway)
         _progress(report, judged)
-        _curves(report, judged, quality)
+        if 0 < quality.positives < quality.examples:
+            _calibration(report, judged)
         _slices(report, [each for each in slices if each.head == judged.head])
     return report
 
@@ -66,7 +56,7 @@ def _about(quality: HeadMetrics) -> str:
 
 
 def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
-    working, recent = quality.working, quality.recent
+    working = quality.working
     report.stats(
         [
             ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
@@ -83,61 +73,21 @@ def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
             ("Precision", round(working.precision, 4), ""),
             ("Recall", round(working.recall, 4), ""),
             ("Accuracy", round(working.accuracy, 4), ""),
-            ("Recent log loss", round(recent.log_loss, 4), _gap(recent.log_loss_gap)),
-            ("Recent ROC AUC", round(recent.roc_auc, 4), _gap(recent.roc_auc_gap)),
-        ]
-    )
-
-
-def _anyway(report: HtmlReport, found: OrderAnyway) -> None:
-    observed = found.observed_without
-    report.stats(
-        [
-            (
-                "P(order) with a coupon",
-                round(found.predicted_with_coupon, 4),
-                f"mean of {found.with_coupon:,} issues",
-            ),
-            ("P(order) without", round(found.predicted_without, 4), f"mean of {found.without:,} issues"),
-            ("Observed without", round(observed.value, 4), f"95% {_span(observed)}"),
-            ("Uplift below zero", format_value(found.below_zero_ratio, "percent"), "of the issues with a coupon"),
         ]
     )
 
 
 def _progress(report: HtmlReport, judged: LabelledIssues) -> None:
     size, rate = math.ceil(len(judged) / WINDOWS), float(judged.labels.mean())
-    losses, base, areas = [], [], []
+    losses, base = [], []
     for start in range(0, len(judged), size):
         window = judged.at(range(start, min(start + size, len(judged))))
         end = float(start + len(window))
         losses.append((end, log_loss(window.probabilities, window.labels)))
         base.append((end, log_loss(np.full(len(window), rate), window.labels)))
-        areas.append((end, roc_auc(window.probabilities, window.labels)))
     labels = Axis("labels so far")
     lines = {"model": losses, "base rate": base}
     report.line_chart("Log loss over time", lines, x=labels, note=f"{WINDOWS} windows of equal size")
-    report.line_chart("ROC AUC over time", {"model": areas}, x=labels)
-
-
-def _curves(report: HtmlReport, judged: LabelledIssues, quality: HeadMetrics) -> None:
-    if not 0 < quality.positives < quality.examples:
-        return
-    fall_out, hits, _ = roc_curve(judged.labels, judged.probabilities)
-    report.line_chart(
-        "ROC curve",
-        {"model": list(zip(fall_out.tolist(), hits.tolist(), strict=True)), "chance": [(0.0, 0.0), (1.0, 1.0)]},
-        x=Axis("false positive rate", "percent"),
-        y=Axis("true positive rate", "percent", from_zero=True),
-    )
-    precision, recall, _ = precision_recall_curve(judged.labels, judged.probabilities)
-    report.line_chart(
-        "Precision and recall",
-        {"model": list(zip(recall[-2::-1].tolist(), precision[-2::-1].tolist(), strict=True))},
-        x=Axis("recall", "percent"),
-        y=Axis("precision", "percent", from_zero=True),
-    )
-    _calibration(report, judged)
 
 
 def _calibration(report: HtmlReport, judged: LabelledIssues) -> None:
@@ -160,15 +110,6 @@ def _calibration(report: HtmlReport, judged: LabelledIssues) -> None:
 
 
 def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
-    coupons = [each for each in slices if each.by == COUPON and each.examples >= LEAST_EXAMPLES][:BARS]
-    if coupons:
-        report.bar_chart(
-            "Rate by coupon",
-            {each.value: each.observed.value for each in coupons},
-            PERCENT,
-            {each.value: (each.observed.low, each.observed.high) for each in coupons},
-            note="The coupons with the most issues, with Wilson's 95% intervals.",
-        )
     report.table(
         ["by", "value", "issues", "positive", "observed", "95%", "predicted", "log loss", "ROC AUC", "95%"],
         [
@@ -195,10 +136,6 @@ def _rate(quality: HeadMetrics) -> str:
 
 def _between(interval: Interval) -> str:
     return "" if math.isnan(interval.low) else f"95% {_span(interval)}, by shopper"
-
-
-def _gap(gap: float) -> str:
-    return "" if math.isnan(gap) else f"{with_minus(f'{gap:+.4f}')} against all issues"
 
 
 def _span(interval: Interval, unit: Unit = "number") -> str:

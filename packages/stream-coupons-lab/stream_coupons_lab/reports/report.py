@@ -13,7 +13,6 @@ from stream_coupons_lab.reports.axes import (
     Axis,
     Bands,
     NamedInterval,
-    NamedPoint,
     Points,
     format_interval,
     format_value,
@@ -21,7 +20,7 @@ from stream_coupons_lab.reports.axes import (
 )
 from stream_coupons_lab.reports.markup import Markup, asset, each, fill, joined
 
-__all__ = ["Axis", "Bands", "HtmlReport", "NamedInterval", "NamedPoint", "Points", "format_value"]
+__all__ = ["Axis", "Bands", "HtmlReport", "NamedInterval", "Points", "format_value"]
 
 MAX_TABLE_ROWS = 25
 """Maximum rows of the table under a line chart."""
@@ -59,11 +58,6 @@ class HtmlReport:
         self._sections: list[str] = []
         self._parts: list[Markup] = []
         self._has_scripts = False
-
-    @property
-    def is_empty(self) -> bool:
-        """True if nothing was added yet."""
-        return not self._parts
 
     def section(self, title: str, text: str = "") -> None:
         """Start a section; blank lines part the paragraphs of `text`."""
@@ -116,21 +110,10 @@ class HtmlReport:
             ),
         )
         table = _table([x.label or "at", *series], rows, numeric=True)
-        self._drawn("line", title, note, charts.line_spec(series, x, y, bands or {}), legend, table)
-
-    def bar_chart(
-        self,
-        title: str,
-        bars: Mapping[str, float],
-        axis: Axis = NUMBER,
-        intervals: Mapping[str, tuple[float, float]] | None = None,
-        highlight: str | None = None,
-        note: str = "",
-    ) -> None:
-        """Add horizontal bars from zero in the order given, with optional intervals; `highlight` dims all others."""
-        unknown = (math.nan, math.nan)
-        rows = [(name, value, *(intervals or {}).get(name, unknown)) for name, value in bars.items()]
-        self._rows(title, rows, axis, highlight, note, is_bar=True)
+        self._has_scripts = True
+        spec = _script_json(charts.line_spec(series, x, y, bands or {}))
+        drawing = fill("drawn", legend=legend, title=title, label=y.label, spec=spec)
+        self._figure(title, note, drawing, fill("values", title=title, table=table))
 
     def point_chart(
         self,
@@ -144,29 +127,18 @@ class HtmlReport:
 
         An end that is NaN leaves the interval out.
         """
-        self._rows(title, rows, axis, highlight, note, is_bar=False)
-
-    def scatter_chart(
-        self,
-        title: str,
-        points: Sequence[NamedPoint],
-        x: Axis = NUMBER,
-        y: Axis = NUMBER,
-        note: str = "",
-        *,
-        is_log: bool = False,
-    ) -> None:
-        """Add a dot for each (name, x, y, is quiet); x on a logarithmic scale with `is_log`.
-
-        Points that are not finite are left out.
-        """
-        drawn = [point for point in points if math.isfinite(point[1]) and math.isfinite(point[2])]
-        if not drawn:
+        if not any(math.isfinite(row[1]) for row in rows):
             self._figure(title, note)
             return
-        rows = [[name, format_value(at, x.unit), format_value(value, y.unit)] for name, at, value, _ in drawn]
-        table = _table(["", x.label or "x", y.label or "value"], rows, numeric=True)
-        self._drawn("scatter", title, note, charts.scatter_spec(drawn, x, y, is_log=is_log), Markup(), table)
+        texts = [
+            [name, format_value(value, axis.unit), format_interval(low, high, axis.unit)]
+            for name, value, low, high in rows
+        ]
+        width = 3 if any(row[2] for row in texts) else 2
+        headers = ["", axis.label or "value", "interval"][:width]
+        table = _table(headers, [row[:width] for row in texts], numeric=True)
+        drawing = charts.rows_html(rows, axis, highlight)
+        self._figure(title, note, drawing, fill("values", title=title, table=table))
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str | float]]) -> None:
         """Add a table whose first column names the row; numbers are aligned to the right."""
@@ -189,36 +161,6 @@ class HtmlReport:
     def write(self, path: str | Path) -> None:
         """Write the page to a file."""
         Path(path).write_text(self.html(), encoding="utf-8")
-
-    def _rows(
-        self,
-        title: str,
-        rows: Sequence[NamedInterval],
-        axis: Axis,
-        highlight: str | None,
-        note: str,
-        *,
-        is_bar: bool,
-    ) -> None:
-        if not any(math.isfinite(row[1]) for row in rows):
-            self._figure(title, note)
-            return
-        texts = [
-            [name, format_value(value, axis.unit), format_interval(low, high, axis.unit)]
-            for name, value, low, high in rows
-        ]
-        width = 3 if any(row[2] for row in texts) else 2
-        headers = ["", axis.label or "value", "interval"][:width]
-        table = _table(headers, [row[:width] for row in texts], numeric=True)
-        drawing = charts.rows_html(rows, axis, highlight, is_bar=is_bar)
-        self._figure(title, note, drawing, fill("values", title=title, table=table))
-
-    def _drawn(self, kind: str, title: str, note: str, spec: Mapping[str, Any], legend: Markup, table: Markup) -> None:
-        """Add a figure that the page's script draws."""
-        self._has_scripts = True
-        texts = {"kind": kind, "title": title, "label": spec["y"]["label"], "spec": _script_json(spec)}
-        table = fill("values", title=title, table=table)
-        self._figure(title, note, fill("drawn", legend=legend, **texts), table)
 
     def _figure(self, title: str, note: str, *drawings: Markup) -> None:
         """Add a figure; without a drawing it has no data."""

@@ -8,7 +8,7 @@ its settings were chosen on looks better than it is (Cawley, Talbot 2010, "On ov
 11).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from stream_coupons.contracts.log_records import LoggedIssue
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets import foreign, tables
 from stream_coupons_lab.datasets.foreign import ForeignLog
@@ -30,17 +30,12 @@ from stream_coupons_lab.datasets.mapping import mapping_of
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import LabelledIssues, judged
 from stream_coupons_lab.offline.scored import Scored
-from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.options import Method, TunedHead
 from stream_coupons_lab.tuning.search_space import Value, leaves, tree_of
 
 Floats = NDArray[np.float64]
 
 BOOTSTRAP_REPEATS = 1000
-CHECKPOINTS = (1 / 3, 1 / 2, 2 / 3, 5 / 6)
-"""Shares of the records after which a trial that lags behind may be pruned."""
-
-
-STATISTICS = {Metric.LOG_LOSS: log_loss, Metric.ROC_AUC: roc_auc}
 
 
 def sample(scored: Sequence[Scored], head: TunedHead) -> LabelledIssues:
@@ -51,9 +46,9 @@ def sample(scored: Sequence[Scored], head: TunedHead) -> LabelledIssues:
     return next(one for one in judged(scored) if one.head == head)
 
 
-def metric_of(issues: LabelledIssues, metric: Metric) -> float:
-    """Return the metric over all issues; NaN if it is undefined."""
-    return STATISTICS[metric](issues.probabilities, issues.labels)
+def loss_of(issues: LabelledIssues) -> float:
+    """Return the log loss over all issues; NaN if there are none."""
+    return log_loss(issues.probabilities, issues.labels)
 
 
 def split_at(log: ForeignLog, held_out: float) -> float:
@@ -87,30 +82,16 @@ class Objective:
     log: Path
     window_s: float
     until: float
-    metric: Metric
     head: TunedHead
     mapping: Path | None = None
 
-    def __call__(self, settings: Settings, report: Callable[[int, float], None]) -> float:
-        """Return the quality of these settings on what was known before `until`; NaN if it is undefined.
-
-        Parameters
-        ----------
-        report : callable
-            Receives the number of each of the `CHECKPOINTS` and the quality so far; it may raise to end the trial.
-        """
+    def __call__(self, settings: Settings) -> float:
+        """Return the quality of these settings on what was known before `until`; NaN if it is undefined."""
         log = _read_once(self.log, self.window_s, self.mapping)
         running = ProgressiveRun(log, settings)
-        records = list(takewhile(lambda record: record.occurred_at < self.until, log.records()))
-        ends = [int(len(records) * share) for share in CHECKPOINTS]
-        for number, record in enumerate(records):
-            if number in ends:
-                report(ends.index(number), self._metric(running.scored()))
+        for record in takewhile(lambda record: record.occurred_at < self.until, log.records()):
             running.feed(record)
-        return self._metric(running.finish())
-
-    def _metric(self, scored: Sequence[Scored]) -> float:
-        return metric_of(sample(scored, self.head), self.metric)
+        return loss_of(sample(running.finish(), self.head))
 
     def predictions(self, settings: Settings) -> LabelledIssues:
         """Return the predictions of these settings over the whole log."""
@@ -129,12 +110,11 @@ class Comparison:
     gain: Interval
 
 
-def compare(first: LabelledIssues, second: LabelledIssues, metric: Metric, seed: int = 0) -> Comparison:
+def compare(first: LabelledIssues, second: LabelledIssues, seed: int = 0) -> Comparison:
     """Compare predictions of the same issues, with a paired bootstrap interval that draws whole shoppers."""
-    statistic = STATISTICS[metric]
 
     def gain(pairs: Floats, labels: Floats) -> float:
-        return metric.sign * (statistic(pairs[:, 1], labels) - statistic(pairs[:, 0], labels))
+        return log_loss(pairs[:, 0], labels) - log_loss(pairs[:, 1], labels)
 
     pairs = np.column_stack([first.probabilities, second.probabilities])
     shoppers = [issue.user_id for issue in first.issues]
@@ -143,8 +123,8 @@ def compare(first: LabelledIssues, second: LabelledIssues, metric: Metric, seed:
         issues=len(first.labels),
         positives=int(first.labels.sum()),
         shoppers=len(set(shoppers)),
-        first=metric_of(first, metric),
-        second=metric_of(second, metric),
+        first=loss_of(first),
+        second=loss_of(second),
         gain=interval,
     )
 
@@ -158,11 +138,9 @@ class Tuned(Struct, frozen=True, kw_only=True):
 
     log: Path
     method: Method
-    metric: Metric
     head: TunedHead
     seed: int
     trials: int
-    given_up: int
     failed: int
     best_trial: int
     best_quality: float

@@ -1,16 +1,14 @@
 """The settings that are searched for better values, and their ranges.
 
 Names are those of the settings file, dotted: `profile.half_life_s`. A name's type is that of the setting, so a range
-of a whole number gives whole numbers, and both ends of every range are read as the settings themselves are.
+of a whole number gives whole numbers.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
@@ -19,7 +17,6 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import MissingPolicy
-from stream_coupons.ops.recordings import not_readable
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # of an optional extra
@@ -32,7 +29,7 @@ DIGITS = 4
 Value = float | int | str | bool
 
 
-class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Range(Struct, frozen=True, kw_only=True):
     """Numbers from `low` to `high`, both included; `log` searches their logarithms."""
 
     low: int | float
@@ -40,7 +37,7 @@ class Range(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: bool = False
 
 
-class Choices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Choices(Struct, frozen=True, kw_only=True):
     """A few values."""
 
     choices: list[Value]
@@ -63,14 +60,6 @@ BUILT_IN: dict[str, Axis] = {
 TABLES = {"learning.transfer"}
 """Settings that are mappings themselves."""
 
-NOT_SEARCHED = {
-    "attribution": "it says what counts as a label: values under different labels cannot be compared",
-    "kafka": "it changes nothing of what is predicted",
-    "policy": "it says what is given, which the predictions on a log do not show: compare policies with `ope`",
-    "secret_file": "better luck is not a better setting",
-    "worker": "it changes nothing of what is predicted",
-}
-
 
 class SearchSpace:
     """The settings that are searched, by name in alphabetical order.
@@ -79,20 +68,9 @@ class SearchSpace:
     ----------
     axes : mapping of str to Range or Choices
         By dotted name.
-    source : str
-        Where they were written, for errors.
-
-    Raises
-    ------
-    BadConfig
-        If a name is no setting or one that is not to be searched, or its values are not of its type.
     """
 
-    def __init__(self, axes: Mapping[str, Axis], source: str = "the built-in space") -> None:
-        if not axes:
-            raise BadConfig(f"{source}: names no setting, expected one at least")
-        for name, axis in axes.items():
-            _require_valid(name, axis, source)
+    def __init__(self, axes: Mapping[str, Axis]) -> None:
         self.axes = {name: axes[name] for name in sorted(axes)}
 
     def suggest(self, trial: Trial) -> dict[str, Any]:
@@ -131,51 +109,19 @@ class SearchSpace:
         return {name: _along(name, axis, points) for name, axis in self.axes.items()}
 
 
-def build(file: Path | None = None, only: Iterable[str] = ()) -> SearchSpace:
-    """The built-in space, with what a file adds or replaces, or only some names of both.
+def build(only: Iterable[str] = ()) -> SearchSpace:
+    """Return the built-in space, or only some of its settings.
 
     Raises
     ------
     BadConfig
+        If one of them is not in the space.
     """
-    axes, source = dict(BUILT_IN), "the built-in space"
-    if file is not None:
-        axes, source = axes | read(file), str(file)
     names = list(only)
     for name in names:
-        if name not in axes:
-            raise BadConfig(f"--only {name}: is not in the search space{_nearest(name, axes)}")
-    return SearchSpace({name: axes[name] for name in names} if names else axes, source)
-
-
-def read(file: Path) -> dict[str, Axis]:
-    """The axes in a TOML file: `"section.field" = {low, high, log}` or `{choices}`; sections may be tables.
-
-    Raises
-    ------
-    BadConfig
-    """
-    try:
-        return dict(_axes(tomllib.loads(file.read_text(encoding="utf-8"))))
-    except OSError as error:
-        raise not_readable(file, error) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{file} is not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise BadConfig(f"{file}: {error}; expected {{low, high, log}} or {{choices}}") from None
-
-
-def _axes(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Axis]]:
-    for key, value in tree.items():
-        name = prefix + key
-        if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
-            yield from _axes(value, name + ".")
-            continue
-        shape: type[Axis] = Choices if isinstance(value, dict) and "choices" in value else Range
-        try:
-            yield name, msgspec.convert(value, shape)
-        except msgspec.ValidationError as error:
-            raise msgspec.ValidationError(f"{name} = {value!r}: {error}") from None
+        if name not in BUILT_IN:
+            raise BadConfig(f"--only {name}: is not in the search space{_nearest(name, BUILT_IN)}")
+    return SearchSpace({name: BUILT_IN[name] for name in names} if names else BUILT_IN)
 
 
 def settings_with(base: Settings, values: Mapping[str, Value]) -> Settings:
@@ -242,25 +188,6 @@ def _along(name: str, axis: Axis, points: int) -> list[Value]:
 
 def _size(grid: Mapping[str, list[Value]]) -> int:
     return math.prod(map(len, grid.values()))
-
-
-def _require_valid(name: str, axis: Axis, source: str) -> None:
-    section = name.partition(".")[0]
-    if section in NOT_SEARCHED:
-        raise BadConfig(f"{source}: {name} is not searched: {NOT_SEARCHED[section]}")
-    if name not in _DEFAULTS:
-        searched = [known for known in _DEFAULTS if known.partition(".")[0] not in NOT_SEARCHED]
-        raise BadConfig(f"{source}: {name}: there is no such setting{_nearest(name, searched)}")
-    values = axis.choices if isinstance(axis, Choices) else [axis.low, axis.high]
-    try:
-        for value in values:
-            settings_with(Settings(), {name: value})
-    except msgspec.ValidationError as error:
-        raise BadConfig(f"{source}: {name} = {value!r}: {error}") from None
-    if not values:
-        raise BadConfig(f"{source}: {name}: choices is empty, expected one at least")
-    if isinstance(axis, Range) and not (-math.inf < axis.low < axis.high < math.inf and (axis.low > 0 or not axis.log)):
-        raise BadConfig(f"{source}: {name}: expected finite low < high, and 0 < low with log; found {axis}")
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

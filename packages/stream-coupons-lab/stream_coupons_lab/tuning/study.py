@@ -1,6 +1,6 @@
 """The study of a search: its file, its samplers, and the trials that worker processes run.
 
-Optuna [1]_ keeps the trials in a journal, proposes the points and prunes. The n-th trial draws with a seed of its
+Optuna [1]_ keeps the trials in a journal and proposes the points. The n-th trial draws with a seed of its
 own, and an interrupted trial is repeated with its values, so the same seed tries the same points across interruptions.
 With several jobs that holds for a grid and for random points [2]_; the points of `bayes`, a tree-structured Parzen
 estimator [3]_, depend on the results known at that time.
@@ -11,7 +11,6 @@ References
        optimization framework. KDD.
 .. [2] Bergstra, J., and Bengio, Y. (2012). Random search for hyper-parameter optimization. JMLR 13.
 .. [3] Bergstra, J., Bardenet, R., Bengio, Y., and Kegl, B. (2011). Algorithms for hyper-parameter optimization. NIPS.
-.. [4] Breiman, L. (2001). Random forests. Machine Learning 45(1), sec. 10 (decrease in impurity).
 """
 
 import errno
@@ -29,8 +28,6 @@ from typing import IO
 import msgspec
 import numpy as np
 import optuna
-from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
-from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -47,11 +44,9 @@ STUDY = "tune"
 QUESTION = "question"
 JOURNAL_BEGINS = b'{"op_code":'
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
-ENOUGH = 5
-"""Complete trials from which the others are pruned and the importance of settings is estimated."""
 
-Evaluate = Callable[[Settings, Callable[[int, float], None]], float]
-"""The quality of settings; the second argument receives each step and the quality reached by then. Picklable."""
+Evaluate = Callable[[Settings], float]
+"""The quality of settings; picklable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,6 @@ class SearchPlan:
     base: Settings
     method: Method
     trials: int
-    is_maximised: bool
     seed: int = 0
 
     @property
@@ -85,7 +79,6 @@ class SearchPlan:
         return {
             "method": self.method,
             "seed": self.seed,
-            "is_maximised": self.is_maximised,
             "grid": self.total if self.method is Method.GRID else 0,
             "space": msgspec.to_builtins(self.space.axes),
             "settings": settings,
@@ -114,7 +107,6 @@ def opened(path: Path, plan: SearchPlan, question: Mapping[str, object]) -> Iter
             study = optuna.create_study(
                 storage=_storage(path),
                 study_name=STUDY,
-                direction="maximize" if plan.is_maximised else "minimize",
                 load_if_exists=True,
             )
         except (AssertionError, KeyError, TypeError, ValueError) as error:
@@ -207,13 +199,7 @@ def _run(path: Path, plan: SearchPlan, evaluate: Evaluate, number: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def quality(trial: optuna.Trial) -> float:
-        def report(step: int, value: float) -> None:
-            if math.isfinite(value):
-                trial.report(value, step)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-
-        value = evaluate(settings_with(plan.base, plan.space.suggest(trial)), report)
+        value = evaluate(settings_with(plan.base, plan.space.suggest(trial)))
         if not math.isfinite(value):
             raise optuna.TrialPruned
         return value
@@ -222,19 +208,5 @@ def _run(path: Path, plan: SearchPlan, evaluate: Evaluate, number: int) -> None:
         study_name=STUDY,
         storage=_storage(path),
         sampler=plan.sampler(number),
-        pruner=MedianPruner(n_startup_trials=ENOUGH),
     )
     study.optimize(quality, n_trials=1)
-
-
-def importances(study: optuna.Study, seed: int) -> dict[str, float]:
-    """Return each setting's share of what a random forest explains of the trials' quality [4]_, the largest first.
-
-    Not functional ANOVA: Optuna's takes ranges that are searched on a logarithmic scale as if they were not. Empty
-    if it is unknown: it takes at least `ENOUGH` complete trials with different qualities.
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < ENOUGH or len({trial.value for trial in complete}) < 2:
-        return {}
-    evaluator = MeanDecreaseImpurityImportanceEvaluator(seed=seed)
-    return {name: float(share) for name, share in get_param_importances(study, evaluator=evaluator).items()}

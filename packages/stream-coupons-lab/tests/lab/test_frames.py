@@ -11,6 +11,7 @@ from stream_coupons.cli.main import app
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Settings
 from stream_coupons_lab import frames
+from stream_coupons_lab.offline.arm_effects import ANY, OURS
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "travel"
 MAPPING = {
@@ -56,15 +57,8 @@ def test_its_frames_have_a_row_for_each_thing(found: frames.Evaluation) -> None:
     assert found.metrics["head"].tolist() == ["click", "redeem", "order"]
     assert (found.metrics["log_loss_low"] < found.metrics["log_loss"]).all()
     assert set(found.parts["by"]) >= {"coupon", "party", "device"}
-    served = found.models[found.models["is_served"]]
-    assert served[["domain", "head"]].to_numpy().tolist() == [
-        ["ecommerce", head] for head in ("click", "redeem", "order")
-    ]
-    assert "discount_depth" in set(found.weights["feature"])
-    assert found.weights.groupby("head", sort=False)["magnitude"].apply(lambda one: one.is_monotonic_decreasing).all()
-    assert found.effects["arm"].tolist() == ["any coupon, drawn evenly"]
-    assert found.groups["treated"].sum() == found.effects["treated"].sum()
-    for empty in (found.changes, found.baselines, found.refused):
+    assert found.effects["arm"].tolist() == [ANY, OURS]
+    for empty in (found.baselines, found.refused):
         assert len(empty) == 0
         assert len(empty.columns) > 2
 
@@ -74,11 +68,7 @@ def test_its_page_has_all_sections(found: frames.Evaluation, tmp_path: Path) -> 
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     for title in (
         "Effect of each coupon",
-        "Uplift curves",
         "Qini curves above",
-        "Cost curves",
-        "Models",
-        "What weighs most",
     ):
         assert title in page
 
@@ -96,8 +86,7 @@ def test_a_policys_value_is_a_row_for_each_estimator(valued: frames.PolicyValues
     for title in (
         "By doubly robust",
         "Above the logging policy",
-        "Effective sample size",
-        "Distribution of the weights",
+        "How far to believe it",
     ):
         assert title in page
 
@@ -108,14 +97,10 @@ def test_the_commands_have_the_same_figures(
     path, mapping = tmp_path / "sent.parquet", tmp_path / "sent.toml"
     table.to_parquet(path)
     mapping.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in MAPPING.items()), encoding="utf-8")
-    out = tmp_path / "decisions.csv"
-    run = CliRunner().invoke(app, ["evaluate", str(path), "--mapping", str(mapping), "--decisions", str(out), "--json"])
+    run = CliRunner().invoke(app, ["evaluate", str(path), "--mapping", str(mapping), "--json"])
     assert run.exit_code == 0, run.stderr
     heads = json.loads(run.stdout)["heads"]
     assert [head["log_loss"]["value"] for head in heads] == found.metrics["log_loss"].tolist()
-    written = pd.read_csv(out, keep_default_na=False, na_values=[""])
-    assert written["p_order"].tolist() == found.decisions["p_order"].tolist()
-    assert written["arm"].tolist() == found.decisions["arm"].tolist()
     policies = [part for policy in ("logged", "greedy", "always:none") for part in ("--policy", policy)]
     run = CliRunner().invoke(
         app, ["ope", str(path), "--mapping", str(mapping), "--reward", "purchase", "--json", *policies]
@@ -137,7 +122,7 @@ def test_a_row_that_is_refused_is_warned_of(table: pd.DataFrame) -> None:
 def test_what_cannot_be_answered_is_refused(table: pd.DataFrame) -> None:
     with pytest.raises(BadConfig, match="data frame: a table needs a mapping"):
         frames.evaluate(table)
-    with pytest.raises(BadConfig, match="reward is 'joy', expected one of click, purchase, margin, order_value"):
+    with pytest.raises(BadConfig, match="reward is 'joy', expected one of click, purchase, margin"):
         frames.ope(table, MAPPING, reward="joy")
     with pytest.raises(BadConfig, match="there is no policy 'best'"):
         frames.ope(table, MAPPING, Settings(), policies=["best"])

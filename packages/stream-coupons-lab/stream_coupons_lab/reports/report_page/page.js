@@ -1,5 +1,5 @@
 "use strict";
-// Draws the line and scatter charts whose data are in the page, with uPlot; names and tables are in the page already.
+// Draws the line charts whose data are in the page, with uPlot; names and tables are in the page already.
 const PHONE = 480;
 const DASHES = [[], [6, 4], [2, 3]];
 const drawn = [];
@@ -36,7 +36,7 @@ function axis(of, isX) {
 // Bands are columns of their own, before those of the lines, so that they lie under all lines.
 const banded = (spec) => spec.series.flatMap((one, i) => (one.low ? [i] : []));
 
-function options(spec, kind, isQuiet) {
+function options(spec, isQuiet) {
   const edge = { width: 0, points: { show: false } };
   const bands = banded(spec).map((i, order) => ({
     series: [2 * order + 1, 2 * order + 2],
@@ -44,17 +44,16 @@ function options(spec, kind, isQuiet) {
   }));
   const series = [{}, ...bands.flatMap(() => [{ ...edge }, { ...edge }])];
   spec.series.forEach((one, i) => {
-    const stroke = () => css(one.is_quiet ? "--quiet" : `--c${i % 6}`);
-    const points = { show: kind === "scatter", filter: kind === "line" ? alone : undefined, size: 8, fill: stroke };
-    const paths = kind === "scatter" ? { paths: () => null } : {};
-    series.push({ label: one.name, stroke, width: 2, dash: DASHES[Math.floor(i / 6) % 3], points, ...paths });
+    const stroke = () => css(`--c${i % 6}`);
+    const points = { show: false, filter: alone, size: 8, fill: stroke };
+    series.push({ label: one.name, stroke, width: 2, dash: DASHES[Math.floor(i / 6) % 3], points });
   });
   const range = (u, low, high) =>
     uPlot.rangeNum(...(spec.y.from_zero ? [Math.min(low, 0), Math.max(high, 0)] : [low, high]), 0.1, true);
   return {
     series,
     bands,
-    scales: { x: { time: spec.x.unit === "date", distr: spec.is_log ? 3 : 1 }, y: { range } },
+    scales: { x: { time: spec.x.unit === "date" }, y: { range } },
     axes: [axis(spec.x, true), axis(spec.y, false)],
     cursor: { y: false, drag: { x: true, y: false } },
     legend: { show: false },
@@ -79,12 +78,11 @@ function draw(figure) {
       value.textContent = i == null ? value.dataset.last : written(shown[number], spec.y.unit);
     });
     if (i == null) at.textContent = "";
-    else if (spec.names) at.textContent = spec.names[i];
     else at.textContent = `${spec.x.label || "at"} ${written(u.data[0][i], spec.x.unit)}`;
   };
   const edges = banded(spec).flatMap((i) => [spec.series[i].high, spec.series[i].low]);
   const columns = [spec.x.values, ...edges, ...spec.series.map((one) => one.y)];
-  const given = { ...options(spec, figure.dataset.kind, isQuiet), ...size(), hooks: { setCursor: [show] } };
+  const given = { ...options(spec, isQuiet), ...size(), hooks: { setCursor: [show] } };
   const chart = new uPlot(given, columns, place);
   buttons.forEach((button) =>
     button.addEventListener("click", () => {
@@ -98,7 +96,7 @@ function draw(figure) {
   drawn.push(chart);
 }
 
-for (const figure of document.querySelectorAll("[data-kind]")) {
+for (const figure of document.querySelectorAll("[data-chart]")) {
   try {
     draw(figure);
   } catch (error) {

@@ -34,32 +34,30 @@ def test_policies_are_valued_on_a_recording_of_the_topics(run: Run, log: Path) -
     found = json.loads(result.stdout)
     assert [each["policy"] for each in found["valued"]] == ["greedy", "always:b"]
     assert (found["domain"], found["coupons"], found["window_s"]) == ("ecommerce", 3, 2 * 86400.0)
-    assert found["decisions"] + found["lift"]["holdout"] == 500
+    assert 300 < found["decisions"] < 500  # without the holdout
     assert found["sold_out"] > 0.1
     for each in found["valued"]:
         for interval in each["valuation"]["values"].values():
             assert interval["low"] < interval["value"] < interval["high"]
 
 
-def test_the_tables_say_the_same_and_what_the_control_group_tells(run: Run, log: Path) -> None:
+def test_the_tables_say_the_same(run: Run, log: Path) -> None:
     shown, found = run("ope", log), json.loads(run("ope", log, "--json").stdout)
     assert shown.exit_code == 0
     assert "margin within 2 days of" in shown.stdout
     assert [each["policy"] for each in found["valued"]] == ["logged", "greedy", "epsilon", "average", "random", "none"]
     for each in found["valued"]:
         assert f"{each['valuation']['values']['dr']['value']:.1f}" in shown.stdout
-    assert f"{found['lift']['lift']['value']:+.1f}" in shown.stdout
     assert "none: " in shown.stderr
 
 
-def test_its_page_shows_the_values_and_what_the_control_group_tells(run: Run, log: Path, tmp_path: Path) -> None:
+def test_its_page_shows_the_values(run: Run, log: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     result = run("ope", log, "--report", page, "--json")
     assert result.exit_code == 0
     text = page.read_text(encoding="utf-8")
-    for title in ("By doubly robust", "Above the logging policy", "Effective sample size", "Lift over the control"):
+    for title in ("By doubly robust", "Above the logging policy", "How far to believe it"):
         assert title in text
-    assert f"{json.loads(result.stdout)['lift']['holdout']:,}" in text
 
 
 def test_a_replay_is_read_as_it_is_written_and_lines_that_are_no_records_are_counted(
@@ -75,9 +73,9 @@ def test_a_replay_is_read_as_it_is_written_and_lines_that_are_no_records_are_cou
 
 
 def test_options_for_other_logs_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
-    result = run("ope", log, "--skip", "0.5", "--estimate-propensities")
+    result = run("ope", log, "--skip", "0.5", "--mapping", "m.toml")
     assert result.exit_code == 2
-    assert "--skip, --estimate-propensities" in result.stderr
+    assert "--mapping, --skip" in result.stderr
     foreign = tmp_path / "log.jsonl"
     foreign.write_text('{"type": "issue", "issue_id": "i"}\n')
     assert "--domain" in run("ope", foreign, "--domain", "x").stderr
@@ -105,5 +103,5 @@ def test_policies_are_valued_on_the_topics_of_a_broker(run: Run, shop: Shop, run
         result = run("ope", "-b", broker.bootstrap, "--policy", "greedy", "--json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert found["decisions"] + found["lift"]["holdout"] == 500
+    assert 300 < found["decisions"] < 500  # without the holdout
     assert found["valued"][0]["valuation"]["diagnostics"]["effective"] > 100

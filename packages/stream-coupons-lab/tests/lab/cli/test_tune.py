@@ -43,14 +43,6 @@ def slow_learner(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def nothing_else(tmp_path: Path) -> Path:
-    """A space of the one point that is used already."""
-    path = tmp_path / "space.toml"
-    path.write_text('[profile]\nmissing_price = {choices = ["median"]}\n', encoding="utf-8")
-    return path
-
-
 def answer(result: Result) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode(result.stdout)
     return found
@@ -83,9 +75,9 @@ def test_it_finds_a_better_prior_variance_than_a_bad_one(
 
 
 @pytest.mark.long
-def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, nothing_else: Path, tmp_path: Path) -> None:
+def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, tmp_path: Path) -> None:
     out = tmp_path / "found.toml"
-    arguments = ("tune", log, "--trials", 1, "--study", tmp_path / "study", "--out", out, "--space", nothing_else)
+    arguments = ("tune", log, "--trials", 1, "--study", tmp_path / "study", "--out", out)
     result = run(*arguments, "--only", "profile.missing_price")
     assert result.exit_code == 1
     assert "no better than the settings used today; nothing is written" in result.stdout
@@ -99,21 +91,21 @@ def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, noth
 @pytest.mark.long
 @pytest.mark.slow
 def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_learner: Path, tmp_path: Path) -> None:
-    arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--metric", "roc_auc", "--held-out", 0.5)
+    arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--held-out", 0.5)
     result = run("tune", log, *arguments, "--study", tmp_path / "study", "--config", slow_learner)
-    assert "ROC AUC of P(click), cut at 2026-01-04 08:00:00Z" in result.stdout
+    assert "log loss of P(click), cut at 2026-01-04 08:00:00Z" in result.stdout
     assert "searched" in result.stdout
     assert "held out" in result.stdout
     assert "0.0001" in result.stdout
-    assert "trial 0: ROC AUC 0." in result.stderr
+    assert "trial 0: log loss 0." in result.stderr
 
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_refused_lines_are_shown_and_the_rest_is_used(run: Run, log: Path, nothing_else: Path, tmp_path: Path) -> None:
+def test_refused_lines_are_shown_and_the_rest_is_used(run: Run, log: Path, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"type": "sale"}\n' + log.read_bytes())
-    files = ("--study", tmp_path / "study", "--space", nothing_else)
+    files = ("--study", tmp_path / "study")
     result = run("tune", path, "--trials", 1, "--only", "profile.missing_price", *files)
     assert result.exit_code == 1
     assert "line 1" in result.stderr
@@ -234,7 +226,6 @@ def test_a_log_too_short_to_cut_is_an_error(run: Run, tmp_path: Path) -> None:
             "--trials 50: a grid of 8 settings with two values of each range has 384",
         ),
         (("log.jsonl", "--config", "none.toml"), "none.toml"),
-        (("log.jsonl", "--space", "none.toml"), "none.toml: No such file"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_done(

@@ -8,14 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.contracts.log_records import LoggedIssue
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons_lab.datasets.foreign import ForeignLog
-from stream_coupons_lab.datasets.mapping import Mapping, mapping_of
-from stream_coupons_lab.datasets.table_files import first_row, is_table, read_table, template
+from stream_coupons_lab.datasets.mapping import mapping_of
+from stream_coupons_lab.datasets.table_files import first_row, is_table, read_table
 from stream_coupons_lab.datasets.tables import log_of
 
 EXAMPLES = Path(__file__).parents[5] / "examples"
@@ -182,18 +181,6 @@ def test_what_is_no_table_is_refused_with_its_name(tmp_path: Path, name: str, co
         read_table(path)
     with pytest.raises(BadConfig, match=r"nowhere.csv: No such file"):
         read_table(tmp_path / "nowhere.csv")
-
-
-def test_a_template_names_the_columns_and_is_a_mapping_once_it_is_completed(tmp_path: Path) -> None:
-    frame = read_table(EXAMPLES / "travel" / "decisions.csv")
-    text = template(frame, "decisions.csv", attribute_docs(Mapping))
-    assert all(f"#   {column}: " in text for column in frame.columns)
-    assert "party: 3 values, such as couple, alone, family" in text
-    completed = text.replace('arm = ""', 'arm = "offer"').replace('# purchase = ""', 'purchase = "ordered"')
-    (tmp_path / "mapping.toml").write_text(completed, encoding="utf-8")
-    mapping = mapping_of(tmp_path / "mapping.toml")
-    assert (mapping.arm, mapping.click, mapping.order_value) == ("offer", None, "order_value")
-    assert len(issues(log_of(frame, mapping, "decisions.csv"))) == len(frame)
 
 
 def test_cells_of_parquet_may_hold_lists_and_decimals(tmp_path: Path) -> None:

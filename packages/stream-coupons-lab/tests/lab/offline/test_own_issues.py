@@ -1,19 +1,16 @@
 """A recording of the engine's own topics, evaluated: every issue gets the probabilities that it recorded."""
 
 import json
-from collections import defaultdict
 
 import msgspec
-import numpy as np
 import pytest
 
 from lab.own_recording import SETTINGS, Recording, Records
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.models.rules import LearningRules
-from stream_coupons_lab.offline.own_issues import WITH, WITHOUT, OwnEvaluation, OwnIssues
+from stream_coupons_lab.offline.own_issues import OwnEvaluation, OwnIssues
 
 
 @pytest.fixture(scope="module")
@@ -42,26 +39,6 @@ def test_every_issue_gets_the_probabilities_that_it_recorded(recording: Recordin
     assert found.reproduced == len(closed) + found.controls
     assert [head.head for head in found.heads] == ["click", "redeem", "order"]
     assert all(head.examples for head in found.heads)
-
-
-def test_orders_are_compared_with_and_without_the_coupon(recording: Recording) -> None:
-    found, _ = evaluation_of(recording.records)
-    examples = [msgspec.json.decode(value, type=TrainingExample) for topic, value in recording.records
-                if topic == topics.EXAMPLES.name]  # fmt: skip
-    [without, given] = [one for one in found.orders if one.by == "all"]
-    controls = {one.issue_id: one.label for one in examples if one.head == "order"}
-    assert (without.head, without.examples, without.positives) == (WITHOUT, len(controls), sum(controls.values()))
-    holders = {one.issue_id: bool(one.label or one.ordered) for one in examples if one.head == "redeem"}
-    assert (given.head, given.examples, given.positives) == (WITH, len(holders), sum(holders.values()))
-    assert without.predicted == pytest.approx(
-        np.mean([one.predicted for one in examples if one.head == "order"]), abs=1e-6
-    )
-    for one in (without, given):
-        counts: defaultdict[str, int] = defaultdict(int)
-        for part in found.orders:
-            if part.head == one.head:
-                counts[part.by] += part.examples
-        assert counts == dict.fromkeys(["all", "scope", "depth", "redeem rate"], one.examples)
 
 
 def test_the_order_of_records_does_not_matter_and_copies_count_once(recording: Recording) -> None:

@@ -230,16 +230,6 @@ def test_scoring_all_arms_changes_nothing_else() -> None:
     assert [msgspec.structs.replace(one, by_arm={}, worth_by_arm={}) for one in arms] == plain
 
 
-def test_where_the_log_names_no_arms_those_issued_until_then_are_scored() -> None:
-    found = scored(
-        issue("i1"),
-        issue("i2", AT + 1, coupon={"coupon_id": "c2", "domain": "travel"}, arm="B"),
-        issue("i3", AT + 2, coupon=None),
-        score_arms=True,
-    )
-    assert [list(one.by_arm) for one in found] == [["c1"], ["c1", "B"], ["c1", "B", "none"]]
-
-
 def test_where_nothing_was_given_the_model_is_that_of_the_coupons_until_then() -> None:
     """Its label is learnt where the coupons are scored: the snapshot of the domain is new by then."""
     travel = {"coupon_id": "c1", "domain": "travel"}

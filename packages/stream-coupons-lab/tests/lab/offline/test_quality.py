@@ -65,15 +65,12 @@ def test_labels_are_in_the_order_in_which_they_came() -> None:
     assert [issue.issue_id for issue in series.issues] == ["i1", "i0", "i2"]
 
 
-def test_the_base_rate_is_the_best_constant_of_these_labels_and_of_the_recent_ones() -> None:
+def test_the_base_rate_is_the_best_constant_of_these_labels() -> None:
     series = of_head(drawn(), "click")
-    found = quality(series)
-    recent = series.labels[-found.recent.examples :]
-    for said, labels in ((found.base_log_loss, series.labels), (found.recent.base_log_loss, recent)):
-        constants = np.linspace(0.001, 0.999, 999)
-        losses = [log_loss(np.full(len(labels), constant), labels) for constant in constants]
-        assert said == pytest.approx(min(losses), abs=1e-5)
-        assert said <= min(losses) + 1e-12
+    said, labels = quality(series).base_log_loss, series.labels
+    losses = [log_loss(np.full(len(labels), constant), labels) for constant in np.linspace(0.001, 0.999, 999)]
+    assert said == pytest.approx(min(losses), abs=1e-5)
+    assert said <= min(losses) + 1e-12
 
 
 def test_a_few_issues_that_rank_the_same_however_they_are_drawn_give_no_interval() -> None:
@@ -98,16 +95,6 @@ def test_the_metrics_are_those_of_the_library_and_of_the_learner() -> None:
     assert found.calibration_ratio == online.calibration_ratio
     for interval in (found.log_loss, found.roc_auc):
         assert interval.low < interval.value < interval.high
-
-
-def test_recent_is_the_last_fifth_and_its_gap_recent_minus_all() -> None:
-    # Right at first, wrong in the last fifth.
-    issues = [scored(n, 0.9 if (n % 2 == 0) == (n < 80) else 0.1, clicked=n % 2 == 0) for n in range(100)]
-    found = quality(of_head(issues, "click"))
-    assert found.recent.examples == 20
-    assert found.recent.log_loss == pytest.approx(-math.log(0.1))
-    assert found.recent.log_loss_gap == pytest.approx(found.recent.log_loss - found.log_loss.value)
-    assert (found.recent.roc_auc, found.recent.roc_auc_gap) == (0.0, pytest.approx(-found.roc_auc.value))
 
 
 def test_what_is_undefined_is_nan_and_no_error() -> None:

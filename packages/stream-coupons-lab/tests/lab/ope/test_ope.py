@@ -133,12 +133,6 @@ def test_the_case_computed_by_hand() -> None:
     assert (diagnostics.largest_weight, diagnostics.rewarded, diagnostics.shoppers) == (4.0, 3, 4)
     assert diagnostics.mean_weight.value == pytest.approx(5.75 / 4)
 
-    clipped = value(logged, target, clip=2.0)
-    assert clipped.values[IPS].value == pytest.approx((1 + 4 + 0 + 2) / 4)
-    assert clipped.diagnostics.clip_bias[IPS] == pytest.approx(7 / 4 - 11 / 4)
-    assert clipped.diagnostics.clip_bias[DR] == pytest.approx(0)  # the model is right about the clipped row
-    assert clipped.diagnostics.clipped == 0.25
-
 
 def test_the_logging_policy_is_worth_the_mean_reward(bandit: Bandit) -> None:
     logged, _ = bandit.log(100, seed=0)
@@ -238,7 +232,5 @@ def test_a_policy_that_cannot_be_is_refused() -> None:
         value(logged, np.array([[0.5, 0.5], [0.5, 0.4]]))
     with pytest.raises(BadConfig, match=r"shape \(2, 3\), expected \(2, 2\)"):
         value(logged, np.full((2, 3), 1 / 3))
-    with pytest.raises(BadConfig, match="clipped at 0"):
-        value(logged, np.full((2, 2), 0.5), clip=0.0)
     with pytest.raises(BadConfig, match="no decision"):
         value(logged.at(np.zeros(2, bool)), np.zeros((0, 2)))

@@ -138,27 +138,6 @@ def test_a_policy_that_gives_nothing_where_something_was_always_given_is_doubted
     assert sum("would never have chosen" in warning for warning in found.warnings) == 2
 
 
-def test_lift_is_told_by_the_same_orders_of_those_who_may_get_coupons_and_those_who_may_not() -> None:
-    shop = Shop(seed=2)
-    shop.see(SHOPPERS, holdout_ratio=0.3)
-    found = own_valuation.report(shop.log(), (Policy("logged"),), RULES)
-    assert found.lift is not None
-    decisions = decided(shop)
-    truth = float((decisions.logging * gains(decisions, shop)).sum(axis=1).mean())
-    half = found.lift.lift.high - found.lift.lift.value
-    assert abs(found.lift.lift.value - truth) < 2 * half
-    assert found.lift.holdout_mean == pytest.approx(BASE_RATE * MARGIN_RATIO * PRICE, abs=25)
-    assert found.lift.treated + found.lift.holdout == SHOPPERS
-    assert found.lift.total_minor.value == pytest.approx(found.lift.lift.value * found.lift.treated)
-    assert f"{found.lift.holdout} decisions are left out: holdout" in found.notes
-
-
-def test_without_a_control_group_there_is_no_lift() -> None:
-    shop = Shop(seed=2)
-    shop.see(50)
-    assert own_valuation.report(shop.log(), (), RULES).lift is None
-
-
 def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
     log = OwnLog(PolicyRules(typical_price_minor=700.0, margin_ratio=0.4))
     coupons = [

@@ -84,7 +84,7 @@ def test_values_are_near_what_the_policies_truly_earn(
     source: RandomisedLog, decisions: LoggedDecisions, reward: Reward, rates: np.ndarray
 ) -> None:
     worth = rewards(decisions, reward, RULES).worth
-    asked = [Policy("greedy"), Policy("epsilon", "0.3"), Policy("softmax"), Policy("random")]
+    asked = [Policy("greedy"), Policy("epsilon", "0.3"), Policy("random")]
     asked += [Policy("always", arm) for arm in ARMS if reward is Reward.PURCHASE or arm != "none"]
     found = by_name(report(decisions, Question(reward, tuple(asked)), RULES))
     of_log = float((PROPENSITIES * rates)[source.taste].sum(axis=1).mean())
@@ -105,7 +105,7 @@ def test_by_default_ours_is_valued_beside_the_logging_policy_random_and_every_ar
     names = [each.policy for each in found.valued]
     assert names[:4] == ["logged", "greedy", "epsilon", "random"]
     assert sorted(names[4:]) == ["always:none", "always:tea", "always:toys"]
-    assert (found.decisions, found.arms, found.propensities) == (2400, 3, "logged")
+    assert (found.decisions, found.arms) == (2400, 3)
     logged = found.valued[0].valuation
     assert {interval.value for interval in logged.values.values()} == {decisions.clicked.mean()}
 
@@ -124,30 +124,12 @@ def test_margin_ranks_as_the_live_policy_does(source: RandomisedLog, decisions: 
         assert is_near(valued.values[estimator], truth_of(source, decisions, target, earned))
 
 
-def test_order_value_is_that_of_the_purchases(source: RandomisedLog, decisions: LoggedDecisions) -> None:
-    found = rewards(decisions, Reward.ORDER_VALUE, RULES)
-    assert found.reward.tolist() == (source.purchased * float(ORDER_MINOR)).tolist()
-    assert found.notes == []
-    # The mean order is only what was known by then: nothing at first, the truth in the end.
-    p_purchase = np.where(decisions.is_none, decisions.probability[..., 2], decisions.probability[..., 1])
-    assert found.predicted[0] == pytest.approx(p_purchase[0] * RULES.typical_price_minor)
-    assert found.predicted[-1] == pytest.approx(p_purchase[-1] * ORDER_MINOR, rel=0.01)
-
-
 def test_order_values_that_are_missing_are_filled_and_said(decisions: LoggedDecisions) -> None:
     value = decisions.order_value.copy()
-    first = int(decisions.purchased.argmax())
-    value[first] = np.nan
-    some = with_changes(decisions, order_value=value)
-    found = rewards(some, Reward.ORDER_VALUE, RULES)
-    assert found.reward[first] == ORDER_MINOR
-    assert found.notes == ["1 purchases have no order_value_minor: they count as the mean, 2000"]
-    assert rewards(some, Reward.MARGIN, RULES).notes == [
+    value[int(decisions.purchased.argmax())] = np.nan
+    assert rewards(with_changes(decisions, order_value=value), Reward.MARGIN, RULES).notes == [
         "1 purchases have no order_value_minor: they count as the coupon's typical price"
     ]
-    without = with_changes(decisions, order_value=np.full(len(decisions), np.nan))
-    with pytest.raises(BadConfig, match=r"none of \d+ purchases has an order_value_minor"):
-        rewards(without, Reward.ORDER_VALUE, RULES)
 
 
 def with_changes(decisions: LoggedDecisions, **changed: np.ndarray) -> LoggedDecisions:
@@ -163,7 +145,7 @@ def test_nothing_given_is_clicked_as_often_as_it_was_known_to_be(decisions: Logg
 
 def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: LoggedDecisions) -> None:
     found = report(decisions, Question(Reward.PURCHASE), RULES)
-    drawn, best = found.targeting
+    drawn, best = found.effects[:2]
     assert (drawn.controls, drawn.treated) == ((source.arm == 0).sum(), (source.arm > 0).sum())
     share = np.mean(source.taste)
     effects = PURCHASES[:, 1:] - PURCHASES[:, :1]
@@ -172,13 +154,13 @@ def test_uplift_is_found_where_it_is(source: RandomisedLog, decisions: LoggedDec
     assert best.treated < drawn.treated
     assert len(best.uplift.curve.share) <= 101
     # A click needs a coupon: nobody clicks without one, so the uplift is the rate of clicks.
-    clicks = report(decisions, Question(Reward.CLICK), RULES).targeting[0].uplift
+    clicks = report(decisions, Question(Reward.CLICK), RULES).effects[0].uplift
     assert is_near(clicks.mean, float(np.average(CLICKS[:, 1:].mean(axis=1), weights=[1 - share, share])))
 
 
 def test_without_a_control_there_is_no_uplift(decisions: LoggedDecisions) -> None:
     gave = decisions.at_rows(decisions.chosen > 0)
-    assert report(gave, Question(), RULES).targeting == []
+    assert report(gave, Question(), RULES).effects == []
 
 
 def test_skipped_decisions_are_learnt_from_and_not_valued(decisions: LoggedDecisions) -> None:
@@ -187,26 +169,14 @@ def test_skipped_decisions_are_learnt_from_and_not_valued(decisions: LoggedDecis
     assert found.valued[0].valuation.values[Estimator.IPS].value == decisions.clicked[1800:].mean()
 
 
-def test_propensities_that_the_log_lacks_are_estimated_loudly(
-    source: RandomisedLog, decisions: LoggedDecisions
-) -> None:
-    unknown = with_changes(decisions, propensity=np.full(2400, np.nan))
-    found = report(unknown, Question(policies=(Policy("random"),)), RULES)
-    assert found.propensities == "estimated"
-    assert found.warnings[0].startswith("PROPENSITIES ARE ESTIMATED")
-    # The logging policy looked at the shopper: as the warning says, the truth is missed.
-    truth = truth_of(source, decisions, policies.uniform(decisions.is_arm), CLICKS)
-    assert abs(found.valued[0].valuation.values[Estimator.IPS].value - truth) > 0.005
-    asked = report(decisions, Question(policies=(Policy("random"),), estimate_propensities=True), RULES)
-    assert asked.valued == found.valued
-
-
 def test_decisions_without_a_propensity_are_left_out_and_counted(decisions: LoggedDecisions) -> None:
     propensity = decisions.propensity.copy()
     propensity[::4] = np.nan
     found = report(with_changes(decisions, propensity=propensity), Question(), RULES)
     assert found.decisions == 1800
     assert found.warnings[0].startswith("600 of 2400 decisions have no propensity and are left out")
+    with pytest.raises(BadConfig, match="no decision of the log has a propensity"):
+        report(with_changes(decisions, propensity=np.full(2400, np.nan)), Question(), RULES)
 
 
 def test_wrong_propensities_are_noticed(decisions: LoggedDecisions) -> None:
@@ -242,19 +212,22 @@ def test_a_constant_arm_is_valued_where_it_could_be_chosen(tmp_path: Path) -> No
     assert any(text.startswith("always:toys: rests on") for text in too_few)
 
 
-def test_a_log_without_arms_and_propensities_cannot_be_valued(tmp_path: Path) -> None:
-    def without(*keys: str) -> foreign.ForeignLog:
+def test_issues_without_arms_are_left_out_and_a_log_of_such_alone_is_refused(tmp_path: Path) -> None:
+    def without_arms(count: int) -> foreign.ForeignLog:
         def change(issue: dict[str, Any]) -> None:
-            for key in keys:
-                del issue[key]
+            if int(issue["issue_id"][1:]) < count:
+                del issue["arms"]
 
         return foreign.read(RandomisedLog(30).write(tmp_path / "log.jsonl", change))
 
-    assert missing_arms(without()) == missing_arms(without("propensity")) == []
-    [text] = missing_arms(without("arms"))
-    assert text.startswith("30 of 30 issues name no arms")
-    with pytest.raises(BadConfig, match="no issue of the log has a propensity or arms"):
-        missing_arms(without("arms", "propensity"))
+    assert missing_arms(without_arms(0)) == []
+    some = without_arms(12)
+    assert missing_arms(some) == ["12 of 30 issues name no arms and are left out"]
+    scored = run(some, Settings(), score_arms=True)
+    known = sum(bool(one.arms) and one.labelled_at is not None for one in scored)
+    assert len(decisions_of(scored, some, RULES.typical_price_minor)) == known > 0
+    with pytest.raises(BadConfig, match="no issue of the log names its arms"):
+        missing_arms(without_arms(30))
 
 
 def test_open_windows_are_left_out_and_without_an_outcome_nothing_is_valued(tmp_path: Path) -> None:
@@ -276,19 +249,9 @@ def test_open_windows_are_left_out_and_without_an_outcome_nothing_is_valued(tmp_
         ("always:tee", "the log has no arm 'tee', expected one of none, tea, toys"),
         ("greedy:2", "there is no policy 'greedy:2'"),
         ("epsilon:2", "'2', expected a number from 0 to 1"),
-        ("softmax:0", "'0', expected a number from 1e-09 to 1e"),
-        ("softmax:hot", "'hot', expected a number"),
+        ("epsilon:hot", "'hot', expected a number"),
     ],
 )
 def test_a_policy_that_does_not_exist_is_refused(text: str, named: str) -> None:
     with pytest.raises(BadConfig, match=named):
         parse(text, set(ARMS))
-
-
-def test_the_temperature_of_a_softmax_goes_with_the_values() -> None:
-    values = np.array([[0.0, 1.0, -np.inf], [2.0, 2.0, 5.0]])
-    temperature = policies.natural_temperature(values)
-    assert temperature == pytest.approx(np.sqrt((0.25 + 2.0) / 2))
-    drawn = policies.softmax(values, temperature)
-    assert policies.softmax(1000 * values, policies.natural_temperature(1000 * values)) == pytest.approx(drawn)
-    assert policies.natural_temperature(np.ones((2, 2))) == 1.0

@@ -26,7 +26,6 @@ def full_report(text: str = "text") -> HtmlReport:
     points = [(START + i * DAY_S, 0.1 + i / 100) for i in range(30)]
     bands = {text: [(x, y - 0.1, y + 0.1) for x, y in points]}
     report.line_chart(text, {text: points}, Axis(text, "date"), Axis(text), bands, note=text)
-    report.bar_chart(text, {text: 3.0, "b": -1.0}, Axis(text), {text: (2.0, 4.0)}, highlight="b", note=text)
     report.point_chart(text, [(text, 300, 200, 400), ("b", 1, math.nan, math.nan)], Axis(text, "money"), note=text)
     report.table([text, "value"], [[text, 0.5]])
     return report
@@ -86,12 +85,12 @@ def test_the_file_needs_nothing_from_outside(tmp_path: Path) -> None:
 
 def test_a_page_has_one_library_however_many_charts_and_none_without() -> None:
     report = full_report()
-    report.scatter_chart("dots", [("a", 0.0, 1.0, False)])
+    report.line_chart("other", {"a": [(0.0, 1.0)]})
     page = Scripts(report.html())
     assert len(page.specs()) == 2
     assert sum(text.strip() == LIBRARY for _, text in page.scripts) == 1
     empty = HtmlReport("no lines")
-    empty.bar_chart("bars", {"a": 1.0})
+    empty.point_chart("points", [("a", 1.0, 0.5, 2.0)])
     assert len(empty.html()) < 20_000
 
 
@@ -127,11 +126,9 @@ def test_what_has_no_values_says_so() -> None:
     report.line_chart("no points", {"a": []})
     report.line_chart("no series", {})
     report.line_chart("nothing finite", {"a": [(0, math.nan)]})
-    report.bar_chart("no bars", {})
     report.point_chart("no rows", [])
-    report.scatter_chart("no points", [("unknown", math.nan, 1.0, False)])
     page = report.html()
-    assert page.count("No data yet.") == 6
+    assert page.count("No data yet.") == 4
     assert specs(report) == []
 
 
@@ -139,8 +136,7 @@ def test_no_value_is_undefined_when_the_data_are() -> None:
     report = HtmlReport("gaps")
     report.line_chart("gap", {"a": [(0, 1.0), (1, math.nan), (2, 3.0), (3, math.inf)], "none": [(0, math.nan)]})
     report.line_chart("constant", {"a": [(1, 0.0)]})
-    report.bar_chart("zero", {"a": 0.0})
-    report.bar_chart("unknown", {"a": math.nan, "b": 1.0})
+    report.point_chart("unknown", [("a", math.nan, math.nan, math.nan), ("b", 0.0, math.nan, math.nan)])
     report.point_chart("no interval", [("a", 1.0, math.nan, math.nan)])
     for spec in specs(report):
         assert not re.search(r"NaN|Infinity", json.dumps(spec))
@@ -186,34 +182,17 @@ def test_money_and_rates_are_drawn_in_the_units_that_people_write() -> None:
     assert lines(report) == ([25.0], [[123.45]])
 
 
-def test_quiet_dots_are_apart_and_each_has_its_words() -> None:
-    report = HtmlReport("dots")
-    report.scatter_chart(
-        "dots", [("b", 2.0, 0.5, True), ("a", 1.0, 0.4, False)], Axis("rate"), Axis("loss"), is_log=True
-    )
-    (spec,) = specs(report)
-    assert [(one["is_quiet"], one["y"]) for one in spec["series"]] == [(False, [0.4, None]), (True, [None, 0.5])]
-    assert spec["names"] == ["a: rate 1, loss 0.4", "b: rate 2, loss 0.5"]
-    assert spec["is_log"]
-
-
 def spans(report: HtmlReport, kind: str) -> list[tuple[float, float]]:
     """Left end and width in per cent of the marks of a kind."""
     found = re.findall(rf'<i class="{kind}" style="left:([\d.]+)%;width:([\d.]+)%">', report.html())
     return [(float(left), float(width)) for left, width in found]
 
 
-def test_bars_begin_at_zero_on_one_scale_with_their_intervals() -> None:
-    report = HtmlReport("bars")
-    report.bar_chart("bars", {"a": 3.0, "b": -1.0}, intervals={"a": (2.0, 3.0)}, highlight="b")
-    assert spans(report, "bar") == [(25.0, 75.0), (0.0, 25.0)]
-    assert spans(report, "whisker") == [(75.0, 25.0)]
-    assert report.html().count('class="row quiet"') == 1
-
-
 def test_dots_are_on_one_scale_with_their_intervals() -> None:
     report = HtmlReport("points")
-    report.point_chart("points", [("a", 50, 0, 100), ("b", 100, math.nan, math.nan)], Axis(unit="money"))
+    rows = [("a", 50, 0, 100), ("b", 100, math.nan, math.nan)]
+    report.point_chart("points", rows, Axis(unit="money"), highlight="b")
+    assert report.html().count('class="row quiet"') == 1
     assert spans(report, "dot") == [(50.0, 0.0), (pytest.approx(95.45, abs=0.01), 0.0)]
     assert spans(report, "whisker") == [(pytest.approx(4.55, abs=0.01), pytest.approx(90.9, abs=0.01))]
     assert 'title="0.00 to 1.00"' in report.html()

@@ -37,10 +37,7 @@ def a_report() -> HtmlReport:
     policies = [(name, rank * 10_000, rank * 10_000 - 9000, rank * 10_000 + 9000) for rank, name in enumerate(POLICIES)]
     report.point_chart("Margin by policy", policies, Axis("margin", "money"), highlight="learned (live)")
     long_name = "20 % off everything in the category of household articles and cleaning"
-    report.bar_chart("Rate by coupon", {long_name: 0.2, "b": 0.0}, Axis("", "percent"), {long_name: (0.1, 0.3)})
-    report.scatter_chart(
-        "Trials", [("one", 0.001, 0.5, True), ("other", 1.0, 0.4, False)], Axis("rate"), Axis("log loss"), is_log=True
-    )
+    report.point_chart("Rate by coupon", [(long_name, 0.2, 0.1, 0.3), ("b", 0.0, 0.0, 0.0)], Axis("", "percent"))
     report.table(["policy", *(f"column {n}" for n in range(12))], [[name, *range(12)] for name in POLICIES])
     return report
 
@@ -61,7 +58,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pixels(figure: int, colour: str) -> str:
     """Expression for the number of pixels of a colour, such as "29,95,196", in the canvas of a figure."""
     return (
-        f"(() => {{ const one = document.querySelectorAll('[data-kind]')[{figure}].querySelector('canvas'); "
+        f"(() => {{ const one = document.querySelectorAll('[data-chart]')[{figure}].querySelector('canvas'); "
         "const copy = new OffscreenCanvas(one.width, one.height).getContext('2d', { willReadFrequently: true }); "
         "copy.drawImage(one, 0, 0); const data = copy.getImageData(0, 0, one.width, one.height).data; let count = 0; "
         f"for (let i = 0; i < data.length; i += 4) count += `${{data[i]}},${{data[i + 1]}},${{data[i + 2]}}` === "
@@ -78,11 +75,9 @@ def test_every_chart_is_drawn_within_the_page_without_an_error_or_a_request(
     browser: Browser, path: Path, width: int, scheme: str, colour: str
 ) -> None:
     browser.open(path, width=width, scheme=scheme, is_drawn=DRAWN)
-    assert browser.evaluate("document.querySelectorAll('[data-kind]').length") == 4
-    assert all(browser.evaluate(pixels(figure, colour)) > 10 for figure in range(4))
-    marks = (
-        "Array.from(document.querySelectorAll('.track .bar, .track .dot'), one => one.getBoundingClientRect().width)"
-    )
+    assert browser.evaluate("document.querySelectorAll('[data-chart]').length") == 3
+    assert all(browser.evaluate(pixels(figure, colour)) > 10 for figure in range(3))
+    marks = "Array.from(document.querySelectorAll('.track .dot'), one => one.getBoundingClientRect().width)"
     assert len(browser.evaluate(marks)) == 7
     assert min(browser.evaluate(marks)) >= 1
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
@@ -100,7 +95,7 @@ def test_texts_are_readable_and_within_the_page_on_a_phone(browser: Browser, pat
         "one.getBoundingClientRect().left, one.getBoundingClientRect().right])"
     )
     fonts = browser.evaluate(
-        "Array.from(document.querySelectorAll('[data-kind]'))"
+        "Array.from(document.querySelectorAll('[data-chart]'))"
         ".flatMap(one => one.chart.axes.map(axis => parseFloat(axis.font[0]) / devicePixelRatio))"
     )
     assert len(texts) > 30
@@ -133,7 +128,7 @@ def middle_of_the_first_chart(browser: Browser) -> tuple[float, float]:
 
 def test_the_wheel_scrolls_the_page_and_a_drag_zooms_a_chart(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    shown = "(({ min, max }) => [min, max])(document.querySelector('[data-kind]').chart.scales.x)"
+    shown = "(({ min, max }) => [min, max])(document.querySelector('[data-chart]').chart.scales.x)"
     x, y = middle_of_the_first_chart(browser)
     assert browser.evaluate(shown) == [0, 21]
     scrolled = browser.evaluate("scrollY")
@@ -149,7 +144,7 @@ def test_the_wheel_scrolls_the_page_and_a_drag_zooms_a_chart(browser: Browser, p
 
 def test_the_pointer_shows_the_values_of_all_series(browser: Browser, path: Path) -> None:
     browser.open(path, width=1280, scheme="light", is_drawn=DRAWN)
-    values = "Array.from(document.querySelector('[data-kind]').querySelectorAll('.legend b'), one => one.textContent)"
+    values = "Array.from(document.querySelector('[data-chart]').querySelectorAll('.legend b'), one => one.textContent)"
     at = "document.querySelector('.at').textContent"
     last = browser.evaluate(values)
     x, y = middle_of_the_first_chart(browser)
@@ -177,8 +172,7 @@ def test_hostile_names_are_texts_wherever_they_are_shown(browser: Browser, tmp_p
     name = """</script><img src=x onerror="document.title='owned'"> $title"""
     report, axis = HtmlReport(name, name), Axis(name)
     report.line_chart(name, {name: [(0, 1.0), (1, 2.0)], "b": [(0, 2.0)]}, axis, axis, note=name)
-    report.scatter_chart(name, [(name, 0.0, 1.0, True), (name, 1.0, 2.0, False)], axis, axis)
-    report.bar_chart(name, {name: 1.0}, axis)
+    report.point_chart(name, [(name, 1.0, 0.5, 2.0)], axis)
     report.table([name], [[name]])
     report.write(tmp_path / "hostile.html")
     browser.open(tmp_path / "hostile.html", width=1280, scheme="light", is_drawn=DRAWN)
@@ -194,13 +188,13 @@ def test_without_its_charts_the_page_has_their_values(browser: Browser, path: Pa
     broken = tmp_path / "broken.html"
     broken.write_text(path.read_text(encoding="utf-8").replace("new uPlot(", "new missing("), encoding="utf-8")
     browser.open(broken, width=1280, scheme="light", is_drawn=DRAWN)
-    assert browser.evaluate("document.querySelectorAll('details[open] table').length") == 4
+    assert browser.evaluate("document.querySelectorAll('details[open] table').length") == 3
     assert browser.console
 
 
 def test_without_javascript_every_value_is_in_a_table(browser: Browser, path: Path) -> None:
     with browser.without_scripts():
-        browser.open(path, width=1280, scheme="light", is_drawn="document.querySelectorAll('table').length === 7")
+        browser.open(path, width=1280, scheme="light", is_drawn="document.querySelectorAll('table').length === 6")
         assert browser.evaluate("document.querySelectorAll('noscript p').length") == 1
-        assert browser.evaluate("document.querySelectorAll('details table').length") == 6
+        assert browser.evaluate("document.querySelectorAll('details table').length") == 5
         assert browser.evaluate("document.querySelectorAll('canvas').length") == 0

@@ -12,14 +12,12 @@ pytest.importorskip("optuna")
 
 from optuna.trial import FrozenTrial
 
-from lab.tuning.test_study import BAD, NEIGHBOURS, PRICE, RATE, SPACE, plan, to_the_end, tried, valley
+from lab.tuning.test_study import BAD, ONE_RATE, SPACE, cliff, plan, tried
 from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.reports.tune_report import page
 from stream_coupons_lab.tuning.objective import Comparison, Tuned
-from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
+from stream_coupons_lab.tuning.options import Method, TunedHead
 from stream_coupons_lab.tuning.search_space import rounded
-
-SHARES = {RATE: 0.7, NEIGHBOURS: 0.2, PRICE: 0.1}
 
 
 def tuned(trials: list[FrozenTrial]) -> Tuned:
@@ -29,15 +27,13 @@ def tuned(trials: list[FrozenTrial]) -> Tuned:
     return Tuned(
         log=Path("log.jsonl"),
         method=Method.RANDOM,
-        metric=Metric.LOG_LOSS,
         head=TunedHead.REDEEM,
         seed=0,
         trials=len(trials),
-        given_up=len(trials) - len(complete),
-        failed=0,
+        failed=len(trials) - len(complete),
         best_trial=best.number,
         best_quality=best.value or 0.0,
-        used_today=SPACE.values(BAD),
+        used_today={name: SPACE.values(BAD)[name] for name in best.params},
         found=rounded(best.params),
         split_at=0.0,
         searched=comparison,
@@ -58,28 +54,18 @@ def charts(html: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_each_setting_has_a_chart_of_its_kind(tmp_path: Path) -> None:
-    trials = tried(tmp_path / "study", plan(Method.RANDOM, trials=12), evaluate=to_the_end)
-    drawn = charts(page(tuned(trials), trials, SHARES, SPACE).html())
-    assert list(drawn) == ["Best so far", RATE, NEIGHBOURS]
-    assert drawn[RATE]["is_log"]
-    assert len(drawn[RATE]["names"]) == 12
-    loud, quiet = drawn[RATE]["series"]
-    assert (loud["is_quiet"], quiet["is_quiet"]) == (False, True)
-    assert [value for value in loud["y"] if value is not None] == [float(f"{tuned(trials).best_quality:.6g}")]
-    html = page(tuned(trials), trials, SHARES, SPACE).html()
-    assert [title for title in ("Gain", "Importance", PRICE) if f"<h3>{title}</h3>" not in html] == []
+def test_every_trial_is_in_the_table_and_the_best_so_far_in_the_chart(tmp_path: Path) -> None:
+    trials = tried(tmp_path / "study", plan(Method.RANDOM, trials=12))
+    html = page(tuned(trials), trials).html()
+    drawn = charts(html)
+    assert list(drawn) == ["Best so far"]
+    best = drawn["Best so far"]["series"][0]["y"]
+    assert best == sorted(best, reverse=True)
+    assert best[-1] == float(f"{tuned(trials).best_quality:.6g}")
+    assert "<h3>Gain</h3>" in html
+    assert all(f'class="n">{trial.number}</th>' in html for trial in trials)
 
 
-def test_a_pruned_trial_is_counted_and_not_compared(tmp_path: Path) -> None:
-    trials = tried(tmp_path / "study", plan(Method.RANDOM, trials=20), evaluate=valley)
-    found = tuned(trials)
-    assert found.given_up > 0
-    html = page(found, trials, SHARES, SPACE).html()
-    assert f"{found.given_up} were given up on the way" in html
-    assert len(charts(html)[RATE]["names"]) == len(trials) - found.given_up
-
-
-def test_importance_that_is_unknown_is_shown_as_such(tmp_path: Path) -> None:
-    trials = tried(tmp_path / "study", plan(Method.RANDOM, trials=2))
-    assert "it takes five trials" in page(tuned(trials), trials, {}, SPACE).html()
+def test_a_trial_without_a_quality_is_counted(tmp_path: Path) -> None:
+    trials = tried(tmp_path / "study", plan(Method.GRID, trials=4, space=ONE_RATE), evaluate=cliff)
+    assert "2 have no quality" in page(tuned(trials), trials).html()

@@ -14,15 +14,14 @@ from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.offline.quality import LabelledIssues
 from stream_coupons_lab.offline.scored import Scored
 from stream_coupons_lab.tuning.objective import (
-    CHECKPOINTS,
     Objective,
     compare,
-    metric_of,
+    loss_of,
     sample,
     settings_file,
     split_at,
 )
-from stream_coupons_lab.tuning.options import Metric, TunedHead
+from stream_coupons_lab.tuning.options import TunedHead
 
 ISSUES = 120
 CUT = START_AT + 80 * HOUR_S
@@ -33,12 +32,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("log") / "log.jsonl", ISSUES)
 
 
-def ignore(step: int, value: float) -> None:
-    pass
-
-
-def objective(log: Path, metric: Metric = Metric.LOG_LOSS, until: float = CUT) -> Objective:
-    return Objective(log, WINDOW_S, until, metric, TunedHead.REDEEM)
+def objective(log: Path, until: float = CUT) -> Objective:
+    return Objective(log, WINDOW_S, until, TunedHead.REDEEM)
 
 
 def rows(users: list[str], probabilities: list[float], labels: list[int]) -> LabelledIssues:
@@ -58,7 +53,7 @@ def test_nothing_from_the_cut_on_is_looked_at(log: Path, tmp_path: Path) -> None
     assert len(lines) < len(log.read_bytes().splitlines())
     short = tmp_path / "short.jsonl"
     short.write_bytes(b"".join(lines))
-    assert objective(log)(Settings(), ignore) == objective(short, until=math.inf)(Settings(), ignore)
+    assert objective(log)(Settings()) == objective(short, until=math.inf)(Settings())
 
 
 @pytest.mark.long
@@ -67,24 +62,12 @@ def test_the_search_sees_what_is_known_before_the_cut_of_the_same_predictions(lo
     known = predictions.known_before(CUT)
     # A window of a day is open when the cut comes, unless its shopper purchased: that closes none.
     assert len(known) == 80 - 24
-    assert objective(log)(Settings(), ignore) == pytest.approx(metric_of(known, Metric.LOG_LOSS), abs=1e-12)
+    assert objective(log)(Settings()) == pytest.approx(loss_of(known), abs=1e-12)
     later = predictions.issued_since(CUT)
     ends_at = max(record.occurred_at for record in foreign.read(log).records())
     assert [issue.occurred_at for issue in later.issues] == [
         at for at in np.arange(CUT, ends_at, HOUR_S).tolist() if at + WINDOW_S <= ends_at
     ]
-
-
-@pytest.mark.long
-def test_quality_is_reported_at_every_checkpoint(log: Path) -> None:
-    steps: list[tuple[int, float]] = []
-    quality = objective(log)(Settings(), lambda step, value: steps.append((step, value)))
-    assert [step for step, _ in steps] == list(range(len(CHECKPOINTS)))
-    assert len({quality, *(value for _, value in steps)}) == len(CHECKPOINTS) + 1
-    known = objective(log).predictions(Settings()).known_before(CUT)
-    records = [record for record in foreign.read(log).records() if record.occurred_at < CUT]
-    half = known.known_before(math.nextafter(records[len(records) // 2 - 1].occurred_at, math.inf))
-    assert steps[1][1] == pytest.approx(metric_of(half, Metric.LOG_LOSS), abs=1e-12)
 
 
 def test_the_cut_leaves_the_share_that_is_asked_for(log: Path) -> None:
@@ -103,14 +86,13 @@ def test_a_gain_is_positive_where_the_second_is_better() -> None:
     users = [f"u{number // 2}" for number in range(20)]
     worse = rows(users, [0.5, 0.4, 0.6, 0.7] * 5, [1, 0, 1, 0] * 5)
     better = rows(users, [0.9, 0.1, 0.8, 0.2] * 5, [1, 0, 1, 0] * 5)
-    for metric in Metric:
-        comparison = compare(worse, better, metric)
-        assert (comparison.issues, comparison.positives, comparison.shoppers) == (20, 10, 10)
-        assert comparison.first == metric_of(worse, metric)
-        assert comparison.second == metric_of(better, metric)
-        assert 0 < comparison.gain.low <= comparison.gain.value <= comparison.gain.high
-        assert compare(better, worse, metric).gain.value == -comparison.gain.value
-        assert compare(better, better, metric).gain.high == 0
+    comparison = compare(worse, better)
+    assert (comparison.issues, comparison.positives, comparison.shoppers) == (20, 10, 10)
+    assert comparison.first == loss_of(worse)
+    assert comparison.second == loss_of(better)
+    assert 0 < comparison.gain.low <= comparison.gain.value <= comparison.gain.high
+    assert compare(better, worse).gain.value == -comparison.gain.value
+    assert compare(better, better).gain.high == 0
 
 
 def test_the_interval_draws_shoppers_and_not_issues() -> None:
@@ -120,7 +102,7 @@ def test_the_interval_draws_shoppers_and_not_issues() -> None:
     probabilities = [draw.uniform(low, 1 - low, 20).tolist() for low in (0.05, 0.1)]
     alone = [rows(users, each, labels) for each in probabilities]
     repeated = [rows(users * 20, each * 20, labels * 20) for each in probabilities]
-    once, often = compare(*alone, Metric.LOG_LOSS).gain, compare(*repeated, Metric.LOG_LOSS).gain
+    once, often = compare(*alone).gain, compare(*repeated).gain
     assert often.low == pytest.approx(once.low)
     assert often.high == pytest.approx(once.high)
 
@@ -135,7 +117,7 @@ def test_one_kind_of_outcome_is_nothing_to_compare_by() -> None:
 def test_a_model_that_learns_is_better_than_one_that_does_not(tmp_path: Path) -> None:
     log, slow = write_log(tmp_path / "log.jsonl", 2 * ISSUES), Settings(learning=LearningSettings(prior_variance=1e-6))
     whole = objective(log, until=math.inf)
-    assert whole(Settings(), ignore) < whole(slow, ignore) - 0.05
+    assert whole(Settings()) < whole(slow) - 0.05
 
 
 @pytest.mark.parametrize("transfer", [{}, {"travel": "retail"}, {"travel.air": "travel", "travel": "retail"}])

@@ -1,7 +1,6 @@
 """The search space: names and values are those of the settings, and what cannot be is refused by name."""
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -22,12 +21,6 @@ from stream_coupons_lab.tuning.search_space import (
 RATE = "learning.prior_variance"
 NEIGHBOURS = "neighbourhood.neighbours"
 PRICE = "profile.missing_price"
-
-
-def written(folder: Path, text: str) -> Path:
-    path = folder / "space.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_the_built_in_space_is_of_settings_and_holds_the_defaults() -> None:
@@ -85,65 +78,17 @@ def test_settings_are_the_same_in_every_process() -> None:
     assert tree_of(Settings(policy=rules))["policy"]["triggers"] == ["browse", "cart", "order"]
 
 
-def test_a_file_adds_and_replaces(tmp_path: Path) -> None:
-    path = written(
-        tmp_path,
-        '"learning.prior_variance" = {low = 0.1, high = 0.2}\n'
-        '[profile]\nmax_interests = {low = 8, high = 64, log = true}\nmissing_price = {choices = ["last"]}\n',
-    )
-    space = build(path)
-    assert space.axes.keys() == BUILT_IN.keys() | {"profile.max_interests"}
-    assert space.axes[RATE] == Range(low=0.1, high=0.2)
-    assert space.axes["profile.max_interests"] == Range(low=8, high=64, log=True)
-    assert space.axes[PRICE] == Choices(choices=["last"])
-
-
-def test_only_what_is_named_is_searched(tmp_path: Path) -> None:
-    path = written(tmp_path, "[profile]\nmax_interests = {low = 8, high = 64}\n")
-    assert list(build(path, ["profile.max_interests", RATE]).axes) == [RATE, "profile.max_interests"]
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        (
-            "[learning]\nprior_varianc = {low = 1, high = 2}",
-            "learning.prior_varianc: .* did you mean learning.prior_variance",
-        ),
-        ('"nonsense" = {low = 1, high = 2}', "nonsense: there is no such setting$"),
-        ("[policy]\nholdout_ratio = {low = 0, high = 1}", "policy.holdout_ratio is not searched: .*`ope`"),
-        ("[attribution]\ngrace_s = {low = 0, high = 1}", "attribution.grace_s is not searched: .*label"),
-        ("secret_file = {low = 0, high = 9}", "secret_file is not searched: .*luck"),
-        ("[learning]\nprior_variance = 3", "learning = .*prior_variance.*; expected {low, high, log} or {choices}"),
-        ("[learning]\nprior_variance = {low = 1}", "learning.prior_variance = .*high.*expected {low, high, log}"),
-        ("[learning]\nprior_variance = {low = 1, hihg = 2}", "learning.prior_variance = .*hihg"),
-        ("[learning]\nprior_variance = {low = 2, high = 1}", "learning.prior_variance: expected finite low < high"),
-        (
-            "[learning]\nprior_variance = {low = 0, high = 1, log = true}",
-            "learning.prior_variance = 0: .*> 0",
-        ),
-        ("[learning]\nprior_variance = {low = 1, high = inf}", "learning.prior_variance = inf: "),
-        ("[learning]\nprior_variance = {low = nan, high = 1}", "learning.prior_variance = nan: "),
-        ("[learning]\nprior_variance = {low = -1, high = 1}", "learning.prior_variance = -1: .*> 0"),
-        ("[learning]\nprior_variance = {choices = []}", "learning.prior_variance: choices is empty"),
-        ("[neighbourhood]\nneighbours = {low = 0.5, high = 3}", "neighbourhood.neighbours = 0.5: .*int"),
-        ("[profile]\nmissing_price = {low = 0, high = 1}", "profile.missing_price = 0: .*"),
-        ('[profile]\nmissing_price = {choices = ["mode"]}', "profile.missing_price = 'mode': "),
-        ("= 3", "is not TOML"),
-    ],
-)
-def test_a_bad_file_says_what_is_wrong_with_which_name(tmp_path: Path, text: str, error: str) -> None:
-    path = written(tmp_path, text)
-    with pytest.raises(BadConfig, match=error) as caught:
-        build(path)
-    assert str(path) in str(caught.value)
-
-
 def test_a_name_outside_the_space_is_refused_with_the_nearest() -> None:
     with pytest.raises(BadConfig, match=r"--only learning.rate: is not in the search space; did you mean learning\."):
         build(only=["learning.rate"])
 
 
-def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BadConfig, match=r"none\.toml"):
-        build(tmp_path / "none.toml")
+def test_only_what_is_named_is_searched() -> None:
+    assert list(build([PRICE, RATE]).axes) == [RATE, PRICE]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_ends_of_every_range_are_settings(name: str) -> None:
+    axis = BUILT_IN[name]
+    for value in axis.choices if isinstance(axis, Choices) else (axis.low, axis.high):
+        assert settings_with(Settings(), {name: value})

@@ -3,11 +3,9 @@
 import math
 import os
 import resource
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -18,10 +16,10 @@ from optuna.trial import FrozenTrial
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons_lab.processes import processes
 from stream_coupons_lab.tuning.options import Method
-from stream_coupons_lab.tuning.processes import processes
 from stream_coupons_lab.tuning.search_space import Choices, Range, SearchSpace, Value, rounded, settings_with
-from stream_coupons_lab.tuning.study import ENOUGH, Evaluate, SearchPlan, best, done, importances, opened, search
+from stream_coupons_lab.tuning.study import Evaluate, SearchPlan, best, done, opened, search
 
 RATE, NEIGHBOURS, PRICE = "learning.prior_variance", "neighbourhood.neighbours", "profile.missing_price"
 SPACE = SearchSpace(
@@ -35,46 +33,29 @@ ONE_RATE = SearchSpace({RATE: Range(low=0.001, high=1, log=True)})
 BAD = Settings(learning=LearningSettings(prior_variance=0.001))
 QUESTION = {"log": "digest"}
 
-Report = Callable[[int, float], None]
 Points = list[tuple[dict[str, Value], float | None]]
 
 
-def no_report(step: int, value: float) -> None:
-    pass
-
-
-def valley(settings: Settings, report: Report) -> float:
-    """Lowest, 0, at a rate of 0.1 with 20 neighbours; shown at one checkpoint already."""
+def valley(settings: Settings) -> float:
+    """Lowest, 0, at a rate of 0.1 with 20 neighbours."""
     rate, neighbours = settings.learning.prior_variance, settings.neighbourhood.neighbours
-    value = math.log10(rate / 0.1) ** 2 + (neighbours / 20 - 1) ** 2 + (settings.profile.missing_price == "drop")
-    report(0, value)
-    return value
+    return math.log10(rate / 0.1) ** 2 + (neighbours / 20 - 1) ** 2 + (settings.profile.missing_price == "drop")
 
 
-def to_the_end(settings: Settings, report: Report) -> float:  # noqa: ARG001 - without checkpoints
-    return valley(settings, no_report)
+def cliff(settings: Settings) -> float:
+    return math.nan if settings.learning.prior_variance < 0.1 else 1.0
 
 
-def rate_alone(settings: Settings, report: Report) -> float:  # noqa: ARG001 - without checkpoints
-    return abs(math.log10(settings.learning.prior_variance / 0.1))
-
-
-def cliff(settings: Settings, report: Report) -> float:
-    value = math.nan if settings.learning.prior_variance < 0.1 else 1.0
-    report(0, value)
-    return value
-
-
-def die(settings: Settings, report: Report) -> float:  # noqa: ARG001 - it ends at once
+def die(settings: Settings) -> float:
     os._exit(len(settings.secret_file) + 1)
 
 
 def plan(method: Method = Method.BAYES, trials: int = 12, seed: int = 0, space: SearchSpace = SPACE) -> SearchPlan:
-    return SearchPlan(space, BAD, method, trials, is_maximised=False, seed=seed)
+    return SearchPlan(space, BAD, method, trials, seed)
 
 
 def tried(
-    path: Path, wanted: SearchPlan, jobs: int = 1, stop_after: int = 10**9, evaluate: Evaluate = to_the_end
+    path: Path, wanted: SearchPlan, jobs: int = 1, stop_after: int = 10**9, evaluate: Evaluate = valley
 ) -> list[FrozenTrial]:
     """Search until all trials are done, or some of them; return these of the whole study."""
     with opened(path, wanted, QUESTION) as study, ThreadPoolExecutor(jobs) as pool:
@@ -100,7 +81,7 @@ def test_a_search_begins_with_todays_settings_and_finds_better_ones(tmp_path: Pa
     values = [value for _, value in found if value is not None]
     assert len(values) == 20
     assert min(values) < values[0] / 2
-    assert [to_the_end(settings_with(BAD, point), no_report) for point, _ in found] == values
+    assert [valley(settings_with(BAD, point)) for point, _ in found] == values
 
 
 @pytest.mark.parametrize("method", [Method.RANDOM, Method.BAYES])
@@ -174,39 +155,6 @@ def test_settings_without_a_quality_are_kept_and_never_the_best(tmp_path: Path) 
         assert kept.value == 1.0
 
 
-def test_a_trial_that_lags_behind_the_median_is_pruned(tmp_path: Path) -> None:
-    found = tried(tmp_path / "study", plan(Method.RANDOM, trials=20), evaluate=valley)
-    kept: list[float] = []
-    for trial in found:
-        assert trial.value is not None
-        is_pruned = len(kept) >= ENOUGH and trial.value > median(kept)
-        assert trial.state.name == ("PRUNED" if is_pruned else "COMPLETE")
-        kept += [] if is_pruned else [trial.value]
-    assert len(kept) < 20
-
-
-def test_the_best_of_a_maximised_study_is_the_largest(tmp_path: Path) -> None:
-    path, wanted = tmp_path / "study", replace(plan(), is_maximised=True)
-    values = [value for _, value in points(tried(path, wanted)) if value is not None]
-    with opened(path, wanted, QUESTION) as study:
-        kept = best(study)
-        assert kept is not None
-        assert kept.value == max(values)
-
-
-def test_the_setting_that_matters_most_has_the_largest_share(tmp_path: Path) -> None:
-    path, wanted = tmp_path / "study", plan(Method.RANDOM, trials=30)
-    tried(path, replace(wanted, trials=ENOUGH - 1), evaluate=rate_alone)
-    with opened(path, wanted, QUESTION) as study:
-        assert importances(study, 0) == {}
-    tried(path, wanted, evaluate=rate_alone)
-    with opened(path, wanted, QUESTION) as study:
-        shares = importances(study, 0)
-    assert sorted(shares) == sorted([RATE, NEIGHBOURS, PRICE])
-    assert shares[RATE] > 0.7
-    assert sum(shares.values()) == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(
     ("other", "name"),
     [
@@ -214,7 +162,6 @@ def test_the_setting_that_matters_most_has_the_largest_share(tmp_path: Path) -> 
         (replace(plan(), method=Method.RANDOM), "method = bayes, now it is random"),
         (replace(plan(), base=Settings()), "settings.learning.prior_variance = 0.001, now it is 1.0"),
         (replace(plan(), space=ONE_RATE), f"space.{NEIGHBOURS}.high = 50, now it is None"),
-        (replace(plan(), is_maximised=True), "is_maximised = False, now it is True"),
     ],
 )
 def test_a_study_of_another_question_is_refused(tmp_path: Path, other: SearchPlan, name: str) -> None:
@@ -263,7 +210,7 @@ def test_a_study_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
 def test_processes_run_trials_and_a_killed_one_is_reported(tmp_path: Path) -> None:
     path, wanted = tmp_path / "study", plan(trials=4)
     with opened(path, wanted, QUESTION) as study, processes(2) as pool:
-        assert len(list(search(study, path, wanted, to_the_end, pool))) == len(done(study)) == 4
+        assert len(list(search(study, path, wanted, valley, pool))) == len(done(study)) == 4
     path = tmp_path / "other"
     with (
         opened(path, wanted, QUESTION) as study,

@@ -28,8 +28,8 @@ def processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
     except BrokenExecutor:
         raise BadConfig(
-            "a worker process was killed, for lack of memory perhaps: each holds the log; what is done is kept, go on "
-            "with the same command and fewer --jobs"
+            "a worker process was killed, for lack of memory perhaps; tune keeps what is done: go on with the same "
+            "command and fewer --jobs"
         ) from None
     finally:
         for process in set(multiprocessing.active_children()) - others:
