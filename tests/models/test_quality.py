@@ -45,5 +45,4 @@ def test_the_calibration_error_is_the_gap_within_groups_not_only_overall() -> No
         metrics.update(0.1, n % 10 < 3)
         metrics.update(0.5, n % 10 < 3)
     assert metrics.calibration_error() == pytest.approx(0.2, abs=0.005)
-    assert metrics.calibration_ratio == pytest.approx(1.0)
     assert math.isnan(BinaryMetrics().calibration_error())
