@@ -9,7 +9,7 @@ from stream_coupons.cli.terminal import new_table, printable, utc
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
-from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, ShopperExplanation
+from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, PassedOver, ShopperExplanation
 from stream_coupons.ops.explain.feature_text import FeatureText
 
 CHOSEN: Mapping[ExplainedChoice, str] = {
@@ -28,13 +28,10 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
         _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
         _line("worth", _worth(issue.value_minor, issue.price_minor)),
         _line("model", f"version {issue.model_version} of {issue.domain}"),
-        _line("scores R(u, i)", _scores(explanation.content, explanation.neighbours)),
         *_told(explanation.reasons),
     ]
     if explanation.others:
-        lines += [_title("Why not the others"), *_table(explanation.others)]
-    if explanation.is_reproduced:
-        lines.append(Text("The decision was computed again and came out the same to the last digit.", style="green"))
+        lines += [_title("Why not the others"), *_passed_over(explanation.others)]
     return lines + [_note(note) for note in explanation.notes]
 
 
@@ -96,12 +93,6 @@ def _chances(click: float, redeem: float, order: float) -> str:
     return f"click {click:.1%}, redeem {redeem:.1%}, order without a coupon {order:.1%}"
 
 
-def _scores(content: float | None, neighbours: float | None) -> str:
-    if content is None or neighbours is None:
-        return "no longer kept"
-    return f"{content:.4g} by the shopper's own interests, {neighbours:.4g} by those of similar shoppers"
-
-
 def _worth(value_minor: float, price_minor: float) -> str:
     charged = f", of which its budgets charge {price_minor:.1f} for its expected cost" if price_minor else ""
     return f"{value_minor:+.1f} cents against giving none{charged}"
@@ -117,6 +108,16 @@ def _charge(score: Score) -> str:
 def _budget(account_id: str) -> str:
     kind, _, name = account_id.partition(":")
     return f"the budget of campaign {name}" if kind == CAMPAIGN else "its own budget"
+
+
+def _passed_over(others: Iterable[PassedOver]) -> list[RenderableType]:
+    table = new_table("coupon", "why not", figures=("worth", "price"))
+    for one in others:
+        worth = "" if one.value_minor is None else f"{one.value_minor:+.1f}"
+        table.add_row(printable(one.coupon_id), one.reason, worth, f"{one.price_minor:.1f}" if one.price_minor else "")
+    codes = dict.fromkeys(one.reason for one in others)
+    columns = "worth in cents against giving none; price: what budgets charge"
+    return [table, *(_line(code, WORDS[code]) for code in codes), Text(columns, style="dim")]
 
 
 def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:

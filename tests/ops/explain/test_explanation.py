@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
-from stream_coupons.core.decision.pipeline import Times
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
@@ -24,7 +23,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.models.linear import prior
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Lack
-from stream_coupons.ops.explain.explanation import KeptDecision, ShopperExplanation, explain_issue, explain_shopper
+from stream_coupons.ops.explain.explanation import ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.ops.explain.funds import Funds
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, knowledge, of_type, order, rules, see
@@ -267,15 +266,20 @@ def test_a_coupon_of_a_campaign_that_is_not_known_is_sold_out() -> None:
 
 @pytest.mark.parametrize(("price", "why"), [(10.0, Passed.OUTRANKED), (26.0, Passed.PRICED_OUT)])
 def test_the_price_of_then_is_on_record(price: float, why: Passed) -> None:
-    known, shopper, event = knowing(SHARED, DEAR), Shopper(), browse("now", AT)
-    effects = see(shopper, event, known, priced(price).wallet)
+    effects = see(Shopper(), browse("now", AT), knowing(SHARED, DEAR), priced(price).wallet)
     [issue], [decision] = (of_type(effects.messages, kind) for kind in (CouponIssue, LoggedDecision))
-    kept = KeptDecision(trigger=event, decision=decision, before=Shopper(), after=shopper)
-    found = explain_issue(issue, kept, known)
-    assert (issue.coupon_id, found.is_reproduced, found.notes) == ("dear", True, [])
-    assert [(one.coupon_id, one.reason) for one in found.others] == [("shared", why)]
-    assert found.others[0].score is not None
-    assert found.others[0].score.price_minor == 10.0 * price
+    found = explain_issue(issue, decision, WORTH.policy)
+    assert (issue.coupon_id, found.notes) == ("dear", [])
+    [other] = found.others
+    assert (other.coupon_id, other.reason, other.value_minor, other.price_minor) == ("shared", why, 238.8, 10.0 * price)
+
+
+def test_a_coupon_that_was_not_worth_it_and_a_draw_by_a_random_strategy_are_told_apart() -> None:
+    known = knowledge(CHEAP, LOSS, rules=WORTH)
+    effects = see(Shopper(), browse("now", AT), known)
+    [issue], [decision] = (of_type(effects.messages, kind) for kind in (CouponIssue, LoggedDecision))
+    for some, why in ((WORTH, NoCoupon.NOT_WORTH_IT), (rules(strategy="random"), Passed.EXPLORED)):
+        assert [one.reason for one in explain_issue(issue, decision, some.policy).others] == [why]
 
 
 HEARD = Account({0: Holding(granted=4, drawn=3), 1: Holding(granted=4, drawn=2, freed=1)})
@@ -318,15 +322,6 @@ def test_a_random_strategy_may_give_any() -> None:
     found = explain(Shopper(), knowledge(CHEAP, LOSS, rules=rules(strategy="random", min_value_minor=0.0)))
     assert reasons(found) == {"cheap": None, "loss": None}
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.5, 0.5]
-
-
-def test_a_trigger_from_a_clock_that_is_ahead_is_computed_again_as_of_its_arrival() -> None:
-    tea = coupon("tea", categories=["tea"], discount_minor=20)
-    known, shopper = knowledge(tea, DEAR, rules=WORTH, scorer=prior()), Shopper()
-    event = browse("now", AT + HOUR_S, item("t", category="tea"))
-    [issue] = of_type(see(shopper, event, known, times=Times(appended_at=AT)).messages, CouponIssue)
-    found = explain_issue(issue, KeptDecision(trigger=event, before=Shopper(), after=shopper), known)
-    assert (issue.issued_at, found.is_reproduced) == (AT, True)
 
 
 def test_every_code_has_words() -> None:
