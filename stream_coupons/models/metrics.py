@@ -3,8 +3,6 @@
 References
 ----------
 .. [1] Dawid, A. P. (1984). Statistical theory: the prequential approach. J. R. Stat. Soc. A 147(2).
-.. [2] Naeini, M. P., Cooper, G., and Hauskrecht, M. (2015). Obtaining well calibrated probabilities using Bayesian
-       binning. AAAI.
 """
 
 import math
@@ -21,9 +19,6 @@ Floats = NDArray[np.float64]
 BINS = 2000
 """Bins of each histogram of `BinaryMetrics`."""
 BINS_PER_LOGIT = BINS / (2 * MAX_LOGIT)
-GROUPS = 10
-"""Groups of `BinaryMetrics.calibration_error`."""
-_MIDDLES: Floats = 1.0 / (1.0 + np.exp(MAX_LOGIT - (np.arange(BINS) + 0.5) / BINS_PER_LOGIT))
 
 
 class BinaryMetrics:
@@ -99,20 +94,6 @@ class BinaryMetrics:
         positive, negative = np.array(self._positive, np.float64), np.array(self._negative, np.float64)
         below = np.cumsum(negative) - negative / 2
         return _ratio(float(positive @ below), float(positive.sum() * negative.sum()))
-
-    def calibration_error(self) -> float:
-        r"""Return the expected calibration error [2]_: :math:`\sum_g w_g |\bar y_g - \bar p_g|`.
-
-        The ten groups are of about equal size, neighbours by prediction; :math:`w_g` is a group's share, and its mean
-        prediction comes from the bins' middles.
-        """
-        positive, negative = np.array(self._positive), np.array(self._negative)
-        weight = positive + negative
-        if not self.examples:
-            return math.nan
-        gap = positive - weight * _MIDDLES
-        group = np.minimum((np.cumsum(weight) - weight / 2) / self.examples * GROUPS, GROUPS - 1).astype(np.intp)
-        return float(np.abs(np.bincount(group, gap)).sum()) / self.examples
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -54,7 +54,7 @@ def served_models(running: ProgressiveRun) -> list[ServedModel]:
     for domain, model in sorted(running.models.items()):
         for name in HEADS:
             head = model.heads[HEAD_OF[name]]
-            if not head.quality.metrics.examples:
+            if not head.quality.examples:
                 continue
             found += [
                 ServedModel(
@@ -62,7 +62,7 @@ def served_models(running: ProgressiveRun) -> list[ServedModel]:
                     head=name,
                     model=str(kind),
                     is_served=kind == head.contest.champion,
-                    examples=head.quality.metrics.examples,
+                    examples=head.quality.examples,
                     log_loss=duel.log_loss,
                 )
                 for kind, duel in head.contest.duels.items()
