@@ -16,6 +16,7 @@ from stream_coupons.ops.catalogue_files import overlooked
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons_lab.cli.output import replaced
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons_lab.datasets.table_files import first_row, is_table, require_extra
 
@@ -98,7 +99,7 @@ def write_decisions(scored: Sequence[Scored], path: Path | None) -> None:
     if path is not None:
         from stream_coupons_lab import frames
 
-        with terminal.replaced(path) as sink:
+        with replaced(path) as sink:
             assert sink is not None
             frames.write_frame(frames.decisions_frame(scored), sink, path)
 

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons_lab.cli import ope_tables as tables
@@ -27,6 +27,7 @@ from stream_coupons_lab.cli.foreign_logs import (
     title_of,
     write_decisions,
 )
+from stream_coupons_lab.cli.output import ReportOption, replaced
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
 from stream_coupons_lab.ope.rewards import Reward
@@ -150,7 +151,7 @@ def ope(  # noqa: PLR0913 - the options of a command
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
     require_writable(decisions)
     question = Question(reward, (), clip, skip, estimate_propensities)
-    with terminal.replaced(report) as page_sink:
+    with replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
         scored, found, interrupted = _valued(read, settings, policy or (), question)
         write_decisions(scored, decisions)
