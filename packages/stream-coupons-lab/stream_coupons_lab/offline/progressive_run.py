@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.affinity import Moment
@@ -24,6 +23,7 @@ from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.datasets.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons_lab.offline.expiries import Expiries
 from stream_coupons_lab.offline.impressions import Impressions
 from stream_coupons_lab.offline.learning_queue import Arms, Issue, LearningQueue

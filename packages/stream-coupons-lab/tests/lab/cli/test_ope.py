@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lab.randomised_log import RandomisedLog
-from stream_coupons.contracts.log_records import LogRecord
 from stream_coupons.settings import Settings
 from stream_coupons_lab.cli.foreign_logs import feed_all, read_log
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons_lab.datasets.log_records import LogRecord
 from stream_coupons_lab.offline.logged_decisions import decisions_of
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
