@@ -1,0 +1,1 @@
+"""Lift over the holdout, measured on a log."""
