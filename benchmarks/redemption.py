@@ -27,7 +27,7 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.features.numeric import GROUPS_OF_FEATURES, NUMERIC, group_of_features
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
@@ -176,7 +176,7 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
-    **{group: group_of_features(group) for group in GROUPS_OF_FEATURES},
+    **{group: group_of_features(group) for each in FEATURES for group in each.groups},
     "time": (*group_of_features("time"), "hour", "clock", "weekday", "weekend", "hour*category"),
     "the shopper's own weights": tuple(name for name in HASHED if "shopper" in name),
     "crosses": tuple(name for name in HASHED if "*" in name),

@@ -59,9 +59,9 @@ def explain(  # noqa: PLR0913 - the options of a command
 
     Of a shopper: for every coupon its value and rank, or the reason why not,
     if an event came at that moment of which only the time were known. The
-    shopper's partition of the users' changelog is read, the accounts'
-    changelog, the catalogue, the campaigns and the models. Call it with the
-    settings of the workers: --config.
+    shopper's partition of the users' changelog is read, the catalogue, the
+    campaigns and the models. Call it with the settings of the workers:
+    --config.
 
     Disturbs no worker, and none has to run.
 

@@ -87,15 +87,12 @@ class Lack(Struct, frozen=True, kw_only=True):
         Amount that one more coupon takes.
     here : int
         Amount that may still be given in the shopper's partition.
-    in_all : int
-        Amount neither given nor held in any partition, as far as they have reported.
     """
 
     shortage: Shortage
     account_id: str
     needed: int
     here: int
-    in_all: int
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

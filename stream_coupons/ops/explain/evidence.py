@@ -14,7 +14,6 @@ from stream_coupons.core.errors import BadMessage, SnapshotMismatch
 from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.learning import ModelSnapshot
-from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
@@ -34,7 +33,7 @@ from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.worker.knowledge import CurrentKnowledge
 
-USERS, ACCOUNTS = topics.changelog("users").name, topics.changelog("accounts").name
+USERS = topics.changelog("users").name
 
 _decode_snapshot = Decoder(topics.SNAPSHOTS)
 
@@ -89,12 +88,11 @@ class ShopperEvidence:
         The latest state.
     """
 
-    READ = (topics.CATALOG.name, topics.CAMPAIGNS.name, topics.SNAPSHOTS.name, ACCOUNTS)
+    READ = (topics.CATALOG.name, topics.CAMPAIGNS.name, topics.SNAPSHOTS.name)
 
     def __init__(self, rules: Rules, user_id: str, partitions: int, learning: LearningRules = DEFAULT_RULES) -> None:
         self.now: Shopper | None = None
         self._purses: dict[str, Purse] = {}
-        self._accounts: dict[str, Account] = {}
         self._rules, self._learning = rules, learning
         self._key = user_id.encode()
         self._partitions = partitions
@@ -103,7 +101,6 @@ class ShopperEvidence:
         self._snapshots: dict[str, bytes] = {}
         self._unfit: dict[str, bytes] = {}
         self._shopper_codec = CellCodec(Shopper)
-        self._account_codec = CellCodec(Account)
         self._shared_codec: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
 
     def take(self, record: Record) -> None:
@@ -125,8 +122,6 @@ class ShopperEvidence:
                     self._known.take_campaign(campaign)
             elif record.topic == topics.SNAPSHOTS.name and record.value is not None:
                 self._take_snapshot(record.value)
-            elif record.topic == ACCOUNTS:
-                self._take_account((record.key or b"").decode(errors="replace"), record.value)
             elif record.topic == USERS and record.partition == self._home:
                 self._take_state((record.key or b"").decode(errors="replace"), record)
         except msgspec.DecodeError as error:
@@ -140,12 +135,6 @@ class ShopperEvidence:
         else:
             self._snapshots[said.domain] = value
 
-    def _take_account(self, account_id: str, value: bytes | None) -> None:
-        if value is None:
-            self._accounts.pop(account_id, None)
-        else:
-            self._accounts[account_id] = self._account_codec.decode(value).state
-
     def _take_state(self, key: str, record: Record) -> None:
         """Take in a purse of the partition, or the shopper."""
         if record.key == self._key:
@@ -157,7 +146,7 @@ class ShopperEvidence:
 
     def funds(self) -> Funds:
         """Return the stock and budgets that are left."""
-        return Funds(self._purses, self._accounts, self._home, self._partitions)
+        return Funds(self._purses, self._home, self._partitions)
 
     def knowledge(self, coupons: Iterable[Coupon] | None = None) -> Knowledge:
         """Return the workers' context, with another catalogue if given.

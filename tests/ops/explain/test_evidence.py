@@ -19,7 +19,7 @@ from stream_coupons.kafka.records import Record
 from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.ops.explain.candidate_verdicts import Lack
-from stream_coupons.ops.explain.evidence import ACCOUNTS, ShopperEvidence, find_message
+from stream_coupons.ops.explain.evidence import ShopperEvidence, find_message
 from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, explain_issue
 from stream_coupons.runtime.cells import StateCodec
 from tests.core.builders import repeatable as coupon
@@ -100,10 +100,10 @@ def test_a_shopper_without_a_state_any_more_is_not_known(log: Log) -> None:
     assert evidence.now is None
 
 
-def test_what_is_left_is_that_of_the_shoppers_partition_and_of_the_accounts(log: Log) -> None:
+def test_what_is_left_is_that_of_the_shoppers_partition(log: Log) -> None:
     evidence = ShopperEvidence(RULES, "ann", log.partitions)
     few = next(Accounts([one]).of(one) for one in CATALOGUE if one.coupon_id == "few")
-    lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0, in_all=0)
+    lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0)
     for record in (*log.read(evidence.READ), *log.read((USERS,))):
         evidence.take(record)
     assert evidence.funds().lack(few, 100) == lack
@@ -112,13 +112,11 @@ def test_what_is_left_is_that_of_the_shoppers_partition_and_of_the_accounts(log:
     assert evidence.funds().lack(few, 100) == lack
     evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0units:few", one_left))
     assert evidence.funds().lack(few, 100) is None
-    evidence.take(Record(ACCOUNTS, 0, 0, 0, b"units:few", None))
-    assert "units:few" not in evidence.funds().accounts
 
 
 @pytest.mark.parametrize(
     ("topic", "key"),
-    [(USERS, b"ann"), (USERS, b"\0units:few"), (topics.SNAPSHOTS.name, b"ecommerce"), (ACCOUNTS, b"units:few")],
+    [(USERS, b"ann"), (USERS, b"\0units:few"), (topics.SNAPSHOTS.name, b"ecommerce")],
 )
 def test_what_cannot_be_read_names_its_place(topic: str, key: bytes) -> None:
     with pytest.raises(BadMessage, match=f"{topic}:{ANNS_HOME}:7 cannot be read"):

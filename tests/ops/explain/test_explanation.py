@@ -15,7 +15,6 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.accounts import Accounts, Limit
-from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
@@ -82,7 +81,7 @@ purses = st.dictionaries(
     ),
     max_size=4,
 )
-NOTHING_GIVEN = Funds({}, {}, partition=0, partitions=1)
+NOTHING_GIVEN = Funds({}, partition=0, partitions=1)
 
 
 @st.composite
@@ -131,7 +130,7 @@ def test_the_eligible_are_those_of_the_decision(
 def test_what_it_says_is_what_is_decided(
     shopper: Shopper, catalogue: list[Any], campaign: Campaign, held: dict[str, Purse], some: Rules
 ) -> None:
-    known, funds = knowing(*catalogue, campaign=campaign, some=some, scorer=prior()), Funds(held, {}, 0, 1)
+    known, funds = knowing(*catalogue, campaign=campaign, some=some, scorer=prior()), Funds(held, 0, 1)
     event = browse("now", AT)
     before = copy.deepcopy(shopper)
     fold(before.profile, event, some.profile)
@@ -217,9 +216,9 @@ def test_what_is_sold_out_makes_way_for_the_next(
     account: str, purse: Purse, limits: dict[str, Any], lack: tuple[Shortage, int, int]
 ) -> None:
     known = knowing(coupon("cheap", discount_minor=20, **limits), DEAR)
-    found = explain(Shopper(), known, Funds({account: purse}, {}, partition=0, partitions=1))
+    found = explain(Shopper(), known, Funds({account: purse}, partition=0, partitions=1))
     shortage, needed, left = lack
-    lacks = Lack(shortage=shortage, account_id=account, needed=needed, here=left, in_all=left)
+    lacks = Lack(shortage=shortage, account_id=account, needed=needed, here=left)
     assert reasons(found) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
     assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.0, 1.0]
@@ -228,7 +227,7 @@ def test_what_is_sold_out_makes_way_for_the_next(
 
 def priced(price: float) -> Funds:
     """The campaign has a price, and money enough."""
-    return Funds({"campaign:spring": Purse(granted=200, price=price)}, {}, partition=0, partitions=1)
+    return Funds({"campaign:spring": Purse(granted=200, price=price)}, partition=0, partitions=1)
 
 
 SHARED = coupon("shared", discount_minor=20, campaign_id="spring")
@@ -282,29 +281,9 @@ def test_a_coupon_that_was_not_worth_it_and_a_draw_by_a_random_strategy_are_told
         assert [one.reason for one in explain_issue(issue, decision, some.policy).others] == [why]
 
 
-HEARD = Account({0: Holding(granted=4, drawn=3), 1: Holding(granted=4, drawn=2, freed=1)})
-
-
-@pytest.mark.parametrize(
-    ("purses", "accounts", "left"),
-    [
-        ({"units:c": Purse(granted=4, drawn=4)}, {}, (0, 6)),
-        ({"units:c": Purse(granted=4, drawn=4)}, {"units:c": HEARD}, (0, 5)),  # it knows more than it has reported
-        ({"units:c": Purse(granted=4, returned=1, drawn=3)}, {"units:c": HEARD}, (0, 6)),
-    ],
-)
-def test_how_much_is_left_here_and_how_much_in_all(
-    purses: dict[str, Purse], accounts: dict[str, Account], left: tuple[int, int]
-) -> None:
-    funds = Funds(purses, accounts, partition=0, partitions=4)
-    found = funds.lack(limits_of(coupon("c", stock=10, budget_minor=10_000)), 100)
-    assert found is not None
-    assert (found.here, found.in_all) == left
-
-
 def test_the_last_unit_may_be_left_in_no_partition() -> None:
-    found = Funds({}, {}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100)
-    assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0, in_all=1)
+    found = Funds({}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100)
+    assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0)
 
 
 def test_a_coupon_that_was_not_scored_says_so() -> None:
