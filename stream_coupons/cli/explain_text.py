@@ -1,6 +1,6 @@
 """An explanation on a terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -9,13 +9,11 @@ from stream_coupons.cli.terminal import new_table, printable, utc
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
-from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, PassedOver, ShopperExplanation
+from stream_coupons.ops.explain.explanation import IssueExplanation, PassedOver, ShopperExplanation
 from stream_coupons.ops.explain.feature_text import FeatureText
 
-CHOSEN: Mapping[ExplainedChoice, str] = {
-    ExplainedChoice.BEST: "worth most of all that this shopper could get, less what budgets charge",
-    ExplainedChoice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
-}
+BEST = "worth most of all that this shopper could get, less what budgets charge"
+EXPLORED = "drawn by chance, to learn how shoppers answer to it"
 
 
 def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
@@ -24,7 +22,7 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
     name = f"{issue.coupon_id} {issue.title}".strip()
     lines: list[RenderableType] = [
         _title(f"Issue {issue.issue_id}: {name}, to shopper {issue.user_id} on {utc(issue.issued_at)}"),
-        _line("how it was chosen", f"{CHOSEN[explanation.choice]} (propensity {issue.propensity:.4g})"),
+        _line("how it was chosen", f"{EXPLORED if issue.is_explored else BEST} (propensity {issue.propensity:.4g})"),
         _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
         _line("worth", _worth(issue.value_minor, issue.price_minor)),
         _line("model", f"version {issue.model_version} of {issue.domain}"),
@@ -67,7 +65,7 @@ def _gets(given: list[Verdict]) -> list[Text]:
             above = "" if verdict.score.rank == 1 else "; what is ranked above it is sold out"
             chance = f" (propensity {verdict.score.propensity:.4g})"
             lines += [
-                _line("how it is chosen", CHOSEN[ExplainedChoice.BEST] + above + chance),
+                _line("how it is chosen", BEST + above + chance),
                 *_told(verdict.score.reasons),
             ]
     return lines

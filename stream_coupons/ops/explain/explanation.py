@@ -6,7 +6,6 @@ output is codes, numbers and words.
 
 import copy
 from collections.abc import Iterator
-from enum import StrEnum
 
 from msgspec import Struct
 
@@ -45,13 +44,6 @@ class ShopperExplanation(Struct, frozen=True, kw_only=True):
     coupons: list[Verdict]
 
 
-class ExplainedChoice(StrEnum):
-    """The way in which a coupon was chosen."""
-
-    BEST = "best"  # of all that could be had it was worth most
-    EXPLORED = "explored"  # it was drawn by chance, to learn
-
-
 class PassedOver(Struct, frozen=True, kw_only=True):
     """A coupon that could be given, or was sold out, when another one was.
 
@@ -81,7 +73,6 @@ class IssueExplanation(Struct, frozen=True, kw_only=True):
     """
 
     issue: CouponIssue
-    choice: ExplainedChoice
     reasons: list[FeatureText]
     decision: LoggedDecision | None
     others: list[PassedOver]
@@ -122,11 +113,9 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
 
 def explain_issue(issue: CouponIssue, decision: LoggedDecision | None, rules: PolicyRules) -> IssueExplanation:
     """Explain a coupon by what its issue records, and why not the others by the record of the decision."""
-    choice = ExplainedChoice.EXPLORED if issue.is_explored else ExplainedChoice.BEST
     notes = [] if decision is not None else [f"the decision is not in {DECISIONS.name}: the others are not known"]
     return IssueExplanation(
         issue=issue,
-        choice=choice,
         reasons=[tell(reason) for reason in issue.reasons],
         decision=decision,
         others=[] if decision is None else [*_passed_over(issue, decision, rules)],

@@ -20,7 +20,7 @@ from stream_coupons.models.learner import DomainModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.ops.explain.candidate_verdicts import Lack
 from stream_coupons.ops.explain.evidence import ShopperEvidence, find_message
-from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, explain_issue
+from stream_coupons.ops.explain.explanation import IssueExplanation, explain_issue
 from stream_coupons.runtime.cells import StateCodec
 from tests.core.builders import repeatable as coupon
 
@@ -56,17 +56,16 @@ def test_every_issue_is_explained_by_its_record(log: Log) -> None:
         assert found.decision is not None
         said = {one.coupon_id for one in found.others}
         assert said == {*found.decision.arms, *found.decision.sold_out} - {issue.coupon_id}
-    assert {found.choice for found in explained(log)} == {*ExplainedChoice}
 
 
 def test_the_others_were_sold_out_or_worth_less_or_passed_over_by_chance(log: Log) -> None:
-    said = {(found.choice, one.coupon_id, one.reason) for found in explained(log) for one in found.others}
-    assert {choice for choice, coupon_id, reason in said if (coupon_id, reason) == ("few", NoCoupon.SOLD_OUT)} == {
-        *ExplainedChoice
-    }
-    assert {reason for choice, _, reason in said if choice is ExplainedChoice.EXPLORED} >= {Passed.EXPLORED}
-    assert {reason for choice, _, reason in said if choice is ExplainedChoice.BEST} >= {Passed.OUTRANKED}
-    assert Passed.EXPLORED not in {reason for choice, _, reason in said if choice is ExplainedChoice.BEST}
+    said = {(found.issue.is_explored, one.coupon_id, one.reason) for found in explained(log) for one in found.others}
+    sold_out = {is_explored for is_explored, *one in said if one == ["few", NoCoupon.SOLD_OUT]}
+    assert sold_out == {True, False}
+    assert Passed.EXPLORED in {reason for is_explored, _, reason in said if is_explored}
+    of_the_best = {reason for is_explored, _, reason in said if not is_explored}
+    assert Passed.OUTRANKED in of_the_best
+    assert Passed.EXPLORED not in of_the_best
 
 
 def test_without_the_record_of_its_decision_the_issue_explains_itself(log: Log) -> None:
