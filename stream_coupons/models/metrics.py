@@ -6,6 +6,7 @@ References
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,3 +103,12 @@ def _ratio(numerator: float, denominator: float) -> float:
 def _entropy(rate: float) -> float:
     """Return the entropy of a label that is true at some rate, in nats."""
     return sum(share * math.log(1.0 / share) for share in (rate, 1.0 - rate) if share != 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A statistic with its confidence interval."""
+
+    value: float
+    low: float
+    high: float

@@ -12,8 +12,8 @@ from stream_coupons.core.measurement.lift import (
     boundary_start,
     contrast,
     critical_value,
+    sums,
 )
-from stream_coupons_lab.lift.contrast_sums import sums
 
 from .lift_streams import WORLDS, stream
 

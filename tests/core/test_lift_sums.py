@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.measurement.lift import contrast
+from stream_coupons.core.measurement.lift import sums as offline_sums
 from stream_coupons.core.measurement.lift_sums import (
     COVARIATES,
     MARGIN,
@@ -14,7 +15,6 @@ from stream_coupons.core.measurement.lift_sums import (
     Row,
     matrices,
 )
-from stream_coupons_lab.lift.contrast_sums import sums as offline_sums
 
 
 def row(start: int, best: int, margin: int, orders: int, rate: int = 0) -> Row:

@@ -62,6 +62,37 @@ class Contrast(NamedTuple):
     error: Floats
 
 
+def sums(
+    covariates: Floats, outcome: Floats, is_holdout: NDArray[np.bool_], folds: NDArray[np.intp] | None = None
+) -> Floats:
+    """Return the sums of products by fold and arm.
+
+    Parameters
+    ----------
+    covariates : array, shape (n, k)
+        What was known of each shopper at enrolment.
+    outcome : array, shape (n,)
+        What each shopper brought since enrolment.
+    is_holdout : array of bool, shape (n,)
+        Arm of each shopper.
+    folds : array of int, shape (n,), optional
+        Fold of each shopper; by default the row's number modulo `FOLDS`.
+
+    Returns
+    -------
+    array, shape (FOLDS, 2, k + 2, k + 2)
+        Sums; the second arm is the holdout.
+    """
+    rows = np.column_stack([np.ones(len(outcome)), covariates, outcome])
+    found = np.zeros((FOLDS, 2, rows.shape[1], rows.shape[1]))
+    of_rows = np.arange(len(rows)) % FOLDS if folds is None else folds
+    for fold in range(FOLDS):
+        for arm in (0, 1):
+            some = rows[(of_rows == fold) & (is_holdout == arm)]
+            found[fold, arm] = some.T @ some
+    return found
+
+
 def contrast(of_arms: Floats) -> Contrast:
     """Return the adjusted difference of the arms' means at each of some looks.
 
@@ -70,13 +101,12 @@ def contrast(of_arms: Floats) -> Contrast:
     Parameters
     ----------
     of_arms : array, shape (..., FOLDS, 2, k + 2, k + 2)
-        Sums of products of 1, k covariates known at enrolment and the outcome, by fold and arm; the second arm is the
-        holdout. Without covariates nothing is adjusted.
+        Sums of products by fold and arm, as of `sums`; without covariates k is 0, and nothing is adjusted.
 
     Examples
     --------
-    >>> treated, holdout = np.array([[1.0, 5.0], [1.0, 7.0]]), np.array([[1.0, 1.0], [1.0, 3.0]])
-    >>> found = contrast(np.array([[treated.T @ treated, holdout.T @ holdout]] * FOLDS))
+    >>> outcome, is_holdout = np.array([5.0, 7.0, 1.0, 3.0] * 4), np.array([False, False, True, True] * 4)
+    >>> found = contrast(sums(np.zeros((16, 0)), outcome, is_holdout))
     >>> float(found.value), round(float(found.error), 3)
     (4.0, 0.535)
     """

@@ -13,11 +13,11 @@ from stream_coupons.cli import terminal
 from stream_coupons.core.reasons import Rejection
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.models.metrics import Interval
     from stream_coupons_lab.offline.baselines import Beside
     from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway
     from stream_coupons_lab.offline.evaluated import Evaluated
     from stream_coupons_lab.offline.inspection import Change, ServedModel
-    from stream_coupons_lab.offline.metrics import Interval
     from stream_coupons_lab.offline.quality import HeadMetrics, Slice
 
 COUPONS_SHOWN, SEGMENTS_SHOWN, UNKNOWN_SHOWN = 10, 20, 5

@@ -15,9 +15,9 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.models.metrics import Interval
     from stream_coupons.settings import Settings
     from stream_coupons_lab.lift.measured_lift import LiftReport, LiftRow
-    from stream_coupons_lab.offline.metrics import Interval
 
 LEGEND = (
     "Money in minor units. lift: mean of the treated less mean of the holdout, by shopper, adjusted for what was known "

@@ -13,7 +13,7 @@ from stream_coupons.cli import terminal
 from stream_coupons_lab.ope.ope import Estimator
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons_lab.offline.metrics import Interval
+    from stream_coupons.models.metrics import Interval
     from stream_coupons_lab.ope.valuation import Valued
 
 TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}

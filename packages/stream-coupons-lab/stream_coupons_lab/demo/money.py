@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.demo.outcomes import Played
-from stream_coupons_lab.offline.metrics import Interval
 
 NAMES: Mapping[str, str] = {
     "random": "random",

@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.decision.scoring import REDEEM
 from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline import uplift
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
-from stream_coupons_lab.offline.metrics import Interval
 from stream_coupons_lab.offline.uplift import CURVE_POINTS, Trial, Uplift, area_below
 from stream_coupons_lab.ope import policies
 from stream_coupons_lab.ope.rewards import Rewards, costs_of

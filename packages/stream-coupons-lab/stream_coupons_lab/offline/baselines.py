@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons_lab.offline.metrics import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.models.metrics import Interval
+from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
 from stream_coupons_lab.offline.quality import LabelledIssues
 
 Floats = NDArray[np.float64]

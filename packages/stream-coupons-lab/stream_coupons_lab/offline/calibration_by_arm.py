@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons_lab.offline.metrics import Interval
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.quality import LabelledIssues, rate_interval
 
 

@@ -11,25 +11,15 @@ References
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from stream_coupons.models.metrics import EPSILON
+from stream_coupons.models.metrics import EPSILON, Interval
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A statistic with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def roc_auc(probabilities: ArrayLike, labels: ArrayLike) -> float:

@@ -21,8 +21,8 @@ from sklearn.metrics import average_precision_score
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, BinaryMetrics
-from stream_coupons_lab.offline.metrics import Interval, auc_interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, BinaryMetrics, Interval
+from stream_coupons_lab.offline.metrics import auc_interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons_lab.offline.scored import Scored
 
 Floats = NDArray[np.float64]

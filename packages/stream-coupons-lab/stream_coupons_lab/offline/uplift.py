@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons_lab.offline.metrics import Interval
+from stream_coupons.models.metrics import Interval
 
 CURVE_POINTS = 101
 

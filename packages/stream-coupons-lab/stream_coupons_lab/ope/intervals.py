@@ -19,7 +19,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons_lab.offline.metrics import Interval
+from stream_coupons.models.metrics import Interval
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

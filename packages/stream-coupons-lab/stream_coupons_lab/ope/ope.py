@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons_lab.offline.metrics import Interval
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.ope.intervals import skew_corrected
 
 Floats = NDArray[np.float64]

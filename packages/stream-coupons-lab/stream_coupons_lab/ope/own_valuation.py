@@ -32,7 +32,7 @@ from sklearn.preprocessing import StandardScaler
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons_lab.offline.metrics import Interval
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.ope import own_policies, valuation
 from stream_coupons_lab.ope.ope import Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.arm_effects import ArmEffect, covered
-from stream_coupons_lab.offline.metrics import Interval
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.report import HtmlReport
 

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.arm_effects import Targeting
-from stream_coupons_lab.offline.metrics import Interval
 from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.own_valuation import Lift, OwnReport
 from stream_coupons_lab.ope.rewards import Reward

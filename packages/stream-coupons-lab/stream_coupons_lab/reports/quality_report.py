@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.calibration_by_arm import OrderAnyway
-from stream_coupons_lab.offline.metrics import Interval, log_loss, roc_auc
+from stream_coupons_lab.offline.metrics import log_loss, roc_auc
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
 from stream_coupons_lab.offline.segments import COUPON
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value, with_minus

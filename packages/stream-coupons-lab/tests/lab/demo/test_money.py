@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from stream_coupons.models.metrics import Interval
 from stream_coupons.testing import issue
 from stream_coupons_lab.demo.money import Earned, earned, verdict
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
-from stream_coupons_lab.offline.metrics import Interval
 from stream_coupons_lab.simulation.shoppers import WorldStatistics
 
 USERS = [f"u{number}" for number in range(200)]

@@ -18,10 +18,10 @@ from lab.randomised_log import (
 )
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.models.metrics import Interval
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions, decisions_of, missing_arms
-from stream_coupons_lab.offline.metrics import Interval
 from stream_coupons_lab.offline.progressive_run import run
 from stream_coupons_lab.ope import policies
 from stream_coupons_lab.ope.ope import Estimator

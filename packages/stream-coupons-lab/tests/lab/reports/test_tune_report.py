@@ -13,7 +13,7 @@ pytest.importorskip("optuna")
 from optuna.trial import FrozenTrial
 
 from lab.tuning.test_study import BAD, NEIGHBOURS, PRICE, RATE, SPACE, plan, to_the_end, tried, valley
-from stream_coupons_lab.offline.metrics import Interval
+from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.reports.tune_report import page
 from stream_coupons_lab.tuning.objective import Comparison, Tuned
 from stream_coupons_lab.tuning.options import Method, Metric, TunedHead
