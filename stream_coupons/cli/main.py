@@ -33,13 +33,14 @@ VERBS = {
     "verify": "Check what a system has sent against what must always hold.",
     "state": "Look at what the workers hold.",
     "explain": "Say why a coupon was issued and why no other, or what a shopper would get.",
+    "lift": "Measure what coupons bring, by the shoppers who get none.",
     "schemas": "Write and check the JSON Schemas of the topics.",
 }
 """Help line by verb, as the verb's docstring begins. Each is a module of this package that has a function of its name,
 or an `app` with verbs of its own. `--help` and completion of a verb's name import none of them."""
 VERBS_OF_PACKAGES = "stream_coupons.verbs"
 """Entry points of packages that add verbs: a table like `VERBS` in the package that has the modules."""
-LABORATORY = ("broker", "demo", "evaluate", "lift", "ope", "replay", "simulate", "tune")
+LABORATORY = ("broker", "demo", "evaluate", "ope", "replay", "simulate", "tune")
 """Verbs of the package stream-coupons-lab, which may not be installed."""
 
 VERBATIM = "\b\n"

@@ -5,7 +5,6 @@ VERBS = {
     "broker": "Run a single-node broker on this machine until Ctrl-C. Never for production.",
     "replay": "Decide over a recording exactly as the workers do, without a broker.",
     "evaluate": "Learn from the log of another system and say how good the predictions were.",
-    "lift": "Measure what coupons bring, by the shoppers who get none.",
     "ope": "Value our policy on a log of another one: what would it have earned?",
     "simulate": "Let simulated shoppers browse, order, be given coupons by the running workers, and answer.",
     "tune": "Search for settings that predict a log better.",

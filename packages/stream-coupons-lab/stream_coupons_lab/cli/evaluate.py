@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
+from stream_coupons.cli.own_records import is_own
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
@@ -31,7 +32,6 @@ from stream_coupons_lab.cli.foreign_logs import (
     write_decisions,
 )
 from stream_coupons_lab.cli.output import ReportOption, replaced
-from stream_coupons_lab.cli.own_records import is_own
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
 

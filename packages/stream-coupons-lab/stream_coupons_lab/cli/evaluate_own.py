@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.own_records import read_recording
 from stream_coupons.core.errors import BadConfig
 from stream_coupons_lab.cli.evaluate_text import metrics_table, slices_table
-from stream_coupons_lab.cli.own_records import read_recording
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.settings import Settings

@@ -129,7 +129,8 @@ def ope(  # noqa: PLR0913 - the options of a command
               stream-coupons ope --bootstrap localhost:9092
               stream-coupons ope own.jsonl --policy greedy:25 --policy random
     """
-    from stream_coupons_lab.cli import ope_own, own_records
+    from stream_coupons.cli import own_records
+    from stream_coupons_lab.cli import ope_own
     from stream_coupons_lab.ope.valuation import Question
     from stream_coupons_lab.reports import ope_report
 

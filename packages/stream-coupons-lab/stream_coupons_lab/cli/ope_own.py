@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.own_records import take_records
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Settings
 from stream_coupons_lab.cli import ope_tables
 from stream_coupons_lab.cli.output import replaced
-from stream_coupons_lab.cli.own_records import take_records
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.ope.own_valuation import Lift, OwnReport

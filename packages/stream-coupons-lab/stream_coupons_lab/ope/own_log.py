@@ -13,7 +13,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
-from stream_coupons_lab.lift.money_log import Margins, MoneyLog
+from stream_coupons.ops.money_log import Margins, MoneyLog
 
 READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG, topics.MARGINS)
 """The topics of the engine's own log."""

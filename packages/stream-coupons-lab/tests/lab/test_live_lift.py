@@ -14,10 +14,10 @@ from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.ops.digest import digests_of
+from stream_coupons.ops.lift_log import LiftLog
+from stream_coupons.ops.measured_lift import LiftRow, report
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline, order
-from stream_coupons_lab.lift.lift_log import LiftLog
-from stream_coupons_lab.lift.measured_lift import LiftRow, report
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 HOUR_S = 3600.0

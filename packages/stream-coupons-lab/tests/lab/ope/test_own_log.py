@@ -29,8 +29,8 @@ from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
+from stream_coupons.ops.money_log import Margins
 from stream_coupons.testing import coupon, feedback, issue, item, order
-from stream_coupons_lab.lift.money_log import Margins
 from stream_coupons_lab.ope import own_policies, own_valuation
 from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays

@@ -14,9 +14,9 @@ from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
+from stream_coupons.ops.lift_log import LiftLog
+from stream_coupons.ops.measured_lift import LiftReport, name_of, report
 from stream_coupons.testing import coupon, feedback, issue, item, order
-from stream_coupons_lab.lift.lift_log import LiftLog
-from stream_coupons_lab.lift.measured_lift import LiftReport, name_of, report
 
 HOLDOUT = 0.2
 OF_SHOP = msgspec.structs.replace(RULES, holdout_ratio=HOLDOUT)

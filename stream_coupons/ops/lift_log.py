@@ -8,7 +8,7 @@ from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
-from stream_coupons_lab.lift.money_log import Margins, MoneyLog
+from stream_coupons.ops.money_log import Margins, MoneyLog
 
 READ = (topics.DECISIONS, topics.ISSUES, topics.ORDER, topics.FEEDBACK, topics.CATALOG, topics.MARGINS)
 """The topics that lift is measured on."""

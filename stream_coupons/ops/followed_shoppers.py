@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.decision.lift_steps import fold_of
 from stream_coupons.core.shopper.followed import DAY_S, rate_days
-from stream_coupons_lab.lift.lift_log import Enrolment, MoneyEntry
+from stream_coupons.ops.lift_log import Enrolment, MoneyEntry
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -17,8 +17,8 @@ from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.models.metrics import Interval
-from stream_coupons_lab.lift.followed_shoppers import OUTCOMES, FollowedShoppers, follow
-from stream_coupons_lab.lift.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
+from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, follow
+from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
 
 Floats = NDArray[np.float64]
 

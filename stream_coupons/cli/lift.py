@@ -16,8 +16,8 @@ from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.models.metrics import Interval
+    from stream_coupons.ops.measured_lift import LiftReport, LiftRow
     from stream_coupons.settings import Settings
-    from stream_coupons_lab.lift.measured_lift import LiftReport, LiftRow
 
 LEGEND = (
     "Money in minor units. lift: mean of the treated less mean of the holdout, by shopper, adjusted for what was known "
@@ -72,9 +72,9 @@ def lift(
               stream-coupons lift --since 2026-01-02 --json
               stream-coupons lift own.jsonl --config settings.toml
     """
-    from stream_coupons_lab.cli.own_records import take_records
-    from stream_coupons_lab.lift.lift_log import READ, LiftLog
-    from stream_coupons_lab.lift.measured_lift import report
+    from stream_coupons.cli.own_records import take_records
+    from stream_coupons.ops.lift_log import READ, LiftLog
+    from stream_coupons.ops.measured_lift import report
 
     settings = settings_from(config, bootstrap)
     log = LiftLog(settings.policy)
@@ -108,7 +108,7 @@ def _has_lost_decisions(settings: Settings) -> bool:
 
 
 def _print(found: LiftReport) -> None:
-    from stream_coupons_lab.lift.measured_lift import name_of
+    from stream_coupons.ops.measured_lift import name_of
 
     for warning in found.warnings:
         terminal.warn(warning)

@@ -19,7 +19,7 @@ from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.topics import Topic
-    from stream_coupons_lab.lift.money_log import MoneyLog
+    from stream_coupons.ops.money_log import MoneyLog
 
 
 class _Line(Struct):

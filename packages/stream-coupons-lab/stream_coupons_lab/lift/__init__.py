@@ -1,1 +1,0 @@
-"""Lift over the holdout, measured on a log."""
