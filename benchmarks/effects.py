@@ -33,8 +33,8 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import USES_RATIO
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.shopper.profile import DAY_S
-from stream_coupons.models.metrics import bootstrap_interval
 from stream_coupons.settings import Settings
+from stream_coupons_lab.offline.metrics import bootstrap_interval
 from stream_coupons_lab.simulation.shoppers import World
 
 from .direct_play import play_scorer

@@ -27,7 +27,7 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.features.numeric import GROUPS_OF_FEATURES, NUMERIC, group_of_features
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
@@ -35,12 +35,13 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import HEAD_OF
-from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.models.metrics import Interval
 from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
+from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
 
 from . import completejourney
 from .completejourney import CompleteJourney
@@ -175,7 +176,7 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
-    **{group: group_of_features(group) for group in GROUPS_OF_FEATURES},
+    **{group: group_of_features(group) for each in FEATURES for group in each.groups},
     "time": (*group_of_features("time"), "hour", "clock", "weekday", "weekend", "hour*category"),
     "the shopper's own weights": tuple(name for name in HASHED if "shopper" in name),
     "crosses": tuple(name for name in HASHED if "*" in name),

@@ -22,8 +22,8 @@ from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import HEAD_OF, LinearScorer, prior, prior_array
-from stream_coupons.models.metrics import log_loss
 from stream_coupons.models.sigmoid import sigmoids
+from stream_coupons_lab.offline.metrics import log_loss
 
 PENALTIES = (0.01, 0.1, 1.0)
 """Inverse strengths that are tried."""

@@ -23,7 +23,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from stream_coupons import settings
-from stream_coupons.contracts import log_records, schemas
+from stream_coupons.contracts import schemas
 from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core import reasons
 from stream_coupons.core.features import numeric
@@ -32,6 +32,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
 from stream_coupons.kafka import topics
 from stream_coupons.observability import metrics
 from stream_coupons.ops.explain import candidate_verdicts
+from stream_coupons_lab.datasets import log_records, log_schema
 
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
 
@@ -313,7 +314,7 @@ def messages_page() -> str:
     carried = topics.with_message()
     definitions: dict[str, Any] = {}
     for message in (*(topic.message for topic in carried), schemas.DeadLetterHeaders, log_records.LogLine):
-        definitions |= schemas.definitions_of(message)[0]
+        definitions |= schemas.definitions_of(message, log_schema.MODULES)[0]
     of = {topic.message.__name__: topic for topic in carried if topic.message}
     parts = [name for name in definitions if name not in of and not name.endswith("Line") and name != HEADERS]
     lines = [name for name in definitions if name.endswith("Line")]

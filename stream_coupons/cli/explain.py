@@ -22,7 +22,7 @@ from stream_coupons.cli.options import (
     settings_from,
 )
 from stream_coupons.cli.topic_reading import Read, reading
-from stream_coupons.core.errors import BadConfig, SnapshotMismatch, StreamCouponsError
+from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
@@ -30,8 +30,6 @@ from stream_coupons.ops.catalogue_files import COUPONS
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.kafka.records import Record
-    from stream_coupons.ops.explain.decision_trace import DecisionTrace
     from stream_coupons.ops.explain.explanation import IssueExplanation, ShopperExplanation
 
 
@@ -55,17 +53,17 @@ def explain(  # noqa: PLR0913 - the options of a command
     """Say why a coupon was issued and why no other, or what a shopper would get.
 
     Of an issue: its reasons in words, its probabilities and value, how it
-    was chosen, and of every other coupon the reason why not. The decision is
-    computed again from what the topics still hold; what they do not hold any
-    more, and what differs for it, is said.
+    was chosen, and of every other coupon that could be given its value, its
+    price and the reason why not. All of it was recorded with the decision, in
+    coupon-issues and decisions; nothing is computed again.
 
     Of a shopper: for every coupon its value and rank, or the reason why not,
-    if an event came at that moment of which only the time were known.
+    if an event came at that moment of which only the time were known. The
+    shopper's partition of the users' changelog is read, the catalogue, the
+    campaigns and the models. Call it with the settings of the workers:
+    --config.
 
-    Disturbs no worker, and none has to run. Reads coupon-issues until the
-    issue is found, the shopper's partition of decisions and of the users'
-    changelog, the accounts' changelog, the catalogue, the campaigns and the
-    models. Call it with the settings of the workers: --config.
+    Disturbs no worker, and none has to run.
 
     Examples: stream-coupons explain i4b1d9c0e52f7a8136d1e0c99b7a4f202
               stream-coupons explain --user shopper-1042
@@ -77,18 +75,18 @@ def explain(  # noqa: PLR0913 - the options of a command
 
     if (issue_id is None) == (user is None):
         raise BadConfig("ISSUE_ID, --user: expected one of them")
-    if at is not None and user is None:
-        raise BadConfig("--at: an issue has its own time, expected it with --user only")
+    if user is None and not (at is None and catalog is None):
+        raise BadConfig("--at, --catalog: an issue is as it was recorded, expected them with --user only")
     moment = time.time() if at is None else at
     coupons = _coupons(catalog) if catalog is not None else None
     settings = settings_from(config, bootstrap)
     _warn_if_behind(settings)
-    rules = settings.rules(require_workers_key(settings))
     with reading(settings.kafka) as read:
         if issue_id is not None:
-            issue = _of_issue(issue_id, settings, rules, coupons, read)
+            issue = _of_issue(issue_id, settings, read)
             terminal.show(issue, lambda found: _print(explain_text.of_issue(found)), as_json=json)
         elif user is not None:
+            rules = settings.rules(require_workers_key(settings))
             shopper = _of_shopper(user, moment, settings, rules, coupons, read)
             terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found)), as_json=json)
 
@@ -111,55 +109,34 @@ def _warn_if_behind(settings: Settings) -> None:
         terminal.warn(f"the workers have not committed {behind} records yet: what is said is of before them")
 
 
-def _gather(evidence: DecisionTrace, user_id: str, read: Read) -> None:
-    for record in read("reading what is known", evidence.READ):
-        evidence.take(record)
-    for record in read("reading the shopper's state", evidence.read_of_shopper, user_id.encode()):
-        evidence.take(record)
-
-
-def _of_issue(
-    issue_id: str, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
-) -> IssueExplanation:
-    from stream_coupons.kafka.clients import Fetcher
-    from stream_coupons.ops.audit.audit_topics import record_of
-    from stream_coupons.ops.explain.decision_trace import DecisionTrace, find_issue, trace
+def _of_issue(issue_id: str, settings: Settings, read: Read) -> IssueExplanation:
+    from stream_coupons.ops.explain.evidence import find_message
     from stream_coupons.ops.explain.explanation import explain_issue
 
-    found = find_issue(read("looking for the issue", (topics.ISSUES.name,)), issue_id)
-    if found is None:
+    records = read("looking for the issue", (topics.ISSUES.name,))
+    issue = find_message(records, topics.ISSUES, "issue_id", issue_id)
+    if issue is None:
         days = topics.ISSUES.retention_ms // topics.DAY_MS
         raise Unknown(
             f"issue {issue_id!r} is not in {topics.ISSUES.name}, which keeps {days} days; expected the issue_id of a "
             "coupon issued since, see `stream-coupons tail --from-beginning`"
         )
-    issue, record = found
-    with Fetcher(settings.kafka) as fetcher:
-
-        def fetch(topic: str, partition: int, offset: int) -> Record | None:
-            one = fetcher.fetch(topic, partition, offset)
-            return None if one is None else record_of(one)
-
-        trigger = trace(issue, record, fetch)
-    evidence = DecisionTrace(rules, issue.user_id, settings.kafka.partitions, issue, settings.learning)
-    _gather(evidence, issue.user_id, read)
-    try:
-        known = evidence.knowledge(coupons)
-    except SnapshotMismatch as mismatch:
-        # What the issue says itself does not depend on it.
-        terminal.warn(f"{mismatch}; the others are judged as before anything was learnt")
-        known = evidence.knowledge(coupons, with_models=False)
-    return explain_issue(issue, evidence.kept(trigger), known)
+    records = read("looking for its decision", (topics.DECISIONS.name,), issue.user_id.encode())
+    decision = find_message(records, topics.DECISIONS, "decision_id", issue_id)
+    return explain_issue(issue, decision, settings.policy)
 
 
 def _of_shopper(
     user_id: str, at: float, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
 ) -> ShopperExplanation:
-    from stream_coupons.ops.explain.decision_trace import DecisionTrace
+    from stream_coupons.ops.explain.evidence import USERS, ShopperEvidence
     from stream_coupons.ops.explain.explanation import explain_shopper
 
-    evidence = DecisionTrace(rules, user_id, settings.kafka.partitions, learning=settings.learning)
-    _gather(evidence, user_id, read)
+    evidence = ShopperEvidence(rules, user_id, settings.kafka.partitions, settings.learning)
+    for record in read("reading what is known", evidence.READ):
+        evidence.take(record)
+    for record in read("reading the shopper's state", (USERS,), user_id.encode()):
+        evidence.take(record)
     if evidence.now is None:
         raise Unknown(
             f"shopper {user_id!r} is not known, expected the user_id of someone of whom the workers have read an event"

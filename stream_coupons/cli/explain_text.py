@@ -1,6 +1,6 @@
 """An explanation on a terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -9,13 +9,11 @@ from stream_coupons.cli.terminal import new_table, printable, utc
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
-from stream_coupons.ops.explain.explanation import ExplainedChoice, IssueExplanation, ShopperExplanation
+from stream_coupons.ops.explain.explanation import IssueExplanation, PassedOver, ShopperExplanation
 from stream_coupons.ops.explain.feature_text import FeatureText
 
-CHOSEN: Mapping[ExplainedChoice, str] = {
-    ExplainedChoice.BEST: "worth most of all that this shopper could get, less what budgets charge",
-    ExplainedChoice.EXPLORED: "drawn by chance, to learn how shoppers answer to it",
-}
+BEST = "worth most of all that this shopper could get, less what budgets charge"
+EXPLORED = "drawn by chance, to learn how shoppers answer to it"
 
 
 def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
@@ -24,17 +22,14 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
     name = f"{issue.coupon_id} {issue.title}".strip()
     lines: list[RenderableType] = [
         _title(f"Issue {issue.issue_id}: {name}, to shopper {issue.user_id} on {utc(issue.issued_at)}"),
-        _line("how it was chosen", f"{CHOSEN[explanation.choice]} (propensity {issue.propensity:.4g})"),
+        _line("how it was chosen", f"{EXPLORED if issue.is_explored else BEST} (propensity {issue.propensity:.4g})"),
         _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
         _line("worth", _worth(issue.value_minor, issue.price_minor)),
         _line("model", f"version {issue.model_version} of {issue.domain}"),
-        _line("scores R(u, i)", _scores(explanation.content, explanation.neighbours)),
         *_told(explanation.reasons),
     ]
     if explanation.others:
-        lines += [_title("Why not the others"), *_table(explanation.others)]
-    if explanation.is_reproduced:
-        lines.append(Text("The decision was computed again and came out the same to the last digit.", style="green"))
+        lines += [_title("Why not the others"), *_passed_over(explanation.others)]
     return lines + [_note(note) for note in explanation.notes]
 
 
@@ -70,7 +65,7 @@ def _gets(given: list[Verdict]) -> list[Text]:
             above = "" if verdict.score.rank == 1 else "; what is ranked above it is sold out"
             chance = f" (propensity {verdict.score.propensity:.4g})"
             lines += [
-                _line("how it is chosen", CHOSEN[ExplainedChoice.BEST] + above + chance),
+                _line("how it is chosen", BEST + above + chance),
                 *_told(verdict.score.reasons),
             ]
     return lines
@@ -96,12 +91,6 @@ def _chances(click: float, redeem: float, order: float) -> str:
     return f"click {click:.1%}, redeem {redeem:.1%}, order without a coupon {order:.1%}"
 
 
-def _scores(content: float | None, neighbours: float | None) -> str:
-    if content is None or neighbours is None:
-        return "no longer kept"
-    return f"{content:.4g} by the shopper's own interests, {neighbours:.4g} by those of similar shoppers"
-
-
 def _worth(value_minor: float, price_minor: float) -> str:
     charged = f", of which its budgets charge {price_minor:.1f} for its expected cost" if price_minor else ""
     return f"{value_minor:+.1f} cents against giving none{charged}"
@@ -117,6 +106,16 @@ def _charge(score: Score) -> str:
 def _budget(account_id: str) -> str:
     kind, _, name = account_id.partition(":")
     return f"the budget of campaign {name}" if kind == CAMPAIGN else "its own budget"
+
+
+def _passed_over(others: Iterable[PassedOver]) -> list[RenderableType]:
+    table = new_table("coupon", "why not", figures=("worth", "price"))
+    for one in others:
+        worth = "" if one.value_minor is None else f"{one.value_minor:+.1f}"
+        table.add_row(printable(one.coupon_id), one.reason, worth, f"{one.price_minor:.1f}" if one.price_minor else "")
+    codes = dict.fromkeys(one.reason for one in others)
+    columns = "worth in cents against giving none; price: what budgets charge"
+    return [table, *(_line(code, WORDS[code]) for code in codes), Text(columns, style="dim")]
 
 
 def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
@@ -147,7 +146,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
 
 def _lack(lack: Lack) -> str:
     """Return the remaining stock or budget of an account as text."""
-    left = f"{lack.here} left in this shopper's partition, {lack.in_all} in all"
+    left = f"{lack.here} left in this shopper's partition"
     return left if lack.shortage is Shortage.STOCK else f"{left} (cents), and one more coupon takes {lack.needed}"
 
 

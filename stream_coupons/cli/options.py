@@ -35,7 +35,6 @@ BootstrapOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")]
-ReportOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
 
 
 def parse_time(text: str) -> float:

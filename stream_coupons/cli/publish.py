@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -24,7 +22,6 @@ from stream_coupons.cli.options import (
     settings_with_topics,
 )
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.ops.publishing import LineReader, Publication, told_of_waiting
@@ -33,8 +30,6 @@ from stream_coupons.ops.recordings import INPUT_NAMES, Line, Refusals, input_top
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.clients import NotAppended
 
-MEMORY_BYTES = 16 * topics.MIB
-
 
 def publish(  # noqa: PLR0913 - the options of a command
     file: Annotated[Path, typer.Argument(help="JSON lines, or one JSON array; - for standard input.", allow_dash=True)],
@@ -42,12 +37,10 @@ def publish(  # noqa: PLR0913 - the options of a command
         str | None,
         typer.Option("--topic", "-t", help="Lines are bare messages for this topic, without the envelope."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Check all lines first; send none if any is bad.")] = False,
     dry_run: DryRunOption = False,
     refused: Annotated[
         Path | None, typer.Option(help="Write every refused line here, with number, reason and text, as JSON lines.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="At most so many events a second.", min=0.001)] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
@@ -60,33 +53,29 @@ def publish(  # noqa: PLR0913 - the options of a command
     are reported and left out, good ones are sent; exit code 1 says that
     there were bad ones. Sending a file again soon does no harm: events
     are known by their event_id, the last 128 of each shopper
-    (profile.max_seen_events). With --strict or --dry-run, fields that no
-    message of the topic has are warned of: workers ignore them, and they
-    may be misspelt. So are events too old to lead to a coupon: a clock
-    may be behind, or a time not in seconds.
+    (profile.max_seen_events). With --dry-run, fields that no message of
+    the topic has are warned of: workers ignore them, and they may be
+    misspelt. So are events too old to lead to a coupon: a clock may be
+    behind, or a time not in seconds.
 
     Examples: stream-coupons publish events.jsonl --dry-run
               stream-coupons publish events.jsonl
-              stream-coupons publish orders.jsonl --topic order-events --strict
+              stream-coupons publish orders.jsonl --topic order-events
               tail -f shop.log | stream-coupons publish - --refused refused.jsonl
     """
     _require_other(file, refused)
     bare = None if topic is None else _bare_topic(topic)
     settings = (settings_from if dry_run else settings_with_topics)(config, bootstrap)
-    with _source(file, rewindable=strict and not dry_run) as source, terminal.written(refused) as sink:
+    with terminal.opened(file) as source, terminal.written(refused) as sink:
         reader = LineReader(bare, settings.profile.max_ahead_s)
         work = Publication(str(file), reader, Refusals(sink), settings.policy.trigger_timeout_s)
-        if strict or dry_run:
+        failure = None
+        if dry_run:
             with _progress("checking", work, file):
                 work.check(source)
-        stopped_by = "--dry-run" if dry_run else "--strict" if strict and work.refusals.count else None
-        failure = None
-        if stopped_by is None and not work.interrupted:
-            if strict:
-                source.seek(0)
-                work.lines = 0
-            failure = _send(work, source, file, settings.kafka, rate)
-    _report(work, json, failure, stopped_by)
+        else:
+            failure = _send(work, source, file, settings.kafka)
+    _report(work, failure, dry_run=dry_run, json=json)
 
 
 @contextmanager
@@ -102,9 +91,7 @@ def _progress(what: str, work: Publication, file: Path) -> Iterator[Console]:
         yield progress.console
 
 
-def _send(
-    work: Publication, source: IO[bytes], file: Path, kafka: KafkaSettings, rate: float | None
-) -> NotAppended | None:
+def _send(work: Publication, source: IO[bytes], file: Path, kafka: KafkaSettings) -> NotAppended | None:
     """Send what is good, and wait for the broker to have it; return the error if it has not."""
     from stream_coupons.kafka.clients import NotAppended
 
@@ -115,7 +102,7 @@ def _send(
             told_of_waiting(publisher, partial(console.print, markup=False, soft_wrap=True), kafka.bootstrap),
             publisher,
         ):
-            work.send(source, publisher, rate)
+            work.send(source, publisher)
     except NotAppended as error:
         return error
     finally:
@@ -135,32 +122,20 @@ def _require_other(file: Path, refused: Path | None) -> None:
         raise BadConfig(f"--refused {refused}: is the file to read, expected another one")
 
 
-@contextmanager
-def _source(file: Path, *, rewindable: bool) -> Iterator[IO[bytes]]:
-    """The lines' file; what cannot be read twice is copied if it has to be."""
-    with terminal.opened(file) as source:
-        must_copy = rewindable and not source.seekable()
-        with tempfile.SpooledTemporaryFile(MEMORY_BYTES) if must_copy else nullcontext(source) as readable:
-            if must_copy:
-                shutil.copyfileobj(source, readable)
-                readable.seek(0)
-            yield readable
-
-
-def _report(work: Publication, json: bool, failure: NotAppended | None, stopped_by: str | None) -> None:
+def _report(work: Publication, failure: NotAppended | None, *, dry_run: bool, json: bool) -> None:
     terminal.report_refusals(work.refusals, work.place)
     report, refused = work.report(), work.refusals.count
     for warning in report.warnings:
         terminal.warn(warning)
     if json:
         terminal.print_json(report)
-    elif stopped_by is not None:
+    elif dry_run:
         terminal.say(f"{work.lines} {work.place}s, {work.lines - refused} good, {refused} refused")
     else:
         by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items()) or f"none to {INPUT_NAMES}"
         terminal.say(f"{work.lines} {work.place}s, {work.appended} events appended ({by_topic}), {refused} refused")
-    if stopped_by is not None:
-        terminal.remark(f"nothing was sent: {stopped_by}")
+    if dry_run:
+        terminal.remark("nothing was sent: --dry-run")
     if failure is not None:
         raise failure
     if work.interrupted:

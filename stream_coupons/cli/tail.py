@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +17,6 @@ from stream_coupons.kafka import topics
 from stream_coupons.ops.interrupts import Interruptions
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
-NOT_SHOWN = {"schema_version", "feature_schema", "checksum"}
 LONGEST_TEXT = 200
 
 
@@ -127,7 +126,7 @@ def recording_line(record: Any) -> bytes:
 
 
 def pretty_line(record: Any) -> Text:
-    """Return time, key and main fields, for a person."""
+    """Return time, key and message, for a person."""
     at, fields = record.timestamp / 1000.0, _fields(record.value)
     if record.topic == topics.DEAD_LETTERS.name:
         main = _dead_letter(record)
@@ -136,7 +135,7 @@ def pretty_line(record: Any) -> Text:
         main = Text(what, style="dim")
     else:
         at = next((fields[name] for name in TIME_FIELDS if isinstance(fields.get(name), int | float)), at)
-        main = (_issue(fields) if record.topic == topics.ISSUES.name else None) or _generic(fields, record)
+        main = Text(terminal.printable(msgspec.json.format(record.value, indent=-1).decode()))
     key = terminal.printable(_text(record.key) or "no key")
     return Text.assemble((terminal.utc(at), "dim"), "  ", (key, "bold cyan"), "  " if main else "", main)
 
@@ -147,38 +146,6 @@ def _dead_letter(record: Any) -> Text:
     letter = letter_of(record)
     rest = terminal.printable(f"  {letter.source}  {letter.detail}")
     return Text.assemble((terminal.printable(letter.reason), "bold red"), rest)
-
-
-def _issue(fields: Mapping[str, Any]) -> Text | None:
-    """A coupon-issue; None if it does not look like one."""
-    try:
-        chances = "  ".join(f"{head} {fields[f'p_{head}']:.1%}" for head in ("click", "redeem", "order"))
-        numbers = f"value {fields['value_minor']:.1f}  propensity {fields['propensity']:.4g}"
-        if fields.get("is_explored"):
-            numbers += "  explored"
-        elif rank := fields.get("rank"):
-            numbers += f"  rank {rank}"
-        coupon = terminal.printable(f"{fields['coupon_id']}")
-        title = terminal.printable(f"{fields.get('title', '')}")
-        identity = terminal.printable(f"model {fields['model_version']}  issue {fields['issue_id']}")
-        return Text.assemble((coupon, "bold green"), f"  {title}  {chances}  {numbers}  ", (identity, "dim"))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _generic(fields: Mapping[str, Any], record: Any) -> Text:
-    left_out, key = NOT_SHOWN.union(TIME_FIELDS), _text(record.key or b"")
-    shown = {name: value for name, value in fields.items() if name not in left_out and value != key}
-    return Text(terminal.printable("  ".join(f"{name}={_short(value)}" for name, value in shown.items())))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, list):
-        return f"[{len(value)}]"
-    if isinstance(value, dict):
-        return "{" + " ".join(f"{name}={_short(inner)}" for name, inner in value.items()) + "}"
-    text = str(value)
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 def _fields(value: bytes | None) -> dict[str, Any] | None:

@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import typer
-from msgspec import Struct
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -126,12 +125,6 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def fields_table(found: Struct, changed: Mapping[str, object] = {}) -> Table:
-    """Return names and values of a struct's fields, as `summary_table`; of `interrupted` none."""
-    names = [name for name in found.__struct_fields__ if name != "interrupted"]
-    return summary_table({name.replace("_", " "): changed.get(name, getattr(found, name)) for name in names})
-
-
 def report_refusals(refusals: Refusals, place: str = "line") -> None:
     """Print the first refused lines and how many there were of each reason."""
     if not refusals.count:
@@ -186,33 +179,6 @@ def written(path: Path | None) -> Iterator[IO[bytes] | None]:
         raise not_readable(path, error) from None
     with file:
         yield file
-
-
-@contextmanager
-def replaced(path: Path | None) -> Iterator[IO[bytes] | None]:
-    """The same, but the file takes its place only when all of it was written, and not at all after an error.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if path is None or (path.exists() and not path.is_file()):  # into a pipe, say, there is only one way
-        with written(path) as file:
-            yield file
-        return
-    if not path.parent.is_dir():
-        raise BadConfig(f"{path}: there is no folder {path.parent}")
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with written(part) as file:
-            yield file
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    try:
-        part.replace(path)
-    except OSError as error:
-        raise not_writable(path, error) from None
 
 
 @contextmanager

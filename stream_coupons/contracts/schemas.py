@@ -1,34 +1,34 @@
-"""JSON Schemas of the topics and of the foreign log, made from the types, and the check that they only ever grow.
+"""JSON Schemas of the topics, made from the types, and the check that they only ever grow.
 
-`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/messages/` is what decides, and
-`contracts/log_records.py` for the lines of `schemas/foreign-log.v1.schema.json`.
+`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/messages/` is what decides. Packages add
+schemas by an entry point: a function that takes the folder of examples, and returns texts by file name.
 Two things the files cannot say: a whole number written as 1.0 is an integer to JSON Schema but not to
 the decoder, and base64 is not checked by validators.
 """
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from stream_coupons.contracts import log_records
 from stream_coupons.contracts.docstrings import attribute_docs
-from stream_coupons.contracts.log_records import LogLine
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages import catalogue, decisions, inputs, learning, leases, lift, neighbours
-from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.fields import SCHEMA_VERSION, Context
+from stream_coupons.core.messages.fields import SCHEMA_VERSION
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.topics import DEAD_LETTERS, Topic, with_message
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
-FOREIGN_LOG = "foreign-log"
-MODULES = (catalogue, decisions, inputs, leases, learning, lift, neighbours, log_records)
+OF_PACKAGES = "stream_coupons.schemas"
+"""Entry points of packages that add schemas."""
+MODULES = (catalogue, decisions, inputs, leases, learning, lift, neighbours)
 """Modules that define message types."""
 
 Schema = dict[str, Any]
@@ -76,21 +76,20 @@ def generate(examples: Path | None = None) -> dict[str, str]:
     Parameters
     ----------
     examples : Path, optional
-        Folder of the hand-written `<topic>.v1.json` and `foreign-log.v1.jsonl`; those found there become the schemas'
-        `examples`.
+        Folder of the hand-written `<topic>.v1.json`; those found there become the schemas' `examples`.
     """
     documents = {}
     for topic in [*with_message(), DEAD_LETTERS]:
         source = examples / f"{stem(topic.name)}.json" if examples else None
         shown = json.loads(source.read_text(encoding="utf-8")) if source and source.is_file() else []
-        documents[f"{stem(topic.name)}.schema.json"] = _text(document(topic), shown)
-    source = examples / f"{stem(FOREIGN_LOG)}.jsonl" if examples else None
-    lines = source.read_text(encoding="utf-8").splitlines() if source and source.is_file() else []
-    documents[f"{stem(FOREIGN_LOG)}.schema.json"] = _text(log_document(), [json.loads(line) for line in lines])
+        documents[f"{stem(topic.name)}.schema.json"] = text_of(document(topic), shown)
+    for point in entry_points(group=OF_PACKAGES):
+        documents |= point.load()(examples)
     return documents
 
 
-def _text(schema: Schema, examples: list[Any]) -> str:
+def text_of(schema: Schema, examples: list[Any]) -> str:
+    """Return the text of a schema's file."""
     shown = {"examples": examples} if examples else {}
     return json.dumps({**schema, **shown}, indent=2, ensure_ascii=False) + "\n"
 
@@ -116,47 +115,23 @@ def document(topic: Topic) -> Schema:
     return schema
 
 
-def log_document() -> Schema:
-    """Return the schema of one line of a foreign log."""
-    definitions, body = definitions_of(LogLine)
-    known, _ = definitions_of(Coupon)
-    _, flat = definitions_of(Context)
-    coupon = known.pop("Coupon")
-    coupon["title"] = "LoggedCoupon"
-    coupon["description"] = "A coupon: the fields of the catalogue, where null is missing, and any other flat keys."
-    coupon["properties"] = {
-        name: field if name == "coupon_id" or "anyOf" in field else _nullable(field)
-        for name, field in coupon["properties"].items()
-    }
-    coupon["required"] = ["coupon_id"]
-    described = definitions["IssueLine"]["properties"]["coupon"]
-    described["anyOf"] = [{"$ref": DEFINITIONS + "LoggedCoupon"}, {"type": "null"}]
-    return {
-        "$schema": DIALECT,
-        "$id": f"urn:stream-coupons:schema:{FOREIGN_LOG}:v{SCHEMA_VERSION}",
-        "title": "ForeignLogLine",
-        "description": "A line of the log of another system, for `evaluate`; times are epoch seconds or have a zone.",
-        "x-describes": "line",
-        **body,
-        "$defs": {**definitions, **known, "LoggedCoupon": coupon | flat},
-    }
+def definitions_of(of: Any, modules: Sequence[ModuleType] = MODULES) -> tuple[dict[str, Schema], Schema]:
+    """Return the schemas of all types within a type, by name, and the schema around them.
 
-
-def _nullable(field: Schema) -> Schema:
-    return {"anyOf": [field, {"type": "null"}], "description": field["description"]}
-
-
-def definitions_of(of: Any) -> tuple[dict[str, Schema], Schema]:
-    """Return the schemas of all types within a type, by name, and the schema around them."""
+    Parameters
+    ----------
+    modules : sequence of module
+        Those that define the types.
+    """
     body = msgspec.json.schema(of, ref_template=DEFINITIONS + "{name}")
     definitions: dict[str, Schema] = body.pop("$defs", {})
     for name, definition in definitions.items():
         if "description" in definition:
             definition["description"] = inspect.cleandoc(definition["description"])
         if "properties" in definition:
-            _describe(definition["properties"], attribute_docs(type_of(name)))
+            _describe(definition["properties"], attribute_docs(type_of(name, modules)))
         elif "prefixItems" in definition:
-            of = type_of(name)
+            of = type_of(name, modules)
             _describe(dict(zip(of.__struct_fields__, definition["prefixItems"], strict=True)), attribute_docs(of))
         version = definition.get("properties", {}).get("schema_version")
         if version is not None:
@@ -172,10 +147,10 @@ def _describe(fields: dict[str, Schema], docs: Mapping[str, str]) -> None:
             fields[name]["description"] = f"{text.rstrip('.')}; {of_type}." if of_type else text
 
 
-def type_of(name: str) -> type[Struct]:
+def type_of(name: str, modules: Sequence[ModuleType] = MODULES) -> type[Struct]:
     """Return the type that a definition of a schema is made from."""
     found: type[Struct] = next(
-        (getattr(module, name) for module in MODULES if hasattr(module, name)), DeadLetterHeaders
+        (getattr(module, name) for module in modules if hasattr(module, name)), DeadLetterHeaders
     )
     return found
 

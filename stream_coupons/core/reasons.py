@@ -38,8 +38,6 @@ class Rejection(StrEnum):
 class Ineligible(StrEnum):
     """Reasons why a coupon is no candidate for a shopper at a moment."""
 
-    OTHER_DOMAIN = "other_domain"
-    """The coupon is of another domain than the event."""
     NOT_YET_VALID = "not_yet_valid"
     """The coupon's `valid_from` is later."""
     PAUSED = "paused"
@@ -108,5 +106,3 @@ class Passed(StrEnum):
     """Another coupon was worth more, less the price of its budgets."""
     EXPLORED = "explored"
     """Another coupon was drawn by chance, to learn."""
-    NOT_KNOWN = "not_known"
-    """The coupon would have been given, by the data still known."""

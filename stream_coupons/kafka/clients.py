@@ -309,39 +309,3 @@ def first_records(connection: Connection, topic: Topic, partitions: int, count: 
         return found
     finally:
         consumer.close()
-
-
-class Fetcher:
-    """Reads single records by their place, without a group, only what is committed. Use it as a context manager."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._consumer = _consumer(connection)
-
-    def fetch(self, topic: str, partition: int, offset: int) -> Any | None:
-        """Return the committed record at an offset; None if there is none, or no longer.
-
-        Parameters
-        ----------
-        topic, partition, offset : str, int, int
-            The place of the record.
-        """
-        if partition not in (self._consumer.partitions_for_topic(topic) or ()):
-            return None
-        tp = TopicPartition(topic, partition)
-        self._consumer.assign([tp])
-        begin, end = self._consumer.beginning_offsets([tp])[tp], self._consumer.end_offsets([tp])[tp]
-        if not begin <= offset < end:
-            return None
-        self._consumer.seek(tp, offset)
-        while self._consumer.position(tp) <= offset:
-            for record in self._consumer.poll(timeout_ms=100, max_records=1).get(tp, ()):
-                return record if record.offset == offset else None
-        return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._consumer.close()

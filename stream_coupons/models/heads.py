@@ -14,8 +14,8 @@ from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.level import Level
 from stream_coupons.models.linear import prior_array
+from stream_coupons.models.metrics import BinaryMetrics
 from stream_coupons.models.model import Model, Servable
-from stream_coupons.models.quality import ServedQuality
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.row_scorer import Served, row_log_odds
 from stream_coupons.models.rules import LearningRules, ModelName
@@ -77,7 +77,7 @@ class Head:
     def __init__(self, name: str, rules: LearningRules, key: DrawKey = PUBLIC_KEY) -> None:
         self._name, self._key = name, key
         self.contest = Contest(make_models(name, rules, key), rules)
-        self.quality = ServedQuality(rules.comparison_half_life)
+        self.quality = BinaryMetrics()
         self.level = Level(rules.comparison_half_life)
         self._detector = DriftDetector()
 
@@ -106,7 +106,7 @@ class Head:
         if self._detector.update(probability, example.label):
             for model in self.contest.models.values():
                 model.quicken(QUICKEN)
-            happenings.append(Drift(self.quality.metrics.examples))
+            happenings.append(Drift(self.quality.examples))
         if promotion is not None:
             happenings.append(promotion)
         return happenings

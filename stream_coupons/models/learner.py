@@ -21,6 +21,7 @@ from stream_coupons.models.inputs import Row, check_features, input_of
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS, HEAD_OF
 from stream_coupons.models.plugins import check_plugins
+from stream_coupons.models.quality import summary
 from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
@@ -127,7 +128,7 @@ class DomainModel:
         qualities = {label: self.heads[head].quality for label, head in HEAD_OF.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
         shop = self.views.state(), self.incremental.state()
-        quality = {label: each.summary() for label, each in qualities.items() if each.metrics.examples}
+        quality = {label: summary(each) for label, each in qualities.items() if each.examples}
         made = make_snapshot(self.domain, self.version, heads, shop, quality, progress)
         return msgspec.structs.replace(made, earlier=self.earlier)
 

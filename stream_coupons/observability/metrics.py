@@ -236,9 +236,6 @@ class Metrics:
         self.model_base_log_loss = self._of_head(
             "model_base_log_loss", "Log loss of always predicting the base rate as it was at that time."
         )
-        self.model_log_loss_gap = self._of_head(
-            "model_log_loss_gap", "Recent log loss minus that of all predictions. Above 0 the model got worse."
-        )
         self.model_roc_auc = self._of_head("model_roc_auc_ratio", "Progressive ROC AUC of what is served.")
         self.model_level = self._of_head(
             "model_level_ratio",
@@ -247,9 +244,6 @@ class Metrics:
         )
         self.model_prior_decides = self._of_head(
             "model_prior_decides", "1 while the level of the model is off and the prior decides in its place."
-        )
-        self.model_calibration_error = self._of_head(
-            "model_calibration_error_ratio", "Expected calibration error over ten groups of equal size."
         )
 
     def _lift(self) -> None:

@@ -100,16 +100,9 @@ def _report_head(domain: str, head: str, models: "Head", metrics: Metrics) -> No
     for name, duel in contest.duels.items():
         metrics.model_champion.labels(domain, head, name).set(name == contest.champion)
         _set(metrics.model_recent_log_loss, duel.log_loss, domain, head, name)
-    if models.quality.metrics.examples:
-        figures = models.quality.report()
-        for gauge, value in (
-            (metrics.model_log_loss, figures.log_loss),
-            (metrics.model_base_log_loss, figures.base_log_loss),
-            (metrics.model_log_loss_gap, figures.log_loss_gap),
-            (metrics.model_roc_auc, figures.roc_auc),
-            (metrics.model_calibration_error, figures.calibration_error),
-        ):
-            _set(gauge, value, domain, head)
+    _set(metrics.model_log_loss, models.quality.log_loss, domain, head)
+    _set(metrics.model_base_log_loss, models.quality.base_log_loss, domain, head)
+    _set(metrics.model_roc_auc, models.quality.roc_auc, domain, head)
 
 
 def _set(gauge: Gauge, value: float, *labels: str) -> None:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -30,8 +30,6 @@ from stream_coupons.ops.recordings import (
 if TYPE_CHECKING:  # it takes kafka-python, which no help needs
     from stream_coupons.kafka.clients import Publisher
 
-# A sleep lasts a little too long: without this, a high rate would never be reached.
-CATCH_UP_S = 0.1
 SAID_AFTER_S = 5.0
 """A person wonders after this long why nothing happens."""
 YEAR_2000 = 946_684_800
@@ -125,10 +123,9 @@ class Publication:
                     first, count = self.doubts.get(doubt, (number, 0))
                     self.doubts[doubt] = (first, count + 1)
 
-    def send(self, source: IO[bytes], publisher: "Publisher", rate: float | None) -> None:
-        """Send what is good, at most `rate` lines a second; closing the publisher waits for the broker."""
-        wait = pacer(rate) if rate is not None else None
-        for _, entry, key in self._accepted(source, wait):
+    def send(self, source: IO[bytes], publisher: "Publisher") -> None:
+        """Send what is good; closing the publisher waits for the broker."""
+        for _, entry, key in self._accepted(source):
             publisher.send_bytes(entry.topic, key, entry.value)
             self.sent[entry.topic.name] += 1
 
@@ -155,11 +152,9 @@ class Publication:
                 "the profile and leads to no coupon"
             )
 
-    def _accepted(
-        self, source: IO[bytes], wait: Callable[[], None] | None = None
-    ) -> Iterator[tuple[int, Entry, bytes]]:
+    def _accepted(self, source: IO[bytes]) -> Iterator[tuple[int, Entry, bytes]]:
         with Interruptions() as interruptions:
-            for line in interruptions.each(_paced(lines_or_elements(source, self.name), wait)):
+            for line in interruptions.each(lines_or_elements(source, self.name)):
                 self.lines += 1
                 self.place = line.place
                 try:
@@ -170,29 +165,6 @@ class Publication:
                     yield line.number, entry, key
                 self.on_line(line)
             self.interrupted = interruptions.happened
-
-
-def _paced(items: Iterable[Line], wait: Callable[[], None] | None) -> Iterator[Line]:
-    for item in items:
-        if wait is not None:
-            wait()
-        yield item
-
-
-def pacer(
-    rate: float, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
-) -> Callable[[], None]:
-    """A function that returns at most `rate` times a second; of time lost, CATCH_UP_S are made up for."""
-    next_at = clock()
-
-    def wait() -> None:
-        nonlocal next_at
-        early_s = next_at - clock()
-        if early_s > 0:
-            sleep(early_s)
-        next_at = max(next_at, clock() - CATCH_UP_S) + 1.0 / rate
-
-    return wait
 
 
 @contextmanager

@@ -180,19 +180,6 @@ def key_of(value: bytes) -> bytes:
     return user_id.encode() if isinstance(user_id, str) else b""
 
 
-def has_ticks(stream: Iterable[bytes]) -> bool:
-    """Return True if a recording contains a valid tick."""
-    for line in lines(stream):
-        if b'"tick"' not in line.text:
-            continue
-        try:
-            if parse(line.text).topic is topics.TICKS:
-                return True
-        except BadMessage:
-            continue
-    return False
-
-
 class Refusals:
     """The lines that were not used: counts by reason, the first of them, and all of them into a file if one is given.
 

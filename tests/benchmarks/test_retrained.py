@@ -3,7 +3,7 @@
 from benchmarks.retrained import RetrainedDaily
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.models.linear import prior
-from stream_coupons.models.metrics import roc_auc
+from stream_coupons_lab.offline.metrics import roc_auc
 from tests.models.builders import example, random_rows
 
 

@@ -46,14 +46,6 @@ def letter(value: bytes = b"\x1b{") -> Fake:
     return Fake("dead-letters", output.value, output.key, headers=tuple(output.headers))
 
 
-def test_an_issue_shows_who_gets_what_and_why() -> None:
-    line = pretty_line(Fake("coupon-issues", encode(issue_to("u1")))).plain
-    assert line == (
-        "2026-01-02 10:00:00Z  u1  tea-10  Tea \ufffd[2J  click 25.0%  redeem 12.5%  order 10.0%  "
-        "value 21.4  propensity 0.9  model 3  issue i-u1"
-    )
-
-
 def test_a_dead_letter_shows_its_reason() -> None:
     line = pretty_line(letter()).plain
     assert line == "2026-01-02 10:00:00Z  u1  not_json  browse-events:2:9  browse-events: malformed \ufffd"
@@ -62,18 +54,16 @@ def test_a_dead_letter_shows_its_reason() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (encode(browse("u1", at=0.0)), "1970-01-01 00:00:00Z  u1  event_id=u1-0"),
-        (b'{"occurred_at": 1e300, "a": [1, 2]}', "1e+300  u1  a=[2]"),
-        (b'{"at": "noon", "b": {"c": "\\u001b"}}', "2026-01-02 10:00:00Z  u1  b={c=\ufffd}"),
+        (b'{"occurred_at": 0.0, "a": 1}', '1970-01-01 00:00:00Z  u1  {"occurred_at":0.0,"a":1}'),
+        (b'{"occurred_at": 1e300}', '1e+300  u1  {"occurred_at":1e300}'),
+        (b'{"at": "noon", "b": {"c": "\x7f"}}', '2026-01-02 10:00:00Z  u1  {"at":"noon","b":{"c":"\ufffd"}}'),
         (b"\xff", "2026-01-02 10:00:00Z  u1  not JSON: b'\\xff'"),
         (None, "2026-01-02 10:00:00Z  u1  removed"),
         (b"[1]", "2026-01-02 10:00:00Z  u1  not JSON: b'[1]'"),
-        (b'{"issue_id": 1}', "2026-01-02 10:00:00Z  u1  issue_id=1"),
     ],
 )
 def test_any_bytes_make_a_line(value: bytes | None, expected: str) -> None:
-    topic = "coupon-issues" if value == b'{"issue_id": 1}' else "browse-events"
-    assert pretty_line(Fake(topic, value)).plain == expected
+    assert pretty_line(Fake("browse-events", value)).plain == expected
 
 
 def test_json_is_the_message_on_one_line() -> None:

@@ -10,14 +10,17 @@ import numpy as np
 
 from stream_coupons import testing
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
+from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
 from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -206,3 +209,10 @@ def restarted(state: Any) -> Any:
 
 def of_type(messages: list[Any], kind: type) -> list[Any]:
     return [message for message in messages if isinstance(message, kind)]
+
+
+def order_values(
+    moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs, viewed_prices: ViewedPrices = NOTHING_VIEWED
+) -> Floats:
+    """Expected values of an order, as a decision computes them."""
+    return at_viewed_prices(stated_values(moments, coupons, pairs), moments, coupons, pairs[:2], viewed_prices)

@@ -5,14 +5,13 @@ import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.viewed_prices import ViewedPrices
-from stream_coupons.core.decision.basket import order_values
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import MAX_PRICE_WEIGHT, Profile, fold
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon, item
 
-from .builders import AT, browse, cart, order, priced_views
+from .builders import AT, browse, cart, order, order_values, priced_views
 
 TEA = coupon("tea", categories=["tea"], typical_price_minor=1000)
 CHEESE = coupon("cheese", categories=["cheese"], typical_price_minor=400)

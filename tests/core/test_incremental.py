@@ -7,7 +7,6 @@ import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.basket import order_values
 from stream_coupons.core.decision.incremental import (
     COLUMNS,
     KEPT_RATIO,
@@ -26,7 +25,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
 
-from .builders import AT, FixedScorer, rules
+from .builders import AT, FixedScorer, order_values, rules
 
 COUPONS = CouponSet(
     [

@@ -109,8 +109,6 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
         metrics.model_log_loss.labels(domain=domain, head=head).set(0.4)
         metrics.model_base_log_loss.labels(domain=domain, head=head).set(0.5)
         metrics.model_roc_auc.labels(domain=domain, head=head).set(0.7)
-        metrics.model_log_loss_gap.labels(domain=domain, head=head).set(0.01)
-        metrics.model_calibration_error.labels(domain=domain, head=head).set(0.02)
         metrics.model_drifts.labels(domain=domain, head=head).inc()
         for model in ("kalman", "shop_models:scaled_numbers"):
             metrics.model_champion.labels(domain=domain, head=head, model=model).set(model == "kalman")

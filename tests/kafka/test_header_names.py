@@ -7,7 +7,7 @@ import pytest
 
 from loopback.clients import NoText, create_topic
 from loopback_kafka import BrokerProcess
-from stream_coupons.kafka.clients import Fetcher, Publisher, Reader, first_records
+from stream_coupons.kafka.clients import Publisher, Reader, first_records
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers
 from stream_coupons.kafka.topics import Cleanup, Topic
@@ -61,9 +61,7 @@ def test_those_outside_of_the_workers_see_every_record_with_its_headers(broker: 
     connection = Connection(broker.bootstrap)
     with Reader(connection, [topic.name], from_beginning=True) as reader:
         read = list(reader.read_to_end())
-    with Fetcher(connection) as fetcher:
-        fetched = [fetcher.fetch(topic.name, 0, offset) for offset in range(len(VALUES))]
-    for records in (read, fetched, first_records(connection, topic, 1, len(VALUES))):
+    for records in (read, first_records(connection, topic, 1, len(VALUES))):
         assert [one.value for one in records] == VALUES
         assert [headers_of(one) for one in records] == [
             [("origin", b"a:0:0:0"), (NAME, b"1")] if number in BAD else [] for number in range(len(VALUES))

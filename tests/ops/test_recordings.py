@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.kafka import topics
-from stream_coupons.ops.recordings import Line, Refusal, Refusals, has_ticks, key_of, lines, parse
-from tests.cli.conftest import browse, envelope
+from stream_coupons.ops.recordings import Line, Refusal, Refusals, key_of, lines, parse
 
 
 def test_an_envelope_gives_the_message_byte_for_byte() -> None:
@@ -63,13 +62,6 @@ def test_lines_are_numbered_as_an_editor_does() -> None:
 @pytest.mark.parametrize("value", [b"7", b'{"user_id": 7}', b"{}", b"\xff", b'{"user_id": "\xff"}', b""])
 def test_a_message_without_a_user_has_an_empty_key(value: bytes) -> None:
     assert key_of(value) == b""
-
-
-def test_ticks_are_found_and_text_about_them_is_not() -> None:
-    message = {**browse("u"), "context": {'"tick"': 1}}
-    without = [msgspec.json.encode(envelope(message)), b'{"tick": "soon"}']
-    assert not has_ticks(without)
-    assert has_ticks([*without, b'{"tick": 1}'])
 
 
 def test_refusals_are_counted_kept_and_written() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.scopes import Pairs
-from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ScopePrices, ViewedPrices
+from stream_coupons.core.catalogue.viewed_prices import ScopePrices, ViewedPrices
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.vectors.sparse import feature_index
 
@@ -20,8 +20,12 @@ MOST_LOG2 = 2.0
 """Bound of the logarithm (base 2) of a shopper's prices over those of all shoppers, or over the typical price."""
 
 
-def order_values(
-    moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs, viewed_prices: ViewedPrices = NOTHING_VIEWED
+def at_viewed_prices(
+    stated: Floats,
+    moments: Sequence[Moment],
+    coupons: CouponSet,
+    rows: tuple[Positions, Positions],
+    viewed_prices: ViewedPrices,
 ) -> Floats:
     """Return the expected value of an order in a coupon's scope, minor units, shape (n,).
 
@@ -31,35 +35,16 @@ def order_values(
 
     Parameters
     ----------
+    stated : array, shape (n,)
+        Output of `stated_values`, minor units.
     moments : sequence of Moment
         Shoppers with their price levels.
     coupons : CouponSet
         Coupons of one domain.
-    pairs : Pairs
-        n rows of a moment and a coupon each.
-    viewed_prices : ViewedPrices
-        Prices that visitors look at.
-    """
-    return at_viewed_prices(stated_values(moments, coupons, pairs), moments, coupons, pairs[:2], viewed_prices)
-
-
-def at_viewed_prices(
-    stated: Floats,
-    moments: Sequence[Moment],
-    coupons: CouponSet,
-    rows: tuple[Positions, Positions],
-    viewed_prices: ViewedPrices,
-) -> Floats:
-    """Return `order_values` from the values by the catalogue's prices.
-
-    Parameters
-    ----------
-    stated : array, shape (n,)
-        Output of `stated_values`, minor units.
-    moments, coupons, viewed_prices
-        As of `order_values`.
     rows : tuple of arrays of int, shape (n,)
         Index of the moment of each row, and position of its coupon.
+    viewed_prices : ViewedPrices
+        Prices that visitors look at.
     """
     if not len(viewed_prices):
         return stated
@@ -116,8 +101,10 @@ def stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -
 
     Parameters
     ----------
-    moments, coupons, pairs
-        As of `order_values`.
+    moments, coupons
+        As of `at_viewed_prices`.
+    pairs : Pairs
+        n rows of a moment and a coupon each.
     """
     owner, position = pairs.owner, pairs.position
     weight, total = _own_prices(moments, coupons.category_columns.get, len(coupons.vocabulary) + 1)

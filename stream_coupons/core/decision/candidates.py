@@ -84,11 +84,7 @@ class Candidates:
         """Set prices, holds and shortages to the current ones of the partition."""
         coupons, wallet = self.undecided.coupons, self.undecided.wallet
         redeems = self.predicted[:, REDEEM]
-        self.charge_by(charges(coupons, self.positions, redeems, self.discounts_minor, wallet))
-
-    def charge_by(self, charges: list[Charge]) -> None:
-        """Set prices, holds and shortages."""
-        self.charges = charges
+        self.charges = charges(coupons, self.positions, redeems, self.discounts_minor, wallet)
         self.prices_minor = np.array([each.price_minor for each in self.charges])
         self.net_minor = self.values_minor - self.prices_minor
 

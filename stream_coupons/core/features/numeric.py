@@ -41,8 +41,6 @@ FEATURES: tuple[Feature, ...] = (*_OF_SHOPPER, *_OF_COUPON, *_OF_MATCH)
 NUMERIC = tuple(each.name for each in FEATURES)
 """Their names."""
 FEATURE_BY_NAME = {each.name: each for each in FEATURES}
-GROUPS_OF_FEATURES = tuple(dict.fromkeys(group for each in FEATURES for group in each.groups))
-"""Groups of the ablation."""
 _LOWEST, _HIGHEST = np.array([each.bounds for each in FEATURES], np.float64).T
 
 

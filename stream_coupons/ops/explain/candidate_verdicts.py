@@ -13,7 +13,6 @@ from stream_coupons.core.decision.candidates import Candidates, Undecided, score
 from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment, look
-from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.money.wallet import Wallet
@@ -23,7 +22,6 @@ from stream_coupons.ops.explain.feature_text import FeatureText, tell
 Code = Ineligible | NoCoupon | Passed
 
 WORDS: Mapping[Code, str] = {
-    Ineligible.OTHER_DOMAIN: "it is of another domain than the event",
     Ineligible.NOT_YET_VALID: "it is not valid yet",
     Ineligible.PAUSED: "it is paused, or its campaign is",
     Ineligible.EXPIRED: "it is no longer valid",
@@ -43,7 +41,6 @@ WORDS: Mapping[Code, str] = {
     Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
     Passed.OUTRANKED: "another one is worth more, less what its budgets charge",
     Passed.EXPLORED: "another one was drawn by chance, to learn",
-    Passed.NOT_KNOWN: "not known: by what is kept today it would have been worth more",
 }
 """The meaning of every code of a verdict."""
 
@@ -90,15 +87,12 @@ class Lack(Struct, frozen=True, kw_only=True):
         Amount that one more coupon takes.
     here : int
         Amount that may still be given in the shopper's partition.
-    in_all : int
-        Amount neither given nor held in any partition, as far as they have reported.
     """
 
     shortage: Shortage
     account_id: str
     needed: int
     here: int
-    in_all: int
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -131,7 +125,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Candidates:
     """Return the candidates of a shopper in a domain at a moment, scored as for a decision, without prices."""
-    event = moment.trigger or BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
+    event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
     positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy)
     [found] = score([Undecided(moment, event, "", coupons, positions, wallet, Effects())], known)
     return found
@@ -178,14 +172,6 @@ class CandidateVerdicts:
         personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules)
         return personal or Passed.NOT_SHORTLISTED
 
-    def value_minor(self, position: int) -> float:
-        """Return the worth of a candidate, as an issue records it."""
-        return round(float(self._considered.values_minor[self._row[position]]), 3)
-
-    def price_minor(self, position: int) -> float:
-        """Return the price of a candidate, as an issue records it."""
-        return round(float(self._considered.prices_minor[self._row[position]]), 3)
-
     def why_not(self, position: int) -> Code | None:
         """Return the first reason of the coupon itself; None if it could be given."""
         if (found := self.objection(position)) is not None:
@@ -221,21 +207,10 @@ class CandidateVerdicts:
             p_click=click,
             p_redeem=redeem,
             p_order=order,
-            value_minor=self.value_minor(position),
-            price_minor=self.price_minor(position),
+            value_minor=round(float(considered.values_minor[row]), 3),
+            price_minor=round(float(considered.prices_minor[row]), 3),
             charged_by=[limit.account_id for limit in self.coupons.priced[position]],
             rank=self._rank[row],
             propensity=round(self._propensity.get(position, 0.0), 6),
             reasons=[tell(Reason(name, round(value, 4), round(added, 4))) for name, value, added in loudest],
         )
-
-
-def of_another_domain(coupon: Coupon) -> Verdict:
-    """Return the verdict on a coupon that the event's domain rules out."""
-    return Verdict(
-        coupon_id=coupon.coupon_id,
-        title=coupon.title,
-        domain=coupon.domain,
-        eligible=False,
-        reason=Ineligible.OTHER_DOMAIN,
-    )

@@ -6,7 +6,6 @@ from typing import Any
 
 from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import Purse, first_lease
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.ops.explain.candidate_verdicts import Lack
@@ -21,14 +20,11 @@ class Funds:
     ----------
     purses : mapping
         Purses of the shopper's partition, by account.
-    accounts : mapping
-        Accounts as their owner knows them, by id.
     partition, partitions : int
         The shopper's partition, and the number of partitions.
     """
 
     purses: Mapping[str, Purse]
-    accounts: Mapping[str, Account]
     partition: int
     partitions: int
 
@@ -47,20 +43,12 @@ class Funds:
                     account_id=limit.account_id,
                     needed=1 if limit.is_stock else held_minor,
                     here=self._here(limit),
-                    in_all=self._in_all(limit),
                 )
         return None
 
     def _here(self, limit: Limit) -> int:
         purse = self.purses.get(limit.account_id)
         return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
-
-    def _in_all(self, limit: Limit) -> int:
-        account, purse = self.accounts.get(limit.account_id, Account()), self.purses.get(limit.account_id)
-        committed = {number: holding.committed for number, holding in account.holdings.items()}
-        if purse is not None:  # it knows more than it has reported
-            committed[self.partition] = purse.committed
-        return max((limit.most or 0) - sum(committed.values()), 0)
 
     def lacking(self, considered: Candidates) -> dict[int, Lack]:
         """Return the shortage of each candidate that is sold out, by its position."""

@@ -10,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
-from stream_coupons.core.decision.pipeline import Times
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.accounts import Accounts, Limit
-from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ProfileRules, Rules
@@ -24,7 +22,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.models.linear import prior
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Lack
-from stream_coupons.ops.explain.explanation import KeptDecision, ShopperExplanation, explain_issue, explain_shopper
+from stream_coupons.ops.explain.explanation import ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.ops.explain.funds import Funds
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, knowledge, of_type, order, rules, see
@@ -83,7 +81,7 @@ purses = st.dictionaries(
     ),
     max_size=4,
 )
-NOTHING_GIVEN = Funds({}, {}, partition=0, partitions=1)
+NOTHING_GIVEN = Funds({}, partition=0, partitions=1)
 
 
 @st.composite
@@ -132,7 +130,7 @@ def test_the_eligible_are_those_of_the_decision(
 def test_what_it_says_is_what_is_decided(
     shopper: Shopper, catalogue: list[Any], campaign: Campaign, held: dict[str, Purse], some: Rules
 ) -> None:
-    known, funds = knowing(*catalogue, campaign=campaign, some=some, scorer=prior()), Funds(held, {}, 0, 1)
+    known, funds = knowing(*catalogue, campaign=campaign, some=some, scorer=prior()), Funds(held, 0, 1)
     event = browse("now", AT)
     before = copy.deepcopy(shopper)
     fold(before.profile, event, some.profile)
@@ -218,9 +216,9 @@ def test_what_is_sold_out_makes_way_for_the_next(
     account: str, purse: Purse, limits: dict[str, Any], lack: tuple[Shortage, int, int]
 ) -> None:
     known = knowing(coupon("cheap", discount_minor=20, **limits), DEAR)
-    found = explain(Shopper(), known, Funds({account: purse}, {}, partition=0, partitions=1))
+    found = explain(Shopper(), known, Funds({account: purse}, partition=0, partitions=1))
     shortage, needed, left = lack
-    lacks = Lack(shortage=shortage, account_id=account, needed=needed, here=left, in_all=left)
+    lacks = Lack(shortage=shortage, account_id=account, needed=needed, here=left)
     assert reasons(found) == {"cheap": NoCoupon.SOLD_OUT, "dear": None}
     assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.0, 1.0]
@@ -229,7 +227,7 @@ def test_what_is_sold_out_makes_way_for_the_next(
 
 def priced(price: float) -> Funds:
     """The campaign has a price, and money enough."""
-    return Funds({"campaign:spring": Purse(granted=200, price=price)}, {}, partition=0, partitions=1)
+    return Funds({"campaign:spring": Purse(granted=200, price=price)}, partition=0, partitions=1)
 
 
 SHARED = coupon("shared", discount_minor=20, campaign_id="spring")
@@ -267,40 +265,25 @@ def test_a_coupon_of_a_campaign_that_is_not_known_is_sold_out() -> None:
 
 @pytest.mark.parametrize(("price", "why"), [(10.0, Passed.OUTRANKED), (26.0, Passed.PRICED_OUT)])
 def test_the_price_of_then_is_on_record(price: float, why: Passed) -> None:
-    known, shopper, event = knowing(SHARED, DEAR), Shopper(), browse("now", AT)
-    effects = see(shopper, event, known, priced(price).wallet)
+    effects = see(Shopper(), browse("now", AT), knowing(SHARED, DEAR), priced(price).wallet)
     [issue], [decision] = (of_type(effects.messages, kind) for kind in (CouponIssue, LoggedDecision))
-    kept = KeptDecision(trigger=event, decision=decision, before=Shopper(), after=shopper)
-    found = explain_issue(issue, kept, known)
-    assert (issue.coupon_id, found.is_reproduced, found.notes) == ("dear", True, [])
-    assert [(one.coupon_id, one.reason) for one in found.others] == [("shared", why)]
-    assert found.others[0].score is not None
-    assert found.others[0].score.price_minor == 10.0 * price
+    found = explain_issue(issue, decision, WORTH.policy)
+    assert (issue.coupon_id, found.notes) == ("dear", [])
+    [other] = found.others
+    assert (other.coupon_id, other.reason, other.value_minor, other.price_minor) == ("shared", why, 238.8, 10.0 * price)
 
 
-HEARD = Account({0: Holding(granted=4, drawn=3), 1: Holding(granted=4, drawn=2, freed=1)})
-
-
-@pytest.mark.parametrize(
-    ("purses", "accounts", "left"),
-    [
-        ({"units:c": Purse(granted=4, drawn=4)}, {}, (0, 6)),
-        ({"units:c": Purse(granted=4, drawn=4)}, {"units:c": HEARD}, (0, 5)),  # it knows more than it has reported
-        ({"units:c": Purse(granted=4, returned=1, drawn=3)}, {"units:c": HEARD}, (0, 6)),
-    ],
-)
-def test_how_much_is_left_here_and_how_much_in_all(
-    purses: dict[str, Purse], accounts: dict[str, Account], left: tuple[int, int]
-) -> None:
-    funds = Funds(purses, accounts, partition=0, partitions=4)
-    found = funds.lack(limits_of(coupon("c", stock=10, budget_minor=10_000)), 100)
-    assert found is not None
-    assert (found.here, found.in_all) == left
+def test_a_coupon_that_was_not_worth_it_and_a_draw_by_a_random_strategy_are_told_apart() -> None:
+    known = knowledge(CHEAP, LOSS, rules=WORTH)
+    effects = see(Shopper(), browse("now", AT), known)
+    [issue], [decision] = (of_type(effects.messages, kind) for kind in (CouponIssue, LoggedDecision))
+    for some, why in ((WORTH, NoCoupon.NOT_WORTH_IT), (rules(strategy="random"), Passed.EXPLORED)):
+        assert [one.reason for one in explain_issue(issue, decision, some.policy).others] == [why]
 
 
 def test_the_last_unit_may_be_left_in_no_partition() -> None:
-    found = Funds({}, {}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100)
-    assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0, in_all=1)
+    found = Funds({}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100)
+    assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0)
 
 
 def test_a_coupon_that_was_not_scored_says_so() -> None:
@@ -318,15 +301,6 @@ def test_a_random_strategy_may_give_any() -> None:
     found = explain(Shopper(), knowledge(CHEAP, LOSS, rules=rules(strategy="random", min_value_minor=0.0)))
     assert reasons(found) == {"cheap": None, "loss": None}
     assert [verdict.score and verdict.score.propensity for verdict in found.coupons] == [0.5, 0.5]
-
-
-def test_a_trigger_from_a_clock_that_is_ahead_is_computed_again_as_of_its_arrival() -> None:
-    tea = coupon("tea", categories=["tea"], discount_minor=20)
-    known, shopper = knowledge(tea, DEAR, rules=WORTH, scorer=prior()), Shopper()
-    event = browse("now", AT + HOUR_S, item("t", category="tea"))
-    [issue] = of_type(see(shopper, event, known, times=Times(appended_at=AT)).messages, CouponIssue)
-    found = explain_issue(issue, KeptDecision(trigger=event, before=Shopper(), after=shopper), known)
-    assert (issue.issued_at, found.is_reproduced) == (AT, True)
 
 
 def test_every_code_has_words() -> None:

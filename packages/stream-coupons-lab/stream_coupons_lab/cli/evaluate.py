@@ -11,7 +11,7 @@ import typer
 from msgspec import Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.cli.own_records import is_own
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
@@ -27,6 +27,7 @@ from stream_coupons_lab.cli.foreign_logs import (
     report_refused,
     require_distinct,
 )
+from stream_coupons_lab.cli.output import ReportOption, replaced
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
 
@@ -103,7 +104,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     if str(log) != "-" and not is_table(log) and is_own(log):
         _score_again(log, config, predictions, bool(mapping or report or baselines), json=json)
     settings = settings_from(config, None)
-    with terminal.replaced(report) as page_sink, terminal.replaced(predictions) as sink:
+    with replaced(report) as page_sink, replaced(predictions) as sink:
         foreign = read_log(log, window, mapping)
         found = _learn(foreign, settings, in_depth=report is not None, with_baselines=baselines)
         _write_predictions(found.scored, sink)
@@ -124,7 +125,7 @@ def _score_again(
     if has_others:
         raise BadConfig("--mapping, --report and --baselines are for logs of other systems, not for own topics")
     settings = settings_from(config, None)
-    with terminal.replaced(predictions) as sink:
+    with replaced(predictions) as sink:
         found, scored, bad_lines = score_again(path, settings)
         _write_predictions(scored, sink)
     terminal.show(found, lambda _: print_own(found, bad_lines), as_json=json)

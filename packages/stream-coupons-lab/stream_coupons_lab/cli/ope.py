@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons_lab.cli import ope_tables as tables
@@ -22,6 +22,7 @@ from stream_coupons_lab.cli.foreign_logs import (
     read_log,
     report_refused,
 )
+from stream_coupons_lab.cli.output import ReportOption, replaced
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table
 from stream_coupons_lab.ope.rewards import Reward
@@ -130,7 +131,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
     question = Question(reward, (), skip)
-    with terminal.replaced(report) as page_sink:
+    with replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
         found = _valued(read, settings, policy or (), question)
         if page_sink is not None:

@@ -13,6 +13,7 @@ from stream_coupons.cli.own_records import take_records
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.settings import Settings
 from stream_coupons_lab.cli import ope_tables
+from stream_coupons_lab.cli.output import replaced
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.ope.own_valuation import OwnReport
@@ -40,7 +41,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     from stream_coupons_lab.ope.own_log import READ, OwnLog
     from stream_coupons_lab.reports import ope_report
 
-    with terminal.replaced(report) as page_sink:
+    with replaced(report) as page_sink:
         log = OwnLog(settings.policy)
         bad_lines = take_records(log, READ, path, settings)
         if path is not None and not log.decisions:

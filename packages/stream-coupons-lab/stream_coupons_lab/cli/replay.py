@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
@@ -18,11 +19,11 @@ from stream_coupons.ops.catalogue_files import Entry as CatalogEntry
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import (
     Refusals,
-    has_ticks,
     lines,
     not_readable,
     parse,
 )
+from stream_coupons_lab.cli.output import fields_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.offline.replay import Replay, ReplaySummary
@@ -74,7 +75,7 @@ def replay(  # noqa: PLR0913 - the options of a command
     coupons = _read(COUPONS, catalog)
     shared = [] if campaigns is None else _read(CAMPAIGNS, campaigns)
     with terminal.opened(log) as source:
-        derive_every_s = None if has_ticks(source) else tick_every
+        derive_every_s = None if _has_ticks(source) else tick_every
     settings = settings_from(config, bootstrap)
     key = draw_key(settings)
     workers_key = None if bootstrap is None else kept_fingerprint(settings.kafka)
@@ -85,6 +86,19 @@ def replay(  # noqa: PLR0913 - the options of a command
         interrupted = _run(replaying, source, terminal.size_of(log))
     summary = replaying.summary(interrupted, key.fingerprint, workers_key)
     _report(summary, replaying.refusals, json)
+
+
+def _has_ticks(stream: Iterable[bytes]) -> bool:
+    """Return True if a recording contains a valid tick."""
+    for line in lines(stream):
+        if b'"tick"' not in line.text:
+            continue
+        try:
+            if parse(line.text).topic is topics.TICKS:
+                return True
+        except BadMessage:
+            continue
+    return False
 
 
 def _run(replaying: Replay, source: IO[bytes], size: int | None) -> bool:
@@ -127,7 +141,7 @@ def _report(summary: ReplaySummary, refusals: Refusals, json: bool) -> None:
         terminal.print_json(summary)
     else:
         key = f"{summary.key} (public)" if summary.key == PUBLIC_KEY.fingerprint else summary.key
-        terminal.stdout().print(terminal.fields_table(summary, {"key": key}))
+        terminal.stdout().print(fields_table(summary, {"key": key}))
     if summary.interrupted:
         terminal.stop_interrupted(f" after {summary.lines} lines: all outputs are partial")
     if not summary.applied:

@@ -14,6 +14,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.kafka import topics
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.settings import Settings
+from stream_coupons_lab.cli.output import fields_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.demo.shoppers import ClosedLoop
@@ -134,7 +135,7 @@ def _print(report: SimulationReport, foreign_tick_at: float | None, json: bool) 
     if json:
         terminal.print_json(report)
     else:
-        terminal.stdout().print(terminal.fields_table(report))
+        terminal.stdout().print(fields_table(report))
     if foreign_tick_at is not None:
         terminal.warn(
             f"someone else writes ticks, one says {terminal.utc(foreign_tick_at)}: they close the windows of simulated "

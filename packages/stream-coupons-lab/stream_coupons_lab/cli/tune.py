@@ -19,7 +19,7 @@ from rich.table import Table
 
 from stream_coupons import __version__
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import ConfigOption, JsonOption, ReportOption, settings_from
+from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import not_readable
@@ -30,6 +30,7 @@ from stream_coupons_lab.cli.foreign_logs import (
     report_refused,
     require_distinct,
 )
+from stream_coupons_lab.cli.output import ReportOption, replaced
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
 from stream_coupons_lab.tuning.options import Method, TunedHead
@@ -112,10 +113,10 @@ def tune(  # noqa: PLR0913 - the options of a command
         tried = done(kept)
     if tuned.is_better or force:
         tuned = replace(tuned, written=out)
-    with terminal.replaced(tuned.written) as sink:
+    with replaced(tuned.written) as sink:
         if sink is not None:
             sink.write(settings_file(tuned.found, base).encode())
-    with terminal.replaced(report) as page_sink:
+    with replaced(report) as page_sink:
         if page_sink is not None:
             page_sink.write(tune_report.page(tuned, tried).html().encode())
     terminal.show(tuned, _print, as_json=json, enc_hook=str)

@@ -13,13 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stream_coupons.contracts.log_records import (
-    FeedbackLine,
-    IssueLine,
-    LoggedIssue,
-    LogLine,
-    LogRecord,
-)
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
@@ -36,6 +29,13 @@ from stream_coupons_lab.datasets.foreign_lines import (
     seconds,
     type_of,
     unknown_keys,
+)
+from stream_coupons_lab.datasets.log_records import (
+    FeedbackLine,
+    IssueLine,
+    LoggedIssue,
+    LogLine,
+    LogRecord,
 )
 
 WINDOW_S = 7 * DAY_S

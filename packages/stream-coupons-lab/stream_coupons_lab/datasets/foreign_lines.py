@@ -8,14 +8,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from stream_coupons.contracts.log_records import (
-    TYPES,
-    BrowseLine,
-    CartLine,
-    IssueLine,
-    LogLine,
-    OrderLine,
-)
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, MAX_WINDOW_S, NO_COUPON, SCHEMA_VERSION, Context
@@ -24,6 +16,14 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.validation_hints import explained, unlike_json
 from stream_coupons.kafka.codec import MAX_EVENT_BYTES
+from stream_coupons_lab.datasets.log_records import (
+    TYPES,
+    BrowseLine,
+    CartLine,
+    IssueLine,
+    LogLine,
+    OrderLine,
+)
 
 COUPON_FIELDS = frozenset(Coupon.__struct_fields__)
 TYPICAL_PRICE_MINOR = PolicyRules().typical_price_minor

@@ -16,13 +16,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, FeedbackLine, IssueLine
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.codec import encode
 from stream_coupons.ops.recordings import Line, Refusals
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons_lab.datasets.log_records import DEFAULT_DOMAIN, FeedbackLine, IssueLine
 from stream_coupons_lab.datasets.mapping import COUPON_FIELDS, Mapping
 from stream_coupons_lab.datasets.table_files import first_row, item, read_table
 

@@ -5,21 +5,24 @@ before they learn, with the same delays: an example is learnt when the window of
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
+from river import compose, linear_model, preprocessing
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction import DictVectorizer
 from threadpoolctl import threadpool_limits
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.baselines import RawRow, online_logistic, raw_features
-from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons.models.metrics import Interval
+from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
 from stream_coupons_lab.offline.quality import LabelledIssues
 
 Floats = NDArray[np.float64]
+RawRow = Mapping[str, str | float | bool | None]
 
 OURS = "stream_coupons"
 RIVER = "River logistic regression"
@@ -72,6 +75,28 @@ def compare(
                 on_progress(number * len(MODELS) + step, len(judged) * len(MODELS))
         found += [_beside(name, predicted, one) for name, predicted in predictions.items()]
     return found
+
+
+def raw_features(row: RawRow) -> dict[str, float]:
+    """Return numbers as they are, and 1 for each text that a column has; what is missing is left out.
+
+    Examples
+    --------
+    >>> raw_features({"age": 31, "is_new": True, "city": "Bonn", "spend": None})
+    {'age': 31.0, 'is_new': 1.0, 'city=Bonn': 1.0}
+    """
+    features: dict[str, float] = {}
+    for name, value in row.items():
+        if isinstance(value, str):
+            features[f"{name}={value}"] = 1.0
+        elif value is not None:
+            features[name] = float(value)
+    return features
+
+
+def online_logistic() -> Any:
+    """Return River's logistic regression on scaled columns with its default settings, a `river.base.Classifier`."""
+    return compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
 
 
 def _row(arm: str, context: RawRow, coupon: Coupon | None) -> RawRow:

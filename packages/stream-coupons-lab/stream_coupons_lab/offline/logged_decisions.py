@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.contracts.log_records import LoggedIssue
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.datasets.log_records import LoggedIssue
 from stream_coupons_lab.offline.scored import Scored
 
 Floats = NDArray[np.float64]

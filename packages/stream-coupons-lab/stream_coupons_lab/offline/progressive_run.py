@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import msgspec
 
-from stream_coupons.contracts.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
@@ -21,6 +20,7 @@ from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.datasets.log_records import DEFAULT_DOMAIN, LoggedIssue, LogRecord
 from stream_coupons_lab.offline.learning_queue import Arms, Issue, LearningQueue
 from stream_coupons_lab.offline.logged_shop import LoggedShop, for_logs
 from stream_coupons_lab.offline.scored import Scored

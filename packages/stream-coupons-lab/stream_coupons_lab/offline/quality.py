@@ -21,16 +21,8 @@ from sklearn.metrics import average_precision_score
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.metrics import (
-    EPSILON,
-    MAX_LOGIT,
-    BinaryMetrics,
-    Interval,
-    auc_interval,
-    bootstrap_interval,
-    log_loss,
-    roc_auc,
-)
+from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, BinaryMetrics, Interval
+from stream_coupons_lab.offline.metrics import auc_interval, bootstrap_interval, log_loss, roc_auc
 from stream_coupons_lab.offline.scored import Scored
 
 Floats = NDArray[np.float64]
@@ -166,8 +158,8 @@ def quality(series: LabelledIssues) -> HeadMetrics:
         base_log_loss=metrics.base_log_loss,
         roc_auc=area_interval,
         average_precision=_average_precision(series),
-        brier=metrics.brier,
-        calibration_ratio=metrics.calibration_ratio,
+        brier=_mean((series.probabilities - series.labels) ** 2),
+        calibration_ratio=_share(float(series.probabilities.sum()), metrics.positives),
         working=working_point(series),
     )
 
@@ -177,6 +169,10 @@ def _metrics(series: LabelledIssues) -> BinaryMetrics:
     for probability, label in zip(series.probabilities.tolist(), series.labels.tolist(), strict=True):
         metrics.update(probability, label)
     return metrics
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
 def _average_precision(series: LabelledIssues) -> float:

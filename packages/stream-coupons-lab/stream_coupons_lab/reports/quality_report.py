@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.models.metrics import Interval, log_loss
+from stream_coupons.models.metrics import Interval
+from stream_coupons_lab.offline.metrics import log_loss
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.report import HtmlReport

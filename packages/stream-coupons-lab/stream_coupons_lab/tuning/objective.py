@@ -19,14 +19,15 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from stream_coupons.contracts.log_records import LoggedIssue
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.metrics import Interval, bootstrap_interval, log_loss
+from stream_coupons.models.metrics import Interval
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets import foreign, tables
 from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.datasets.log_records import LoggedIssue
 from stream_coupons_lab.datasets.mapping import mapping_of
+from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import LabelledIssues, judged
 from stream_coupons_lab.offline.scored import Scored

@@ -66,11 +66,3 @@ def whole_log(shop: Shop) -> Log:
                 log.put(Record(TABLE_OF_AGENT[agent], result.partition, 0, int(shop.now * 1000), key.encode(), cell))
     log.committed = {place: at for owner in shop.owners.values() for place, at in owner.committed.items()}
     return log
-
-
-def compact(log: Log) -> None:
-    """Keep the last version of every state."""
-    for (topic, _), records in log.records.items():
-        if topic in TABLE_OF_AGENT.values():
-            last = {record.key: record for record in records}
-            records[:] = [record for record in records if record is last[record.key]]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.foreign_logs import AT, DAY_S, HOUR_S, drawn, feedback, issue
-from stream_coupons.contracts.log_records import LogRecord
+from stream_coupons_lab.datasets.log_records import LogRecord
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
 from .conftest import Run, write_lines

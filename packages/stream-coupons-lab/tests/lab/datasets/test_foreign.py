@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_coupons.contracts.log_records import LoggedIssue
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent
 from stream_coupons.ops.recordings import lines
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog, read, take_all
+from stream_coupons_lab.datasets.log_records import LoggedIssue
 
 EXAMPLES = Path(__file__).parents[5] / "schemas" / "examples" / "foreign-log.v1.jsonl"
 AT = 1_767_348_000.0

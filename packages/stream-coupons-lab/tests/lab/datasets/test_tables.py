@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stream_coupons.contracts.log_records import LoggedIssue
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons_lab.datasets.foreign import ForeignLog
+from stream_coupons_lab.datasets.log_records import LoggedIssue
 from stream_coupons_lab.datasets.mapping import mapping_of
 from stream_coupons_lab.datasets.table_files import first_row, is_table, read_table
 from stream_coupons_lab.datasets.tables import log_of

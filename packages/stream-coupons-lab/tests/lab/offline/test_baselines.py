@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.models.baselines import online_logistic, raw_features
 from stream_coupons_lab.offline import baselines
-from stream_coupons_lab.offline.baselines import OURS, RIVER, TREES, Beside, compare
+from stream_coupons_lab.offline.baselines import OURS, RIVER, TREES, Beside, compare, online_logistic, raw_features
 from stream_coupons_lab.offline.quality import LabelledIssues, judged
 from stream_coupons_lab.offline.scored import Scored
 

@@ -13,9 +13,9 @@ from lab.foreign_logs import AT, DAY_S, HOUR_S, Record, browse, drawn, feedback,
 from lab.randomised_log import ARMS, RandomisedLog
 from stream_coupons.core.rules import AttributionRules, PolicyRules
 from stream_coupons.kafka.codec import encode
-from stream_coupons.models.metrics import roc_auc
 from stream_coupons.settings import Settings
 from stream_coupons_lab.offline.logged_shop import for_logs
+from stream_coupons_lab.offline.metrics import roc_auc
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import judged
 from stream_coupons_lab.offline.scored import Scored

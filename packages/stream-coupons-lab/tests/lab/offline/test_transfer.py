@@ -13,8 +13,8 @@ from lab.related_domains import DONOR, NEW, drawn
 from stream_coupons.cli.main import app
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.codec import encode
-from stream_coupons.models.metrics import log_loss
 from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons_lab.offline.metrics import log_loss
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.scored import Scored
 
