@@ -107,7 +107,7 @@ def test_a_program_with_a_package_that_does_not_import_ends_with_its_name(tmp_pa
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[stream_coupons.features]\nbroken = broken:FEATURES\n")
-    done = run("-m", "stream_coupons", "evaluate", "--help", plugin=tmp_path)
+    done = run("-m", "stream_coupons", "evaluate", str(ROOT / "examples" / "travel" / "log.jsonl"), plugin=tmp_path)
     assert done.returncode != 0
     assert "stream_coupons.features: 'broken' (broken:FEATURES) does not load: ModuleNotFoundError" in done.stderr
 
