@@ -300,29 +300,27 @@ def _payload(batch: bytes, header: BatchHeader) -> bytes:
         return payload
     if codec not in _UNPACK:
         raise CorruptBatch(f"compression {codec}, expected gzip, snappy, lz4 or zstd")
-    with mmap.mmap(-1, MAX_UNPACKED_BYTES) as room:  # only the part that is written takes memory
-        try:
-            return room[: _UNPACK[codec](payload, room)]
-        except (cramjam.DecompressionError, struct.error) as error:
-            message = f"the payload does not decompress to at most {MAX_UNPACKED_BYTES} bytes: {error}"
-            raise CorruptBatch(message) from None
+    room = memoryview(mmap.mmap(-1, MAX_UNPACKED_BYTES))  # only the part that is written takes memory
+    try:
+        return bytes(room[: _UNPACK[codec](payload, room)])
+    except (cramjam.DecompressionError, struct.error) as error:
+        raise CorruptBatch(f"the payload does not decompress to at most {MAX_UNPACKED_BYTES} bytes: {error}") from None
 
 
-def _unpack_snappy(payload: bytes, room: mmap.mmap) -> int:
+def _unpack_snappy(payload: bytes, room: memoryview) -> int:
     """Unpack snappy in one block, or in the blocks of Java's clients."""
     if not payload.startswith(_JAVA_SNAPPY):
         return cramjam.snappy.decompress_raw_into(payload, room)
     position, total = _JAVA_SNAPPY_HEADER, 0
     while position < len(payload):
         (size,) = struct.unpack_from(">i", payload, position)
-        block = cramjam.snappy.decompress_raw(payload[position + 4 : position + 4 + max(size, 0)])
-        room[total : total + len(block)] = bytes(block)
-        total += len(block)
-        position += 4 + max(size, 0)
+        end = position + 4 + max(size, 0)
+        total += cramjam.snappy.decompress_raw_into(payload[position + 4 : end], room[total:])
+        position = end
     return total
 
 
-_UNPACK: Final[dict[int, Callable[[bytes, mmap.mmap], int]]] = {
+_UNPACK: Final[dict[int, Callable[[bytes, memoryview], int]]] = {
     1: cramjam.gzip.decompress_into,
     2: _unpack_snappy,
     3: cramjam.lz4.decompress_into,

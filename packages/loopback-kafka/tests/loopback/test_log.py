@@ -146,12 +146,13 @@ def test_keys_are_checked_in_compressed_batches(log: PartitionLog, codec: int) -
     assert log.find_timestamp(1_000) == (0, 1_000)
 
 
+@pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
 def test_a_compacted_topic_refuses_a_batch_that_does_not_unpack(
-    log: PartitionLog, monkeypatch: pytest.MonkeyPatch
+    log: PartitionLog, monkeypatch: pytest.MonkeyPatch, codec: int
 ) -> None:
     monkeypatch.setattr(record_batches, "MAX_UNPACKED_BYTES", 1_000)
     with pytest.raises(AppendRefused, match="at most 1000 bytes") as refused:
-        log.append(make_batch([(b"k", bytes(2_000))], codec=4), ANY_SIZE, needs_keys=True)
+        log.append(make_batch([(b"k", bytes(2_000))], codec=codec), ANY_SIZE, needs_keys=True)
     assert refused.value.code is ErrorCode.CORRUPT_MESSAGE
 
 
