@@ -54,13 +54,13 @@ class RetrainedDaily:
         return self._serving.version
 
     def predict(self, rows: FeatureRows) -> Floats:
-        """Of the last night's model: of visits there is none."""
+        """Return the predictions of last night's model, which has no P(visit)."""
         return self._serving.predict(rows)[:, : len(HEADS)]
 
     def contributions(
         self, rows: FeatureRows, row: int, head: int, names: Sequence[str] = ()
     ) -> list[tuple[str, float, float]]:
-        """Of the last night's model."""
+        """Return the contributions of last night's model."""
         return self._serving.contributions(rows, row, head, names)
 
     def hear(self, message: Struct) -> None:

@@ -97,14 +97,12 @@ class Users(KeyedAgent[Shopper]):
 
     def step_shared(self, message: Lease, record: Record, shared: SharedStates[Any]) -> Effects:
         """Take in a lease."""
+        effects = Effects()
         if message.account_id.startswith(PREFIX):
-            effects = Effects()
-            effects.refuse(
-                Rejection.INVALID, f"account_id is {message.account_id!r}: no account begins with {PREFIX!r}"
-            )
+            fault = f"account_id is {message.account_id!r}: no account begins with {PREFIX!r}"
+            effects.refuse(Rejection.INVALID, fault)
             return effects
         if message.partition != record.partition:
-            effects = Effects()
             fault = f"it is for partition {message.partition}, not {record.partition}"
             effects.refuse(Rejection.WRONG_PARTITION, fault)
             return effects

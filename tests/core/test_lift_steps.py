@@ -1,4 +1,4 @@
-"""Who is followed to measure lift, and what counts as brought."""
+"""Steps of live lift: which shoppers enrol, and which money counts as their outcome."""
 
 from dataclasses import replace
 from typing import Any

@@ -161,7 +161,7 @@ def _prepare(study: optuna.Study, path: Path, plan: SearchPlan, question: Mappin
             )
     study.set_user_attr(QUESTION, question)
     if not study.trials and plan.method is not Method.GRID:
-        # What is used today is tried first: a search that knows it does not end below it.
+        # The first trial has today's settings, so the best trial is never worse than they are.
         study.enqueue_trial(plan.space.inside(plan.base))
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)

@@ -19,7 +19,7 @@ LOG_LINE = Draft202012Validator(LOG_SCHEMA)
 
 
 def is_taken(line: Any) -> bool:
-    """Whether the reader takes a line, alone or as feedback on the issue that it names."""
+    """Return True if the reader accepts a line, alone or behind the issue that it is feedback on."""
     log = ForeignLog(WINDOW_S, Refusals())
     if isinstance(line, dict) and line.get("type") == "feedback" and isinstance(line.get("issue_id"), str):
         of = {"type": "issue", "issue_id": line["issue_id"], "user_id": line.get("user_id") or "u", "occurred_at": 1}

@@ -1,4 +1,4 @@
-"""What a reader sees: a report opened in a real browser, at a desk and on a phone, light, dark and printed."""
+"""Reports in a real browser: wide and narrow windows, light and dark schemes, and print."""
 
 import math
 from collections.abc import Iterator
