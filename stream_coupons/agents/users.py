@@ -87,8 +87,7 @@ class Users(KeyedAgent[Shopper]):
                 effects = pipeline.learn_neighbours(state, message)
             case _:
                 raise TypeError(f"no step for {type(message).__name__}")
-        wallet.book(effects.bookings)
-        wallet.measure(effects.lift)
+        wallet.settle(effects)
         return effects
 
     def decide(self, deferred: Sequence[Undecided]) -> list[Effects]:
@@ -131,7 +130,5 @@ class Users(KeyedAgent[Shopper]):
     def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
         """Close what time alone decides."""
         effects = pipeline.pass_time(state_key, state, at, self.known())
-        wallet = Wallet(shared, partition, self.partitions)
-        wallet.book(effects.bookings)
-        wallet.measure(effects.lift)
+        Wallet(shared, partition, self.partitions).settle(effects)
         return effects

@@ -44,5 +44,6 @@ def draw_in_arm(user_id: str, domain: str, trigger: str, known: Knowledge) -> Dr
     trigger : str
         Identity of the trigger.
     """
-    is_left_out = not is_holdout(user_id, known.rules.policy, known.rules.key) and is_braked(user_id, domain, known)
+    # The brake first: it is mostly off, and then no hash is drawn.
+    is_left_out = is_braked(user_id, domain, known) and not is_holdout(user_id, known.rules.policy, known.rules.key)
     return BRAKED if is_left_out else draw(trigger, known.rules.policy, known.rules.key)

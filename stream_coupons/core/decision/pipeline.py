@@ -255,8 +255,7 @@ def decide(undecided: Sequence[Undecided], known: Knowledge) -> list[Effects]:
             log.error("no coupon for trigger %s: %s", one.identity, error)
             result = NoCoupon.POLICY_FAILED
         one.effects.facts.append(("decision", result))
-        one.wallet.book(one.effects.bookings)  # before the next one is decided, as if each were alone
-        one.wallet.measure(one.effects.lift)
+        one.wallet.settle(one.effects)  # before the next one is decided, as if each were alone
     return [one.effects for one in undecided]
 
 

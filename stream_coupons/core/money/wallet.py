@@ -202,6 +202,17 @@ class Wallet:
         if purses.may_ask(purse, at):
             effects.messages.append(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
+    def settle(self, effects: Effects) -> None:
+        """Apply a step's bookings and its changes of lift.
+
+        Parameters
+        ----------
+        effects : Effects
+            Effects of the step.
+        """
+        self.book(effects.bookings)
+        self.measure(effects.lift)
+
     def book(self, bookings: Iterable[Booking]) -> None:
         """Book the outcomes of coupons that were given."""
         for booking in bookings:
