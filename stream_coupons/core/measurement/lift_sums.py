@@ -25,6 +25,9 @@ START, BEST, MARGIN_RATE, ORDER_RATE, MARGIN, ORDERS = 1, 2, 3, 4, 7, 8
 COVARIATES = list(range(1, MARGIN))
 WIDTH = len(UNITS)
 PAIRS = list(combinations_with_replacement(range(WIDTH), 2))
+ALL_SUMS = [(place, i, j) for place, (i, j) in enumerate(PAIRS)]
+OUTCOME_SUMS = [each for each in ALL_SUMS if each[2] >= MARGIN]
+"""Places and factors of the sums, and of those that an outcome is a factor of."""
 CELLS = 2 * FOLDS
 """Cells of a domain: fold 0 of the treated, of those without coupons, fold 1 of the treated, and so on."""
 INT_BYTES = 16
@@ -161,10 +164,16 @@ def matrices(products: Floats) -> Floats:
 
 
 def _added(cell: bytes, before: Row | None, after: Row) -> bytes:
-    numbers = _unpack(cell)
-    for place, (i, j) in enumerate(PAIRS):
-        numbers[place] += after[i] * after[j] - (0 if before is None else before[i] * before[j])
-    return b"".join(number.to_bytes(INT_BYTES, "little", signed=True) for number in numbers)
+    """Return the sums of a cell after a change. Covariates of a row that was counted before never change."""
+    if before == after:
+        return cell
+    sums = bytearray(cell)
+    for place, i, j in ALL_SUMS if before is None else OUTCOME_SUMS:
+        change = after[i] * after[j] - (0 if before is None else before[i] * before[j])
+        one = slice(place * INT_BYTES, (place + 1) * INT_BYTES)
+        total = int.from_bytes(sums[one], "little", signed=True) + change
+        sums[one] = total.to_bytes(INT_BYTES, "little", signed=True)
+    return bytes(sums)
 
 
 def _unpack(cell: bytes) -> list[int]:
