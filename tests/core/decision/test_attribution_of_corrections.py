@@ -1,0 +1,230 @@
+"""Purchases, refunds and cancellations: whatever order they come in, the latest report says what a coupon has taken."""
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_coupons.core.decision import attribution
+from stream_coupons.core.decision.open_issues import open_issue, opening
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import TrainingExample
+from stream_coupons.core.money.purses import Purse, book
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.testing import coupon
+from tests.core.builders import AT, DAY_S, HOUR_S, changes, feedback, knowledge, of_type, opened
+
+RULES = AttributionRules(early_feedback_s=DAY_S, grace_s=DAY_S)
+KNOWN = knowledge(coupon("c1", categories=["tea"], kind="percent", max_discount_minor=500))
+UNTIL, CLOSED = AT + 7 * DAY_S, AT + 8 * DAY_S
+HOLDS = {
+    "the most": {"held_minor": 500},
+    "the most, to the end": {"held_minor": 500, "keeps_rest": True},
+    "a share of a quantile": {"held_minor": 120},
+}
+
+
+class Case:
+    """A shopper with one coupon of up to 500, and the purse that it draws on."""
+
+    def __init__(self, **about: Any) -> None:
+        row = {"numeric": b"\0\0\0\0", "hashed": b"\0\0\0\0", "feature_schema": SCHEMA}
+        self.given = opened(**({"held_minor": 500, "most_minor": 500} | row | about))
+        self.shopper = Shopper()
+        self.purse = Purse(granted=10_000)
+        self.facts: list[tuple[str, str]] = []
+        self.examples: list[TrainingExample] = []
+
+    def give(self) -> None:
+        book(self.purse, opening(self.given))
+        effects = Effects()
+        open_issue(self.shopper, self.given, KNOWN.catalogue)
+        attribution.join_early(self.shopper, "i1", KNOWN.catalogue, RULES, effects)
+        self.take(effects)
+
+    def take(self, effects: Effects) -> Effects:
+        for booking in effects.bookings:
+            book(self.purse, booking)
+        self.facts += effects.facts
+        self.examples += of_type(effects.messages, TrainingExample)
+        return effects
+
+    def hear(self, *events: FeedbackEvent) -> list[tuple[int, int]]:
+        """Take in feedback; changes of what is held and spent."""
+        heard = [self.take(attribution.join(self.shopper, event, KNOWN.catalogue, RULES)) for event in events]
+        return [change for effects in heard for change in changes(effects.bookings)]
+
+    def close(self) -> None:
+        self.take(attribution.close_windows("u", self.shopper, CLOSED, KNOWN.catalogue, RULES))
+
+    @property
+    def issue(self) -> OpenIssue:
+        return self.shopper.issue("i1")
+
+    def learnt(self) -> tuple[bool, int]:
+        """The label of P(redeem), and what the coupon took off."""
+        [example] = [each for each in self.examples if each.head == "redeem"]
+        return example.label, example.discount_minor
+
+
+def said(kind: str, at: float, amount: int | None = None) -> FeedbackEvent:
+    return feedback(kind, "i1", at, f"{kind}-{at}-{amount}", discount_minor=amount)
+
+
+def taken_by(event: FeedbackEvent | None) -> int:
+    """What the coupon has taken off if this report counts."""
+    if event is None or event.kind == "cancel":
+        return 0
+    absent = 500 if event.kind == "purchase" else 0
+    return min(absent if event.discount_minor is None else event.discount_minor, 500)
+
+
+reports = st.lists(
+    st.tuples(
+        st.sampled_from(["purchase", "purchase", "refund", "cancel"]),
+        st.sampled_from([AT, AT + HOUR_S, AT + 3 * DAY_S, UNTIL, UNTIL + HOUR_S, CLOSED - 1]),
+        st.none() | st.sampled_from([0, 30, 200, 500, 9000]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(reports, st.integers(0, 6), st.sampled_from(list(HOLDS)))
+def test_any_reports_in_any_order_end_in_what_the_latest_one_says(
+    told: list[tuple[str, float, int | None]], early: int, hold: str
+) -> None:
+    case, events = Case(**HOLDS[hold]), [said(*each) for each in told]
+    case.hear(*events[:early])
+    case.give()
+    case.hear(*events[early:])
+    latest = max(events, key=lambda event: event.occurred_at)
+    latest = next(event for event in reversed(events) if event.occurred_at == latest.occurred_at)
+    spent, is_redeemed = taken_by(latest), latest.kind != "cancel"
+    issue, purse = case.issue, case.purse
+    assert (issue.redeemed, issue.spent_minor, issue.reported_at) == (is_redeemed, spent, latest.occurred_at)
+    assert purse.spent - purse.refunded == spent
+    history = case.shopper.history
+    tallies = history.by_coupon["c1"], history.by_category["tea"], history.by_kind["percent"]
+    assert {history.redeemed, *(tally.redeemed for tally in tallies)} == {int(is_redeemed)}
+    case.close()
+    assert (purse.committed, purse.falling_held) == (spent, 0)
+    has_bought_in_time = any(event.kind in ("purchase", "refund") and event.occurred_at <= UNTIL for event in events)
+    assert case.learnt() == (is_redeemed and has_bought_in_time, spent)
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_every_order_of_the_same_reports_ends_in_the_same_state(hold: str) -> None:
+    events = [
+        said("purchase", UNTIL - DAY_S, 100),
+        said("cancel", UNTIL - HOUR_S),
+        said("purchase", UNTIL + HOUR_S, 300),
+        said("purchase", UNTIL + 2 * HOUR_S, 450),
+        said("refund", UNTIL + 3 * HOUR_S, 200),
+    ]
+    ends = set()
+    for order in itertools.permutations(events):
+        case = Case(**HOLDS[hold])
+        case.give()
+        case.hear(*order)
+        shopper = msgspec.msgpack.encode(case.shopper)
+        case.close()
+        ends.add((shopper, case.purse.spent - case.purse.refunded, case.purse.committed, case.learnt()))
+    [(_, spent, committed, learnt)] = ends
+    assert (spent, committed, learnt) == (200, 200, (True, 200))
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_a_purchase_of_nothing_that_is_corrected_is_spent(hold: str) -> None:
+    """A shop may report a purchase before it knows what the coupon took off."""
+    case = Case(**HOLDS[hold])
+    case.give()
+    case.hear(said("purchase", AT + HOUR_S, 0))
+    assert (case.purse.spent, case.purse.committed) == (0, 500 if "end" in hold else 0)
+    case.hear(said("purchase", AT + 2 * HOUR_S, 200))
+    assert (case.purse.spent, case.purse.committed) == (200, 500 if "end" in hold else 200)
+    case.close()
+    assert (case.purse.spent, case.purse.committed) == (200, 200)
+    assert [kind for noun, kind in case.facts if noun == "feedback"] == ["purchase", "corrected"]
+
+
+def test_what_a_redemption_leaves_of_the_most_stays_held_where_nothing_may_be_overspent() -> None:
+    case = Case(**HOLDS["the most, to the end"])
+    case.give()
+    told = (
+        said("purchase", AT + 1, 200),
+        said("purchase", AT + 2, 480),
+        said("refund", AT + 3, 50),
+        said("cancel", AT + 4),
+    )
+    assert case.hear(*told) == [(-300 + 100, 200), (-280, 280), (430, -430), (50, -50)]
+    assert case.purse.committed == 500
+    case.close()
+    assert case.purse.committed == 0
+
+
+def test_a_coupon_whose_order_was_cancelled_can_be_used_again() -> None:
+    case = Case()
+    case.give()
+    told = said("purchase", AT + 1, 200), said("cancel", AT + 2), said("purchase", AT + 3, 300)
+    assert case.hear(*told) == [(-500, 200), (500, -200), (-500, 300)]
+    case.close()
+    assert case.learnt() == (True, 300)
+
+
+def test_a_cancelled_coupon_that_is_not_used_again_was_not_redeemed() -> None:
+    case = Case()
+    case.give()
+    case.hear(said("purchase", AT + 1, 200), said("cancel", AT + 2))
+    case.close()
+    assert (case.learnt(), case.shopper.history.redeemed) == ((False, 0), 0)
+    assert case.facts[-1] == ("end", "expired")
+
+
+def test_reports_are_counted_by_what_they_change() -> None:
+    case = Case()
+    case.give()
+    case.hear(
+        said("purchase", AT + 10, 200),
+        said("purchase", AT + 20, 200),
+        said("purchase", AT + 30, 9000),
+        said("purchase", AT + 5, 100),
+        said("refund", AT + 40),
+        said("cancel", AT + 50),
+    )
+    assert [kind for noun, kind in case.facts if noun == "feedback"] == [
+        "purchase",
+        "repeated",
+        "corrected",
+        "outdated",
+        "refund",
+        "cancel",
+    ]
+    assert case.facts.count(("overrun", "ecommerce")) == 1
+
+
+@pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
+def test_a_report_that_comes_after_the_grace_is_refused(kind: str) -> None:
+    case = Case()
+    case.give()
+    case.close()
+    before = msgspec.structs.astuple(case.purse)
+    effects = case.take(attribution.join(case.shopper, said(kind, AT + 1, 30), KNOWN.catalogue, RULES))
+    assert [refused.reason for refused in effects.refused] == [Rejection.LATE]
+    assert msgspec.structs.astuple(case.purse) == before
+
+
+@pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
+def test_what_becomes_of_a_coupon_of_others_is_no_money_of_ours(kind: str) -> None:
+    case = Case(observed=True, held_minor=0, most_minor=0)
+    open_issue(case.shopper, case.given, KNOWN.catalogue)
+    assert case.hear(said("purchase", AT + 1, 5000), said(kind, AT + 2, 70)) == []
+    assert case.issue.spent_minor == (0 if kind == "cancel" else 70)

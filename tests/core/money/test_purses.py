@@ -1,0 +1,192 @@
+"""A purse under any draws, purchases, corrections, refunds, cancellations and ends: its totals add up."""
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+
+from stream_coupons.core.decision.open_issues import opening
+from stream_coupons.core.effects import Booking, Stake
+from stream_coupons.core.money import purses
+from stream_coupons.core.money.holds import cost_of, hold_of
+from stream_coupons.core.money.purses import Purse, PurseTotals
+from stream_coupons.core.shopper.state import OpenIssue
+from tests.core.builders import AT, DAY_S, HOUR_S, opened, restarted
+
+MOST = 1000
+EVERYTHING = 10**9
+"""A lease that no limit of a test can exhaust."""
+amounts = st.integers(0, MOST)
+
+
+def totals(purse: Purse) -> tuple[int, ...]:
+    """All totals of a purse, each of which only grows."""
+    return tuple(getattr(purse, name) for name in PurseTotals.__struct_fields__)
+
+
+class Books(RuleBasedStateMachine):
+    """One purse, and beside it every coupon that draws on it."""
+
+    issues: Any = Bundle("issues")
+
+    @initialize(holds_maximum=st.booleans(), granted=st.sampled_from([0, 3 * MOST, EVERYTHING]))
+    def begin(self, holds_maximum: bool, granted: int) -> None:
+        self.is_maximum = holds_maximum
+        self.purse = Purse(granted=granted)
+        self.now = AT
+        self.number = 0
+        self.open: dict[str, OpenIssue] = {}
+        self.spent_by_closed = 0
+        self.drawn = 0
+        self.before = totals(self.purse)
+
+    # ------------------------------------------------------------ what may happen
+
+    @rule(target=issues, most=st.integers(1, MOST), redeems=st.floats(0.0, 1.0), risk=st.none() | st.floats(0.0, 0.1))
+    def draw(self, most: int, redeems: float, risk: float | None) -> str:
+        """Give a coupon, if the purse has what it holds."""
+        hold = "maximum" if self.is_maximum else "quantile"
+        held = int(hold_of(hold, most, redeems, 0.7 * most, float("inf") if risk is None else risk))  # type: ignore[arg-type]
+        self.number += 1
+        expected, variance = cost_of(redeems, 0.7 * most)
+        issue = opened(
+            at=self.now,
+            issue_id=f"i{self.number}",
+            held_minor=held,
+            most_minor=most,
+            keeps_rest=self.is_maximum,
+            expected_minor=expected,
+            variance=variance,
+        )
+        if self.purse.available >= held:
+            self.open[issue.issue_id] = issue
+            self._book(opening(issue))
+        else:
+            purses.want(self.purse, held)
+        return issue.issue_id
+
+    @rule(issue_id=issues, spent=amounts, ago_s=st.sampled_from([0.0, HOUR_S, DAY_S]))
+    def buy(self, issue_id: str, spent: int, ago_s: float) -> None:
+        """A purchase, a correction of it up or down, or a refund: the amount that counts now."""
+        if issue_id in self.open:
+            self._change(issue_id, is_redeemed=True, spent=min(spent, self.open[issue_id].most_minor), ago_s=ago_s)
+
+    @rule(issue_id=issues)
+    def cancel(self, issue_id: str) -> None:
+        if issue_id in self.open:
+            self._change(issue_id, is_redeemed=False, spent=0)
+
+    @rule(issue_id=consumes(issues), late_s=st.sampled_from([0.0, 1.0, DAY_S]))
+    def close(self, issue_id: str, late_s: float) -> None:
+        """End a coupon when it can no longer be used, or somewhat later."""
+        if issue_id in self.open:
+            self.now = max(self.now, self.open[issue_id].expires_at + late_s)
+            self._close(issue_id)
+
+    @rule(seconds=st.floats(0.0, 3 * DAY_S))
+    def let_time_pass(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def report(self) -> None:
+        """Report now and then, as the ticks do."""
+        if purses.is_news(self.purse, self.now):
+            purses.fall(self.purse, self.now)
+            purses.report("money:c", 0, self.purse, self.now)
+            assert self.purse.told == purses.sum_of_totals(self.purse)
+
+    @rule()
+    @precondition(lambda self: self.number % 5 == 4)
+    def restart(self) -> None:
+        again = restarted(self.purse)
+        assert again == self.purse
+        self.purse = again
+
+    def _change(self, issue_id: str, *, is_redeemed: bool, spent: int, ago_s: float = 0.0) -> None:
+        issue = self.open[issue_id]
+        before = issue.stake
+        issue.redeemed, issue.spent_minor = is_redeemed, spent
+        self._book_change(issue, before, issue.stake, self.now - ago_s)
+
+    def _close(self, issue_id: str) -> None:
+        issue = self.open.pop(issue_id)
+        self.spent_by_closed += issue.spent_minor
+        self._book_change(issue, issue.stake, Stake(spent_minor=issue.spent_minor), self.now)
+
+    def _book_change(self, issue: OpenIssue, before: Stake, after: Stake, at: float) -> None:
+        span = issue.at, issue.expires_at
+        self._book(Booking("c1", None, before, after, at, *span, issue.is_falling))
+
+    def _book(self, booking: Booking) -> None:
+        for name in ("held_minor", "spent_minor"):
+            self.drawn += max(getattr(booking.after, name) - getattr(booking.before, name), 0)
+        purses.book(self.purse, booking)
+
+    # ------------------------------------------------------------ what must hold
+
+    @invariant()
+    def adds_up(self) -> None:
+        purse, spent = self.purse, self.spent_by_closed + sum(issue.spent_minor for issue in self.open.values())
+        after = totals(purse)
+        assert all(new >= old for new, old in zip(after, self.before, strict=True)), "a total has shrunk"
+        self.before = after
+        assert purse.drawn == self.drawn, "all that was ever held, and all that was ever spent"
+        assert purse.spent - purse.refunded == spent
+        assert purse.committed >= spent
+        held = sum(issue.stake.held_minor for issue in self.open.values())
+        assert purse.committed - purses.fallen(purse, self.now) <= spent + held
+        assert 0 <= purse.falling_held <= purse.committed - spent
+        if self.is_maximum:
+            assert purse.available >= 0
+            assert purse.committed == spent + held
+            assert purse.falling_held == 0
+
+    def teardown(self) -> None:
+        """When all has ended, money is spent or free, and nothing is expected any more."""
+        if not hasattr(self, "purse"):
+            return
+        self.now = max([self.now, *(issue.expires_at for issue in self.open.values())])
+        for issue_id in list(self.open):
+            self._close(issue_id)
+        self.adds_up()
+        assert self.purse.committed == self.spent_by_closed
+        assert self.purse.falling_held == 0
+        assert self.purse.expected.at(self.now) == pytest.approx(0.0, abs=1e-3)
+        assert self.purse.variance.at(self.now) == pytest.approx(0.0, abs=1.0)
+
+
+TestBooks = Books.TestCase
+TestBooks.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+def test_a_hold_falls_evenly_and_what_it_has_lost_can_be_drawn() -> None:
+    purse = Purse(granted=100)
+    issue = opened(held_minor=80, most_minor=500)
+    purses.book(purse, opening(issue))
+    available = []
+    for days in (0, 2, 4, 6, 8, 9):
+        purses.fall(purse, AT + days * DAY_S)
+        available.append(purse.available)
+    assert available == [20, 40, 60, 80, 100, 100]
+
+
+def test_a_hold_of_the_most_stays_until_the_end() -> None:
+    purse = Purse(granted=100)
+    purses.book(purse, opening(opened(held_minor=80, most_minor=80)))
+    purses.fall(purse, AT + 7 * DAY_S)
+    assert (purse.available, purse.falling_held) == (20, 0)
+
+
+def test_a_hold_that_comes_back_is_what_would_be_left_of_it() -> None:
+    purse = Purse(granted=1000)
+    issue = opened(held_minor=80, most_minor=500)
+    purses.book(purse, opening(issue))
+    for day, (is_redeemed, spent, committed) in enumerate([(True, 300, 300), (False, 0, 60), (True, 50, 50)], start=1):
+        before = issue.stake
+        issue.redeemed, issue.spent_minor = is_redeemed, spent
+        change = Booking("c1", None, before, issue.stake, AT + day * DAY_S, AT, issue.expires_at, issue.is_falling)
+        purses.book(purse, change)
+        assert purse.committed == committed
+    assert (purse.spent, purse.refunded) == (350, 300)
