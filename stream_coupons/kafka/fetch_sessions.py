@@ -18,10 +18,6 @@ from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from stream_coupons.kafka.fetch_requests import Answer, FetchSession, SessionRequest, encode_request
 from stream_coupons.kafka.lenient.fetch import FetchedBatches, Records
 
-URGENT_PAUSE_S = 0.003
-"""Pause between two answers with urgent records: what comes meanwhile is processed together."""
-PATIENCE_S = 0.1
-"""Longest time for which a record waits at the broker that is not urgent."""
 KNOWN_WITHIN_S = 0.02
 """Age of the last fetch of `Priority.WITH_URGENT` beyond which an urgent record waits for another one."""
 BACKLOG_BYTES = 64 * 1024
@@ -39,9 +35,13 @@ class Priority(IntEnum):
     URGENT = 0
     """At once; every decision on such a record waits."""
     WITH_URGENT = 2
-    """With urgent records, so that a decision knows what was appended before; else as `PATIENT`."""
+    """With urgent records, so that a decision knows what was appended before; else after a pause."""
     PATIENT = 3
-    """`PATIENCE_S` after the last ones."""
+    """After a long pause."""
+
+
+PAUSE_S = {Priority.URGENT: 0.003, Priority.WITH_URGENT: 0.1, Priority.PATIENT: 1.0}
+"""Pause between two answers with records of a priority: what comes meanwhile waits, and is processed together."""
 
 
 class Place(NamedTuple):
@@ -222,13 +222,12 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
     def _wait(self, place: Place, answer: Answer) -> None:
         """Set when the place is fetched next: at once if there is a backlog."""
         if sum(len(row[-1]) for _, rows in answer.topics for row in rows) < BACKLOG_BYTES:
-            pause_s = URGENT_PAUSE_S if place.priority is Priority.URGENT else PATIENCE_S
-            self._due[place] = time.monotonic() + pause_s
+            self._due[place] = time.monotonic() + PAUSE_S[place.priority]
 
     async def _fetch_with_urgent(self, assignment: Any, place: Place) -> None:
         """Fetch what decisions should know. A request that is under way has found nothing so far."""
         now = time.monotonic()
-        if place in self._in_flight or now < self._due.get(place, 0.0) - PATIENCE_S + KNOWN_WITHIN_S:
+        if place in self._in_flight or now < self._due.get(place, 0.0) - PAUSE_S[place.priority] + KNOWN_WITHIN_S:
             return
         leader_of, records = self._client.cluster.leader_for_partition, self._records
         positions = {
@@ -239,7 +238,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         }
         if positions:
             self._in_flight.add(place)
-            self._due[place] = now + PATIENCE_S
+            self._due[place] = now + PAUSE_S[place.priority]
             try:
                 await self._proc_fetch_request(assignment, place, self._request(place, positions, 0))
             finally:

@@ -257,7 +257,7 @@ def test_the_end_of_a_partition_is_known_as_of_the_last_answer(monkeypatch: pyte
 
 
 def test_what_was_appended_before_an_urgent_record_comes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch_sessions, "PATIENCE_S", 1000.0)
+    monkeypatch.setattr(fetch_sessions, "PAUSE_S", dict.fromkeys(Priority, 1000.0) | {Priority.URGENT: 0.0})
     cart, browse, vectors = (TopicPartition(topic, 0) for topic in PRIORITIES)
 
     async def scenario(broker: Broker) -> None:
@@ -276,7 +276,7 @@ def test_what_was_appended_before_an_urgent_record_comes_with_it(monkeypatch: py
 
 
 def test_what_is_not_urgent_comes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch_sessions, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(fetch_sessions, "PAUSE_S", dict.fromkeys(Priority, 0.02))
 
     async def scenario(broker: Broker) -> None:
         reading = Reading(broker, PRIORITIES.__getitem__)
@@ -289,7 +289,7 @@ def test_what_is_not_urgent_comes_after_a_while(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_backlog_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch_sessions, "PATIENCE_S", 1000.0)
+    monkeypatch.setattr(fetch_sessions, "PAUSE_S", dict.fromkeys(Priority, 1000.0) | {Priority.URGENT: 0.0})
     monkeypatch.setattr(fetch_sessions, "BACKLOG_BYTES", 100)
 
     async def scenario(broker: Broker) -> None:
