@@ -187,26 +187,22 @@ def best(study: optuna.Study) -> FrozenTrial | None:
 
 def search(study: optuna.Study, path: Path, plan: SearchPlan, evaluate: Evaluate, pool: Executor) -> Iterator[None]:
     """Run all trials that are not done yet in the processes of `pool`, and yield after each."""
-    for future in as_completed(
-        pool.submit(_run, path, plan, evaluate, number) for number in range(len(done(study)), plan.total)
-    ):
+    for future in as_completed(pool.submit(_run, path, plan, evaluate) for _ in range(len(done(study)), plan.total)):
         future.result()
         yield
 
 
-def _run(path: Path, plan: SearchPlan, evaluate: Evaluate, number: int) -> None:
-    """Run the n-th trial."""
+def _run(path: Path, plan: SearchPlan, evaluate: Evaluate) -> None:
+    """Run the next trial: one that waits, or a new one whose number among those that count is its sampler's."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def quality(trial: optuna.Trial) -> float:
+        before = study.get_trials(deepcopy=False)[: trial.number]
+        study.sampler = plan.sampler(sum(one.state is not TrialState.FAIL for one in before))
         value = evaluate(settings_with(plan.base, plan.space.suggest(trial)))
         if not math.isfinite(value):
             raise optuna.TrialPruned
         return value
 
-    study = optuna.load_study(
-        study_name=STUDY,
-        storage=_storage(path),
-        sampler=plan.sampler(number),
-    )
+    study = optuna.load_study(study_name=STUDY, storage=_storage(path), sampler=plan.sampler(0))
     study.optimize(quality, n_trials=1)

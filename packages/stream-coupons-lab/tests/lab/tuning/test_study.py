@@ -131,6 +131,14 @@ def test_several_jobs_try_the_same_random_points(tmp_path: Path) -> None:
     assert in_any_order(tried(tmp_path / "one", wanted)) == in_any_order(tried(tmp_path / "three", wanted, jobs=3))
 
 
+def test_points_do_not_depend_on_which_job_takes_the_first_trial(tmp_path: Path) -> None:
+    path, whole = tmp_path / "study", points(tried(tmp_path / "whole", plan(Method.RANDOM, trials=5)))
+    with opened(path, plan(Method.RANDOM), QUESTION) as study, ThreadPoolExecutor(1) as pool:
+        study.ask()  # another job has today's settings
+        assert len(list(search(study, path, plan(Method.RANDOM, trials=4), valley, pool))) == 4
+        assert points(done(study)) == whole[1:]
+
+
 def test_a_longer_search_extends_a_shorter_one(tmp_path: Path) -> None:
     path = tmp_path / "study"
     assert len(tried(path, plan(trials=5))) == 5
