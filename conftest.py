@@ -21,11 +21,14 @@ from typing import Any
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from loopback_kafka import BrokerProcess, BrokerUnavailable, Engine, open_broker  # noqa: E402
 from loopback_kafka.apache import apache_kafka_missing  # noqa: E402
 
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 IS_KAFKA_REQUIRED = os.environ.get("STREAM_COUPONS_REQUIRE_KAFKA") == "1"
 ROOT = Path(__file__).parent
 OF_EMBEDDED_BROKER = ROOT / "packages" / "loopback-kafka"

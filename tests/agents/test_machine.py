@@ -425,6 +425,4 @@ def _source(one: Any) -> str | None:
 
 
 TestSystem = System.TestCase
-TestSystem.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, derandomize=True, report_multiple_bugs=False
-)
+TestSystem.settings = settings(max_examples=120, stateful_step_count=40, derandomize=True, report_multiple_bugs=False)

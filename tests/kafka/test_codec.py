@@ -20,7 +20,7 @@ DECODERS = {topic.name: Decoder(topic) for topic in topics.with_message()}
 BROWSE = DECODERS["browse-events"]
 TOPICS = st.sampled_from(topics.with_message())
 
-fast = settings(max_examples=150, deadline=None, derandomize=True)
+fast = settings(max_examples=150, derandomize=True)
 
 
 # ---------------------------------------------------------------- strategies from the types
@@ -83,7 +83,7 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
 def test_every_message_comes_back_from_its_bytes(topic: topics.Topic) -> None:
     assert topic.message is not None
 
-    @settings(max_examples=25, deadline=None, derandomize=True)
+    @settings(max_examples=25, derandomize=True)
     @given(of_type(msgspec.inspect.type_info(topic.message)))
     def comes_back(message: msgspec.Struct) -> None:
         wire = encode(message)

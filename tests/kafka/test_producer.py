@@ -199,7 +199,7 @@ def test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch() ->
 CELLS = st.dictionaries(st.text(min_size=1, max_size=80), st.none() | st.integers(0, 20_000), min_size=1, max_size=80)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(CELLS)
 def test_cells_that_say_that_they_fit_are_one_batch(sizes: dict[str, int | None]) -> None:
     result = Result(0, cells={key: None if size is None else b"0" * size for key, size in sizes.items()})

@@ -192,7 +192,7 @@ def demand_of_shop(seed: int, share: float, anyway: float, *, is_noted: bool) ->
     return float(model.scorer().predict(rows)[0, HEADS.index("order")])
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_demand_is_learnt_from_orders_of_holders_who_use_their_coupons_on_a_third(seed: int) -> None:
     assert demand_of_shop(seed, 1 / 3, 0.3, is_noted=True) == pytest.approx(0.3, rel=0.15)
     assert demand_of_shop(seed, 1 / 3, 0.3, is_noted=False) < 0.75 * 0.3, "redemptions alone say half"

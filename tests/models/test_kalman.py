@@ -130,7 +130,7 @@ def grouped(seed: int, size: int) -> list[tuple[Row, bool]]:
     return stream
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_how_much_hangs_on_a_group_is_learnt(seed: int) -> None:
     stream = grouped(seed, 1500)
     one_group = [(Row(row.numeric, row.places), label) for row, label in stream]
@@ -200,7 +200,7 @@ def test_no_more_is_ever_forgotten_than_was_learnt(factor: float) -> None:
     assert (state["variances"] <= state["first_variances"] * (1 + 1e-9)).all()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_base_rate_that_walks_is_followed_and_the_weights_stay(seed: int) -> None:
     rng = np.random.default_rng(seed)
     walking, standing = KalmanFilter({}, walk=WALK), KalmanFilter({})

@@ -37,7 +37,7 @@ def compiled(heads: Heads) -> LinearScorer:
 
 
 @pytest.mark.long
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     st.integers(0, 10**6),
     st.integers(0, 200),

@@ -427,7 +427,7 @@ entries = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(entries, st.lists(st.integers(1, 5)), st.lists(st.integers(0, 14), max_size=4))
 def test_applied_duplicate_and_dead_add_up_to_the_input(
     inputs: list[tuple[str, bytes | None, str]], sizes: list[int], again: list[int]

@@ -38,7 +38,7 @@ def test_a_deadline_can_be_removed_and_set_again() -> None:
 moves = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 9)) | st.integers(0, 9), max_size=40)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(moves)
 def test_it_is_a_dictionary_that_is_searched_in_order(steps: list[tuple[str, int | None] | int]) -> None:
     deadlines, model = Deadlines(), dict[str, float]()

@@ -377,7 +377,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 @given(ENTRIES, st.lists(st.tuples(st.integers(1, 6), st.none() | st.integers(0, 6)), max_size=8))
 def test_the_books_agree_whenever_a_worker_dies_and_however_its_input_is_cut(
     inputs: list[tuple[str, bytes, str]], turns: list[tuple[int, int | None]]

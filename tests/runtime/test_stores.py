@@ -38,7 +38,7 @@ def new_store(request: pytest.FixtureRequest) -> NewStore:
 
 
 @given(saved=st.lists(CHANGES, max_size=6))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_latest_cell_of_a_key_is_what_it_holds(new_store: NewStore, saved: list[dict[str, bytes | None]]) -> None:
     cells = new_store(3)
     expected: dict[str, bytes | None] = {}

@@ -40,7 +40,7 @@ def numbers(coupons: CouponSet, name: str) -> list[float]:
     return feature.compute(coupons).tolist()
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     coupon_lists,
     st.dictionaries(

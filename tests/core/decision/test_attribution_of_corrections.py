@@ -97,7 +97,7 @@ reports = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400, derandomize=True)
 @given(reports, st.integers(0, 6), st.sampled_from(list(HOLDS)))
 def test_any_reports_in_any_order_end_in_what_the_latest_one_says(
     told: list[tuple[str, float, int | None]], early: int, hold: str

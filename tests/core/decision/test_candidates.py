@@ -113,7 +113,7 @@ coupons = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     st.lists(coupons, min_size=1, max_size=10),
     st.dictionaries(st.sampled_from("ABC"), st.floats(AT - 14 * DAY_S, AT)),

@@ -810,7 +810,7 @@ def test_the_rows_that_were_scored_are_kept(policy: dict[str, float]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(st.lists(st.lists(st.integers(0, 40), max_size=30), min_size=1, max_size=40), st.integers(1, 7))
 def test_decisions_together_are_the_decisions_alone_to_the_last_bit(visits: list[list[int]], together: int) -> None:
     many = [

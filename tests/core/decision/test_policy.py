@@ -115,7 +115,7 @@ def test_the_propensities_of_all_rows_and_of_giving_none_sum_to_one(rules: Polic
         assert choice.tried == explored(np.array(worth), rules)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(
     st.lists(st.floats(-100, 100), min_size=1, max_size=6),
     st.floats(0, 1),

@@ -149,7 +149,7 @@ amounts = st.integers(20, 100)
 coupons = st.lists(st.tuples(amounts, st.sampled_from(["k1", "k2", None])), min_size=1, max_size=5)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(coupons, st.floats(0.0, 3.0), st.sampled_from([-100.0, 0.0, 60.0]))
 def test_demand_is_what_the_decision_would_cost_each_budget_at_any_price(
     each: list[tuple[int, str | None]], price: float, least_value: float

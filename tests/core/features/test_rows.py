@@ -240,7 +240,7 @@ contexts = st.dictionaries(
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(
     st.lists(events, max_size=8), histories, st.dictionaries(st.integers(0, 9), st.floats(-1e3, 1e3)), times, contexts
 )
@@ -262,7 +262,7 @@ def test_numbers_are_finite_and_bounded_and_places_within_range_for_any_shopper(
     assert rows.hashed.shape[1] == len(hashed_names({}, context)) <= MAX_PLACES
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(events, max_size=8), histories)
 def test_a_stored_row_is_the_row_that_was_scored(folded: list, history: History) -> None:
     shopper = Shopper(history=history)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.money.holds import Falling, cost_of, hold_of, risk_of
 from tests.core.builders import AT, DAY_S
 
-fast = settings(max_examples=60, deadline=None, derandomize=True)
+fast = settings(max_examples=60, derandomize=True)
 ratios = st.floats(0.0, 1.0)
 money = st.floats(0.0, 1e7)
 

@@ -247,6 +247,8 @@ def use_up(machine: Machine) -> None:
 
 LASTS_S = 15_000.0
 STEERED: dict[str, Any] = {"curve": "even", "starts_at": 100.0, "ends_at": LASTS_S, "lag_s": 0.4 * WINDOW_S}
+RUNS = [(0, 5_000), pytest.param(1, 20_000, marks=pytest.mark.slow)]
+"""Seeds, and numbers of steps."""
 LIMITS = {
     "a stock": (units(40), 4),
     "three units for many": (units(3), 16),
@@ -260,14 +262,14 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "count"), RUNS)
 @pytest.mark.parametrize(("limit", "partitions"), LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("is_partly_quiet", [False, True])
 def test_no_limit_is_passed_though_messages_are_lost_doubled_and_reordered(
-    seed: int, limit: Limit, partitions: int, *, is_partly_quiet: bool
+    seed: int, count: int, limit: Limit, partitions: int, *, is_partly_quiet: bool
 ) -> None:
     machine = Machine(limit, partitions, random.Random(seed), quiet=is_partly_quiet * partitions // 2)
-    for _ in steps(machine, 20_000):
+    for _ in steps(machine, count):
         machine.check()
     restful(machine)
     committed = sum(purse.committed for purse in machine.purses.values())
@@ -293,12 +295,12 @@ def test_an_owner_that_starts_anew_before_every_report_sends_the_same_leases(nam
     assert any(b'"granted"' in message for message in plain.log)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "count"), RUNS)
 @pytest.mark.parametrize("limit", [units(50), money(50, 1), money(50, 1, "maximum", **STEERED)], ids=str)
-def test_no_limit_is_passed_that_the_catalogue_ever_had(seed: int, limit: Limit) -> None:
+def test_no_limit_is_passed_that_the_catalogue_ever_had(seed: int, count: int, limit: Limit) -> None:
     chance = random.Random(seed)
     machine = Machine(limit, 4, chance)
-    for _ in steps(machine, 20_000):
+    for _ in steps(machine, count):
         if chance.random() < 0.01:
             machine.limit = limit._replace(most=chance.choice([0, 10, 50, 200]))
             machine.widest = max(machine.widest, machine.limit.most or 0)

@@ -18,7 +18,7 @@ from stream_coupons.core.money.price import PRICES, Budget, Price, ReportedTotal
 from stream_coupons.core.money.traffic import Traffic
 from tests.core.builders import AT, DAY_S, HOUR_S
 
-fast = settings(max_examples=60, deadline=None, derandomize=True)
+fast = settings(max_examples=60, derandomize=True)
 ratios = st.floats(0.0, 1.0)
 money = st.floats(0.0, 1e7)
 curves = st.sampled_from(["even", "front_loaded", "by_traffic"])
@@ -285,7 +285,7 @@ class TestStream:
     def test_a_price_restored_at_every_step_is_the_same(self) -> None:
         assert Stream(campaign(days=6.0)).run(restarts=True).prices == Stream(campaign(days=6.0)).run().prices
 
-    @settings(deadline=None, derandomize=True, max_examples=5)
+    @settings(derandomize=True, max_examples=5)
     @given(st.integers(0, 10**6))
     def test_updates_at_any_times_lead_to_the_curve(self, seed: int) -> None:
         rng = np.random.default_rng(seed)

@@ -158,7 +158,7 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
+TestBooks.settings = settings(max_examples=100, stateful_step_count=40, derandomize=True)
 
 
 def test_a_hold_falls_evenly_and_what_it_has_lost_can_be_drawn() -> None:

@@ -68,7 +68,7 @@ def cosine(a: SparseVector, b: SparseVector) -> float:
     return sum(weight * b.get(index, 0.0) for index, weight in a.items()) / lengths if lengths else 0.0
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80, derandomize=True)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), sparse, min_size=1))
 def test_the_nearest_are_those_of_brute_force(vectors: dict[str, SparseVector]) -> None:
     cell = cell_of(vectors)
@@ -111,7 +111,7 @@ def test_the_sum_is_cut_to_its_largest_terms_and_ties_go_to_the_smaller_index() 
 
 
 @pytest.mark.long
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80, derandomize=True)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), sparse, min_size=2), st.randoms(use_true_random=False))
 def test_what_is_said_depends_on_neither_the_order_nor_what_was_there_before(
     vectors: dict[str, SparseVector], chance: random.Random
@@ -154,7 +154,7 @@ def test_a_full_cell_gives_up_its_stalest_member() -> None:
     assert set(similarities(cell, "d")) == {"b", "c"}
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 2), st.booleans()), max_size=40))
 def test_a_view_made_anew_holds_whom_the_one_that_saw_all_come_and_go_holds(
     steps: list[tuple[str, int, bool]],

@@ -30,7 +30,7 @@ FILLED: dict[MissingPolicy, float | None] = {
     "median": 200.0,
     "last": 900.0,
 }
-fast = settings(max_examples=150, deadline=None, derandomize=True)
+fast = settings(max_examples=150, derandomize=True)
 series = st.lists(st.tuples(st.floats(0, 100).map(lambda at: round(at, 1)), st.integers(1, 10**6)), max_size=12)
 
 

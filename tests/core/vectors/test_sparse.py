@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.vectors.sparse import feature_index, simhash, top
 
-fast = settings(max_examples=60, deadline=None, derandomize=True)
+fast = settings(max_examples=60, derandomize=True)
 weights = st.floats(-1e6, 1e6).filter(lambda weight: weight == 0 or abs(weight) > 1e-6)
 vectors = st.dictionaries(st.integers(0, 30), weights, max_size=12)
 

@@ -107,7 +107,7 @@ def reasons(explanation: ShopperExplanation) -> dict[str, str | None]:
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(shoppers(), catalogues, campaigns, some_rules)
 def test_the_eligible_are_those_of_the_decision(
     shopper: Shopper, catalogue: list[Any], campaign: Campaign, some: Rules
@@ -125,7 +125,7 @@ def test_the_eligible_are_those_of_the_decision(
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(shoppers(), catalogues, campaigns, purses, some_rules)
 def test_what_it_says_is_what_is_decided(
     shopper: Shopper, catalogue: list[Any], campaign: Campaign, held: dict[str, Purse], some: Rules

@@ -130,7 +130,7 @@ def test_scores_are_those_of_the_features() -> None:
     assert number_of(FEATURE_BY_NAME["collaborative"], neighbours) == pytest.approx(views.collaborative[0], rel=1e-3)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(st.sampled_from([*NUMERIC, *HASHED, "mood"]), st.floats(), st.floats(allow_nan=False, allow_infinity=False))
 def test_any_value_can_be_told(name: str, value: float, contribution: float) -> None:
     assert "odds of redeeming" in tell(Reason(name, value, contribution)).sentence

@@ -621,5 +621,5 @@ class AnyHistory(RuleBasedStateMachine):
         assert self.node.transactions.pending_offsets(GROUP) == pending
 
 
-AnyHistory.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+AnyHistory.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 test_any_history = pytest.mark.long(AnyHistory.TestCase)
