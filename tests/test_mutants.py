@@ -34,13 +34,13 @@ MUTANTS = {
         "core/shopper/profile.py",
         "    if place_of(profile.seen, digest) >= 0:\n        return True\n",
         "",
-        "core/test_profile.py::test_an_event_is_a_duplicate_within_the_horizon_only",
+        "core/shopper/test_profile.py::test_an_event_is_a_duplicate_within_the_horizon_only",
     ),
     "a lost call for what lies idle is not repeated": Mutant(
         "core/money/leases.py",
         "not holding.is_called or abs(at - holding.called_at) >= ASK_AGAIN_S",
         "not holding.is_called",
-        "core/test_leases.py::test_a_lost_call_for_what_lies_idle_is_repeated",
+        "core/money/test_leases.py::test_a_lost_call_for_what_lies_idle_is_repeated",
     ),
     "a replayed record is applied again": Mutant(
         "runtime/cells.py",
@@ -71,13 +71,13 @@ MUTANTS = {
         "core/money/leases.py",
         "        if rest < least:\n",
         "        if rest < least - 1:\n",
-        "core/test_leases.py::test_no_limit_is_passed_though_messages_are_lost_doubled_and_reordered",
+        "core/money/test_leases.py::test_no_limit_is_passed_though_messages_are_lost_doubled_and_reordered",
     ),
     "what is available is not looked at": Mutant(
         "core/money/wallet.py",
         "(limit.most is None or purse.available >= amount)",
         "(limit.most is None or purse.available >= amount - 1)",
-        "core/test_wallet.py",
+        "core/money/test_wallet.py",
     ),
     "a step that raises keeps what it drew": Mutant(
         "runtime/steps.py",
