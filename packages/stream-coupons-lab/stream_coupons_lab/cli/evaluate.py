@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
-from stream_coupons.cli.own_records import is_own
+from stream_coupons.cli.own_records import is_own, read_recording
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
-from stream_coupons_lab.cli.evaluate_text import json_of, print_evaluation, warnings_of
+from stream_coupons_lab.cli.evaluate_text import json_of, metrics_table, print_evaluation, warnings_of
 from stream_coupons_lab.cli.foreign_logs import (
     LogArgument,
     MappingOption,
@@ -82,10 +82,9 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     What a line may hold: schemas/foreign-log.v1.schema.json. A line that
     cannot be used is refused with its number, and exit code 1 says so.
 
-    A LOG of our own topics, as `tail --recording` writes coupon-issues,
-    training-examples and model-snapshots, is not learnt: every issue is
-    scored again by the snapshot that it names. Exit code 1 says that a
-    probability is not the recorded one.
+    A LOG of our own topic training-examples, as `tail --recording` writes
+    it, is not learnt: it has the predictions that were served, and what
+    came of them.
 
     A .csv or .parquet has one row per decision; --mapping names its columns.
     With --report every arm of an issue is scored, which
@@ -102,7 +101,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
 
     require_distinct({"LOG": log, "--predictions": predictions, "--report": report})
     if str(log) != "-" and not is_table(log) and is_own(log):
-        _score_again(log, config, predictions, bool(mapping or report or baselines), json=json)
+        _evaluate_own(log, predictions, bool(mapping or report or baselines), json=json)
     settings = settings_from(config, None)
     with replaced(report) as page_sink, replaced(predictions) as sink:
         foreign = read_log(log, window, mapping)
@@ -116,20 +115,29 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     raise typer.Exit(1 if foreign.refusals.count else 0)
 
 
-def _score_again(
-    path: Path, config: Path | None, predictions: Path | None, has_others: bool, *, json: bool
-) -> NoReturn:
-    """Score own issues again, print and exit; no option besides these applies."""
-    from stream_coupons_lab.cli.evaluate_own import print_own, score_again
+def _evaluate_own(path: Path, predictions: Path | None, has_others: bool, *, json: bool) -> NoReturn:
+    """Print the quality of the engine's own predictions, and exit; no option besides these applies."""
+    from stream_coupons_lab.offline.own_examples import OwnExamples
+    from stream_coupons_lab.offline.quality import judged, quality
 
     if has_others:
         raise BadConfig("--mapping, --report and --baselines are for logs of other systems, not for own topics")
-    settings = settings_from(config, None)
+    own = OwnExamples()
+    bad_lines = read_recording(path, own.take)
+    scored = own.scored()
+    if not scored:
+        raise BadConfig(
+            f"{path}: no issue with an outcome; write the topic with `stream-coupons tail training-examples "
+            "--recording --from-beginning --timeout 5`"
+        )
     with replaced(predictions) as sink:
-        found, scored, bad_lines = score_again(path, settings)
         _write_predictions(scored, sink)
-    terminal.show(found, lambda _: print_own(found, bad_lines), as_json=json)
-    raise typer.Exit(1 if bad_lines or found.unreadable or found.different else 0)
+    heads = [quality(one) for one in judged(scored)]
+    found = {"issues": len(scored), "unreadable": own.unreadable, "heads": heads}
+    terminal.show(found, lambda _: terminal.stdout().print(metrics_table(heads)), as_json=json)
+    if unusable := bad_lines + own.unreadable:
+        terminal.warn(f"{unusable} records cannot be read and are left out")
+    raise typer.Exit(1 if unusable else 0)
 
 
 def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> Evaluated:
