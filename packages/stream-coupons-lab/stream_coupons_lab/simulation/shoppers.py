@@ -95,14 +95,11 @@ class WorldStatistics:
     """
 
     issues: int = 0
-    duplicates: int = 0
-    strangers: int = 0
     impressions: int = 0
     clicks: int = 0
     redemptions: int = 0
     persuaded: int = 0
     discount_minor: int = 0
-    order_value_minor: int = 0
     incremental_margin_minor: float = 0.0
 
 
@@ -207,8 +204,7 @@ class World:
     def receive(self, issue: CouponIssue, at: float | None = None) -> None:
         """Hand a coupon to its shopper, who reacts.
 
-        A second issue with the same id is counted and ignored, as a downstream that deduplicates does; so is one for a
-        shopper or a coupon that this world does not have. An expired one moves nobody.
+        A second issue with the same id is ignored, as a downstream that deduplicates does. An expired one moves nobody.
 
         Parameters
         ----------
@@ -217,14 +213,15 @@ class World:
         at : float, optional
             UTC epoch seconds at which the shopper has it: by default max(issued_at, now). An earlier time is for time
             that stood still while the system decided.
+
+        Raises
+        ------
+        KeyError
+            The shopper or the coupon is not of this world.
         """
         if issue.issue_id in self._received:
-            self.statistics.duplicates += 1
             return
-        shopper, coupon = self._shoppers.get(issue.user_id), self._by_id.get(issue.coupon_id)
-        if shopper is None or coupon is None:
-            self.statistics.strangers += 1
-            return
+        shopper, coupon = self._shoppers[issue.user_id], self._by_id[issue.coupon_id]
         self._received.add(issue.issue_id)
         self.statistics.issues += 1
         at = max(issue.issued_at, self.now) if at is None else at
@@ -308,5 +305,4 @@ class World:
             statistics.redemptions += 1
             statistics.persuaded += redemption.persuaded
             statistics.discount_minor += redemption.discount_minor
-            statistics.order_value_minor += feedback.order_value_minor or 0
             statistics.incremental_margin_minor += redemption.incremental_margin_minor(coupon.margin_ratio)
