@@ -146,7 +146,7 @@ def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baseline
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
     running = ProgressiveRun(log, settings, score_arms=in_depth)
-    feed_all(running, log, "learning")
+    feed_all(running, "learning")
     with terminal.fraction_progress("comparing", 1) as progress:
         return evaluated(
             running,

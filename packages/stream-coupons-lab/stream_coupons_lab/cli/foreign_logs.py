@@ -126,10 +126,8 @@ def _listed(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
 
 
-def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> None:
-    """Feed all records."""
+def feed_all(running: ProgressiveRun, what: str) -> None:
+    """Feed all records, with a progress bar."""
     collect_rarely()
-    with terminal.fraction_progress(what, len(log)) as progress:
-        for record in log.records():
-            running.feed(record)
-            progress.update(progress.task_ids[0], advance=1)
+    with terminal.fraction_progress(what, len(running.log)) as progress:
+        running.feed_all(lambda: progress.update(progress.task_ids[0], advance=1))

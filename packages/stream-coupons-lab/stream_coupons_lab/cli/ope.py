@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,10 +28,8 @@ from stream_coupons_lab.datasets.table_files import is_table
 from stream_coupons_lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.settings import Settings
-    from stream_coupons_lab.datasets.foreign import ForeignLog
     from stream_coupons_lab.offline.arm_effects import ArmEffect
-    from stream_coupons_lab.ope.valuation import Question, ValuationReport
+    from stream_coupons_lab.ope.valuation import ValuationReport
 
 OptionalLog = Annotated[
     Path | None,
@@ -117,7 +115,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons.cli import own_records
     from stream_coupons_lab.cli import ope_own
-    from stream_coupons_lab.ope.valuation import Question
+    from stream_coupons_lab.ope import policies, valuation
     from stream_coupons_lab.reports import ope_report
 
     settings = settings_from(config, bootstrap)
@@ -130,35 +128,17 @@ def ope(  # noqa: PLR0913 - the options of a command
         ope_own.ope_own(log, settings, policy or (), window_s=window, domain=domain, report=report, json=json)
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
-    question = Question(reward, (), skip)
     with replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
-        found = _valued(read, settings, policy or (), question)
+        asked = tuple(policies.parse(text, read.coupon_of) for text in policy or ())
+        feed = partial(feed_all, what="scoring every arm")
+        found = valuation.value_log(read, settings, valuation.Question(reward, asked, skip), feed)
+        found.warnings[:0] = doubts(read, settings)
         if page_sink is not None:
             page_sink.write(ope_report.page(log.name, found).html().encode())
     report_refused(read, log)
     terminal.show(found, _print, as_json=json, enc_hook=_encoded)
     raise typer.Exit(1 if read.refusals.count else 0)
-
-
-def _valued(log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question) -> ValuationReport:
-    """Return the values of policies on a log."""
-    from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
-    from stream_coupons_lab.offline.progressive_run import ProgressiveRun
-    from stream_coupons_lab.ope import valuation
-    from stream_coupons_lab.ope.policies import parse
-
-    asked = tuple(parse(text, log.coupon_of) for text in policies)
-    warnings = [*missing_arms(log), *doubts(log, settings)]
-    running = ProgressiveRun(log, settings, score_arms=True)
-    feed_all(running, log, "scoring every arm")
-    scored = running.finish()
-    known = decisions_of(scored, log, settings.policy.typical_price_minor)
-    found = valuation.report(known, replace(question, policies=asked), settings.policy)
-    found.warnings[:0] = warnings
-    if open_ones := len(scored) - len(known):
-        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
-    return found
 
 
 def _encoded(value: object) -> object:

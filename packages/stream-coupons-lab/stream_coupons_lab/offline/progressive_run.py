@@ -7,7 +7,7 @@ an `expiry`, never before; a window that the log's end finds open has none. A co
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -32,8 +32,7 @@ FEW_COUPONS = 64
 def run(log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> list[Scored]:
     """Score every issue of a log with the model as it stood at its moment; see `ProgressiveRun`."""
     running = ProgressiveRun(log, settings, score_arms=score_arms)
-    for record in log.records():
-        running.feed(record)
+    running.feed_all()
     return running.finish()
 
 
@@ -95,6 +94,12 @@ class ProgressiveRun:
             self._feedback(record)
         else:
             self._shop.act(record)
+
+    def feed_all(self, on_record: Callable[[], None] = lambda: None) -> None:
+        """Take in all records of the log; `on_record` is called after each."""
+        for record in self.log.records():
+            self.feed(record)
+            on_record()
 
     def finish(self) -> list[Scored]:
         """All issues that were fed; the windows that had closed by the time of the last record have their labels."""

@@ -1,5 +1,6 @@
 """Every policy of interest valued on the decisions of a log, with what makes the figures doubtful."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,9 +8,12 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.settings import Settings
+from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.offline import arm_effects
 from stream_coupons_lab.offline.arm_effects import ArmEffect
-from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
+from stream_coupons_lab.offline.logged_decisions import LoggedDecisions, decisions_of, missing_arms
+from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Logged, Valuation
 from stream_coupons_lab.ope.policies import Policy
@@ -59,6 +63,36 @@ class Question:
     policies: tuple[Policy, ...] = ()
     skip_ratio: float = 0.0
     seed: int = 0
+
+
+def value_log(
+    log: ForeignLog,
+    settings: Settings,
+    question: Question,
+    feed: Callable[[ProgressiveRun], None] = lambda running: running.feed_all(),
+) -> ValuationReport:
+    """Score every arm of a log's decisions in order of time, and answer a question about them.
+
+    Parameters
+    ----------
+    feed : callable
+        Feeds all records of the log to a run.
+
+    Raises
+    ------
+    BadConfig
+        If the log cannot answer it.
+    """
+    warnings = missing_arms(log)
+    running = ProgressiveRun(log, settings, score_arms=True)
+    feed(running)
+    scored = running.finish()
+    known = decisions_of(scored, log, settings.policy.typical_price_minor)
+    found = report(known, question, settings.policy)
+    found.warnings[:0] = warnings
+    if open_ones := len(scored) - len(known):
+        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
+    return found
 
 
 def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -> ValuationReport:
