@@ -93,7 +93,7 @@ class ProgressiveRun:
         elif isinstance(record, FeedbackEvent):
             self._feedback(record)
         else:
-            self._shop.act(record)
+            self._shop.take(record)
 
     def feed_all(self, on_record: Callable[[], None] = lambda: None) -> None:
         """Take in all records of the log; `on_record` is called after each."""
@@ -228,7 +228,7 @@ class ProgressiveRun:
                 self._clicked.add(feedback.issue_id)
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-        self._shop.respond(feedback)
+        self._shop.take(feedback)
 
     def _label(self, label: TrainingExample) -> None:
         self._queue.take(label)
