@@ -52,7 +52,8 @@ def ope(  # noqa: PLR0913 - the options of a command
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], random, logged, always:ARM."
+            help="Policy to value, may be given several times: greedy[:MIN], epsilon[:RATIO], average, random, logged, "
+            "always:ARM."
         ),
     ] = None,
     skip: Annotated[
@@ -87,9 +88,9 @@ def ope(  # noqa: PLR0913 - the options of a command
     live policy does (policy.exploration_ratio of the time one of the best
     policy.explored_candidates). Ranked is by P(click),
     P(purchase), or for margin by the live policy's value of each coupon.
-    always:ARM is valued where ARM could be chosen. Where the log
-    sometimes gave none, the uplift curve's area and the Qini coefficient
-    say whether our model finds those whom a coupon moves.
+    average is one ranking for all; always:ARM chooses ARM wherever it
+    could be chosen, else none. Where the log sometimes gave none, the
+    Qini coefficient says whether our model finds those whom a coupon moves.
 
     Issues need their arms and the propensity of the one that was chosen.
     Those without, or whose window is still open at the end of the log, are
@@ -99,9 +100,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     broker; a LOG of these topics, as `tail --recording` and `replay --all`
     write them, does as well. Every decision is there, given or not, with its
     coupons and what was sold out. Valued is the margin of all that the
-    shopper orders within --window, less discounts. The policies are logged,
-    greedy[:MIN_VALUE], epsilon[:RATIO], average (one ranking for all), random,
-    none and always:COUPON.
+    shopper orders within --window, less discounts.
 
     Examples: stream-coupons ope examples/travel/log.jsonl --reward margin
               stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\

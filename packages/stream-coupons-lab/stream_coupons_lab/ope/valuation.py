@@ -16,10 +16,11 @@ from stream_coupons_lab.offline.logged_decisions import LoggedDecisions, decisio
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Logged, Valuation
-from stream_coupons_lab.ope.policies import Policy
+from stream_coupons_lab.ope.policies import ArmScores, Policy
 from stream_coupons_lab.ope.rewards import Reward, rewards
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 MOST_CONSTANTS = 30
 FEW_EFFECTIVE = 100
@@ -115,7 +116,9 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     found = replace(found, reward=found.reward[kept], predicted=found.predicted[kept], worth=found.worth[kept])
     logged = Logged(decisions.shopper, decisions.chosen, propensity, found.reward, found.predicted)
     asked = question.policies or _default(decisions, notes)
-    valued = [_value(policy, decisions, logged, found.worth, rules) for policy in asked]
+    choices = ArmScores(decisions.names, decisions.arm, found.worth, decisions.is_arm)
+    is_known = decisions.times_chosen[decisions.arm] > 0
+    valued = [value(policy, choices, logged, rules, is_known) for policy in asked]
     for each in valued:
         warnings += doubts(each, "arms that the log never chose")
     return ValuationReport(
@@ -167,20 +170,20 @@ def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]
     return (*map(Policy, ("logged", "greedy", "epsilon", "random")), *constants)
 
 
-def _value(policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules) -> Valued:
+def value(policy: Policy, choices: ArmScores, logged: Logged, rules: PolicyRules, is_known: Mask) -> Valued:
+    """Value one policy, on the decisions that could have its arm.
+
+    Parameters
+    ----------
+    is_known : array of bool, shape (n, a)
+        The arms of which the log can tell something.
+    """
     if policy.kind == "logged":
-        return value(policy, logged)
-    rows, target = policies.target(policy, decisions, worth, rules)
-    never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
-    unsupported = float((target * never)[rows].sum() / rows.sum())
-    return value(policy, logged.at(rows), target[rows], unsupported)
-
-
-def value(policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0) -> Valued:
-    """Value a policy by its probability of every arm; without these it is the logging policy."""
-    if target is None:
         return Valued(str(policy), ope.value_logged(logged), 0.0)
-    return Valued(str(policy), ope.value(logged, target), unsupported)
+    target = policies.target(policy, choices, rules)
+    rows: Mask = target.sum(axis=1) > 0
+    unsupported = float((target * ~is_known)[rows].sum() / rows.sum())
+    return Valued(str(policy), ope.value(logged.at(rows), target[rows]), unsupported)
 
 
 def doubts(each: Valued, unknown: str) -> list[str]:
