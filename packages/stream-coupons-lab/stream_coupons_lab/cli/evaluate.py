@@ -110,7 +110,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         if page_sink is not None:
             page_sink.write(evaluation_report.page(log.name, found).html().encode())
     report_refused(foreign, log)
-    warnings = chain(warnings_of(found), doubts(foreign, settings))
+    warnings = chain(warnings_of(found), doubts(foreign))
     terminal.show(json_of(found), lambda _: print_evaluation(found, warnings), as_json=json)
     raise typer.Exit(1 if foreign.refusals.count else 0)
 

@@ -31,7 +31,6 @@ def json_of(found: Evaluated) -> dict[str, object]:
         "records": log.counts,
         "refused_lines": log.refusals.by_reason,
         "refused_feedback": running.refused,
-        "feedback_on_none": +log.without_coupon,
         "redescribed_coupons": log.redescribed,
         "unknown_keys": {f"{kind}.{key}": lines for (kind, key), lines in log.unknown_keys.items()},
         "issues": len(found.scored),

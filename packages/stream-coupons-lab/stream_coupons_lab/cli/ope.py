@@ -132,7 +132,7 @@ def ope(  # noqa: PLR0913 - the options of a command
         asked = tuple(policies.parse(text, read.coupon_of) for text in policy or ())
         feed = partial(feed_all, what="scoring every arm")
         found = valuation.value_log(read, settings, valuation.Question(reward, asked, skip), feed)
-        found.warnings[:0] = doubts(read, settings)
+        found.warnings[:0] = doubts(read)
         if page_sink is not None:
             page_sink.write(ope_report.page(log.name, found).html().encode())
     report_refused(read, log)

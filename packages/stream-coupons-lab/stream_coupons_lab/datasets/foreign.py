@@ -58,10 +58,10 @@ class ForeignLog:
         By type of line and key, the lines that have a key which their type does not know.
     gave_nothing : int
         Issues of the arm none.
-    without_coupon : Counter
-        By kind, the feedback on issues that gave nothing.
-    with_feedback : dict
-        By kind of feedback, the issues that have it.
+    bought_without_coupon : int
+        Purchases on issues that gave nothing.
+    kinds : set of str
+        The kinds of feedback that there are.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -72,8 +72,8 @@ class ForeignLog:
         self.redescribed: Counter[str] = Counter()
         self.unknown_keys: Counter[tuple[str, str]] = Counter()
         self.gave_nothing = 0
-        self.without_coupon: Counter[str] = Counter()
-        self.with_feedback: dict[str, set[str]] = {}
+        self.bought_without_coupon = 0
+        self.kinds: set[str] = set()
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
@@ -100,9 +100,8 @@ class ForeignLog:
     @property
     def labelled_heads(self) -> frozenset[str]:
         """The heads of which the log has a positive label: of others there is nothing to learn."""
-        kinds = {"click": "click", "purchase": "redeem"}
-        heads = {kinds[kind] for kind in self.with_feedback.keys() & kinds.keys()}
-        return frozenset({*heads, "order"} if "redeem" in heads else heads)
+        heads = {"click": ("click",), "purchase": ("redeem", "order")}
+        return frozenset(head for kind in self.kinds for head in heads.get(kind, ()))
 
     def require_domains(self, names: Iterable[str], where: str) -> None:
         """Refuse names that are no domains of this log; `where` says in the message where they were given.
@@ -220,8 +219,8 @@ class ForeignLog:
         at = seconds(line.occurred_at, "occurred_at")
         if line.kind == "expiry" and (at, number) < (issue.occurred_at, issue.line):
             raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
-        self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
-        self.with_feedback.setdefault(line.kind, set()).add(line.issue_id)
+        self.bought_without_coupon += line.kind == "purchase" and issue.coupon_id == NO_COUPON
+        self.kinds.add(line.kind)
         feedback = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"{line.kind} on line {number}",
