@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from msgspec import Struct
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
@@ -38,24 +37,11 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.offline.scored import Scored
 
 
-class Prediction(Struct, frozen=True, kw_only=True):
-    """A line of `--predictions`: the probabilities at the moment of issue, and the labels as they are in the end.
-
-    P(click) and P(redeem) are of a coupon that is seen, as far as the log reports impressions; `seen` is None where it
-    does not. They are None where nothing was given.
-    """
-
-    issue_id: str
-    user_id: str
-    arm: str
-    occurred_at: float
-    p_click: float | None
-    p_redeem: float | None
-    p_order: float
-    clicked: bool | None
-    redeemed: bool | None
-    seen: bool | None
-    model_version: int
+PREDICTION = (
+    "issue_id", "user_id", "arm", "occurred_at", "p_click", "p_redeem", "p_order", "clicked", "redeemed", "seen",
+    "model_version",
+)  # fmt: skip
+"""Fields of a line of `--predictions`: probabilities at the moment of issue, and labels as they are in the end."""
 
 
 def evaluate(  # noqa: PLR0913 - the options of a command
@@ -158,11 +144,15 @@ def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baseline
 
 
 def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:
-    """Write the predictions in the order of the log, if a file is asked for."""
+    """Write the predictions in the order of the log, if a file is asked for.
+
+    P(click) and P(redeem) are of a coupon that is seen, as far as the log reports impressions; `seen` is null where it
+    does not. They are null where nothing was given.
+    """
     if sink is None:
         return
     for issue in sorted(scored, key=lambda issue: issue.line):
-        fields = {name: getattr(issue, name) for name in Prediction.__struct_fields__}
+        fields = {name: getattr(issue, name) for name in PREDICTION}
         if issue.coupon_id == NO_COUPON:
-            fields.update(p_click=None, p_redeem=None)
-        sink.write(encode(Prediction(**fields)) + b"\n")
+            fields |= {"p_click": None, "p_redeem": None}
+        sink.write(encode(fields) + b"\n")

@@ -31,7 +31,6 @@ def json_of(found: Evaluated) -> dict[str, object]:
         "records": log.counts,
         "refused_lines": log.refusals.by_reason,
         "refused_feedback": running.refused,
-        "redescribed_coupons": log.redescribed,
         "unknown_keys": {f"{kind}.{key}": lines for (kind, key), lines in log.unknown_keys.items()},
         "issues": len(found.scored),
         "labelled": found.labelled,
@@ -59,12 +58,6 @@ def warnings_of(found: Evaluated) -> Iterator[str]:
         keys = ", ".join(f"{kind}.{key} ({count} lines)" for (kind, key), count in named)
         more = len(log.unknown_keys) - len(named)
         yield f"keys that are not known were skipped: {keys}{f' and {more} more' if more else ''}; are they misspelt?"
-    if changed := len(log.redescribed):
-        times = sum(log.redescribed.values())
-        yield (
-            f"{changed} coupons are described in more than one way, {times} times otherwise than first: the first "
-            "counts; put into `context` what changes from issue to issue"
-        )
 
 
 def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -16,7 +15,7 @@ from stream_coupons_lab.simulation.assortment import make_assortment
 from stream_coupons_lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Shop, SimulatedShopper
 from stream_coupons_lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
 from stream_coupons_lab.simulation.history import CouponMemory
-from stream_coupons_lab.simulation.population import MAX_ORDER_RATIO, MEDIAN_ORDER_RATIO, Floats, make_population
+from stream_coupons_lab.simulation.population import MEDIAN_ORDER_RATIO, Floats, make_population
 from stream_coupons_lab.simulation.reactions import CouponUse, Reactions
 from stream_coupons_lab.simulation.terms import CouponTerms
 from stream_coupons_lab.simulation.timeline import Timeline
@@ -53,11 +52,6 @@ class WorldSettings:
         P(a coupon that was seen is used | an order of the shopper's own is in its scope), 0 to 1.
     other_shoppers : int
         0, or the number of another draw of shoppers of the same world: with the same products, coupons and segments.
-
-    Raises
-    ------
-    BadConfig
-        A number that makes no world.
     """
 
     seed: int = 0
@@ -71,18 +65,6 @@ class WorldSettings:
     median_order_ratio: float = MEDIAN_ORDER_RATIO
     uses_if_ordering: float = USES_IF_ORDERING
     other_shoppers: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("seed", "other_shoppers"):
-            if getattr(self, name) < 0:
-                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected 0 or more")
-        if not 0 < self.median_order_ratio <= MAX_ORDER_RATIO:
-            raise BadConfig(f"median_order_ratio: {self.median_order_ratio!r}, expected above 0 to {MAX_ORDER_RATIO}")
-        if not 0 <= self.uses_if_ordering <= 1:
-            raise BadConfig(f"uses_if_ordering: {self.uses_if_ordering!r}, expected 0 to 1")
-        for name in ("shoppers", "coupons", "days", "sessions_per_day"):
-            if not getattr(self, name) > 0:
-                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected more than 0")
 
 
 @dataclass(slots=True)
