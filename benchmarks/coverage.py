@@ -33,7 +33,7 @@ from stream_coupons.kafka.records import Output
 from stream_coupons.models.linear import prior
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
-from stream_coupons_lab.ope import own_policies, own_valuation
+from stream_coupons_lab.ope import own_valuation, policies, valuation
 from stream_coupons_lab.ope.ope import Estimator, Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
 from stream_coupons_lab.ope.own_log import OwnLog
@@ -176,14 +176,15 @@ def run(seed: int, setup: Setup) -> list[Held]:
     model = own_valuation.predicted(decisions, reward, before)
     logged = Logged(decisions.shopper, decisions.chosen, decisions.propensity, reward, model)
     worth = _true_worth(playing, decisions) - rules.cost_weight * rules.cost_minor * decisions.is_coupon
-    deciding = own_policies.target(Policy("epsilon", str(setup.exploration_ratio)), decisions, rules)
+    choices, is_known = decisions.choices(rules), decisions.logging > 0
+    deciding = policies.target(Policy("epsilon", str(setup.exploration_ratio)), choices, rules)
     sold_out = decisions.sold_out.sum()
     base, level = float((deciding * worth).sum(axis=1).mean()), float(of_own_accord.mean())
     found = []
     for name in setup.policies:
-        policy = own_policies.parse(name, decisions.names)
-        valued = own_valuation.value(policy, decisions, logged, rules).valuation
-        earned = float((own_policies.target(policy, decisions, rules) * worth).sum(axis=1).mean())
+        policy = policies.parse(name, decisions.names)
+        valued = valuation.value(policy, choices, logged, rules, is_known).valuation
+        earned = float((policies.target(policy, choices, rules) * worth).sum(axis=1).mean())
         found.append(
             Held(
                 policy=name,

@@ -158,7 +158,7 @@ def mapping(domain: Domain, history: History) -> str:
         f"# Names the columns of decisions.csv: decisions of the {domain.name} sample, one row each.",
         'issue = "decision"',
         'shopper = "customer"',
-        'time = "sent_at"            # no zone in the cells: UTC, unless time_zone names another',
+        'time = "sent_at"            # no zone in the cells: UTC',
         'arm = "offer"               # "none" where nothing was given',
         'arms = "offers"             # all that could be given, parted by |',
         'propensity = "probability"',

@@ -18,7 +18,7 @@ import yaml
 from loopback_kafka.kafka_jars import KAFKA_VERSION
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.topics import CATALOG
-from stream_coupons.settings import Settings, load
+from stream_coupons.settings import load
 
 from .exporter import running_exporter
 
@@ -189,14 +189,6 @@ def test_the_broker_is_the_version_that_is_tested() -> None:
     assert COMPOSE["services"]["kafka"]["image"].partition("@")[0] == f"apache/kafka:{KAFKA_VERSION}"
 
 
-def test_simulated_time_and_the_clock_do_not_mix() -> None:
-    name = "STREAM_COUPONS_WORKER__TICK_EVERY_S"
-    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    assert f"{name}=0 docker compose --profile demo" in text
-    assert COMPOSE["services"]["worker"]["environment"][name] == f"${{{name}:-{Settings().worker.tick_every_s}}}"
-    assert COMPOSE["services"]["simulate"]["restart"] == "no"
-
-
 def test_there_are_two_workers_that_prometheus_finds() -> None:
     worker = COMPOSE["services"]["worker"]
     assert worker["deploy"]["replicas"] == 2
@@ -238,8 +230,7 @@ def test_the_program_has_every_verb_and_option_that_is_used(name: str) -> None:
 
 def test_the_verbs_are_those_that_a_whole_system_needs() -> None:
     verbs = {" ".join(verb_of(service["command"])) for service in OURS.values()}
-    assert verbs == {"topics apply", "worker", "simulate", "catalog push"}
-    assert COMPOSE["services"]["simulate"]["profiles"] == ["demo"]
+    assert verbs == {"topics apply", "worker", "catalog push"}
 
 
 def test_the_first_catalogue_can_be_read() -> None:

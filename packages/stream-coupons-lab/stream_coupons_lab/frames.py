@@ -4,7 +4,7 @@
 >>> from stream_coupons_lab import frames
 >>> table = pd.DataFrame({"customer": ["a", "b"] * 20, "offer": ["tea-10", "none"] * 20, "bought": [1, 0, 0, 1] * 10})
 >>> found = frames.evaluate(table, {"arm": "offer", "shopper": "customer", "purchase": "bought"})
->>> found.metrics[["head", "examples", "positives"]].to_dict("records")[1]
+>>> frames.frame(found.qualities)[["head", "examples", "positives"]].to_dict("records")[1]
 {'head': 'redeem', 'examples': 20, 'positives': 10}
 
 Needs the optional extra `frames`: pandas, and pyarrow for Parquet.
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,126 +22,24 @@ import pandas as pd
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.ops.recordings import Refusal
 from stream_coupons.settings import Settings, load
 from stream_coupons_lab.datasets import foreign, table_files, tables
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons_lab.datasets.mapping import Mapping as ColumnMapping
 from stream_coupons_lab.datasets.mapping import mapping_of
-from stream_coupons_lab.offline.arm_effects import ArmEffect
-from stream_coupons_lab.offline.baselines import Beside
 from stream_coupons_lab.offline.evaluated import Evaluated, evaluated
-from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
-from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
-from stream_coupons_lab.offline.quality import HeadMetrics, Slice
+from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.offline.scored import Scored
 from stream_coupons_lab.ope import valuation
-from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.policies import parse
 from stream_coupons_lab.ope.rewards import Reward
-from stream_coupons_lab.ope.valuation import Question
-from stream_coupons_lab.reports import evaluation_report, ope_report
+from stream_coupons_lab.ope.valuation import Question, ValuationReport
 
-__all__ = ["Evaluation", "PolicyValues", "evaluate", "ope", "read"]
+__all__ = ["decisions", "evaluate", "frame", "ope", "read"]
 
 Source = pd.DataFrame | str | Path
 MappingSource = ColumnMapping | Mapping[str, Any] | str | Path | None
 SettingsSource = Settings | str | Path | None
-
-
-@dataclass(frozen=True)
-class _Result:
-    """Data frames that both results have. Times are UTC, money is in minor units."""
-
-    name: str
-    log: ForeignLog
-    scored: Sequence[Scored]
-    arm_effects: Sequence[ArmEffect]
-
-    @cached_property
-    def decisions(self) -> pd.DataFrame:
-        """One row for each arm of each decision: predictions, and the outcome of the arm that was chosen."""
-        return decisions_frame(self.scored)
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """One row for each coupon: effect against giving none, observed and predicted; AUUC, Qini."""
-        rows = []
-        for one in self.arm_effects:
-            row: dict[str, Any] = {"arm": one.arm, "treated": one.treated, "controls": one.controls}
-            row |= _interval("observed", one.uplift.mean) | {"predicted": one.predicted}
-            row |= _interval("auuc", one.uplift.auuc) | _interval("qini", one.uplift.qini)
-            rows.append(row)
-        return pd.DataFrame(rows)
-
-    @cached_property
-    def refused(self) -> pd.DataFrame:
-        """The first rows that could not be used, and why."""
-        return _frame(self.log.refusals.first, Refusal)
-
-
-@dataclass(frozen=True)
-class Evaluation(_Result):
-    """Quality of the predictions and effects of coupons, as data frames.
-
-    Attributes
-    ----------
-    found : Evaluated
-        The same as objects.
-    """
-
-    found: Evaluated
-
-    @cached_property
-    def metrics(self) -> pd.DataFrame:
-        """One row for each head: log loss, ROC AUC, calibration, with 95 % intervals as `_low` and `_high`."""
-        return _frame(self.found.qualities, HeadMetrics)
-
-    @cached_property
-    def parts(self) -> pd.DataFrame:
-        """The metrics by coupon, and by keys of coupons and context with few values."""
-        return _frame(self.found.slices, Slice)
-
-    @cached_property
-    def baselines(self) -> pd.DataFrame:
-        """Ours and plain models on the same decisions, by head; empty unless they were asked for."""
-        return _frame(self.found.baselines, Beside)
-
-    def report(self, path: str | Path) -> None:
-        """Write a page with plots."""
-        evaluation_report.page(self.name, self.found).write(path)
-
-
-@dataclass(frozen=True)
-class PolicyValues(_Result):
-    """Values of policies as data frames.
-
-    Attributes
-    ----------
-    found : valuation.ValuationReport
-        The same as objects; its `warnings` and `notes` say what makes the values doubtful.
-    """
-
-    found: valuation.ValuationReport
-
-    @cached_property
-    def values(self) -> pd.DataFrame:
-        """One row for each policy and estimator: value for each decision, and gain over what was logged."""
-        rows = []
-        for each in self.found.valued:
-            checks = each.valuation.diagnostics
-            for estimator in Estimator:
-                value, gain = each.valuation.values[estimator], each.valuation.gains[estimator]
-                row: dict[str, Any] = {"policy": each.policy, "estimator": estimator.value}
-                row |= _interval("value", value) | _interval("gain", gain)
-                row |= {"decisions": checks.decisions, "effective": checks.effective, "agreement": checks.agreement}
-                row |= {"rewarded": checks.rewarded, "mean_weight": checks.mean_weight.value}
-                rows.append(row | {"largest_weight": checks.largest_weight, "unsupported": each.unsupported})
-        return pd.DataFrame(rows)
-
-    def report(self, path: str | Path) -> None:
-        """Write a page with plots."""
-        ope_report.page(self.name, self.found).write(path)
 
 
 def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW_S) -> ForeignLog:
@@ -152,7 +48,7 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
     Parameters
     ----------
     source : DataFrame, str or Path
-        One row per decision; JSON lines by any other suffix than .csv, .tsv and .parquet.
+        One row per decision; JSON lines by any other suffix than .csv and .parquet.
     mapping : Mapping, dict, str or Path
         Mapping of its columns; a path is of a TOML file. JSON lines need none.
     window_s : float
@@ -168,17 +64,18 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
     UserWarning
         If rows are refused.
     """
+    name = "data frame" if isinstance(source, pd.DataFrame) else Path(source).name
     if not isinstance(source, pd.DataFrame) and mapping is None and not table_files.is_table(Path(source)):
         log = foreign.read(Path(source), window_s)
     elif mapping is None:
-        raise BadConfig(f"{_name(source)}: a table needs a mapping, which names its columns")
+        raise BadConfig(f"{name}: a table needs a mapping, which names its columns")
     elif isinstance(source, pd.DataFrame):
-        log = tables.log_of(source, mapping_of(mapping), _name(source), window_s)
+        log = tables.log_of(source, mapping_of(mapping), name, window_s)
     else:
         log = tables.read_log(Path(source), mapping_of(mapping), window_s)
     if log.refusals.count:
         first = log.refusals.first[0]
-        text = f"{_name(source)}: {log.refusals.count} rows are refused, the first is row {first.line}: {first.detail}"
+        text = f"{name}: {log.refusals.count} rows are refused, the first is row {first.line}: {first.detail}"
         warnings.warn(text, stacklevel=3)
     return log
 
@@ -190,7 +87,7 @@ def evaluate(
     *,
     window_s: float = WINDOW_S,
     baselines: bool = False,
-) -> Evaluation:
+) -> Evaluated:
     """Learn from a log decision by decision and return how good the predictions were.
 
     Every decision is scored by the model as it stood then, and learnt when its window has closed.
@@ -210,10 +107,8 @@ def evaluate(
     """
     chosen, log = _settings(settings), read(source, mapping, window_s)
     running = ProgressiveRun(log, chosen, score_arms=True)
-    for record in log.records():
-        running.feed(record)
-    found = evaluated(running, chosen.policy, in_depth=True, with_baselines=baselines)
-    return Evaluation(_name(source), log, found.scored, found.effects, found)
+    running.feed_all()
+    return evaluated(running, chosen.policy, in_depth=True, with_baselines=baselines)
 
 
 def ope(  # noqa: PLR0913 - the options of the command
@@ -225,7 +120,7 @@ def ope(  # noqa: PLR0913 - the options of the command
     policies: Iterable[str] = (),
     skip_ratio: float = 0.0,
     window_s: float = WINDOW_S,
-) -> PolicyValues:
+) -> ValuationReport:
     """Value policies on a log of another one.
 
     Parameters
@@ -245,15 +140,19 @@ def ope(  # noqa: PLR0913 - the options of the command
     """
     if reward not in list(Reward):
         raise BadConfig(f"reward is {reward!r}, expected one of {', '.join(Reward)}")
-    chosen, log = _settings(settings), read(source, mapping, window_s)
+    log = read(source, mapping, window_s)
     asked = tuple(parse(text, log.coupon_of) for text in policies)
-    doubts = missing_arms(log)
-    scored = run(log, chosen, score_arms=True)
-    decisions = decisions_of(scored, log, chosen.policy.typical_price_minor)
-    question = Question(Reward(reward), asked, skip_ratio)
-    found = valuation.report(decisions, question, chosen.policy)
-    found.warnings[:0] = doubts
-    return PolicyValues(_name(source), log, scored, found.effects, found)
+    return valuation.value_log(log, _settings(settings), Question(Reward(reward), asked, skip_ratio))
+
+
+def frame(records: Sequence[Any]) -> pd.DataFrame:
+    """Return one row for each record of a result, such as `Evaluated.qualities` or `ValuationReport.valued`.
+
+    A part of a field has the field's name before its own, as in `log_loss_low`; the value of an interval has the
+    field's name.
+    """
+    rows = msgspec.to_builtins(records, enc_hook=table_files.item)
+    return pd.json_normalize(rows, sep="_").rename(columns=lambda name: name.removesuffix("_value"))
 
 
 DECISION_COLUMNS = (
@@ -262,7 +161,7 @@ DECISION_COLUMNS = (
 )  # fmt: skip
 
 
-def decisions_frame(scored: Iterable[Scored]) -> pd.DataFrame:
+def decisions(scored: Iterable[Scored]) -> pd.DataFrame:
     """Return one row for each arm of each decision: predictions, and the outcome of the arm that was chosen.
 
     P(click) and P(redeem) are missing for `none`; propensity and outcome for arms that were not chosen, the outcome
@@ -281,29 +180,10 @@ def decisions_frame(scored: Iterable[Scored]) -> pd.DataFrame:
                 row |= {"p_click": click, "p_redeem": redeem}
             rows.append(row | outcome if arm == own else row)
     kinds = {"clicked": "boolean", "redeemed": "boolean", "seen": "boolean", "order_value_minor": "Int64"}
-    frame = pd.DataFrame(rows, columns=DECISION_COLUMNS).astype(kinds)
-    return _timed(_timed(frame, "occurred_at"), "labelled_at")
+    table = pd.DataFrame(rows, columns=DECISION_COLUMNS).astype(kinds)
+    times = {name: pd.to_datetime(table[name], unit="s", utc=True) for name in ("occurred_at", "labelled_at")}
+    return table.assign(**{name: of_table.dt.round("ms") for name, of_table in times.items()})
 
 
 def _settings(said: SettingsSource) -> Settings:
     return said if isinstance(said, Settings) else load(Path(said) if said is not None else None)
-
-
-def _name(source: Source) -> str:
-    return "data frame" if isinstance(source, pd.DataFrame) else Path(source).name
-
-
-def _frame(rows: Sequence[Any], kind: type[msgspec.Struct]) -> pd.DataFrame:
-    """Return a row for each struct; parts of a part have its name before them, as in `log_loss_low`."""
-    if not rows:
-        return pd.DataFrame(columns=list(kind.__struct_fields__))
-    frame = pd.json_normalize(msgspec.to_builtins(rows), sep="_")
-    return frame.rename(columns=lambda name: name.removesuffix("_value"))
-
-
-def _interval(name: str, interval: Any) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-def _timed(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    return frame.assign(**{column: pd.to_datetime(frame[column], unit="s", utc=True).dt.round("ms")})

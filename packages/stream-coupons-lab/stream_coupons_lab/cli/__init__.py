@@ -6,7 +6,6 @@ VERBS = {
     "replay": "Decide over a recording exactly as the workers do, without a broker.",
     "evaluate": "Learn from the log of another system and say how good the predictions were.",
     "ope": "Value our policy on a log of another one: what would it have earned?",
-    "simulate": "Let simulated shoppers browse, order, be given coupons by the running workers, and answer.",
     "tune": "Search for settings that predict a log better.",
 }
 """Help line by verb; each is a module of this package."""

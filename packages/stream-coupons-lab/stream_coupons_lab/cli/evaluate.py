@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from msgspec import Struct
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
-from stream_coupons.cli.own_records import is_own
+from stream_coupons.cli.own_records import is_own, read_recording
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
-from stream_coupons_lab.cli.evaluate_text import json_of, print_evaluation, warnings_of
+from stream_coupons_lab.cli.evaluate_text import json_of, metrics_table, print_evaluation, warnings_of
 from stream_coupons_lab.cli.foreign_logs import (
     LogArgument,
     MappingOption,
@@ -38,24 +37,11 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.offline.scored import Scored
 
 
-class Prediction(Struct, frozen=True, kw_only=True):
-    """A line of `--predictions`: the probabilities at the moment of issue, and the labels as they are in the end.
-
-    P(click) and P(redeem) are of a coupon that is seen, as far as the log reports impressions; `seen` is None where it
-    does not. They are None where nothing was given.
-    """
-
-    issue_id: str
-    user_id: str
-    arm: str
-    occurred_at: float
-    p_click: float | None
-    p_redeem: float | None
-    p_order: float
-    clicked: bool | None
-    redeemed: bool | None
-    seen: bool | None
-    model_version: int
+PREDICTION = (
+    "issue_id", "user_id", "arm", "occurred_at", "p_click", "p_redeem", "p_order", "clicked", "redeemed", "seen",
+    "model_version",
+)  # fmt: skip
+"""Fields of a line of `--predictions`: probabilities at the moment of issue, and labels as they are in the end."""
 
 
 def evaluate(  # noqa: PLR0913 - the options of a command
@@ -82,10 +68,9 @@ def evaluate(  # noqa: PLR0913 - the options of a command
     What a line may hold: schemas/foreign-log.v1.schema.json. A line that
     cannot be used is refused with its number, and exit code 1 says so.
 
-    A LOG of our own topics, as `tail --recording` writes coupon-issues,
-    training-examples and model-snapshots, is not learnt: every issue is
-    scored again by the snapshot that it names. Exit code 1 says that a
-    probability is not the recorded one.
+    A LOG of our own topic training-examples, as `tail --recording` writes
+    it, is not learnt: it has the predictions that were served, and what
+    came of them.
 
     A .csv or .parquet has one row per decision; --mapping names its columns.
     With --report every arm of an issue is scored, which
@@ -102,7 +87,7 @@ def evaluate(  # noqa: PLR0913 - the options of a command
 
     require_distinct({"LOG": log, "--predictions": predictions, "--report": report})
     if str(log) != "-" and not is_table(log) and is_own(log):
-        _score_again(log, config, predictions, bool(mapping or report or baselines), json=json)
+        _evaluate_own(log, predictions, bool(mapping or report or baselines), json=json)
     settings = settings_from(config, None)
     with replaced(report) as page_sink, replaced(predictions) as sink:
         foreign = read_log(log, window, mapping)
@@ -111,25 +96,34 @@ def evaluate(  # noqa: PLR0913 - the options of a command
         if page_sink is not None:
             page_sink.write(evaluation_report.page(log.name, found).html().encode())
     report_refused(foreign, log)
-    warnings = chain(warnings_of(found), doubts(foreign, settings))
+    warnings = chain(warnings_of(found), doubts(foreign))
     terminal.show(json_of(found), lambda _: print_evaluation(found, warnings), as_json=json)
     raise typer.Exit(1 if foreign.refusals.count else 0)
 
 
-def _score_again(
-    path: Path, config: Path | None, predictions: Path | None, has_others: bool, *, json: bool
-) -> NoReturn:
-    """Score own issues again, print and exit; no option besides these applies."""
-    from stream_coupons_lab.cli.evaluate_own import print_own, score_again
+def _evaluate_own(path: Path, predictions: Path | None, has_others: bool, *, json: bool) -> NoReturn:
+    """Print the quality of the engine's own predictions, and exit; no option besides these applies."""
+    from stream_coupons_lab.offline.own_examples import OwnExamples
+    from stream_coupons_lab.offline.quality import judged, quality
 
     if has_others:
         raise BadConfig("--mapping, --report and --baselines are for logs of other systems, not for own topics")
-    settings = settings_from(config, None)
+    own = OwnExamples()
+    bad_lines = read_recording(path, own.take)
+    scored = own.scored()
+    if not scored:
+        raise BadConfig(
+            f"{path}: no issue with an outcome; write the topic with `stream-coupons tail training-examples "
+            "--recording --from-beginning --timeout 5`"
+        )
     with replaced(predictions) as sink:
-        found, scored, bad_lines = score_again(path, settings)
         _write_predictions(scored, sink)
-    terminal.show(found, lambda _: print_own(found, bad_lines), as_json=json)
-    raise typer.Exit(1 if bad_lines or found.unreadable or found.different else 0)
+    heads = [quality(one) for one in judged(scored)]
+    found = {"issues": len(scored), "unreadable": own.unreadable, "heads": heads}
+    terminal.show(found, lambda _: terminal.stdout().print(metrics_table(heads)), as_json=json)
+    if unusable := bad_lines + own.unreadable:
+        terminal.warn(f"{unusable} records cannot be read and are left out")
+    raise typer.Exit(1 if unusable else 0)
 
 
 def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baselines: bool) -> Evaluated:
@@ -138,7 +132,7 @@ def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baseline
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
     running = ProgressiveRun(log, settings, score_arms=in_depth)
-    feed_all(running, log, "learning")
+    feed_all(running, "learning")
     with terminal.fraction_progress("comparing", 1) as progress:
         return evaluated(
             running,
@@ -150,11 +144,15 @@ def _learn(log: ForeignLog, settings: Settings, *, in_depth: bool, with_baseline
 
 
 def _write_predictions(scored: Iterable[Scored], sink: IO[bytes] | None) -> None:
-    """Write the predictions in the order of the log, if a file is asked for."""
+    """Write the predictions in the order of the log, if a file is asked for.
+
+    P(click) and P(redeem) are of a coupon that is seen, as far as the log reports impressions; `seen` is null where it
+    does not. They are null where nothing was given.
+    """
     if sink is None:
         return
     for issue in sorted(scored, key=lambda issue: issue.line):
-        fields = {name: getattr(issue, name) for name in Prediction.__struct_fields__}
+        fields = {name: getattr(issue, name) for name in PREDICTION}
         if issue.coupon_id == NO_COUPON:
-            fields.update(p_click=None, p_redeem=None)
-        sink.write(encode(Prediction(**fields)) + b"\n")
+            fields |= {"p_click": None, "p_redeem": None}
+        sink.write(encode(fields) + b"\n")

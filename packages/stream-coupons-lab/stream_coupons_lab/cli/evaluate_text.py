@@ -11,15 +11,16 @@ from rich.table import Table
 
 from stream_coupons.cli import terminal
 from stream_coupons.core.reasons import Rejection
+from stream_coupons_lab.cli.output import print_text_table
+from stream_coupons_lab.reports import tables
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.models.metrics import Interval
-    from stream_coupons_lab.offline.baselines import Beside
     from stream_coupons_lab.offline.evaluated import Evaluated
     from stream_coupons_lab.offline.quality import HeadMetrics
 
 UNKNOWN_SHOWN = 5
-PLAIN: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
+PLAIN: dict[str, Any] = {"box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
 """Style of a table without lines."""
 
 
@@ -30,8 +31,6 @@ def json_of(found: Evaluated) -> dict[str, object]:
         "records": log.counts,
         "refused_lines": log.refusals.by_reason,
         "refused_feedback": running.refused,
-        "feedback_on_none": +log.without_coupon,
-        "redescribed_coupons": log.redescribed,
         "unknown_keys": {f"{kind}.{key}": lines for (kind, key), lines in log.unknown_keys.items()},
         "issues": len(found.scored),
         "labelled": found.labelled,
@@ -59,12 +58,6 @@ def warnings_of(found: Evaluated) -> Iterator[str]:
         keys = ", ".join(f"{kind}.{key} ({count} lines)" for (kind, key), count in named)
         more = len(log.unknown_keys) - len(named)
         yield f"keys that are not known were skipped: {keys}{f' and {more} more' if more else ''}; are they misspelt?"
-    if changed := len(log.redescribed):
-        times = sum(log.redescribed.values())
-        yield (
-            f"{changed} coupons are described in more than one way, {times} times otherwise than first: the first "
-            "counts; put into `context` what changes from issue to issue"
-        )
 
 
 def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
@@ -86,7 +79,7 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
     for text in _worse_than_the_base_rate(found.qualities):
         terminal.say(text)
     if found.baselines:
-        console.print(_baselines_table(found.baselines))
+        print_text_table(tables.baselines(found.baselines), 2, title="\nbeside plain models", **PLAIN)
     for warning in warnings:
         terminal.warn(warning)
 
@@ -96,23 +89,6 @@ def _worse_than_the_base_rate(heads: Sequence[HeadMetrics]) -> Iterator[str]:
         loss, base = head.log_loss.value, head.base_log_loss
         if 0 < head.positives < head.examples and loss > base:
             yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
-
-
-def _baselines_table(baselines: Sequence[Beside]) -> Table:
-    figures = ("log loss", "above ours", "95%", "AUC")
-    table = terminal.new_table("", "model", figures=figures, no_wrap=True, title="\nbeside plain models", **PLAIN)
-    for each in baselines:
-        lead = each.lead
-        is_other = each.model != baselines[0].model
-        table.add_row(
-            each.head,
-            each.model,
-            _number(each.log_loss),
-            f"{lead.value:+.4f}" if is_other else "",
-            f"{lead.low:+.4f} to {lead.high:+.4f}" if is_other else "",
-            _number(each.roc_auc, 3),
-        )
-    return table
 
 
 def metrics_table(heads: Sequence[HeadMetrics]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +15,9 @@ from stream_coupons.ops.catalogue_files import overlooked
 from stream_coupons.ops.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
-from stream_coupons_lab.datasets.table_files import first_row, is_table
+from stream_coupons_lab.datasets.table_files import is_parquet, is_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.settings import Settings
     from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 
 LogArgument = Annotated[
@@ -91,45 +89,24 @@ def require_distinct(files: Mapping[str, Path | None]) -> None:
 
 def report_refused(log: ForeignLog, path: Path) -> None:
     """Print the lines, or the rows of a table, that were not used."""
-    is_parquet = is_table(path) and first_row(path) == 1
-    terminal.report_refusals(log.refusals, "row" if is_parquet else "line")
+    terminal.report_refusals(log.refusals, "row" if is_parquet(path) else "line")
 
 
-def doubts(log: ForeignLog, settings: Settings) -> Iterator[str]:
-    """Yield a warning for each doubtful interpretation of the log and for feedback that looks wrong."""
+def doubts(log: ForeignLog) -> Iterator[str]:
+    """Yield a warning for each prediction that the log says too little of."""
     yield from overlooked(log.coupons, [])
     for kind, heads in (("click", "P(click) is"), ("purchase", "P(redeem) and P(order) are")):
-        if kind not in log.with_feedback:
+        if kind not in log.kinds:
             yield f"no feedback of the log is a {kind}: {heads} neither learnt nor judged"
-    if "impression" in log.with_feedback and not settings.attribution.impression_domains:
-        yield (
-            "impressions are not used: name the domains whose channels report every one in "
-            "attribution.impression_domains; there a coupon that was not seen is neither learnt nor judged"
-        )
-    ended, used = (log.with_feedback.get(kind, set()) for kind in ("expiry", "purchase"))
-    if ended and used and not ended & used:
-        yield (
-            f"{len(ended)} unused coupons have an expiry, and none of the {len(used)} used ones: what was used is "
-            "learnt only when its window closes, long after what was not; give used ones their expiry, too"
-        )
-    reactions = Counter({kind: log.without_coupon[kind] for kind in ("impression", "click")})
-    if reactions := +reactions:
-        yield f"{_listed(reactions)} on issues that gave nothing: with no coupon to react to, nothing is learnt of it"
-    if log.gave_nothing and not log.without_coupon["purchase"]:
+    if log.gave_nothing and not log.bought_without_coupon:
         yield (
             f"none of the {log.gave_nothing} issues that gave nothing has a purchase: an order line alone is none of "
             "theirs, it takes feedback of kind purchase on the issue; where that is lacking, P(order) is learnt too low"
         )
 
 
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-
-
-def feed_all(running: ProgressiveRun, log: ForeignLog, what: str) -> None:
-    """Feed all records."""
+def feed_all(running: ProgressiveRun, what: str) -> None:
+    """Feed all records, with a progress bar."""
     collect_rarely()
-    with terminal.fraction_progress(what, len(log)) as progress:
-        for record in log.records():
-            running.feed(record)
-            progress.update(progress.task_ids[0], advance=1)
+    with terminal.fraction_progress(what, len(running.log)) as progress:
+        running.feed_all(lambda: progress.update(progress.task_ids[0], advance=1))

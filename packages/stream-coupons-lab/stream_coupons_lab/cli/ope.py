@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,10 +28,8 @@ from stream_coupons_lab.datasets.table_files import is_table
 from stream_coupons_lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.settings import Settings
-    from stream_coupons_lab.datasets.foreign import ForeignLog
     from stream_coupons_lab.offline.arm_effects import ArmEffect
-    from stream_coupons_lab.ope.valuation import Question, ValuationReport
+    from stream_coupons_lab.ope.valuation import ValuationReport
 
 OptionalLog = Annotated[
     Path | None,
@@ -54,7 +52,8 @@ def ope(  # noqa: PLR0913 - the options of a command
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Policy to value, may be given several times: greedy, epsilon[:RATIO], random, logged, always:ARM."
+            help="Policy to value, may be given several times: greedy[:MIN], epsilon[:RATIO], average, random, logged, "
+            "always:ARM."
         ),
     ] = None,
     skip: Annotated[
@@ -89,9 +88,9 @@ def ope(  # noqa: PLR0913 - the options of a command
     live policy does (policy.exploration_ratio of the time one of the best
     policy.explored_candidates). Ranked is by P(click),
     P(purchase), or for margin by the live policy's value of each coupon.
-    always:ARM is valued where ARM could be chosen. Where the log
-    sometimes gave none, the uplift curve's area and the Qini coefficient
-    say whether our model finds those whom a coupon moves.
+    average is one ranking for all; always:ARM chooses ARM wherever it
+    could be chosen, else none. Where the log sometimes gave none, the
+    Qini coefficient says whether our model finds those whom a coupon moves.
 
     Issues need their arms and the propensity of the one that was chosen.
     Those without, or whose window is still open at the end of the log, are
@@ -101,9 +100,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     broker; a LOG of these topics, as `tail --recording` and `replay --all`
     write them, does as well. Every decision is there, given or not, with its
     coupons and what was sold out. Valued is the margin of all that the
-    shopper orders within --window, less discounts. The policies are logged,
-    greedy[:MIN_VALUE], epsilon[:RATIO], average (one ranking for all), random,
-    none and always:COUPON.
+    shopper orders within --window, less discounts.
 
     Examples: stream-coupons ope examples/travel/log.jsonl --reward margin
               stream-coupons ope examples/ecommerce/log.jsonl --policy logged \\
@@ -117,7 +114,7 @@ def ope(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons.cli import own_records
     from stream_coupons_lab.cli import ope_own
-    from stream_coupons_lab.ope.valuation import Question
+    from stream_coupons_lab.ope import policies, valuation
     from stream_coupons_lab.reports import ope_report
 
     settings = settings_from(config, bootstrap)
@@ -130,35 +127,17 @@ def ope(  # noqa: PLR0913 - the options of a command
         ope_own.ope_own(log, settings, policy or (), window_s=window, domain=domain, report=report, json=json)
     if domain is not None:
         raise BadConfig("--domain: is for our own decisions, not for logs of other systems")
-    question = Question(reward, (), skip)
     with replaced(report) as page_sink:
         read = read_log(log, window or WINDOW_S, mapping)
-        found = _valued(read, settings, policy or (), question)
+        asked = tuple(policies.parse(text, read.coupon_of) for text in policy or ())
+        feed = partial(feed_all, what="scoring every arm")
+        found = valuation.value_log(read, settings, valuation.Question(reward, asked, skip), feed)
+        found.warnings[:0] = doubts(read)
         if page_sink is not None:
             page_sink.write(ope_report.page(log.name, found).html().encode())
     report_refused(read, log)
     terminal.show(found, _print, as_json=json, enc_hook=_encoded)
     raise typer.Exit(1 if read.refusals.count else 0)
-
-
-def _valued(log: ForeignLog, settings: Settings, policies: Sequence[str], question: Question) -> ValuationReport:
-    """Return the values of policies on a log."""
-    from stream_coupons_lab.offline.logged_decisions import decisions_of, missing_arms
-    from stream_coupons_lab.offline.progressive_run import ProgressiveRun
-    from stream_coupons_lab.ope import valuation
-    from stream_coupons_lab.ope.policies import parse
-
-    asked = tuple(parse(text, log.coupon_of) for text in policies)
-    warnings = [*missing_arms(log), *doubts(log, settings)]
-    running = ProgressiveRun(log, settings, score_arms=True)
-    feed_all(running, log, "scoring every arm")
-    scored = running.finish()
-    known = decisions_of(scored, log, settings.policy.typical_price_minor)
-    found = valuation.report(known, replace(question, policies=asked), settings.policy)
-    found.warnings[:0] = warnings
-    if open_ones := len(scored) - len(known):
-        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
-    return found
 
 
 def _encoded(value: object) -> object:
@@ -183,12 +162,9 @@ def _print(found: ValuationReport) -> None:
 
 
 def _effects(effects: Iterable[ArmEffect], decimals: int) -> Table:
-    table = tables.new_table(
-        "uplift over none", "given", "treated", "controls", "mean uplift", "AUUC", "Qini coefficient"
-    )
+    table = tables.new_table("uplift over none", "given", "treated", "controls", "mean uplift", "Qini coefficient")
     for each in effects:
-        found = each.uplift
-        areas = (found.mean, found.auuc, found.qini)
+        areas = (each.uplift.mean, each.uplift.qini)
         intervals = (tables.interval_text(interval, decimals, is_signed=True) for interval in areas)
         table.add_row(each.arm, f"{each.treated:,}", f"{each.controls:,}", *intervals)
     return table

@@ -11,6 +11,7 @@ import typer
 from stream_coupons.cli import terminal
 from stream_coupons.cli.own_records import take_records
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.settings import Settings
 from stream_coupons_lab.cli import ope_tables
 from stream_coupons_lab.cli.output import replaced
@@ -29,7 +30,7 @@ DAY_S = 86400.0
 def ope_own(  # noqa: PLR0913 - the options of a command
     path: Path | None,
     settings: Settings,
-    policies: Sequence[str],
+    texts: Sequence[str],
     *,
     window_s: float | None,
     domain: str | None,
@@ -37,7 +38,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
     json: bool,
 ) -> NoReturn:
     """Read, value, print and exit."""
-    from stream_coupons_lab.ope import own_policies, own_valuation
+    from stream_coupons_lab.ope import own_valuation, policies
     from stream_coupons_lab.ope.own_log import READ, OwnLog
     from stream_coupons_lab.reports import ope_report
 
@@ -49,7 +50,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
                 f"{path}: no record of the topic decisions; write them with `stream-coupons tail decisions "
                 f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
             )
-        asked = tuple(own_policies.parse(text, log.coupons) for text in policies)
+        asked = tuple(policies.parse(text, {NO_COUPON, *log.coupons}) for text in texts)
         found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s)
         if bad_lines:
             found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")

@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli import terminal
+from stream_coupons_lab.cli.output import print_text_table
 from stream_coupons_lab.ope.ope import Estimator
+from stream_coupons_lab.reports import tables
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.models.metrics import Interval
@@ -36,27 +38,6 @@ def values_table(valued: Iterable[Valued], title: str, decimals: int, *, is_gain
     return table
 
 
-def diagnostics_table(valued: Iterable[Valued]) -> Table:
-    """Return the table of effective sample sizes and weights, which bound the trust in the values."""
-    table = new_table(
-        "how far to believe it", "policy", "n", "ESS", "rewarded", "agrees", "max w", "mean w", "unlogged"
-    )
-    table.columns[0].no_wrap = True
-    for each in valued:
-        found = each.valuation.diagnostics
-        table.add_row(
-            terminal.printable(each.policy),
-            f"{found.decisions:,}",
-            f"{found.effective:,.0f}",
-            f"{found.rewarded:,}",
-            f"{found.agreement:.1%}",
-            f"{found.largest_weight:.1f}",
-            Text(f"{found.mean_weight.value:.3f}", style="bold yellow" if found.is_off else ""),
-            f"{each.unsupported:.1%}",
-        )
-    return table
-
-
 def print_values(valued: Sequence[Valued], values: str, gains: str) -> int:
     """Print the values of policies, their gains, and how far to believe them.
 
@@ -75,7 +56,7 @@ def print_values(valued: Sequence[Valued], values: str, gains: str) -> int:
     console.print(values_table(valued, values, decimals, is_gain=False))
     if gains:
         console.print(values_table(valued, gains, decimals, is_gain=True))
-    console.print(diagnostics_table(valued))
+    print_text_table(tables.checks(valued), title="how far to believe it")
     return decimals
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 import typer
 from msgspec import Struct
@@ -12,6 +12,7 @@ from rich.table import Table
 from stream_coupons.cli import terminal
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.recordings import not_writable
+from stream_coupons_lab.reports.tables import TextTable
 
 ReportOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
 
@@ -20,6 +21,12 @@ def fields_table(found: Struct, changed: Mapping[str, object] = {}) -> Table:
     """Return names and values of a struct's fields, as `summary_table`; of `interrupted` none."""
     names = [name for name in found.__struct_fields__ if name != "interrupted"]
     return terminal.summary_table({name.replace("_", " "): changed.get(name, getattr(found, name)) for name in names})
+
+
+def print_text_table(table: TextTable, names: int = 1, **style: Any) -> None:
+    """Print a table of which so many columns name the row."""
+    columns = {"title_justify": "left", **style}
+    terminal.print_table(table.headers[:names], table.rows, table.headers[names:], **columns)
 
 
 @contextmanager

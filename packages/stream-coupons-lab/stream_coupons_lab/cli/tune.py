@@ -30,9 +30,10 @@ from stream_coupons_lab.cli.foreign_logs import (
     report_refused,
     require_distinct,
 )
-from stream_coupons_lab.cli.output import ReportOption, replaced
+from stream_coupons_lab.cli.output import ReportOption, print_text_table, replaced
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
+from stream_coupons_lab.reports import tables
 from stream_coupons_lab.tuning.options import Method, TunedHead
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optuna is an optional extra
@@ -227,18 +228,11 @@ class _Search:
 def _print(tuned: Tuned) -> None:
     from stream_coupons_lab.tuning.objective import verdict
 
-    terminal.stdout().print(_values_table(tuned))
-    terminal.stdout().print(_quality_table(tuned))
-    terminal.say(verdict(tuned))
-
-
-def _values_table(tuned: Tuned) -> Table:
     title = f"trial {tuned.best_trial} of {tuned.trials}"
     title += f", {tuned.failed} without a quality" if tuned.failed else ""
-    table = Table("setting", "today", "found", title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name, value in tuned.found.items():
-        table.add_row(name, str(tuned.used_today[name]), str(value))
-    return table
+    print_text_table(tables.tuned_settings(tuned), 3, title=title, box=box.SIMPLE_HEAD)
+    terminal.stdout().print(_quality_table(tuned))
+    terminal.say(verdict(tuned))
 
 
 def _quality_table(tuned: Tuned) -> Table:

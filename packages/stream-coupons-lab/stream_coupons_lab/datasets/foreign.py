@@ -11,7 +11,6 @@ refused with its number and the rest goes on. Blank lines and unknown keys of a 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import Coupon
@@ -51,17 +50,14 @@ class ForeignLog:
         The lines that were not used.
     counts : Counter
         Records by type.
-    redescribed : Counter
-        By coupon_id, the issues that describe their coupon otherwise than the first did: the first counts. An issue
-        that names only the coupon_id refers to that description.
     unknown_keys : Counter
         By type of line and key, the lines that have a key which their type does not know.
     gave_nothing : int
         Issues of the arm none.
-    without_coupon : Counter
-        By kind, the feedback on issues that gave nothing.
-    with_feedback : dict
-        By kind of feedback, the issues that have it.
+    bought_without_coupon : int
+        Purchases on issues that gave nothing.
+    kinds : set of str
+        The kinds of feedback that there are.
     coupon_of : dict
         The coupon_id behind the name of every arm.
     """
@@ -69,15 +65,13 @@ class ForeignLog:
     def __init__(self, window_s: float, refusals: Refusals) -> None:
         self.refusals = refusals
         self.counts: Counter[str] = Counter()
-        self.redescribed: Counter[str] = Counter()
         self.unknown_keys: Counter[tuple[str, str]] = Counter()
         self.gave_nothing = 0
-        self.without_coupon: Counter[str] = Counter()
-        self.with_feedback: dict[str, set[str]] = {}
+        self.bought_without_coupon = 0
+        self.kinds: set[str] = set()
         self.coupon_of: dict[str, str] = {NO_COUPON: NO_COUPON}
         self._window_s = window_s
         self._catalogue: dict[str, Coupon] = {}
-        self._described: dict[str, dict[str, Any]] = {}
         self._issues: dict[str, LoggedIssue] = {}
         self._waiting: list[tuple[Line, FeedbackLine]] = []
         self._records: list[tuple[float, int, LogRecord]] = []
@@ -100,9 +94,8 @@ class ForeignLog:
     @property
     def labelled_heads(self) -> frozenset[str]:
         """The heads of which the log has a positive label: of others there is nothing to learn."""
-        kinds = {"click": "click", "purchase": "redeem"}
-        heads = {kinds[kind] for kind in self.with_feedback.keys() & kinds.keys()}
-        return frozenset({*heads, "order"} if "redeem" in heads else heads)
+        heads = {"click": ("click",), "purchase": ("redeem", "order")}
+        return frozenset(head for kind in self.kinds for head in heads.get(kind, ()))
 
     def require_domains(self, names: Iterable[str], where: str) -> None:
         """Refuse names that are no domains of this log; `where` says in the message where they were given.
@@ -160,7 +153,7 @@ class ForeignLog:
         if line.issue_id in self._issues:
             first = self._issues[line.issue_id].line
             raise BadMessage(LogFault.REPEATED, f"issue {line.issue_id} is on line {first} already")
-        coupon, description = self._coupon_of(line)
+        coupon = self._coupon_of(line)
         arm = arm_of(line, coupon)
         at = seconds(line.occurred_at, "occurred_at")
         window_s = coupon.redeem_within_s if coupon is not None else self._window_s
@@ -187,7 +180,6 @@ class ForeignLog:
         )
         if coupon is not None:
             self._catalogue.setdefault(coupon.coupon_id, coupon)
-            self._described.setdefault(coupon.coupon_id, description)
         self.coupon_of[arm] = issue.coupon_id
         for each in issue.arms:
             self.coupon_of.setdefault(each, each)
@@ -195,20 +187,15 @@ class ForeignLog:
         self._issues[issue.issue_id] = issue
         self._add(number, line, issue)
 
-    def _coupon_of(self, line: IssueLine) -> tuple[Coupon | None, dict[str, Any]]:
-        """The coupon of an issue as the log described it first, and its description here."""
+    def _coupon_of(self, line: IssueLine) -> Coupon | None:
+        """The coupon of an issue, as the log described it first."""
         if line.coupon is None or line.coupon.get("coupon_id") == NO_COUPON:
-            return None, {}
-        description = line.coupon if line.domain is None else {"domain": line.domain, **line.coupon}
-        coupon_id = description.get("coupon_id")
-        if isinstance(coupon_id, str) and coupon_id in self._described:
-            is_named_only = line.coupon.keys() == {"coupon_id"}
-            if is_named_only or description == self._described[coupon_id]:
-                return self._catalogue[coupon_id], description
-        coupon = read_coupon(description, self._window_s)
-        if coupon.coupon_id in self._catalogue:
-            self.redescribed[coupon.coupon_id] += 1
-        return self._catalogue.get(coupon.coupon_id, coupon), description
+            return None
+        coupon_id = line.coupon.get("coupon_id")
+        if isinstance(coupon_id, str) and coupon_id in self._catalogue:
+            return self._catalogue[coupon_id]
+        of_line = {} if line.domain is None else {"domain": line.domain}
+        return read_coupon(of_line | line.coupon, self._window_s)
 
     def _take_feedback(self, number: int, line: FeedbackLine) -> None:
         issue = self._issues.get(line.issue_id)
@@ -220,8 +207,8 @@ class ForeignLog:
         at = seconds(line.occurred_at, "occurred_at")
         if line.kind == "expiry" and (at, number) < (issue.occurred_at, issue.line):
             raise BadMessage(Rejection.INVALID, f"issue {line.issue_id} expires before it is issued")
-        self.without_coupon[line.kind] += issue.coupon_id == NO_COUPON
-        self.with_feedback.setdefault(line.kind, set()).add(line.issue_id)
+        self.bought_without_coupon += line.kind == "purchase" and issue.coupon_id == NO_COUPON
+        self.kinds.add(line.kind)
         feedback = FeedbackEvent(
             # Not the id in the log, which may be that of the order it tells of: the order would count, this would not.
             event_id=f"{line.kind} on line {number}",

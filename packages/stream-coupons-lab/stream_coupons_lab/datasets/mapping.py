@@ -38,9 +38,7 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time: Column | None = None
     """Time of the decision; absent, rows are in order and each outcome is known before the next row."""
     time_format: str | None = None
-    """Format of `time` as in Python's strptime; absent, ISO 8601 or UTC epoch seconds."""
-    time_zone: str = "UTC"
-    """Zone of times that state none."""
+    """Format of `time` as in Python's strptime; absent, ISO 8601 or UTC epoch seconds. Without a zone it is UTC."""
     issue: Column | None = None
     """Identifies the decision; absent, the number of the row does."""
     propensity: Column | Annotated[float, Meta(gt=0, le=1)] | None = None

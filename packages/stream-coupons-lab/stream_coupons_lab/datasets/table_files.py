@@ -12,44 +12,23 @@ from stream_coupons.ops.recordings import not_readable
 if TYPE_CHECKING:  # of an optional extra, and slow to import
     import pandas as pd
 
-CSV: Final = {".csv": ",", ".tsv": "\t"}
-"""Separators by suffix; `.gz` and the like may follow."""
+CSV: Final = ".csv"
 PARQUET: Final = ".parquet"
-COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst")
 
 
 def is_table(path: Path) -> bool:
     """Return whether a file is a table by its name, not JSON lines."""
-    suffix = _suffix(path)
-    return suffix in CSV or suffix == PARQUET
+    return path.suffix.lower() in (CSV, PARQUET)
 
 
-def _suffix(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is a Parquet file by its name."""
+    return path.suffix.lower() == PARQUET
 
 
 def first_row(path: Path) -> int:
     """Return the number of the first row, for messages: of a CSV file its line, below the header."""
-    return 1 if _suffix(path) == PARQUET else 2
-
-
-def require_extra(path: Path) -> None:
-    """See that what a table takes is installed: pandas, and for Parquet pyarrow.
-
-    Raises
-    ------
-    BadConfig
-    """
-    needed = ["pandas", *(["pyarrow"] if _suffix(path) == PARQUET else [])]
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        raise BadConfig(
-            f"{path}: tables need an optional extra, from the clone: "
-            f"pip install -e 'packages/stream-coupons-lab[frames]' (no {', '.join(missing)})"
-        )
+    return 1 if is_parquet(path) else 2
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -59,26 +38,25 @@ def read_table(path: Path) -> pd.DataFrame:
     ------
     BadConfig
     """
-    require_extra(path)
+    missing = [name for name in ("pandas", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise BadConfig(
+            f"{path}: tables need an optional extra, from the clone: "
+            f"pip install -e 'packages/stream-coupons-lab[frames]' (no {', '.join(missing)})"
+        )
     import pandas as pd
 
     try:
         with path.open("rb"):
             pass
-        if _suffix(path) == PARQUET:
+        if is_parquet(path):
             return pd.read_parquet(path)
-        options: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "encoding": "utf-8-sig"}
-        separator = CSV.get(_suffix(path), ",")
-        [*names] = pd.read_csv(path, sep=separator, nrows=0, **options)
-        if len(names) == 1:  # spreadsheets of many countries write semicolons
-            separator = next((other for other in (";", "\t") if other in names[0]), separator)
-        frame: pd.DataFrame = pd.read_csv(path, sep=separator, low_memory=False, **options)
-        return frame
+        return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", low_memory=False)
     except OSError as error:
         if error.errno is None:  # pyarrow's errors are of this kind, too
             raise BadConfig(f"{path}: is no table: {error}") from None
         raise not_readable(path, error) from None
-    except (ValueError, EOFError) as error:  # of pandas' parsers, and of text that is no UTF-8
+    except ValueError as error:  # of pandas' parsers, and of text that is no UTF-8
         raise BadConfig(f"{path}: is no table: {' '.join(str(error).split())}") from None
 
 

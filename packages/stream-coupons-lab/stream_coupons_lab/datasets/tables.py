@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -73,7 +71,7 @@ def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = W
     mapping.check(list(frame.columns), name)
     window = UNTIMED_WINDOW_S if mapping.time is None else mapping.window_s or window_s
     log = ForeignLog(window, Refusals())
-    rows = _Rows(frame, mapping, name)
+    rows = _Rows(frame, mapping)
     for row in range(len(frame)):
         number = first + row
         try:
@@ -113,12 +111,12 @@ Read = Callable[[Any], Any]
 class _Rows:
     """The rows of a table as lines of a foreign log."""
 
-    def __init__(self, frame: pd.DataFrame, mapping: Mapping, name: str) -> None:
+    def __init__(self, frame: pd.DataFrame, mapping: Mapping) -> None:
         self._mapping = mapping
         self._cells = {column: _plain(frame[column]) for column in frame.columns}
         self._context = mapping.context_columns(list(frame.columns))
         timed = {column for column in (mapping.time, mapping.expires) if column is not None}
-        self._times = {column: _times(frame[column], mapping, name) for column in timed}
+        self._times = {column: _times(frame[column], mapping) for column in timed}
         self._arms = [self._arm(arm) for arm in mapping.arms] if isinstance(mapping.arms, list) else None
 
     def lines(self, row: int, number: int) -> list[msgspec.Struct]:
@@ -257,35 +255,17 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [item(one) for one in values.where(column.notna(), None).tolist()]
 
 
-def _times(column: pd.Series[Any], mapping: Mapping, name: str) -> list[float]:
+def _times(column: pd.Series[Any], mapping: Mapping) -> list[float]:
     """Return UTC epoch seconds, NaN for what is no time."""
     import pandas as pd
 
-    try:
-        zone = ZoneInfo(mapping.time_zone) if mapping.time_zone != "UTC" else UTC
-    except (ZoneInfoNotFoundError, ValueError):
-        raise BadConfig(f"{name}: the mapping's time_zone is {mapping.time_zone!r}, expected a name as UTC") from None
     if pd.api.types.is_numeric_dtype(column) and mapping.time_format is None:
         seconds = column.astype("float64")
     else:
-        times = column if pd.api.types.is_datetime64_any_dtype(column) else _parsed(column, mapping)
-        if times.dt.tz is None:
-            times = times.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
-        since = times - pd.Timestamp(0, tz="UTC")
-        seconds = since.dt.total_seconds()
+        texts = column if pd.api.types.is_datetime64_any_dtype(column) else column.astype("string")
+        times = pd.to_datetime(texts, format=mapping.time_format or "ISO8601", errors="coerce", utc=True)
+        seconds = (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
     return seconds.where(seconds.between(0, END_OF_TIME)).tolist()
-
-
-def _parsed(column: pd.Series[Any], mapping: Mapping) -> pd.Series[Any]:
-    import pandas as pd
-
-    # Times with different zones become one column only in UTC; those without any are of the mapping's zone.
-    texts, time_format = column.astype("string"), mapping.time_format
-    if time_format is None:
-        has_zone = bool(texts.str.contains(r":.*(?:Z|[+-]\d\d:?\d\d)$", regex=True, na=False).any())
-    else:
-        has_zone = "%z" in time_format
-    return pd.to_datetime(texts, format=time_format or "ISO8601", errors="coerce", utc=has_zone)
 
 
 def _expected_time(mapping: Mapping) -> str:

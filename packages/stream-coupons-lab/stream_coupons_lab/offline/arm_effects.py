@@ -36,7 +36,7 @@ class ArmEffect:
     predicted : float
         Mean predicted effect, over all decisions that count.
     uplift : Uplift
-        Both curves and their areas; its mean is the effect observed.
+        Both curves and the Qini coefficient; its mean is the effect observed.
     """
 
     arm: str

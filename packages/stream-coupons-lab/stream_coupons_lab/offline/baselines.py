@@ -45,6 +45,11 @@ class Beside(Struct, frozen=True, kw_only=True):
     roc_auc: float
     lead: Interval
 
+    @property
+    def is_other(self) -> bool:
+        """True of a model that is not ours."""
+        return self.model != OURS
+
 
 def compare(
     series: Sequence[LabelledIssues],

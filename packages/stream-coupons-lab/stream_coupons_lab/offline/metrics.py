@@ -2,16 +2,11 @@
 
 References
 ----------
-.. [1] DeLong, E., DeLong, D., and Clarke-Pearson, D. (1988). Comparing the areas under two or more correlated
-       receiver operating characteristic curves. Biometrics 44(3).
-.. [2] Sun, X., and Xu, W. (2014). Fast implementation of DeLong's algorithm. IEEE Signal Process. Lett. 21(11).
-.. [3] Efron, B., and Tibshirani, R. (1993). An Introduction to the Bootstrap, ch. 13 (percentile intervals).
-.. [4] Pepe, M. S. (2003). The Statistical Evaluation of Medical Tests, sec. 5.2 (intervals on the logit scale).
+.. [1] Efron, B., and Tibshirani, R. (1993). An Introduction to the Bootstrap, ch. 13 (percentile intervals).
 """
 
 import math
 from collections.abc import Callable
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,31 +44,6 @@ def log_loss(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float(losses.mean()) if len(losses) else math.nan
 
 
-def auc_interval(probabilities: ArrayLike, labels: ArrayLike) -> Interval:
-    r"""Return the area under the ROC curve with DeLong's 95 % interval [1]_, from midranks [2]_, in O(n log n).
-
-    With m positives, n negatives and the structural components :math:`V_{10}(x) = P(X > Y \mid X = x)` and
-    :math:`V_{01}(y) = P(X > Y \mid Y = y)`, the variance is :math:`S_{10} / m + S_{01} / n`, S their sample
-    variances. The interval is taken on the logit scale, so it stays within (0, 1) [4]_. It holds for independent
-    rows; where rows share a shopper, `bootstrap_interval` with groups is wider and right. Parameters as of `roc_auc`.
-    Bounds are NaN with fewer than two rows of a class.
-    """
-    scores, truth = np.asarray(probabilities, np.float64), np.asarray(labels, np.bool_)
-    area, m, n = roc_auc(scores, truth), int(truth.sum()), int((~truth).sum())
-    if min(m, n) < 2:
-        return Interval(area, math.nan, math.nan)
-    ranks = _midranks(scores)
-    v10 = (ranks[truth] - _midranks(scores[truth])) / n
-    v01 = 1 - (ranks[~truth] - _midranks(scores[~truth])) / m
-    deviation = math.sqrt(float(np.var(v10, ddof=1)) / m + float(np.var(v01, ddof=1)) / n)
-    if not 0 < area < 1:
-        return Interval(area, area, area)
-    middle = math.log(area / (1 - area))
-    reach = NormalDist().inv_cdf(0.975) * deviation / (area * (1 - area))
-    low, high = (1 / (1 + math.exp(-x)) for x in (middle - reach, middle + reach))
-    return Interval(area, low, high)
-
-
 def bootstrap_interval(
     statistic: Statistic,
     probabilities: ArrayLike,
@@ -82,7 +52,7 @@ def bootstrap_interval(
     seed: int = 0,
     repeats: int = 200,
 ) -> Interval:
-    """Return a statistic with its 95 % percentile bootstrap interval [3]_.
+    """Return a statistic with its 95 % percentile bootstrap interval [1]_.
 
     Draws on which the statistic is undefined (NaN) are left out.
 

@@ -7,7 +7,7 @@ an `expiry`, never before; a window that the log's end finds open has none. A co
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -32,8 +32,7 @@ FEW_COUPONS = 64
 def run(log: ForeignLog, settings: Settings, *, score_arms: bool = False) -> list[Scored]:
     """Score every issue of a log with the model as it stood at its moment; see `ProgressiveRun`."""
     running = ProgressiveRun(log, settings, score_arms=score_arms)
-    for record in log.records():
-        running.feed(record)
+    running.feed_all()
     return running.finish()
 
 
@@ -94,7 +93,13 @@ class ProgressiveRun:
         elif isinstance(record, FeedbackEvent):
             self._feedback(record)
         else:
-            self._shop.act(record)
+            self._shop.take(record)
+
+    def feed_all(self, on_record: Callable[[], None] = lambda: None) -> None:
+        """Take in all records of the log; `on_record` is called after each."""
+        for record in self.log.records():
+            self.feed(record)
+            on_record()
 
     def finish(self) -> list[Scored]:
         """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
@@ -223,7 +228,7 @@ class ProgressiveRun:
                 self._clicked.add(feedback.issue_id)
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-        self._shop.respond(feedback)
+        self._shop.take(feedback)
 
     def _label(self, label: TrainingExample) -> None:
         self._queue.take(label)

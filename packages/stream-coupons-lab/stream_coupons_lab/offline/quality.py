@@ -22,7 +22,7 @@ from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, BinaryMetrics, Interval
-from stream_coupons_lab.offline.metrics import auc_interval, bootstrap_interval, log_loss, roc_auc
+from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
 from stream_coupons_lab.offline.scored import Scored
 
 Floats = NDArray[np.float64]
@@ -242,7 +242,7 @@ def rate_interval(positives: int, examples: int, confidence: float = 0.95) -> In
 class Slice(Struct, frozen=True, kw_only=True):
     """One head on the issues that share a value: of a coupon, of the context.
 
-    `observed` has Wilson's interval, `roc_auc` DeLong's, both 95%.
+    `observed` has Wilson's 95% interval.
     """
 
     by: str
@@ -253,7 +253,7 @@ class Slice(Struct, frozen=True, kw_only=True):
     observed: Interval
     predicted: float
     log_loss: float
-    roc_auc: Interval
+    roc_auc: float
 
 
 def slice_of(series: LabelledIssues, by: str, value: str) -> Slice:
@@ -268,5 +268,5 @@ def slice_of(series: LabelledIssues, by: str, value: str) -> Slice:
         observed=rate_interval(positives, len(series)),
         predicted=float(series.probabilities.mean()) if len(series) else math.nan,
         log_loss=log_loss(series.probabilities, series.labels),
-        roc_auc=auc_interval(series.probabilities, series.labels),
+        roc_auc=roc_auc(series.probabilities, series.labels),
     )

@@ -4,7 +4,7 @@ Rows are sorted by predicted uplift, best first. With :math:`Y^T(t), N^T(t)` the
 the first t rows, :math:`Y^C(t), N^C(t)` those of the controls, and :math:`\varphi` the share that t rows are of all,
 
 - uplift curve [2]_: :math:`U(\varphi) = \varphi\,[Y^T(t) / N^T(t) - Y^C(t) / N^C(t)]`, the gain for each shopper
-  when the best :math:`\varphi` of them are treated. AUUC is the area below it.
+  when the best :math:`\varphi` of them are treated.
 - Qini curve [1]_: :math:`Q(\varphi) = [Y^T(t) - Y^C(t)\,N^T(t) / N^C(t)] / N^T`, the additional reward for each of the
   :math:`N^T` treated. The Qini coefficient is the area between it and the straight line from 0 to :math:`Q(1)`, which
   a random order follows. Positive: the model finds those whom a coupon moves. It is not divided by the area of a
@@ -81,30 +81,25 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points of both curves, from 0 to 1, and the areas."""
+    """Points of both curves, from 0 to 1."""
 
     share: Floats
     uplift: Floats
     qini: Floats
 
     @property
-    def auuc(self) -> float:
-        """Area under the uplift curve; half of the last point when the order is uninformative."""
-        return area_below(self.share, self.uplift)
-
-    @property
     def qini_coefficient(self) -> float:
         """Area between the Qini curve and the straight line; 0 when the order is uninformative."""
-        return area_below(self.share, self.qini) - float(self.qini[-1]) / 2
+        area = (np.diff(self.share) * (self.qini[1:] + self.qini[:-1])).sum() / 2
+        return float(area - self.qini[-1] / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Uplift:
-    """The curve with intervals of its areas and of the mean uplift, which is its end."""
+    """The curve with intervals of the Qini coefficient and of the mean uplift, which is the curve's end."""
 
     curve: Curve
     mean: Interval
-    auuc: Interval
     qini: Interval
 
     def thinned(self, points: int = CURVE_POINTS) -> "Uplift":
@@ -133,7 +128,7 @@ def curve(trial: Trial) -> Curve:
 
 
 def uplift(trial: Trial, shopper: Rows, repeats: int = 500, seed: int = 0) -> Uplift:
-    """The curve and its areas, with 95 % percentile bootstrap intervals [3]_; shoppers are drawn whole.
+    """The curve and its area, with 95 % percentile bootstrap intervals [3]_; shoppers are drawn whole.
 
     Areas are no means of the rows, so there is no influence value to take an interval from, and their distribution is
     near enough to symmetric for the percentile interval. Draws without a treated or without a control are left out.
@@ -145,16 +140,16 @@ def uplift(trial: Trial, shopper: Rows, repeats: int = 500, seed: int = 0) -> Up
     """
     order = _Sorted(trial)
     whole = order.curve(trial.weight)
-    areas = np.full((repeats, 3), math.nan)
+    areas = np.full((repeats, 2), math.nan)
     for repeat, times in enumerate(draws(shopper, repeats, seed)):
         weight = trial.weight * times
         if weight[trial.is_treated].any() and weight[~trial.is_treated].any():
             areas[repeat] = _areas(order.curve(weight))
     lows, highs = np.nanquantile(areas, (0.025, 0.975), axis=0)
-    mean, auuc, qini = (
+    mean, qini = (
         Interval(found, float(low), float(high)) for found, low, high in zip(_areas(whole), lows, highs, strict=True)
     )
-    return Uplift(whole, mean, auuc, qini)
+    return Uplift(whole, mean, qini)
 
 
 def draws(shopper: Rows, repeats: int, seed: int) -> Iterator[Rows]:
@@ -166,13 +161,8 @@ def draws(shopper: Rows, repeats: int, seed: int) -> Iterator[Rows]:
         yield np.bincount(rng.integers(0, shoppers, shoppers), minlength=shoppers)[member]
 
 
-def area_below(x: Floats, y: Floats) -> float:
-    """Return the area below straight lines between points."""
-    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)
-
-
-def _areas(found: Curve) -> tuple[float, float, float]:
-    return float(found.uplift[-1]), found.auuc, found.qini_coefficient
+def _areas(found: Curve) -> tuple[float, float]:
+    return float(found.uplift[-1]), found.qini_coefficient
 
 
 class _Sorted:

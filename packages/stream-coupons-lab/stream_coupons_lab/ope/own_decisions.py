@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons_lab.ope.policies import explored
+from stream_coupons.core.rules import PolicyRules
+from stream_coupons_lab.ope.policies import ArmScores, explored
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -71,11 +72,13 @@ class OwnDecisions:
         is_coupon: Mask = self.arm > 0
         return is_coupon
 
-    @property
-    def net(self) -> Floats:
-        """Value less price: what the policy chooses by, shape (n, a)."""
-        net: Floats = self.value - self.price
-        return net
+    def choices(self, rules: PolicyRules) -> ArmScores:
+        """Return what policies choose by: value less price; what is drawn is a coupon where one could be had."""
+        score = self.value - self.price
+        score[:, 0] = rules.min_value_minor
+        drawn = self.is_coupon
+        drawn[:, 0] = ~drawn.any(axis=1)
+        return ArmScores(self.names, self.arm, score, drawn)
 
     @property
     def propensity(self) -> Floats:

@@ -27,12 +27,13 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons_lab.ope import own_policies, valuation
+from stream_coupons_lab.ope import valuation
 from stream_coupons_lab.ope.ope import Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
 from stream_coupons_lab.ope.own_log import NO_MONEY, OwnLog
-from stream_coupons_lab.ope.policies import Policy
+from stream_coupons_lab.ope.policies import KINDS, Policy
 from stream_coupons_lab.ope.valuation import Valued
 
 Floats = NDArray[np.float64]
@@ -88,8 +89,9 @@ def report(
     logged = Logged(
         decisions.shopper, decisions.chosen, decisions.propensity, reward, predicted(decisions, reward, before)
     )
-    asked = policies or tuple(Policy(kind) for kind in own_policies.KINDS)
-    valued = [value(policy, decisions, logged, rules) for policy in asked]
+    asked = policies or (*map(Policy, KINDS), Policy("always", NO_COUPON))
+    choices, is_known = decisions.choices(rules), decisions.logging > 0
+    valued = [valuation.value(policy, choices, logged, rules, is_known) for policy in asked]
     sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
     return OwnReport(
         domain=domain,
@@ -121,15 +123,6 @@ def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
     if log.unreadable:
         notes.append(f"{log.unreadable} records are no valid messages and are left out")
     return notes
-
-
-def value(policy: Policy, decisions: OwnDecisions, logged: Logged, rules: PolicyRules) -> Valued:
-    """Value one policy."""
-    if policy.kind == "logged":
-        return valuation.value(policy, logged)
-    target = own_policies.target(policy, decisions, rules)
-    unsupported = float(target[decisions.logging <= 0].sum() / len(decisions))
-    return valuation.value(policy, logged, target, unsupported)
 
 
 def outcomes(

@@ -12,17 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-Kinds = Mapping[str, tuple[float, float] | None]
-"""The range of the number that each kind of policy may have; None where it has none."""
-KINDS: Kinds = {"greedy": None, "epsilon": (0.0, 1.0), "random": None, "logged": None}
-"""The kinds that can be valued on the log of another system, besides always:ARM."""
+KINDS: Mapping[str, tuple[float, float] | None] = {
+    "logged": None,
+    "greedy": (-math.inf, math.inf),
+    "epsilon": (0.0, 1.0),
+    "average": None,
+    "random": None,
+}
+"""The kinds of policies besides always:ARM, and the range of the number that each may have; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,44 @@ class Policy:
         return float(self.parameter) if self.parameter else default
 
 
-def parse(text: str, arms: Collection[str], kinds: Kinds = KINDS) -> Policy:
+@dataclass(frozen=True, slots=True)
+class ArmScores:
+    """Arms of n decisions, and the scores that policies choose by.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Every arm.
+    arm : array of int, shape (n, a)
+        Index in `names` of each column; -1 for columns that a row does not have.
+    score : array, shape (n, a)
+        What our policy ranks by; of `none`, what a coupon must exceed; -inf in columns that a row does not have.
+    drawn : array of bool, shape (n, a)
+        What a policy draws from that chooses at random.
+    """
+
+    names: tuple[str, ...]
+    arm: Rows
+    score: Floats
+    drawn: Mask
+
+    @property
+    def is_none(self) -> Mask:
+        """Mask of the columns of the arm that gives nothing, shape (n, a)."""
+        return self.columns_of(NO_COUPON)
+
+    @property
+    def is_coupon(self) -> Mask:
+        """Mask of the columns of coupons, shape (n, a)."""
+        return (self.arm >= 0) & ~self.is_none
+
+    def columns_of(self, name: str) -> Mask:
+        """Return the mask of the columns of an arm, shape (n, a)."""
+        is_arm: Mask = self.arm == (self.names.index(name) if name in self.names else len(self.names))
+        return is_arm
+
+
+def parse(text: str, arms: Collection[str]) -> Policy:
     """A policy from what was typed.
 
     Raises
@@ -56,9 +97,9 @@ def parse(text: str, arms: Collection[str], kinds: Kinds = KINDS) -> Policy:
             some = ", ".join(sorted(arms)[:10])
             raise BadConfig(f"policy {text!r}: the log has no arm {parameter!r}, expected one of {some}")
         return Policy(kind, parameter)
-    ends = kinds.get(kind)
-    if kind not in kinds or (parameter and ends is None):
-        known = ", ".join(f"{name}[:NUMBER]" if ends else name for name, ends in kinds.items())
+    ends = KINDS.get(kind)
+    if kind not in KINDS or (parameter and ends is None):
+        known = ", ".join(f"{name}[:NUMBER]" if ends else name for name, ends in KINDS.items())
         raise BadConfig(f"there is no policy {text!r}, expected one of {known}, always:ARM")
     if parameter and ends is not None:
         try:
@@ -70,36 +111,28 @@ def parse(text: str, arms: Collection[str], kinds: Kinds = KINDS) -> Policy:
     return Policy(kind, parameter)
 
 
-def target(policy: Policy, decisions: LoggedDecisions, worth: Floats, rules: PolicyRules) -> tuple[Mask, Floats]:
-    """The rows on which a policy can be valued, and the probabilities with which it would choose.
+def target(policy: Policy, choices: ArmScores, rules: PolicyRules) -> Floats:
+    """Return the probability with which a policy chooses each arm, shape (n, a).
 
-    Parameters
-    ----------
-    worth : array, shape (n, a)
-        What our policy ranks by.
-
-    Raises
-    ------
-    BadConfig
-        If it always takes an arm that was never chosen.
+    - `greedy` is our policy without exploration: the best arm. With a number, a coupon must exceed that to be given.
+    - `epsilon` explores besides, as the live policy does.
+    - `average` ranks coupons for all shoppers alike, by their mean score in the log.
+    - `random` draws.
+    - `always` chooses one arm wherever it could be chosen, else none. Rows that could have neither are all 0.
     """
-    everywhere = np.ones(len(decisions), dtype=np.bool_)
-    if policy.kind == "greedy":
-        return everywhere, greedy(worth)
-    if policy.kind == "epsilon":
-        return everywhere, epsilon_greedy(
-            worth, decisions.is_coupon, policy.number(rules.exploration_ratio), rules.explored_candidates
-        )
-    if policy.kind == "random":
-        return everywhere, uniform(decisions.is_arm)
-    arm = decisions.names.index(policy.parameter) if policy.parameter in decisions.names else -2
-    if not (decisions.chosen_arm == arm).any():
-        raise BadConfig(
-            f"policy {policy}: {policy.parameter!r} was chosen in none of the {len(decisions)} decisions that are "
-            "valued, so nothing is known of what it brings"
-        )
-    always = (decisions.arm == arm).astype(np.float64)
-    return always.any(axis=1), always
+    match policy.kind:
+        case "greedy":
+            least = np.where(choices.is_none, policy.number(0.0), choices.score)
+            return greedy(least if policy.parameter else choices.score)
+        case "epsilon":
+            return epsilon_greedy(choices, policy.number(rules.exploration_ratio), rules.explored_candidates)
+        case "average":
+            return greedy(_average(choices))
+        case "random":
+            return uniform(choices.drawn)
+    wanted = choices.columns_of(policy.parameter)
+    always: Floats = np.where(wanted.any(axis=1, keepdims=True), wanted, choices.is_none).astype(np.float64)
+    return always
 
 
 def greedy(values: Floats) -> Floats:
@@ -113,17 +146,18 @@ def greedy(values: Floats) -> Floats:
     return chosen
 
 
-def epsilon_greedy(values: Floats, is_coupon: Mask, epsilon: float, best: int) -> Floats:
+def epsilon_greedy(choices: ArmScores, epsilon: float, best: int) -> Floats:
     """As `core.policy.choose` draws: with probability epsilon one of the best coupons, otherwise the greedy arm.
 
-    >>> values, is_coupon = np.array([[0.0, 3.0, 2.0, 1.0]]), np.array([[False, True, True, True]])
-    >>> epsilon_greedy(values, is_coupon, 0.1, best=2).round(6).tolist()
+    >>> values, arm = np.array([[0.0, 3.0, 2.0, 1.0]]), np.array([[0, 1, 2, 3]])
+    >>> choices = ArmScores(("none", "a", "b", "c"), arm, values, arm > 0)
+    >>> epsilon_greedy(choices, 0.1, best=2).round(6).tolist()
     [[0.0, 0.95, 0.05, 0.0]]
     """
-    ranked = np.argsort(-np.where(is_coupon, values, -np.inf), axis=1, kind="stable")
-    is_tried = np.zeros_like(is_coupon)
+    ranked = np.argsort(-np.where(choices.is_coupon, choices.score, -np.inf), axis=1, kind="stable")
+    is_tried = np.zeros(choices.arm.shape, np.bool_)
     np.put_along_axis(is_tried, ranked[:, :best], values=True, axis=1)
-    return explored(values.argmax(axis=1), is_tried & is_coupon, np.full(len(values), epsilon))
+    return explored(choices.score.argmax(axis=1), is_tried & choices.is_coupon, np.full(len(ranked), epsilon))
 
 
 def explored(best: Rows, tried: Mask, epsilon: Floats) -> Floats:
@@ -152,7 +186,16 @@ def explored(best: Rows, tried: Mask, epsilon: Floats) -> Floats:
     return given
 
 
-def uniform(is_arm: Mask) -> Floats:
-    """Every arm alike, NO_COUPON among them where it is one."""
-    drawn: Floats = is_arm / is_arm.sum(axis=1, keepdims=True)
-    return drawn
+def uniform(drawn: Mask) -> Floats:
+    """Return the probabilities of drawing one of the columns of each row, all alike."""
+    alike: Floats = drawn / drawn.sum(axis=1, keepdims=True)
+    return alike
+
+
+def _average(choices: ArmScores) -> Floats:
+    """Return the scores, those of each coupon replaced by its mean over all decisions, shape (n, a)."""
+    is_coupon, size = choices.is_coupon, len(choices.names)
+    arms = choices.arm[is_coupon]
+    mean = np.bincount(arms, choices.score[is_coupon], size) / np.maximum(np.bincount(arms, minlength=size), 1)
+    averages: Floats = np.where(is_coupon, mean[choices.arm], choices.score)
+    return averages

@@ -1,5 +1,6 @@
 """Every policy of interest valued on the decisions of a log, with what makes the figures doubtful."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,15 +8,19 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.settings import Settings
+from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.offline import arm_effects
 from stream_coupons_lab.offline.arm_effects import ArmEffect
-from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
+from stream_coupons_lab.offline.logged_decisions import LoggedDecisions, decisions_of, missing_arms
+from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Logged, Valuation
-from stream_coupons_lab.ope.policies import Policy
+from stream_coupons_lab.ope.policies import ArmScores, Policy
 from stream_coupons_lab.ope.rewards import Reward, rewards
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 MOST_CONSTANTS = 30
 FEW_EFFECTIVE = 100
@@ -61,6 +66,36 @@ class Question:
     seed: int = 0
 
 
+def value_log(
+    log: ForeignLog,
+    settings: Settings,
+    question: Question,
+    feed: Callable[[ProgressiveRun], None] = lambda running: running.feed_all(),
+) -> ValuationReport:
+    """Score every arm of a log's decisions in order of time, and answer a question about them.
+
+    Parameters
+    ----------
+    feed : callable
+        Feeds all records of the log to a run.
+
+    Raises
+    ------
+    BadConfig
+        If the log cannot answer it.
+    """
+    warnings = missing_arms(log)
+    running = ProgressiveRun(log, settings, score_arms=True)
+    feed(running)
+    scored = running.finish()
+    known = decisions_of(scored, log, settings.policy.typical_price_minor)
+    found = report(known, question, settings.policy)
+    found.warnings[:0] = warnings
+    if open_ones := len(scored) - len(known):
+        found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
+    return found
+
+
 def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -> ValuationReport:
     """Answer a question.
 
@@ -81,7 +116,9 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     found = replace(found, reward=found.reward[kept], predicted=found.predicted[kept], worth=found.worth[kept])
     logged = Logged(decisions.shopper, decisions.chosen, propensity, found.reward, found.predicted)
     asked = question.policies or _default(decisions, notes)
-    valued = [_value(policy, decisions, logged, found.worth, rules) for policy in asked]
+    choices = ArmScores(decisions.names, decisions.arm, found.worth, decisions.is_arm)
+    is_known = decisions.times_chosen[decisions.arm] > 0
+    valued = [value(policy, choices, logged, rules, is_known) for policy in asked]
     for each in valued:
         warnings += doubts(each, "arms that the log never chose")
     return ValuationReport(
@@ -133,20 +170,20 @@ def _default(decisions: LoggedDecisions, notes: list[str]) -> tuple[Policy, ...]
     return (*map(Policy, ("logged", "greedy", "epsilon", "random")), *constants)
 
 
-def _value(policy: Policy, decisions: LoggedDecisions, logged: Logged, worth: Floats, rules: PolicyRules) -> Valued:
+def value(policy: Policy, choices: ArmScores, logged: Logged, rules: PolicyRules, is_known: Mask) -> Valued:
+    """Value one policy, on the decisions that could have its arm.
+
+    Parameters
+    ----------
+    is_known : array of bool, shape (n, a)
+        The arms of which the log can tell something.
+    """
     if policy.kind == "logged":
-        return value(policy, logged)
-    rows, target = policies.target(policy, decisions, worth, rules)
-    never = decisions.is_arm & (decisions.times_chosen[decisions.arm] == 0)
-    unsupported = float((target * never)[rows].sum() / rows.sum())
-    return value(policy, logged.at(rows), target[rows], unsupported)
-
-
-def value(policy: Policy, logged: Logged, target: Floats | None = None, unsupported: float = 0.0) -> Valued:
-    """Value a policy by its probability of every arm; without these it is the logging policy."""
-    if target is None:
         return Valued(str(policy), ope.value_logged(logged), 0.0)
-    return Valued(str(policy), ope.value(logged, target), unsupported)
+    target = policies.target(policy, choices, rules)
+    rows: Mask = target.sum(axis=1) > 0
+    unsupported = float((target * ~is_known)[rows].sum() / rows.sum())
+    return Valued(str(policy), ope.value(logged.at(rows), target[rows]), unsupported)
 
 
 def doubts(each: Valued, unknown: str) -> list[str]:

@@ -7,9 +7,7 @@ from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.report import HtmlReport
 
-COLUMNS = (
-    "coupon", "treated", "controls", "observed", "95%", "predicted", "AUUC", "Qini", "95% of Qini",
-)  # fmt: skip
+COLUMNS = ("coupon", "treated", "controls", "observed", "95%", "predicted", "Qini", "95% of Qini")
 ABOUT = (
     "Each coupon against giving none, where either could be chosen, by the inverse of the propensities. "
     "Curves go from the decisions with the highest predicted effect to those with the lowest."
@@ -62,7 +60,6 @@ def _row(one: ArmEffect, unit: Unit) -> list[str | float]:
         format_value(one.uplift.mean.value, unit),
         _span(one.uplift.mean, unit),
         format_value(one.predicted, unit),
-        format_value(one.uplift.auuc.value, unit),
         format_value(one.uplift.qini.value, unit),
         _span(one.uplift.qini, unit),
     ]

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from stream_coupons_lab.offline.baselines import OURS, Beside
+from stream_coupons_lab.offline.baselines import Beside
 from stream_coupons_lab.offline.evaluated import Evaluated
-from stream_coupons_lab.reports import quality_report
+from stream_coupons_lab.reports import quality_report, tables
 from stream_coupons_lab.reports.effect_charts import add_effects
 from stream_coupons_lab.reports.report import HtmlReport
 
@@ -28,18 +28,4 @@ def _baselines(report: HtmlReport, baselines: Sequence[Beside]) -> None:
         "terms of the coupon. River's logistic regression learns label by label; the boosted trees are fitted anew "
         "on all labels so far whenever these have grown by half.",
     )
-    report.table(
-        ["head", "model", "issues", "log loss", "above ours", "95%", "ROC AUC"],
-        [
-            [
-                one.head,
-                one.model,
-                one.examples,
-                round(one.log_loss, 4),
-                "" if one.model == OURS else f"{one.lead.value:+.4f}",
-                "" if one.model == OURS else f"{one.lead.low:+.4f} to {one.lead.high:+.4f}",
-                round(one.roc_auc, 4),
-            ]
-            for one in baselines
-        ],
-    )
+    report.table(*tables.baselines(baselines))

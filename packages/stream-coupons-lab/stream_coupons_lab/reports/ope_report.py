@@ -1,6 +1,5 @@
 """The report of `ope`: policies and their values, how far to believe them, and the effects of coupons."""
 
-import math
 from collections.abc import Sequence
 
 from stream_coupons_lab.ope.ope import Estimator
@@ -8,6 +7,7 @@ from stream_coupons_lab.ope.own_valuation import OwnReport
 from stream_coupons_lab.ope.rewards import Reward
 from stream_coupons_lab.ope.valuation import ValuationReport as Values
 from stream_coupons_lab.ope.valuation import Valued
+from stream_coupons_lab.reports import tables
 from stream_coupons_lab.reports.axes import DAY_S, Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.effect_charts import add_effects
 from stream_coupons_lab.reports.report import HtmlReport
@@ -79,12 +79,10 @@ def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str]
     report.section(
         "How far to believe it",
         "Each logged decision counts by its weight: the probability with which the policy would have chosen what was "
-        "logged, over the propensity. The mean weight should be 1. With a few large weights, a few decisions decide.",
+        "logged, over the propensity. The mean weight (w) should be 1. With a few large weights, a few decisions "
+        "decide: ESS is the effective sample size. Nothing is known of the share that was never logged.",
     )
-    report.table(
-        ["policy", "decisions", "effective", "rewarded", "agrees", "largest weight", "mean weight", "never logged"],
-        [_checks(one) for one in valued],
-    )
+    report.table(*tables.checks(valued))
     if warnings or notes:
         report.table(
             ["", "what to know"],
@@ -103,17 +101,3 @@ def _cells(one: Valued, unit: Unit) -> list[str]:
         value, low, high = _ends(one, estimator)
         cells += [format_value(value, unit), format_interval(low, high, unit)]
     return cells
-
-
-def _checks(one: Valued) -> list[str | float]:
-    found = one.valuation.diagnostics
-    return [
-        one.policy,
-        found.decisions,
-        round(found.effective),
-        found.rewarded,
-        format_value(found.agreement, "percent"),
-        format_value(found.largest_weight),
-        format_value(found.mean_weight.value) if not math.isnan(found.mean_weight.value) else "",
-        format_value(one.unsupported, "percent"),
-    ]

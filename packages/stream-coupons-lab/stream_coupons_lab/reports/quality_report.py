@@ -112,7 +112,7 @@ def _calibration(report: HtmlReport, judged: LabelledIssues) -> None:
 
 def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
     report.table(
-        ["by", "value", "issues", "positive", "observed", "95%", "predicted", "log loss", "ROC AUC", "95%"],
+        ["by", "value", "issues", "positive", "observed", "95%", "predicted", "log loss", "ROC AUC"],
         [
             [
                 each.by,
@@ -123,8 +123,7 @@ def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
                 _span(each.observed, "percent"),
                 format_value(each.predicted, "percent"),
                 round(each.log_loss, 4),
-                format_value(each.roc_auc.value),
-                _span(each.roc_auc),
+                format_value(each.roc_auc),
             ]
             for each in slices
         ],

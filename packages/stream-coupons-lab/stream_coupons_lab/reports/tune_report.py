@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
+from stream_coupons_lab.reports import tables
 from stream_coupons_lab.reports.axes import Axis
 from stream_coupons_lab.reports.report import HtmlReport
 from stream_coupons_lab.tuning.objective import Tuned, verdict
@@ -44,10 +45,7 @@ def _result(report: HtmlReport, tuned: Tuned) -> None:
         "the part searched: only the part held out says what they are worth.",
         highlight="held out",
     )
-    report.table(
-        ["setting", "today", "found"],
-        [[name, str(tuned.used_today[name]), str(value)] for name, value in tuned.found.items()],
-    )
+    report.table(*tables.tuned_settings(tuned))
 
 
 def _search(report: HtmlReport, tuned: Tuned, tried: Sequence[FrozenTrial]) -> None:

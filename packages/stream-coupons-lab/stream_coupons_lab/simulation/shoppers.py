@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 from msgspec import Struct
 
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -16,7 +15,7 @@ from stream_coupons_lab.simulation.assortment import make_assortment
 from stream_coupons_lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Shop, SimulatedShopper
 from stream_coupons_lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
 from stream_coupons_lab.simulation.history import CouponMemory
-from stream_coupons_lab.simulation.population import MAX_ORDER_RATIO, MEDIAN_ORDER_RATIO, Floats, make_population
+from stream_coupons_lab.simulation.population import MEDIAN_ORDER_RATIO, Floats, make_population
 from stream_coupons_lab.simulation.reactions import CouponUse, Reactions
 from stream_coupons_lab.simulation.terms import CouponTerms
 from stream_coupons_lab.simulation.timeline import Timeline
@@ -53,11 +52,6 @@ class WorldSettings:
         P(a coupon that was seen is used | an order of the shopper's own is in its scope), 0 to 1.
     other_shoppers : int
         0, or the number of another draw of shoppers of the same world: with the same products, coupons and segments.
-
-    Raises
-    ------
-    BadConfig
-        A number that makes no world.
     """
 
     seed: int = 0
@@ -72,18 +66,6 @@ class WorldSettings:
     uses_if_ordering: float = USES_IF_ORDERING
     other_shoppers: int = 0
 
-    def __post_init__(self) -> None:
-        for name in ("seed", "other_shoppers"):
-            if getattr(self, name) < 0:
-                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected 0 or more")
-        if not 0 < self.median_order_ratio <= MAX_ORDER_RATIO:
-            raise BadConfig(f"median_order_ratio: {self.median_order_ratio!r}, expected above 0 to {MAX_ORDER_RATIO}")
-        if not 0 <= self.uses_if_ordering <= 1:
-            raise BadConfig(f"uses_if_ordering: {self.uses_if_ordering!r}, expected 0 to 1")
-        for name in ("shoppers", "coupons", "days", "sessions_per_day"):
-            if not getattr(self, name) > 0:
-                raise BadConfig(f"{name}: {getattr(self, name)!r}, expected more than 0")
-
 
 @dataclass(slots=True)
 class WorldStatistics:
@@ -95,14 +77,11 @@ class WorldStatistics:
     """
 
     issues: int = 0
-    duplicates: int = 0
-    strangers: int = 0
     impressions: int = 0
     clicks: int = 0
     redemptions: int = 0
     persuaded: int = 0
     discount_minor: int = 0
-    order_value_minor: int = 0
     incremental_margin_minor: float = 0.0
 
 
@@ -207,8 +186,7 @@ class World:
     def receive(self, issue: CouponIssue, at: float | None = None) -> None:
         """Hand a coupon to its shopper, who reacts.
 
-        A second issue with the same id is counted and ignored, as a downstream that deduplicates does; so is one for a
-        shopper or a coupon that this world does not have. An expired one moves nobody.
+        A second issue with the same id is ignored, as a downstream that deduplicates does. An expired one moves nobody.
 
         Parameters
         ----------
@@ -217,14 +195,15 @@ class World:
         at : float, optional
             UTC epoch seconds at which the shopper has it: by default max(issued_at, now). An earlier time is for time
             that stood still while the system decided.
+
+        Raises
+        ------
+        KeyError
+            The shopper or the coupon is not of this world.
         """
         if issue.issue_id in self._received:
-            self.statistics.duplicates += 1
             return
-        shopper, coupon = self._shoppers.get(issue.user_id), self._by_id.get(issue.coupon_id)
-        if shopper is None or coupon is None:
-            self.statistics.strangers += 1
-            return
+        shopper, coupon = self._shoppers[issue.user_id], self._by_id[issue.coupon_id]
         self._received.add(issue.issue_id)
         self.statistics.issues += 1
         at = max(issue.issued_at, self.now) if at is None else at
@@ -308,5 +287,4 @@ class World:
             statistics.redemptions += 1
             statistics.persuaded += redemption.persuaded
             statistics.discount_minor += redemption.discount_minor
-            statistics.order_value_minor += feedback.order_value_minor or 0
             statistics.incremental_margin_minor += redemption.incremental_margin_minor(coupon.margin_ratio)

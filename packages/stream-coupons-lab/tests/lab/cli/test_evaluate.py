@@ -129,48 +129,11 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     assert "windows of 1 issues are open" in result.stderr
     assert "1 records of feedback came after the window" in result.stderr
     assert "keys that are not known were skipped: issue.contxt (1 lines)" in result.stderr
-    assert "1 coupons are described in more than one way, 1 times" in result.stderr
     nothing = run("evaluate", write_lines(tmp_path / "open.jsonl", issue()))
     assert nothing.exit_code == 0
     assert "no window had closed by the end of the log" in nothing.stderr
     assert "with a label" in nothing.stdout
     assert "log loss" not in nothing.stdout
-
-
-def test_impressions_that_no_setting_asks_for_are_not_used(run: Run, tmp_path: Path) -> None:
-    log = write_lines(tmp_path / "log.jsonl", issue("i1"), feedback("impression", "i1"))
-    (tmp_path / "set.toml").write_text('[attribution]\nimpression_domains = ["ecommerce"]\n')
-    assert "impressions are not used" in run("evaluate", log).stderr
-    assert "impressions are not used" not in run("evaluate", log, "-c", tmp_path / "set.toml").stderr
-
-
-def test_it_warns_where_only_unused_coupons_expire(run: Run, tmp_path: Path) -> None:
-    used, ended = [issue("i1"), feedback("purchase", "i1")], [issue("i2"), feedback("expiry", "i2")]
-    log = write_lines(tmp_path / "log.jsonl", *used, *ended)
-    both = write_lines(tmp_path / "both.jsonl", *used, *ended, feedback("expiry", "i1", AT + DAY_S))
-    assert "1 unused coupons have an expiry, and none of the 1 used ones" in run("evaluate", log).stderr
-    assert "have an expiry" not in run("evaluate", both).stderr
-
-
-def test_feedback_that_looks_wrong_is_counted_and_said(run: Run, tmp_path: Path) -> None:
-    drawn_evenly = {"arms": ["c1", "none"], "propensity": 0.5}
-    log = write_lines(
-        tmp_path / "log.jsonl",
-        issue("i1", **drawn_evenly),
-        feedback("purchase", "i1", AT - 100),
-        feedback("click", "i1", AT),
-        issue("i2", coupon=None, **drawn_evenly),
-        feedback("click", "i2"),
-        feedback("purchase", "i2"),
-        issue("later", AT + 9 * DAY_S),
-    )
-    result = run("evaluate", log, "--json", "--predictions", tmp_path / "scored.jsonl")
-    found = json.loads(result.stdout)
-    assert found["feedback_on_none"] == {"click": 1, "purchase": 1}
-    assert read_lines(tmp_path / "scored.jsonl")[0]["redeemed"], "clocks differ"
-    for verb in ("evaluate", "ope"):
-        said = run(verb, log).stderr
-        assert "1 click on issues that gave nothing" in said
 
 
 def test_it_warns_where_no_issue_that_gave_nothing_has_a_purchase(run: Run, tmp_path: Path) -> None:

@@ -45,10 +45,17 @@ def test_the_tables_say_the_same(run: Run, log: Path) -> None:
     shown, found = run("ope", log), json.loads(run("ope", log, "--json").stdout)
     assert shown.exit_code == 0
     assert "margin within 2 days of" in shown.stdout
-    assert [each["policy"] for each in found["valued"]] == ["logged", "greedy", "epsilon", "average", "random", "none"]
+    assert [each["policy"] for each in found["valued"]] == [
+        "logged",
+        "greedy",
+        "epsilon",
+        "average",
+        "random",
+        "always:none",
+    ]
     for each in found["valued"]:
         assert f"{each['valuation']['values']['dr']['value']:.1f}" in shown.stdout
-    assert "none: " in shown.stderr
+    assert "always:none: " in shown.stderr
 
 
 def test_its_page_shows_the_values(run: Run, log: Path, tmp_path: Path) -> None:

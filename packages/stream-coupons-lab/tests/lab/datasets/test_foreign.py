@@ -118,17 +118,15 @@ def test_what_a_redemption_costs_at_most_is_worked_out_where_it_is_not_said(term
     assert coupon.max_discount_minor == most
 
 
-def test_the_first_description_of_a_coupon_counts_and_others_are_counted() -> None:
+def test_the_first_description_of_a_coupon_counts() -> None:
     first, other = {"coupon_id": "c1", "colour": "red"}, {"coupon_id": "c1", "colour": "blue"}
     log = taken(issue("i1", coupon=first), issue("i2", coupon=other), issue("i3", coupon=first))
     assert [coupon.attributes for coupon in log.coupons] == [{"colour": "red"}]
-    assert log.redescribed == {"c1": 1}
 
 
 def test_a_coupon_id_alone_refers_to_the_description_before_it() -> None:
     log = taken(issue("i1", coupon={"coupon_id": "c1", "colour": "red"}), issue("i2", coupon={"coupon_id": "c1"}))
     assert [coupon.attributes for coupon in log.coupons] == [{"colour": "red"}]
-    assert not log.redescribed
 
 
 def test_a_coupon_that_is_only_named_among_the_arms_has_but_its_id() -> None:

@@ -81,9 +81,8 @@ def test_without_times_each_outcome_is_known_before_the_next_row() -> None:
     ("cells", "said"),
     [
         (["2026-01-02T10:00:00Z", "2026-01-02T11:00:00+01:00"], {}),
-        (["2026-01-02 11:00", "2026-01-02 11:00:00"], {"time_zone": "Europe/Berlin"}),
+        (["2026-01-02 10:00", "2026-01-02 10:00:00"], {}),
         (["02.01.2026 10:00", "02.01.2026 10:00"], {"time_format": "%d.%m.%Y %H:%M"}),
-        (["11:00 02-01-2026"] * 2, {"time_format": "%H:%M %d-%m-%Y", "time_zone": "Europe/Berlin"}),
         (["02-01-2026 11:00+0100", "02-01-2026 10:00+0000"], {"time_format": "%d-%m-%Y %H:%M%z"}),
         ([1767348000, 1767348000.0], {}),
         ([pd.Timestamp("2026-01-02 10:00"), pd.Timestamp("2026-01-02 10:00")], {}),
@@ -136,7 +135,6 @@ def test_a_cell_that_cannot_be_used_is_named_with_what_was_expected(
         ),
         ({"arm": "offer"}, "names no outcome: expected click, purchase or order_value"),
         ({"arm": "offer", "purchase": "bought", "shoper": "x"}, "unknown field `shoper`, expected shopper?"),
-        ({"arm": "offer", "purchase": "bought", "time": "bought", "time_zone": "Mars"}, "time_zone is 'Mars'"),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_refused(said: dict[str, Any], text: str) -> None:
@@ -157,23 +155,21 @@ def test_all_other_columns_are_context_by_a_star() -> None:
     assert issues(log)[0].context == {"city": "Bonn"}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_every_kind_of_file_is_the_same_table(tmp_path: Path, suffix: str) -> None:
     frame = pd.DataFrame([TEA | {"city": "NA"}, {"offer": "none", "bought": 0, "city": None}])
     path = tmp_path / f"sent{suffix}"
     if suffix == ".parquet":
         frame.to_parquet(path)
     else:
-        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+        frame.to_csv(path, index=False)
     assert is_table(path)
     assert first_row(path) == (1 if suffix == ".parquet" else 2)
     log = log_of(read_table(path), mapping_of({"arm": "offer", "purchase": "bought", "context": ["city"]}), path.name)
     assert [(issue.arm, issue.context) for issue in issues(log)] == [("tea-10", {"city": "NA"}), (NO_COUPON, {})]
 
 
-@pytest.mark.parametrize(
-    ("name", "content"), [("a.csv", b""), ("a.csv", b"\xff\xfe\x00"), ("a.parquet", b"no table"), ("a.csv.gz", b"x")]
-)
+@pytest.mark.parametrize(("name", "content"), [("a.csv", b""), ("a.csv", b"\xff\xfe\x00"), ("a.parquet", b"no table")])
 def test_what_is_no_table_is_refused_with_its_name(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
@@ -195,9 +191,9 @@ def test_cells_of_parquet_may_hold_lists_and_decimals(tmp_path: Path) -> None:
     assert log.coupons[0].categories == ["tea", "green tea"]
 
 
-def test_a_spreadsheets_semicolons_part_cells_too(tmp_path: Path) -> None:
+def test_a_spreadsheets_mark_of_its_encoding_is_no_part_of_a_name(tmp_path: Path) -> None:
     path = tmp_path / "sent.csv"
-    path.write_text("\ufeffoffer;bought\ntea-10;1\n", encoding="utf-8")
+    path.write_text("\ufeffoffer,bought\ntea-10,1\n", encoding="utf-8")
     assert read_table(path).to_dict("records") == [TEA]
 
 

@@ -38,8 +38,8 @@ def shop(coupons: list[Coupon] = COUPONS) -> LoggedShop:
     made.look_at({"ecommerce": ("colour",)}, ())
     for n in range(12):
         what, who = item(f"i{n % 3}", category=["hot", "cold"][n % 2], price_minor=300), f"u{n % 2}"
-        made.act(browse(who, what, at=AT + n * HOUR_S))
-        made.act(order(who, what, at=AT + n * HOUR_S + 9))
+        made.take(browse(who, what, at=AT + n * HOUR_S))
+        made.take(order(who, what, at=AT + n * HOUR_S + 9))
     return made
 
 
@@ -64,7 +64,7 @@ def test_a_moment_stays_as_it_was() -> None:
     made.observe(given("x1", AT + 20 * HOUR_S), moments.append)
     before = row(moments[0])
     made.observe(given("x2", AT + 20 * HOUR_S), moments.append)
-    made.act(browse("u1", item("i9"), at=AT + 21 * HOUR_S))
+    made.take(browse("u1", item("i9"), at=AT + 21 * HOUR_S))
     made.pass_time(AT + 99 * HOUR_S)
     assert row(moments[0]) == before
     assert row(moments[1]) != before, "one more coupon was given by then"

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.inputs import FeedbackEvent, OrderEvent
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.topics import BY_NAME
@@ -113,7 +112,7 @@ def test_taste_drift_leaves_what_was_before_it() -> None:
     )
 
 
-def test_duplicates_and_strangers_are_counted_and_ignored() -> None:
+def test_duplicates_are_ignored() -> None:
     world, once = World(SMALL), World(SMALL)
     coupon = world.catalogue()[0]
     for index in range(40):
@@ -121,11 +120,8 @@ def test_duplicates_and_strangers_are_counted_and_ignored() -> None:
         once.receive(issue)
         world.receive(issue)
         world.receive(issue)
-    world.receive(issue_of("nobody", coupon, at=world.now, issue_id="issue-a"))
-    world.receive(issue_of("shopper-00001", World(replace(SMALL, coupons=99)).catalogue()[98], at=world.now))
     assert wire(world.advance(world.ends_at)) == wire(once.advance(once.ends_at))
-    statistics = world.statistics
-    assert (statistics.issues, statistics.duplicates, statistics.strangers) == (40, 40, 2)
+    assert world.statistics.issues == 40
 
 
 def test_an_issue_that_comes_late_is_answered_from_now_on() -> None:
@@ -177,23 +173,6 @@ def test_upstream_leaves_out_a_brand_a_category_or_a_price_sometimes() -> None:
     assert 0 < len(events) - len(items) < 0.03 * len(events)
     for name in ("brand", "category", "price_minor"):
         assert 0.01 < sum(getattr(item, name) is None for item in items) / len(items) < 0.08
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("seed", -1),
-        ("shoppers", 0),
-        ("days", 0),
-        ("sessions_per_day", 0.0),
-        ("median_order_ratio", 0.0),
-        ("uses_if_ordering", 1.1),
-        ("other_shoppers", -1),
-    ],
-)
-def test_settings_that_make_no_world_are_refused(field: str, value: float) -> None:
-    with pytest.raises(BadConfig, match=field):
-        WorldSettings(**{field: value})  # type: ignore[arg-type]
 
 
 def test_other_shoppers_of_a_world_have_its_coupons_and_segments_and_do_something_else() -> None:
