@@ -21,6 +21,7 @@ from stream_coupons.core.errors import BadConfig, StreamCouponsError
 
 VERBS = {
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
+    "learner": "Run one learner until SIGTERM or Ctrl-C; of several, one learns and the others stand by.",
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "topics": "Create, check and list the topics.",
     "catalog": "Put coupons into the catalogue, list it, take coupons out, pause them.",
