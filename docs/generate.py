@@ -257,7 +257,7 @@ def topics_page() -> str:
     groups: dict[str, Sequence[topics.Topic]] = {
         "You write": topics.INPUTS,
         "You read": (topics.ISSUES, topics.DEAD_LETTERS),
-        "You fill by the command line": (topics.CATALOG, topics.CAMPAIGNS, topics.MARGINS),
+        "You fill by the command line": (topics.CATALOG, topics.CAMPAIGNS),
         "Changelogs": [topic for topic in topics.ALL if topic.name.endswith("-changelog")],
     }
     named = [topic for members in groups.values() for topic in members]
