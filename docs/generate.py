@@ -257,7 +257,7 @@ def topics_page() -> str:
     groups: dict[str, Sequence[topics.Topic]] = {
         "You write": topics.INPUTS,
         "You read": (topics.ISSUES, topics.DEAD_LETTERS),
-        "You fill by the command line": (topics.CATALOG, topics.CAMPAIGNS, topics.MARGINS),
+        "You fill by the command line": (topics.CATALOG, topics.CAMPAIGNS),
         "Changelogs": [topic for topic in topics.ALL if topic.name.endswith("-changelog")],
     }
     named = [topic for members in groups.values() for topic in members]
@@ -389,10 +389,9 @@ def metrics_page() -> str:
             name = metric._name + ("_total" if metric._type == "counter" else "")
             rows.append([code(name), metric._type, ", ".join(metric._labelnames), metric._documentation])
     introduction = (
-        "Every worker serves these at `/metrics` on `worker.metrics_host` and `worker.metrics_port`, for both of its "
-        "processes: counters are added. Memory, CPU time and descriptors are `process_*` of the process that decides, "
-        "and `learner_process_*` of the one that learns. Names end in their unit; labels are closed sets, or the "
-        "domains and campaigns of your catalogue."
+        "Workers and learners serve these at `/metrics` on `worker.metrics_host`: a worker on `worker.metrics_port`, a "
+        "learner on the next port. Memory, CPU time and descriptors are `process_*`. Names end in their unit; labels "
+        "are closed sets, or the domains and campaigns of your catalogue."
     )
     return page("Metrics", introduction, table(["Metric", "Type", "Labels", "Meaning"], rows))
 

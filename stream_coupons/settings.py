@@ -41,15 +41,6 @@ OF_KUBERNETES = re.compile(
 """Variables that Kubernetes sets in every container for a service whose name begins with `stream-coupons`."""
 
 
-class Role(StrEnum):
-    """A part of the work that a `worker` command does in a process of its own."""
-
-    DECIDE = "decide"
-    """Read the shop's events, own shoppers and budgets, issue coupons."""
-    LEARN = "learn"
-    """Learn from training examples and publish model snapshots."""
-
-
 class Store(StrEnum):
     """Store of the cells that a worker owns. It is filled from the changelog and lasts no longer than the worker."""
 
@@ -61,9 +52,8 @@ class Store(StrEnum):
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One `worker` command."""
 
-    roles: Annotated[list[Role], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Role))
     metrics_host: str = "127.0.0.1"
-    metrics_port: Annotated[int, Meta(ge=0, le=65535)] = 9464
+    metrics_port: Annotated[int, Meta(ge=0, le=65534)] = 9464
     batch_records: Size = 2000
     tick_every_s: Annotated[float, Meta(ge=0)] = 5.0
     max_bad_ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
@@ -72,6 +62,11 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     store: Store = Store.MEMORY
     store_dir: str = ""
     store_cache_mib: Size = 64
+
+    @property
+    def learner_metrics_port(self) -> int:
+        """Port of a learner's metrics and probes, behind the worker's; 0 for none."""
+        return self.metrics_port and self.metrics_port + 1
 
 
 class LearningSettings(LearningRules, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -154,7 +154,7 @@ def test_every_setting_can_be_set_by_the_environment(field: str) -> None:
         ("KAFKA__BOOTSTRAP", "localhost:70000", r"bootstrap: 'localhost:70000', .* from 1 to 65535"),
         ("KAFKA__BOOTSTRAP", "", r"bootstrap: '', expected host:port"),
         ("LEARNING__TRANSFER", '{"a": "a"}', "transfer: 'a' starts from 'a': expected no domain that leads back"),
-        ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65535 - at `\$.worker.metrics_port`"),
+        ("WORKER__METRICS_PORT", "70000", r"'70000': Expected `int` <= 65534 - at `\$.worker.metrics_port`"),
         ("WORKER__METRICS_PORT", "", r"'': Expected `int`, got `str` - at `\$.worker.metrics_port`"),
         ("POLICY__HOLDOUT_RATIO", "1.5", r"Expected `float` <= 1.0 - at `\$.policy.holdout_ratio`"),
         ("POLICY__MAX_CANDIDATES", "0", r"'0': Expected `int` >= 1 - at `\$.policy.max_candidates`"),

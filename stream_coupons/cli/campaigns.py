@@ -72,6 +72,5 @@ within some seconds.""",
         compare=_compare,
         listed=_listed,
         show=_show,
-        unit="; money in minor units (cents)",
     )
 )

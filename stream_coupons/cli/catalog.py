@@ -58,6 +58,5 @@ app = app_of(
         pausable="coupons",
         compare=_compare,
         show=_show,
-        unit="; money in minor units (cents)",
     )
 )

@@ -1,4 +1,4 @@
-"""Coupons, campaigns and margins in their topics: read, publish, remove, pause and resume them."""
+"""Coupons and campaigns in their topics: read, publish, remove, pause and resume them."""
 
 from __future__ import annotations
 

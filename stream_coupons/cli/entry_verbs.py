@@ -1,4 +1,4 @@
-"""Verbs that `catalog`, `campaigns` and `margins` share: push, list, remove, pause, resume."""
+"""Verbs that `catalog` and `campaigns` share: push, list, remove, pause, resume."""
 
 from __future__ import annotations
 
@@ -27,40 +27,34 @@ class EntryGroup(Generic[Entry]):
     ----------
     name, id_of_one : str
         Name of the group and id of an entry, for the examples.
-    about_list, effect, removal, pausable : str
-        Parts of the help: first paragraphs of `list`, effects of publishing and of removal, and the coupons that are
-        paused; entries without such cannot be paused.
+    about_list, removal, pausable : str
+        Parts of the help: first paragraphs of `list`, the effect of removal, and the coupons that are paused.
     compare : callable
         Returns warnings of a file's entries beside those that are published; without settings these are not known.
     listed : callable
         Returns the entries to list.
     show : callable
         Prints them as a table.
-    unit : str
-        Note on the units of the table.
     """
 
     name: str
     kind: Kind[Entry]
     id_of_one: str
     about_list: str
-    effect: str = "workers take them into use at once"
     removal: str
-    pausable: str = ""
-    compare: Callable[[Sequence[Entry], Settings | None], list[str]] = lambda _, __: []
+    pausable: str
+    compare: Callable[[Sequence[Entry], Settings | None], list[str]]
     listed: Callable[[Published[Entry], Settings], Sequence[Any]] = lambda found, _: [*found.entries.values()]
     show: Callable[[Sequence[Any]], None]
-    unit: str = ""
 
 
 def app_of(group: EntryGroup[Entry]) -> typer.Typer:
     """Return the verbs of a group."""
     act = partial(_on_ids, group.kind)
     verbs = [_push(group), _list(group), act(catalog_entries.remove)]
-    if group.pausable:
-        verbs += [act(partial(catalog_entries.set_paused, paused=paused)) for paused in (True, False)]
+    verbs += [act(partial(catalog_entries.set_paused, paused=paused)) for paused in (True, False)]
     app = typer.Typer(no_args_is_help=True)
-    for verb, (name, text) in zip(verbs, _texts(group).items(), strict=False):
+    for verb, (name, text) in zip(verbs, _texts(group).items(), strict=True):
         app.command(name, help=text)(verb)
     return app
 
@@ -97,7 +91,7 @@ def _list(group: EntryGroup[Entry]) -> Verb:
             terminal.print_json(listed, indent=2)
         else:
             group.show(listed)
-            terminal.say(f"{len(listed)} {group.kind.noun}s{group.unit}")
+            terminal.say(f"{len(listed)} {group.kind.noun}s; money in minor units (cents)")
 
     return show
 
@@ -118,7 +112,7 @@ def _texts(group: EntryGroup[Entry]) -> dict[str, str]:
     """Return the help of each verb; those of pause and resume last."""
     noun, command = group.kind.noun, f"stream-coupons {group.name}"
     return {
-        "push": f"""Check {noun}s and publish them; {group.effect}.
+        "push": f"""Check {noun}s and publish them; workers take them into use at once.
 
 Nothing is published unless every {noun} is good. A {noun} replaces the one
 of the same id; all others stay.

@@ -60,7 +60,7 @@ def lift(
     lift stands the sum of the values that the coupons were given for.
 
     Without RECORDING the topics decisions, coupon-issues, order-events,
-    coupon-feedback, coupon-catalog and category-margins are read from their
+    coupon-feedback and coupon-catalog are read from their
     beginning to the end that they have now, without a group. What retention
     has dropped is not counted: keep a recording to measure for longer. Takes
     about 1 kB of memory for every order and shopper.

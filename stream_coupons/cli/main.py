@@ -21,11 +21,11 @@ from stream_coupons.core.errors import BadConfig, StreamCouponsError
 
 VERBS = {
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
+    "learner": "Run one learner until SIGTERM or Ctrl-C; of several, one learns and the others stand by.",
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "topics": "Create, check and list the topics.",
     "catalog": "Put coupons into the catalogue, list it, take coupons out, pause them.",
     "campaigns": "Publish campaigns, list what they have spent, take them out, pause them.",
-    "margins": "Publish margins of categories for reports on money, list them, take them out.",
     "publish": "Send events of the shop from a file, each checked first.",
     "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
     "dlq": "List and show dead letters, and send their records again.",

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 from msgspec import Struct
 
-from stream_coupons.core.messages.catalogue import Campaign, CategoryMargin, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
@@ -207,16 +207,6 @@ CAMPAIGNS = Topic(
     written_by=("`stream-coupons campaigns`",),
     read_by=("every worker",),
 )
-MARGINS = Topic(
-    "category-margins",
-    CategoryMargin,
-    "key",
-    "margins by category, for reports on money",
-    1,
-    Cleanup.COMPACT,
-    written_by=("`stream-coupons margins`",),
-    read_by=("`stream-coupons ope`", "`stream-coupons lift`"),
-)
 SNAPSHOTS = Topic(
     "model-snapshots",
     ModelSnapshot,
@@ -299,7 +289,6 @@ ALL: tuple[Topic, ...] = (
     LIFT_TOTALS,
     CATALOG,
     CAMPAIGNS,
-    MARGINS,
     SNAPSHOTS,
     DEAD_LETTERS,
     REDRIVES,

@@ -1,4 +1,4 @@
-"""The worker's HTTP port: `/metrics` for Prometheus, and paths such as `/ready` for a supervisor's probes.
+"""The HTTP port of a process: `/metrics` for Prometheus, and paths such as `/ready` for a supervisor's probes.
 
 It keeps one thread and a bounded number of connections, whatever clients do. A client that sends no request, sends it
 slowly, or does not read the answer is disconnected after `REQUEST_WITHIN_S`, or as soon as newer clients need the room.
@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, parse_headers
-from types import MappingProxyType
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -40,8 +39,6 @@ class Endpoint:
         0 for a free one.
     probes : mapping
         By path, such as "/ready": 200 while the probe returns nothing, else 503 with a line for each of its reasons.
-    remarks : mapping
-        By path, another one whose reasons are added to the answer, and do not change its status.
 
     Attributes
     ----------
@@ -60,11 +57,9 @@ class Endpoint:
         port: int,
         registry: CollectorRegistry,
         probes: Mapping[str, Probe],
-        remarks: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._metrics: Any = make_wsgi_app(registry)
         self._probes = probes
-        self._remarks = remarks
         self._open: dict[asyncio.StreamWriter, None] = {}
         try:
             family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -72,7 +67,7 @@ class Endpoint:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise BadConfig(
-                    f"worker.metrics_port: {port} is in use: each worker on a machine needs its own (--metrics-port)"
+                    f"worker.metrics_port: {port} is in use: each process on a machine needs its own (--metrics-port)"
                 ) from None
             raise BadConfig(f"worker.metrics_host: cannot listen on {host}:{port}: {error.strerror}") from None
         self.port: int = self._socket.getsockname()[1]
@@ -128,14 +123,11 @@ class Endpoint:
             response = self._scrape(query, fields.get("Accept", ""), fields.get("Accept-Encoding", ""))
         elif path not in self._probes:
             response = _text("404 Not Found", f"the paths are {', '.join(['/metrics', *self._probes])}")
-        elif reasons := self._reasons(path):
-            response = _text("503 Service Unavailable", *reasons, *self._reasons(self._remarks.get(path)))
+        elif reasons := self._probes[path]():
+            response = _text("503 Service Unavailable", *(f"not {path[1:]}: {reason}" for reason in reasons))
         else:
-            response = _text("200 OK", path[1:], *self._reasons(self._remarks.get(path)))
+            response = _text("200 OK", path[1:])
         return response if method == "GET" else response[: response.index(b"\r\n\r\n") + 4]
-
-    def _reasons(self, path: str | None) -> list[str]:
-        return [] if path is None else [f"not {path[1:]}: {reason}" for reason in self._probes[path]()]
 
     def _scrape(self, query: str, accept: str, encoding: str) -> bytes:
         head: list[Any] = []

@@ -1,4 +1,4 @@
-"""Every metric that a worker exports, declared once, on an injected registry."""
+"""Every metric that a worker or a learner exports, declared once, on an injected registry."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -138,14 +138,9 @@ class Metrics:
         )
 
     def _processes(self) -> None:
-        """Make the metrics of the worker and of its learning process."""
+        """Make the metrics of a worker and of a learner."""
         self.ready = self._gauge("ready", "1 while the worker owns recovered state and is able to write.")
-        self.learner_ready = self._gauge(
-            "learner_ready", "1 while the learning process of this worker learns, or stands by for one that does."
-        )
-        self.learner_restarts = self._counter(
-            "learner_restarts_total", "Times that a worker started its learning process again after it had ended."
-        )
+        self.learner_ready = self._gauge("learner_ready", "1 while a learner learns, or stands by for one that does.")
         self.build_info = self._gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)
 

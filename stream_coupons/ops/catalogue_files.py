@@ -1,4 +1,4 @@
-"""Files of coupons, campaigns and margins: each entry is checked, and each fault is named."""
+"""Files of coupons and campaigns: each entry is checked, and each fault is named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.messages.catalogue import Campaign, CategoryMargin, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import within_campaign
 from stream_coupons.core.reasons import Rejection
@@ -27,12 +27,12 @@ RECORD_OVERHEAD_BYTES = 4096
 FIRST_NAMED = 10
 """Maximum number of ignored attributes that a message names."""
 
-Entry = TypeVar("Entry", Coupon, Campaign, CategoryMargin)
+Entry = TypeVar("Entry", Coupon, Campaign)
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[Entry]):
-    """Coupons, campaigns or margins: their topic, and how an entry is checked.
+    """Coupons or campaigns: their topic, and how an entry is checked.
 
     Attributes
     ----------
@@ -204,7 +204,6 @@ def _doubts_of_budget(terms: Coupon | Campaign, ends_at: float, name: str) -> li
 
 COUPONS: Kind[Coupon] = Kind("coupon", topics.CATALOG, _faults_of_coupon, _doubts_of_coupon)
 CAMPAIGNS: Kind[Campaign] = Kind("campaign", topics.CAMPAIGNS, _faults_of_campaign, _doubts_of_campaign)
-MARGINS: Kind[CategoryMargin] = Kind("margin", topics.MARGINS, lambda _: [], lambda _, __: [])
 
 
 def overlooked(coupons: Iterable[Coupon], others: Iterable[Coupon]) -> list[str]:

@@ -10,7 +10,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
-READ = (topics.DECISIONS, topics.ISSUES, topics.ORDER, topics.FEEDBACK, topics.CATALOG, topics.MARGINS)
+READ = (topics.DECISIONS, topics.ISSUES, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
 """The topics that lift is measured on."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.attribution import MONEY_KINDS
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.messages.catalogue import CategoryMargin, Coupon
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
@@ -44,7 +44,7 @@ class Takings(NamedTuple):
 
 
 class MoneyLog:
-    """Orders, redemptions, coupons and margins of categories; feed it records with `take`.
+    """Orders, redemptions and coupons; feed it records with `take`.
 
     Parameters
     ----------
@@ -55,8 +55,6 @@ class MoneyLog:
     ----------
     coupons : dict of Coupon
         By id, as they are at last.
-    margins : dict of float
-        Margin ratio by domain and category, as they are at last.
     orders : dict of OrderEvent
         By shopper and event.
     begins_at, ends_at : float
@@ -67,7 +65,6 @@ class MoneyLog:
 
     def __init__(self, read: Sequence[topics.Topic]) -> None:
         self.coupons: dict[str, Coupon] = {}
-        self.margins: dict[tuple[str, str | None], float] = {}
         self.orders: dict[tuple[str, str], OrderEvent] = {}
         self.begins_at, self.ends_at = math.inf, -math.inf
         self.unreadable = 0
@@ -101,8 +98,6 @@ class MoneyLog:
                     self._note_report(message)
             case Coupon():
                 self.coupons[message.coupon_id] = message
-            case CategoryMargin():
-                self.margins[message.domain, message.category] = message.margin_ratio
 
     def saw(self, at: float) -> None:
         """Note the time of an event."""
@@ -148,7 +143,7 @@ class Margins:
         self._by_domain: defaultdict[str, list[Coupon]] = defaultdict(list)
         for coupon in log.coupons.values():
             self._by_domain[coupon.domain].append(coupon)
-        self._rules, self._of_categories = rules, log.margins
+        self._rules = rules
         self._scopes: dict[tuple[str, str, str | None, str | None], list[Coupon]] = {}
         sums: Counter[str] = Counter()
         counts: Counter[str] = Counter()
@@ -177,16 +172,13 @@ class Margins:
         """Return the margin ratio of an item, and True if it is assumed.
 
         It is the item's own. If the item states none, it is the mean `margin_ratio` of the coupons that have the item
-        in their scope, else the one of its category. It is assumed where it is that of the settings, by domain.
+        in their scope. Else it is that of the settings, by domain, and assumed.
         """
         if item.margin_ratio is not None:
             return item.margin_ratio, False
         coupons = self.coupons_for(domain, item)
         if coupons:
             return sum(coupon.margin_ratio for coupon in coupons) / len(coupons), False
-        of_category = self._of_categories.get((domain, item.category))
-        if of_category is not None:
-            return of_category, False
         return self._rules.domain_margin_ratios.get(domain, self._rules.margin_ratio), True
 
     def coupons_for(self, domain: str, item: Item) -> list[Coupon]:

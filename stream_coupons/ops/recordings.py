@@ -135,8 +135,6 @@ def input_topic(name: str) -> Topic:
         detail = f"topic {name!r}: coupons are published with `stream-coupons catalog push`"
     elif topic is topics.CAMPAIGNS:
         detail = f"topic {name!r}: campaigns are published with `stream-coupons campaigns push`"
-    elif topic is topics.MARGINS:
-        detail = f"topic {name!r}: margins are published with `stream-coupons margins push`"
     elif topic is None:
         detail = f"topic {name!r} does not exist, expected one of {INPUT_NAMES}"
     else:

@@ -5,7 +5,7 @@ reads, as a worker does, and refuses the rest as dead letters.
 """
 
 from hashlib import blake2b
-from typing import Any, Literal, TypeVar, Unpack
+from typing import Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -25,18 +25,6 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka.codec import encode
 from stream_coupons.settings import Settings
 from stream_coupons.testing.clock import START
-from stream_coupons.testing.fields import (
-    CampaignFields,
-    CartFields,
-    CouponFields,
-    EnvelopeFields,
-    EventFields,
-    FeedbackFields,
-    IssueFields,
-    ItemFields,
-    ObservedFields,
-    OrderFields,
-)
 
 WINDOW_S = 7 * 86400.0
 """Time from issue to expiry of an observed issue where none is given, in seconds."""
@@ -75,7 +63,7 @@ def plain_settings(**policy: Any) -> Settings:
 # ------------------------------------------------------------ catalogue
 
 
-def coupon(coupon_id: str = "c1", **fields: Unpack[CouponFields]) -> Coupon:
+def coupon(coupon_id: str = "c1", **fields: Any) -> Coupon:
     """Make a coupon of 1.00 off an order of about 20.00, for everything and without a limit.
 
     Parameters
@@ -94,7 +82,7 @@ def coupon(coupon_id: str = "c1", **fields: Unpack[CouponFields]) -> Coupon:
     return Coupon(coupon_id=coupon_id, **{**plain, **fields})
 
 
-def campaign(campaign_id: str = "k1", **fields: Unpack[CampaignFields]) -> Campaign:
+def campaign(campaign_id: str = "k1", **fields: Any) -> Campaign:
     """Make a campaign without a limit.
 
     Parameters
@@ -115,7 +103,7 @@ def campaign(campaign_id: str = "k1", **fields: Unpack[CampaignFields]) -> Campa
 # ------------------------------------------------------------ events of upstream services
 
 
-def item(item_id: str = "A", **fields: Unpack[ItemFields]) -> Item:
+def item(item_id: str = "A", **fields: Any) -> Item:
     """Make an item with an id and nothing else.
 
     Parameters
@@ -133,7 +121,7 @@ def item(item_id: str = "A", **fields: Unpack[ItemFields]) -> Item:
     return Item(item_id=item_id, **fields)
 
 
-def browse(user_id: str, item: Item | None = None, *, at: float = START, **fields: Unpack[EventFields]) -> BrowseEvent:
+def browse(user_id: str, item: Item | None = None, *, at: float = START, **fields: Any) -> BrowseEvent:
     """Make an event of a shopper who looks at an item, or at the shop as a whole.
 
     Parameters
@@ -158,7 +146,7 @@ def browse(user_id: str, item: Item | None = None, *, at: float = START, **field
     return _event(BrowseEvent, user_id, at, fields, item=item)
 
 
-def cart(user_id: str, item: Item, *, at: float = START, **fields: Unpack[CartFields]) -> CartEvent:
+def cart(user_id: str, item: Item, *, at: float = START, **fields: Any) -> CartEvent:
     """Make an event of a shopper who puts an item into the cart; parameters as of `browse`.
 
     Examples
@@ -169,7 +157,7 @@ def cart(user_id: str, item: Item, *, at: float = START, **fields: Unpack[CartFi
     return _event(CartEvent, user_id, at, fields, item=item)
 
 
-def order(user_id: str, *items: Item, at: float = START, **fields: Unpack[OrderFields]) -> OrderEvent:
+def order(user_id: str, *items: Item, at: float = START, **fields: Any) -> OrderEvent:
     """Make an event of a shopper who orders items.
 
     Parameters
@@ -197,7 +185,7 @@ def feedback(
     kind: Literal["impression", "click", "purchase", "refund", "cancel", "expiry"],
     *,
     at: float | None = None,
-    **fields: Unpack[FeedbackFields],
+    **fields: Any,
 ) -> FeedbackEvent:
     """Make feedback of the shopper on an issue.
 
@@ -223,9 +211,7 @@ def feedback(
     return _event(FeedbackEvent, issue.user_id, at, own, issue_id=issue.issue_id, kind=kind)
 
 
-def observed(
-    user_id: str, coupon_id: str = "c1", *, at: float = START, **fields: Unpack[ObservedFields]
-) -> ObservedIssue:
+def observed(user_id: str, coupon_id: str = "c1", *, at: float = START, **fields: Any) -> ObservedIssue:
     """Make an event of a coupon that another system gave.
 
     Parameters
@@ -250,7 +236,7 @@ def observed(
     return event if event.issue_id else replace(event, issue_id=event.event_id)
 
 
-def erasure(user_id: str, *, at: float = START, **fields: Unpack[EnvelopeFields]) -> ErasureRequest:
+def erasure(user_id: str, *, at: float = START, **fields: Any) -> ErasureRequest:
     """Make a request to forget a shopper; parameters as of `browse`.
 
     Examples
@@ -272,9 +258,7 @@ def _event(message: type[E], user_id: str, at: float, fields: Any, **own: Any) -
 # ------------------------------------------------------------ messages that the system sends
 
 
-def issue(
-    user_id: str, terms: Coupon | None = None, *, at: float = START, **fields: Unpack[IssueFields]
-) -> CouponIssue:
+def issue(user_id: str, terms: Coupon | None = None, *, at: float = START, **fields: Any) -> CouponIssue:
     """Make an issue of a coupon, for tests of a consumer.
 
     Parameters

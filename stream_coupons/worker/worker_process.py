@@ -1,22 +1,22 @@
-"""The processes that `worker` runs: one that decides, and one that learns."""
+"""The process that decides, `stream-coupons worker`, and what it shares with the one that learns."""
 
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import uvloop
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.observability.endpoint import Endpoint, Probe
+from stream_coupons.observability.endpoint import Endpoint
 from stream_coupons.observability.log_throttle import say_once_a_minute
 from stream_coupons.runtime.faust_driver.application import Process
-from stream_coupons.settings import Role, Settings, WorkerSettings
+from stream_coupons.settings import Settings
 from stream_coupons.worker.app import CouponApp
 from stream_coupons.worker.garbage import collect_rarely
-from stream_coupons.worker.learner_link import LearnerProcess, MergedRegistry
+from stream_coupons.worker.learner_beside import LearnerBeside
 from stream_coupons.worker.member import Member
 from stream_coupons.worker.watchdog import ENDS, Watchdog
 
@@ -57,7 +57,7 @@ def execute(
             log.critical(ENDS, repr(app.crash_reason))
 
 
-def serve(worker: WorkerSettings, metrics: CollectorRegistry, exported: CollectorRegistry, **probes: Probe) -> None:
+def serve(host: str, port: int, registry: CollectorRegistry, member: Member) -> None:
     """Serve metrics and probes, as long as the process lasts; a probe is asked when somebody asks for its path.
 
     Raises
@@ -66,32 +66,31 @@ def serve(worker: WorkerSettings, metrics: CollectorRegistry, exported: Collecto
         If the port is taken; so this comes before the group is joined.
     """
     # Memory, CPU time and descriptors, which an injected registry lacks.
-    ProcessCollector(registry=metrics)
-    PlatformCollector(registry=metrics)
-    if worker.metrics_port:
-        paths = {f"/{name}": probe for name, probe in probes.items()}
-        remarks = {"/ready": "/learning"} if "/learning" in paths else {}
-        Endpoint(worker.metrics_host, worker.metrics_port, exported, paths, remarks)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    if port:
+        Endpoint(host, port, registry, {"/ready": member.why_not_ready, "/live": member.why_not_live})
 
 
-def run(settings: Settings, key: DrawKey, log_level: str) -> None:
-    """Run the process that decides, which keeps one that learns if that is among the roles; exits the process."""
+def run(settings: Settings, key: DrawKey, log_level: str, learner_command: Sequence[str] = ()) -> None:
+    """Run the process that decides; exits the process.
+
+    Parameters
+    ----------
+    learner_command : sequence of str
+        Program and arguments of a learner to keep running beside it; empty if learners run as units of their own.
+    """
     loop = prepare()
     parts = CouponApp(settings, key)
     metrics, worker = parts.metrics, settings.worker
     metrics.ready.set_function(parts.is_ready)
-    probes: dict[str, Probe] = {"ready": parts.why_not_ready, "live": parts.why_not_live}
+    metrics.registry.unregister(metrics.learner_ready)
     try:
-        if Role.LEARN in worker.roles:
-            learner = LearnerProcess(settings, log_level, parts.faust, metrics.learner_restarts.inc)
-            metrics.learner_ready.set_function(lambda: not learner.why_not_ready())
-            exported = MergedRegistry(metrics.registry, learner.families)
-            serve(worker, metrics.registry, exported, **probes, learning=learner.why_not_ready)
+        serve(worker.metrics_host, worker.metrics_port, metrics.registry, parts)
+        if learner_command:
+            learner = LearnerBeside(learner_command, parts.faust)
             execute(parts, loop, log_level, learner.publish_soon, learner)
         else:
-            metrics.registry.unregister(metrics.learner_ready)
-            metrics.registry.unregister(metrics.learner_restarts)
-            serve(worker, metrics.registry, metrics.registry, **probes)
-            execute(parts, loop, log_level, lambda: log.info("this worker does not learn: nothing is published"))
+            execute(parts, loop, log_level, lambda: log.info("this worker has no learner: nothing is published"))
     finally:
         parts.close()

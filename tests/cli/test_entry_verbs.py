@@ -1,4 +1,4 @@
-"""`catalog`, `campaigns` and `margins`: nothing goes out unless all entries are good; listed, paused, taken out."""
+"""`catalog` and `campaigns`: nothing goes out unless all entries are good; listed, paused, taken out."""
 
 import json
 from pathlib import Path
@@ -178,20 +178,3 @@ def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, 
     named = run("campaigns", "list", "-b", bootstrap)
     assert f"coupon '{unique}': campaign '{unique}' is not known" in named.stderr.replace("\n", " ")
     assert run("catalog", "remove", unique, "-b", bootstrap).exit_code == 0
-
-
-@pytest.mark.kafka
-def test_a_margin_from_push_to_removal(run: Run, bootstrap: str, unique: str, tmp_path: Path) -> None:
-    mine, other = ({"category": unique, "margin_ratio": ratio} for ratio in (0.4, 0.25))
-
-    def listed() -> list[dict[str, Any]]:
-        found = json.loads(run("margins", "list", "-b", bootstrap, "--json").stdout)
-        return [one for one in found if one["category"] == unique]
-
-    for one in (mine, other):
-        assert run("margins", "push", write_lines(tmp_path / "m.jsonl", one), "-b", bootstrap).exit_code == 0
-        assert listed() == [one]
-    lines = run("margins", "list", "-b", bootstrap).stdout.splitlines()
-    assert any(unique in line and "25.0%" in line for line in lines)
-    assert run("margins", "remove", f"ecommerce/{unique}", "-b", bootstrap).exit_code == 0
-    assert listed() == []

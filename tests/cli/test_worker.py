@@ -14,9 +14,9 @@ from stream_coupons.secret import ALLOW_PUBLIC
 pytestmark = pytest.mark.process
 
 
-def run_worker(*arguments: object, public: bool = True) -> "subprocess.CompletedProcess[str]":
-    """Run a worker; `public` allows it the public key."""
-    command = [sys.executable, "-m", "stream_coupons", "worker", *map(str, arguments)]
+def run_worker(*arguments: object, public: bool = True, verb: str = "worker") -> "subprocess.CompletedProcess[str]":
+    """Run a worker or a learner; `public` allows it the public key."""
+    command = [sys.executable, "-m", "stream_coupons", verb, *map(str, arguments)]
     return run(command, os.environ | ({ALLOW_PUBLIC: "1"} if public else {}))
 
 
@@ -45,13 +45,14 @@ def test_the_last_line_of_a_worker_that_crashes_says_why(bootstrap: str) -> None
     assert done.stderr.splitlines()[-1].strip().endswith("the worker ends: OSError('no more files')")
 
 
+@pytest.mark.parametrize("verb", ["worker", "learner"])
 def test_a_metrics_port_that_is_taken_is_an_error_before_the_group_is_joined(
-    bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch
+    bootstrap: str, unique: str, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setenv("STREAM_COUPONS_KAFKA__GROUP_ID", unique)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run_worker("--bootstrap", bootstrap, "--metrics-port", port)
+        done = run_worker("--bootstrap", bootstrap, "--metrics-port", port, verb=verb)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"error: worker.metrics_port: {port} is in use: ")
     assert len(done.stderr.splitlines()) == 1
@@ -67,12 +68,3 @@ def test_a_process_that_decides_imports_only_what_its_settings_ask_for() -> None
     engine = {name.rpartition(".")[2] for name in imported if name.startswith("stream_coupons.")}
     assert {"serving", "delivery"} <= engine
     assert not {"kalman", "learner", "river_model", "row_scorer", "rocks", "transactions"} & engine
-
-
-@pytest.mark.parametrize("roles", ["", "decide,teach"])
-def test_roles_that_there_are_not_are_refused(roles: str) -> None:
-    done = run_worker("--roles", roles)
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"error: --roles: {roles!r}, expected one or both of decide, learn, comma-separated\n",
-    )

@@ -75,7 +75,6 @@ def populate(metrics: Metrics) -> None:
     metrics.decision_latency.observe(0.08)
     metrics.ready.set(1)
     metrics.learner_ready.set(1)
-    metrics.learner_restarts.inc()
     metrics.coupons_refused.inc()
     metrics.snapshots_refused.inc()
     _populate_domain(metrics, "ecommerce")

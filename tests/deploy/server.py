@@ -85,15 +85,14 @@ def running_prometheus(program: str, target: str, rules: Path, folder: Path) -> 
 
 
 def _configuration(target: str, rules: Path) -> dict[str, Any]:
-    job = {
-        "job_name": "stream-coupons",
-        "scrape_timeout": SCRAPE_EVERY,
-        "static_configs": [{"targets": [target]}],
-    }
+    jobs = [
+        {"job_name": name, "scrape_timeout": SCRAPE_EVERY, "static_configs": [{"targets": [target]}]}
+        for name in ("stream-coupons", "stream-coupons-learner")
+    ]
     return {
         "global": {"scrape_interval": SCRAPE_EVERY, "evaluation_interval": "1s"},
         "rule_files": [str(rules)],
-        "scrape_configs": [job],
+        "scrape_configs": jobs,
     }
 
 

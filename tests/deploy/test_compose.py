@@ -189,14 +189,15 @@ def test_the_broker_is_the_version_that_is_tested() -> None:
     assert COMPOSE["services"]["kafka"]["image"].partition("@")[0] == f"apache/kafka:{KAFKA_VERSION}"
 
 
-def test_there_are_two_workers_that_prometheus_finds() -> None:
-    worker = COMPOSE["services"]["worker"]
-    assert worker["deploy"]["replicas"] == 2
+@pytest.mark.parametrize(("name", "job"), [("worker", "stream-coupons"), ("learner", "stream-coupons-learner")])
+def test_there_are_two_of_each_that_prometheus_finds(name: str, job: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["deploy"]["replicas"] == 2
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
-    jobs = {job["job_name"]: job for job in scraped["scrape_configs"]}
-    found = jobs["stream-coupons"]["dns_sd_configs"][0]
-    assert found["names"] == ["worker"]
-    assert [str(found["port"])] == worker["expose"] == [str(load(None, {}).worker.metrics_port)]
+    found = {each["job_name"]: each for each in scraped["scrape_configs"]}[job]["dns_sd_configs"][0]
+    assert found["names"] == [name]
+    assert [str(found["port"])] == service["expose"] == [str(load(None, {}).worker.metrics_port)]
+    assert name == "worker" or ["--metrics-port", *service["expose"]] == service["command"][1:3]
     listens = next(rest for name, rest in instructions() if name == "ENV" and "METRICS_HOST" in rest)
     assert "STREAM_COUPONS_WORKER__METRICS_HOST=0.0.0.0" in listens
 
@@ -230,7 +231,7 @@ def test_the_program_has_every_verb_and_option_that_is_used(name: str) -> None:
 
 def test_the_verbs_are_those_that_a_whole_system_needs() -> None:
     verbs = {" ".join(verb_of(service["command"])) for service in OURS.values()}
-    assert verbs == {"topics apply", "worker", "catalog push"}
+    assert verbs == {"topics apply", "worker", "learner", "catalog push"}
 
 
 def test_the_first_catalogue_can_be_read() -> None:
@@ -302,8 +303,9 @@ def health_check(exporter: str) -> int:
     ).returncode
 
 
-def test_the_workers_have_a_secret_that_is_not_in_the_repository() -> None:
-    worker, [(name, source)] = COMPOSE["services"]["worker"], COMPOSE["secrets"].items()
+@pytest.mark.parametrize("service", ["worker", "learner"])
+def test_those_that_run_have_a_secret_that_is_not_in_the_repository(service: str) -> None:
+    worker, [(name, source)] = COMPOSE["services"][service], COMPOSE["secrets"].items()
     assert worker["secrets"] == [name]
     assert worker["environment"]["STREAM_COUPONS_SECRET_FILE"] == f"/run/secrets/{name}"
     patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

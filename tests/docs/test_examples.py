@@ -22,7 +22,7 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, MARGINS, read_entries, unissuable
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, read_entries, unissuable
 from stream_coupons.testing import issue
 
 from .pages import block, example, page
@@ -114,8 +114,6 @@ def test_the_catalogue_example_is_good() -> None:
         assert not reading.refusals.count
         assert not reading.warnings
         assert len(reading.entries) == 1
-    margins = read_entries(MARGINS, block("margins").encode(), "a page", now=1_767_348_000.0)
-    assert (len(margins.entries), margins.refusals.count, margins.warnings) == (2, 0, [])
     assert unissuable(coupons.entries, {one.campaign_id: one for one in campaigns.entries}) == []
 
 

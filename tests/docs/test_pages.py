@@ -54,7 +54,7 @@ def test_every_command_exists_with_its_options(words: str) -> None:
         assert command is not None, word
         verbs.append(word)
     assert not isinstance(command, TyperGroup) or [word for word in words.split() if word[0] != "-"] == verbs
-    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {"--help"}
     assert {word for word in words.split() if word.startswith("-") and word != "-"} <= known
 
 

@@ -109,7 +109,7 @@ def total(system: LocalSystem, metric: str, **labels: str) -> float:
 
 
 def learner_of(worker: WorkerProcess) -> int:
-    """Process id of a worker's learning process."""
+    """Process id of the learner beside a worker."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
@@ -117,7 +117,7 @@ def learner_of(worker: WorkerProcess) -> int:
             continue
         if int(fields[1]) == worker.process.pid and fields[0] != "Z":
             return int(stat.parent.name)
-    raise AssertionError(f"{worker.name} has no learning process")
+    raise AssertionError(f"{worker.name} has no learner")
 
 
 def wait_until(holds: Callable[[], bool], what: str, within_s: float = 60.0) -> None:

@@ -69,10 +69,10 @@ def learnt(system: LocalSystem) -> int:
     return snapshots[-1].examples if snapshots else 0
 
 
-def probe(system: LocalSystem, path: str, worker: int = 0) -> tuple[int, str]:
-    """Status and text of a probe of a worker; 0 where it does not answer."""
+def ready(port: int) -> tuple[int, str]:
+    """Status and text of a readiness probe; 0 where it does not answer."""
     try:
-        with urlopen(f"http://127.0.0.1:{system.workers[worker].port.number}/{path}", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as refusal:
         with refusal:
@@ -82,8 +82,8 @@ def probe(system: LocalSystem, path: str, worker: int = 0) -> tuple[int, str]:
 
 
 def is_learning(system: LocalSystem, worker: int = 0) -> bool:
-    """Whether a worker's learning process learns, or stands by."""
-    return probe(system, "learning", worker)[0] == 200
+    """Whether the learner beside a worker learns, or stands by."""
+    return ready(system.workers[worker].learner_port)[0] == 200
 
 
 def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not_ready(
@@ -98,16 +98,16 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
         wait_until(lambda: learnt(system) == 2 * ISSUES, "the first snapshot")
         give(system, AT + DAY_S)
         wait_until(lambda: total(system, "training_examples_total") > 2 * ISSUES, "examples that are not published")
-        log = system.workers[0].log
+        [worker] = system.workers
+        log = worker.log
         before = len(log.read_text().splitlines())
         assert empty_broker.pid is not None
         os.kill(empty_broker.pid, signal.SIGSTOP)
         began = time.monotonic()
         try:
-            why = "not learning: what it has learnt is not published"
-            wait_until(lambda: why in probe(system, "learning")[1], "a learner that says so", WITHIN_S)
-            status, text = probe(system, "ready")
-            assert (status, why in text) == (200, True), text
+            why = "not ready: what it has learnt is not published"
+            wait_until(lambda: why in ready(worker.learner_port)[1], "a learner that says so", WITHIN_S)
+            assert ready(worker.port.number) == (200, "ready\n")
             wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the end of the outage")
         finally:
             os.kill(empty_broker.pid, signal.SIGCONT)
@@ -117,6 +117,5 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
         give(system, AT + 2 * DAY_S)
         wait_until(lambda: learnt(system) == 6 * ISSUES, "a snapshot of what came after the outage", WITHIN_S)
         system.wait_idle(IDLE_WITHIN_S)
-        assert probe(system, "learning") == (200, "learning\n")
-        assert probe(system, "ready") == (200, "ready\n")
+        assert ready(worker.learner_port) == ready(worker.port.number) == (200, "ready\n")
         system.check()

@@ -1,33 +1,26 @@
-"""A worker's roles: both in one command that starts, ends and speaks for both processes, or each in a command."""
+"""A worker runs a learner beside it, which ends with it; or both are units of their own."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from loopback_kafka import BrokerProcess
-from loopback_kafka.ports import ClaimedPort
 from stream_coupons.secret import ALLOW_PUBLIC
-from stream_coupons.settings import Role, Settings
-from stream_coupons_lab.demo.system import LocalSystem, WorkerProcess
+from stream_coupons_lab.demo.system import WORKER, LocalSystem, WorkerProcess, scrape
 
 from .builders import AT, coupon, learner_of, settings, wait_until
-from .test_learner_outage import ISSUES, give, learnt, probe
+from .test_learner_outage import ISSUES, give, learnt
 
 pytestmark = pytest.mark.kafka
 
 ENDS_WITHIN_S = 30.0
 READY = ("stream_coupons_ready", ())
 LEARNER_READY = ("stream_coupons_learner_ready", ())
-
-
-def of_roles(*roles: Role) -> Settings:
-    usual = settings()
-    return msgspec.structs.replace(usual, worker=msgspec.structs.replace(usual.worker, roles=list(roles)))
 
 
 def is_running(pid: int) -> bool:
@@ -43,7 +36,7 @@ def libraries(pid: int) -> str:
 def test_both_processes_end_together_and_only_one_of_them_holds_what_learning_needs(
     empty_broker: BrokerProcess, tmp_path: Path, end: signal.Signals
 ) -> None:
-    system = LocalSystem(empty_broker, of_roles(*Role), tmp_path, workers=1)
+    system = LocalSystem(empty_broker, settings(), tmp_path, workers=1)
     system.prepare([coupon("c1")])
     with system:
         system.wait_ready()
@@ -53,38 +46,38 @@ def test_both_processes_end_together_and_only_one_of_them_holds_what_learning_ne
         pid = learner_of(worker)
         assert "sklearn" in libraries(pid)
         assert "sklearn" not in libraries(worker.process.pid)
-        wait_until(lambda: worker.scrape().get(LEARNER_READY) == 1.0, "a learner that says that it is ready")
-        samples = worker.scrape()
-        assert samples[READY] == 1.0
-        assert ("learner_process_resident_memory_bytes", ()) in samples
+        learning, deciding = scrape(worker.learner_port), worker.scrape()
+        assert learning[LEARNER_READY] == deciding[READY] == 1.0
+        assert not {LEARNER_READY} & deciding.keys() | {READY} & learning.keys()
         worker.is_killed = True  # on purpose: the system does not start it again
         worker.process.send_signal(end)
         assert worker.process.wait(ENDS_WITHIN_S) == (-end if end is signal.SIGKILL else 0)
         wait_until(lambda: not is_running(pid), "the end of the learning process", ENDS_WITHIN_S)
-        log = worker.log.read_text()
-        assert f"[learner {pid}]" in log
-        assert "Traceback" not in log
+        assert "Traceback" not in worker.log.read_text()
 
 
-def test_each_role_can_be_a_command_of_its_own(empty_broker: BrokerProcess, tmp_path: Path) -> None:
-    system = LocalSystem(empty_broker, of_roles(Role.DECIDE), tmp_path, workers=1)
+class DecidingSystem(LocalSystem):
+    """Workers without learners beside them."""
+
+    def _start(self, name: str, command: Sequence[str] = (*WORKER, "--no-learner")) -> WorkerProcess:
+        return super()._start(name, command)
+
+
+def test_a_learner_can_be_a_unit_of_its_own(empty_broker: BrokerProcess, tmp_path: Path) -> None:
+    system = DecidingSystem(empty_broker, settings(), tmp_path, workers=1)
     system.prepare([coupon("c1")])
     with system, (tmp_path / "learner.log").open("w") as log:
         system.wait_ready()
-        [deciding] = system.workers
-        assert LEARNER_READY not in deciding.scrape()
-        assert probe(system, "learning")[0] == 404
-        port = ClaimedPort()
-        options = ["--config", str(tmp_path / "worker-1.toml"), "--roles", "learn", "--metrics-port", str(port.number)]
-        command = [sys.executable, "-m", "stream_coupons", "worker", *options]
+        [worker] = system.workers
+        assert scrape(worker.learner_port) == {}
+        command = [sys.executable, "-m", "stream_coupons", "learner", "--config", str(tmp_path / "worker-1.toml")]
         environment = os.environ | {ALLOW_PUBLIC: "1"}
+        # Standard input that has ended ends no learner that runs on its own.
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment) as process:
             try:
                 give(system, AT)
                 wait_until(lambda: learnt(system) == 2 * ISSUES, "a snapshot")
-                learning = WorkerProcess("learner", port, tmp_path / "learner.log", process)
-                assert learning.scrape()[LEARNER_READY] == 1.0
-                assert READY not in learning.scrape()
+                assert scrape(worker.learner_port)[LEARNER_READY] == 1.0
             finally:
                 process.terminate()
             assert process.wait(ENDS_WITHIN_S) == 0

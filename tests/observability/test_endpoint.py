@@ -28,10 +28,9 @@ class Worker:
     def __init__(self) -> None:
         self.missing: list[str] = []
         self.dead: list[str] = []
-        self.ignorant: list[str] = []
-        probes = {"/ready": lambda: self.missing, "/live": lambda: self.dead, "/learning": lambda: self.ignorant}
+        probes = {"/ready": lambda: self.missing, "/live": lambda: self.dead}
         registry = Metrics(CollectorRegistry()).registry
-        self.endpoint = Endpoint("127.0.0.1", 0, registry, probes, {"/ready": "/learning"})
+        self.endpoint = Endpoint("127.0.0.1", 0, registry, probes)
 
     def get(self, path: str) -> tuple[int, str, HTTPMessage]:
         try:
@@ -59,15 +58,6 @@ def test_ready_says_whether_it_is_and_what_is_missing(worker: Worker) -> None:
     assert worker.get("/ready?now")[0] == 503
 
 
-def test_ready_also_says_what_is_missing_for_learning_and_is_ready_all_the_same(worker: Worker) -> None:
-    assert worker.get("/learning")[:2] == (200, "learning\n")
-    worker.ignorant = ["the learner process is starting"]
-    assert worker.get("/learning")[:2] == (503, "not learning: the learner process is starting\n")
-    assert worker.get("/ready")[:2] == (200, "ready\nnot learning: the learner process is starting\n")
-    worker.missing = ["a broker"]
-    assert worker.get("/ready")[:2] == (503, "not ready: a broker\nnot learning: the learner process is starting\n")
-
-
 def test_live_says_whether_it_is_whatever_is_missing_for_being_ready(worker: Worker) -> None:
     worker.missing = ["no broker has answered"]
     assert worker.get("/live")[:2] == (200, "live\n")
@@ -86,7 +76,7 @@ def test_metrics_are_there_also_while_it_is_not_ready(worker: Worker) -> None:
 @pytest.mark.parametrize("path", ["/", "/metrics/x", "/health", "/favicon.ico"])
 def test_there_is_nothing_else(worker: Worker, path: str) -> None:
     status, text, _ = worker.get(path)
-    assert (status, text) == (404, "the paths are /metrics, /ready, /live, /learning\n")
+    assert (status, text) == (404, "the paths are /metrics, /ready, /live\n")
 
 
 def raw(worker: Worker, request: bytes) -> bytes:

@@ -35,7 +35,6 @@ EXPORTED = {
     "stream_coupons_stopped": (Gauge, ("agent", "topic", "reason")),
     "stream_coupons_ready": (Gauge, ()),
     "stream_coupons_learner_ready": (Gauge, ()),
-    "stream_coupons_learner_restarts_total": (Counter, ()),
     "stream_coupons_build_info": (Gauge, ("version",)),
     "stream_coupons_model_version": (Gauge, ("domain",)),
     "stream_coupons_model_age_seconds": (Gauge, ("domain",)),

@@ -8,16 +8,15 @@ import pytest
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Campaign
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, MARGINS, Kind, ParsedFile, read_entries, unissuable
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, Kind, ParsedFile, read_entries, unissuable
 
 NOW = 1_767_348_000.0
 DAY_S = 86400.0
 GOOD: dict[str, dict[str, Any]] = {
     "coupon": {"coupon_id": "tea", "discount_percent": 10.0, "max_discount_minor": 500, "stock": 5},
     "campaign": {"campaign_id": "spring"},
-    "margin": {"category": "tea", "margin_ratio": 0.4},
 }
-IDS = {"coupon": "coupon_id", "campaign": "campaign_id", "margin": "category"}
+IDS = {"coupon": "coupon_id", "campaign": "campaign_id"}
 
 
 def entry(kind: Kind[Any], **fields: Any) -> dict[str, Any]:
@@ -40,8 +39,6 @@ def read(kind: Kind[Any], *entries: dict[str, Any]) -> ParsedFile[Any]:
         (CAMPAIGNS, {"budget_minor": -1}, ["$.budget_minor", ">= 0"]),
         (CAMPAIGNS, {"starts_at": 20.0, "ends_at": 20.0}, ["ends_at: 20.0", "later than starts_at (20.0)"]),
         (CAMPAIGNS, {"end_at": 20.0}, ["end_at: no such field, expected ends_at?"]),
-        (MARGINS, {"margin_ratio": 1.2}, ["$.margin_ratio", "<= 1"]),
-        (MARGINS, {"margin": 0.4}, ["margin 'ecommerce/tea': margin: no such field, expected margin_ratio?"]),
     ],
 )
 def test_a_bad_entry_is_refused_with_field_and_expectation(
@@ -59,12 +56,10 @@ def test_a_bad_entry_is_refused_with_field_and_expectation(
     [
         (COUPONS, "coupon 'tea': coupon_id: 'tea' is that of coupon 1, expected another one"),
         (CAMPAIGNS, "campaign 'spring': campaign_id: 'spring' is that of campaign 1, expected another one"),
-        (MARGINS, "margin 'ecommerce/tea': key: 'ecommerce/tea' is that of margin 1, expected another one"),
     ],
 )
 def test_the_second_entry_of_an_id_is_refused(kind: Kind[Any], detail: str) -> None:
-    other = entry(kind, **({"domain": "travel"} if kind is MARGINS else {IDS[kind.noun]: "other"}))
-    reading = read(kind, entry(kind), other, entry(kind))
+    reading = read(kind, entry(kind), entry(kind, **{IDS[kind.noun]: "other"}), entry(kind))
     assert [(one.line, one.detail) for one in reading.refusals.first] == [(3, detail)]
 
 
@@ -106,7 +101,6 @@ def test_doubts_are_warnings(kind: Kind[Any], fields: dict[str, Any], expected: 
         (COUPONS, {"budget_minor": 5000, "campaign_id": "spring"}),
         (CAMPAIGNS, {}),
         (CAMPAIGNS, {"budget_minor": 5000, "ends_at": NOW + DAY_S, "budget_curve": "front_loaded"}),
-        (MARGINS, {}),
     ],
 )
 def test_a_sound_entry_raises_no_doubts(kind: Kind[Any], fields: dict[str, Any]) -> None:

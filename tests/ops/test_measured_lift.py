@@ -9,7 +9,6 @@ import pytest
 
 from lab.own_logs import AT, BASE_RATE, DAY_S, DISCOUNT, EFFECTS, GAINS, MARGIN_RATIO, PRICE, RULES, Shop
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.catalogue import CategoryMargin
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
@@ -123,18 +122,16 @@ def test_a_margin_is_assumed_where_neither_the_item_nor_the_catalogue_states_it(
     bought = [
         item("x", category="tea", price_minor=100),
         item("y", price_minor=200, margin_ratio=0.2),
-        item("z", category="oil", price_minor=100),
         item("other", category="salt", price_minor=100),
     ]
     (row, _) = found_on(
         decided("h", AT, is_holdout=True),
         decided("u", AT),
         order("u", *bought, at=AT + 60),
-        CategoryMargin(category="oil", margin_ratio=0.1),
         rules=msgspec.structs.replace(OF_SHOP, margin_ratio=0.3, cost_minor=0.0),
     ).rows
-    assert row.effects["margin"].treated_mean == pytest.approx(50 + 40 + 10 + 30)
-    assert row.assumed_ratio == pytest.approx(30 / 130)
+    assert row.effects["margin"].treated_mean == pytest.approx(50 + 40 + 30)
+    assert row.assumed_ratio == pytest.approx(30 / 120)
 
 
 def test_orders_before_since_do_not_count_and_shoppers_stay() -> None:

@@ -1,5 +1,6 @@
 """tools/count_code.py, on small sources."""
 
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -77,3 +78,24 @@ def test_the_table_sums_a_room(count: ModuleType) -> None:
         ["a/b", "110", "1,140", "2"],
         ["all", "110", "1,140", "2"],
     ]
+
+
+def test_imports_of_modules_are_followed_and_those_within_functions_only_if_asked(
+    count: ModuleType, tmp_path: Path
+) -> None:
+    sources = {
+        "a/__init__.py": "",
+        "a/start.py": "from a.b import one\nif TYPE_CHECKING:\n    from a import typed\n",
+        "a/b/__init__.py": "",
+        "a/b/one.py": "from a.two import name\nfrom a import start\n",
+        "a/two.py": "def f() -> None:\n    from a.later import g\n    g()\n",
+        "a/later.py": "",
+        "a/typed.py": "",
+        "a/apart.py": "",
+    }
+    for path, source in sources.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(source, encoding="utf-8")
+    at_once = {"a/__init__.py", "a/start.py", "a/b/__init__.py", "a/b/one.py", "a/two.py"}
+    assert count.imported(tmp_path, ["a/start.py"]) == at_once
+    assert count.imported(tmp_path, ["a/start.py"], by_functions=True) == at_once | {"a/later.py"}

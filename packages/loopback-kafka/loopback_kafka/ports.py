@@ -3,6 +3,7 @@
 import random
 import socket
 import weakref
+from contextlib import ExitStack
 from typing import Final
 
 from loopback_kafka.errors import BrokerFailed
@@ -19,23 +20,37 @@ class ClaimedPort:
     It lies below the ports that the system gives to outgoing connections: one of those may take a port meanwhile,
     even a client's own attempt to reconnect, which then talks to itself.
 
+    Parameters
+    ----------
+    count : int
+        Number of adjacent ports that are claimed.
+
+    Attributes
+    ----------
+    number : int
+        The first port.
+
     Raises
     ------
     BrokerFailed
         When none is free.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 1) -> None:
         for port in random.sample(_PORTS, len(_PORTS)):
-            held = socket.socket()
-            try:
-                held.bind((HOST, port))
-            except OSError:
-                held.close()
-                continue
-            # After the bind, which thereby was refused where anybody holds the port, listening or not (Linux).
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.number = port
-            weakref.finalize(self, held.close)
-            return
+            with ExitStack() as held:
+                try:
+                    for number in range(port, port + count):
+                        _hold(held.enter_context(socket.socket()), number)
+                except OSError:
+                    continue
+                self.number = port
+                weakref.finalize(self, held.pop_all().close)
+                return
         raise BrokerFailed(f"no free port in {_PORTS}")
+
+
+def _hold(held: socket.socket, port: int) -> None:
+    held.bind((HOST, port))
+    # After the bind, which thereby was refused where anybody holds the port, listening or not (Linux).
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

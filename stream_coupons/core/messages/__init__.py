@@ -8,7 +8,7 @@ Anything may be missing from an event but its ids and its time.
 `__all__` lists the messages that other systems exchange with this one; the rest passes between its own agents.
 """
 
-from stream_coupons.core.messages.catalogue import Campaign, CategoryMargin, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision, Reason
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
@@ -25,7 +25,6 @@ __all__ = [
     "BrowseEvent",
     "Campaign",
     "CartEvent",
-    "CategoryMargin",
     "Coupon",
     "CouponIssue",
     "ErasureRequest",

@@ -1,4 +1,4 @@
-"""Catalogue messages, published by marketers: coupons, campaigns and margins."""
+"""Catalogue messages, published by marketers: coupons and campaigns."""
 
 import math
 from collections.abc import Sequence
@@ -140,19 +140,3 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     paused: bool = False
     """True: none of its coupons are issued for now."""
-
-
-class CategoryMargin(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The margin of a category's items outside of every coupon's scope; for reports on money."""
-
-    category: Id
-    """Name of the category, as items have it."""
-    domain: Domain = "ecommerce"
-    """Domain of the orders."""
-    margin_ratio: Ratio
-    """Margin on its items before any discount, a share of their price."""
-
-    @property
-    def key(self) -> str:
-        """Key of its record: the domain and the name, with a slash between them."""
-        return f"{self.domain}/{self.category}"

@@ -1,19 +1,18 @@
 """The evidence that the topics hold of an issue, of its decision, and of a shopper at this moment."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision.scoring import Knowledge, Scorer
-from stream_coupons.core.errors import BadMessage, SnapshotMismatch
+from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
@@ -22,10 +21,8 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.models.linear import prior
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.serving import DEFAULT_RULES, compile_snapshot
-from stream_coupons.models.snapshots import is_of_this_version
+from stream_coupons.models.serving import DEFAULT_RULES
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.ops.audit.findings import place_of
 from stream_coupons.ops.explain.funds import Funds
@@ -34,8 +31,6 @@ from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.worker.knowledge import CurrentKnowledge
 
 USERS = topics.changelog("users").name
-
-_decode_snapshot = Decoder(topics.SNAPSHOTS)
 
 
 def find_message(records: Iterable[Record], topic: Topic, field: str, sought: str) -> Any | None:
@@ -57,15 +52,6 @@ def find_message(records: Iterable[Record], topic: Topic, field: str, sought: st
         if getattr(message, field) == sought:
             return message
     return None
-
-
-class _StateVersion(Struct):
-    domain: str
-    format_version: int = 0
-    feature_schema: str = ""
-
-
-_version_of = msgspec.json.Decoder(_StateVersion).decode
 
 
 class ShopperEvidence:
@@ -93,13 +79,11 @@ class ShopperEvidence:
     def __init__(self, rules: Rules, user_id: str, partitions: int, learning: LearningRules = DEFAULT_RULES) -> None:
         self.now: Shopper | None = None
         self._purses: dict[str, Purse] = {}
-        self._rules, self._learning = rules, learning
+        self._typical_price_minor = rules.policy.typical_price_minor
         self._key = user_id.encode()
         self._partitions = partitions
         self._home = topics.partition_for(self._key, partitions)
-        self._known = CurrentKnowledge(rules, Metrics(CollectorRegistry()))
-        self._snapshots: dict[str, bytes] = {}
-        self._unfit: dict[str, bytes] = {}
+        self._known = CurrentKnowledge(rules, Metrics(CollectorRegistry()), learning)
         self._shopper_codec = CellCodec(Shopper)
         self._shared_codec: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
 
@@ -109,7 +93,7 @@ class ShopperEvidence:
         Raises
         ------
         BadMessage
-            If it holds no state or no snapshot.
+            If it holds no state.
         """
         try:
             if record.topic == topics.CATALOG.name:
@@ -120,20 +104,14 @@ class ShopperEvidence:
                 campaign = self._known.read_campaign(record.key, record.value)
                 if campaign is not None:
                     self._known.take_campaign(campaign)
-            elif record.topic == topics.SNAPSHOTS.name and record.value is not None:
-                self._take_snapshot(record.value)
+            elif record.topic == topics.SNAPSHOTS.name:
+                snapshot = self._known.read_snapshot(record.key, record.value)
+                if snapshot is not None:
+                    self._known.take_snapshot(snapshot)
             elif record.topic == USERS and record.partition == self._home:
                 self._take_state((record.key or b"").decode(errors="replace"), record)
         except msgspec.DecodeError as error:
             raise BadMessage(Rejection.INVALID, f"{place_of(record)} cannot be read: {error}") from None
-
-    def _take_snapshot(self, value: bytes) -> None:
-        said = _version_of(value)
-        if not is_of_this_version(said.format_version, said.feature_schema):
-            # Another version of the program keeps it beside ours, whose numbers it may have, too.
-            self._unfit[said.domain] = value
-        else:
-            self._snapshots[said.domain] = value
 
     def _take_state(self, key: str, record: Record) -> None:
         """Take in a purse of the partition, or the shopper."""
@@ -149,30 +127,9 @@ class ShopperEvidence:
         return Funds(self._purses, self._home, self._partitions)
 
     def knowledge(self, coupons: Iterable[Coupon] | None = None) -> Knowledge:
-        """Return the workers' context, with another catalogue if given.
-
-        Raises
-        ------
-        SnapshotMismatch
-            If a snapshot does not fit this program, and none of its domain does.
-        """
-        catalogue = self._known.now().catalogue
-        if coupons is not None:
-            typical = self._rules.policy.typical_price_minor
-            catalogue = Catalogue(coupons, typical, campaigns=catalogue.campaigns.values())
-        wanted = self._unfit | self._snapshots
-        snapshots = {domain: _snapshot_of(raw) for domain, raw in wanted.items()}
-        scorers: dict[str, Scorer] = {
-            domain: compile_snapshot(snapshot, self._learning, self._rules.key)
-            for domain, snapshot in snapshots.items()
-        }
-        brakes = {domain: snapshot.brake for domain, snapshot in snapshots.items()}
-        return Knowledge(self._rules, catalogue, scorers, prior(), brakes)
-
-
-def _snapshot_of(value: bytes) -> ModelSnapshot:
-    try:
-        snapshot: ModelSnapshot = _decode_snapshot(value, limit=topics.SNAPSHOTS.max_message_bytes)
-    except BadMessage as bad:
-        raise SnapshotMismatch(bad.detail) from None
-    return snapshot
+        """Return the workers' context, with another catalogue if given; a snapshot that workers refuse is not in it."""
+        known = self._known.now()
+        if coupons is None:
+            return known
+        campaigns = known.catalogue.campaigns.values()
+        return replace(known, catalogue=Catalogue(coupons, self._typical_price_minor, campaigns=campaigns))

@@ -43,30 +43,53 @@ class SystemFailed(StreamCouponsError):
 
 @dataclass(slots=True)
 class WorkerProcess:
-    """One worker, its metrics port and what it had counted when it was last looked at."""
+    """One worker with the learner beside it, and what both had counted when they were last looked at.
+
+    Attributes
+    ----------
+    port : ClaimedPort
+        Port of the worker's metrics; the learner has the next one.
+    counted : dict
+        Metrics by port.
+    """
 
     name: str
     port: ClaimedPort
     log: Path
     process: subprocess.Popen[bytes]
-    counted: dict[Sample, float] = field(default_factory=dict)
+    counted: dict[int, dict[Sample, float]] = field(default_factory=dict)
     is_ready: bool = False
     """True once the worker has been ready since its start."""
     is_killed: bool = False
 
+    @property
+    def learner_port(self) -> int:
+        """Port of the learner's metrics and probes."""
+        return self.port.number + 1
+
     def scrape(self, *names: str) -> dict[Sample, float]:
         """Its metrics now, or those of some names, by name and labels; nothing when it does not answer."""
-        query = "?" + "&".join(f"name[]={name}" for name in names)
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port.number}/metrics{query}", timeout=2) as answer:
-                text = answer.read().decode()
-        except (OSError, HTTPException):  # it may end amid its answer
-            return {}
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+        return scrape(self.port.number, *names)
+
+    def count(self, *names: str) -> None:
+        """Note the metrics of worker and learner, or those of some names, unless they do not answer."""
+        for port in (self.port.number, self.learner_port):
+            self.counted[port] = scrape(port, *names) or self.counted.get(port, {})
+
+
+def scrape(port: int, *names: str) -> dict[Sample, float]:
+    """Metrics at a port, or those of some names, by name and labels; nothing when it does not answer."""
+    query = "?" + "&".join(f"name[]={name}" for name in names)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics{query}", timeout=2) as answer:
+            text = answer.read().decode()
+    except (OSError, HTTPException):  # it may end amid its answer
+        return {}
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 class LocalSystem:
@@ -145,7 +168,7 @@ class LocalSystem:
 
     def _start(self, name: str, command: Sequence[str] = WORKER) -> WorkerProcess:
         self._folder.mkdir(parents=True, exist_ok=True)
-        port = ClaimedPort()
+        port = ClaimedPort(2)
         worker = msgspec.structs.replace(self.settings.worker, metrics_port=port.number)
         config = self._folder / f"{name}.toml"
         kafka = msgspec.structs.replace(self.settings.kafka, bootstrap=self._advertised)
@@ -163,7 +186,7 @@ class LocalSystem:
 
     def _keep_counts(self, worker: WorkerProcess) -> None:
         """Add what a worker that ended had counted to what is counted of the lost ones."""
-        for sample, value in worker.counted.items():
+        for sample, value in _samples(worker):
             if sample[0].endswith(("_total", "_count", "_sum", "_bucket")):
                 self._lost[sample] += value
         worker.counted.clear()
@@ -173,11 +196,11 @@ class LocalSystem:
         self.workers[index] = self._start(self.workers[index].name)
 
     def totals(self, *names: str) -> dict[Sample, float]:
-        """Metrics, or those of some names, summed over the workers, with what killed ones had counted."""
+        """Metrics, or those of some names, summed over workers and learners, with what killed ones had counted."""
         totals: defaultdict[Sample, float] = defaultdict(float, self._lost)
         for worker in self.workers:
-            worker.counted = worker.scrape(*names) or worker.counted
-            for sample, value in worker.counted.items():
+            worker.count(*names)
+            for sample, value in _samples(worker):
                 totals[sample] += value
         return dict(totals)
 
@@ -215,7 +238,7 @@ class LocalSystem:
                 raise SystemFailed(f"{worker.name} ended with exit code {code}\n{_tail(worker.log)}")
 
     def publish_models(self) -> None:
-        """Ask the learner, whichever worker it runs in, to publish at once what it has learnt."""
+        """Ask the learner, whichever worker it runs beside, to publish at once what it has learnt."""
         for worker in self.workers:
             # Before a worker is ready the signal might end it.
             if worker.process.poll() is None and worker.is_ready:
@@ -247,6 +270,10 @@ def lag_now(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
         if not error.retriable:
             raise
         return {repr(error): 1}
+
+
+def _samples(worker: WorkerProcess) -> Iterable[tuple[Sample, float]]:
+    return [sample for counted in worker.counted.values() for sample in counted.items()]
 
 
 def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

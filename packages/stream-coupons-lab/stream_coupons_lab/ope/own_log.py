@@ -1,7 +1,7 @@
 """The engine's own log: the decisions on record, and the later orders of their shoppers.
 
-It is read from the topics `decisions`, `order-events`, `coupon-feedback`, `coupon-catalog` and `category-margins`, in
-any order. Copies count once.
+It is read from the topics `decisions`, `order-events`, `coupon-feedback` and `coupon-catalog`, in any order. Copies
+count once.
 """
 
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
-READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG, topics.MARGINS)
+READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
 """The topics of the engine's own log."""
 
 

@@ -24,7 +24,6 @@ from lab.own_logs import (
     recording,
 )
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.catalogue import CategoryMargin
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
@@ -173,21 +172,17 @@ def test_money_is_the_margin_of_orders_less_discounts_each_once() -> None:
     [
         (item("x", category="tea"), "ecommerce", 0.5, False),
         (item("x", category="tea", margin_ratio=0.0), "ecommerce", 0.0, False),
-        (item("x", category="salt"), "ecommerce", 0.2, False),
         (item("x", category="salt", margin_ratio=0.9), "ecommerce", 0.9, False),
         (item("x"), "ecommerce", 0.4, True),
-        (item("x", category="oil"), "ecommerce", 0.4, True),
         (item("x", category="salt"), "travel", 0.1, True),
     ],
 )
-def test_the_margin_of_an_item_is_its_own_else_by_coupons_else_by_category_else_by_the_settings(
+def test_the_margin_of_an_item_is_its_own_else_by_coupons_else_by_the_settings(
     bought: Item, domain: str, ratio: float, is_assumed: bool
 ) -> None:
     rules = PolicyRules(margin_ratio=0.4, domain_margin_ratios={"travel": 0.1})
     log = OwnLog(rules)
     log.take(topics.CATALOG.name, encode(coupon("tea", categories=["tea"], margin_ratio=0.5)))
-    for category, margin in (("salt", 0.7), ("salt", 0.2), ("tea", 0.2)):
-        log.take(topics.MARGINS.name, encode(CategoryMargin(category=category, margin_ratio=margin)))
     priced = msgspec.structs.replace(bought, price_minor=100)
     assert Margins(log, rules).ratio_of(domain, priced) == (ratio, is_assumed)
     log.take(topics.ORDER.name, encode(order("u", priced, at=AT, domain=domain)))

@@ -1,0 +1,35 @@
+"""`learner`: run the process that learns."""
+
+from typing import Annotated
+
+import typer
+
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
+from stream_coupons.cli.worker import LogLevel, LogLevelOption, checked_key
+
+
+def learner(
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Port of metrics and probes; 0 for none. Default: behind the worker's.", min=0, max=65535),
+    ] = None,
+    log_level: LogLevelOption = LogLevel.INFO,
+    piped: Annotated[bool, typer.Option("--piped", help="Standard input is a worker's pipe.", hidden=True)] = False,
+) -> None:
+    """Run one learner until SIGTERM or Ctrl-C; of several, one learns and the others stand by.
+
+    It learns from training examples and publishes model snapshots, for
+    workers that run with --no-learner; it needs the settings and the secret
+    of the workers. On SIGUSR2 it publishes at once what it has learnt.
+
+    Example: stream-coupons learner --config deploy/settings.toml
+    """
+    # Here, so that the help and completion need not import Faust.
+    from stream_coupons.worker import learner_process
+
+    settings = settings_from(config, bootstrap)
+    checked_key(settings)
+    port = settings.worker.learner_metrics_port if metrics_port is None else metrics_port
+    learner_process.run(settings, port, log_level.value, piped)
