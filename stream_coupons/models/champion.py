@@ -134,7 +134,7 @@ class Contest:
         return probability, self._promote()
 
     def _promote(self) -> Promotion | None:
-        if self._rules.pinned:
+        if self._rules.pinned or len(self.models) == 1:
             return None
         winners = [name for name, duel in self.duels.items() if duel.is_won(self._rules)]
         if not winners:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, HASHED, OF_EVERY_COUPON
+from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, OF_EVERY_COUPON
 
 Indices = NDArray[np.int64]
 
@@ -29,7 +29,8 @@ HELD = FIRST_BIN + len(NUMERIC) * BINS
 BIAS = HELD + 1
 
 _FIRST_OF_EACH = np.arange(1, len(NUMERIC) * BINS + 1, BINS, dtype=np.int16)
-_TERMS = [number for number, feature in enumerate(FEATURES) if feature.is_of_terms]
+_FIRST_BINS = np.arange(FIRST_BIN, HELD, BINS)
+_NOT_OF_TERMS = np.array([not feature.is_of_terms for feature in FEATURES], np.float64)
 
 MOST_JOINT = 256
 """Indices of which the Kalman filter keeps a joint covariance."""
@@ -65,19 +66,24 @@ def encode(numeric: Floats, places: Indices, *, is_held: bool = False) -> tuple[
     indices, values : array, shape (m,)
         Unique indices, those of hashed features first and ascending, and their values.
     """
-    hit = np.sort(places[places > 0])
-    if hit.size > 1 and (hit[1:] == hit[:-1]).any():
+    hit, counts = places[places > 0], None
+    hit.sort()
+    if np.count_nonzero(hit[1:] == hit[:-1]):
         hit, counts = np.unique(hit, return_counts=True)
-    else:
-        counts = np.ones(hit.size, np.int64)
     numbers = numeric.nonzero()[0]
-    values = numeric[numbers]
-    bins = numbers * BINS + _within(values)
-    last, of_last = [BIAS], [CONSTANT]
+    numeric = numeric.take(numbers)
+    first, end = len(hit), len(hit) + len(numbers)
+    last = end + len(numbers)
+    indices, values = np.empty(last + 1 + is_held, np.int64), np.ones(last + 1 + is_held)
+    indices[:first] = hit
+    np.add(numbers, DIMENSIONS, out=indices[first:end])
+    np.add(_FIRST_BINS.take(numbers), _within(numeric), out=indices[end:last])
+    values[first:end], values[last], indices[last] = numeric, CONSTANT, BIAS
+    if counts is not None:
+        values[:first] = counts
     if is_held:
-        last, of_last = [BIAS, HELD], [CONSTANT, 1.0]
-    indices = np.concatenate((hit, numbers + DIMENSIONS, bins + FIRST_BIN, last))
-    return indices, np.concatenate((counts, values, np.ones(len(bins)), of_last))
+        indices[-1] = HELD
+    return indices, values
 
 
 def _within(numbers: Floats) -> NDArray[np.int16]:
@@ -88,25 +94,22 @@ def _within(numbers: Floats) -> NDArray[np.int16]:
     return within
 
 
-_OF_EFFECT = np.array([feature.is_of_effect for feature in FEATURES])
-_PLACES_OF_EFFECT = [HASHED.index(name) for name in OF_EVERY_COUPON]
+_OF_EFFECT = np.array([feature.is_of_effect for feature in FEATURES], np.float64)
 
 
 def numbers_of_effect(numeric: Floats) -> Floats:
     """Return the numeric features with those that are not of the effect set to 0."""
-    return np.where(_OF_EFFECT, numeric, 0.0)
+    return numeric * _OF_EFFECT
 
 
 def places_of_effect(hashed: Indices) -> Indices:
     """Return the hashed features of the effect: those of the coupon alone."""
-    return hashed[[column for column in _PLACES_OF_EFFECT if column < len(hashed)]]
+    return hashed[: len(OF_EVERY_COUPON)]
 
 
 def without_terms(numeric: Floats) -> Floats:
     """Return the numeric features with those of the discount set to 0."""
-    without = numeric.copy()
-    without[_TERMS] = 0.0
-    return without
+    return numeric * _NOT_OF_TERMS
 
 
 def without_places_of_terms(hashed: Indices) -> Indices:

@@ -112,8 +112,7 @@ class Head:
         return happenings
 
     def _note_draw(self, row: Row, probability: float, label: bool) -> None:
-        indices, values = row.arrays
-        by_prior = sigmoid(float((values * prior_array(self._name)[indices]).sum()))
+        by_prior = sigmoid(row_log_odds(prior_array(self._name), row))
         if row.anyway is None:
             self.level.update(probability, by_prior, label)
             return
@@ -127,7 +126,8 @@ class Head:
 
     @property
     def _weights(self) -> Served:
-        return self.champion.dense if self.contest.champion in {*ModelName} else self.champion
+        champion = self.champion
+        return champion.dense if isinstance(champion, KalmanFilter) else champion
 
     def log_odds(self, row: Row) -> float:
         """Return the champion's log-odds of the label."""

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
-from stream_coupons.core.decision.incremental import COLUMNS, TERMS, USES_RATIO, Chances, IncrementalOrders
+from stream_coupons.core.decision.incremental import COLUMNS, TERMS, USES_RATIO, IncrementalOrders, terms_of
 from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less, check_places
 
@@ -69,6 +69,7 @@ LEAST_VARIANCE = 0.02
 PRIOR_OWN_ORDERS = 10.0
 """Expected orders of holders, without their coupons, at which the observed share of use counts half."""
 MAX_USES_RATIO = 0.98
+_COLUMNS = np.array([*range(len(TERMS)), *OF_BASE])
 SIZE = len(TERMS) + len(OF_BASE)
 EFFECT, BASE = slice(0, len(TERMS)), slice(len(TERMS), SIZE)
 _FIRST_DEVIATION = (0.0, DEVIATION_SPREAD**2, 0.0, BASE_SPREAD**2)
@@ -122,17 +123,17 @@ class IncrementalLearner:
             True if the shopper ordered in scope, and if the coupon was used.
         """
         redeem, anyway = chances
-        one = Chances(np.array([redeem]), np.array([anyway]), numeric[None, COLUMNS])
-        terms = one.terms(self.uses_ratio)[0]
-        x = np.concatenate((terms * is_given, terms[OF_BASE]))
+        terms = np.array(terms_of(redeem, anyway, numeric[COLUMNS].tolist(), self.uses_ratio))
+        x = terms.take(_COLUMNS)
+        x[EFFECT] *= is_given
         mean, variance, base_mean, base_variance = self._deviations.get(coupon, _FIRST_DEVIATION)
         p = min(max(redeem, anyway), 1.0) if is_given else anyway
         of_coupon, noise = float(is_given), INFLATION * max(p * (1.0 - p), LEAST_VARIANCE)
-        along = (self._covariance * x).sum(axis=1)
-        spread = float((along * x).sum()) + of_coupon * variance + base_variance + noise
-        gain = (ordered - float((self.weights * x).sum()) - of_coupon * mean - base_mean) / spread
+        along = np.add.reduce(self._covariance * x, axis=1)
+        spread = float(np.add.reduce(along * x)) + of_coupon * variance + base_variance + noise
+        gain = (ordered - float(np.add.reduce(self.weights * x)) - of_coupon * mean - base_mean) / spread
         self.weights = self.weights + along * gain
-        self._covariance = self._covariance - np.outer(along, along) / spread
+        self._covariance = self._covariance - along[:, None] * along / spread
         self._deviations[coupon] = (
             mean + of_coupon * variance * gain,
             variance - of_coupon * variance**2 / spread,

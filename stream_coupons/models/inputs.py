@@ -128,7 +128,7 @@ def check_features(feature_schema: str, numeric: list[float], hashed: list[int])
         raise BadMessage(Rejection.INVALID, f"{len(numeric)} numbers, expected {len(NUMERIC)}")
     if len(hashed) > MAX_PLACES:
         raise BadMessage(Rejection.INVALID, f"{len(hashed)} places, at most {MAX_PLACES}")
-    if not all(abs(value) <= MAX_NUMBER for value in numeric):
+    if not all(map(MAX_NUMBER.__ge__, map(abs, numeric))):
         raise BadMessage(Rejection.INVALID, f"a number is not within {MAX_NUMBER}")
-    if not all(0 <= each < DIMENSIONS * GROUPS for each in hashed):
+    if hashed and not 0 <= min(hashed) <= max(hashed) < DIMENSIONS * GROUPS:
         raise BadMessage(Rejection.INVALID, f"what is hashed is not within 0..{DIMENSIONS * GROUPS - 1}")

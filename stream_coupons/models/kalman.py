@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dger
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
@@ -51,8 +52,9 @@ from stream_coupons.models.variances import (
     VARIANCE_OF_PLACES,
 )
 
-FIRST_JOINT = 64
-"""Initial capacity of the covariance, in indices; it doubles when it is full."""
+AT_ONCE = 8192 // MOST_JOINT
+"""Rows of the covariance that are updated at once, and by which its capacity grows: BLAS uses threads beyond 8192
+numbers, which cost far more than they save."""
 JOINED_AFTER = 50
 """Examples of a hashed feature after which it gets covariances."""
 
@@ -99,9 +101,7 @@ class KalmanFilter:
 
     def _make_room(self, covariance: Floats) -> None:
         """Store this covariance of the joint indices with room for more, and allocate scratch memory."""
-        size = FIRST_JOINT
-        while size < len(self._joint):
-            size *= 2
+        size = AT_ONCE * max(math.ceil(len(self._joint) / AT_ONCE), 1)
         self._covariance = np.zeros((size, size))
         self._covariance[: len(covariance), : len(covariance)] = covariance
         self._scratch = np.empty((size, size))
@@ -109,20 +109,21 @@ class KalmanFilter:
     def learn_one(self, row: Row, label: bool) -> float:
         """Predict, then move to the mode. Redemptions as labels of the demand do not test the relevance."""
         indices, values = row.arrays
-        self._meet(indices, row)
+        hashed = indices[: np.count_nonzero(indices < DIMENSIONS)]
+        slots = self._meet(indices, hashed, row)
         logit = self.log_odds(row)
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
-            self._test(indices, values, label, counts)
+            self._test(indices, values, hashed, label, counts)
         base, most = self._slots[BIAS], self._first_variances[BIAS]
         self._covariance[base, base] += max(min(self._walk, most - self._covariance[base, base]), 0.0)
-        apart, moves, moves_apart, variance = self._along(indices, values)
+        apart, moves, moves_apart, variance = self._along(indices, values, slots)
         error, curvature = step_of(row, logit, variance, label)
         self.dense[self._joint] += moves[: len(self._joint)] * error
         self.dense[apart] += moves_apart * error
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
         moves *= shrink
-        self._covariance -= np.multiply(moves[:, None], moves, out=self._scratch)
+        self._subtract_square(moves)
         self._variances[apart] -= (moves_apart * shrink) ** 2
         self._lessons += 1
         if self._lessons in REVIEWS:
@@ -130,11 +131,19 @@ class KalmanFilter:
         redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
+    def _subtract_square(self, column: Floats) -> None:
+        """Subtract the product of a column and its transpose from the covariance."""
+        for start in range(0, len(column), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            # Transposed, as BLAS has columns first. It adds nothing up, so no bit depends on an order of sums.
+            dger(-1.0, column, column[some], a=self._covariance[some].T, overwrite_a=True)
+
     def variance(self, row: Row) -> float:
         """Return the variance of the log-odds of a row."""
-        return self._along(*row.arrays)[-1]
+        indices, values = row.arrays
+        return self._along(indices, values, self._slots.take(indices))[-1]
 
-    def _along(self, indices: Indices, values: Floats) -> tuple[Indices, Floats, Floats, float]:
+    def _along(self, indices: Indices, values: Floats, slots: Indices) -> tuple[Indices, Floats, Floats, float]:
         """Return P x of a row x, and the variance of its log-odds.
 
         Returns
@@ -146,40 +155,58 @@ class KalmanFilter:
         variance : float
             x' P x.
         """
-        slots = self._slots[indices]
-        is_joint = slots >= 0
+        is_joint, is_apart = slots >= 0, slots < 0
         at, x = slots[is_joint], values[is_joint]
-        apart, u = indices[~is_joint], values[~is_joint]
+        apart, u = indices[is_apart], values[is_apart]
         # Into scratch memory: its allocation takes longer than the computation.
-        scaled = np.take(self._covariance, at, axis=0, out=self._scratch[: len(at)], mode="clip")
-        scaled *= x[:, None]
+        rows = self._covariance.take(at, axis=0, out=self._scratch[: len(at)], mode="clip")
         # Sums of numpy, not of BLAS: the same to the last bit on every machine.
-        moves = scaled.sum(axis=0)
-        moves_apart = self._variances[apart] * u
-        variance = max(float((moves[at] * x).sum() + (moves_apart * u).sum()), 0.0)
+        moves: Floats = np.einsum("i,ij->j", x, rows)
+        moves_apart = self._variances.take(apart) * u
+        variance = max(float(np.add.reduce(moves.take(at) * x) + np.add.reduce(moves_apart * u)), 0.0)
         return apart, moves, moves_apart, variance
 
-    def _meet(self, indices: NDArray[np.int64], row: Row) -> None:
-        """Give variances to new indices, and covariances to numeric features, bins and frequent hashed features."""
-        seen = self._seen[indices]
-        self._seen[indices] = seen + 1
+    def _meet(self, indices: Indices, hashed: Indices, row: Row) -> Indices:
+        """Give variances to new indices, and covariances to numeric features, bins and frequent hashed features.
+
+        Returns
+        -------
+        array of int
+            Slot of each index; -1 without covariances.
+        """
+        seen = self._seen.take(indices)
         new = indices[seen == 0]
+        self._seen[indices] = seen = seen + 1
         if new.size:
-            of_place = VARIANCE_OF_PLACES / max(int(np.count_nonzero(indices < DIMENSIONS)), 1)
-            is_new = self._seen[row.places] == 1
-            self._groups[row.places[is_new]] = row.groups[is_new]
-            first = self._spread * np.where(new < DIMENSIONS, of_place, FIRST_VARIANCES[new])
-            if row.places.size:
-                first[new == row.places[0]] = self._spread * self._of_coupon
-            first[new == BIAS] = self._spread * self._of_constant
-            first *= np.where(new < DIMENSIONS, self._relevance.of_group[self._groups[new]], 1.0)
-            self._variances[new] = self._first_variances[new] = first
-        is_ripe = (indices >= DIMENSIONS) | ((seen + 1 >= JOINED_AFTER) & (len(self._joint) < MOST_JOINT))
-        for index in indices[is_ripe & (self._slots[indices] < 0)].tolist():
+            self._begin_variances(new, len(hashed), row)
+        slots = self._slots.take(indices)
+        is_ripe = slots < 0
+        is_ripe[: len(hashed)] &= seen[: len(hashed)] >= (JOINED_AFTER if len(self._joint) < MOST_JOINT else math.inf)
+        if not np.count_nonzero(is_ripe):
+            return slots
+        for index in indices[is_ripe].tolist():
             slot = self._slot_for(index)
             if slot is not None:
                 self._slots[index] = slot
                 self._covariance[slot, slot] = self._variances[index]
+        return self._slots.take(indices)
+
+    def _begin_variances(self, new: Indices, length: int, row: Row) -> None:
+        """Give prior variances to new indices of a row with so many hashed features."""
+        places = row.places
+        is_new = self._seen.take(places) == 1
+        self._groups[places[is_new]] = row.groups[is_new]
+        hashed = new[new < DIMENSIONS]
+        of_group = self._relevance.of_group.take(self._groups.take(hashed))
+        first = of_group * (self._spread * (VARIANCE_OF_PLACES / max(length, 1)))
+        if places.size and is_new[0]:
+            is_coupon = hashed == places[0]
+            first[is_coupon] = of_group[is_coupon] * (self._spread * self._of_coupon)
+        self._variances[hashed] = self._first_variances[hashed] = first
+        if len(hashed) < len(new):
+            others = new[len(hashed) :]
+            first = self._spread * np.where(others == BIAS, self._of_constant, FIRST_VARIANCES[others])
+            self._variances[others] = self._first_variances[others] = first
 
     def _slot_for(self, index: int) -> int | None:
         """Return a new slot; if all are taken, a number or bin gets that of the rarest hashed feature, others None."""
@@ -199,12 +226,12 @@ class KalmanFilter:
         joint[slot] = index
         return slot
 
-    def _test(self, indices: NDArray[np.int64], values: Floats, label: bool, weight: float) -> None:
+    def _test(self, indices: Indices, values: Floats, hashed: Indices, label: bool, weight: float) -> None:
         """Compare the weights of the last review with the label, group by group."""
-        reviewed = self._reviewed[indices]
-        probability = sigmoid(float((values * reviewed).sum()))
-        said = (reviewed - self._centres[indices]) * values * (indices < DIMENSIONS)
-        self._relevance.test(self._groups[indices], said, probability, label, weight)
+        reviewed = self._reviewed.take(indices)
+        probability = sigmoid(float(np.add.reduce(values * reviewed)))
+        said = (reviewed[: len(hashed)] - self._centres.take(hashed)) * values[: len(hashed)]
+        self._relevance.test(self._groups.take(hashed), said, probability, label, weight)
 
     def _review(self) -> None:
         """Learn the relevance of every group of hashed features, and apply it to their variances and weights."""
@@ -252,7 +279,7 @@ class KalmanFilter:
     def log_odds(self, row: Row) -> float:
         """Return the log-odds of the label."""
         indices, values = row.arrays
-        return float((values * self.dense[indices]).sum())
+        return float(np.add.reduce(values * self.dense.take(indices)))
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""

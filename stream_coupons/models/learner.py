@@ -1,7 +1,6 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
 import logging
-from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -93,7 +92,7 @@ class DomainModel:
             return demand.learn(example, of_demand, is_drawn=drawn)
         # An order in scope is a better label of demand than a redemption, where orders are recorded.
         is_noted, ordered = example.ordered is not None, bool(example.ordered) or example.label
-        seen = replace(predicted, uses=1.0) if is_noted else predicted
+        seen = RedemptionCurve(predicted.effect, predicted.anyway, 1.0, within) if is_noted else predicted
         of_demand.effect, of_demand.uses, of_demand.visit = seen.effect, seen.uses, within
         of_demand.doubt = seen.slope_of_visit**2 * doubt_of_visit + seen.slope_of_effect**2 * effect.variance(of_effect)
         of_effect.anyway, of_effect.uses = predicted.anyway, predicted.uses

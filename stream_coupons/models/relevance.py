@@ -67,10 +67,9 @@ class Relevance:
             Weight of the example, in [0, 1].
         """
         by_group: NDArray[Any] = np.bincount(groups, said, GROUPS)
-        speaking = np.flatnonzero(by_group)
-        said = by_group[speaking]
-        self._slope_score[speaking] += weight * (label - probability) * said
-        self._slope_information[speaking] += weight * probability * (1.0 - probability) * said**2
+        self._slope_score += weight * (label - probability) * by_group
+        by_group *= by_group
+        self._slope_information += weight * probability * (1.0 - probability) * by_group
 
     def review(self, groups: NDArray[np.int64], known: Floats, moved: Floats) -> Floats:
         """Learn from all hashed features seen; return the factors of their prior variances, shape (n,).

@@ -39,7 +39,7 @@ def row_log_odds(served: Served, row: Row) -> float:
     """
     if isinstance(served, np.ndarray):
         indices, values = row.arrays
-        return float((values * served[indices]).sum())
+        return float(np.add.reduce(values * served.take(indices)))
     return log_odds(served.probability(row))
 
 

@@ -15,8 +15,9 @@ other terms are what a structural model leaves out, and :math:`\delta` is the de
 terms say. Weights may have any sign.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,12 +76,29 @@ class Chances(NamedTuple):
         uses_ratio : float
             Share of the orders that would be placed anyway, on which the coupon is used.
         """
-        pull, redeems, clicks, whole, exposure = self.numbers.T
-        one = np.ones_like(self.redeem)
-        of_rates = (redeems, clicks, pull * redeems, pull * clicks)
-        persuaded = self.redeem - uses_ratio * self.anyway
-        interest = np.sqrt(np.maximum(self.redeem * (1.0 - self.anyway), 0.0))
-        return np.stack((persuaded, self.anyway, interest, one, pull, *of_rates, whole, exposure), axis=1)
+        terms: Floats = np.empty((len(self.redeem), len(TERMS)))
+        each = terms_of(self.redeem, self.anyway, self.numbers.T, uses_ratio)
+        for number, term in enumerate(each):
+            terms[:, number] = term
+        return terms
+
+
+def terms_of(redeem: Any, anyway: Any, numbers: Iterable[Any], uses_ratio: float) -> tuple[Any, ...]:
+    """Return the terms of the effect, in order: numbers for one pair, arrays for many; the constant is a number.
+
+    Parameters
+    ----------
+    redeem, anyway : float or array
+        P(redeem) and P(order in scope without a coupon).
+    numbers : iterable of float or of array
+        Numeric features, in the order of `NUMBERS`.
+    uses_ratio : float
+        Share of the orders that would be placed anyway, on which the coupon is used.
+    """
+    pull, redeems, clicks, whole, exposure = numbers
+    of_rates = (redeems, clicks, pull * redeems, pull * clicks)
+    interest = np.sqrt(np.maximum(redeem * (1.0 - anyway), 0.0))
+    return redeem - uses_ratio * anyway, anyway, interest, 1.0, pull, *of_rates, whole, exposure
 
 
 @dataclass(frozen=True, slots=True)
