@@ -148,7 +148,9 @@ class RedemptionCurve:
         """Derivative of P(redeem) by the log-odds of P(order within the visit)."""
         return (self.uses - self.effect) * self.visit * (1.0 - self.anyway)
 
-    def step(self, slope: float, doubt: float, variance: float, label: bool) -> tuple[float, float]:
+    def step(
+        self, slope: float, doubt: float, variance: float, label: bool, weight: float = 1.0
+    ) -> tuple[float, float]:
         """Return how far a label moves the log-odds of one part: one bounded step of Fisher's scoring.
 
         The log-likelihood of a redemption is not concave in the log-odds of its parts: there is no mode to solve for.
@@ -163,6 +165,8 @@ class RedemptionCurve:
             Variance of the log-odds of this part.
         label : bool
             True for a redemption.
+        weight : float
+            Number of labels that it stands for; the other part is the same for all of them.
 
         Returns
         -------
@@ -179,7 +183,7 @@ class RedemptionCurve:
         (0.826, 0.09)
         """
         p = self.probability
-        spread = max(p * (1.0 - p), PRECISION) + doubt
+        spread = max(p * (1.0 - p), PRECISION) / weight + doubt
         information = slope * slope / spread
         move = slope * (label - p) / spread / (1.0 + information * variance)
         most = MAX_STEP / max(variance, PRECISION)
@@ -229,7 +233,7 @@ def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float
     """
     redeemed = redemption_by(row, logit)
     if redeemed is None:
-        probability = sigmoid(mode(logit, variance, label))
-        return label - probability, probability * (1.0 - probability)
+        probability = sigmoid(mode(logit, variance * row.weight, label))
+        return row.weight * (label - probability), row.weight * probability * (1.0 - probability)
     slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
-    return redeemed.step(slope, row.doubt, variance, label)
+    return redeemed.step(slope, row.doubt, variance, label, row.weight)

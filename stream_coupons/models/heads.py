@@ -98,12 +98,12 @@ class Head:
         list of Promotion or Drift
             At most one of each.
         """
-        self.quality.update(example.predicted, example.label)
+        self.quality.update(example.predicted, example.label, row.weight)
         probability, promotion = self.contest.learn_one(row, example.label)
         if is_drawn:
             self._note_draw(row, probability, example.label)
         happenings: list[Happening] = []
-        if self._detector.update(probability, example.label):
+        if self._detector.update(probability, example.label, row.weight):
             for model in self.contest.models.values():
                 model.quicken(QUICKEN)
             happenings.append(Drift(self.quality.examples))
@@ -115,10 +115,10 @@ class Head:
         indices, values = row.arrays
         by_prior = sigmoid(float((values * prior_array(self._name)[indices]).sum()))
         if row.anyway is None:
-            self.level.update(probability, by_prior, label)
+            self.level.update(probability, by_prior, label, weight=row.weight)
             return
         shown = row.uses * row.anyway
-        self.level.update(probability, redemption(by_prior, row.anyway, row.uses), label, shown)
+        self.level.update(probability, redemption(by_prior, row.anyway, row.uses), label, shown, row.weight)
 
     @property
     def served(self) -> Served:

@@ -96,7 +96,7 @@ class IncrementalLearner:
         unused = (self._unused + (1.0 - USES_RATIO) * PRIOR_OWN_ORDERS) / (self._anyway + PRIOR_OWN_ORDERS)
         return min(max(1.0 - unused, 0.0), MAX_USES_RATIO)
 
-    def learn_one(
+    def learn_one(  # noqa: PLR0913 - what is known of one outcome
         self,
         numeric: Floats,
         coupon: int,
@@ -105,6 +105,7 @@ class IncrementalLearner:
         is_given: bool,
         ordered: bool,
         redeemed: bool,
+        weight: int = 1,
     ) -> None:
         """Learn the outcome of an issue or of a control observation.
 
@@ -120,6 +121,8 @@ class IncrementalLearner:
             True for an issue.
         ordered, redeemed : bool
             True if the shopper ordered in scope, and if the coupon was used.
+        weight : int
+            Number of outcomes that it stands for.
         """
         redeem, anyway = chances
         one = Chances(np.array([redeem]), np.array([anyway]), numeric[None, COLUMNS])
@@ -127,7 +130,7 @@ class IncrementalLearner:
         x = np.concatenate((terms * is_given, terms[OF_BASE]))
         mean, variance, base_mean, base_variance = self._deviations.get(coupon, _FIRST_DEVIATION)
         p = min(max(redeem, anyway), 1.0) if is_given else anyway
-        of_coupon, noise = float(is_given), INFLATION * max(p * (1.0 - p), LEAST_VARIANCE)
+        of_coupon, noise = float(is_given), INFLATION * max(p * (1.0 - p), LEAST_VARIANCE) / weight
         along = (self._covariance * x).sum(axis=1)
         spread = float((along * x).sum()) + of_coupon * variance + base_variance + noise
         gain = (ordered - float((self.weights * x).sum()) - of_coupon * mean - base_mean) / spread
@@ -141,9 +144,9 @@ class IncrementalLearner:
         )
         self._served = None
         if is_given:
-            self.learn_use(anyway, ordered=ordered, redeemed=redeemed)
+            self.learn_use(anyway, ordered=ordered, redeemed=redeemed, weight=weight)
 
-    def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool) -> None:
+    def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool, weight: int = 1) -> None:
         """Learn from one holder on which share of the orders that would be placed anyway a coupon is used.
 
         Parameters
@@ -152,9 +155,11 @@ class IncrementalLearner:
             P(order without the coupon).
         ordered, redeemed : bool
             True if the shopper ordered in scope, and if the coupon was used.
+        weight : int
+            Number of holders that it stands for.
         """
-        self._anyway += anyway
-        self._unused += ordered and not redeemed
+        self._anyway += weight * anyway
+        self._unused += weight * (ordered and not redeemed)
         self._served = None
 
     def start_from(self, donor: "IncrementalLearner") -> None:

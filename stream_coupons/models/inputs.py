@@ -51,9 +51,13 @@ class Row:
         P(order within the visit), where `effect` is given.
     doubt : float
         Variance of P(label) due to its other parts.
+    weight : int
+        Number of examples that the row stands for: more than 1 where others like it were left out.
     """
 
-    def __init__(self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any]) -> None:
+    def __init__(
+        self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any], weight: int = 1
+    ) -> None:
         self.numeric: Floats = np.asarray(numeric, np.float64)
         self.hashed: Indices = np.asarray(hashed, np.int64)
         self.anyway: float | None = None
@@ -62,6 +66,7 @@ class Row:
         self.visit = 0.0
         self.doubt = 0.0
         self.held = False
+        self.weight = weight
 
     @cached_property
     def places(self) -> Indices:
@@ -80,11 +85,11 @@ class Row:
 
     def without_terms(self) -> "Row":
         """Return the row without the coupon's terms: its identity and its discount."""
-        return Row(without_terms(self.numeric), without_places_of_terms(self.hashed))
+        return Row(without_terms(self.numeric), without_places_of_terms(self.hashed), self.weight)
 
     def of_effect(self) -> "Row":
         """Return the row of the features of a coupon's effect."""
-        return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed))
+        return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed), self.weight)
 
 
 def input_of(head: str, row: Row) -> Row:

@@ -113,9 +113,9 @@ class KalmanFilter:
         logit = self.log_odds(row)
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
-            self._test(indices, values, label, counts)
+            self._test(indices, values, label, counts * row.weight)
         base, most = self._slots[BIAS], self._first_variances[BIAS]
-        self._covariance[base, base] += max(min(self._walk, most - self._covariance[base, base]), 0.0)
+        self._covariance[base, base] += max(min(self._walk * row.weight, most - self._covariance[base, base]), 0.0)
         apart, moves, moves_apart, variance = self._along(indices, values)
         error, curvature = step_of(row, logit, variance, label)
         self.dense[self._joint] += moves[: len(self._joint)] * error

@@ -1,6 +1,8 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
 import logging
+import math
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +13,7 @@ from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, SCHEMA
-from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
+from stream_coupons.core.messages.learning import MAX_THINNING, ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.carry_over import carried, changes, earlier_of, is_carriable
 from stream_coupons.models.effect import RedemptionCurve, either
@@ -24,6 +26,7 @@ from stream_coupons.models.plugins import check_plugins
 from stream_coupons.models.quality import summary
 from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.sampling import weight_of
 from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, unpack_state
@@ -31,6 +34,8 @@ from stream_coupons.models.viewed_prices import ViewCounts
 
 log = logging.getLogger(__name__)
 
+TELLING = frozenset(math.ceil(1.25**n) for n in range(100))
+"""Counts of outcomes of a coupon at which they have grown by a quarter, and with them what is known of it."""
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
 
@@ -43,7 +48,7 @@ class DomainModel:
 
     def __init__(self, domain: str, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
         self.domain = domain
-        self.version = self.examples = 0
+        self.version = self.examples = self.thinning = 0
         self.at = 0.0
         self.offset = -1
         self._live: HeadScorer | None = None
@@ -53,6 +58,10 @@ class DomainModel:
         self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
         self.views = ViewCounts()
         self.incremental = IncrementalLearner()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        """Positive labels by head and coupon, since the process started."""
+        self.is_telling = False
+        """True if what was learnt since the last snapshot changes decisions: of a coupon with few outcomes, say."""
 
     def start_from(self, donor: "DomainModel") -> None:
         """Start from the model of another domain, before the first example."""
@@ -61,17 +70,24 @@ class DomainModel:
         self.incremental.start_from(donor.incremental)
         self._live = None
 
-    def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
+    def learn(self, example: TrainingExample, row: Row | None = None, weight: int = 1) -> list[Happening]:
         """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
-        row = row or Row(example.numeric, example.hashed)
+        row = row or Row(example.numeric, example.hashed, weight)
         is_click = example.head == "click"
         happenings = self.heads["click"].learn(example, row) if is_click else self._learn_order(example, row)
+        self.examples += 1
+        if example.label:
+            of_coupon = example.head, example.coupon_id
+            self._outcomes[of_coupon] += 1
+            self.is_telling |= self._outcomes[of_coupon] in TELLING
+        return happenings
+
+    def note(self, example: TrainingExample) -> None:
+        """Count what is counted of all examples, those left out by sampling included."""
         if example.on_view is not None:
             self.views.learn_one(example.on_view)
-        self.examples += 1
         self.at = max(self.at, example.at)
         self._live = None
-        return happenings
 
     def _learn_order(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the heads of orders; a redemption label trains both demand and effect."""
@@ -116,21 +132,28 @@ class DomainModel:
             coupon = int(row.hashed[0]) % DIMENSIONS if len(row.hashed) else 0
             chances = predicted.probability, predicted.anyway
             self.incremental.learn_one(
-                row.numeric, coupon, chances, is_given=is_given, ordered=ordered, redeemed=redeemed
+                row.numeric,
+                coupon,
+                chances,
+                is_given=is_given,
+                ordered=ordered,
+                redeemed=redeemed,
+                weight=row.weight,
             )
         elif is_given:
-            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed)
+            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=row.weight)
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""
         self.version += 1
+        self.is_telling = False
         heads = {name: head.state() for name, head in self.heads.items()}
         qualities = {label: self.heads[head].quality for label, head in HEAD_OF.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
         shop = self.views.state(), self.incremental.state()
         quality = {label: summary(each) for label, each in qualities.items() if each.examples}
         made = make_snapshot(self.domain, self.version, heads, shop, quality, progress)
-        return msgspec.structs.replace(made, earlier=self.earlier)
+        return msgspec.structs.replace(made, earlier=self.earlier, thinning=self.thinning)
 
     def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
@@ -173,7 +196,7 @@ class DomainModel:
         with named(f"{label(snapshot)}, incremental"):
             self.incremental.restore(unpack_state(snapshot.incremental))
         self._live = None
-        self.version, self.examples = snapshot.version, snapshot.examples
+        self.version, self.examples, self.thinning = snapshot.version, snapshot.examples, snapshot.thinning
         self.at = snapshot.at
         self.offset = snapshot.source_offset
         self.origins = dict(snapshot.origins)
@@ -186,12 +209,12 @@ class Trainer:
     Parameters
     ----------
     key : DrawKey
-        Signs the snapshots of River classifiers.
+        Signs the snapshots of River classifiers, and draws the examples to learn for a learner that is behind.
     """
 
     def __init__(self, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
         check_plugins(rules)
-        self._rules = rules
+        self._rules, self._key = rules, key
         self._new_model = partial(DomainModel, rules=rules, key=key)
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
@@ -221,8 +244,35 @@ class Trainer:
                 model.start_from(self.models[donor])
         return model
 
-    def learn(self, example: TrainingExample, offset: int, origin: Origin | None, row: Row | None = None) -> bool:
-        """Learn one example of the log; return False if this record, or a copy of it, was learnt already.
+    def weight_of(self, example: TrainingExample) -> int:
+        """Return the number of examples that one stands for at its domain's level of thinning; 0: it is left out."""
+        model = self.models.get(example.domain)
+        return 1 if model is None else weight_of(example, model.thinning, self._key)
+
+    @property
+    def thinning(self) -> int:
+        """Highest level of thinning of the domains that are in the next snapshots."""
+        return max((self.models[domain].thinning for domain in self._changed), default=0)
+
+    def thin(self, change: int) -> None:
+        """Change the level of thinning of all domains that are in the next snapshots, within its bounds.
+
+        The level changes with a snapshot only, so that a restart from it draws the same examples.
+        """
+        for domain in self._changed:
+            model = self.models[domain]
+            model.thinning = min(max(model.thinning + change, 0), MAX_THINNING)
+
+    def learn(
+        self,
+        example: TrainingExample,
+        offset: int,
+        origin: Origin | None,
+        row: Row | None = None,
+        *,
+        weight: int = 1,
+    ) -> bool:
+        """Learn one example of the log; return False if this record, or a copy of it, was taken already.
 
         Parameters
         ----------
@@ -232,6 +282,8 @@ class Trainer:
             Origin of the example, which identifies a second copy of the record.
         row : Row, optional
             The example's features, if available in this process: those in the example are not read then.
+        weight : int
+            Number of examples that it stands for; 0 to leave it out.
 
         Raises
         ------
@@ -246,9 +298,10 @@ class Trainer:
         if offset <= model.offset or is_copy:
             return False
         try:
-            happenings = model.learn(example, row)
+            happenings = model.learn(example, row, weight) if weight else []
         except PluginError as error:
             raise BadMessage(Rejection.STEP_FAILED, str(error)) from error
+        model.note(example)
         self._news += (News(example.domain, example.head, each) for each in happenings)
         model.offset = offset
         if origin is not None:
@@ -270,6 +323,11 @@ class Trainer:
         """Return promotions and drifts since the last call, in order."""
         news, self._news = self._news, []
         return news
+
+    @property
+    def is_telling(self) -> bool:
+        """True if what was learnt since the last snapshots changes decisions; it depends on the examples alone."""
+        return any(self.models[domain].is_telling for domain in self._changed)
 
     def touch(self, domain: str) -> None:
         """Have the domain in the next snapshots, if it has a model, though it learnt nothing."""

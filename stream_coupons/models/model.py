@@ -26,7 +26,8 @@ class Model(Protocol):
         Parameters
         ----------
         row : Row
-            Features of the example.
+            Features of the example. It stands for `weight` examples, of which a learner that is behind left out the
+            others.
         label : bool
             The outcome.
 

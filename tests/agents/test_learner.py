@@ -11,7 +11,7 @@ import pytest
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.agents.learner import MAX_PAUSE_S, Learner, pause_after
+from stream_coupons.agents.learner import Learner
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
@@ -118,25 +118,15 @@ def test_whatever_origin_is_believed_is_served() -> None:
         assert compile_snapshot(snapshot).version == offset + 1
 
 
-@pytest.mark.parametrize(
-    ("packing_s", "publish_every_s", "pause_s"),
-    [(0.01, 1.0, 1.0), (0.5, 1.0, 4.5), (74.0, 1.0, MAX_PAUSE_S), (74.0, 20.0, 20.0)],
-)
-def test_snapshots_that_cost_much_come_less_often_but_never_rarely(
-    packing_s: float, publish_every_s: float, pause_s: float
-) -> None:
-    assert pause_after(packing_s, publish_every_s) == pause_s
-
-
-def test_it_is_late_once_what_it_learnt_is_unpublished_for_longer_than_a_request_may_take() -> None:
+def test_it_is_starved_once_what_it_learnt_is_unpublished_for_longer_than_a_request_may_take() -> None:
     nothing, settings = Any, Settings()
     learner = Learner(settings, nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
     learner._publish_at = time.monotonic() - settings.kafka.produce_timeout_s - 1.0
-    assert not learner.is_late, "nothing waits"
+    assert not learner.is_starved, "nothing waits"
     learner._unacknowledged.append((nothing, []))
-    assert learner.is_late
+    assert learner.is_starved
     learner._publish_at = time.monotonic()
-    assert not learner.is_late
+    assert not learner.is_starved
 
 
 class Group:
