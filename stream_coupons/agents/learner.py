@@ -231,8 +231,8 @@ class Learner(Service):  # type: ignore[misc]
             if not lesson.is_lesson:
                 self._metrics.records.labels(record.topic).inc()
                 return False
-            weight = trainer.weight_of(lesson)
-            is_new = trainer.learn(lesson, record.offset, origin, weight=weight)
+            sample = trainer.draw(lesson)
+            is_new = trainer.learn(lesson, record.offset, origin, sample=sample)
         except BadMessage as bad:
             self._letters.append(dead_letter(record, bad.reason, bad.detail))
             self._metrics.dead_letters.labels(record.topic, bad.reason).inc()
@@ -241,9 +241,9 @@ class Learner(Service):  # type: ignore[misc]
             self._metrics.duplicates.labels(record.topic).inc()
             return False
         self._metrics.records.labels(record.topic).inc()
-        counter = self._metrics.examples if weight else self._metrics.left_out
+        counter = self._metrics.examples if sample.weight else self._metrics.left_out
         counter.labels(lesson.domain, lesson.head).inc()
-        return weight > 0
+        return sample.weight > 0
 
     async def _publish(self) -> float:
         """Append the snapshots, then acknowledge what they cover. Returns the CPU seconds that packing them took."""

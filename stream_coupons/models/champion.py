@@ -133,7 +133,7 @@ class Contest:
         champions_loss = log_loss(probability, label)
         for name, model in self.models.items():
             loss = champions_loss if name == self.champion else log_loss(model.learn_one(row, label), label)
-            self.duels[name].update(loss, champions_loss, self._decay, row.weight)
+            self.duels[name].update(loss, champions_loss, self._decay, row.sample.weight)
         return probability, self._promote()
 
     def _promote(self) -> Promotion | None:

@@ -113,9 +113,11 @@ class KalmanFilter:
         logit = self.log_odds(row)
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
-            self._test(indices, values, label, counts * row.weight)
+            self._test(row, label, counts)
         base, most = self._slots[BIAS], self._first_variances[BIAS]
-        self._covariance[base, base] += max(min(self._walk * row.weight, most - self._covariance[base, base]), 0.0)
+        self._covariance[base, base] += max(
+            min(self._walk * row.sample.weight, most - self._covariance[base, base]), 0.0
+        )
         apart, moves, moves_apart, variance = self._along(indices, values)
         error, curvature = step_of(row, logit, variance, label)
         self.dense[self._joint] += moves[: len(self._joint)] * error
@@ -199,10 +201,11 @@ class KalmanFilter:
         joint[slot] = index
         return slot
 
-    def _test(self, indices: NDArray[np.int64], values: Floats, label: bool, weight: float) -> None:
+    def _test(self, row: Row, label: bool, weight: float) -> None:
         """Compare the weights of the last review with the label, group by group."""
+        indices, values = row.arrays
         reviewed = self._reviewed[indices]
-        probability = sigmoid(float((values * reviewed).sum()))
+        probability = sigmoid(float((values * reviewed).sum()) + math.log(row.sample.odds))
         said = (reviewed - self._centres[indices]) * values * (indices < DIMENSIONS)
         self._relevance.test(self._groups[indices], said, probability, label, weight)
 

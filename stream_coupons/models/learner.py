@@ -1,8 +1,6 @@
 """Learner of the models of each domain: test, then train, then snapshot."""
 
 import logging
-import math
-from collections import Counter
 from dataclasses import replace
 from functools import partial
 
@@ -19,14 +17,14 @@ from stream_coupons.models.carry_over import carried, changes, earlier_of, is_ca
 from stream_coupons.models.effect import RedemptionCurve, either
 from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.incremental import IncrementalLearner, ShopModels
-from stream_coupons.models.inputs import Row, check_features, input_of
+from stream_coupons.models.inputs import WHOLE, Row, Sample, check_features, input_of
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS, HEAD_OF
 from stream_coupons.models.plugins import check_plugins
 from stream_coupons.models.quality import summary
 from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.sampling import weight_of
+from stream_coupons.models.sampling import draw
 from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, unpack_state
@@ -34,8 +32,6 @@ from stream_coupons.models.viewed_prices import ViewCounts
 
 log = logging.getLogger(__name__)
 
-TELLING = frozenset(math.ceil(1.25**n) for n in range(100))
-"""Counts of outcomes of a coupon at which they have grown by a quarter, and with them what is known of it."""
 Origin = tuple[str, tuple[int, int]]
 """Source and position of the record that led to an example: one at or before the last position is a copy."""
 
@@ -58,10 +54,6 @@ class DomainModel:
         self.heads = {name: Head(name, rules, key) for name in ALL_HEADS}
         self.views = ViewCounts()
         self.incremental = IncrementalLearner()
-        self._outcomes: Counter[tuple[str, str]] = Counter()
-        """Positive labels by head and coupon, since the process started."""
-        self.is_telling = False
-        """True if what was learnt since the last snapshot changes decisions: of a coupon with few outcomes, say."""
 
     def start_from(self, donor: "DomainModel") -> None:
         """Start from the model of another domain, before the first example."""
@@ -70,16 +62,12 @@ class DomainModel:
         self.incremental.start_from(donor.incremental)
         self._live = None
 
-    def learn(self, example: TrainingExample, row: Row | None = None, weight: int = 1) -> list[Happening]:
+    def learn(self, example: TrainingExample, row: Row | None = None, sample: Sample = WHOLE) -> list[Happening]:
         """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
-        row = row or Row(example.numeric, example.hashed, weight)
+        row = row or Row(example.numeric, example.hashed, sample)
         is_click = example.head == "click"
         happenings = self.heads["click"].learn(example, row) if is_click else self._learn_order(example, row)
         self.examples += 1
-        if example.label:
-            of_coupon = example.head, example.coupon_id
-            self._outcomes[of_coupon] += 1
-            self.is_telling |= self._outcomes[of_coupon] in TELLING
         return happenings
 
     def note(self, example: TrainingExample) -> None:
@@ -113,6 +101,8 @@ class DomainModel:
         of_demand.effect, of_demand.uses, of_demand.visit = seen.effect, seen.uses, within
         of_demand.doubt = seen.slope_of_visit**2 * doubt_of_visit + seen.slope_of_effect**2 * effect.variance(of_effect)
         of_effect.anyway, of_effect.uses = predicted.anyway, predicted.uses
+        if is_noted:
+            of_effect.sample = of_effect.sample.also_whole(predicted.unused)
         of_effect.doubt = predicted.slope_of_visit**2 * doubt_of_visit
         of_effect.doubt += predicted.slope_of_demand**2 * demand.variance(of_demand)
         demand.learn_redemption(of_demand, ordered)
@@ -138,15 +128,14 @@ class DomainModel:
                 is_given=is_given,
                 ordered=ordered,
                 redeemed=redeemed,
-                weight=row.weight,
+                weight=row.sample.weight,
             )
         elif is_given:
-            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=row.weight)
+            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=row.sample.weight)
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""
         self.version += 1
-        self.is_telling = False
         heads = {name: head.state() for name, head in self.heads.items()}
         qualities = {label: self.heads[head].quality for label, head in HEAD_OF.items()}
         progress = (self.examples, self.offset, self.origins, self.at)
@@ -244,10 +233,10 @@ class Trainer:
                 model.start_from(self.models[donor])
         return model
 
-    def weight_of(self, example: TrainingExample) -> int:
-        """Return the number of examples that one stands for at its domain's level of thinning; 0: it is left out."""
+    def draw(self, example: TrainingExample) -> Sample:
+        """Return what an example stands for, at its domain's level of thinning."""
         model = self.models.get(example.domain)
-        return 1 if model is None else weight_of(example, model.thinning, self._key)
+        return WHOLE if model is None else draw(example, model.thinning, self._key)
 
     @property
     def thinning(self) -> int:
@@ -270,7 +259,7 @@ class Trainer:
         origin: Origin | None,
         row: Row | None = None,
         *,
-        weight: int = 1,
+        sample: Sample = WHOLE,
     ) -> bool:
         """Learn one example of the log; return False if this record, or a copy of it, was taken already.
 
@@ -282,8 +271,8 @@ class Trainer:
             Origin of the example, which identifies a second copy of the record.
         row : Row, optional
             The example's features, if available in this process: those in the example are not read then.
-        weight : int
-            Number of examples that it stands for; 0 to leave it out.
+        sample : Sample
+            What it stands for, by `draw`: if nothing, it is left out.
 
         Raises
         ------
@@ -298,7 +287,7 @@ class Trainer:
         if offset <= model.offset or is_copy:
             return False
         try:
-            happenings = model.learn(example, row, weight) if weight else []
+            happenings = model.learn(example, row, sample) if sample.weight else []
         except PluginError as error:
             raise BadMessage(Rejection.STEP_FAILED, str(error)) from error
         model.note(example)
@@ -327,7 +316,7 @@ class Trainer:
     @property
     def is_telling(self) -> bool:
         """True if what was learnt since the last snapshots changes decisions; it depends on the examples alone."""
-        return any(self.models[domain].is_telling for domain in self._changed)
+        return any(head.is_telling for domain in self._changed for head in self.models[domain].heads.values())
 
     def touch(self, domain: str) -> None:
         """Have the domain in the next snapshots, if it has a model, though it learnt nothing."""

@@ -26,8 +26,7 @@ class Model(Protocol):
         Parameters
         ----------
         row : Row
-            Features of the example. It stands for `weight` examples, of which a learner that is behind left out the
-            others.
+            Features of the example; `sample` is what it stands for where a learner that is behind left others out.
         label : bool
             The outcome.
 

@@ -64,7 +64,7 @@ class Relevance:
         label : bool
             The outcome.
         weight : float
-            Weight of the example, at least 0.
+            Weight of the example, in [0, 1].
         """
         by_group: NDArray[Any] = np.bincount(groups, said, GROUPS)
         speaking = np.flatnonzero(by_group)

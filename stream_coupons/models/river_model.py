@@ -123,12 +123,12 @@ class RiverModel:
         x = named_features(row)
         probability = self._mixed(x, row)
         if row.anyway is not None:
-            self._owed[label] += row.weight * evidence(probability, row.anyway, label, row.uses)
+            self._owed[label] += row.sample.weight * evidence(probability, row.anyway, label, row.uses)
             count = int(self._owed[label])
             self._owed[label] -= count
             self._learn(x, label, count)
             return redemption(probability, row.anyway, row.uses)
-        self._learn(x, label, row.weight)
+        self._learn(x, label, row.sample.weight)
         return probability
 
     def _learn(self, x: dict[str, float], label: bool, count: int) -> None:

@@ -18,12 +18,14 @@ import math
 
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.learning import MAX_THINNING, TrainingExample
+from stream_coupons.models.inputs import WHOLE, Sample
 from stream_coupons.models.level import is_drawn
 
 FIRST_NEGATIVES = 16.0
 """Negatives per expected positive at the first level of thinning; each further level halves them."""
-CONTROL_RATIO = 8.0
-"""Factor on the chance of negatives where chance drew the coupon or withheld it: the contrast of the effect."""
+CHANCE_RATIO = 8.0
+"""Factor on the share of negatives that are learnt where chance drew the coupon, or withheld it: few, and the evidence
+against which the level is checked. Control observations are as many as coupons, and have the usual share."""
 MAX_DOUBLINGS = 8
 """Base-2 logarithm of the largest weight of an example."""
 LEAST_PREDICTED = 1e-6
@@ -34,8 +36,8 @@ def is_rare(example: TrainingExample) -> bool:
     return example.label or bool(example.ordered) or example.discount_minor > 0
 
 
-def weight_of(example: TrainingExample, thinning: int, key: DrawKey) -> int:
-    """Return the number of examples that one stands for: a power of two, or 0 if it is left out.
+def draw(example: TrainingExample, thinning: int, key: DrawKey) -> Sample:
+    """Return what an example stands for: itself, or a power of two of those in which nothing happened, or nothing.
 
     Parameters
     ----------
@@ -53,11 +55,13 @@ def weight_of(example: TrainingExample, thinning: int, key: DrawKey) -> int:
     >>> [2 ** doublings(0.002, level) for level in range(1, 6)], 2 ** doublings(0.3, 4)
     ([16, 32, 64, 128, 256], 1)
     """
-    if thinning == 0 or is_rare(example):
-        return 1
-    is_control = example.withheld or is_drawn(example)
-    weight = 1 << doublings(example.predicted * (CONTROL_RATIO if is_control else 1.0), thinning)
-    return weight if weight == 1 or key.uniform("learn", example.example_id) * weight < 1.0 else 0
+    if thinning == 0:
+        return WHOLE
+    by_chance = example.withheld or (example.head != "order" and is_drawn(example))
+    odds = 1 << doublings(example.predicted * (CHANCE_RATIO if by_chance else 1.0), thinning)
+    if odds == 1 or is_rare(example):
+        return Sample(1, float(odds))
+    return Sample(odds if key.uniform("learn", example.example_id) * odds < 1.0 else 0, float(odds))
 
 
 def doublings(predicted: float, thinning: int) -> int:
