@@ -72,7 +72,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class LearningSettings(LearningRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The online models, and how often what they learnt is published."""
 
-    publish_every_s: Positive = 1.0
+    publish_every_s: Positive = 5.0
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from mode import Service
 from msgspec.structs import replace
 
 from stream_coupons.agents.keyed import output, sender_of, sources
+from stream_coupons.agents.learner_pace import Pace
 from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.core.decision.scoring import NO_BRAKE
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
@@ -46,29 +47,21 @@ MAX_EXAMPLES = 200
 """Taken at a time: some 0.2 s of work, or two seconds on a tenth of a core, after which it may be time to publish."""
 YIELD_EVERY = 10
 """Examples learnt between two turns of the event loop: some 10 ms of work."""
-PUBLISHING_SHARE = 0.1
-"""Largest share of the time that goes into packing snapshots, so that large models are published less often."""
-MAX_PAUSE_S = 10.0
-"""Longest pause between two snapshots, unless `publish_every_s` is longer: only a snapshot acknowledges examples."""
+EARLY_RATIO = 0.2
+"""Part of `publish_every_s` after which snapshots that change decisions come early."""
+PACKING_RATIO = 0.1
+"""Largest share of the time that goes into packing early snapshots: those of large models come later."""
 LOOK_EVERY_S = 0.5
 """Longest wait for examples before it looks whether a rebalance has begun, which waits for all acknowledgements."""
 ASKED_WAIT_S = 0.05
 """Longest wait for examples that were appended before `publish_soon` was called."""
 
 
-def pause_after(packing_s: float, publish_every_s: float) -> float:
-    """Return the seconds until the next snapshots, of which packing the last ones took so much CPU time.
-
-    What the broker or other processes held up does not count: it says nothing of the cost of the next snapshots.
-
-    >>> pause_after(packing_s=0.05, publish_every_s=1.0), pause_after(0.5, 1.0), pause_after(74.0, 1.0)
-    (1.0, 4.5, 10.0)
-    """
-    return max(publish_every_s, min(packing_s * (1 / PUBLISHING_SHARE - 1), MAX_PAUSE_S))
-
-
 class Learner(Service):  # type: ignore[misc]
-    """Training examples in; snapshots out, at most one a domain every `publish_every_s`."""
+    """Training examples in; snapshots out, one a domain every `publish_every_s`, or earlier if it changes decisions.
+
+    When it falls behind the end of its log it learns all that happened and a weighted sample of the rest (`sampling`).
+    """
 
     name = "learner"
 
@@ -90,7 +83,8 @@ class Learner(Service):  # type: ignore[misc]
         self.knows_lift = False
         """True once all totals of lift that were there at the start are taken."""
         self._late_after_s = settings.kafka.produce_timeout_s
-        self._publish_at = math.inf
+        self._publish_at = self._early_at = math.inf
+        self._pace = Pace(self._settings.publish_every_s)
         self._partitions = settings.kafka.partitions
         self._delivery = delivery
         self._metrics = metrics
@@ -110,9 +104,14 @@ class Learner(Service):  # type: ignore[misc]
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @property
-    def is_late(self) -> bool:
-        """True if publication of unacknowledged examples is overdue by more than a produce request may take."""
-        return bool(self._unacknowledged) and time.monotonic() > self._publish_at + self._late_after_s
+    def is_starved(self) -> bool:
+        """True if it has too little of the CPU, or of the broker.
+
+        Publication of unacknowledged examples is overdue by more than a produce request may take, or lag grows though
+        the sample is as small as it may be.
+        """
+        is_late = bool(self._unacknowledged) and time.monotonic() > self._publish_at + self._late_after_s
+        return is_late or self._pace.is_overrun
 
     def publish_soon(self) -> None:
         """Learn all examples that are in the log now, then publish at once, whatever `publish_every_s` is.
@@ -136,24 +135,38 @@ class Learner(Service):  # type: ignore[misc]
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
-        self._publish_at = time.monotonic() + self._settings.publish_every_s
+        self._plan(0.0)
         while not self.should_stop:
             await self._turn()
 
     async def _turn(self) -> None:
         """Learn what has come, and publish if it is time, if that was asked, or if a rebalance waits for it."""
-        wait_s = ASKED_WAIT_S if self._is_asked else min(self._publish_at - time.monotonic(), LOOK_EVERY_S)
+        began_at = time.monotonic()
+        wait_s = ASKED_WAIT_S if self._is_asked else min(self._publish_at - began_at, LOOK_EVERY_S)
         messages = await self.inbox.get(MAX_EXAMPLES, max(wait_s, 0.0))
+        waited_s = time.monotonic() - began_at
+        self._pace.wait(waited_s, in_vain=not messages and waited_s >= LOOK_EVERY_S)
         if self._owned is not self.inbox.ownership:
             await self._own()
         else:
             for message in messages:
                 await self._take(message)
-        is_due = time.monotonic() >= self._publish_at or (self._app.rebalancing and self._unacknowledged)
-        if is_due or await self._has_learnt_what_was_asked():
+            if self._trainer is not None:
+                self._metrics.lag_seconds.labels(topics.EXAMPLES.name).set(self._pace.lag_s)
+        if self._is_due() or await self._has_learnt_what_was_asked():
             self._is_asked = False
-            packing_s = await self._publish()
-            self._publish_at = time.monotonic() + pause_after(packing_s, self._settings.publish_every_s)
+            self._plan(await self._publish())
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        is_early = now >= self._early_at and self._trainer is not None and self._trainer.is_telling
+        return now >= self._publish_at or is_early or (self._app.rebalancing and bool(self._unacknowledged))
+
+    def _plan(self, packing_s: float) -> None:
+        """Set the times of the next snapshots, of which packing the last ones took so much CPU time."""
+        now, every_s = time.monotonic(), self._settings.publish_every_s
+        self._publish_at = now + every_s
+        self._early_at = now + max(every_s * EARLY_RATIO, packing_s / PACKING_RATIO)
 
     async def _own(self) -> None:
         """Go on from the last snapshot, or from the models in hand if nobody else can have owned them since.
@@ -170,17 +183,23 @@ class Learner(Service):  # type: ignore[misc]
             self._trainer = None
             if PARTITION in ownership.partitions:
                 self._trainer = await self._resume()
+        self._pace.begin()
+        self._metrics.lag_seconds.clear()
         self._owned = ownership
 
     async def _take(self, message: Any) -> None:
         if self._trainer is None:
             return
-        chunks = self._app.consumer.take(message)
+        chunks, steps = self._app.consumer.take(message), 0
         for record in (record for chunk in chunks for record in chunk.records):
-            self._learn(self._trainer, record)
+            steps += self._learn(self._trainer, record)
             self.taken += 1
-            if self.taken % YIELD_EVERY == 0:
+            if steps == YIELD_EVERY:
                 await asyncio.sleep(0)
+                steps = 0
+        await asyncio.sleep(0)
+        for chunk in chunks:
+            self._pace.take(chunk.records[-1].appended_at)
         report_news(self._trainer.news(), self._metrics)
         if chunks:
             self._unacknowledged.append((message, chunks))
@@ -202,7 +221,8 @@ class Learner(Service):  # type: ignore[misc]
         log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
         return trainer
 
-    def _learn(self, trainer: "Trainer", record: Record) -> None:
+    def _learn(self, trainer: "Trainer", record: Record) -> bool:
+        """Return True if the record is learnt, and not refused, known or left out."""
         try:
             check_whole(record)
             if record.key is None:
@@ -210,17 +230,20 @@ class Learner(Service):  # type: ignore[misc]
             lesson, origin = self._decode(record.value), sender_of(record, self._partitions)
             if not lesson.is_lesson:
                 self._metrics.records.labels(record.topic).inc()
-                return
-            is_new = trainer.learn(lesson, record.offset, origin)
+                return False
+            sample = trainer.draw(lesson)
+            is_new = trainer.learn(lesson, record.offset, origin, sample=sample)
         except BadMessage as bad:
             self._letters.append(dead_letter(record, bad.reason, bad.detail))
             self._metrics.dead_letters.labels(record.topic, bad.reason).inc()
-            return
+            return False
         if not is_new:
             self._metrics.duplicates.labels(record.topic).inc()
-            return
+            return False
         self._metrics.records.labels(record.topic).inc()
-        self._metrics.examples.labels(lesson.domain, lesson.head).inc()
+        counter = self._metrics.examples if sample.weight else self._metrics.left_out
+        counter.labels(lesson.domain, lesson.head).inc()
+        return sample.weight > 0
 
     async def _publish(self) -> float:
         """Append the snapshots, then acknowledge what they cover. Returns the CPU seconds that packing them took."""
@@ -230,6 +253,7 @@ class Learner(Service):  # type: ignore[misc]
             for domain in self.lift.update():
                 self._trainer.touch(domain)
             report_lift(self.lift, self._metrics)
+        self._trainer.thin(self._pace.step(self._trainer.thinning))
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
         snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer, dict(self.lift.brakes))
         outputs += self._letters

@@ -43,7 +43,7 @@ class Duel:
     champions_loss: float = 0.0
     difference_squared: float = 0.0
 
-    def update(self, loss: float, champions_loss: float, decay: float) -> None:
+    def update(self, loss: float, champions_loss: float, decay: float, weight: int = 1) -> None:
         """Add one example.
 
         Parameters
@@ -51,13 +51,16 @@ class Duel:
         loss, champions_loss : float
             Log loss of the model and of the champion on the example, in nats.
         decay : float
-            Weight of the sums so far, in (0, 1].
+            Weight of the sums so far after one example, in (0, 1].
+        weight : int
+            Number of examples that it stands for.
         """
-        self.weight = self.weight * decay + 1.0
-        self.weight_squared = self.weight_squared * decay * decay + 1.0
-        self.loss = self.loss * decay + loss
-        self.champions_loss = self.champions_loss * decay + champions_loss
-        self.difference_squared = self.difference_squared * decay + (champions_loss - loss) ** 2
+        decay **= weight
+        self.weight = self.weight * decay + weight
+        self.weight_squared = self.weight_squared * decay * decay + weight * weight
+        self.loss = self.loss * decay + weight * loss
+        self.champions_loss = self.champions_loss * decay + weight * champions_loss
+        self.difference_squared = self.difference_squared * decay + weight * (champions_loss - loss) ** 2
 
     @property
     def examples(self) -> float:
@@ -130,7 +133,7 @@ class Contest:
         champions_loss = log_loss(probability, label)
         for name, model in self.models.items():
             loss = champions_loss if name == self.champion else log_loss(model.learn_one(row, label), label)
-            self.duels[name].update(loss, champions_loss, self._decay)
+            self.duels[name].update(loss, champions_loss, self._decay, row.sample.weight)
         return probability, self._promote()
 
     def _promote(self) -> Promotion | None:

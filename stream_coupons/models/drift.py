@@ -44,7 +44,7 @@ class DriftDetector:
         self._examples = 0
         self._variance = 0.0
 
-    def update(self, probability: float, label: bool) -> bool:
+    def update(self, probability: float, label: bool, weight: int = 1) -> bool:
         """Test one prediction.
 
         Parameters
@@ -53,6 +53,8 @@ class DriftDetector:
             P(label) by the champion before it learnt the label; clipped to [1e-6, 1 - 1e-6].
         label : bool
             The outcome.
+        weight : int
+            Number of examples that it stands for. The more, the more chance is in the sum: the deviation has it.
 
         Returns
         -------
@@ -62,13 +64,16 @@ class DriftDetector:
         p = min(max(probability, EPSILON), 1 - EPSILON)
         likely, unlikely = -math.log(p), -math.log(1 - p)
         surprise = (likely if label else unlikely) - (p * likely + (1 - p) * unlikely)
-        self._examples += 1
-        self._variance += p * (1 - p) * (likely - unlikely) ** 2
+        self._examples += weight
+        self._variance += weight * (1 + (weight - 1) * p) * p * (1 - p) * (likely - unlikely) ** 2
         deviation = math.sqrt(self._variance / self._examples)
         if deviation == 0.0:
             return False
-        self._test.update(min(max(surprise / deviation, -MOST), MOST))
-        return bool(self._test.drift_detected)
+        for _ in range(weight):
+            self._test.update(min(max(surprise / deviation, -MOST), MOST))
+            if self._test.drift_detected:
+                return True
+        return False
 
     def state(self) -> State:
         """Return the sum of the surprise's variances, then those of the test."""

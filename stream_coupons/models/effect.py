@@ -19,6 +19,7 @@ it is too high by would be taken off :math:`\tau`, most for the coupons that are
 err apart.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -128,6 +129,11 @@ class RedemptionCurve:
         return redemption(self.effect, self.anyway, self.uses)
 
     @property
+    def unused(self) -> float:
+        """P(order without the coupon, given and not used | no redemption)."""
+        return min((1.0 - self.uses) * self.anyway / max(1.0 - self.probability, LEAST), 1.0)
+
+    @property
     def slope_of_effect(self) -> float:
         """Derivative of P(redeem) by the log-odds of the effect."""
         return (1.0 - self.anyway) * self.effect * (1.0 - self.effect)
@@ -148,7 +154,7 @@ class RedemptionCurve:
         """Derivative of P(redeem) by the log-odds of P(order within the visit)."""
         return (self.uses - self.effect) * self.visit * (1.0 - self.anyway)
 
-    def step(self, slope: float, doubt: float, variance: float, label: bool) -> tuple[float, float]:
+    def step(self, slope: float, doubt: float, variance: float, label: bool, odds: float = 1.0) -> tuple[float, float]:
         """Return how far a label moves the log-odds of one part: one bounded step of Fisher's scoring.
 
         The log-likelihood of a redemption is not concave in the log-odds of its parts: there is no mode to solve for.
@@ -163,6 +169,8 @@ class RedemptionCurve:
             Variance of the log-odds of this part.
         label : bool
             True for a redemption.
+        odds : float
+            Factor on the odds of the label among the examples learnt: see `inputs.Sample`.
 
         Returns
         -------
@@ -179,7 +187,10 @@ class RedemptionCurve:
         (0.826, 0.09)
         """
         p = self.probability
-        spread = max(p * (1.0 - p), PRECISION) + doubt
+        learnt = 1.0 + (odds - 1.0) * p
+        by_p = odds / (learnt * learnt)
+        p, slope = odds * p / learnt, by_p * slope
+        spread = max(p * (1.0 - p), PRECISION) + by_p * by_p * doubt
         information = slope * slope / spread
         move = slope * (label - p) / spread / (1.0 + information * variance)
         most = MAX_STEP / max(variance, PRECISION)
@@ -229,7 +240,7 @@ def step_of(row: Row, logit: float, variance: float, label: bool) -> tuple[float
     """
     redeemed = redemption_by(row, logit)
     if redeemed is None:
-        probability = sigmoid(mode(logit, variance, label))
+        probability = sigmoid(mode(logit + math.log(row.sample.odds), variance, label))
         return label - probability, probability * (1.0 - probability)
     slope = redeemed.slope_of_effect if row.effect is None else redeemed.slope_of_demand
-    return redeemed.step(slope, row.doubt, variance, label)
+    return redeemed.step(slope, row.doubt, variance, label, row.sample.odds)

@@ -58,6 +58,8 @@ class News:
     happening: Happening
 
 
+TELLING = 0.2
+"""Change of the log-odds of its own row by which one outcome changes decisions: as the first clicks of a coupon do."""
 TRANSFERRED = 0.01
 """Weight of a donor's evidence in a new domain: its weights are the centre of a prior that own examples soon outweigh
 (Chelba and Acero 2006: Adaptation of maximum entropy capitalizer). So a wrong donor costs little."""
@@ -80,6 +82,8 @@ class Head:
         self.quality = BinaryMetrics()
         self.level = Level(rules.comparison_half_life)
         self._detector = DriftDetector()
+        self.is_telling = False
+        """True if an outcome since the last snapshot changes decisions."""
 
     def learn(self, example: TrainingExample, row: Row, *, is_drawn: bool = False) -> list[Happening]:
         """Test and train all models of the head.
@@ -98,12 +102,15 @@ class Head:
         list of Promotion or Drift
             At most one of each.
         """
-        self.quality.update(example.predicted, example.label)
+        self.quality.update(example.predicted, example.label, row.sample.weight)
+        before = self.log_odds(row) if example.label else 0.0
         probability, promotion = self.contest.learn_one(row, example.label)
+        if example.label and abs(self.log_odds(row) - before) > TELLING:
+            self.is_telling = True
         if is_drawn:
             self._note_draw(row, probability, example.label)
         happenings: list[Happening] = []
-        if self._detector.update(probability, example.label):
+        if self._detector.update(probability, example.label, row.sample.weight):
             for model in self.contest.models.values():
                 model.quicken(QUICKEN)
             happenings.append(Drift(self.quality.examples))
@@ -114,10 +121,10 @@ class Head:
     def _note_draw(self, row: Row, probability: float, label: bool) -> None:
         by_prior = sigmoid(row_log_odds(prior_array(self._name), row))
         if row.anyway is None:
-            self.level.update(probability, by_prior, label)
+            self.level.update(probability, by_prior, label, weight=row.sample.weight)
             return
         shown = row.uses * row.anyway
-        self.level.update(probability, redemption(by_prior, row.anyway, row.uses), label, shown)
+        self.level.update(probability, redemption(by_prior, row.anyway, row.uses), label, shown, row.sample.weight)
 
     @property
     def served(self) -> Served:
@@ -166,7 +173,8 @@ class Head:
         self.contest.champion = donor.contest.champion
 
     def state(self) -> HeadState:
-        """Return the serialized head, without its quality."""
+        """Return the serialized head, without its quality, for a snapshot."""
+        self.is_telling = False
         parts = {str(name): model.state() for name, model in self.contest.models.items()}
         parts[COMPARISON] = self.contest.state()
         parts[DRIFT] = self._detector.state()

@@ -97,7 +97,7 @@ class IncrementalLearner:
         unused = (self._unused + (1.0 - USES_RATIO) * PRIOR_OWN_ORDERS) / (self._anyway + PRIOR_OWN_ORDERS)
         return min(max(1.0 - unused, 0.0), MAX_USES_RATIO)
 
-    def learn_one(
+    def learn_one(  # noqa: PLR0913 - what is known of one outcome
         self,
         numeric: Floats,
         coupon: int,
@@ -106,6 +106,7 @@ class IncrementalLearner:
         is_given: bool,
         ordered: bool,
         redeemed: bool,
+        weight: int = 1,
     ) -> None:
         """Learn the outcome of an issue or of a control observation.
 
@@ -121,6 +122,8 @@ class IncrementalLearner:
             True for an issue.
         ordered, redeemed : bool
             True if the shopper ordered in scope, and if the coupon was used.
+        weight : int
+            Number of outcomes that it stands for.
         """
         redeem, anyway = chances
         terms = np.array(terms_of(redeem, anyway, numeric[COLUMNS].tolist(), self.uses_ratio))
@@ -128,7 +131,7 @@ class IncrementalLearner:
         x[EFFECT] *= is_given
         mean, variance, base_mean, base_variance = self._deviations.get(coupon, _FIRST_DEVIATION)
         p = min(max(redeem, anyway), 1.0) if is_given else anyway
-        of_coupon, noise = float(is_given), INFLATION * max(p * (1.0 - p), LEAST_VARIANCE)
+        of_coupon, noise = float(is_given), INFLATION * max(p * (1.0 - p), LEAST_VARIANCE) / weight
         along = np.add.reduce(self._covariance * x, axis=1)
         spread = float(np.add.reduce(along * x)) + of_coupon * variance + base_variance + noise
         gain = (ordered - float(np.add.reduce(self.weights * x)) - of_coupon * mean - base_mean) / spread
@@ -142,9 +145,9 @@ class IncrementalLearner:
         )
         self._served = None
         if is_given:
-            self.learn_use(anyway, ordered=ordered, redeemed=redeemed)
+            self.learn_use(anyway, ordered=ordered, redeemed=redeemed, weight=weight)
 
-    def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool) -> None:
+    def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool, weight: int = 1) -> None:
         """Learn from one holder on which share of the orders that would be placed anyway a coupon is used.
 
         Parameters
@@ -153,9 +156,11 @@ class IncrementalLearner:
             P(order without the coupon).
         ordered, redeemed : bool
             True if the shopper ordered in scope, and if the coupon was used.
+        weight : int
+            Number of holders that it stands for.
         """
-        self._anyway += anyway
-        self._unused += ordered and not redeemed
+        self._anyway += weight * anyway
+        self._unused += weight * (ordered and not redeemed)
         self._served = None
 
     def start_from(self, donor: "IncrementalLearner") -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,29 @@ from stream_coupons.models.encoding import (
 
 MAX_NUMBER = 1000.0
 """Bound of a numeric feature. Features are within about [0, 3]; a larger one is forged and spoils weights."""
+
+
+class Sample(NamedTuple):
+    """An example among those that were left out, by a learner that is behind.
+
+    Attributes
+    ----------
+    weight : int
+        Number of examples that it stands for; 0 if it is left out.
+    odds : float
+        Factor on the odds of the label among the examples learnt, of which negatives are few.
+    """
+
+    weight: int
+    odds: float
+
+    def also_whole(self, share: float) -> "Sample":
+        """Return the sample for another label, of whose negatives this share is learnt whole."""
+        return Sample(self.weight, 1.0 / (share + (1.0 - share) / self.odds))
+
+
+WHOLE = Sample(1, 1.0)
+"""Of an example where all are learnt."""
 
 
 class Row:
@@ -51,9 +74,13 @@ class Row:
         P(order within the visit), where `effect` is given.
     doubt : float
         Variance of P(label) due to its other parts.
+    sample : Sample
+        What the row stands for where others like it were left out.
     """
 
-    def __init__(self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any]) -> None:
+    def __init__(
+        self, numeric: Sequence[float] | Floats, hashed: Sequence[int] | NDArray[Any], sample: Sample = WHOLE
+    ) -> None:
         self.numeric: Floats = np.asarray(numeric, np.float64)
         self.hashed: Indices = np.asarray(hashed, np.int64)
         self.anyway: float | None = None
@@ -62,6 +89,7 @@ class Row:
         self.visit = 0.0
         self.doubt = 0.0
         self.held = False
+        self.sample = sample
 
     @cached_property
     def places(self) -> Indices:
@@ -80,11 +108,11 @@ class Row:
 
     def without_terms(self) -> "Row":
         """Return the row without the coupon's terms: its identity and its discount."""
-        return Row(without_terms(self.numeric), without_places_of_terms(self.hashed))
+        return Row(without_terms(self.numeric), without_places_of_terms(self.hashed), self.sample)
 
     def of_effect(self) -> "Row":
         """Return the row of the features of a coupon's effect."""
-        return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed))
+        return Row(numbers_of_effect(self.numeric), places_of_effect(self.hashed), self.sample)
 
 
 def input_of(head: str, row: Row) -> Row:

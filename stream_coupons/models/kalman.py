@@ -114,9 +114,10 @@ class KalmanFilter:
         logit = self.log_odds(row)
         counts = 1.0 if row.anyway is None else evidence(sigmoid(logit), row.anyway, label, row.uses)
         if row.effect is None:
-            self._test(indices, values, hashed, label, counts)
+            self._test(indices, values, hashed, label, row, counts)
         base, most = self._slots[BIAS], self._first_variances[BIAS]
-        self._covariance[base, base] += max(min(self._walk, most - self._covariance[base, base]), 0.0)
+        walk = self._walk * row.sample.weight
+        self._covariance[base, base] += max(min(walk, most - self._covariance[base, base]), 0.0)
         apart, moves, moves_apart, variance = self._along(indices, values, slots)
         error, curvature = step_of(row, logit, variance, label)
         self.dense[self._joint] += moves[: len(self._joint)] * error
@@ -226,10 +227,10 @@ class KalmanFilter:
         joint[slot] = index
         return slot
 
-    def _test(self, indices: Indices, values: Floats, hashed: Indices, label: bool, weight: float) -> None:
+    def _test(self, indices: Indices, values: Floats, hashed: Indices, label: bool, row: Row, weight: float) -> None:
         """Compare the weights of the last review with the label, group by group."""
         reviewed = self._reviewed.take(indices)
-        probability = sigmoid(float(np.add.reduce(values * reviewed)))
+        probability = sigmoid(float(np.add.reduce(values * reviewed)) + math.log(row.sample.odds))
         said = (reviewed[: len(hashed)] - self._centres.take(hashed)) * values[: len(hashed)]
         self._relevance.test(self._groups.take(hashed), said, probability, label, weight)
 

@@ -10,19 +10,20 @@ from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, SCHEMA
-from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
+from stream_coupons.core.messages.learning import MAX_THINNING, ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.carry_over import carried, changes, earlier_of, is_carriable
 from stream_coupons.models.effect import RedemptionCurve, either
 from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.incremental import IncrementalLearner, ShopModels
-from stream_coupons.models.inputs import Row, check_features, input_of
+from stream_coupons.models.inputs import WHOLE, Row, Sample, check_features, input_of
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS, HEAD_OF
 from stream_coupons.models.plugins import check_plugins
 from stream_coupons.models.quality import summary
 from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
+from stream_coupons.models.sampling import draw
 from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
 from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, unpack_state
@@ -42,7 +43,7 @@ class DomainModel:
 
     def __init__(self, domain: str, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
         self.domain = domain
-        self.version = self.examples = 0
+        self.version = self.examples = self.thinning = 0
         self.at = 0.0
         self.offset = -1
         self._live: HeadScorer | None = None
@@ -60,17 +61,20 @@ class DomainModel:
         self.incremental.start_from(donor.incremental)
         self._live = None
 
-    def learn(self, example: TrainingExample, row: Row | None = None) -> list[Happening]:
+    def learn(self, example: TrainingExample, row: Row | None = None, sample: Sample = WHOLE) -> list[Happening]:
         """Score the stored prediction against the label, then take a step; parameters as of `Trainer.learn`."""
-        row = row or Row(example.numeric, example.hashed)
+        row = row or Row(example.numeric, example.hashed, sample)
         is_click = example.head == "click"
         happenings = self.heads["click"].learn(example, row) if is_click else self._learn_order(example, row)
+        self.examples += 1
+        return happenings
+
+    def note(self, example: TrainingExample) -> None:
+        """Count what is counted of all examples, those left out by sampling included."""
         if example.on_view is not None:
             self.views.learn_one(example.on_view)
-        self.examples += 1
         self.at = max(self.at, example.at)
         self._live = None
-        return happenings
 
     def _learn_order(self, example: TrainingExample, row: Row) -> list[Happening]:
         """Take a step of the heads of orders; a redemption label trains both demand and effect."""
@@ -96,6 +100,8 @@ class DomainModel:
         of_demand.effect, of_demand.uses, of_demand.visit = seen.effect, seen.uses, within
         of_demand.doubt = seen.slope_of_visit**2 * doubt_of_visit + seen.slope_of_effect**2 * effect.variance(of_effect)
         of_effect.anyway, of_effect.uses = predicted.anyway, predicted.uses
+        if is_noted:
+            of_effect.sample = of_effect.sample.also_whole(predicted.unused)
         of_effect.doubt = predicted.slope_of_visit**2 * doubt_of_visit
         of_effect.doubt += predicted.slope_of_demand**2 * demand.variance(of_demand)
         demand.learn_redemption(of_demand, ordered)
@@ -115,10 +121,16 @@ class DomainModel:
             coupon = int(row.hashed[0]) % DIMENSIONS if len(row.hashed) else 0
             chances = predicted.probability, predicted.anyway
             self.incremental.learn_one(
-                row.numeric, coupon, chances, is_given=is_given, ordered=ordered, redeemed=redeemed
+                row.numeric,
+                coupon,
+                chances,
+                is_given=is_given,
+                ordered=ordered,
+                redeemed=redeemed,
+                weight=row.sample.weight,
             )
         elif is_given:
-            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed)
+            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=row.sample.weight)
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""
@@ -129,7 +141,7 @@ class DomainModel:
         shop = self.views.state(), self.incremental.state()
         quality = {label: summary(each) for label, each in qualities.items() if each.examples}
         made = make_snapshot(self.domain, self.version, heads, shop, quality, progress)
-        return msgspec.structs.replace(made, earlier=self.earlier)
+        return msgspec.structs.replace(made, earlier=self.earlier, thinning=self.thinning)
 
     def scorer(self) -> HeadScorer:
         """Return the next version, to serve in this process: the same scorer as `compile_snapshot` of the snapshot."""
@@ -172,7 +184,7 @@ class DomainModel:
         with named(f"{label(snapshot)}, incremental"):
             self.incremental.restore(unpack_state(snapshot.incremental))
         self._live = None
-        self.version, self.examples = snapshot.version, snapshot.examples
+        self.version, self.examples, self.thinning = snapshot.version, snapshot.examples, snapshot.thinning
         self.at = snapshot.at
         self.offset = snapshot.source_offset
         self.origins = dict(snapshot.origins)
@@ -185,12 +197,12 @@ class Trainer:
     Parameters
     ----------
     key : DrawKey
-        Signs the snapshots of River classifiers.
+        Signs the snapshots of River classifiers, and draws the examples to learn for a learner that is behind.
     """
 
     def __init__(self, rules: LearningRules, *, key: DrawKey = PUBLIC_KEY) -> None:
         check_plugins(rules)
-        self._rules = rules
+        self._rules, self._key = rules, key
         self._new_model = partial(DomainModel, rules=rules, key=key)
         self.models: dict[str, DomainModel] = {}
         self._news: list[News] = []
@@ -220,8 +232,35 @@ class Trainer:
                 model.start_from(self.models[donor])
         return model
 
-    def learn(self, example: TrainingExample, offset: int, origin: Origin | None, row: Row | None = None) -> bool:
-        """Learn one example of the log; return False if this record, or a copy of it, was learnt already.
+    def draw(self, example: TrainingExample) -> Sample:
+        """Return what an example stands for, at its domain's level of thinning."""
+        model = self.models.get(example.domain)
+        return WHOLE if model is None else draw(example, model.thinning, self._key)
+
+    @property
+    def thinning(self) -> int:
+        """Highest level of thinning of the domains that are in the next snapshots."""
+        return max((self.models[domain].thinning for domain in self._changed), default=0)
+
+    def thin(self, change: int) -> None:
+        """Change the level of thinning of all domains that are in the next snapshots, within its bounds.
+
+        The level changes with a snapshot only, so that a restart from it draws the same examples.
+        """
+        for domain in self._changed:
+            model = self.models[domain]
+            model.thinning = min(max(model.thinning + change, 0), MAX_THINNING)
+
+    def learn(
+        self,
+        example: TrainingExample,
+        offset: int,
+        origin: Origin | None,
+        row: Row | None = None,
+        *,
+        sample: Sample = WHOLE,
+    ) -> bool:
+        """Learn one example of the log; return False if this record, or a copy of it, was taken already.
 
         Parameters
         ----------
@@ -231,6 +270,8 @@ class Trainer:
             Origin of the example, which identifies a second copy of the record.
         row : Row, optional
             The example's features, if available in this process: those in the example are not read then.
+        sample : Sample
+            What it stands for, by `draw`: if nothing, it is left out.
 
         Raises
         ------
@@ -245,9 +286,10 @@ class Trainer:
         if offset <= model.offset or is_copy:
             return False
         try:
-            happenings = model.learn(example, row)
+            happenings = model.learn(example, row, sample) if sample.weight else []
         except PluginError as error:
             raise BadMessage(Rejection.STEP_FAILED, str(error)) from error
+        model.note(example)
         self._news += (News(example.domain, example.head, each) for each in happenings)
         model.offset = offset
         if origin is not None:
@@ -269,6 +311,11 @@ class Trainer:
         """Return promotions and drifts since the last call, in order."""
         news, self._news = self._news, []
         return news
+
+    @property
+    def is_telling(self) -> bool:
+        """True if what was learnt since the last snapshots changes decisions; it depends on the examples alone."""
+        return any(head.is_telling for domain in self._changed for head in self.models[domain].heads.values())
 
     def touch(self, domain: str) -> None:
         """Have the domain in the next snapshots, if it has a model, though it learnt nothing."""

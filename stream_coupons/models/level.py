@@ -41,7 +41,7 @@ class Level:
         self._decay = 0.5 ** (1 / half_life)
         self._observed = self._predicted = self._by_prior = self._known = 0.0
 
-    def update(self, predicted: float, by_prior: float, label: bool, known: float = 0.0) -> None:
+    def update(self, predicted: float, by_prior: float, label: bool, known: float = 0.0, weight: int = 1) -> None:
         """Add a draw.
 
         Parameters
@@ -52,11 +52,13 @@ class Level:
             The outcome.
         known : float
             The part of both that is not theirs.
+        weight : int
+            Number of draws that it stands for.
         """
         sums = self._observed, self._predicted, self._by_prior, self._known
         added = label, predicted, by_prior, known
         self._observed, self._predicted, self._by_prior, self._known = (
-            total * self._decay + one for total, one in zip(sums, added, strict=True)
+            total * self._decay**weight + weight * one for total, one in zip(sums, added, strict=True)
         )
 
     @property

@@ -50,7 +50,7 @@ class BinaryMetrics:
         # Lists: an increment costs a tenth of one on an array.
         self._positive, self._negative = [0] * BINS, [0] * BINS
 
-    def update(self, probability: float, label: bool) -> None:
+    def update(self, probability: float, label: bool, weight: int = 1) -> None:
         """Score one prediction against its label.
 
         Parameters
@@ -59,6 +59,8 @@ class BinaryMetrics:
             P(label) as predicted before the label was learnt, in [0, 1].
         label : bool
             The outcome.
+        weight : int
+            Number of examples that it stands for.
 
         Raises
         ------
@@ -69,14 +71,14 @@ class BinaryMetrics:
             raise ValueError(f"probability is {probability}: expected 0 to 1")
         clipped = EPSILON if probability < EPSILON else min(probability, 1 - EPSILON)
         index = min(int((math.log(clipped / (1 - clipped)) + MAX_LOGIT) * BINS_PER_LOGIT), BINS - 1)
-        self.examples += 1
+        self.examples += weight
         if label:
-            self.positives += 1
-            self._loss -= math.log(clipped)
-            self._positive[index] += 1
+            self.positives += weight
+            self._loss -= weight * math.log(clipped)
+            self._positive[index] += weight
         else:
-            self._loss -= math.log(1 - clipped)
-            self._negative[index] += 1
+            self._loss -= weight * math.log(1 - clipped)
+            self._negative[index] += weight
 
     @property
     def log_loss(self) -> float:

@@ -26,7 +26,7 @@ class Model(Protocol):
         Parameters
         ----------
         row : Row
-            Features of the example.
+            Features of the example; `sample` is what it stands for where a learner that is behind left others out.
         label : bool
             The outcome.
 

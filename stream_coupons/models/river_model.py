@@ -9,7 +9,7 @@ probability of the row, which counts as `PRIOR_EXAMPLES` examples:
 
 A redemption of the engine's own coupon is evidence on the coupon's effect in part only (see `effect`). River's
 classifiers take no weights in general, so the parts of equal labels are summed, and an example is learnt whenever their
-sum reaches 1.
+sum reaches 1. One that stands for several is learnt as often; in one step if the classifier takes a weight, `w`.
 
 The state is a pickle, as a classifier may hold any objects. Unpickling runs code, and others may write to the topic of
 snapshots. So the pickle is signed with the installation's secret, and one without that signature is not unpickled.
@@ -18,6 +18,7 @@ snapshots. So the pickle is signed with the installation's secret, and one witho
 import hmac
 import pickle
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,8 @@ class RiverModel:
 
     def __init__(self, classifier: base.Estimator, prior: Mapping[int, float], key: DrawKey) -> None:
         self._classifier, self._prior, self._key = classifier, prior, key
+        last = next(reversed(classifier.steps.values())) if isinstance(classifier, compose.Pipeline) else classifier
+        self._weighs = "w" in signature(last.learn_one).parameters
         self._examples = 0.0
         self._owed = [0.0, 0.0]
         """Evidence that is not learnt yet, by label."""
@@ -120,17 +123,21 @@ class RiverModel:
         x = named_features(row)
         probability = self._mixed(x, row)
         if row.anyway is not None:
-            self._owed[label] += evidence(probability, row.anyway, label, row.uses)
-            if self._owed[label] >= 1.0:
-                self._owed[label] -= 1.0
-                self._learn(x, label)
+            self._owed[label] += row.sample.weight * evidence(probability, row.anyway, label, row.uses)
+            count = int(self._owed[label])
+            self._owed[label] -= count
+            self._learn(x, label, count)
             return redemption(probability, row.anyway, row.uses)
-        self._learn(x, label)
+        self._learn(x, label, row.sample.weight)
         return probability
 
-    def _learn(self, x: dict[str, float], label: bool) -> None:
-        self._classifier.learn_one(x, bool(label))
-        self._examples += 1.0
+    def _learn(self, x: dict[str, float], label: bool, count: int) -> None:
+        if count > 1 and self._weighs:
+            self._classifier.learn_one(x, bool(label), w=count)
+        else:
+            for _ in range(count):
+                self._classifier.learn_one(x, bool(label))
+        self._examples += count
 
     def probability(self, row: Row) -> float:
         """Return P(label) of a row."""

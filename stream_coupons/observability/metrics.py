@@ -110,6 +110,12 @@ class Metrics:
             "coupons_ended_total", "Coupons whose money is booked at their end: redeemed or expired.", "outcome"
         )
         self.examples = self._counter("training_examples_total", "Labels learnt.", "domain", "head")
+        self.left_out = self._counter(
+            "training_examples_left_out_total",
+            "Labels that the learner left out of its sample because it was behind; those learnt stand for them.",
+            "domain",
+            "head",
+        )
 
     def _batches(self) -> None:
         """Make the metrics of batches and of partitions."""
@@ -128,6 +134,9 @@ class Metrics:
             "Records of a partition that are not yet committed.",
             "topic",
             "partition",
+        )
+        self.lag_seconds = self._gauge(
+            "lag_seconds", "Age of the record that the learner took last, since its append; 0 if none waits.", "topic"
         )
         self.stopped = self._gauge(
             "stopped",
@@ -236,6 +245,12 @@ class Metrics:
             "model_level_ratio",
             "Observed over predicted where chance drew the coupon from all candidates: redemptions (effect), orders "
             "without a coupon (demand).",
+        )
+        self.model_thinning = self._gauge(
+            "model_thinning_level",
+            "Level of thinning of a learner that is behind: 0 if it learns all examples, each level halves those in "
+            "which nothing happened.",
+            "domain",
         )
         self.model_prior_decides = self._of_head(
             "model_prior_decides", "1 while the level of the model is off and the prior decides in its place."

@@ -63,6 +63,7 @@ def report_model(model: "DomainModel", metrics: Metrics) -> None:
     metrics : Metrics
         Its gauges are set.
     """
+    metrics.model_thinning.labels(model.domain).set(model.thinning)
     for label in GUARDED:
         level = model.heads[HEAD_OF[label]].level
         metrics.model_level.labels(model.domain, label).set(level.ratio)

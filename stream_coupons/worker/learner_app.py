@@ -38,7 +38,7 @@ class LearnerApp(Member):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.kafka.learner_group_id, [Learner.name], MAX_EXAMPLES)
         self._key = draw_key(settings)
-        """Signs snapshots; it draws nothing."""
+        """Signs snapshots, and draws the examples that are learnt while the learner is behind."""
         self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, self._key)
         self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
         handlers = RecordHandlers(self._read_totals, self.learner.lift.take, settle=self._know_lift)
@@ -66,7 +66,8 @@ class LearnerApp(Member):
         return dict.fromkeys((topic.name for topic in READS), self.learner.taken)
 
     def _missing(self) -> dict[str, bool]:
-        return {**super()._missing(), "what it has learnt is not published": self.learner.is_late}
+        starved = "it is starved: examples wait, or what it has learnt is not published; give it more CPU time"
+        return {**super()._missing(), starved: self.learner.is_starved}
 
     async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:
         """Read the latest snapshots, by the rules by which every worker reads them.

@@ -11,7 +11,8 @@ import pytest
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.agents.learner import MAX_PAUSE_S, Learner, pause_after
+from stream_coupons.agents.learner import Learner
+from stream_coupons.agents.learner_pace import Pace
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
@@ -118,25 +119,23 @@ def test_whatever_origin_is_believed_is_served() -> None:
         assert compile_snapshot(snapshot).version == offset + 1
 
 
-@pytest.mark.parametrize(
-    ("packing_s", "publish_every_s", "pause_s"),
-    [(0.01, 1.0, 1.0), (0.5, 1.0, 4.5), (74.0, 1.0, MAX_PAUSE_S), (74.0, 20.0, 20.0)],
-)
-def test_snapshots_that_cost_much_come_less_often_but_never_rarely(
-    packing_s: float, publish_every_s: float, pause_s: float
-) -> None:
-    assert pause_after(packing_s, publish_every_s) == pause_s
-
-
-def test_it_is_late_once_what_it_learnt_is_unpublished_for_longer_than_a_request_may_take() -> None:
+def test_it_is_starved_once_what_it_learnt_is_unpublished_for_longer_than_a_request_may_take() -> None:
     nothing, settings = Any, Settings()
     learner = Learner(settings, nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
     learner._publish_at = time.monotonic() - settings.kafka.produce_timeout_s - 1.0
-    assert not learner.is_late, "nothing waits"
+    assert not learner.is_starved, "nothing waits"
     learner._unacknowledged.append((nothing, []))
-    assert learner.is_late
+    assert learner.is_starved
     learner._publish_at = time.monotonic()
-    assert not learner.is_late
+    assert not learner.is_starved
+
+
+def test_it_is_starved_while_it_falls_behind_though_it_leaves_out_what_it_may() -> None:
+    nothing = Any
+    learner = Learner(Settings(), nothing, Metrics(CollectorRegistry()), nothing, nothing)  # type: ignore[arg-type]
+    assert not learner.is_starved
+    learner._pace.is_overrun = True
+    assert learner.is_starved
 
 
 class Group:
@@ -365,3 +364,63 @@ def test_examples_that_a_rebalance_delivers_again_are_learnt_once_and_published(
     assert learner._trainer is not None
     assert learner._trainer.models["ecommerce"].offset == 5
     assert learner._metrics.duplicates.labels(topics.EXAMPLES.name)._value.get() == 4
+
+
+def test_a_learner_that_is_behind_leaves_out_negatives_from_its_next_snapshot_on() -> None:
+    group, nothing, metrics = Group(), Any, Metrics(CollectorRegistry())
+    learner = Learner(Settings(), group, metrics, nothing, group)  # type: ignore[arg-type]
+    trainer = learner._trainer = Trainer(LearningSettings())
+    about = {"head": "visit", "predicted": 0.001}
+    quiet = [told(b"ticks:0:%d:0" % n, n, **about, label=False, example_id=f"{n}:visit") for n in range(400)]
+    chunk = Chunk(TP(topics.EXAMPLES.name, 0), quiet[:20], 0, 20, 1)
+    for record in chunk.records:
+        learner._learn(trainer, record)
+    learner._pace = Pace(0.0, now=lambda: 1e9)
+    learner._pace.take(1e9)
+    learner._pace.take(1e9 - 60.0)
+    learner._unacknowledged.append(("message", [chunk]))
+    asyncio.run(learner._publish())
+    [snapshot] = (Decoder(topics.SNAPSHOTS)(one.value, limit=2**31) for one in group.outputs)
+    assert (snapshot.examples, snapshot.thinning) == (20, 1)
+    assert metrics.model_thinning.labels("ecommerce")._value.get() == 1
+    for record in quiet[20:]:
+        learner._learn(trainer, record)
+    bought = told(b"ticks:0:400:0", 400, **about, label=True, example_id="400:visit")
+    assert learner._learn(trainer, bought)
+    counts = [counter.labels("ecommerce", "visit")._value.get() for counter in (metrics.examples, metrics.left_out)]
+    assert sum(counts) == 401
+    assert counts[0] < 60
+    assert metrics.records.labels(topics.EXAMPLES.name)._value.get() == 401
+    assert trainer.models["ecommerce"].offset == 400
+    assert not learner._learn(trainer, quiet[399]), "a copy"
+    assert metrics.duplicates.labels(topics.EXAMPLES.name)._value.get() == 1
+
+
+def test_the_first_click_of_a_coupon_is_published_after_a_fifth_of_the_usual_time() -> None:
+    nothing = Any
+    learner = Learner(Settings(), nothing, Metrics(CollectorRegistry()), nothing, Group())  # type: ignore[arg-type]
+    trainer = learner._trainer = Trainer(LearningSettings())
+
+    def is_due_after(seconds: float) -> bool:
+        learner._plan(0.0)
+        learner._publish_at -= seconds
+        learner._early_at -= seconds
+        return learner._is_due()
+
+    clicks = [told(b"ticks:0:%d:0" % n, n, label=n % 2 == 1, example_id=f"{n}:click") for n in range(400)]
+    learner._learn(trainer, clicks[0])
+    assert not is_due_after(1.01), "it was not clicked"
+    learner._learn(trainer, clicks[1])
+    assert is_due_after(1.01)
+    assert not is_due_after(0.5)
+    learner._plan(packing_s=0.3)
+    learner._early_at -= 2.0
+    assert not learner._is_due(), "packing would take more than a tenth of the time"
+    trainer.snapshots()
+    assert not is_due_after(1.01)
+    for record in clicks[2:]:
+        learner._learn(trainer, record)
+    trainer.snapshots()
+    learner._learn(trainer, told(b"ticks:0:400:0", 400, label=True, example_id="400:click"))
+    assert not is_due_after(1.01), "it has been clicked often"
+    assert is_due_after(5.01)

@@ -17,6 +17,8 @@ from stream_coupons.core.messages.fields import (
     Ratio,
 )
 
+MAX_THINNING = 5
+"""Highest level of thinning of a learner that is behind."""
 MAX_PRICE_MINOR = 10**9
 """The largest price that anything is learnt from."""
 
@@ -97,7 +99,7 @@ class HeadQuality(Struct, frozen=True, kw_only=True):
     """Progressive (test-then-train) quality of one head since the start."""
 
     examples: Count
-    """Labels so far."""
+    """Labels so far, those left out by sampling included."""
     positives: Count
     """Positive labels among them."""
     log_loss: float
@@ -168,8 +170,10 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Version of the River library in the learner."""
     examples: Count
     """Number of examples learnt."""
+    thinning: Annotated[int, Meta(ge=0, le=MAX_THINNING)] = 0
+    """Level of thinning of the examples behind `source_offset`: 0 if all are learnt."""
     source_offset: Annotated[int, Meta(ge=-1)]
-    """Offset of the last record of `training-examples` that was learnt from."""
+    """Offset of the last record of `training-examples` that was learnt from, or left out."""
     origins: dict[str, tuple[int, int]] = {}
     """The last origin learnt from, by partition of the producers."""
     at: EpochSeconds
