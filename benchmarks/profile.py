@@ -15,7 +15,7 @@ import os
 import pstats
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -24,7 +24,7 @@ from benchmarks.load.steps import READS, new_agents
 from benchmarks.load.workload import Workload
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
 from stream_coupons.worker.garbage import collect_rarely
@@ -83,8 +83,17 @@ def sources(workload: Workload, partitions: int, logs: Logs) -> list[Record]:
     return records
 
 
-def drive(owners: Sequence[Owner], records: Sequence[Record], logs: Logs, size: int) -> Counter[str]:
-    """Feed the records a batch at a time until nobody has anything to do; what was sent, by topic."""
+def drive(
+    owners: Sequence[Owner],
+    records: Sequence[Record],
+    logs: Logs,
+    size: int,
+    take: Callable[[Output], None] | None = None,
+) -> Counter[str]:
+    """Feed the records a batch at a time until nobody has anything to do; what was sent, by topic.
+
+    `take` is called with what none of the owners reads.
+    """
     readers = {topic: owner for owner in owners for topic in READS[owner.name]}
     users, sent, todo = owners[0], Counter[str](), iter(records)
     while True:
@@ -100,6 +109,8 @@ def drive(owners: Sequence[Owner], records: Sequence[Record], logs: Logs, size: 
                     reader.waiting.append(
                         logs.append(output.topic, output.partition, output.key, output.value, output.headers)
                     )
+                elif take is not None:
+                    take(output)
 
 
 def pipeline(workload: Workload, partitions: int) -> tuple[list[Owner], list[Record], Logs]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # imported where a model from another package serves
     from stream_coupons.models.row_scorer import RowScorer, Served
 
 DEFAULT_RULES = LearningRules()
+SERVED = ("places", "weights")
+"""Arrays of an own model that decisions need. The others, nine tenths of a snapshot, are for the learner alone."""
 HeadScorer: TypeAlias = "LinearScorer | RowScorer"
 
 
@@ -114,7 +116,8 @@ def compile_snapshot(
 
 def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> Served:
     """Return the served weights, the champion's or the prior's, or the champion."""
-    state, level = unpack_model(head, head.champion, key), unpack_part(head, LEVEL)
+    served = None if head.champion in rules.imported else SERVED
+    state, level = unpack_model(head, head.champion, key, served), unpack_part(head, LEVEL)
     if state is None or level is None:
         raise SnapshotMismatch(f"the champion {head.champion} or its level is missing")
     is_off = level_of(level).is_off
@@ -126,7 +129,7 @@ def _served(name: str, head: HeadState, rules: LearningRules, key: DrawKey) -> S
         return prior_array(name) if is_off else model
     if head.champion not in {*ModelName}:
         raise SnapshotMismatch(f"the champion is {head.champion!r}: expected a model of this worker's learning.models")
-    check_linear({column: state[column] for column in ("places", "weights") if column in state})
+    check_linear(state)
     if is_off:
         return prior_array(name)
     weights = np.zeros(BIAS + 1)

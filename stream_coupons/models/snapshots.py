@@ -7,8 +7,9 @@ a model from another package is champion. Only River classifiers are pickled, an
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from itertools import chain
 from typing import Any
@@ -29,6 +30,10 @@ FORMAT_VERSION = 13
 COMPARISON, DRIFT, LEVEL = "comparison", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1
+SAMPLE_BYTES = 1024
+MIN_SAVED_RATIO = 0.25
+"""Part of a sample that compression saves, below which an array is stored as it is: the digits of learnt weights are
+noise, and to search them for repetitions took nine tenths of the time of a snapshot."""
 MAX_PART_BYTES = 2**25
 """Bound of the size of a part. Larger shapes are refused before unpacking: a few kB of packed zeros can be gigabytes.
 The largest model has some 6 MB."""
@@ -46,11 +51,18 @@ def pack(array: NDArray[Any], level: int = COMPRESSION_LEVEL) -> Array:
     array : array
         Numbers of one of `states.DTYPES`.
     level : int
-        Compression level of zlib; 0 for an array that stays in this process.
+        Compression level of zlib; 0 for an array that stays in this process, or does not shrink.
     """
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     dtype: Any = little.dtype.str
-    return Array(dtype, list(array.shape), zlib.compress(little.tobytes(), level))
+    data = little.tobytes()
+    return Array(dtype, list(array.shape), zlib.compress(data, level if _shrinks(data, level) else 0))
+
+
+def _shrinks(data: bytes, level: int) -> bool:
+    """Return whether compression of the beginning of an array saves enough; always True for a short array."""
+    sample = data[:SAMPLE_BYTES]
+    return len(data) <= SAMPLE_BYTES or len(zlib.compress(sample, level)) <= (1.0 - MIN_SAVED_RATIO) * SAMPLE_BYTES
 
 
 def unpack(packed: Array) -> NDArray[Any]:
@@ -114,8 +126,15 @@ def pack_state(state: State, level: int = COMPRESSION_LEVEL) -> dict[str, Array]
     return {name: pack(array, level) for name, array in state.items()}
 
 
-def unpack_state(arrays: Mapping[str, Array]) -> State:
+def unpack_state(arrays: Mapping[str, Array], names: Collection[str] | None = None) -> State:
     """Return the arrays of `pack_state`.
+
+    Parameters
+    ----------
+    arrays : mapping of str to Array
+        All arrays of the state.
+    names : collection of str, optional
+        Names of those that are unpacked, if they exist; by default all.
 
     Raises
     ------
@@ -123,10 +142,10 @@ def unpack_state(arrays: Mapping[str, Array]) -> State:
         If an array is corrupt, or all of them are too large.
     """
     _check_size(sum(map(_size, arrays.values())))
-    return {name: unpack(array) for name, array in arrays.items()}
+    return {name: unpack(array) for name, array in arrays.items() if names is None or name in names}
 
 
-def unpack_part(state: HeadState, part: str) -> State | None:
+def unpack_part(state: HeadState, part: str, names: Collection[str] | None = None) -> State | None:
     """Return the arrays of one part; None if the head has no such part.
 
     Parameters
@@ -135,6 +154,8 @@ def unpack_part(state: HeadState, part: str) -> State | None:
         The serialized head.
     part : str
         Name of the part.
+    names : collection of str, optional
+        As of `unpack_state`.
 
     Raises
     ------
@@ -142,10 +163,10 @@ def unpack_part(state: HeadState, part: str) -> State | None:
         If an array is corrupt, or all of them are too large.
     """
     arrays = state.parts.get(part)
-    return None if arrays is None else unpack_state(arrays)
+    return None if arrays is None else unpack_state(arrays, names)
 
 
-def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
+def unpack_model(state: HeadState, name: str, key: DrawKey, names: Collection[str] | None = None) -> State | None:
     """Return the arrays of a model; None if the head has no such model.
 
     Parameters
@@ -156,13 +177,15 @@ def unpack_model(state: HeadState, name: str, key: DrawKey) -> State | None:
         The model.
     key : DrawKey
         The workers' secret, or the public key.
+    names : collection of str, optional
+        As of `unpack_state`.
 
     Raises
     ------
     SnapshotMismatch
         If they do not fit, or hold a pickle and the key is public: anybody could have signed it.
     """
-    arrays = unpack_part(state, name)
+    arrays = unpack_part(state, name, names)
     if arrays is not None and PICKLE in arrays and key == PUBLIC_KEY:
         raise SnapshotMismatch(
             f"model {name!r} is a pickle, which is read only by the workers' secret: set secret_file"
@@ -196,6 +219,12 @@ def _checksum(part: str, arrays: Mapping[str, Array], total: int) -> int:
     return total
 
 
+@cache
+def _river_version() -> str:
+    """Return the version of River, which is read from the files of its distribution."""
+    return metadata.version("river")
+
+
 def make_snapshot(
     domain: str,
     version: int,
@@ -226,7 +255,7 @@ def make_snapshot(
         feature_schema=SCHEMA,
         features=list(NUMERIC),
         hashed=list(HASHED),
-        river_version=metadata.version("river"),
+        river_version=_river_version(),
         examples=examples,
         source_offset=source_offset,
         origins=dict(origins),

@@ -59,6 +59,25 @@ def test_a_snapshot_survives_the_wire_to_the_last_bit(snapshot: ModelSnapshot) -
         assert unpack(arrived.heads[name].parts["kalman"]["weights"]).tolist() == weights.tolist()
 
 
+def test_packing_does_not_search_noise_for_repetitions() -> None:
+    noise = np.random.default_rng(1).normal(size=4096)
+    stored, shrunk = pack(noise), pack(np.zeros(4096))
+    assert len(stored.data) >= noise.nbytes > 100 * len(shrunk.data)
+    assert unpack(stored).tolist() == noise.tolist()
+
+
+def test_a_worker_unpacks_no_array_that_it_does_not_serve(snapshot: ModelSnapshot) -> None:
+    arrays = snapshot.heads["click"].parts["kalman"]
+    others = {
+        name: array if name in ("places", "weights") else msgspec.structs.replace(array, data=b"")
+        for name, array in arrays.items()
+    }
+    rows, spoilt = random_rows(3, 20), with_part(snapshot, "kalman", others)
+    assert (compile_snapshot(spoilt).predict(rows) == compile_snapshot(snapshot).predict(rows)).all()
+    with pytest.raises(SnapshotMismatch, match="an array of"):
+        Trainer(LearningRules()).restore({"ecommerce": spoilt})
+
+
 def log_odds(trainer: Trainer, name: str, rows: FeatureRows) -> Floats:
     """By the champion of a head."""
     head = trainer.models["ecommerce"].heads[name]
