@@ -27,7 +27,7 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
@@ -176,8 +176,11 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
-    **{group: group_of_features(group) for each in FEATURES for group in each.groups},
-    "time": (*group_of_features("time"), "hour", "clock", "weekday", "weekend", "hour*category"),
+    **{
+        kind: [one.name for one in FEATURES if type(one).__name__ == kind]
+        for kind in ("ShopperFeature", "MatchFeature")
+    },
+    "time": (*(name for name in NUMERIC if "sine" in name), "hour", "clock", "weekday", "weekend", "hour*category"),
     "the shopper's own weights": tuple(name for name in HASHED if "shopper" in name),
     "crosses": tuple(name for name in HASHED if "*" in name),
     "attributes and context": ("attributes and context",),

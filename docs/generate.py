@@ -486,7 +486,7 @@ def exit_codes() -> list[tuple[str, str]]:
 
 def features_page() -> str:
     """Return the page of numeric features by group."""
-    subjects = dict.fromkeys(feature.groups[0] for feature in numeric.BUILT_IN)
+    subjects = dict.fromkeys(map(_subject, numeric.BUILT_IN))
     parts = [
         f"## {subject.capitalize()}\n\n"
         + table(["Feature", "Text", "Bounds", "Prior weights"], list(_features(subject)))
@@ -502,9 +502,13 @@ def features_page() -> str:
     )
 
 
+def _subject(feature: Any) -> str:
+    return feature.compute.__module__.rpartition(".")[2].removesuffix("_features")
+
+
 def _features(subject: str) -> Iterator[list[str]]:
     for feature in numeric.BUILT_IN:
-        if feature.groups[0] == subject:
+        if _subject(feature) == subject:
             text = feature.text if isinstance(feature.text, str) else feature.text(PRIOR_SHARE)
             low, high = feature.bounds
             weights = ", ".join(f"{head} {weight:g}" for head, weight in feature.prior.items())

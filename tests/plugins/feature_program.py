@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features.numeric import NUMERIC, group_of_features
+from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, SCHEMA
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import Reason
@@ -58,7 +58,6 @@ def shop() -> dict[str, Any]:
         ],
         "prior": {name: float(prior_array("effect")[DIMENSIONS + column]) for name, column in columns.items()},
         "texts": {name: tell(Reason(name, 1.0, 0.1)).sentence.partition(":")[0] for name in ADDED},
-        "group": group_of_features("payday"),
     }
 
 

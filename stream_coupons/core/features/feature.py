@@ -2,7 +2,7 @@
 
 A feature is declared once, in the module of its subject. All other code derives from the declarations: the columns of
 rows and the name of the feature space (`numeric`), prior weights (`models.linear`), the features of a coupon's effect
-(`models.encoding`), sentences (`lab.explain.feature_text`), groups of the ablation, and the reference page.
+(`models.encoding`), sentences (`ops.explain.feature_text`), and the reference page.
 
 There are three kinds, by how often they are computed: once for each shopper and moment, once for each coupon, or for
 all rows of a batch at once.
@@ -82,8 +82,6 @@ class Feature:
     name : str
         Unique among numeric and hashed features; part of the name of the feature space. A feature whose computation
         changes gets another name.
-    groups : tuple of str
-        Groups of the ablation, the subject first.
     bounds : tuple of float
         Least and greatest value; values beyond are clipped. The default fits logarithms of up to 160 thousand. Models
         have bins, one wide, from -1 to 4.
@@ -104,7 +102,6 @@ class Feature:
 
     name: str
     text: str | Callable[[float], str]
-    groups: tuple[str, ...] = ()
     bounds: tuple[float, float] = (0.0, 12.0)
     number: Callable[[float], float] | None = None
     log_divisor: float = 0.0
@@ -118,7 +115,6 @@ class ShopperFeature(Feature):
     """A feature of the shopper and the moment, alike for all coupons."""
 
     compute: Callable[[ShopperMoment], float]
-    groups: tuple[str, ...] = ("shopper",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +122,6 @@ class CouponFeature(Feature):
     """A feature of the coupon, alike for all shoppers: computed once for a catalogue, shape (coupons,)."""
 
     compute: Callable[[CouponSet], Floats]
-    groups: tuple[str, ...] = ("coupon",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,4 +129,3 @@ class MatchFeature(Feature):
     """A feature of the shopper, the coupon and the moment together: computed for all rows at once, shape (n,)."""
 
     compute: Callable[[RowBatch], Floats]
-    groups: tuple[str, ...] = ("match",)

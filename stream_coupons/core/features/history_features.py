@@ -173,7 +173,6 @@ def _rates(tally: Tally, own: Rates) -> Rates:
 HISTORY_FEATURES = (
     MatchFeature(
         name="category_ordered",
-        groups=("category", "interests"),
         compute=lambda rows: 1.0 / (1.0 + rows[category_times].since_order / REORDER_S),
         bounds=(0.0, 1.0),
         text="is for a category that was ordered {number} days ago",
@@ -184,7 +183,6 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="category_carted",
-        groups=("category",),
         compute=lambda rows: 1.0 / (1.0 + rows[category_times].since_cart / DAY_S),
         bounds=(0.0, 1.0),
         text="is for a category that lies in the cart since {number} days",
@@ -192,7 +190,6 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="category_due",
-        groups=("category",),
         compute=_category_due,
         bounds=RATIO_BOUNDS,
         text=(
@@ -203,7 +200,6 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="category_recency",
-        groups=("history", "interests"),
         compute=lambda rows: rows.views.recency,
         bounds=(0.0, 1.0),
         text="is for a category that this shopper came for {whole} days ago",
@@ -212,7 +208,6 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="this_coupon_issued",
-        groups=("history",),
         compute=lambda rows: rows[coupon_tallies].issued,
         log_divisor=1.0,
         text="was given to this shopper {whole} times before",
@@ -221,21 +216,18 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="this_coupon_redeemed",
-        groups=("history",),
         compute=lambda rows: rows[coupon_tallies].redeemed,
         log_divisor=1.0,
         text="was redeemed by this shopper {whole} times before",
     ),
     MatchFeature(
         name="this_category_issued",
-        groups=("history",),
         compute=lambda rows: rows[category_tallies].issued,
         log_divisor=2.0,
         text="is for a category of which this shopper had {whole} coupons before",
     ),
     MatchFeature(
         name="this_category_redeem_rate",
-        groups=("history",),
         compute=lambda rows: REDEEM_SCALE * rows[category_tallies].redeem_rate,
         bounds=REDEEM_BOUNDS,
         text=f"is for a category of which this shopper redeems {{percent}} of the coupons ({FEW})",
@@ -243,14 +235,12 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="this_coupon_click_rate",
-        groups=("history",),
         compute=lambda rows: rows[coupon_tallies].click_rate,
         bounds=(0.0, 1.0),
         text=f"is clicked by this shopper {{percent}} of the time ({FEW})",
     ),
     MatchFeature(
         name="this_coupon_redeem_rate",
-        groups=("history",),
         compute=lambda rows: REDEEM_SCALE * rows[coupon_tallies].redeem_rate,
         bounds=REDEEM_BOUNDS,
         text=f"is redeemed by this shopper {{percent}} of the time ({FEW})",
@@ -258,14 +248,12 @@ HISTORY_FEATURES = (
     ),
     MatchFeature(
         name="this_kind_click_rate",
-        groups=("history",),
         compute=lambda rows: rows[kind_rates].click_rate,
         bounds=(0.0, 1.0),
         text=f"is of a kind that this shopper clicks {{percent}} of the time ({FEW})",
     ),
     MatchFeature(
         name="this_kind_redeem_rate",
-        groups=("history",),
         compute=lambda rows: REDEEM_SCALE * rows[kind_rates].redeem_rate,
         bounds=REDEEM_BOUNDS,
         text=f"is of a kind that this shopper redeems {{percent}} of the time ({FEW})",

@@ -81,35 +81,30 @@ def _looks(share: float, ending: str) -> str:
 MATCH_FEATURES = (
     MatchFeature(
         name="content",
-        groups=("match", "interests"),
         compute=lambda rows: rows.views.content,
         log_divisor=2.0,
         text="fits what this shopper looks at, puts into the cart and orders (score {number})",
     ),
     MatchFeature(
         name="category_interest",
-        groups=("match", "interests"),
         compute=lambda rows: rows.views.category,
         log_divisor=2.0,
         text="is for a category of interest to this shopper (score {number})",
     ),
     MatchFeature(
         name="brand_interest",
-        groups=("match", "interests"),
         compute=lambda rows: rows.views.brand,
         log_divisor=2.0,
         text="is for a brand of interest to this shopper (score {number})",
     ),
     MatchFeature(
         name="item_interest",
-        groups=("match", "interests"),
         compute=lambda rows: rows.views.item,
         log_divisor=2.0,
         text="is for items of interest to this shopper (score {number})",
     ),
     MatchFeature(
         name="collaborative",
-        groups=("match", "neighbours"),
         compute=lambda rows: rows.views.collaborative,
         log_divisor=2.0,
         text="fits what similar shoppers look at, put into the cart and order (score {number})",
@@ -122,7 +117,6 @@ MATCH_FEATURES = (
     ),
     MatchFeature(
         name="demand_share",
-        groups=("match", "interests"),
         compute=_demand_share,
         bounds=SHARE_BOUNDS,
         text=lambda share: f"is for what this shopper {_looks(share, 's')} (share of interest {{percent}})",
@@ -133,7 +127,6 @@ MATCH_FEATURES = (
     ),
     MatchFeature(
         name="passed_over",
-        groups=("match", "interests"),
         compute=_passed_over,
         log_divisor=1.0,
         text="is for nothing that this shopper turned to on {number} days of shopping",
@@ -141,7 +134,6 @@ MATCH_FEATURES = (
     ),
     MatchFeature(
         name="scope_part",
-        groups=("match", "interests"),
         compute=_scope_part,
         bounds=(SHARE_BOUNDS[0], 0.0),
         text="is for {percent} of what this shopper likes in its category",
@@ -151,7 +143,6 @@ MATCH_FEATURES = (
     ),
     MatchFeature(
         name="near_scope_share",
-        groups=("match", "neighbours"),
         compute=lambda rows: rows.views.near_scope_share,
         bounds=SHARE_BOUNDS,
         text=lambda share: f"is for what similar shoppers {_looks(share, '')} (share of their interest {{percent}})",
@@ -182,7 +173,6 @@ MATCH_FEATURES = (
     ),
     MatchFeature(
         name="habit",
-        groups=("match", "habits"),
         compute=lambda rows: rows.views.habit,
         log_divisor=2.0,
         text="is for what this shopper ordered {number} times in the long run",
@@ -192,21 +182,18 @@ MATCH_FEATURES = (
     ),
     MatchFeature(
         name="fresh_habit",
-        groups=("match", "habits"),
         compute=lambda rows: rows.views.fresh_habit,
         log_divisor=2.0,
         text="is for what this shopper ordered {number} times of late",
     ),
     MatchFeature(
         name="habit_of_category",
-        groups=("match", "habits"),
         compute=lambda rows: rows.views.habit_of_category,
         log_divisor=2.0,
         text="is for a category that this shopper ordered from {number} times in the long run",
     ),
     MatchFeature(
         name="habit_share",
-        groups=("match", "habits"),
         compute=_habit_share,
         bounds=SHARE_BOUNDS,
         text="is for {percent} of all that this shopper orders",

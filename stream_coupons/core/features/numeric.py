@@ -44,11 +44,6 @@ FEATURE_BY_NAME = {each.name: each for each in FEATURES}
 _LOWEST, _HIGHEST = np.array([each.bounds for each in FEATURES], np.float64).T
 
 
-def group_of_features(group: str) -> tuple[str, ...]:
-    """Return the names of the numeric features in a group of the ablation."""
-    return tuple(each.name for each in FEATURES if group in each.groups)
-
-
 class Logarithms(NamedTuple):
     """Rows of an array (features, n) whose logarithms are features, and the divisor of each."""
 

@@ -171,21 +171,18 @@ SHOPPER_FEATURES = (
     ),
     ShopperFeature(
         name="no_neighbours",
-        groups=("shopper", "neighbours"),
         compute=lambda known: not known.moment.shopper.neighbourhood.packed[0],
         bounds=FLAG,
         text="goes to someone of whom no similar shoppers are known",
     ),
     ShopperFeature(
         name="usual_orders",
-        groups=("shopper", "habits"),
         compute=lambda known: known.profile.usual_orders * known.habit_fading,
         log_divisor=2.0,
         text="goes to someone with {number} orders in the long run",
     ),
     ShopperFeature(
         name="usual_discounts",
-        groups=("shopper", "habits"),
         compute=lambda known: (
             2.0 * shrunk_rate(known.profile.usual_discounted, known.profile.usual_orders, NEUTRAL_DISCOUNTED_RATE)
         ),
@@ -231,7 +228,6 @@ SHOPPER_FEATURES = (
     *(
         ShopperFeature(
             name=name,
-            groups=("time",),
             compute=_hand(nth),
             bounds=(-0.5, 0.5),
             text="comes at this time of day: experience with all coupons about that time",

@@ -10,7 +10,8 @@ from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
 from stream_coupons.core.decision.policy import control_row
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment, log_share
-from stream_coupons.core.features.numeric import FEATURES, NUMERIC, group_of_features
+from stream_coupons.core.features.feature import ShopperFeature
+from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import OF_EVERY_COUPON, extract, hashed_names
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import TrainingExample
@@ -204,7 +205,7 @@ def test_features_without_a_coupon_tell_of_the_shopper_and_the_moment_only() -> 
     rows, given = (row_of(moment, observed(coupon_id=name), KNOWN) for name in ("none", "c1"))
     numbers = dict(zip(NUMERIC, rows.numeric[0].tolist(), strict=True))
     assert {numbers[name] for name in TERMS} == {0.0}
-    of_shopper = [NUMERIC.index(name) for name in group_of_features("shopper")]
+    of_shopper = [NUMERIC.index(each.name) for each in FEATURES if isinstance(each, ShopperFeature)]
     assert rows.numeric[0, of_shopper].tolist() == given.numeric[0, of_shopper].tolist()
     names = hashed_names(context={"weather": "rain"})
     places = dict(zip(names, rows.hashed[0].tolist(), strict=True))

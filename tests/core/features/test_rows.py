@@ -16,7 +16,7 @@ from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_IT
 from stream_coupons.core.decision.candidates import packed_row, unpack
 from stream_coupons.core.features.affinity import PRIOR_SHARE, Moment, Views, log_share, look
 from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
-from stream_coupons.core.features.numeric import NUMERIC, group_of_features, numbers_of
+from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import (
     DIMENSIONS,
     FIRST_OF_TERMS,
@@ -565,7 +565,7 @@ def test_times_of_day_that_are_near_are_told_alike_also_across_midnight() -> Non
     midnight = AT - AT % DAY_S
 
     def told(at: float) -> list[float]:
-        return [column(rows_of(Shopper(), at), name)[0] for name in group_of_features("time")]
+        return [column(rows_of(Shopper(), at), name)[0] for name in NUMERIC if "sine" in name]
 
     def apart(one: float, other: float) -> float:
         return math.dist(told(midnight + one * HOUR_S), told(midnight + other * HOUR_S))

@@ -29,7 +29,6 @@ def title_length(coupons: CouponSet) -> Floats:
 FEATURES = (
     ShopperFeature(
         name="payday",
-        groups=("payday",),
         compute=is_payday,
         bounds=(0.0, 1.0),
         text="comes when wages are paid",
@@ -37,7 +36,6 @@ FEATURES = (
     ),
     CouponFeature(
         name="title_length",
-        groups=("coupon",),
         compute=title_length,
         log_divisor=2.0,
         bounds=(0.0, 3.0),
@@ -45,7 +43,6 @@ FEATURES = (
     ),
     MatchFeature(
         name="payday_discount",
-        groups=("payday",),
         compute=discount_after_payday,
         bounds=(0.0, 2.0),
         text="takes {number} off when wages are paid",
