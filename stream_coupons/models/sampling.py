@@ -1,10 +1,14 @@
 """Sample of the training examples for a learner that is behind: everything that happened, and some of what did not.
 
 An example without an outcome tells little where little was expected: its information is about the predicted
-probability p. So negatives are drawn in proportion to p, some per expected positive (local case-control sampling [1]_),
-and each one stands for as many as its chance to be drawn: sums over the examples stay unbiased [2]_. With weight w,
-sampling adds the share p w of the variance that the positives have anyway, which is at most 1 divided by the negatives
-per expected positive.
+probability p. So negatives are drawn in proportion to p, some per expected positive (local case-control sampling [1]_).
+Where one in w is learnt, the odds of the label among those learnt are w times those among all. Filters learn by these
+odds: their steps stay those of a posterior, and no single example moves them w times as far. What is counted (quality,
+level, drift, comparisons, the effect's linear model) counts a negative w times: its sums stay unbiased [2]_, with the
+share p w of the variance that the positives have anyway, at most 1 over the negatives per expected positive. Prices on
+view are counted of all examples.
+
+Replays and `LocalPipeline` have no lag, so they learn all. The levels of a live learner are in its snapshots.
 
 References
 ----------
@@ -51,7 +55,6 @@ def draw(example: TrainingExample, thinning: int, key: DrawKey) -> Sample:
     Examples
     --------
     >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> from stream_coupons.models.sampling import doublings
     >>> [2 ** doublings(0.002, level) for level in range(1, 6)], 2 ** doublings(0.3, 4)
     ([16, 32, 64, 128, 256], 1)
     """
