@@ -104,7 +104,7 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
         os.kill(empty_broker.pid, signal.SIGSTOP)
         began = time.monotonic()
         try:
-            why = "not learning: what it has learnt is not published"
+            why = "not learning: it is starved"
             wait_until(lambda: why in probe(system, "learning")[1], "a learner that says so", WITHIN_S)
             status, text = probe(system, "ready")
             assert (status, why in text) == (200, True), text
