@@ -46,7 +46,7 @@ class Sample(NamedTuple):
 
 
 WHOLE = Sample(1, 1.0)
-"""Of an example where all are learnt."""
+"""Sample of an example where all are learnt."""
 
 
 class Row:

@@ -1,10 +1,14 @@
 """Sample of the training examples for a learner that is behind: everything that happened, and some of what did not.
 
 An example without an outcome tells little where little was expected: its information is about the predicted
-probability p. So negatives are drawn in proportion to p, some per expected positive (local case-control sampling [1]_),
-and each one stands for as many as its chance to be drawn: sums over the examples stay unbiased [2]_. With weight w,
-sampling adds the share p w of the variance that the positives have anyway, which is at most 1 divided by the negatives
-per expected positive.
+probability p. So negatives are drawn in proportion to p, some per expected positive (local case-control sampling [1]_).
+Where one in w is learnt, the odds of the label among those learnt are w times those among all. Filters learn by these
+odds: their steps stay those of a posterior, and no single example moves them w times as far. What is counted (quality,
+level, drift, comparisons, the effect's linear model) counts a negative w times: its sums stay unbiased [2]_, with the
+share p w of the variance that the positives have anyway, at most 1 over the negatives per expected positive. Prices on
+view are counted of all examples.
+
+Replays and `LocalPipeline` have no lag, so they learn all. The levels of a live learner are in its snapshots.
 
 References
 ----------
@@ -17,7 +21,7 @@ References
 import math
 
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.messages.learning import MAX_THINNING, TrainingExample
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.models.inputs import WHOLE, Sample
 from stream_coupons.models.level import is_drawn
 
@@ -47,24 +51,13 @@ def draw(example: TrainingExample, thinning: int, key: DrawKey) -> Sample:
         Level of thinning, from 0, at which all is learnt, to `MAX_THINNING`.
     key : DrawKey
         Key of the draw, so that no client chooses what is learnt.
-
-    Examples
-    --------
-    >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> from stream_coupons.models.sampling import doublings
-    >>> [2 ** doublings(0.002, level) for level in range(1, 6)], 2 ** doublings(0.3, 4)
-    ([16, 32, 64, 128, 256], 1)
     """
     if thinning == 0:
         return WHOLE
     by_chance = example.withheld or (example.head != "order" and is_drawn(example))
-    odds = 1 << doublings(example.predicted * (CHANCE_RATIO if by_chance else 1.0), thinning)
+    expected = max(example.predicted, LEAST_PREDICTED) * (CHANCE_RATIO if by_chance else 1.0)
+    share = expected * FIRST_NEGATIVES / 2 ** (thinning - 1)
+    odds = 1 << min(max(-math.frexp(share)[1], 0), MAX_DOUBLINGS)
     if odds == 1 or is_rare(example):
         return Sample(1, float(odds))
     return Sample(odds if key.uniform("learn", example.example_id) * odds < 1.0 else 0, float(odds))
-
-
-def doublings(predicted: float, thinning: int) -> int:
-    """Return the base-2 logarithm of the weight of a negative that was predicted with this probability."""
-    drawn = max(predicted, LEAST_PREDICTED) * FIRST_NEGATIVES / 2 ** (min(thinning, MAX_THINNING) - 1)
-    return min(max(-math.frexp(drawn)[1], 0), MAX_DOUBLINGS)

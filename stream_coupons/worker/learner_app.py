@@ -66,7 +66,7 @@ class LearnerApp(Member):
         return dict.fromkeys((topic.name for topic in READS), self.learner.taken)
 
     def _missing(self) -> dict[str, bool]:
-        starved = "it is starved: examples wait, or what it has learnt is not published; give it more CPU time"
+        starved = "it is starved: examples wait, or what it has learnt is not published"
         return {**super()._missing(), starved: self.learner.is_starved}
 
     async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:

@@ -105,7 +105,7 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
         os.kill(empty_broker.pid, signal.SIGSTOP)
         began = time.monotonic()
         try:
-            why = "not ready: what it has learnt is not published"
+            why = "not ready: it is starved"
             wait_until(lambda: why in ready(worker.learner_port)[1], "a learner that says so", WITHIN_S)
             assert ready(worker.port.number) == (200, "ready\n")
             wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the end of the outage")

@@ -47,8 +47,8 @@ def test_without_thinning_all_is_learnt() -> None:
 def test_each_level_halves_what_is_learnt_and_draws_from_the_level_below() -> None:
     every = negatives(20_000)
     learnt = [{each.example_id for each in every if draw(each, level, PUBLIC_KEY).weight} for level in (0, *LEVELS)]
-    assert all(higher < lower for lower, higher in pairwise(learnt))
-    assert [len(each) / 20_000 for each in learnt[1:]] == pytest.approx([2**-n for n in range(4, 9)], rel=0.3)
+    assert all(higher <= lower for lower, higher in pairwise(learnt))
+    assert [len(each) / 20_000 for each in learnt[1:]] == pytest.approx([2**-n for n in (4, 5, 6, 7, 8, 8, 8)], rel=0.3)
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -17,7 +17,7 @@ from stream_coupons.core.messages.fields import (
     Ratio,
 )
 
-MAX_THINNING = 5
+MAX_THINNING = 7
 """Highest level of thinning of a learner that is behind."""
 MAX_PRICE_MINOR = 10**9
 """The largest price that anything is learnt from."""
