@@ -160,12 +160,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=40.0, help="events a second (default: %(default)s)")
     parser.add_argument("--ages", type=int, default=10, help="lines (default: %(default)s)")
     parser.add_argument("--shoppers", type=int, default=1_000, help="(default: %(default)s)")
-    parser.add_argument("--coupons", type=int, default=Workload().coupons, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=3, help="events in a batch (default: %(default)s)")
-    parser.add_argument("--partitions", type=int, default=4, help="of every topic (default: %(default)s)")
     options = parser.parse_args()
-    workload = Workload(events=options.events, shoppers=options.shoppers, coupons=options.coupons)
-    shop, stream, at = Shop(workload, options.partitions), workload.stream(), 0.0
+    workload = Workload(events=options.events, shoppers=options.shoppers)
+    shop, stream, at = Shop(workload, Settings().kafka.partitions), workload.stream(), 0.0
     collect_rarely()  # as a worker does
     print("minutes  deciding  learning us/event |", *(f"{part:>8}" for part in PARTS), "| bytes: state  snapshot")
     size = options.events // options.ages // options.batch * options.batch
