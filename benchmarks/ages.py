@@ -1,11 +1,11 @@
 """CPU per event by the age of the shop: the three agents and the learner in one process, without a broker.
 
     python -m benchmarks.ages
-    python -m benchmarks.ages --events 192000 --ages 24
+    python -m benchmarks.ages --events 200000 --ages 20
 
 The stream is that of `profile`, in batches as small as live ones, with clicks and purchases of the coupons given. Event
-time passes as fast as a shopper's sessions: a day for every ten events of each shopper. Coupons end after a day, so
-that windows close at an even rate from the second day on. The learner publishes by the seconds that the events would
+time passes a day for every ten events of each shopper: let each age have whole days. Coupons end within the day, so
+that from the second day on, labels come at an even rate. The learner publishes by the seconds that the events would
 take at --rate, and the deciding agents read each snapshot. Deciding is the batches and the reading of snapshots,
 learning is the examples and the packing of snapshots.
 """
@@ -15,10 +15,11 @@ import heapq
 import itertools
 import random
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
@@ -30,6 +31,7 @@ from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
+from stream_coupons.core.rules import AttributionRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.kafka.records import Output, Record
@@ -40,9 +42,13 @@ from stream_coupons.settings import Settings
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons.worker.knowledge import CurrentKnowledge
 
-WINDOW_S = 86400.0
+WINDOW_S = 6 * 3600.0
 """Time from issue to expiry of every coupon."""
-ANSWERS = (("click", 0.3, 60.0), ("purchase", 0.1, 600.0))
+GRACE_S = 3600.0
+ANSWERS: tuple[tuple[Literal["click", "purchase"], float, float], ...] = (
+    ("click", 0.3, 60.0),
+    ("purchase", 0.1, 600.0),
+)
 """Kind of feedback, share of the coupons that it comes on, and seconds from the issue."""
 PARTS = ("batches", "reading", "examples", "packing")
 """Parts of the CPU time: the first two are of the deciding process, the others of the learning one."""
@@ -51,10 +57,10 @@ BATCH = 16
 
 
 class Shop:
-    """Agents, learner and what lies between them; `spent_s` is the CPU time by part since it was last cleared."""
+    """Agents, the learner and what lies between them; `spent_s` is the CPU time by part."""
 
     def __init__(self, workload: Workload, partitions: int) -> None:
-        settings = workload.settings(Settings())
+        settings = workload.settings(Settings(attribution=AttributionRules(grace_s=GRACE_S)))
         self._every_s, self._publish_at = settings.learning.publish_every_s, 0.0
         self._tick_every_s, self._ticks = settings.worker.tick_every_s / partitions, 0
         self._partitions, self._logs = partitions, Logs()
@@ -68,7 +74,7 @@ class Shop:
         self._answers: list[tuple[float, str, FeedbackEvent]] = []
         self._examples: list[Record] = []
         self._decode_issue, self._decode_example = Decoder(topics.ISSUES), Decoder(topics.EXAMPLES)
-        self.spent_s: Counter[str] = Counter()
+        self.spent_s = dict.fromkeys(PARTS, 0.0)
         self.snapshot_bytes = 0
 
     @contextmanager
@@ -101,7 +107,7 @@ class Shop:
             self._publish_at = live_s + self._every_s
             self._publish()
 
-    def record(self, topic: topics.Topic, message: object) -> Record:
+    def record(self, topic: topics.Topic, message: Struct) -> Record:
         """Return a message as the next record of its topic."""
         key = topic.key_of(message)
         return self._logs.append(topic.name, topics.partition_for(key, self._partitions), key, encode(message))
@@ -125,7 +131,7 @@ class Shop:
 
     def _route(self, sent: Output) -> None:
         if sent.topic == topics.EXAMPLES.name:
-            self._examples.append(self._logs.append(sent.topic, 0, sent.key, sent.value, sent.headers))
+            self._examples.append(self._logs.append(sent.topic, 0, sent.key or b"", sent.value or b"", sent.headers))
         elif sent.topic == topics.ISSUES.name:
             issue = self._decode_issue(sent.value)
             for kind, share, after_s in ANSWERS:
@@ -150,16 +156,14 @@ class Shop:
 def main() -> None:
     """Play the events and print a line for each part of the run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=96_000, help="source events (default: %(default)s)")
+    parser.add_argument("--events", type=int, default=100_000, help="source events (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=40.0, help="events a second (default: %(default)s)")
-    parser.add_argument("--ages", type=int, default=12, help="lines (default: %(default)s)")
+    parser.add_argument("--ages", type=int, default=10, help="lines (default: %(default)s)")
     parser.add_argument("--shoppers", type=int, default=1_000, help="(default: %(default)s)")
-    parser.add_argument("--coupons", type=int, default=Workload().coupons, help="(default: %(default)s)")
     parser.add_argument("--batch", type=int, default=3, help="events in a batch (default: %(default)s)")
-    parser.add_argument("--partitions", type=int, default=4, help="of every topic (default: %(default)s)")
     options = parser.parse_args()
-    workload = Workload(events=options.events, shoppers=options.shoppers, coupons=options.coupons)
-    shop, stream, at = Shop(workload, options.partitions), workload.stream(), 0.0
+    workload = Workload(events=options.events, shoppers=options.shoppers)
+    shop, stream, at = Shop(workload, Settings().kafka.partitions), workload.stream(), 0.0
     collect_rarely()  # as a worker does
     print("minutes  deciding  learning us/event |", *(f"{part:>8}" for part in PARTS), "| bytes: state  snapshot")
     size = options.events // options.ages // options.batch * options.batch
@@ -171,7 +175,7 @@ def main() -> None:
                 at = max(at, event.occurred_at)
             shop.take(batch, at, first / options.rate)
         us = [shop.spent_s[part] / size * 1e6 for part in PARTS]
-        shop.spent_s.clear()
+        shop.spent_s = dict.fromkeys(PARTS, 0.0)
         print(
             f"{number * size / options.rate / 60:7.1f} {sum(us[:2]):9.0f} {sum(us[2:]):9.0f}          |",
             *(f"{each:8.0f}" for each in us),
