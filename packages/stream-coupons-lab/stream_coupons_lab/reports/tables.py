@@ -10,7 +10,6 @@ from stream_coupons_lab.reports.axes import format_interval, format_value
 if TYPE_CHECKING:  # the command line imports this module for its help
     from stream_coupons_lab.offline.baselines import Beside
     from stream_coupons_lab.ope.valuation import Valued
-    from stream_coupons_lab.tuning.objective import Tuned
 
 
 class TextTable(NamedTuple):
@@ -39,9 +38,3 @@ def baselines(found: Iterable[Beside]) -> TextTable:
         above = [f"{one.lead.value:+.4f}", format_interval(one.lead.low, one.lead.high)] if one.is_other else ["", ""]
         rows.append([one.head, one.model, f"{one.log_loss:.4f}", *above, f"{one.roc_auc:.3f}"])
     return TextTable(("head", "model", "log loss", "above ours", "95%", "ROC AUC"), rows)
-
-
-def tuned_settings(tuned: Tuned) -> TextTable:
-    """Return the values of the settings today, and those found."""
-    rows = [[name, str(tuned.used_today[name]), str(value)] for name, value in tuned.found.items()]
-    return TextTable(("setting", "today", "found"), rows)
