@@ -28,11 +28,10 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     """Results of a replay; `decisions_sha256` is the hash of the file that `--out` writes.
 
     `state_blake2b` has, by agent, the digest that `state digest` prints of a system. `key` is the fingerprint of
-    the key of the draws; `workers_key` is the workers' fingerprint if `--bootstrap` is given.
+    the key of the draws.
     """
 
     key: str
-    workers_key: str | None
 
     lines: int
     refused: dict[str, int]
@@ -179,12 +178,11 @@ class Replay:
             return None
         return clock.advance(occurred_at) if 0 <= occurred_at <= END_OF_TIME else None
 
-    def summary(self, interrupted: bool, key: str, workers_key: str | None) -> ReplaySummary:
+    def summary(self, interrupted: bool, key: str) -> ReplaySummary:
         """Return the results so far."""
         ticks = self._fed[topics.TICKS.name]
         return ReplaySummary(
             key=key,
-            workers_key=workers_key,
             lines=self.lines,
             refused=dict(sorted(self.refusals.by_reason.items())),
             events=self._fed.total() - ticks,
