@@ -15,7 +15,7 @@ from stream_coupons.cli.own_records import is_own, read_recording
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.kafka.codec import encode
-from stream_coupons_lab.cli.evaluate_text import json_of, metrics_table, print_evaluation, warnings_of
+from stream_coupons_lab.cli.evaluate_text import json_of, print_evaluation, print_metrics, warnings_of
 from stream_coupons_lab.cli.foreign_logs import (
     LogArgument,
     MappingOption,
@@ -120,7 +120,7 @@ def _evaluate_own(path: Path, predictions: Path | None, has_others: bool, *, jso
         _write_predictions(scored, sink)
     heads = [quality(one) for one in judged(scored)]
     found = {"issues": len(scored), "unreadable": own.unreadable, "heads": heads}
-    terminal.show(found, lambda _: terminal.stdout().print(metrics_table(heads)), as_json=json)
+    terminal.show(found, lambda _: print_metrics(heads), as_json=json)
     if unusable := bad_lines + own.unreadable:
         terminal.warn(f"{unusable} records cannot be read and are left out")
     raise typer.Exit(1 if unusable else 0)

@@ -44,18 +44,14 @@ def replay(  # noqa: PLR0913 - the options of a command
     ] = 3600.0,
     json: JsonOption = False,
     config: ConfigOption = None,
-    bootstrap: Annotated[
-        str | None, typer.Option("--bootstrap", "-b", help="Ask the workers' topics here which key they draw by.")
-    ] = None,
 ) -> None:
     """Decide over a recording exactly as the workers do, without a broker.
 
     Twice the same recording, catalogue, settings and secret give
     byte-identical decisions and the same state digest. Without secret_file
     it draws by a public key, so other shoppers are in the holdout than live;
-    the summary states the fingerprint. With --bootstrap it says whether the
-    workers there draw by the same key. A line that is no envelope is
-    refused with its number, and exit code 1 says so, or that nothing was
+    the summary states the fingerprint; `secret show` has the workers'. A
+    line that is no envelope is refused with its number, and exit code 1 says so, or that nothing was
     applied; a message that is not valid becomes a dead letter, as live. A
     recording without ticks gets them from event time: at every full
     interval that two events have reached, so that one event from the
@@ -66,7 +62,7 @@ def replay(  # noqa: PLR0913 - the options of a command
               stream-coupons replay log.jsonl --catalog c.json --out issues.jsonl
               stream-coupons replay log.jsonl --catalog coupons.json --json
     """
-    from stream_coupons.secret import draw_key, kept_fingerprint
+    from stream_coupons.secret import draw_key
     from stream_coupons_lab.offline.replay import OutputWriter, Replay
 
     if not log.is_file():
@@ -76,15 +72,11 @@ def replay(  # noqa: PLR0913 - the options of a command
     shared = [] if campaigns is None else _read(CAMPAIGNS, campaigns)
     with terminal.opened(log) as source:
         derive_every_s = None if _has_ticks(source) else tick_every
-    settings = settings_from(config, bootstrap)
-    key = draw_key(settings)
-    workers_key = None if bootstrap is None else kept_fingerprint(settings.kafka)
-    if workers_key not in (None, key.fingerprint):
-        terminal.warn(f"draws by the key {key.fingerprint}, the workers draw by {workers_key}: set their secret_file")
+    settings = settings_from(config, None)
     with terminal.opened(log) as source, terminal.written(out) as sink:
         replaying = Replay(settings, coupons, derive_every_s, OutputWriter(sink, everything), shared)
         interrupted = _run(replaying, source, terminal.size_of(log))
-    summary = replaying.summary(interrupted, key.fingerprint, workers_key)
+    summary = replaying.summary(interrupted, draw_key(settings).fingerprint)
     _report(summary, replaying.refusals, json)
 
 

@@ -30,10 +30,9 @@ from stream_coupons_lab.cli.foreign_logs import (
     report_refused,
     require_distinct,
 )
-from stream_coupons_lab.cli.output import ReportOption, print_text_table, replaced
+from stream_coupons_lab.cli.output import replaced
 from stream_coupons_lab.datasets import foreign
 from stream_coupons_lab.datasets.table_files import is_table
-from stream_coupons_lab.reports import tables
 from stream_coupons_lab.tuning.options import Method, TunedHead
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optuna is an optional extra
@@ -65,7 +64,6 @@ def tune(  # noqa: PLR0913 - the options of a command
     held_out: Annotated[
         float, typer.Option(help="Share of the issues, the latest, that are kept to judge by.", min=0.05, max=0.9)
     ] = 0.3,
-    report: ReportOption = None,
     window: WindowOption = foreign.WINDOW_S,
     seed: Annotated[int, typer.Option(help="The same seed tries the same points; bayes with one job.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write --out even if it is not shown to be better.")] = False,
@@ -84,20 +82,18 @@ def tune(  # noqa: PLR0913 - the options of a command
     Needs an optional extra, from the clone: pip install -e 'packages/stream-coupons-lab[tune]'
 
     Examples: stream-coupons tune examples/finance/log.jsonl --trials 5
-              stream-coupons tune log.jsonl --jobs 2 --out found.toml \\
-                --report tuned.html
+              stream-coupons tune log.jsonl --jobs 2 --out found.toml
               stream-coupons tune log.jsonl --method grid --trials 9 \\
                 --only learning.prior_variance --only profile.half_life_s
               stream-coupons tune log.jsonl --json
     """
     _require_extra()
     from stream_coupons_lab.processes import processes
-    from stream_coupons_lab.reports import tune_report
     from stream_coupons_lab.tuning import search_space
     from stream_coupons_lab.tuning.objective import Objective, settings_file, split_at
-    from stream_coupons_lab.tuning.study import SearchPlan, done, opened
+    from stream_coupons_lab.tuning.study import SearchPlan, opened
 
-    written = {"--study": study, "--out": out, "--report": report}
+    written = {"--study": study, "--out": out}
     require_distinct({"LOG": log, "--config": config, **written})
     _require_folders(*written.items())
     base = settings_from(config, None)
@@ -111,15 +107,11 @@ def tune(  # noqa: PLR0913 - the options of a command
     objective = Objective(log, window, split_at(reading, held_out), head, mapping)
     with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:
         tuned = _Search(objective, plan, pool).run(kept, study)
-        tried = done(kept)
     if tuned.is_better or force:
         tuned = replace(tuned, written=out)
     with replaced(tuned.written) as sink:
         if sink is not None:
             sink.write(settings_file(tuned.found, base).encode())
-    with replaced(report) as page_sink:
-        if page_sink is not None:
-            page_sink.write(tune_report.page(tuned, tried).html().encode())
     terminal.show(tuned, _print, as_json=json, enc_hook=str)
     raise typer.Exit(0 if tuned.is_better and not reading.refusals.count else 1)
 
@@ -230,7 +222,8 @@ def _print(tuned: Tuned) -> None:
 
     title = f"trial {tuned.best_trial} of {tuned.trials}"
     title += f", {tuned.failed} without a quality" if tuned.failed else ""
-    print_text_table(tables.tuned_settings(tuned), 3, title=title, box=box.SIMPLE_HEAD)
+    rows = [[name, str(tuned.used_today[name]), str(value)] for name, value in tuned.found.items()]
+    terminal.print_table(("setting", "today", "found"), rows, title=title, title_justify="left", box=box.SIMPLE_HEAD)
     terminal.stdout().print(_quality_table(tuned))
     terminal.say(verdict(tuned))
 

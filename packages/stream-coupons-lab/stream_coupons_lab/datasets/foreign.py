@@ -38,7 +38,6 @@ from stream_coupons_lab.datasets.log_records import (
 )
 
 WINDOW_S = 7 * DAY_S
-GZIP = b"\x1f\x8b"
 
 
 class ForeignLog:
@@ -254,20 +253,11 @@ def take_all(numbered: Iterable[Line], name: str, window_s: float = WINDOW_S) ->
     """
     log = ForeignLog(window_s, Refusals())
     for line in numbered:
-        if line.number == 1 and line.text.startswith(GZIP):
-            raise BadConfig(_compressed(name))
         log.take(line)
     log.close()
     if not log.counts["issue"]:
         raise BadConfig(_without_issue(name, log))
     return log
-
-
-def _compressed(name: str) -> str:
-    return (
-        f"{name}: is compressed by gzip, expected JSON lines: gunzip it first; evaluate and ope read standard input, "
-        "too: zcat log.jsonl.gz | stream-coupons evaluate -"
-    )
 
 
 def _without_issue(name: str, log: ForeignLog) -> str:

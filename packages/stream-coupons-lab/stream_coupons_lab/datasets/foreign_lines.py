@@ -170,10 +170,6 @@ def read_coupon(description: dict[str, Any], window_s: float) -> Coupon:
     price = given.get("price_minor")
     if type(price) is int and price > 0:
         known.setdefault("typical_price_minor", price)
-    for name, value in others.items():
-        if isinstance(value, dict | list):
-            detail = f"issue: coupon: {name!r} holds others, expected a string, a number, true, false or null"
-            raise BadMessage(Rejection.INVALID, detail)
     known.setdefault("redeem_within_s", min(window_s, MAX_WINDOW_S))
     try:
         attributes = msgspec.convert(others | known.pop("attributes", {}), Context)

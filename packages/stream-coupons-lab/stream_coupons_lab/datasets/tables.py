@@ -21,7 +21,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.ops.recordings import Line, Refusals
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons_lab.datasets.log_records import DEFAULT_DOMAIN, FeedbackLine, IssueLine
-from stream_coupons_lab.datasets.mapping import COUPON_FIELDS, Mapping
+from stream_coupons_lab.datasets.mapping import Mapping
 from stream_coupons_lab.datasets.table_files import first_row, item, read_table
 
 if TYPE_CHECKING:  # of an optional extra, and slow to import
@@ -200,11 +200,7 @@ class _Rows:
             value = self._cells[column][row]
             if value is None:
                 continue
-            if name in LISTS:
-                value = self._parts(value)
-            elif name in COUPON_FIELDS and isinstance(value, float) and value.is_integer():
-                value = int(value)
-            terms[name] = value
+            terms[name] = self._parts(value) if name in LISTS else value
         return terms
 
     def _context_value(self, column: str, row: int) -> str | float | bool | None:

@@ -5,8 +5,6 @@ from typing import Protocol
 
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
@@ -40,21 +38,15 @@ class LocalTarget:
     ) -> None:
         self.partitions = settings.kafka.partitions
         self._issues: list[CouponIssue] = []
-        self._decode = Decoder(topics.ISSUES)
-        self._on_output = on_output
         self._pipeline = LocalPipeline(
             settings,
             world.catalogue(),
             scorer=scorer,
             serves_at_once=False,
             partitions=self.partitions,
-            on_output=self._take,
+            on_output=on_output,
         )
-
-    def _take(self, output: Output) -> None:
-        if output.topic == topics.ISSUES.name:
-            self._issues.append(self._decode(output.value))
-        self._on_output(output)
+        self._pipeline.listen(CouponIssue, self._issues.append)
 
     def apply(self, phase: Phase) -> None:
         """Apply a phase."""
@@ -70,5 +62,6 @@ class LocalTarget:
 
     def issues(self) -> list[CouponIssue]:
         """Return the issues since the last call."""
-        found, self._issues = self._issues, []
+        found = self._issues.copy()
+        self._issues.clear()
         return found

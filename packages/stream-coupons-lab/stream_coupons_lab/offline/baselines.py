@@ -4,7 +4,7 @@ Both see the raw columns of an issue only: its context, the arm, the attributes 
 before they learn, with the same delays: an example is learnt when the window of its issue has closed, as ours is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from threadpoolctl import threadpool_limits
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.models.metrics import Interval
-from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
+from stream_coupons_lab.offline.metrics import log_loss, loss_gain, roc_auc
 from stream_coupons_lab.offline.quality import LabelledIssues
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
+Bools = NDArray[np.bool_]
 RawRow = Mapping[str, str | float | bool | None]
 
 OURS = "stream_coupons"
@@ -114,59 +116,37 @@ def _row(arm: str, context: RawRow, coupon: Coupon | None) -> RawRow:
     return row
 
 
-def _moments(at: Floats, known_at: Floats) -> Iterator[tuple[bool, int]]:
-    """(is a prediction, row) in order of time; what is known at the moment of an issue is learnt before it."""
-    order = np.argsort(at, kind="stable").tolist()
-    labels = np.argsort(known_at, kind="stable").tolist()
-    learnt = 0
-    for row in order:
-        while learnt < len(labels) and known_at[labels[learnt]] < at[row]:
-            yield False, labels[learnt]
-            learnt += 1
-        yield True, row
+def _known(at: Floats, known_at: Floats) -> tuple[Rows, Rows]:
+    """Return the rows in the order in which their labels came, and how many labels were known at each issue."""
+    order = np.argsort(known_at, kind="stable")
+    return order, np.searchsorted(known_at[order], at, side="left")
 
 
-def _progressive(
-    features: Sequence[dict[str, float]], at: Floats, known_at: Floats, labels: NDArray[np.bool_]
-) -> Floats:
-    model, predicted = online_logistic(), np.zeros(len(features))
-    for is_prediction, row in _moments(at, known_at):
-        if is_prediction:
-            predicted[row] = model.predict_proba_one(features[row]).get(True, 0.5)
-        else:
-            model.learn_one(features[row], bool(labels[row]))
+def _progressive(features: Sequence[dict[str, float]], at: Floats, known_at: Floats, labels: Bools) -> Floats:
+    model, predicted, learnt = online_logistic(), np.zeros(len(features)), 0
+    order, known = _known(at, known_at)
+    for row in np.argsort(at, kind="stable").tolist():
+        for label in order[learnt : known[row]].tolist():
+            model.learn_one(features[label], bool(labels[label]))
+        learnt = known[row]
+        predicted[row] = model.predict_proba_one(features[row]).get(True, 0.5)
     return predicted
 
 
-def _refitted(features: Sequence[dict[str, float]], at: Floats, known_at: Floats, labels: NDArray[np.bool_]) -> Floats:
-    """Trees fitted on growing prefixes; predictions between two fits are made together."""
+def _refitted(features: Sequence[dict[str, float]], at: Floats, known_at: Floats, labels: Bools) -> Floats:
+    """Trees fitted on growing prefixes of the labels; each predicts until the next one is fitted."""
     table = _columns(features)
-    predicted = np.zeros(len(features))
-    learnt: list[int] = []
-    waiting: list[int] = []
-    model: HistGradientBoostingClassifier | None = None
-    next_fit = FIRST_FIT
-
-    def predict() -> None:
-        if waiting and model is not None:
-            with threadpool_limits(1):
-                predicted[waiting] = model.predict_proba(table[waiting])[:, 1]
-        waiting.clear()
-
-    for is_prediction, row in _moments(at, known_at):
-        if not is_prediction:
-            learnt.append(row)
-        elif len(learnt) >= next_fit and 0 < labels[learnt].sum() < len(learnt):
-            predict()
+    order, known = _known(at, known_at)
+    positives = np.append(0, np.cumsum(labels[order]))
+    predicted: Floats = (positives[known] + 0.5) / (known + 1)
+    size = FIRST_FIT
+    while (later := known >= size).any():
+        learnt = order[:size]
+        if 0 < positives[size] < size:
             with threadpool_limits(1):  # so small tables are slower by many threads than by one
                 model = HistGradientBoostingClassifier(random_state=0).fit(table[learnt], labels[learnt])
-            next_fit = int(len(learnt) * GROWTH)
-            waiting.append(row)
-        elif model is not None:
-            waiting.append(row)
-        else:
-            predicted[row] = (labels[learnt].sum() + 0.5) / (len(learnt) + 1)
-    predict()
+                predicted[later] = model.predict_proba(table[later])[:, 1]
+        size = int(size * GROWTH)
     return predicted
 
 
@@ -182,18 +162,12 @@ def _columns(features: Sequence[dict[str, float]]) -> Floats:
 
 
 def _beside(name: str, predicted: Floats, one: LabelledIssues) -> Beside:
-    pairs = np.column_stack([one.probabilities, predicted])
-
-    def lead(both: Floats, labels: Floats) -> float:
-        return log_loss(both[:, 1], labels) - log_loss(both[:, 0], labels)
-
     nothing = Interval(0.0, 0.0, 0.0)
-    shoppers = [issue.user_id for issue in one.issues]
     return Beside(
         model=name,
         head=one.head,
         examples=len(one),
         log_loss=log_loss(predicted, one.labels),
         roc_auc=roc_auc(predicted, one.labels),
-        lead=nothing if name == OURS else bootstrap_interval(lead, pairs, one.labels, shoppers),
+        lead=nothing if name == OURS else loss_gain(predicted, one.probabilities, one.labels, one.shoppers),
     )

@@ -76,7 +76,7 @@ def evaluated(
         Called with the baselines that are done and their number.
     """
     log, scored = running.log, running.finish()
-    series = judged(scored, running.heads)
+    series = judged(scored, running.queue.heads)
     catalogue = {coupon.coupon_id: coupon for coupon in log.coupons}
     effects, effects_of, doubts = _effects(scored, log, rules) if in_depth else ([], "", [])
     return Evaluated(

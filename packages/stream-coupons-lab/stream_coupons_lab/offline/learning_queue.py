@@ -79,8 +79,6 @@ class Issue:
         By domain; the first is that of the issue.
     row : int
         Row of what was given, in the first of `arms`.
-    teaches : bool
-        Whether any label of it will be learnt.
     on_scored : callable
         Called with the version of the model when `arms` are scored.
     is_valued : bool
@@ -91,7 +89,6 @@ class Issue:
     moment: Moment
     arms: list[Arms]
     row: int
-    teaches: bool
     on_scored: Callable[[int], None]
     is_valued: bool = False
 
@@ -179,7 +176,7 @@ class LearningQueue:
             versions.append(scorer.version)
         own, version = issue.arms[0], versions[0]
         issue.on_scored(version)
-        if issue.teaches and own.prepared is not None:
+        if own.prepared is not None:
             rows = own.prepared.rows
             hashed = rows.hashed[issue.row]
             row = Row(rows.numeric[issue.row].copy(), hashed[hashed > 0])

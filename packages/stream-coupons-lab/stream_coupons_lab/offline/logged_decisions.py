@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,37 +13,22 @@ from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.datasets.log_records import LoggedIssue
 from stream_coupons_lab.offline.scored import Scored
+from stream_coupons_lab.ope.policies import ArmTable
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-OF_ROWS = (
-    "arm",
-    "chosen",
-    "shopper",
-    "at",
-    "labelled_at",
-    "probability",
-    "worth",
-    "propensity",
-    "clicked",
-    "purchased",
-    "order_value",
-)
-"""The arrays of `LoggedDecisions` that have one row per decision."""
+OF_LOG = {"names", "coupons", "position"}
+"""Fields of `LoggedDecisions` that do not have one row per decision."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedDecisions:
-    """n decisions in order of time; the columns of a row are the arms that could be chosen, `none` in the first.
+class LoggedDecisions(ArmTable):
+    """n decisions of another system in order of time; `names` begins with the arm most often chosen.
 
     Attributes
     ----------
-    names : tuple of str
-        Every arm, the most often chosen first.
-    arm : array of int, shape (n, a)
-        Index in `names` of each column; -1 for columns that a row does not have.
     chosen : array of int, shape (n,)
         Column of the arm that was chosen.
     probability : array, shape (n, a, 3)
@@ -58,11 +43,9 @@ class LoggedDecisions:
         Time at which the outcome was known.
     """
 
-    names: tuple[str, ...]
     coupons: CouponSet
     position: Rows
     """Position in `coupons` of the coupon of each name; 0 for `none`."""
-    arm: Rows
     chosen: Rows
     shopper: Rows
     at: Floats
@@ -73,26 +56,6 @@ class LoggedDecisions:
     clicked: Mask
     purchased: Mask
     order_value: Floats
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    @property
-    def is_arm(self) -> Mask:
-        """Mask of the columns that a row has, shape (n, a)."""
-        return self.arm >= 0
-
-    @property
-    def is_none(self) -> Mask:
-        """Mask of the columns of the arm that gives nothing, shape (n, a)."""
-        none = self.names.index(NO_COUPON) if NO_COUPON in self.names else len(self.names)
-        is_none: Mask = self.arm == none
-        return is_none
-
-    @property
-    def is_coupon(self) -> Mask:
-        """Mask of the columns of coupons, shape (n, a)."""
-        return self.is_arm & ~self.is_none
 
     @property
     def chosen_arm(self) -> Rows:
@@ -106,7 +69,8 @@ class LoggedDecisions:
 
     def at_rows(self, rows: Mask) -> "LoggedDecisions":
         """Return some of the decisions."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in OF_ROWS})
+        names = {one.name for one in fields(self)} - OF_LOG
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def decisions_of(scored: Sequence[Scored], log: ForeignLog, typical_price_minor: float) -> LoggedDecisions:

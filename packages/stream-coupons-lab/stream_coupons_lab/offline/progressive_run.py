@@ -6,8 +6,7 @@ an `expiry`, never before; a window that the log's end finds open has none. A co
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,7 +15,6 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.fields import MAX_ARMS, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent, ObservedIssue
 from stream_coupons.core.messages.learning import TrainingExample
-from stream_coupons.models.learner import DomainModel
 from stream_coupons.secret import rules_of
 from stream_coupons.settings import Settings
 from stream_coupons_lab.datasets.foreign import ForeignLog
@@ -49,6 +47,10 @@ class ProgressiveRun:
 
     Attributes
     ----------
+    shop : LoggedShop
+        The shoppers; `refused` counts feedback that came too late, or else could not be joined.
+    queue : LearningQueue
+        The models; `heads` are those of which the log has a positive label.
 
     Raises
     ------
@@ -62,28 +64,18 @@ class ProgressiveRun:
         self.log = log
         self._score_arms = score_arms
         rules = rules_of(for_logs(settings))
-        self._shop = LoggedShop(rules, log.coupons, self._label)
-        self._queue = LearningQueue(settings.learning, rules, log.labelled_heads)
+        self.shop = LoggedShop(rules, log.coupons, self._label)
+        self.queue = LearningQueue(settings.learning, rules, log.labelled_heads)
         self._named_domains = {*log.domains, DEFAULT_DOMAIN}
         self._coupons = {coupon.coupon_id: coupon for coupon in log.coupons}
         # That coupons to come will have another attribute is not known before one has.
         self._attributes: dict[str, tuple[str, ...]] = {}
         self._domains: set[str] = set()
-        self._shop.look_at(self._attributes, self._named_domains)
+        self.shop.look_at(self._attributes, self._named_domains)
         self._now = 0.0
         self._scored: dict[str, Scored] = {}
         self._clicked: set[str] = set()
         self._values: dict[str, int] = {}
-
-    @property
-    def refused(self) -> Counter[str]:
-        """Feedback that came too late, or else could not be joined, by reason."""
-        return self._shop.refused
-
-    @property
-    def heads(self) -> frozenset[str]:
-        """The heads that learn: those of which the log has a positive label."""
-        return self._queue.heads
 
     def feed(self, record: LogRecord) -> None:
         """Take in the next record of the log."""
@@ -93,7 +85,7 @@ class ProgressiveRun:
         elif isinstance(record, FeedbackEvent):
             self._feedback(record)
         else:
-            self._shop.take(record)
+            self.shop.take(record)
 
     def feed_all(self, on_record: Callable[[], None] = lambda: None) -> None:
         """Take in all records of the log; `on_record` is called after each."""
@@ -103,7 +95,7 @@ class ProgressiveRun:
 
     def finish(self) -> list[Scored]:
         """All issues that were fed; the windows that had closed by the time of the last record have their labels."""
-        self._shop.pass_time(self._now)
+        self.shop.pass_time(self._now)
         for issue_id in self._scored.keys() & self._values.keys():
             scored = self._scored[issue_id]
             scored.value_minor = self._values[issue_id] if scored.redeemed else None
@@ -111,20 +103,14 @@ class ProgressiveRun:
 
     def scored(self) -> list[Scored]:
         """Return all issues that were fed, with the labels known so far."""
-        self._queue.flush()
+        self.queue.flush()
         return list(self._scored.values())
-
-    @property
-    def models(self) -> Mapping[str, DomainModel]:
-        """The models as they have learnt so far, by domain."""
-        self._queue.flush()
-        return self._queue.trainer.models
 
     def _pass_time(self, at: float) -> None:
         """Close the windows that ended before this moment: what happens at the very end of one is still within."""
         if at > self._now:
             self._now = at
-            self._shop.pass_time(math.nextafter(at, 0.0))
+            self.shop.pass_time(math.nextafter(at, 0.0))
 
     def _issue(self, issue: LoggedIssue) -> None:
         domain = issue.domain or self._usual_domain()
@@ -146,7 +132,7 @@ class ProgressiveRun:
         )
 
         observed = self._observed(scored, domain, issue.expires_at)
-        self._shop.observe(observed, lambda moment: self._queue.score(self._to_score(scored, moment, observed)))
+        self.shop.observe(observed, lambda moment: self.queue.score(self._to_score(scored, moment, observed)))
 
     def _to_score(self, scored: Scored, moment: Moment, observed: ObservedIssue) -> Issue:
         """Return what to score of an issue: what was given, and all arms if these are wanted."""
@@ -154,17 +140,15 @@ class ProgressiveRun:
         groups: dict[int, Arms] = {}
 
         def row_of(coupons: CouponSet, position: int) -> tuple[Arms, int]:
-            domain = (
-                coupons.coupons[position].domain if coupons is not self._shop.catalogue.nothing else observed.domain
-            )
+            domain = coupons.coupons[position].domain if coupons is not self.shop.catalogue.nothing else observed.domain
             arms = groups.setdefault(id(coupons), Arms(domain, coupons))
             return arms, arms.row_of(position)
 
-        coupons, position = self._shop.arm_of(observed)
+        coupons, position = self.shop.arm_of(observed)
         is_alone = not names and len(coupons) > FEW_COUPONS
         own, row = row_of(coupons.alone(position), 0) if is_alone else row_of(coupons, position)
         control = msgspec.structs.replace(observed, coupon_id=NO_COUPON)
-        at = {name: row_of(*(self._place_of(name) or self._shop.arm_of(control))) for name in names}
+        at = {name: row_of(*(self._place_of(name) or self.shop.arm_of(control))) for name in names}
 
         def take(version: int) -> None:
             scored.p_click, scored.p_redeem, scored.p_order = own.predicted[row]
@@ -174,16 +158,14 @@ class ProgressiveRun:
                 name: arms.worth[of_arm] if self._place_of(name) else 0.0 for name, (arms, of_arm) in at.items()
             }
 
-        heads = {"order"} if scored.coupon_id == NO_COUPON else {"click", "redeem"}
-        teaches = bool(heads & self._queue.heads)
-        return Issue(scored.issue_id, moment, [*groups.values()], row, teaches, take, is_valued=bool(names))
+        return Issue(scored.issue_id, moment, [*groups.values()], row, take, is_valued=bool(names))
 
     def _place_of(self, name: str) -> tuple[CouponSet, int] | None:
         """Return the coupon of an arm, as a set and a position in it; None of the arm that gives nothing."""
         coupon_id = self.log.coupon_of[name]
         if coupon_id == NO_COUPON:
             return None
-        coupons = self._shop.catalogue.domains[self._coupons[coupon_id].domain]
+        coupons = self.shop.catalogue.domains[self._coupons[coupon_id].domain]
         return coupons, coupons.position[coupon_id]
 
     def _observed(self, issue: Scored, domain: str, expires_at: float) -> ObservedIssue:
@@ -217,7 +199,7 @@ class ProgressiveRun:
         self._domains.add(domain)
         if not coupon.attributes.keys() <= set(known):
             self._attributes[domain] = tuple(sorted({*known, *coupon.attributes}))
-            self._shop.look_at(self._attributes, self._named_domains)
+            self.shop.look_at(self._attributes, self._named_domains)
 
     def _feedback(self, feedback: FeedbackEvent) -> None:
         issue = self._scored.get(feedback.issue_id)
@@ -228,10 +210,10 @@ class ProgressiveRun:
                 self._clicked.add(feedback.issue_id)
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-        self._shop.take(feedback)
+        self.shop.take(feedback)
 
     def _label(self, label: TrainingExample) -> None:
-        self._queue.take(label)
+        self.queue.take(label)
         scored = self._scored[label.issue_id]
         scored.labelled_at = label.at
         if label.head == "click":

@@ -46,6 +46,11 @@ class LabelledIssues:
     def __len__(self) -> int:
         return len(self.issues)
 
+    @property
+    def shoppers(self) -> list[str]:
+        """Shopper of each issue."""
+        return [issue.user_id for issue in self.issues]
+
     def at(self, rows: Sequence[int] | NDArray[np.intp]) -> "LabelledIssues":
         """Some of them."""
         places = np.asarray(rows, np.intp)
@@ -138,14 +143,13 @@ def quality(series: LabelledIssues) -> HeadMetrics:
     The intervals of log loss and ROC AUC are percentile bootstraps over shoppers, 95%.
     """
     metrics = _metrics(series)
-    shoppers = [issue.user_id for issue in series.issues]
     area = roc_auc(series.probabilities, series.labels)
     undefined = Interval(math.nan, math.nan, math.nan)
     loss_interval, area_interval = undefined, undefined
     if len(series):
-        loss_interval = bootstrap_interval(log_loss, series.probabilities, series.labels, shoppers)
+        loss_interval = bootstrap_interval(log_loss, series.probabilities, series.labels, series.shoppers)
     if not math.isnan(area):
-        area_interval = bootstrap_interval(roc_auc, series.probabilities, series.labels, shoppers)
+        area_interval = bootstrap_interval(roc_auc, series.probabilities, series.labels, series.shoppers)
         if area_interval.low == area_interval.high:  # of a few issues, which rank the same however they are drawn
             area_interval = Interval(area, math.nan, math.nan)
     return HeadMetrics(

@@ -4,7 +4,6 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import IO
 
 import msgspec
@@ -29,11 +28,10 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     """Results of a replay; `decisions_sha256` is the hash of the file that `--out` writes.
 
     `state_blake2b` has, by agent, the digest that `state digest` prints of a system. `key` is the fingerprint of
-    the key of the draws; `workers_key` is the workers' fingerprint if `--bootstrap` is given.
+    the key of the draws.
     """
 
     key: str
-    workers_key: str | None
 
     lines: int
     refused: dict[str, int]
@@ -49,25 +47,6 @@ class ReplaySummary(Struct, frozen=True, kw_only=True):
     decisions_sha256: str
     state_blake2b: dict[str, str]
     interrupted: bool
-
-
-@dataclass(slots=True)
-class BatchTally:
-    """Counts of the results of batches."""
-
-    applied: int = 0
-    duplicates: int = 0
-    facts: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, result: Result) -> None:
-        """Count one batch; only what came from outside counts as applied or duplicate."""
-        self.applied += sum(result.applied[topic.name] for topic in topics.INPUTS)
-        self.duplicates += sum(result.duplicates[topic.name] for topic in topics.INPUTS)
-        self.facts.update(result.facts)
-
-    def kinds(self, noun: str) -> dict[str, int]:
-        """Return the counts of one kind of fact."""
-        return {str(kind): count for (name, kind), count in sorted(self.facts.items()) if name == noun}
 
 
 class OutputWriter:
@@ -157,12 +136,22 @@ class Replay:
         self.lines = 0
         self._write = write
         self._clock = None if tick_every_s is None else EventClock(tick_every_s)
-        self._tally = BatchTally()
+        self._applied: Counter[str] = Counter()
         self._fed: Counter[str] = Counter()
         self._dead: Counter[str] = Counter()
         self.pipeline = LocalPipeline(
-            settings, coupons, on_output=self._take, on_result=self._tally.add, campaigns=campaigns
+            settings, coupons, on_output=self._take, on_result=self._count, campaigns=campaigns
         )
+
+    def _count(self, result: Result) -> None:
+        """Count one batch; only what came from outside counts as applied or duplicate."""
+        for topic in topics.INPUTS:
+            self._applied["applied"] += result.applied[topic.name]
+            self._applied["duplicates"] += result.duplicates[topic.name]
+
+    def _facts(self, noun: str) -> dict[str, int]:
+        """Return the counts of one kind of fact."""
+        return {str(kind): count for (name, kind), count in sorted(self.pipeline.facts.items()) if name == noun}
 
     def _take(self, output: Output) -> None:
         if output.topic in NOT_OUTPUTS:
@@ -189,22 +178,21 @@ class Replay:
             return None
         return clock.advance(occurred_at) if 0 <= occurred_at <= END_OF_TIME else None
 
-    def summary(self, interrupted: bool, key: str, workers_key: str | None) -> ReplaySummary:
+    def summary(self, interrupted: bool, key: str) -> ReplaySummary:
         """Return the results so far."""
         ticks = self._fed[topics.TICKS.name]
         return ReplaySummary(
             key=key,
-            workers_key=workers_key,
             lines=self.lines,
             refused=dict(sorted(self.refusals.by_reason.items())),
             events=self._fed.total() - ticks,
             ticks=ticks,
-            applied=self._tally.applied,
-            duplicates=self._tally.duplicates,
+            applied=self._applied["applied"],
+            duplicates=self._applied["duplicates"],
             dead_letters=dict(sorted(self._dead.items())),
-            decisions=self._tally.kinds("decision"),
+            decisions=self._facts("decision"),
             issues=self.pipeline.sent.get(topics.ISSUES.name, 0),
-            feedback=self._tally.kinds("feedback"),
+            feedback=self._facts("feedback"),
             examples=self.pipeline.sent.get(topics.EXAMPLES.name, 0),
             decisions_sha256=self._write.digest.hexdigest(),
             state_blake2b={agent: one.blake2b for agent, one in digests_of(self.pipeline.states()).items()},

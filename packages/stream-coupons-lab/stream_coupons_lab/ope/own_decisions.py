@@ -15,7 +15,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons_lab.ope.policies import ArmScores, explored
+from stream_coupons_lab.ope.policies import ArmScores, ArmTable, explored
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -23,15 +23,11 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class OwnDecisions:
-    """n decisions in order of time; the first of the a columns gives nothing, the others are a row's coupons.
+class OwnDecisions(ArmTable):
+    """n decisions in order of time; every row can give nothing, and what was sold out has no column.
 
     Attributes
     ----------
-    names : tuple of str
-        Every arm; `none` is the first.
-    arm : array of int, shape (n, a)
-        Which of `names` each column is; -1 for columns that a row does not have. What was sold out has no column.
     value : array, shape (n, a)
         Value of each arm at that moment, minor units, before the price of its budgets; 0 for none, -inf in columns that
         a row does not have.
@@ -51,8 +47,6 @@ class OwnDecisions:
         Decisions that are not among these, by result.
     """
 
-    names: tuple[str, ...]
-    arm: Rows
     value: Floats
     price: Floats
     logging: Floats
@@ -63,14 +57,11 @@ class OwnDecisions:
     sold_out: Rows
     left_out: Counter[str]
 
-    def __len__(self) -> int:
-        return len(self.chosen)
-
     @property
-    def is_coupon(self) -> Mask:
-        """Mask of the columns of a coupon of the row, shape (n, a)."""
-        is_coupon: Mask = self.arm > 0
-        return is_coupon
+    def propensity(self) -> Floats:
+        """Probability of what was given, shape (n,)."""
+        probability: Floats = self.logging[np.arange(len(self)), self.chosen]
+        return probability
 
     def choices(self, rules: PolicyRules) -> ArmScores:
         """Return what policies choose by: value less price; what is drawn is a coupon where one could be had."""
@@ -79,12 +70,6 @@ class OwnDecisions:
         drawn = self.is_coupon
         drawn[:, 0] = ~drawn.any(axis=1)
         return ArmScores(self.names, self.arm, score, drawn)
-
-    @property
-    def propensity(self) -> Floats:
-        """Probability of what was given, shape (n,)."""
-        probability: Floats = self.logging[np.arange(len(self)), self.chosen]
-        return probability
 
 
 def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> OwnDecisions:

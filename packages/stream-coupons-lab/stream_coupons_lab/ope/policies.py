@@ -45,8 +45,8 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class ArmScores:
-    """Arms of n decisions, and the scores that policies choose by.
+class ArmTable:
+    """Arms of n decisions; the columns of a row are those that could be chosen, `none` in the first.
 
     Attributes
     ----------
@@ -54,16 +54,18 @@ class ArmScores:
         Every arm.
     arm : array of int, shape (n, a)
         Index in `names` of each column; -1 for columns that a row does not have.
-    score : array, shape (n, a)
-        What our policy ranks by; of `none`, what a coupon must exceed; -inf in columns that a row does not have.
-    drawn : array of bool, shape (n, a)
-        What a policy draws from that chooses at random.
     """
 
     names: tuple[str, ...]
     arm: Rows
-    score: Floats
-    drawn: Mask
+
+    def __len__(self) -> int:
+        return len(self.arm)
+
+    @property
+    def is_arm(self) -> Mask:
+        """Mask of the columns that a row has, shape (n, a)."""
+        return self.arm >= 0
 
     @property
     def is_none(self) -> Mask:
@@ -73,12 +75,28 @@ class ArmScores:
     @property
     def is_coupon(self) -> Mask:
         """Mask of the columns of coupons, shape (n, a)."""
-        return (self.arm >= 0) & ~self.is_none
+        return self.is_arm & ~self.is_none
 
     def columns_of(self, name: str) -> Mask:
         """Return the mask of the columns of an arm, shape (n, a)."""
         is_arm: Mask = self.arm == (self.names.index(name) if name in self.names else len(self.names))
         return is_arm
+
+
+@dataclass(frozen=True, slots=True)
+class ArmScores(ArmTable):
+    """Arms, and the scores that policies choose by.
+
+    Attributes
+    ----------
+    score : array, shape (n, a)
+        What our policy ranks by; of `none`, what a coupon must exceed; -inf in columns that a row does not have.
+    drawn : array of bool, shape (n, a)
+        What a policy draws from that chooses at random.
+    """
+
+    score: Floats
+    drawn: Mask
 
 
 def parse(text: str, arms: Collection[str]) -> Policy:

@@ -8,6 +8,7 @@ import numpy as np
 from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.metrics import log_loss
 from stream_coupons_lab.offline.quality import HeadMetrics, LabelledIssues, Slice, rate_interval
+from stream_coupons_lab.reports import tables
 from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
 from stream_coupons_lab.reports.report import HtmlReport
 
@@ -35,11 +36,12 @@ def page(
     """
     subtitle = "Each issue was scored before its outcome was known, and learnt when its window had closed."
     report = HtmlReport(f"Evaluation of {name}", subtitle)
+    report.section("Quality of the probabilities", tables.METRICS_NOTE)
+    report.table(*tables.metrics(qualities))
     for judged, quality in zip(series, qualities, strict=True):
         report.section(TITLES[judged.head], _about(quality))
         if not len(judged):
             continue
-        _figures(report, quality)
         _progress(report, judged)
         if 0 < quality.positives < quality.examples:
             _calibration(report, judged)
@@ -54,28 +56,6 @@ def _about(quality: HeadMetrics) -> str:
     if quality.issues == "seen":
         about += f" {quality.unseen:,} more were never seen: they are neither learnt nor judged."
     return about
-
-
-def _figures(report: HtmlReport, quality: HeadMetrics) -> None:
-    working = quality.working
-    report.stats(
-        [
-            ("Log loss", round(quality.log_loss.value, 4), _between(quality.log_loss)),
-            ("Log loss of the base rate", round(quality.base_log_loss, 4), "of the best constant in hindsight"),
-            ("ROC AUC", round(quality.roc_auc.value, 4), _between(quality.roc_auc)),
-            ("Average precision", round(quality.average_precision, 4), f"{_rate(quality)} of the labels are positive"),
-            ("Brier score", round(quality.brier, 4), ""),
-            ("Predicted / observed", round(quality.calibration_ratio, 3), "1 is calibrated"),
-        ]
-    )
-    report.stats(
-        [
-            ("F1", round(working.f1, 4), f"threshold {working.threshold:.4f}, from earlier labels"),
-            ("Precision", round(working.precision, 4), ""),
-            ("Recall", round(working.recall, 4), ""),
-            ("Accuracy", round(working.accuracy, 4), ""),
-        ]
-    )
 
 
 def _progress(report: HtmlReport, judged: LabelledIssues) -> None:
@@ -128,14 +108,6 @@ def _slices(report: HtmlReport, slices: Sequence[Slice]) -> None:
             for each in slices
         ],
     )
-
-
-def _rate(quality: HeadMetrics) -> str:
-    return format_value(quality.positives / quality.examples, "percent")
-
-
-def _between(interval: Interval) -> str:
-    return "" if math.isnan(interval.low) else f"95% {_span(interval)}, by shopper"
 
 
 def _span(interval: Interval, unit: Unit = "number") -> str:

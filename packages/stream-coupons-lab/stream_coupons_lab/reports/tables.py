@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from stream_coupons_lab.reports.axes import format_interval, format_value
 
 if TYPE_CHECKING:  # the command line imports this module for its help
+    from stream_coupons.models.metrics import Interval
     from stream_coupons_lab.offline.baselines import Beside
+    from stream_coupons_lab.offline.quality import HeadMetrics
     from stream_coupons_lab.ope.valuation import Valued
-    from stream_coupons_lab.tuning.objective import Tuned
 
 
 class TextTable(NamedTuple):
@@ -41,7 +43,41 @@ def baselines(found: Iterable[Beside]) -> TextTable:
     return TextTable(("head", "model", "log loss", "above ours", "95%", "ROC AUC"), rows)
 
 
-def tuned_settings(tuned: Tuned) -> TextTable:
-    """Return the values of the settings today, and those found."""
-    rows = [[name, str(tuned.used_today[name]), str(value)] for name, value in tuned.found.items()]
-    return TextTable(("setting", "today", "found"), rows)
+METRICS_NOTE = (
+    "Intervals are bootstraps over shoppers. Each issue is called positive or not by the threshold of greatest F1 "
+    "on the labels known before it. "
+    "Calibration is predicted over observed. The base rate is the share of positives, which only hindsight knows."
+)
+
+
+def metrics(heads: Sequence[HeadMetrics]) -> TextTable:
+    """Return the quality of the probabilities, a column for each head."""
+    rows: tuple[tuple[str, Callable[[HeadMetrics], str]], ...] = (
+        ("issues", lambda head: head.issues),
+        ("  never seen", lambda head: f"{head.unseen:,}"),
+        ("examples", lambda head: f"{head.examples:,}"),
+        ("positives", lambda head: f"{head.positives:,}"),
+        ("log loss", lambda head: _number(head.log_loss.value)),
+        ("  95%", lambda head: _span(head.log_loss)),
+        ("  of base rate", lambda head: _number(head.base_log_loss)),
+        ("ROC AUC", lambda head: _number(head.roc_auc.value)),
+        ("  95%", lambda head: _span(head.roc_auc)),
+        ("average precision", lambda head: _number(head.average_precision)),
+        ("Brier score", lambda head: _number(head.brier)),
+        ("calibration ratio", lambda head: _number(head.calibration_ratio)),
+        ("accuracy", lambda head: _number(head.working.accuracy)),
+        ("precision", lambda head: _number(head.working.precision)),
+        ("recall", lambda head: _number(head.working.recall)),
+        ("F1", lambda head: _number(head.working.f1)),
+        ("  last threshold", lambda head: _number(head.working.threshold)),
+    )
+    texts = [[name, *(text(head) if head.examples else "" for head in heads)] for name, text in rows]
+    return TextTable(("", *(head.head for head in heads)), texts)
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _span(interval: Interval) -> str:
+    return "" if math.isnan(interval.low) else f"{interval.low:.4f}-{interval.high:.4f}"

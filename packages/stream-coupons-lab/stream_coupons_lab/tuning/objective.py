@@ -15,9 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
@@ -27,14 +25,12 @@ from stream_coupons_lab.datasets import foreign, tables
 from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.datasets.log_records import LoggedIssue
 from stream_coupons_lab.datasets.mapping import mapping_of
-from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss
+from stream_coupons_lab.offline.metrics import log_loss, loss_gain
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import LabelledIssues, judged
 from stream_coupons_lab.offline.scored import Scored
 from stream_coupons_lab.tuning.options import Method, TunedHead
 from stream_coupons_lab.tuning.search_space import Value, leaves, tree_of
-
-Floats = NDArray[np.float64]
 
 BOOTSTRAP_REPEATS = 1000
 
@@ -113,20 +109,14 @@ class Comparison:
 
 def compare(first: LabelledIssues, second: LabelledIssues, seed: int = 0) -> Comparison:
     """Compare predictions of the same issues, with a paired bootstrap interval that draws whole shoppers."""
-
-    def gain(pairs: Floats, labels: Floats) -> float:
-        return log_loss(pairs[:, 0], labels) - log_loss(pairs[:, 1], labels)
-
-    pairs = np.column_stack([first.probabilities, second.probabilities])
-    shoppers = [issue.user_id for issue in first.issues]
-    interval = bootstrap_interval(gain, pairs, first.labels, shoppers, seed, BOOTSTRAP_REPEATS)
+    gain = loss_gain(first.probabilities, second.probabilities, first.labels, first.shoppers, seed, BOOTSTRAP_REPEATS)
     return Comparison(
         issues=len(first.labels),
         positives=int(first.labels.sum()),
-        shoppers=len(set(shoppers)),
+        shoppers=len(set(first.shoppers)),
         first=loss_of(first),
         second=loss_of(second),
-        gain=interval,
+        gain=gain,
     )
 
 

@@ -14,7 +14,6 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Output
-from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
 from stream_coupons_lab.offline.replay import EventClock
@@ -192,21 +191,7 @@ def test_another_secret_decides_otherwise_and_the_summary_names_the_key(
     assert public["decisions_sha256"] != own["decisions_sha256"]
     assert own == replay(run, log, catalog, "--config", config)
     assert (public["key"], own["key"]) == (PUBLIC_KEY.fingerprint, key.fingerprint)
-    assert public["workers_key"] is None
     assert f"{PUBLIC_KEY.fingerprint} (public)" in run("replay", log, "--catalog", catalog).stdout
-
-
-@pytest.mark.kafka
-def test_a_replay_by_another_key_than_the_workers_is_warned_of(
-    run: Run, log: Path, catalog: Path, tmp_path: Path, bootstrap: str
-) -> None:
-    key = secret.make(tmp_path / "secret.key")
-    secret.adopt(Settings(kafka=KafkaSettings(bootstrap=bootstrap)), key)
-    result = run("replay", log, "--catalog", catalog, "--json", "--bootstrap", bootstrap)
-    assert json.loads(result.stdout)["workers_key"] == key.fingerprint
-    assert f"the workers draw by {key.fingerprint}: set their secret_file" in result.stderr
-    secret.adopt(Settings(kafka=KafkaSettings(bootstrap=bootstrap)), PUBLIC_KEY)
-    assert "warning" not in run("replay", log, "--catalog", catalog, "--bootstrap", bootstrap).stderr
 
 
 def test_the_summary_is_printed_for_people(run: Run, log: Path, catalog: Path) -> None:

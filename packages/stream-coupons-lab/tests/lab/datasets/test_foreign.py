@@ -1,6 +1,5 @@
 """The log of another system as it is read: what is understood, what is refused, and in which order it comes."""
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -219,7 +218,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "a cart without an item": ({"type": "cart", "user_id": "u", "occurred_at": AT}, "invalid", "`item`"),
     "a coupon without an id": (issue("i9", coupon={"kind": "x"}), "invalid", "issue: coupon: Object missing required"),
     "a term out of range": (issue("i9", coupon={"coupon_id": "c9", "margin_ratio": 3}), "invalid", "$.margin_ratio"),
-    "a nested attribute": (issue("i9", coupon={"coupon_id": "c9", "size": {"w": 1}}), "invalid", "'size' holds others"),
+    "a nested attribute": (issue("i9", coupon={"coupon_id": "c9", "size": {"w": 1}}), "invalid", "got `object`"),
     "attributes that are none": (issue("i9", coupon={"coupon_id": "c9", "attributes": 3}), "invalid", "issue: coupon:"),
     "too many pairs": (
         issue("i9", coupon={"coupon_id": "c9", "categories": ["c"] * 101, "brands": ["b"] * 100}),
@@ -297,13 +296,6 @@ def test_a_log_without_an_issue_says_what_it_holds_and_what_is_expected() -> Non
         taken({"topic": "browse-events", "message": {}})
     with pytest.raises(BadConfig, match="holds no issue"):
         taken()
-
-
-def test_a_compressed_log_is_said_to_be_one(tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl.gz"
-    path.write_bytes(gzip.compress(json.dumps(issue()).encode()))
-    with pytest.raises(BadConfig, match=r"log\.jsonl\.gz: is compressed by gzip, expected JSON lines: gunzip it first"):
-        read(path)
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:

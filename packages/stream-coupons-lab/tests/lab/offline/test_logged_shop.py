@@ -80,7 +80,7 @@ def test_features_made_together_are_those_that_a_worker_makes_one_by_one() -> No
     for n, moment in enumerate(moments):
         arms = Arms("ecommerce", together, [1, 0])
         asked.append(arms)
-        queue.score(Issue(f"x{n}", moment, [arms], 0, False, versions.append))
+        queue.score(Issue(f"x{n}", moment, [arms], 0, versions.append))
     queue.flush()
     for moment, arms in zip(moments, asked, strict=True):
         assert arms.prepared is not None

@@ -40,7 +40,8 @@ def lessons(*records: Record) -> list[int]:
     running, learnt = ProgressiveRun(log, Settings()), []
     for record in log.records():
         running.feed(record)
-        learnt.append(sum(model.examples for model in running.models.values()))
+        running.queue.flush()
+        learnt.append(sum(model.examples for model in running.queue.trainer.models.values()))
     return learnt
 
 
@@ -118,12 +119,12 @@ def test_a_head_of_which_the_log_has_no_positive_label_learns_nothing() -> None:
     for record in running.log.records():
         running.feed(record)
     first, _, last = running.finish()
-    assert running.heads == {"redeem", "order"}
-    assert {name: head.examples for name, head in running.models["ecommerce"].snapshot().quality.items()} == {
-        "redeem": 2
-    }
+    assert running.queue.heads == {"redeem", "order"}
+    assert {
+        name: head.examples for name, head in running.queue.trainer.models["ecommerce"].snapshot().quality.items()
+    } == {"redeem": 2}
     assert last.p_click == pytest.approx(first.p_click, rel=0.5)
-    assert [len(one) for one in judged(running.scored(), running.heads)] == [0, 2, 0]
+    assert [len(one) for one in judged(running.scored(), running.queue.heads)] == [0, 2, 0]
 
 
 @pytest.mark.long
@@ -183,7 +184,7 @@ def test_feedback_at_the_very_end_of_a_window_counts_and_later_is_refused() -> N
         running.feed(record)
     found = running.finish()
     assert [(one.redeemed, one.value_minor) for one in found] == [(True, None), (False, None)]
-    assert running.refused == {"late": 1}
+    assert running.shop.refused == {"late": 1}
     assert all(one.labelled_at is not None for one in found)
 
 

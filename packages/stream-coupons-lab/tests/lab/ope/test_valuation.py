@@ -1,5 +1,6 @@
 """Policies valued on a log whose truth is known, and what is said of a log that cannot be trusted."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_order_values_that_are_missing_are_filled_and_said(decisions: LoggedDeci
 
 
 def with_changes(decisions: LoggedDecisions, **changed: np.ndarray) -> LoggedDecisions:
-    return LoggedDecisions(**{name: changed.get(name, getattr(decisions, name)) for name in LoggedDecisions.__slots__})
+    return dataclasses.replace(decisions, **changed)  # type: ignore[arg-type]
 
 
 def test_nothing_given_is_clicked_as_often_as_it_was_known_to_be(decisions: LoggedDecisions) -> None:
