@@ -16,9 +16,8 @@ from stream_coupons.core.features.rows import DIMENSIONS, FIRST_OF_TERMS, OF_EVE
 Indices = NDArray[np.int64]
 
 BINS = 5
-BINS_PER_UNIT = 1.0
 LOWEST = -1.0
-"""Start of the first bin: logarithms of shares may be below 0. The first and the last bin are open."""
+"""Start of the first bin, of width 1: logarithms of shares may be below 0. The first and the last bin are open."""
 
 CONSTANT = 3.0
 """Value of the constant feature: above 1, so that the base rate is learnt before the other weights."""
@@ -88,9 +87,7 @@ def encode(numeric: Floats, places: Indices, *, is_held: bool = False) -> tuple[
 
 def _within(numbers: Floats) -> NDArray[np.int16]:
     """Return the bin of each number among the bins of its feature, from 0."""
-    within: NDArray[np.int16] = np.minimum(np.maximum((numbers - LOWEST) * BINS_PER_UNIT, 0.0), BINS - 1.0).astype(
-        np.int16
-    )
+    within: NDArray[np.int16] = np.minimum(np.maximum(numbers - LOWEST, 0.0), BINS - 1.0).astype(np.int16)
     return within
 
 
