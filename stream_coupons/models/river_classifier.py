@@ -3,7 +3,7 @@
 It takes any features, not only ours: a number counts by its size, all else by its value. Each feature has an index by a
 hash of its name, and of its value unless that is a number. So it can be a step of a `river.compose` pipeline, and it
 can be compared with River's classifiers on their own data. Of a frame of numbers, columns are hashed once for all rows.
-The module imports River; nothing that serves imports it.
+The module imports River; a worker imports it only if `learning.models` names it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,6 +47,16 @@ class KalmanClassifier(base.MiniBatchClassifier):  # type: ignore[misc]  # River
     def __init__(self, prior_variance: float = 1.0) -> None:
         self.prior_variance = prior_variance
         self._filter = KalmanFilter({}, prior_variance)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the model without the empty parts of its arrays: a snapshot holds few megabytes."""
+        return {"prior_variance": self.prior_variance, "state": self._filter.state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Resume from the output of `__getstate__`."""
+        self.prior_variance = state["prior_variance"]
+        self._filter = KalmanFilter({}, self.prior_variance)
+        self._filter.restore(state["state"])
 
     def learn_one(self, x: Features, y: bool) -> None:
         """Learn one example.

@@ -1,6 +1,7 @@
 """River estimators of this package pass River's own checks, and learn as well as River's."""
 
 import importlib
+import pickle
 import pkgutil
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from river import base, checks, datasets, linear_model, metrics, preprocessing
 
 from stream_coupons import models
 from stream_coupons.models.river_classifier import KalmanClassifier
+from stream_coupons.models.river_model import MAX_PICKLE_BYTES
 
 ESTIMATORS: list[Callable[[], base.Estimator]] = [
     each
@@ -34,6 +36,20 @@ def test_the_kalman_filter_is_an_estimator() -> None:
 @pytest.mark.parametrize(("make", "check"), CHECKS)
 def test_it_passes_rivers_checks(make: Callable[[], base.Estimator], check: Any) -> None:
     check(make())
+
+
+def test_its_pickle_is_small_and_goes_on_to_the_last_bit() -> None:
+    model, stream = KalmanClassifier(2.0), list(datasets.Phishing().take(200))
+    for x, y in stream[:100]:
+        model.learn_one(x, y)
+    pickled = pickle.dumps(model)
+    assert len(pickled) < MAX_PICKLE_BYTES / 20
+    resumed = pickle.loads(pickled)
+    assert resumed.prior_variance == 2.0
+    for x, y in stream[100:]:
+        assert resumed.predict_proba_one(x) == model.predict_proba_one(x)
+        model.learn_one(x, y)
+        resumed.learn_one(x, y)
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.docs.pages import block
 from tests.models.builders import examples
 
 KEY = DrawKey(b"the workers'")
+CLASSIFIER = "stream_coupons.models.river_classifier:KalmanClassifier"
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +41,11 @@ def renamed(text: str) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["extend-river", "extend-pipeline-settings", "page_rate"])
+@pytest.mark.parametrize("name", ["extend-river", "extend-pipeline-settings", "page_rate", CLASSIFIER])
 def test_its_models_learn_and_serve(name: str, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
-    path.write_text('[learning]\nmodels = ["page_rate"]\n' if name == "page_rate" else renamed(block(name)))
+    is_on_page = name.startswith("extend-")
+    path.write_text(renamed(block(name)) if is_on_page else f'[learning]\nmodels = ["{name}"]\n')
     rules = load(path, {}).learning
     trainer = Trainer(rules, key=KEY)
     for offset, one in enumerate(examples(1, 60)):
@@ -50,6 +53,13 @@ def test_its_models_learn_and_serve(name: str, tmp_path: Path) -> None:
     [snapshot] = trainer.snapshots()
     assert rules.models[-1] in snapshot.heads["click"].parts
     assert compile_snapshot(snapshot, rules, KEY).version == snapshot.version
+
+
+@pytest.mark.long
+def test_its_classifier_is_compared_with_one_of_river() -> None:
+    found: dict[str, Any] = {}
+    exec(block("extend-classifier"), found)
+    assert {name: round(loss, 2) for name, loss in found["losses"].items()} == {"kalman": 0.26, "logistic": 0.33}
 
 
 def test_its_policy_decides(tmp_path: Path) -> None:
