@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # imported where a model from another package serves
 
 DEFAULT_RULES = LearningRules()
 SERVED = ("places", "weights")
-"""Arrays of an own model that decisions need. The others, nine tenths of a snapshot, are for the learner alone."""
+"""Arrays of an own model that decisions need. The others, most of a snapshot, are for the learner alone."""
 HeadScorer: TypeAlias = "LinearScorer | RowScorer"
 
 

@@ -33,7 +33,7 @@ COMPRESSION_LEVEL = 1
 SAMPLE_BYTES = 1024
 MIN_SAVED_RATIO = 0.25
 """Part of a sample that compression saves, below which an array is stored as it is: the digits of learnt weights are
-noise, and to search them for repetitions took nine tenths of the time of a snapshot."""
+noise, and the search for repetitions in them would take most of the time of a snapshot."""
 MAX_PART_BYTES = 2**25
 """Bound of the size of a part. Larger shapes are refused before unpacking: a few kB of packed zeros can be gigabytes.
 The largest model has some 6 MB."""
