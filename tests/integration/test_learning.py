@@ -13,7 +13,7 @@ from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.settings import LearningSettings
 from stream_coupons.testing import browse, feedback, observed
-from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.demo.system import LocalSystem, scrape
 
 from .builders import (
     AT,
@@ -81,10 +81,10 @@ def wait_for_version(system: LocalSystem, version: int) -> None:
 
 
 def learner_of(system: LocalSystem) -> int:
-    """Index of the worker that learns."""
+    """Index of the worker beside which the learner learns."""
     learnt = [
         any(name == "stream_coupons_training_examples_total" and value > 0 for (name, _), value in scraped.items())
-        for scraped in (worker.scrape() for worker in system.workers)
+        for scraped in (scrape(worker.learner_port) for worker in system.workers)
     ]
     assert learnt.count(True) == 1
     return learnt.index(True)
@@ -179,18 +179,19 @@ def test_where_impressions_are_reported_coupons_that_nobody_saw_are_counted_and_
     assert sum(counted) == 2
 
 
-def test_a_worker_serves_every_metric_that_dashboard_and_alerts_name(system: LocalSystem) -> None:
+def test_a_worker_and_a_learner_serve_every_metric_that_dashboard_and_alerts_name(system: LocalSystem) -> None:
     named: set[str] = set()
     for path in ("grafana/dashboards/stream-coupons.json", "prometheus/alerts.yml"):
         named |= set(re.findall(r"\bstream_coupons_[a-z0-9_]+", (DEPLOY / path).read_text(encoding="utf-8")))
     assert len(named) > 15
-    named |= {"process_resident_memory_bytes", "process_open_fds", "python_info"}
+    of_processes = {"process_resident_memory_bytes", "process_open_fds", "python_info"}
     for worker in system.workers:
-        assert named - served(worker.port.number) == set()
+        deciding, learning = served(worker.port.number), served(worker.learner_port)
+        assert named - (deciding | learning) == of_processes - (deciding & learning) == set()
 
 
 def served(port: int) -> set[str]:
-    """Names that a worker's endpoint declares, whether anything was counted under them yet or not."""
+    """Names that an endpoint declares, whether anything was counted under them yet or not."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain")
         declared = re.findall(r"^# TYPE (\w+) (\w+)$", answer.read().decode(), re.MULTILINE)
