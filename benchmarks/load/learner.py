@@ -46,7 +46,7 @@ from stream_coupons_lab.demo.system import LocalSystem
 SEED = 7
 BATCH = 100
 """Examples of one batch to the broker: some 100 kB."""
-DRAIN_WITHIN_S = 120.0
+DRAIN_WITHIN_S = 300.0
 MAX_RECORD_BYTES = 2**25
 MAX_LINES = 30
 """Snapshots that are printed, about."""
