@@ -124,7 +124,7 @@ class KalmanFilter:
         self.dense[apart] += moves_apart * error
         shrink = math.sqrt(curvature / (1.0 + curvature * variance))
         moves *= shrink
-        self._subtract_square(moves)
+        self._add_square(moves, -1.0)
         self._variances[apart] -= (moves_apart * shrink) ** 2
         self._lessons += 1
         if self._lessons in REVIEWS:
@@ -132,12 +132,13 @@ class KalmanFilter:
         redeemed = redemption_by(row, logit)
         return sigmoid(logit) if redeemed is None else redeemed.probability
 
-    def _subtract_square(self, column: Floats) -> None:
-        """Subtract the product of a column and its transpose from the covariance."""
+    def _add_square(self, column: Floats, sign: float) -> None:
+        """Add the product of a column and its transpose to the covariance, or subtract it by a sign of -1."""
         for start in range(0, len(column), AT_ONCE):
             some = slice(start, start + AT_ONCE)
-            # Transposed, as BLAS has columns first. It adds nothing up, so no bit depends on an order of sums.
-            dger(-1.0, column, column[some], a=self._covariance[some].T, overwrite_a=True)
+            # Transposed, as BLAS has columns first. It adds nothing up, so no bit depends on an order of sums, and the
+            # covariance stays symmetric to the last bit, as a restored one is.
+            dger(sign, column, column[some], a=self._covariance[some].T, overwrite_a=True)
 
     def variance(self, row: Row) -> float:
         """Return the variance of the log-odds of a row."""
@@ -272,9 +273,7 @@ class KalmanFilter:
             gain = more_of_it / max(1.0 + more_of_it * column[slot], column[slot] / most_of_it)
             moved -= column * (gain * moved[slot])
             column *= math.sqrt(abs(gain))
-            # The square of one column stays symmetric to the last bit, as a restored covariance is.
-            product = np.multiply(column[:, None], column, out=self._scratch)
-            (np.subtract if gain >= 0.0 else np.add)(covariance, product, out=covariance)
+            self._add_square(column, math.copysign(1.0, -gain))
         self.dense[self._joint] = self._centres[self._joint] + moved[: len(self._joint)]
 
     def log_odds(self, row: Row) -> float:
