@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Self
 
 from stream_coupons.worker.watchdog import Watched
 
@@ -42,9 +41,8 @@ class LearnerBeside(threading.Thread):
         self._is_over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
         self.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._is_over.set()

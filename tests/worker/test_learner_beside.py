@@ -40,7 +40,8 @@ class Worker:
     def start(self, code: str) -> LearnerBeside:
         learner = LearnerBeside([sys.executable, "-c", code, str(self.notes)], self.app)
         self.learners.append(learner)
-        return learner.__enter__()
+        learner.start()
+        return learner
 
     def pid(self) -> int:
         """Process id of the learner that runs, once it is at work."""
