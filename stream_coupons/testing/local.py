@@ -67,8 +67,8 @@ class LocalPipeline:
 
     What it does not cover: there is no broker, so no connection, retention, compaction, rebalance or transaction. It is
     one process and one thread: nothing is delivered twice or fails, and no two records are processed at once. The
-    learner learns from each example at once, not in a process of its own. The catalogue does not change. Without
-    `clock` there is no arrival time: no event is from the future, and none is too old for a coupon.
+    learner learns from each example at once, not in a process of its own, so it leaves none out. The catalogue does not
+    change. Without `clock` there is no arrival time: no event is from the future, and none is too old for a coupon.
 
     Parameters
     ----------

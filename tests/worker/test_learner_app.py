@@ -48,9 +48,9 @@ def test_a_learner_that_stands_by_has_nothing_to_do() -> None:
     assert member_that_owns().progress() == {}
 
 
-def test_it_is_not_ready_while_what_it_has_learnt_is_not_published() -> None:
+def test_it_is_starved_while_what_it_has_learnt_is_not_published() -> None:
     parts = LearnerApp(Settings())
-    why = "what it has learnt is not published"
+    why = "it is starved: examples wait, or what it has learnt is not published"
     assert why not in parts.why_not_ready()
     parts.learner._publish_at = 0.0
     parts.learner._unacknowledged.append((None, []))
