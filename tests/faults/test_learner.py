@@ -54,7 +54,7 @@ def active(system: LocalSystem) -> int:
 def lag(system: LocalSystem) -> dict[str, int]:
     """Records that wait, by topic."""
     with admin.admin_client(system.connection) as client:
-        return {name: count for name, count in lag_now(client, system.settings).items() if count}
+        return lag_now(client, system.settings)
 
 
 def wait(system: LocalSystem, holds: Callable[[], bool], what: str, within_s: float = WITHIN_S) -> None:

@@ -13,7 +13,7 @@ Needs the optional extra `frames`: pandas, and pyarrow for Parquet.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,9 @@ import pandas as pd
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.settings import Settings, load
-from stream_coupons_lab.datasets import foreign, table_files, tables
+from stream_coupons_lab.datasets import sources, table_files, tables
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
-from stream_coupons_lab.datasets.mapping import Mapping as ColumnMapping
-from stream_coupons_lab.datasets.mapping import mapping_of
+from stream_coupons_lab.datasets.mapping import MappingSource, mapping_of
 from stream_coupons_lab.offline.evaluated import Evaluated, evaluated
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.offline.scored import Scored
@@ -38,11 +37,10 @@ from stream_coupons_lab.ope.valuation import Question, ValuationReport
 __all__ = ["decisions", "evaluate", "frame", "ope", "read"]
 
 Source = pd.DataFrame | str | Path
-MappingSource = ColumnMapping | Mapping[str, Any] | str | Path | None
 SettingsSource = Settings | str | Path | None
 
 
-def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW_S) -> ForeignLog:
+def read(source: Source, mapping: MappingSource | None = None, window_s: float = WINDOW_S) -> ForeignLog:
     """Read a log: a data frame, a CSV or Parquet file, or JSON lines.
 
     Parameters
@@ -65,14 +63,12 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
         If rows are refused.
     """
     name = "data frame" if isinstance(source, pd.DataFrame) else Path(source).name
-    if not isinstance(source, pd.DataFrame) and mapping is None and not table_files.is_table(Path(source)):
-        log = foreign.read(Path(source), window_s)
+    if not isinstance(source, pd.DataFrame):
+        log = sources.read(Path(source), window_s, mapping)
     elif mapping is None:
         raise BadConfig(f"{name}: a table needs a mapping, which names its columns")
-    elif isinstance(source, pd.DataFrame):
-        log = tables.log_of(source, mapping_of(mapping), name, window_s)
     else:
-        log = tables.read_log(Path(source), mapping_of(mapping), window_s)
+        log = tables.log_of(source, mapping_of(mapping), name, window_s)
     if log.refusals.count:
         first = log.refusals.first[0]
         text = f"{name}: {log.refusals.count} rows are refused, the first is row {first.line}: {first.detail}"
@@ -82,7 +78,7 @@ def read(source: Source, mapping: MappingSource = None, window_s: float = WINDOW
 
 def evaluate(
     source: Source,
-    mapping: MappingSource = None,
+    mapping: MappingSource | None = None,
     settings: SettingsSource = None,
     *,
     window_s: float = WINDOW_S,
@@ -113,7 +109,7 @@ def evaluate(
 
 def ope(  # noqa: PLR0913 - the options of the command
     source: Source,
-    mapping: MappingSource = None,
+    mapping: MappingSource | None = None,
     settings: SettingsSource = None,
     *,
     reward: str = "click",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.offline.quality import HeadMetrics
 
 UNKNOWN_SHOWN = 5
-PLAIN: dict[str, Any] = {"box": None, "padding": (0, 2, 0, 0), "pad_edge": False}
-"""Style of a table without lines."""
 
 
 def json_of(found: Evaluated) -> dict[str, object]:
@@ -53,8 +51,7 @@ def warnings_of(found: Evaluated) -> Iterator[str]:
     if log.unknown_keys:
         named = sorted(log.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]
         keys = ", ".join(f"{kind}.{key} ({count} lines)" for (kind, key), count in named)
-        more = len(log.unknown_keys) - len(named)
-        yield f"keys that are not known were skipped: {keys}{f' and {more} more' if more else ''}; are they misspelt?"
+        yield f"keys that are not known were skipped: {keys}; are they misspelt?"
 
 
 def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
@@ -76,7 +73,7 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
     for text in _worse_than_the_base_rate(found.qualities):
         terminal.say(text)
     if found.baselines:
-        print_text_table(tables.baselines(found.baselines), 2, title="\nbeside plain models", **PLAIN)
+        print_text_table(tables.baselines(found.baselines), 2, title="\nbeside plain models", box=box.SIMPLE_HEAD)
     for warning in warnings:
         terminal.warn(warning)
 

@@ -14,6 +14,7 @@ from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.ops.catalogue_files import overlooked
 from stream_coupons.ops.recordings import Line, lines
 from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons_lab.datasets import sources
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons_lab.datasets.table_files import is_parquet, is_table
 
@@ -43,7 +44,7 @@ def read_log(path: Path, window_s: float, mapping: Path | None = None) -> Foreig
     BadConfig
     """
     if mapping is not None or is_table(path):
-        return read_table(path, window_s, mapping)
+        return sources.read(path, window_s, mapping)
     with terminal.opened(path) as source, terminal.byte_progress("reading", terminal.size_of(path)) as progress:
 
         def counted() -> Iterator[Line]:
@@ -52,24 +53,6 @@ def read_log(path: Path, window_s: float, mapping: Path | None = None) -> Foreig
                 yield line
 
         return take_all(counted(), str(path), window_s)
-
-
-def read_table(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
-    """Read a table.
-
-    Raises
-    ------
-    BadConfig
-    """
-    from stream_coupons_lab.datasets import tables
-    from stream_coupons_lab.datasets.mapping import mapping_of
-
-    if mapping is None:
-        raise BadConfig(
-            f"{path}: a table needs --mapping, a TOML file that names its columns, at least "
-            'arm = "..." and one of click, purchase and order_value'
-        )
-    return tables.read_log(path, mapping_of(mapping), window_s)
 
 
 def require_distinct(files: Mapping[str, Path | None]) -> None:

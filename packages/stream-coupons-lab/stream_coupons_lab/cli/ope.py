@@ -24,7 +24,7 @@ from stream_coupons_lab.cli.foreign_logs import (
 )
 from stream_coupons_lab.cli.output import ReportOption, replaced
 from stream_coupons_lab.datasets.foreign import WINDOW_S
-from stream_coupons_lab.datasets.table_files import is_table
+from stream_coupons_lab.datasets.table_files import is_table, item
 from stream_coupons_lab.ope.rewards import Reward
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -136,17 +136,8 @@ def ope(  # noqa: PLR0913 - the options of a command
         if page_sink is not None:
             page_sink.write(ope_report.page(log.name, found).html().encode())
     report_refused(read, log)
-    terminal.show(found, _print, as_json=json, enc_hook=_encoded)
+    terminal.show(found, _print, as_json=json, enc_hook=item)
     raise typer.Exit(1 if read.refusals.count else 0)
-
-
-def _encoded(value: object) -> object:
-    """Arrays, which are those of the curves, as lists."""
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        return value.round(6).tolist()
-    raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
 def _print(found: ValuationReport) -> None:

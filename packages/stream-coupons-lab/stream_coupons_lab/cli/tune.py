@@ -26,13 +26,11 @@ from stream_coupons.ops.recordings import not_readable
 from stream_coupons_lab.cli.foreign_logs import (
     MappingOption,
     WindowOption,
-    read_table,
     report_refused,
     require_distinct,
 )
 from stream_coupons_lab.cli.output import replaced
-from stream_coupons_lab.datasets import foreign
-from stream_coupons_lab.datasets.table_files import is_table
+from stream_coupons_lab.datasets import foreign, sources
 from stream_coupons_lab.tuning.options import Method, TunedHead
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them, and Optuna is an optional extra
@@ -101,8 +99,7 @@ def tune(  # noqa: PLR0913 - the options of a command
     question = plan.question()  # a grid that does not fit is refused before the log is read
     question |= {"log": _digest(log), "mapping": None if mapping is None else _digest(mapping), "window": window}
     question |= {"head": head, "held_out": held_out, "version": __version__}
-    is_named = mapping is not None or is_table(log)
-    reading = read_table(log, window, mapping) if is_named else foreign.read(log, window)
+    reading = sources.read(log, window, mapping)
     report_refused(reading, log)
     objective = Objective(log, window, split_at(reading, held_out), head, mapping)
     with opened(study, plan, question) as kept, _interruptible(), processes(jobs) as pool:

@@ -116,12 +116,8 @@ def seconds(time: datetime | float, field: str) -> float:
     return seconds
 
 
-def made_id(number: int) -> str:
-    return f"line-{number}"
-
-
 def event(number: int, line: BrowseLine | CartLine | OrderLine) -> BrowseEvent | CartEvent | OrderEvent:
-    at, event_id = seconds(line.occurred_at, "occurred_at"), line.event_id or made_id(number)
+    at, event_id = seconds(line.occurred_at, "occurred_at"), line.event_id or f"line-{number}"
     who: dict[str, Any] = {
         "event_id": event_id,
         "user_id": line.user_id,

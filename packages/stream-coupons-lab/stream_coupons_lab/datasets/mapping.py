@@ -121,7 +121,10 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
 
 
-def mapping_of(said: "Mapping | Mapped[str, Any] | str | Path") -> Mapping:
+MappingSource = Mapping | Mapped[str, Any] | str | Path
+
+
+def mapping_of(said: MappingSource) -> Mapping:
     """Return a mapping from any of its forms: itself, a dictionary of its fields, or the path of a TOML file.
 
     Raises

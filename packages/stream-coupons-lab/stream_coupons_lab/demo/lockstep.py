@@ -128,8 +128,7 @@ class LiveTarget:
         )
 
     def _lag(self, names: Collection[str]) -> dict[str, int]:
-        lag = lag_now(self._client, self._system.settings)
-        return {name: count for name, count in lag.items() if count and name in names}
+        return {name: count for name, count in lag_now(self._client, self._system.settings).items() if name in names}
 
     def _wait(self, names: Collection[str], ask: Callable[[], None] | None = None) -> None:
         self._next_pause_s = FIRST_PAUSE_S

@@ -50,14 +50,14 @@ class WorkerProcess:
     port : ClaimedPort
         Port of the worker's metrics; the learner has the next one.
     counted : dict
-        Metrics by port.
+        Metrics by port and sample.
     """
 
     name: str
     port: ClaimedPort
     log: Path
     process: subprocess.Popen[bytes]
-    counted: dict[int, dict[Sample, float]] = field(default_factory=dict)
+    counted: dict[tuple[int, Sample], float] = field(default_factory=dict)
     is_ready: bool = False
     """True once the worker has been ready since its start."""
     is_killed: bool = False
@@ -74,7 +74,7 @@ class WorkerProcess:
     def count(self, *names: str) -> None:
         """Note the metrics of worker and learner, or those of some names, unless they do not answer."""
         for port in (self.port.number, self.learner_port):
-            self.counted[port] = scrape(port, *names) or self.counted.get(port, {})
+            self.counted |= {(port, sample): value for sample, value in scrape(port, *names).items()}
 
 
 def scrape(port: int, *names: str) -> dict[Sample, float]:
@@ -186,7 +186,7 @@ class LocalSystem:
 
     def _keep_counts(self, worker: WorkerProcess) -> None:
         """Add what a worker that ended had counted to what is counted of the lost ones."""
-        for sample, value in _samples(worker):
+        for (_, sample), value in worker.counted.items():
             if sample[0].endswith(("_total", "_count", "_sum", "_bucket")):
                 self._lost[sample] += value
         worker.counted.clear()
@@ -200,7 +200,7 @@ class LocalSystem:
         totals: defaultdict[Sample, float] = defaultdict(float, self._lost)
         for worker in self.workers:
             worker.count(*names)
-            for sample, value in _samples(worker):
+            for (_, sample), value in worker.counted.items():
                 totals[sample] += value
         return dict(totals)
 
@@ -254,26 +254,21 @@ class LocalSystem:
         """
         deadline = time.monotonic() + timeout_s
         with admin.admin_client(self.connection) as client:
-            while any((lag := lag_now(client, self.settings)).values()):
+            while lag := lag_now(client, self.settings):
                 self.check()
                 if time.monotonic() > deadline:
-                    behind = {name: count for name, count in lag.items() if count}
-                    raise SystemFailed(f"lag did not return to zero within {timeout_s:.0f} s: {behind}")
+                    raise SystemFailed(f"lag did not return to zero within {timeout_s:.0f} s: {lag}")
                 time.sleep(0.05)
 
 
 def lag_now(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
-    """The lag by topic; something where it is not known yet, as right after a broker's start."""
+    """The lag by topic where there is any; something where it is not known yet, as right after a broker's start."""
     try:
-        return admin.lag(client, settings.kafka)
+        return {name: count for name, count in admin.lag(client, settings.kafka).items() if count}
     except KafkaError as error:
         if not error.retriable:
             raise
         return {repr(error): 1}
-
-
-def _samples(worker: WorkerProcess) -> Iterable[tuple[Sample, float]]:
-    return [sample for counted in worker.counted.values() for sample in counted.items()]
 
 
 def _spawn(module: Sequence[str], config: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -46,19 +46,6 @@ class ArmEffect:
     uplift: Uplift
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """The decisions of one arm: arrays of shape (n,)."""
-
-    trial: Trial
-    shopper: Rows
-
-    @property
-    def treated(self) -> int:
-        """Number of the treated."""
-        return int(self.trial.is_treated.sum())
-
-
 def measure(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed: int = 0) -> list[ArmEffect]:
     """Return the effect of any coupon, of ours, and of each that was given often enough beside enough controls.
 
@@ -81,9 +68,9 @@ def measure(decisions: LoggedDecisions, found: Rewards, propensity: Floats, seed
     effects: list[ArmEffect] = []
     for name, rule in given.items():
         if len(effects) < MAX_EFFECTS:
-            sample = _sample(decisions, found, propensity, rule)
-            if sample is not None:
-                effects.append(_effect(name, sample, seed))
+            trial = _trial(decisions, found, propensity, rule)
+            if trial is not None:
+                effects.append(_effect(name, *trial, seed))
     return effects
 
 
@@ -93,8 +80,8 @@ def _any(decisions: LoggedDecisions) -> Floats:
     return drawn
 
 
-def _sample(decisions: LoggedDecisions, found: Rewards, propensity: Floats, rule: Floats) -> _Sample | None:
-    """The decisions that say what a rule brings that gives coupons with these probabilities; None if too few do.
+def _trial(decisions: LoggedDecisions, found: Rewards, propensity: Floats, rule: Floats) -> tuple[Trial, Rows] | None:
+    """The trial of giving coupons with these probabilities, and its shoppers; None of too few decisions.
 
     Both a coupon and `none` could be chosen in each. The weight is the probability of the coupon that was given, or 1
     if none was, over the propensity: so both groups stand for all shoppers.
@@ -112,19 +99,16 @@ def _sample(decisions: LoggedDecisions, found: Rewards, propensity: Floats, rule
     without = np.where(decisions.is_none[rows], predicted, 0.0).sum(axis=1)
     score = (given * np.where(given > 0, predicted, 0.0)).sum(axis=1) - without
     weight = np.where(is_treated, probability[rows], 1.0) / propensity[rows]
-    return _Sample(
-        trial=Trial(score, is_treated, found.reward[rows], weight),
-        shopper=decisions.shopper[rows],
-    )
+    return Trial(score, is_treated, found.reward[rows], weight), decisions.shopper[rows]
 
 
-def _effect(name: str, sample: _Sample, seed: int) -> ArmEffect:
-    trial = sample.trial
-    measured = uplift.uplift(trial, sample.shopper, repeats=REPEATS, seed=seed)
+def _effect(name: str, trial: Trial, shopper: Rows, seed: int) -> ArmEffect:
+    measured = uplift.uplift(trial, shopper, repeats=REPEATS, seed=seed)
+    treated = int(trial.is_treated.sum())
     return ArmEffect(
         arm=name,
-        treated=sample.treated,
-        controls=len(trial) - sample.treated,
+        treated=treated,
+        controls=len(trial) - treated,
         predicted=float(np.average(trial.score, weights=trial.weight)),
         uplift=measured.thinned(),
     )

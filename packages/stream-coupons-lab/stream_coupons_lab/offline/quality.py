@@ -21,7 +21,7 @@ from sklearn.metrics import average_precision_score
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, BinaryMetrics, Interval
+from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, Interval
 from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
 from stream_coupons_lab.offline.scored import Scored
 
@@ -142,7 +142,8 @@ def quality(series: LabelledIssues) -> HeadMetrics:
 
     The intervals of log loss and ROC AUC are percentile bootstraps over shoppers, 95%.
     """
-    metrics = _metrics(series)
+    positives = int(series.labels.sum())
+    base = np.full(len(series), _share(positives, len(series)))
     area = roc_auc(series.probabilities, series.labels)
     undefined = Interval(math.nan, math.nan, math.nan)
     loss_interval, area_interval = undefined, undefined
@@ -156,23 +157,16 @@ def quality(series: LabelledIssues) -> HeadMetrics:
         head=series.head,
         issues="seen" if series.unseen else "all",
         unseen=series.unseen,
-        examples=metrics.examples,
-        positives=metrics.positives,
+        examples=len(series),
+        positives=positives,
         log_loss=loss_interval,
-        base_log_loss=metrics.base_log_loss,
+        base_log_loss=log_loss(base, series.labels),
         roc_auc=area_interval,
         average_precision=_average_precision(series),
         brier=_mean((series.probabilities - series.labels) ** 2),
-        calibration_ratio=_share(float(series.probabilities.sum()), metrics.positives),
+        calibration_ratio=_share(float(series.probabilities.sum()), positives),
         working=working_point(series),
     )
-
-
-def _metrics(series: LabelledIssues) -> BinaryMetrics:
-    metrics = BinaryMetrics()
-    for probability, label in zip(series.probabilities.tolist(), series.labels.tolist(), strict=True):
-        metrics.update(probability, label)
-    return metrics
 
 
 def _mean(values: Floats) -> float:

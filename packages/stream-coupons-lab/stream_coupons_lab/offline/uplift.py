@@ -29,7 +29,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.errors import BadConfig
 from stream_coupons.models.metrics import Interval
 
 CURVE_POINTS = 101
@@ -51,29 +50,12 @@ class Trial:
     reward : array, shape (n,)
     weight : array, shape (n,)
         Above 0; inverse propensities, or ones.
-
-    Raises
-    ------
-    BadConfig
-        Of shapes that do not fit, a weight that is not above 0, or where all were treated or none.
     """
 
     score: Floats
     is_treated: Mask
     reward: Floats
     weight: Floats
-
-    def __post_init__(self) -> None:
-        for name in ("is_treated", "reward", "weight"):
-            if getattr(self, name).shape != self.score.shape:
-                raise BadConfig(f"{name} has shape {getattr(self, name).shape}, expected {self.score.shape}")
-        if not (self.weight > 0).all():
-            raise BadConfig(f"a weight is {self.weight.min()}, expected above 0")
-        if not 0 < self.is_treated.sum() < len(self.score):
-            raise BadConfig(
-                f"{int(self.is_treated.sum())} of {len(self.score)} rows were treated: "
-                "uplift needs some that were and some that were not"
-            )
 
     def __len__(self) -> int:
         return len(self.score)

@@ -72,7 +72,7 @@ class Logged:
     Raises
     ------
     BadConfig
-        If shapes do not fit, or a propensity is outside (0, 1].
+        If a propensity is outside (0, 1].
     """
 
     shopper: Rows
@@ -82,12 +82,6 @@ class Logged:
     predicted: Floats
 
     def __post_init__(self) -> None:
-        n = len(self.chosen)
-        for name in ("shopper", "propensity", "reward"):
-            if getattr(self, name).shape != (n,):
-                raise BadConfig(f"{name} has shape {getattr(self, name).shape}, expected ({n},): one for each decision")
-        if self.predicted.ndim != 2 or len(self.predicted) != n:
-            raise BadConfig(f"predicted has shape {self.predicted.shape}, expected ({n}, arms)")
         wrong = ~((self.propensity > 0) & (self.propensity <= 1))
         if wrong.any():
             row = int(wrong.argmax())

@@ -32,9 +32,7 @@ def page(name: str, found: Values) -> HtmlReport:
         f"What policies would have earned: {noun} for each of {found.decisions:,} decisions about "
         f"{found.shoppers:,} shoppers, {found.arms:,} arms."
     )
-    report = HtmlReport(f"Policies on {name}", subtitle)
-    _values(report, found.valued, noun, unit)
-    _trust(report, found.valued, found.warnings, found.notes)
+    report = _page(name, subtitle, found, noun, unit)
     add_effects(report, found.effects, noun, unit)
     return report
 
@@ -45,8 +43,12 @@ def own_page(name: str, found: OwnReport) -> HtmlReport:
         f"Margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
         f"shoppers of {found.domain}, {found.coupons:,} coupons, {found.sold_out:.1%} of them sold out."
     )
+    return _page(name, subtitle, found, "margin", "money")
+
+
+def _page(name: str, subtitle: str, found: Values | OwnReport, noun: str, unit: Unit) -> HtmlReport:
     report = HtmlReport(f"Policies on {name}", subtitle)
-    _values(report, found.valued, "margin", "money")
+    _values(report, found.valued, noun, unit)
     _trust(report, found.valued, found.warnings, found.notes)
     return report
 

@@ -272,10 +272,6 @@ class World:
             until = np.minimum(until, expires_at)
         return self._truth.response(self._shoppers[user_id], self._histories[user_id], coupons, at, until)
 
-    def next_at(self) -> float:
-        """Return the time of the next event: `advance` up to it returns events of one time only."""
-        return self._timeline.next_at()
-
     def _count(self, feedback: FeedbackEvent) -> None:
         statistics = self.statistics
         if feedback.kind == "impression":

@@ -39,13 +39,6 @@ class Timeline:
             happened += self._take(now)
         return happened
 
-    def next_at(self) -> float:
-        """Return the time of the next event."""
-        while self._taken == len(self._pending):
-            self._draw_day()
-        own = self._pending[self._taken][0]
-        return min(own, self._scheduled[0][0]) if self._scheduled else own
-
     def _draw_day(self) -> None:
         self._pending = self._pending[self._taken :]
         self._taken = 0

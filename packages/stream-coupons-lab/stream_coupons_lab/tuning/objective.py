@@ -21,10 +21,9 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.models.metrics import Interval
 from stream_coupons.settings import Settings
-from stream_coupons_lab.datasets import foreign, tables
+from stream_coupons_lab.datasets import sources
 from stream_coupons_lab.datasets.foreign import ForeignLog
 from stream_coupons_lab.datasets.log_records import LoggedIssue
-from stream_coupons_lab.datasets.mapping import mapping_of
 from stream_coupons_lab.offline.metrics import log_loss, loss_gain
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import LabelledIssues, judged
@@ -66,10 +65,8 @@ def split_at(log: ForeignLog, held_out: float) -> float:
     return at
 
 
-@lru_cache(maxsize=1)
-def _read_once(path: Path, window_s: float, mapping: Path | None) -> ForeignLog:
-    """Return the log, read once by each process."""
-    return foreign.read(path, window_s) if mapping is None else tables.read_log(path, mapping_of(mapping), window_s)
+_read_once = lru_cache(maxsize=1)(sources.read)
+"""Reads a log once in each process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,6 @@ class Comparison:
 
     issues: int
     positives: int
-    shoppers: int
     first: float
     second: float
     gain: Interval
@@ -113,7 +109,6 @@ def compare(first: LabelledIssues, second: LabelledIssues, seed: int = 0) -> Com
     return Comparison(
         issues=len(first.labels),
         positives=int(first.labels.sum()),
-        shoppers=len(set(first.shoppers)),
         first=loss_of(first),
         second=loss_of(second),
         gain=gain,

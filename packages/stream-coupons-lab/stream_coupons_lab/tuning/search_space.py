@@ -6,7 +6,6 @@ of a whole number gives whole numbers.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
@@ -120,7 +119,7 @@ def build(only: Iterable[str] = ()) -> SearchSpace:
     names = list(only)
     for name in names:
         if name not in BUILT_IN:
-            raise BadConfig(f"--only {name}: is not in the search space{_nearest(name, BUILT_IN)}")
+            raise BadConfig(f"--only {name}: is not in the search space: {', '.join(BUILT_IN)}")
     return SearchSpace({name: BUILT_IN[name] for name in names} if names else BUILT_IN)
 
 
@@ -188,8 +187,3 @@ def _along(name: str, axis: Axis, points: int) -> list[Value]:
 
 def _size(grid: Mapping[str, list[Value]]) -> int:
     return math.prod(map(len, grid.values()))
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {found[0]}?" if found else ""

@@ -104,11 +104,7 @@ def opened(path: Path, plan: SearchPlan, question: Mapping[str, object]) -> Iter
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with _owned(path):
         try:
-            study = optuna.create_study(
-                storage=_storage(path),
-                study_name=STUDY,
-                load_if_exists=True,
-            )
+            study = optuna.create_study(storage=_storage(path), study_name=STUDY, load_if_exists=True)
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise BadConfig(f"{path} is no study: {error}") from None
         _prepare(study, path, plan, json.loads(json.dumps({**plan.question(), **question})))

@@ -220,7 +220,10 @@ def test_a_log_too_short_to_cut_is_an_error(run: Run, tmp_path: Path) -> None:
         (("log.jsonl", "--study", "log.jsonl"), "--study log.jsonl: is LOG as well"),
         (("log.jsonl", "--out", "study"), "--out study: is --study as well"),
         (("log.jsonl", "--out", "none/found.toml"), "--out none/found.toml: there is no folder none"),
-        (("log.jsonl", "--only", "learning.prior_varience"), "did you mean learning.prior_variance?"),
+        (
+            ("log.jsonl", "--only", "learning.prior_varience"),
+            "is not in the search space: learning.prior_variance, profile.half_life_s",
+        ),
         (
             ("log.jsonl", "--method", "grid"),
             "--trials 50: a grid of 8 settings with two values of each range has 384",

@@ -290,7 +290,7 @@ def test_keys_that_no_line_of_its_type_has_are_counted() -> None:
 
 def test_a_log_without_an_issue_says_what_it_holds_and_what_is_expected() -> None:
     browse = {"type": "browse", "user_id": "u1", "occurred_at": AT}
-    with pytest.raises(BadConfig, match=r"log\.jsonl: holds no issue, only 2 browse\. Expected at least one line"):
+    with pytest.raises(BadConfig, match=r"log\.jsonl: holds no issue\. Expected at least one line"):
         taken(browse, browse)
     with pytest.raises(BadConfig, match="holds no issue; 1 lines were refused, line 1: `type` is missing"):
         taken({"topic": "browse-events", "message": {}})

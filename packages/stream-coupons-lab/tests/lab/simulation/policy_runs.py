@@ -31,6 +31,10 @@ class Run:
         return sum(event.kind == kind for event in self.feedback())
 
 
+STEP_S = 60.0
+"""Events of a minute are taken together: a coupon is received up to a minute after its event."""
+
+
 def run(settings: WorldSettings, choose: Chooser, cooldown_s: float = 2 * 86400.0) -> Run:
     """Give every shopper a coupon while they browse, at most one per cooldown."""
     world = World(settings)
@@ -38,7 +42,7 @@ def run(settings: WorldSettings, choose: Chooser, cooldown_s: float = 2 * 86400.
     result = Run(world)
     latest: dict[str, float] = {}
     while world.now < world.ends_at:
-        for topic, event in world.advance(world.next_at()):
+        for topic, event in world.advance(world.now + STEP_S):
             result.events.append((topic, event))
             if not isinstance(event, BrowseEvent | CartEvent):
                 continue

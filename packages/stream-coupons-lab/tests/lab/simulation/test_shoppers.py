@@ -46,9 +46,8 @@ def test_advance_takes_each_event_once_and_none_before_its_time() -> None:
     world = World(SMALL)
     before = world.now
     for _ in range(50):
-        until = world.next_at()
+        until = world.now + 600.0
         events = world.advance(until)
-        assert events
         assert all(before < event.occurred_at <= until for _, event in events)  # type: ignore[attr-defined]
         before = world.now
     assert world.advance(world.now) == []
