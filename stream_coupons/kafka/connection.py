@@ -22,9 +22,6 @@ FOR_OTHERS: Final = 0o007
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
 """kafka-python's logger of the reasons for failed connection attempts, which its exceptions omit."""
 
-CLOSED: Final = "socket disconnected"
-"""Reason of an attempt whose connection was closed without an answer."""
-
 ATTEMPT_FAILED: Final = re.compile(
     r"(?:Bootstrap (?:connection|attempt) to \S+|Connection) failed: (.*?)(?: \(backoff [^()]*\))?$"
 )
@@ -146,10 +143,62 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
         ATTEMPTS.removeHandler(attempts)
 
 
-def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
-    """Return where no broker answers, and why: the last reason that says more than that a connection was closed.
+EXPLANATIONS: Final = (
+    (
+        "SaslAuthenticationFailed",
+        "kafka.username, kafka.password_file: {broker} refused the name {username!r} or its password. "
+        "Check both, and that this user has a password for {mechanism}",
+    ),
+    (
+        "UnsupportedSaslMechanism",
+        "kafka.sasl_mechanism: {broker} does not offer {mechanism}. Set one that its listener offers",
+    ),
+    (
+        "IllegalSaslState",
+        "kafka.security_protocol: {broker} takes no passwords at this port. Set {no_password}, or the port of its "
+        "SASL listener",
+    ),
+    (
+        "Hostname mismatch|IP address mismatch",
+        "kafka.bootstrap: the certificate of {broker} is for another name. Set a name that is in the certificate",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "kafka.ca_file: the certificate of {broker} is not signed by an authority in {authorities}. Set the PEM file "
+        "of the authority that signed it",
+    ),
+    (
+        "ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|ALERT_UNKNOWN_CA",
+        "kafka.certificate_file: {broker} wants a certificate from its clients and did not accept {certificate}. Set "
+        "one that an authority of the broker signed",
+    ),
+)
+"""Patterns of the reasons for which attempts to connect fail, the most telling first, and what each means."""
+OTHER_ENCRYPTION: Final = {
+    True: (
+        "WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER",
+        "kafka.security_protocol: {broker} does not speak TLS at this port. Set {no_tls}, or the port of its TLS "
+        "listener",
+    ),
+    False: (
+        "InvalidReceive",
+        "kafka.security_protocol: {broker} speaks TLS at this port. Set {tls}, or the port of its plain listener",
+    ),
+}
+"""The same, by whether the client encrypts."""
+CLOSED: Final = {
+    True: "kafka.username, kafka.password_file: {broker} closes connections by {protocol} without a reason, as one "
+    "that refuses a password may. Check both; if they are right, check that the broker has started",
+    False: "kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, set "
+    "{password}",
+}
+"""Meanings of a closed connection, by whether the client has a password."""
 
-    A broker that refuses a client often just closes its next connection.
+
+def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
+    """Return what is wrong, at which broker, and what to do, from the reasons that attempts to connect failed for.
+
+    The most telling reason counts: a broker that refuses a client often just closes its next connection.
 
     Parameters
     ----------
@@ -158,12 +207,26 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
     reasons : sequence of str
         Errors of the attempts, as logged.
     """
-    telling = [reason for reason in reasons if CLOSED not in reason] or reasons
     protocol = connection.security_protocol
-    who = f" to {connection.username} with {connection.sasl_mechanism}" if protocol.has_password else ""
+    words = {
+        "broker": f"the broker at {connection.bootstrap}",
+        "protocol": protocol,
+        "username": connection.username,
+        "mechanism": connection.sasl_mechanism,
+        "authorities": connection.ca_file or "the list of this system",
+        "certificate": connection.certificate_file or "that there is none",
+        "no_password": "SSL" if protocol.is_encrypted else "PLAINTEXT",
+        "password": "SASL_SSL" if protocol.is_encrypted else "SASL_PLAINTEXT or SASL_SSL; if TLS, SSL or SASL_SSL",
+        "no_tls": "SASL_PLAINTEXT" if protocol.has_password else "PLAINTEXT",
+        "tls": "SASL_SSL" if protocol.has_password else "SSL or SASL_SSL",
+    }
+    closed = "socket disconnected", CLOSED[protocol.has_password]
+    for pattern, explanation in (*EXPLANATIONS, OTHER_ENCRYPTION[protocol.is_encrypted], closed):
+        if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
+            return f"{explanation.format(**words)} ({found})"
     return (
-        f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {protocol}{who} ({telling[-1]}); start one "
-        "with `stream-coupons broker`, or check kafka.security_protocol and the names and files that it needs"
+        f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
+        f"({reasons[-1]}); start one with `stream-coupons broker`"
     )
 
 

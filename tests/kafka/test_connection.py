@@ -96,15 +96,29 @@ def test_files_that_are_not_what_they_should_be_are_named(tmp_path: Path) -> Non
         assert why in str(refused.value)
 
 
+AUTHENTICATION_FAILED = "[Error 58] SaslAuthenticationFailedError: Authentication failed due to invalid credentials"
 CLOSED = "KafkaConnectionError: socket disconnected"
 
 
 @pytest.mark.parametrize(
     ("protocol", "reasons", "said"),
     [
-        ("SASL_SSL", [CLOSED, "bad credentials", CLOSED], "b:9093 by SASL_SSL to u with PLAIN (bad credentials)"),
-        ("SSL", [CLOSED], f"no broker answers at b:9093 by SSL ({CLOSED})"),
-        ("PLAINTEXT", ["111 ECONNREFUSED"], "no broker answers at b:9093 by PLAINTEXT (111 ECONNREFUSED)"),
+        (
+            "SASL_SSL",
+            [CLOSED, AUTHENTICATION_FAILED, CLOSED],
+            "kafka.username, kafka.password_file: the broker at b:9093",
+        ),
+        ("SASL_SSL", ["Handshake failed: [SSL: CERTIFICATE_VERIFY_FAILED] self-signed"], "kafka.ca_file: "),
+        ("SASL_PLAINTEXT", ["[Error 34] IllegalSaslStateError"], "at this port. Set PLAINTEXT, or"),
+        (
+            "SASL_PLAINTEXT",
+            [CLOSED, "InvalidReceiveError: Invalid frame length: 1"],
+            "speaks TLS at this port. Set SASL_SSL",
+        ),
+        ("SSL", ["[SSL: WRONG_VERSION_NUMBER] wrong version number"], "does not speak TLS at this port. Set PLAINTEXT"),
+        ("SSL", [CLOSED], "closes connections by SSL. If its listener wants a password, set SASL_SSL"),
+        ("SASL_SSL", [CLOSED], "kafka.username, kafka.password_file: the broker at b:9093 closes connections"),
+        ("PLAINTEXT", ["KafkaConnectionError: 111 ECONNREFUSED"], "no broker answers at b:9093 by PLAINTEXT"),
     ],
 )
 def test_why_no_client_connects_is_told_by_the_most_telling_reason(
