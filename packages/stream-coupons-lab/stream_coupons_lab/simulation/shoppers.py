@@ -186,7 +186,8 @@ class World:
     def receive(self, issue: CouponIssue, at: float | None = None) -> None:
         """Hand a coupon to its shopper, who reacts.
 
-        A second issue with the same id is ignored, as a downstream that deduplicates does. An expired one moves nobody.
+        A second issue with the same id is ignored, as a downstream that deduplicates does; so is one for a shopper or
+        a coupon that this world does not have. An expired one moves nobody.
 
         Parameters
         ----------
@@ -195,15 +196,10 @@ class World:
         at : float, optional
             UTC epoch seconds at which the shopper has it: by default max(issued_at, now). An earlier time is for time
             that stood still while the system decided.
-
-        Raises
-        ------
-        KeyError
-            The shopper or the coupon is not of this world.
         """
-        if issue.issue_id in self._received:
+        shopper, coupon = self._shoppers.get(issue.user_id), self._by_id.get(issue.coupon_id)
+        if issue.issue_id in self._received or shopper is None or coupon is None:
             return
-        shopper, coupon = self._shoppers[issue.user_id], self._by_id[issue.coupon_id]
         self._received.add(issue.issue_id)
         self.statistics.issues += 1
         at = max(issue.issued_at, self.now) if at is None else at
