@@ -1,6 +1,7 @@
 """aiokafka's consumer with our fetcher: it gets past every record, fetches in sessions, and reports its membership."""
 
 import inspect
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         How soon a topic is fetched; None for at once.
     on_answer : OnAnswer
         Hears what the coordinator of the group answers.
+    patience_s : float
+        Longest pause between two fetches.
     **options
         Of aiokafka's consumer.
     """
@@ -75,11 +78,17 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     _client: Any
     _fetcher: Any
 
-    def __init__(self, priority_of: Callable[[str], Priority] | None, on_answer: OnAnswer, **options: Any) -> None:
+    def __init__(
+        self,
+        priority_of: Callable[[str], Priority] | None,
+        on_answer: OnAnswer,
+        patience_s: float,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._client = SessionClient(self._client, on_answer)
         self._fetching = {name: value for name, value in options.items() if name in OF_A_FETCHER}
-        self._fetching["priority_of"] = priority_of
+        self._fetching |= {"priority_of": priority_of, "patience_s": patience_s}
 
     async def start(self) -> None:
         """Connect; aiokafka's fetcher, which has nothing to fetch yet, makes room for ours."""
@@ -93,6 +102,7 @@ def new_consumer(
     connection: Connection,
     priority_of: Callable[[str], Priority] | None = None,
     on_answer: OnAnswer = lambda _at, _error: None,
+    patience_s: float = math.inf,
     **options: Any,
 ) -> AIOKafkaConsumer:
     """Return a consumer that is not started.
@@ -105,7 +115,9 @@ def new_consumer(
         How soon a topic is fetched; at once by default.
     on_answer : OnAnswer, optional
         Hears what the coordinator of the group answers.
+    patience_s : float, optional
+        Longest pause between two fetches.
     **options
         Of aiokafka's consumer.
     """
-    return Consumer(priority_of, on_answer, **connection.options(), **options)
+    return Consumer(priority_of, on_answer, patience_s, **connection.options(), **options)

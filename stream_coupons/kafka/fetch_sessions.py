@@ -5,6 +5,7 @@ by requests of their own, which are less frequent: each cycle of a worker costs 
 """
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ class Priority(IntEnum):
 
 
 PAUSE_S = {Priority.URGENT: 0.003, Priority.WITH_URGENT: 0.1, Priority.PATIENT: 1.0}
-"""Pause between two answers with records of a priority: what comes meanwhile waits, and is processed together."""
+"""Pause, at most, between two answers with records: what comes meanwhile waits, and is processed together."""
 
 
 class Place(NamedTuple):
@@ -90,14 +91,22 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         The partitions to fetch.
     priority_of : callable, optional
         The priority of a topic; by default all are fetched at once.
+    patience_s : float, optional
+        Longest pause between two answers, whatever the priority.
     **options
         Of aiokafka's fetcher.
     """
 
     def __init__(
-        self, client: Any, subscriptions: Any, priority_of: Callable[[str], Priority] | None = None, **options: Any
+        self,
+        client: Any,
+        subscriptions: Any,
+        priority_of: Callable[[str], Priority] | None = None,
+        patience_s: float = math.inf,
+        **options: Any,
     ) -> None:
         self._priority_of = priority_of
+        self._pause_s = {priority: min(pause_s, patience_s) for priority, pause_s in PAUSE_S.items()}
         self._sessions: defaultdict[Place, FetchSession] = defaultdict(FetchSession)
         self._due: dict[Place, float] = {}
         self._served: Any = None
@@ -222,12 +231,12 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
     def _wait(self, place: Place, answer: Answer) -> None:
         """Set when the place is fetched next: at once if there is a backlog."""
         if sum(len(row[-1]) for _, rows in answer.topics for row in rows) < BACKLOG_BYTES:
-            self._due[place] = time.monotonic() + PAUSE_S[place.priority]
+            self._due[place] = time.monotonic() + self._pause_s[place.priority]
 
     async def _fetch_with_urgent(self, assignment: Any, place: Place) -> None:
         """Fetch what decisions should know. A request that is under way has found nothing so far."""
         now = time.monotonic()
-        if place in self._in_flight or now < self._due.get(place, 0.0) - PAUSE_S[place.priority] + KNOWN_WITHIN_S:
+        if place in self._in_flight or now < self._due.get(place, 0.0) - self._pause_s[place.priority] + KNOWN_WITHIN_S:
             return
         leader_of, records = self._client.cluster.leader_for_partition, self._records
         positions = {
@@ -238,7 +247,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         }
         if positions:
             self._in_flight.add(place)
-            self._due[place] = now + PAUSE_S[place.priority]
+            self._due[place] = now + self._pause_s[place.priority]
             try:
                 await self._proc_fetch_request(assignment, place, self._request(place, positions, 0))
             finally:

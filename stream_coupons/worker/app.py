@@ -62,7 +62,7 @@ class CouponApp(Member):
             self._add_owner(self.budgets),
             self._add_owner(Neighbours(self.known.now, settings.kafka.partitions)),
         ]
-        self.faust.transport.urgent |= urgent_topics(settings)
+        self.faust.transport.urgent = urgent_topics(settings)
         clock = Clock(settings.worker.tick_every_s, settings.kafka.partitions, self.clock_sender, self.faust)
         self.add_services(clock, Reporter(self))
 

@@ -64,8 +64,6 @@ class Member:
         self.metrics = Metrics(CollectorRegistry())
         between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
         self.faust = Application(settings.kafka, group_id, batch_records, between_agents)
-        if not settings.worker.tick_every_s:  # whoever steps simulated time waits for every record
-            self.faust.transport.urgent = frozenset(topic.name for topic in topics.READ_BY_AGENTS)
         self._group_id = group_id
         self.delivery = self._new_delivery(agents)
 

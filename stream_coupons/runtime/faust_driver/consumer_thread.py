@@ -54,6 +54,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             transport.connection,
             transport.priority_of,
             self.lease.note,
+            patience_s=float(conf.broker_commit_interval),  # until then nothing counts as done anyway
             client_id=conf.broker_client_id,
             group_id=conf.id,
             partition_assignment_strategy=[self._assignor],
