@@ -49,7 +49,7 @@ YIELD_EVERY = 10
 """Examples learnt between two turns of the event loop: some 10 ms of work."""
 EARLY_RATIO = 0.2
 """Part of `publish_every_s` after which snapshots that change decisions come early."""
-PACKING_RATIO = 0.1
+PACKING_RATIO = 0.01
 """Largest share of the time that goes into packing early snapshots: those of large models come later."""
 LOOK_EVERY_S = 0.5
 """Longest wait for examples before it looks whether a rebalance has begun, which waits for all acknowledgements."""

@@ -415,7 +415,7 @@ def test_the_first_click_of_a_coupon_is_published_after_a_fifth_of_the_usual_tim
     assert not is_due_after(0.5)
     learner._plan(packing_s=0.3)
     learner._early_at -= 2.0
-    assert not learner._is_due(), "packing would take more than a tenth of the time"
+    assert not learner._is_due(), "packing would take more than a hundredth of the time"
     trainer.snapshots()
     assert not is_due_after(1.01)
     for record in clicks[2:]:
