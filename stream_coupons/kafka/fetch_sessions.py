@@ -41,7 +41,7 @@ class Priority(IntEnum):
     """After a long pause."""
 
 
-PAUSE_S = {Priority.URGENT: 0.003, Priority.WITH_URGENT: 0.1, Priority.PATIENT: 1.0}
+PAUSE_S = {Priority.URGENT: 0.003, Priority.WITH_URGENT: 0.1, Priority.PATIENT: 0.25}
 """Pause, at most, between two answers with records: what comes meanwhile waits, and is processed together."""
 
 
