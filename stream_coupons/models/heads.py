@@ -103,10 +103,11 @@ class Head:
             At most one of each.
         """
         self.quality.update(example.predicted, example.label, row.sample.weight)
-        before = self.log_odds(row) if example.label else 0.0
+        may_tell = example.label and not self.is_telling
+        before = self.log_odds(row) if may_tell else 0.0
         probability, promotion = self.contest.learn_one(row, example.label)
-        if example.label and abs(self.log_odds(row) - before) > TELLING:
-            self.is_telling = True
+        if may_tell:
+            self.is_telling = abs(self.log_odds(row) - before) > TELLING
         if is_drawn:
             self._note_draw(row, probability, example.label)
         happenings: list[Happening] = []
