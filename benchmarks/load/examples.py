@@ -41,7 +41,7 @@ class Rows:
     examples: list[TrainingExample]
     probabilities: Floats
     parts: list[tuple[bytes, bytes]]
-    """Of each row the JSON behind its id, without and with the outcome."""
+    """JSON of each row behind its id: without the outcome, and with it."""
     learnt: list[int]
     held_out: list[int]
 

@@ -82,7 +82,7 @@ def ready(port: int) -> tuple[int, str]:
 
 
 def is_learning(system: LocalSystem, worker: int = 0) -> bool:
-    """Whether the learner beside a worker learns, or stands by."""
+    """Return True if the learner beside a worker is ready: it learns, or stands by."""
     return ready(system.workers[worker].learner_port)[0] == 200
 
 
