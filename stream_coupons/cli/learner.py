@@ -30,6 +30,6 @@ def learner(
     from stream_coupons.worker import learner_process
 
     settings = settings_from(config, bootstrap)
-    checked_key(settings)
+    key = checked_key(settings)
     port = settings.worker.learner_metrics_port if metrics_port is None else metrics_port
-    learner_process.run(settings, port, log_level.value, piped)
+    learner_process.run(settings, key, port, log_level.value, piped)

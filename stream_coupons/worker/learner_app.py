@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.messages.lift import LiftTotals
@@ -19,7 +20,6 @@ from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers, ends_of
 from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.secret import draw_key
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
@@ -35,11 +35,11 @@ class LearnerApp(Member):
     members without a partition, and take over within a session if the active one is lost.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: DrawKey) -> None:
         super().__init__(settings, settings.kafka.learner_group_id, [Learner.name], MAX_EXAMPLES)
-        self._key = draw_key(settings)
+        self._key = key
         """Signs snapshots, and draws the examples that are learnt while the learner is behind."""
-        self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, self._key)
+        self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, key)
         self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
         handlers = RecordHandlers(self._read_totals, self.learner.lift.take, settle=self._know_lift)
         topic = topics.LIFT_TOTALS

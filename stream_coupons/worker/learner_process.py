@@ -6,6 +6,7 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.settings import Settings
 from stream_coupons.worker.learner_app import LearnerApp
 from stream_coupons.worker.worker_process import execute, prepare, serve
@@ -16,7 +17,7 @@ NICENESS = 5
 """Niceness beside a worker: on a core that deciding needs, too, it gets about a quarter (weight 335 against 1024)."""
 
 
-def run(settings: Settings, metrics_port: int, log_level: str, is_piped: bool) -> None:
+def run(settings: Settings, key: DrawKey, metrics_port: int, log_level: str, is_piped: bool) -> None:
     """Run the process that learns; exits the process.
 
     Parameters
@@ -27,11 +28,11 @@ def run(settings: Settings, metrics_port: int, log_level: str, is_piped: bool) -
         Whether standard input is the pipe of a worker: see `learner_beside`.
     """
     loop = prepare()
-    parts = LearnerApp(settings)
+    parts = LearnerApp(settings, key)
     metrics = parts.metrics
     metrics.learner_ready.set_function(parts.is_ready)
     metrics.registry.unregister(metrics.ready)
-    serve(settings.worker.metrics_host, metrics_port, metrics.registry, parts)
+    serve(settings.worker.metrics_host, metrics_port, parts)
     if is_piped:
         os.nice(NICENESS)
         threading.Thread(target=_obey, args=(loop, parts.learner.publish_soon), name="requests", daemon=True).start()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import uvloop
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import PlatformCollector, ProcessCollector
 
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.observability.endpoint import Endpoint
@@ -57,7 +57,7 @@ def execute(
             log.critical(ENDS, repr(app.crash_reason))
 
 
-def serve(host: str, port: int, registry: CollectorRegistry, member: Member) -> None:
+def serve(host: str, port: int, member: Member) -> None:
     """Serve metrics and probes, as long as the process lasts; a probe is asked when somebody asks for its path.
 
     Raises
@@ -65,6 +65,7 @@ def serve(host: str, port: int, registry: CollectorRegistry, member: Member) -> 
     BadConfig
         If the port is taken; so this comes before the group is joined.
     """
+    registry = member.metrics.registry
     # Memory, CPU time and descriptors, which an injected registry lacks.
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -86,7 +87,7 @@ def run(settings: Settings, key: DrawKey, log_level: str, learner_command: Seque
     metrics.ready.set_function(parts.is_ready)
     metrics.registry.unregister(metrics.learner_ready)
     try:
-        serve(worker.metrics_host, worker.metrics_port, metrics.registry, parts)
+        serve(worker.metrics_host, worker.metrics_port, parts)
         if learner_command:
             learner = LearnerBeside(learner_command, parts.faust)
             execute(parts, loop, log_level, learner.publish_soon, learner)
