@@ -35,11 +35,8 @@ def test_its_group_is_not_that_of_the_processes_that_decide() -> None:
 
 
 def test_it_takes_few_examples_at_a_time_so_that_it_publishes_in_time() -> None:
-    assert (
-        LearnerApp(Settings(), PUBLIC_KEY).faust.conf.broker_max_poll_records
-        == MAX_EXAMPLES
-        < Settings().worker.batch_records
-    )
+    conf = LearnerApp(Settings(), PUBLIC_KEY).faust.conf
+    assert conf.broker_max_poll_records == MAX_EXAMPLES < Settings().worker.batch_records
 
 
 def test_learnt_examples_are_progress_before_a_snapshot_acknowledges_them() -> None:
