@@ -54,12 +54,24 @@ MUTANTS = {
         "pass",
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
-    "what was finished later is said later": Mutant(
+    "what was decided in a round is said behind it": Mutant(
         "runtime/apply.py",
-        "self._conclude(attempt, key, record, outcome, slot)\n\n    def _conclude",
-        "self._conclude(attempt, key, record, outcome, attempt.slot())\n\n    def _conclude",
+        "self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)",
+        "self._send(attempt, attempt.loaded[key], record, outcome, attempt.slot(), 0)",
         "runtime/test_batch.py::"
-        "test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs",
+        "test_a_round_is_decided_together_over_keys_and_partitions_and_committed_in_the_order_of_inputs",
+    ),
+    "a round goes on though its key is undecided": Mutant(
+        "runtime/apply.py",
+        "                    if key in open_keys:\n                        break\n",
+        "",
+        "runtime/test_batch.py::test_a_round_is_committed_before_its_key_changes_or_time_passes",
+    ),
+    "what a step books is lost": Mutant(
+        "agents/keyed.py",
+        "        self.settle(effects, record.partition, shared)\n",
+        "",
+        "agents/test_keyed.py",
     ),
     "an order that a coupon brings about counts as one without it": Mutant(
         "models/learner.py",

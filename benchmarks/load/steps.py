@@ -21,7 +21,7 @@ from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, SharedStates
+from stream_coupons.runtime.steps import SHARED_PREFIX, SharedStates
 from stream_coupons.settings import Settings
 
 SOURCES = (topics.BROWSE.name, topics.CART.name, topics.ORDER.name)
@@ -114,13 +114,11 @@ class AgentSteps:
             cell = load(key)
             state = self._agent.state_type() if cell is None else self._decode(cell)
         states = SharedStates(shared, self._agent.new_shared)
-        outcome = (
-            self._agent.apply_shared(message, record, states)
-            if state is None
-            else self._agent.apply(key, state, message, record, states)
-        )
-        if isinstance(outcome, Deferred):
-            [outcome] = self._agent.finish([(outcome, record)])
+        if state is None:
+            outcome = self._agent.apply_shared(message, record, states)
+        else:
+            works = self._agent.decide([self._agent.fold(key, state, message, record).work])
+            outcome = self._agent.commit(works[0], record, states)
         shared.save(states, lambda name, new: save(name, self._encode(new)))
         if state is not None:
             save(key, self._encode(state))

@@ -1,7 +1,6 @@
 """budgets: owns each limit, a coupon's stock or its budget (key account_id), and leases parts of it to partitions."""
 
 from collections.abc import Callable
-from typing import Any
 
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision.scoring import Knowledge
@@ -12,7 +11,6 @@ from stream_coupons.core.money.leases import Account
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.steps import SharedStates
 
 
 class Budgets(KeyedAgent[Account]):
@@ -34,7 +32,6 @@ class Budgets(KeyedAgent[Account]):
         state: Account,
         message: LeaseReport,
         record: Record,  # noqa: ARG002
-        shared: SharedStates[Any],  # noqa: ARG002
     ) -> Effects:
         """Take in what a partition did with its leases."""
         effects = Effects()

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.inputs import Envelope, Tick
@@ -18,7 +19,7 @@ from stream_coupons.kafka.codec import Decoder, encode, require_not_ahead
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, origin_of
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.runtime.steps import Deferred, Outcome, SharedStates
+from stream_coupons.runtime.steps import Folded, Outcome, SharedStates
 
 State = TypeVar("State")
 NOTHING = Outcome([], [])
@@ -93,10 +94,8 @@ class KeyedAgent(Generic[State]):
         self.topics = tuple(topic.name for topic in self.reads)
         self._readers = {topic.name: (Decoder(topic), topic.key) for topic in self.reads}
 
-    def step(
-        self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
-    ) -> Effects | Deferred:
-        """Apply one message, which came in this record, to the state of its key."""
+    def step(self, state_key: str, state: State, message: Any, record: Record) -> Effects | Trigger:
+        """Take one message, which came in this record, into the state of its key."""
         raise NotImplementedError
 
     def step_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Effects:
@@ -107,9 +106,8 @@ class KeyedAgent(Generic[State]):
         """Let time pass for what all keys of a partition share."""
         raise NotImplementedError
 
-    def decide(self, deferred: Sequence[Any]) -> list[Effects]:
-        """Bring the work of deferred steps to its end."""
-        raise NotImplementedError
+    def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
+        """Apply the changes that effects book to what all keys of a partition share; nothing unless keys share."""
 
     def state_key(self, message: Any, record_key: str) -> str:  # noqa: ARG002 - subclasses look at the message
         """Key of the state that a message changes."""
@@ -149,25 +147,26 @@ class KeyedAgent(Generic[State]):
             require_not_ahead(message, appended_at, self.known().rules.profile.max_ahead_s)
         return self.state_key(message, key), message
 
-    def apply(
-        self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
-    ) -> Outcome | Deferred:
-        """Run the step and turn its effects into outputs."""
-        effects = self.step(state_key, state, message, record, shared)
-        return effects if isinstance(effects, Deferred) else self._outcome(effects, record)
+    def fold(self, state_key: str, state: State, message: Any, record: Record) -> Folded:
+        """Take a message into the state of its key."""
+        work = self.step(state_key, state, message, record)
+        return Folded(work, isinstance(work, Trigger) or work.is_over)
+
+    def decide(self, works: Sequence[Any]) -> Sequence[Any]:
+        """Return the works of a round as they are, unless a subclass decides."""
+        return works
+
+    def commit(self, work: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Turn effects into outputs."""
+        return self._outcome(work, record, shared)
 
     def apply_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
         """Run the step on what is shared and turn its effects into outputs."""
-        return self._outcome(self.step_shared(message, record, shared), record)
+        return self._outcome(self.step_shared(message, record, shared), record, shared)
 
     def pass_shared_time(self, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
         """Let time pass for what is shared and turn the effects into outputs."""
-        return self._outcome(self.expire_shared(at, record.partition, shared), record)
-
-    def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
-        """Finish deferred steps and turn their effects into outputs."""
-        effects = self.decide([step.work for step, _ in deferred])
-        return [self._outcome(each, record) for each, (_, record) in zip(effects, deferred, strict=True)]
+        return self._outcome(self.expire_shared(at, record.partition, shared), record, shared)
 
     def due(self, state: State) -> float | None:  # noqa: ARG002 - most states do not wait for time
         """Return the time at which time alone changes this state next."""
@@ -177,13 +176,13 @@ class KeyedAgent(Generic[State]):
         """Return the rest of a state that is over; None for nothing."""
         return None
 
-    def expire(self, state_key: str, state: State, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
+    def expire(self, state_key: str, state: State, at: float) -> Effects:
         """Let time pass for a state."""
         raise NotImplementedError
 
     def pass_time(self, state_key: str, state: State, at: float, record: Record, shared: SharedStates[Any]) -> Outcome:
         """Let time pass and turn the effects into outputs."""
-        return self._outcome(self.expire(state_key, state, at, record.partition, shared), record)
+        return self._outcome(self.expire(state_key, state, at), record, shared)
 
     def place(self, partition: int, state_key: str, state: State) -> None:
         """No derived views, unless a subclass has them."""
@@ -195,7 +194,9 @@ class KeyedAgent(Generic[State]):
         """The dead letter of a record."""
         return dead_letter(record, reason, detail)
 
-    def _outcome(self, effects: Effects, record: Record) -> Outcome:
+    def _outcome(self, effects: Effects, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Book effects and turn them into outputs: the one way from a step to the runtime."""
+        self.settle(effects, record.partition, shared)
         if not (effects.facts or effects.messages or effects.refused or effects.is_over):
             return NOTHING  # an event that is only remembered: most are
         outputs = [output(message, self.partitions) for message in effects.messages]

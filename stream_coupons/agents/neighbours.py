@@ -12,7 +12,6 @@ from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, 
 from stream_coupons.core.neighbours.relations import CategoryBucket, is_category_bucket, relate, slot_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.steps import SharedStates
 
 
 class Neighbours(KeyedAgent[BucketMember]):
@@ -47,7 +46,6 @@ class Neighbours(KeyedAgent[BucketMember]):
         state: BucketMember,
         message: Any,
         record: Record,
-        shared: SharedStates[Any],  # noqa: ARG002
     ) -> Effects:
         """Take in a vector."""
         cell, slot = split_cell_key(state_key)

@@ -6,8 +6,9 @@ from typing import Any
 
 from stream_coupons.agents.keyed import KeyedAgent
 from stream_coupons.core.decision import erasure, lift_steps, observation, pipeline
-from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.measurement.lift_sums import PREFIX, LiftSums
 from stream_coupons.core.messages.inputs import (
@@ -26,7 +27,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.state import Shopper, next_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.steps import Deferred, SharedStates
+from stream_coupons.runtime.steps import Outcome, SharedStates
 
 
 class Users(KeyedAgent[Shopper]):
@@ -63,36 +64,47 @@ class Users(KeyedAgent[Shopper]):
         super().__init__(known, partitions)
         self._clock = clock
 
-    def step(
-        self, state_key: str, state: Shopper, message: Any, record: Record, shared: SharedStates[Any]
-    ) -> Effects | Deferred:
+    def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Trigger:
         """Dispatch a message to the step for its kind."""
-        known, wallet = self.known(), Wallet(shared, record.partition, self.partitions)
+        known = self.known()
         appended_at = record.appended_at if self._clock is not None else None
         latest = math.inf if appended_at is None else appended_at
         match message:
             case BrowseEvent() | CartEvent() | OrderEvent():
                 now = self._clock() if self._clock is not None else None
-                taken = pipeline.take_in(state_key, state, message, known, wallet, pipeline.Times(appended_at, now))
-                if isinstance(taken, Undecided):
-                    return Deferred(taken)
-                effects = taken
+                return pipeline.take_in(state_key, state, message, known, pipeline.Times(appended_at, now))
             case FeedbackEvent():
-                effects = pipeline.feedback(state, message, known, latest)
+                return pipeline.feedback(state, message, known, latest)
             case ObservedIssue():
-                effects = observation.observe(state_key, state, message, known, latest)
+                return observation.observe(state_key, state, message, known, latest)
             case ErasureRequest():
-                effects = erasure.erase(state_key, state, message, latest)
+                return erasure.erase(state_key, state, message, latest)
             case NeighbourUpdate():
-                effects = pipeline.learn_neighbours(state, message)
+                return pipeline.learn_neighbours(state, message)
             case _:
                 raise TypeError(f"no step for {type(message).__name__}")
-        wallet.settle(effects)
-        return effects
 
-    def decide(self, deferred: Sequence[Undecided]) -> list[Effects]:
-        """Decide on triggers of several shoppers at once."""
-        return pipeline.decide(deferred, self.known())
+    def decide(self, works: Sequence[Effects | Trigger]) -> list[Effects | tuple[Trigger, CandidateTable]]:
+        """Predict and value the candidates of all triggers together."""
+        triggers = [work for work in works if isinstance(work, Trigger)]
+        tables = iter(pipeline.decide(triggers, self.known()) if triggers else ())
+        return [(work, next(tables)) if isinstance(work, Trigger) else work for work in works]
+
+    def commit(
+        self, work: Effects | tuple[Trigger, CandidateTable], record: Record, shared: SharedStates[Any]
+    ) -> Outcome:
+        """Commit a decision, and book the effects of any record."""
+        if not isinstance(work, Effects):
+            work = commit(*work, self._wallet(record.partition, shared), self.known())
+        return self._outcome(work, record, shared)
+
+    def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
+        """Apply bookings and changes of lift to the partition's purses and sums."""
+        if effects.bookings or effects.lift:
+            self._wallet(partition, shared).settle(effects)
+
+    def _wallet(self, partition: int, shared: SharedStates[Any]) -> Wallet:
+        return Wallet(shared, partition, self.partitions)
 
     def step_shared(self, message: Lease, record: Record, shared: SharedStates[Any]) -> Effects:
         """Take in a lease."""
@@ -105,15 +117,15 @@ class Users(KeyedAgent[Shopper]):
             fault = f"it is for partition {message.partition}, not {record.partition}"
             effects.refuse(Rejection.WRONG_PARTITION, fault)
             return effects
-        return Wallet(shared, record.partition, self.partitions).receive(message)
+        return self._wallet(record.partition, shared).receive(message)
 
     def expire_shared(self, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
         """Tell the owners of accounts what has changed, and the reader of lift its totals."""
-        wallet = Wallet(shared, partition, self.partitions)
+        wallet = self._wallet(partition, shared)
         effects = wallet.tell(at)
         totals = lift_steps.reports(wallet.sums(), partition, at, self.known().rules.policy.lift_every_s)
         for domain, message in totals.items():
-            sums = shared.change_unread(PREFIX + domain)
+            sums = shared.change(PREFIX + domain)
             sums.told, sums.told_at = sums.version, at
             effects.messages.append(message)
         return effects
@@ -127,8 +139,6 @@ class Users(KeyedAgent[Shopper]):
         """Return the rest of a state that is over: that the shopper asked to be forgotten, and when."""
         return erasure.mark_of(state)
 
-    def expire(self, state_key: str, state: Shopper, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
+    def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
         """Close what time alone decides."""
-        effects = pipeline.pass_time(state_key, state, at, self.known())
-        Wallet(shared, partition, self.partitions).settle(effects)
-        return effects
+        return pipeline.pass_time(state_key, state, at, self.known())

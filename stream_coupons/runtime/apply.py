@@ -1,11 +1,11 @@
 """Apply a batch of records to the states of one agent: the straight path, which never retries.
 
-Cells are decoded once, changed in memory and encoded once. A step may defer its end, to be finished together with those
-of other keys and partitions. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
+A batch is applied in rounds (`rounds`): the records of a round are folded into the states of their keys, decided
+together over all partitions, and committed one after the other. Cells are decoded once, changed in memory and encoded
+once. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.core.errors import BadMessage
@@ -13,10 +13,10 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
 from stream_coupons.runtime.attempt import Attempt
 from stream_coupons.runtime.cells import Cell, OutboxEntry
+from stream_coupons.runtime.rounds import RoundEntry, RecordReader
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import (
     SHARED_PREFIX,
-    Deferred,
     OpenTick,
     Outcome,
     Slot,
@@ -32,8 +32,6 @@ def _run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
     """Call a method of a step; whatever it raises is `StepFailed`. Errors of the runtime itself stop the worker."""
     try:
         return function(*arguments)
-    except StepFailed:
-        raise  # of a deferred step that had to be finished before what is shared was changed
     except Exception as error:
         raise StepFailed(f"{type(error).__name__}: {error}") from error
 
@@ -45,54 +43,67 @@ class Applier(Generic[State]):
         self._table = table
         self._step = table.step
 
-    def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> int:
-        """Apply records in order until the attempt is full. The last steps may stay deferred.
+    def apply_all(self, parts: Sequence[tuple[Attempt[State], Sequence[Record]]]) -> None:
+        """Apply the records of each attempt in order, until it is full, in rounds over all of them.
 
         Parameters
         ----------
-        attempt : Attempt
-            The attempt on a batch, changed in place.
-        records : sequence of Record
-            Records of its partition, in order.
-
-        Returns
-        -------
-        int
-            The number of records that were applied to the end.
+        parts : sequence of (Attempt, sequence of Record)
+            Attempts, changed in place, each with the records of its partition in order.
         """
-        attempt.shared.before_change = partial(self.finish, [attempt])
-        try:
-            for number, record in enumerate(records):
-                if attempt.is_full or not self._apply(attempt, record):
-                    return number
-        finally:
-            attempt.shared.before_change = None  # it would hold the attempt in a cycle
-        return len(records)
+        readers = [RecordReader(attempt, records) for attempt, records in parts]
+        while any(entries := [self._next_round(reader) for reader in readers]):
+            self._commit([entry for of_partition in entries for entry in of_partition])
+        for reader in readers:
+            reader.attempt.result.left = reader.left()
 
-    def _apply(self, attempt: Attempt[State], record: Record) -> bool:
-        """Apply a record, or refuse it if it is invalid. Returns False for a tick that has not passed for all keys."""
+    def _next_round(self, reader: RecordReader[State]) -> list[RoundEntry[State]]:
+        """Fold records into their states up to the first that has to wait: for its key, or a tick for all of them."""
+        attempt, entries, open_keys = reader.attempt, list[RoundEntry[State]](), set[str | None]()
+        while (record := reader.peek()) is not None and not attempt.is_full:
+            if record.topic == self._table.ticks:
+                if entries or not self._pass_tick(attempt, record):
+                    break
+            else:
+                try:
+                    key, message = self._read(record)
+                    if key in open_keys:
+                        break
+                    entry, is_open = self._fold(attempt, key, message, record)
+                    entries += entry
+                    if is_open:
+                        open_keys.add(key)
+                except BadMessage as bad:
+                    attempt.refuse(record, bad.reason, bad.detail)
+                attempt.steps += 1
+            reader.advance()
+        return entries
+
+    def _pass_tick(self, attempt: Attempt[State], record: Record) -> bool:
+        """Let time pass, or refuse the tick if it is invalid. Returns False if it has not passed for all keys."""
         try:
             check_whole(record)
-            if record.topic == self._table.ticks:
-                is_whole = self._apply_tick(attempt, record)
-                attempt.result.applied[record.topic] += is_whole
-                return is_whole
-            attempt.steps += 1
-            if record.key is None:
-                raise BadMessage(Rejection.NO_KEY, NO_KEY)
-            key, message = self._step.parse(record)
-            if record.topic in self._step.shared_topics:
-                self._apply_shared(attempt, message, record)
-            else:
-                self._apply_keyed(attempt, key, message, record)
+            is_whole = self._apply_tick(attempt, record)
         except BadMessage as bad:
             attempt.refuse(record, bad.reason, bad.detail)
-        return True
+            return True
+        attempt.result.applied[record.topic] += is_whole
+        return is_whole
 
-    def _apply_keyed(self, attempt: Attempt[State], key: str, message: Any, record: Record) -> None:
-        """Apply a record to its key's cell, or send again what it led to before."""
-        if key in attempt.deferred:
-            self.finish([attempt])
+    def _read(self, record: Record) -> tuple[str | None, Any]:
+        """Return key and message of a record; the key of a shared topic is None."""
+        check_whole(record)
+        if record.key is None:
+            raise BadMessage(Rejection.NO_KEY, NO_KEY)
+        key, message = self._step.parse(record)
+        return None if record.topic in self._step.shared_topics else key, message
+
+    def _fold(
+        self, attempt: Attempt[State], key: str | None, message: Any, record: Record
+    ) -> tuple[list[RoundEntry[State]], bool]:
+        """Take a record into its key's state. Returns its entry, none if its outputs are sent again, and `is_open`."""
+        if key is None:
+            return [RoundEntry(attempt, None, record, attempt.slot(), message)], False
         cell = attempt.loaded.get(key)
         if cell is None:
             self._check_home(key, record)
@@ -101,13 +112,26 @@ class Applier(Generic[State]):
         if cell.is_replay(record):
             slot.extend(kept.again(record) for kept in cell.kept_for(record))
             attempt.result.replays[record.topic] += 1
-            return
-        outcome = _run_step(self._step.apply, key, cell.state, message, record, attempt.shared)
+            return [], False
+        work, is_open = _run_step(self._step.fold, key, cell.state, message, record)
         cell.applied[record.topic] = record.offset
-        if isinstance(outcome, Deferred):
-            attempt.deferred[key] = (outcome, record, slot)
-        else:
-            self._conclude(attempt, key, record, outcome, slot)
+        return [RoundEntry(attempt, key, record, slot, work)], is_open
+
+    def _commit(self, entries: Sequence[RoundEntry[State]]) -> None:
+        """Decide a round together, then apply it to what is shared, record by record."""
+        keyed = [entry for entry in entries if entry.key is not None]
+        works = iter(_run_step(self._step.decide, [entry.work for entry in keyed]) if keyed else ())
+        for attempt, key, record, slot, message in entries:
+            if key is None:
+                # It is not marked as applied: to apply it again changes nothing.
+                outcome = _run_step(self._step.apply_shared, message, record, attempt.shared)
+                self._send(attempt, None, record, outcome, slot, 0)
+            else:
+                outcome = _run_step(self._step.commit, next(works), record, attempt.shared)
+                if outcome.outputs or outcome.facts:
+                    self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)
+                attempt.settle(key, outcome.is_over)
+            attempt.count(record.topic, outcome)
 
     def _check_home(self, key: str, record: Record) -> None:
         """Refuse a record in a partition that is not its key's, even if a stranger wrote a cell there."""
@@ -120,24 +144,6 @@ class Applier(Generic[State]):
                 f"key {record.key!r} belongs to partition {expected}, not {record.partition}: "
                 "set the sender's partitioner to murmur2",
             )
-
-    def finish(self, attempts: Sequence[Attempt[State]]) -> None:
-        """Finish all deferred steps together."""
-        waiting = [(attempt, key, *one) for attempt in attempts for key, one in attempt.deferred.items()]
-        if not waiting:
-            return
-        for attempt in attempts:  # at once: to finish them changes what is shared
-            attempt.deferred.clear()
-        outcomes = _run_step(self._step.finish, [(step, record) for _, _, step, record, _ in waiting])
-        for (attempt, key, _, record, slot), outcome in zip(waiting, outcomes, strict=True):
-            self._conclude(attempt, key, record, outcome, slot)
-
-    def _conclude(self, attempt: Attempt[State], key: str, record: Record, outcome: Outcome, slot: Slot) -> None:
-        """Take over the outcome of a step, its outputs into the slot that is reserved for them."""
-        if outcome.outputs or outcome.facts:
-            self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)
-        attempt.settle(key, outcome.is_over)
-        attempt.count(record.topic, outcome)
 
     def _send(
         self,
@@ -160,12 +166,6 @@ class Applier(Generic[State]):
             index += 1
         return index
 
-    def _apply_shared(self, attempt: Attempt[State], message: Any, record: Record) -> None:
-        """Apply a record to what is shared. It is not marked as applied: to apply it again changes nothing."""
-        outcome = _run_step(self._step.apply_shared, message, record, attempt.shared)
-        self._send(attempt, None, record, outcome, attempt.slot(), 0)
-        attempt.count(record.topic, outcome)
-
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> bool:
         """Let time pass for the keys that are due. The outputs of a replayed tick are sent again before new ones.
 
@@ -173,7 +173,6 @@ class Applier(Generic[State]):
         further attempt, before anything else.
         """
         _, tick = self._step.parse(record)
-        self.finish([attempt])
         shard = attempt.shard
         index, due, left = self._due(attempt, record, tick.at)
         for key in due:  # all before any is stepped, so that a failure brings all deadlines back

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from stream_coupons.kafka.records import Record, client_of
 from stream_coupons.runtime.cells import Cell
 from stream_coupons.runtime.shard import Shard
-from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, Outcome, Readable, Result, SharedStates, Slot
+from stream_coupons.runtime.steps import SHARED_PREFIX, Outcome, Readable, Result, SharedStates, Slot
 
 State = TypeVar("State")
 
@@ -27,8 +27,6 @@ class Attempt(Generic[State]):
         The cells that it reads or changes, by key.
     over : set
         Keys whose cells have ended: those loaded are new ones.
-    deferred : dict
-        By key, the step that is to be finished, its record and the slot of its outputs.
     """
 
     def __init__(
@@ -49,7 +47,6 @@ class Attempt(Generic[State]):
         self.shared: SharedStates[Any] = SharedStates(below, self._step.new_shared)
         self.loaded: dict[str, Cell[State]] = {}
         self.over: set[str] = set()
-        self.deferred: dict[str, tuple[Deferred, Record, Slot]] = {}
 
     @property
     def is_full(self) -> bool:

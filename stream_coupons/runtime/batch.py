@@ -164,7 +164,7 @@ class BatchProcessor(Generic[State]):
         return self.apply_all({partition: (records, committed)})[0]
 
     def apply_all(self, work: Mapping[int, Work], most: int = sys.maxsize) -> list[Result]:
-        """Apply records of several partitions; their deferred steps are finished together.
+        """Apply records of several partitions; they are decided together.
 
         Parameters
         ----------
@@ -187,16 +187,15 @@ class BatchProcessor(Generic[State]):
             return [self.apply_all({partition: part}, most)[0] for partition, part in work.items()]
 
     def _run(self, applier: Applier[State], work: Mapping[int, Work], max_cell_bytes: int, most: int) -> list[Result]:
-        """Apply, finish and encode, or roll everything back."""
-        attempts: list[Attempt[State]] = []
+        """Apply and encode, or roll everything back."""
+        parts = [
+            (Attempt(self._shards[partition], committed, most=most), records)
+            for partition, (records, committed) in work.items()
+        ]
         try:
-            for partition, (records, committed) in work.items():
-                attempt = Attempt(self._shards[partition], committed, most=most)
-                attempts.append(attempt)
-                attempt.result.left = records[applier.apply_all(attempt, records) :]
-            applier.finish(attempts)
-            return [attempt.encode(max_cell_bytes) for attempt in attempts]
+            applier.apply_all(parts)
+            return [attempt.encode(max_cell_bytes) for attempt, _ in parts]
         except (CannotApply, TooManyFailures):
-            for attempt in attempts:
+            for attempt, _ in parts:
                 attempt.roll_back()
             raise

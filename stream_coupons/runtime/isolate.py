@@ -13,6 +13,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.apply import Applier
 from stream_coupons.runtime.attempt import Attempt
+from stream_coupons.runtime.rounds import RecordReader
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import CannotApply, StepFailed
 
@@ -38,20 +39,25 @@ class Isolation(Applier[State]):
         self._problems: list[Problem] = []
         """Problems of the current tick's keys."""
 
-    def apply_all(self, attempt: Attempt[State], records: Sequence[Record]) -> int:
-        """Apply records in order, each in a trial of its own, until the attempt is full; return their number.
+    def apply_all(self, parts: Sequence[tuple[Attempt[State], Sequence[Record]]]) -> None:
+        """Apply the records of one attempt in order, each in a trial of its own, until the attempt is full.
 
         A tick passes for all keys at once: the trial of a key that fails must not undo those before it.
         """
-        for number, record in enumerate(records):
-            if attempt.is_full:
-                return number
+        [(attempt, records)] = parts
+        reader = RecordReader(attempt, records)
+        while (record := reader.peek()) is not None and not attempt.is_full:
             attempt.steps += 1
             try:
-                self._try(attempt, partial(self._apply, record=record))
+                self._try(attempt, partial(self._apply, record))
             except CannotApply as problem:
                 attempt.refuse(record, *self._noted(problem, record))
-        return len(records)
+            reader.advance()
+        attempt.result.left = reader.left()
+
+    def _apply(self, record: Record, trial: Attempt[State]) -> None:
+        """Apply one record to a trial."""
+        self._commit(self._next_round(RecordReader(trial, [record])))
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> bool:
         """Let time pass for all keys that can; refuse the tick for those that cannot, steps that raised first."""
@@ -79,7 +85,6 @@ class Isolation(Applier[State]):
         trial = Attempt(attempt.shard, attempt.committed, parent=attempt)
         try:
             returned = action(trial)
-            self.finish([trial])
             self._check_sizes(trial)
         except CannotApply:
             trial.roll_back()

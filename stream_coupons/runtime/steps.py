@@ -114,10 +114,19 @@ class Result:
         self.facts += part.facts
 
 
-class Deferred(NamedTuple):
-    """A step that is to be finished together with others of its kind; until then its key's state must not change."""
+class Folded(NamedTuple):
+    """A record taken into the state of its key, before it is decided and committed.
+
+    Attributes
+    ----------
+    work : any
+        Input of `KeyedStep.decide` and `KeyedStep.commit`.
+    is_open : bool
+        True if the state must not change before the commit: the next record of its key waits for the next round.
+    """
 
     work: Any
+    is_open: bool = False
 
 
 class CannotApply(Exception):
@@ -163,8 +172,6 @@ class SharedStates(Generic[State]):
         self._below = below
         self._new = new
         self.changed: dict[str, State] = {}
-        self.before_change: Callable[[], None] | None = None
-        """Called before a state is changed: it finishes what is deferred, which must not see the change."""
 
     def get(self, key: str, /) -> State | None:
         """Return the state of a key, to be read only: a change would break the saved one."""
@@ -186,15 +193,6 @@ class SharedStates(Generic[State]):
         >>> states = SharedStates({"tea": 1}, int)
         >>> states.change("tea"), states.change("milk", 5), sorted(states.items())
         (1, 5, [('milk', 5), ('tea', 1)])
-        """
-        if self.before_change is not None:
-            self.before_change()
-        return self.change_unread(key, new)
-
-    def change_unread(self, key: str, new: State | None = None) -> State:
-        """Return a key's state to be changed, but finish nothing that is deferred; parameters as of `change`.
-
-        For states that no step reads, and whose changes may come in any order.
         """
         state = self.changed.get(key)
         if state is None:
@@ -226,10 +224,8 @@ class KeyedStep(Protocol[State]):
     def parse(self, record: Record) -> tuple[str, Any]:
         """Return (state key, message) of a record; raises BadMessage."""
 
-    def apply(
-        self, state_key: str, state: State, message: Any, record: Record, shared: SharedStates[Any]
-    ) -> Outcome | Deferred:
-        """Change the state in place, and what is shared; may raise, then all of it is thrown away.
+    def fold(self, state_key: str, state: State, message: Any, record: Record) -> Folded:
+        """Take a record into the state of its key; may raise, as may the two steps behind it.
 
         Parameters
         ----------
@@ -241,8 +237,22 @@ class KeyedStep(Protocol[State]):
             Message of the record, as parsed.
         record : Record
             The record.
+        """
+
+    def decide(self, works: Sequence[Any]) -> Sequence[Any]:
+        """Return the works of a round, of any partitions, with all that needs no shared state computed."""
+
+    def commit(self, work: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
+        """Return the outcome of a record; the records of a partition are committed in their order.
+
+        Parameters
+        ----------
+        work : any
+            Output of `decide`.
+        record : Record
+            The record.
         shared : SharedStates
-            States that all keys of the partition share.
+            States that all keys of the partition share, changed by what the record draws and books.
         """
 
     def apply_shared(self, message: Any, record: Record, shared: SharedStates[Any]) -> Outcome:
@@ -270,9 +280,6 @@ class KeyedStep(Protocol[State]):
         shared : SharedStates
             States that all keys of the partition share.
         """
-
-    def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
-        """Bring deferred steps of different keys to their end, each as if it were alone; may raise, as `apply` may."""
 
     def remains(self, state: State) -> State | None:
         """Return what stays of a state that is over, as a new state without deadlines; None for nothing."""

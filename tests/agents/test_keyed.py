@@ -23,7 +23,7 @@ from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.steps import Deferred, SharedStates
+from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign, item
 from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, observed, order
 from tests.core.builders import repeatable as coupon
@@ -335,7 +335,7 @@ def test_a_partition_that_is_given_away_is_no_part_of_the_accounts_that_are_repo
 def test_what_a_step_does_not_know_is_a_bug_that_is_told() -> None:
     vector = UserVector(user_id="u", cell="c", at=1.0, indices=[], weights=[])
     with pytest.raises(TypeError, match="UserVector"):
-        Users(known, 1).step("u", Shopper(), vector, record(topics.VECTORS, vector), SharedStates({}, Purse))
+        Users(known, 1).step("u", Shopper(), vector, record(topics.VECTORS, vector))
 
 
 YEAR_S = 365 * DAY_S
@@ -345,8 +345,8 @@ YEAR_S = 365 * DAY_S
 def test_a_history_that_is_loaded_leads_to_no_coupons(now: float | None, outcome: str) -> None:
     agent = Users(known, 1, clock=None if now is None else lambda: now)
     one = record(topics.BROWSE, browse("t1", AT))._replace(timestamp_ms=int(AT + YEAR_S) * 1000)
-    trigger = agent.apply("u", Shopper(), browse("t1", AT), one, SharedStates({}, Purse))
-    [done] = agent.finish([(trigger, one)]) if isinstance(trigger, Deferred) else [trigger]
+    works = agent.decide([agent.fold("u", Shopper(), browse("t1", AT), one).work])
+    done = agent.commit(works[0], one, SharedStates({}, Purse))
     assert [kind for noun, kind in done.facts if noun == "decision"] == [outcome]
 
 
@@ -355,7 +355,7 @@ def test_an_event_counts_as_no_later_than_its_append(has_clock: bool, considered
     agent = Users(known, 1, clock=(lambda: AT) if has_clock else None)
     state, ahead = Shopper(), browse("t1", AT + DAY_S / 2)
     one = record(topics.BROWSE, ahead)._replace(timestamp_ms=NOW_MS)
-    assert isinstance(agent.apply("u", state, ahead, one, SharedStates({}, Purse)), Deferred)
+    assert agent.fold("u", state, ahead, one).is_open
     assert state.considered_at == considered_at
 
 

@@ -10,14 +10,16 @@ import numpy as np
 
 from stream_coupons import testing
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
+from stream_coupons.core.decision import pipeline
 from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
-from stream_coupons.core.decision.candidates import Undecided
+from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
+from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.affinity import Moment
@@ -185,8 +187,25 @@ def see(
     times: Times = ANY_TIME,
 ) -> Effects:
     """What an event brings about, decided on if it may lead to a coupon; without a wallet all stock is there."""
-    step = take_in(event.user_id, shopper, event, known, holds or wallet(), times)
-    return decide([step], known)[0] if isinstance(step, Undecided) else step
+    step = take_in(event.user_id, shopper, event, known, times)
+    return decided([step], known, holds or wallet())[0] if isinstance(step, Trigger) else step
+
+
+def valued(
+    moments: Sequence[Moment], eligible: Sequence[Positions], coupons: CouponSet, scorer: Scorer, given: Rules
+) -> CandidateTable:
+    """Candidates with the values that a model and rules give them."""
+    return pipeline.valued(moments, eligible, coupons, "", Knowledge(given, Catalogue([]), {}, scorer))
+
+
+def decided(triggers: Iterable[Effects | Trigger], known: Knowledge, holds: Wallet) -> list[Effects]:
+    """What triggers bring about that are decided together, and committed one after the other; no others are left."""
+    some = [one for one in triggers if isinstance(one, Trigger)]
+    found = []
+    for one, table in zip(some, decide(some, known), strict=True):
+        found.append(commit(one, table, holds, known))
+        holds.settle(found[-1])
+    return found
 
 
 def changes(bookings: Iterable[Booking]) -> list[tuple[int, int]]:

@@ -11,7 +11,9 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.incremental import USES_RATIO
-from stream_coupons.core.decision.scoring import STRANGE_RATIO, Judgement, Scorer, judge
+from stream_coupons.core.decision.scoring import Scorer
+from stream_coupons.core.decision.table import CandidateTable
+from stream_coupons.core.decision.value import STRANGE_RATIO
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
@@ -21,7 +23,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.models.linear import prior
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, order, priced_views
+from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, order, priced_views, valued
 
 ROOT = Path(__file__).parents[2]
 COUPONS = msgspec.json.decode((ROOT / "deploy" / "catalog.json").read_bytes(), type=list[Coupon])
@@ -36,13 +38,13 @@ def shop_of(*coupons: Coupon) -> CouponSet:
     return found
 
 
-def judged(events: Events, shop: CouponSet, scorer: Scorer, rules: Rules = RULES) -> Judgement:
+def judged(events: Events, shop: CouponSet, scorer: Scorer, rules: Rules = RULES) -> CandidateTable:
     """Scores of all coupons, for a shopper who did all this, the last of it just now."""
     shopper = Shopper()
     for event in events:
         fold(shopper.profile, event, RULES.profile)
     moment = Moment("u", shopper, AT, {}, events[-1] if events else None)
-    return judge([moment], [np.arange(len(shop))], shop, scorer, rules)
+    return valued([moment], [np.arange(len(shop))], shop, scorer, rules)
 
 
 def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float, float]]:
@@ -52,7 +54,7 @@ def effects_and_worth(events: Events, shop: CouponSet) -> dict[str, tuple[float,
     effects = (found.predicted[:, 1] - USES_RATIO * orders_anyway) / (1.0 - orders_anyway)
     return {
         each.coupon_id: (effect, worth)
-        for each, effect, worth in zip(shop.coupons, effects.tolist(), found.worth.tolist(), strict=True)
+        for each, effect, worth in zip(shop.coupons, effects.tolist(), found.value_minor.tolist(), strict=True)
     }
 
 
@@ -156,7 +158,7 @@ def test_a_guess_counts_nothing_in_a_new_shop_and_half_in_one_that_is_known(
         rules = Rules(key=PUBLIC_KEY, policy=PolicyRules(known_after=known_after))
         seen = priced_views(("soap", "x", views_of_all, 512.0)) if views_of_all else NOTHING_VIEWED
         scorer = FixedScorer(redeem=0.5 if is_persuaded else 0.0, viewed_prices=seen)
-        return judged(events, shop, scorer, rules).worth.tolist()
+        return judged(events, shop, scorer, rules).value_minor.tolist()
 
     shop = shop_of(coupon("c1", categories=["oats"]), coupon("c2", categories=["tea"]))
     strange, turned_to = worth(4.0, is_persuaded=True)

@@ -115,9 +115,7 @@ def test_an_explanation_has_its_propensities() -> None:
     context = known(SOFTMAX)
     coupons = context.catalogue.domains["ecommerce"]
     moment = Moment("u", Shopper(), AT, {}, browse("t"))
-    considered = consider(moment, "ecommerce", coupons, Wallet(purses(), 0, 1), context)
-    considered.charge()
-    verdicts = CandidateVerdicts(considered, context)
+    verdicts = CandidateVerdicts(consider(moment, "ecommerce", coupons, Wallet(purses(), 0, 1), context))
     scores = [verdicts.verdict(position, None).score for position in range(len(coupons))]
     assert 0.0 < sum(score.propensity for score in scores if score is not None) < 1.0
     assert verdicts.leader is None

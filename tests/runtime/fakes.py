@@ -13,7 +13,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import NewStore, in_memory
-from stream_coupons.runtime.steps import SHARED_PREFIX, Deferred, Outcome, Result, SharedStates
+from stream_coupons.runtime.steps import SHARED_PREFIX, Folded, Outcome, Result, SharedStates
 
 NUMBERS, WORDS, FILLS, TICKS = "numbers", "words", "fills", "ticks"
 PARTITIONS = 2
@@ -42,11 +42,15 @@ class Pot(Struct):
         return self.filled - self.drawn + self.freed
 
 
+COMMITTED = {"later", "fail-later", "draw", "draw-fail", "draw-later"}
+"""What is done when a round is committed."""
+
+
 class Adder:
     """Adds what it is told and says the total times `factor`, which stands for the model in use.
 
     A value is `<what> <number>`: add, twice (two outputs), soft (an output not kept), at (be woken at a time), later
-    (add when the step is finished), end (need the state no more from a time on), mark (the same, but the total stays),
+    (add when the step is committed), end (need the state no more from a time on), mark (the same, but the total stays),
     gone (need it no more now), echo (say the record itself), and `fail`, `fail-at`, `fail-later` (raise now, or then),
     `refuse`, `same`. Of the partition's pot: draw and draw-later (add as much as is there, now or when the step is
     finished), draw-fail (draw, then raise), free (give it back, so far as the total allows), free-at (all, at a time),
@@ -66,8 +70,8 @@ class Adder:
         self.fails_in_shared_time = False
         self.view: dict[str, int] = {}
         self.applied = 0
-        self.finished: list[int] = []
-        """Steps that were finished together, at each time."""
+        self.decided: list[int] = []
+        """Works that were decided together, of each round that has any."""
 
     def parse(self, record: Record) -> tuple[str, object]:
         text = (record.value or b"").decode(errors="replace")
@@ -78,58 +82,56 @@ class Adder:
             raise BadMessage(Rejection.INVALID, text)
         return record.key.decode(), (what, float(number or 0))
 
-    def apply(
-        self,
-        state_key: str,
-        state: Total,
-        message: tuple[str, float],
-        record: Record,
-        shared: SharedStates[Pot],
-    ) -> Outcome | Deferred:
+    def fold(self, state_key: str, state: Total, message: tuple[str, float], record: Record) -> Folded:
         what, number = message
         self.applied += 1
-        if what in ("later", "fail-later", "draw-later"):
-            return Deferred((state_key, state, message, shared.change, pot_of(record.partition)))
-        if what in ("draw", "draw-fail"):
-            number = draw(shared.change(pot_of(record.partition)), int(number))
+        if what in COMMITTED:
+            return Folded((state_key, state, what, int(number)), is_open=True)
         if what == "free":
             number = -min(int(number), state.total)
-            shared.change(pot_of(record.partition)).freed -= int(number)
+        outcome = self._outcome(state_key, state, what, number, record)
+        return Folded((outcome, -int(number) if what == "free" else 0), is_open=outcome.is_over)
+
+    def _outcome(self, state_key: str, state: Total, what: str, number: float, record: Record) -> Outcome:
         if what == "free-at":
             state.pays_at = number
             return Outcome([], [])
-        state.total += int(number)
-        self.view[state_key] = state.total
-        if what in ("fail", "draw-fail"):
-            raise RuntimeError("a bug of ours")
         if what in ("at", "fail-at"):
-            state.total -= int(number)
-            self.view[state_key] = state.total
             state.alarms.append(-number if what == "fail-at" else number)
             return Outcome([], [("told", what)])
         if what in ("end", "mark", "gone"):
-            state.total -= int(number)
             state.ends_at = number
             state.leaves_mark = what == "mark"
             return Outcome([], [], is_over=what == "gone")
+        state.total += int(number)
+        self.view[state_key] = state.total
+        if what == "fail":
+            raise RuntimeError("a bug of ours")
         if what == "echo":
             return Outcome([Output("dead", record.partition, record.key, record.value)], [])
         said = [self._say(state_key, state) for _ in range(1 + (what == "twice"))]
         refused, soft = "invalid" if what == "refuse" else None, {0} if what == "soft" else frozenset[int]()
         return Outcome(said, [("told", what)], what == "same", refused, soft=soft)
 
-    def finish(self, deferred: Sequence[tuple[Deferred, Record]]) -> list[Outcome]:
-        self.finished.append(len(deferred))
-        outcomes = []
-        for state_key, state, (what, number), change, pot in (step.work for step, _ in deferred):
-            if what == "draw-later":
-                number = draw(change(pot), int(number))
-            state.total += int(number)
-            self.view[state_key] = state.total
-            if what == "fail-later":
-                raise RuntimeError("a bug of ours, in what was deferred")
-            outcomes.append(Outcome([self._say(state_key, state)], [("told", what)]))
-        return outcomes
+    def decide(self, works: Sequence[Any]) -> Sequence[Any]:
+        later = sum(work[-2] in ("later", "fail-later", "draw-later") for work in works)
+        self.decided += [later] if later else []
+        return works
+
+    def commit(self, work: Any, record: Record, shared: SharedStates[Pot]) -> Outcome:
+        if isinstance(work[0], Outcome):
+            outcome, freed = work
+            if freed:
+                shared.change(pot_of(record.partition)).freed += freed
+            return outcome
+        state_key, state, what, number = work
+        if what.startswith("draw"):
+            number = draw(shared.change(pot_of(record.partition)), number)
+        state.total += number
+        self.view[state_key] = state.total
+        if what in ("draw-fail", "fail-later"):
+            raise RuntimeError("a bug of ours, as it is committed")
+        return Outcome([self._say(state_key, state)], [("told", what)])
 
     def _say(self, key: str, state: Total) -> Output:
         return Output("out", 0, key.encode(), f"{key}={state.total}*{self.factor}".encode())

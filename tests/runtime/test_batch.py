@@ -339,7 +339,7 @@ def test_time_that_an_outbox_leaves_no_room_for_is_refused_once_at_every_tick() 
     assert worker.run(log((TICKS, b"0", "now 60"), start=3)).dead == {(TICKS, "too_large"): 1}
 
 
-def test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said_in_the_order_of_inputs() -> None:
+def test_a_round_is_decided_together_over_keys_and_partitions_and_committed_in_the_order_of_inputs() -> None:
     worker = Worker()
     told = [
         (NUMBERS, b"b", "later 1"),
@@ -348,12 +348,12 @@ def test_what_is_deferred_is_finished_together_over_keys_and_partitions_and_said
         (NUMBERS, b"c", "later 3"),
     ]
     worker.run(log(*told))
-    assert worker.step.finished == [3]
+    assert worker.step.decided == [3]
     assert values(by_partition(worker.sent)) == [b"b=1*1", b"d=5*1", b"d=7*1", b"c=3*1"]
 
 
 @pytest.mark.parametrize("then", [(NUMBERS, b"b", "add 4"), (TICKS, b"0", "now 60")])
-def test_what_is_deferred_is_finished_before_its_key_changes_or_time_passes(then: tuple[str, bytes, str]) -> None:
+def test_a_round_is_committed_before_its_key_changes_or_time_passes(then: tuple[str, bytes, str]) -> None:
     together, alone = Worker(), Worker()
     told = log(
         (NUMBERS, b"b", "at 50"), (NUMBERS, b"b", "later 1"), (NUMBERS, b"d", "later 2"), then, (WORDS, b"d", "add 9")
@@ -361,11 +361,11 @@ def test_what_is_deferred_is_finished_before_its_key_changes_or_time_passes(then
     together.run(told)
     for record in told:
         alone.run([record])
-    assert together.step.finished == [2]
+    assert together.step.decided == [2]
     assert wire(together.sent) == wire(alone.sent)
 
 
-def test_one_failure_in_what_is_deferred_costs_the_others_nothing() -> None:
+def test_one_failure_in_a_commit_costs_the_others_nothing() -> None:
     worker = Worker()
     told = log(
         (NUMBERS, b"b", "later 1"), (NUMBERS, b"d", "fail-later 2"), (NUMBERS, b"c", "later 3"), (NUMBERS, b"d", "at 7")

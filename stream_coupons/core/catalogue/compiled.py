@@ -108,7 +108,7 @@ class CouponSet:
         self.margin_minor = self.price_minor * self.margin_ratio
         self._percent = np.array([c.discount_percent or 0.0 for c in each])
         self._amount_minor = np.array([c.discount_minor or 0 for c in each], np.float64)
-        self._most_minor = np.array([c.max_discount_minor for c in each], np.float64)
+        self.most_minor = np.array([c.max_discount_minor for c in each], np.float64)
 
     def _compile_scopes(self) -> None:
         """Compile the vocabulary of all scopes, and the scope of each coupon as columns of it."""
@@ -259,7 +259,7 @@ class CouponSet:
             Minor units; at most the value of the order, and the coupon's maximum.
         """
         asked = values_minor * self._percent[positions] / 100.0 + self._amount_minor[positions]
-        taken: Floats = np.minimum(np.minimum(asked, self._most_minor[positions]), values_minor)
+        taken: Floats = np.minimum(np.minimum(asked, self.most_minor[positions]), values_minor)
         return taken
 
     def pairs(self, chosen: Sequence[Positions]) -> Pairs:

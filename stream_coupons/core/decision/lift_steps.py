@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import arms
-from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.measurement.lift import FOLDS
@@ -74,18 +74,19 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
         _bring(one, effects, margin, orders=1)
 
 
-def enrol(decision: Candidates, known: Knowledge) -> None:
+def enrol(trigger: Trigger, table: CandidateTable, known: Knowledge) -> None:
     """Follow a shopper from this decision on, if it is the first one, or the first of a later period of the domain.
 
     Parameters
     ----------
-    decision : Candidates
-        The candidates; the greatest value among them is a covariate.
+    trigger : Trigger
+        The trigger of the decision.
+    table : CandidateTable
+        The candidates that can be had; the greatest value among them is a covariate.
     known : Knowledge
         The domain's brake and the arms.
     """
-    undecided = decision.undecided
-    moment, domain = undecided.moment, undecided.event.domain
+    moment, domain = trigger.moment, trigger.event.domain
     one = _known(moment.shopper)
     period = known.brake(domain).period
     if one.domain and (one.domain != domain or period <= one.period):
@@ -94,7 +95,7 @@ def enrol(decision: Candidates, known: Knowledge) -> None:
     if is_without is None:
         return
     days = rate_days(moment.at, one.first_order_at)
-    best_minor = round(float(decision.values_minor.max()), 2)  # as the record of the decision states it
+    best_minor = round(float(table.value_minor.max()), 2)  # as the record of the decision states it
     one.domain, one.period, one.at = domain, period, moment.at
     one.cell = 2 * fold_of(moment.user_id) + is_without
     one.known = (
@@ -104,7 +105,7 @@ def enrol(decision: Candidates, known: Knowledge) -> None:
         round(one.all_orders / days / UNITS[ORDER_RATE]),
     )
     one.margin = one.orders = 0
-    undecided.effects.lift.append(LiftChange(domain, period, one.cell, None, one.row))
+    trigger.effects.lift.append(LiftChange(domain, period, one.cell, None, one.row))
 
 
 def note_issue(shopper: Shopper, issue: OpenIssue, rules: PolicyRules, effects: Effects) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import attribution, erasure
-from stream_coupons.core.decision.candidates import packed_row, stored
 from stream_coupons.core.decision.open_issues import open_issue
 from stream_coupons.core.decision.policy import control_row
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
+from stream_coupons.core.decision.stored_row import packed_row, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract

@@ -1,4 +1,4 @@
-"""Decision policy: the value of a coupon for a shopper now, and the choice of the one to give, if any."""
+"""Decision policy: standing objections to any coupon, and the choice of the one to give, if any."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.decision.incremental import KEPT_RATIO
+from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
@@ -127,42 +126,6 @@ def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawK
 def control_row(n: int, trigger: str, key: DrawKey) -> int:
     """Return the row, of n candidates, to observe where no coupon is given: a uniform draw."""
     return int(key.uniform("control row", trigger) * n)
-
-
-def values(  # noqa: PLR0913 - terms of a value
-    coupons: CouponSet,
-    chosen: Positions,
-    orders: Floats,
-    redeem: Floats,
-    values_minor: Floats,
-    rules: PolicyRules,
-    kept_ratio: float = KEPT_RATIO,
-) -> Floats:
-    """Return the value of giving each coupon over giving none, minor units, shape (n,).
-
-    value = kept * additional orders * margin - P(redeem) * (discount - worth) - cost_weight * cost
-
-    NO_COUPON has the value 0 by this definition.
-
-    Parameters
-    ----------
-    chosen : array of int, shape (n,)
-        Positions in `coupons`.
-    orders : array, shape (n,)
-        Change of P(order in scope) by the coupon.
-    redeem : array, shape (n,)
-        P(redeem).
-    values_minor : array, shape (n,)
-        Expected value of an order in scope, minor units.
-    kept_ratio : float
-        Share of the additional orders that are not taken from others.
-    """
-    worth: Floats = (
-        kept_ratio * orders * coupons.margin_ratio[chosen] * values_minor
-        - redeem * (coupons.discounts_minor(chosen, values_minor) - rules.redemption_worth_minor)
-        - rules.cost_weight * rules.cost_minor
-    )
-    return worth
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,16 @@
-"""Scores of coupons: the interface of models to the core, and the value of each candidate for its shopper.
-
-Decisions and their explanations score alike.
-"""
+"""The interface of models to the core, and the context of a decision: rules, catalogue and models."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
-from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.basket import at_viewed_prices
-from stream_coupons.core.decision.incremental import COLUMNS, STRUCTURAL, Chances, IncrementalOrders
-from stream_coupons.core.decision.prepared import Prepared, prepare
-from stream_coupons.core.features.affinity import Moment
-from stream_coupons.core.features.rows import FeatureRows, Subject, blank, places_of
+from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
+from stream_coupons.core.features.rows import FeatureRows, Subject
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.rules import Rules
 
@@ -29,8 +21,6 @@ VISIT = len(HEADS)
 """Column of P(order in the coupon's scope within the visit), which learnt models have."""
 LABELS = (*HEADS, "visit")
 """Outcomes that models learn."""
-STRANGE_RATIO = 0.5
-"""Part of the value of other coupons to a hardly known shopper that counts in a shop that has been looked around in."""
 NO_BRAKE = LiftBrake()
 
 
@@ -172,92 +162,3 @@ def first_of(domain: str, known: Container[str], transfer: Mapping[str, str]) ->
     while source is not None and source not in known:
         source = transfer.get(source)
     return source
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """Scores of some moments; rows are ordered by moment, then by candidate.
-
-    Attributes
-    ----------
-    chosen : list of arrays of int
-        For each moment, the scored positions: the shortlist.
-    rows : FeatureRows
-        The n rows of all chosen positions.
-    predicted : array, shape (n, 3) or (n, 4)
-        Probabilities as of `Scorer.predict`.
-    worth : array, shape (n,)
-        Value over giving none, before the price of a budget, minor units.
-    discounts_minor : array, shape (n,)
-        E(discount | redeem).
-    is_cut : array of bool, shape (n,)
-        True where the worth is less than the value, for a hardly known shopper.
-    """
-
-    chosen: list[Positions]
-    rows: FeatureRows
-    predicted: Floats
-    worth: Floats
-    discounts_minor: Floats
-    is_cut: NDArray[np.bool_]
-
-
-def judge(
-    moments: Sequence[Moment],
-    candidates: Sequence[Positions],
-    coupons: CouponSet,
-    scorer: Scorer,
-    rules: Rules,
-    value_ratio: float = 1.0,
-) -> Judgement:
-    """Score each moment's most promising candidates.
-
-    A row does not depend on the other rows of the batch, to the last bit.
-
-    Parameters
-    ----------
-    moments : sequence of Moment
-        Shoppers, each at a time.
-    candidates : sequence of arrays of int
-        For each moment, the eligible positions in `coupons`.
-    coupons : CouponSet
-        Coupons of one domain.
-    scorer : Scorer
-        Model of the domain.
-    rules : Rules
-        Length of the shortlist, half-lives, and terms of the value.
-    value_ratio : float
-        Factor of all values: see `LiftBrake`.
-    """
-    if isinstance(scorer, ValueScorer) and not scorer.reads_features:
-        rows = blank(moments, coupons, candidates)
-        discounts_minor = coupons.discount_minor[np.concatenate(list(candidates))]
-        is_cut = np.zeros(len(rows), np.bool_)
-        worth = scorer.values(rows) * value_ratio
-        return Judgement(list(candidates), rows, scorer.predict(rows), worth, discounts_minor, is_cut)
-    return judge_prepared(prepare(moments, candidates, coupons, rules), scorer, rules, value_ratio)
-
-
-def judge_prepared(prepared: Prepared, scorer: Scorer, rules: Rules, value_ratio: float = 1.0) -> Judgement:
-    """Score prepared candidates.
-
-    Parameters
-    ----------
-    prepared : Prepared
-        Output of `prepare`.
-    scorer, rules, value_ratio
-        As of `judge`.
-    """
-    rows, coupons, position = prepared.rows, prepared.coupons, prepared.position
-    predicted, of_rows = scorer.predict(rows), (prepared.owner, position)
-    values_minor = at_viewed_prices(prepared.stated_minor, prepared.moments, coupons, of_rows, scorer.viewed_prices)
-    if isinstance(scorer, ValueScorer):
-        worth, is_cut = scorer.values(rows), np.zeros(len(rows), np.bool_)
-    else:
-        chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
-        orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
-        worth = policy.values(coupons, position, orders, chances.redeem, values_minor, rules.policy)
-        is_cut = prepared.is_strange & (worth > 0.0)
-        worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
-    discounts_minor = coupons.discounts_minor(position, values_minor)
-    return Judgement(prepared.chosen, rows, predicted, worth * value_ratio, discounts_minor, is_cut)

@@ -11,9 +11,9 @@ import numpy as np
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Positions
 from stream_coupons.core.catalogue.coupon_terms import may_overlap
-from stream_coupons.core.decision.candidates import Candidates
+from stream_coupons.core.decision.decided import Decision
 from stream_coupons.core.decision.open_issues import example, is_still_watched
-from stream_coupons.core.decision.scoring import VISIT, Knowledge
+from stream_coupons.core.decision.scoring import VISIT
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import SCHEMA
@@ -52,36 +52,35 @@ def watched_row(n: int, on_view: Positions, trigger: str, key: DrawKey) -> int:
     return int(key.uniform("visit row", trigger) * n)
 
 
-def watch(decision: Candidates, known: Knowledge) -> None:
+def watch(decision: Decision) -> None:
     """Watch whether the shopper orders within the visit in the scope of one candidate; one visit at a time.
 
     Parameters
     ----------
-    decision : Candidates
-        Candidates of the trigger, whatever is given.
-    known : Knowledge
-        Rules, catalogue and models.
+    decision : Decision
+        A trigger with its candidates, whatever is given.
     """
-    moment, identity, rules = decision.undecided.moment, decision.undecided.identity, known.rules
-    knows_visits = decision.predicted.shape[1] > VISIT
+    trigger, table, known = decision.trigger, decision.table, decision.known
+    moment, identity, rules = trigger.moment, trigger.identity, known.rules
+    knows_visits = table.predicted.shape[1] > VISIT
     if not knows_visits or moment.shopper.visit is not None or not rules.attribution.visit_s:
         return
-    on_view = np.flatnonzero(decision.features.numeric[decision.rows[:, None], ON_VIEW].any(axis=1))
-    row = watched_row(len(decision.positions), on_view, identity, rules.key)
-    coupon_id, (numeric, hashed, predicted) = decision.coupon(row).coupon_id, decision.stored(row)
+    on_view = np.flatnonzero(table.features.numeric[:, ON_VIEW].any(axis=1))
+    row = watched_row(len(table), on_view, identity, rules.key)
+    coupon_id, (numeric, hashed, predicted) = table.coupon(row).coupon_id, table.stored(row)
     moment.shopper.visit = OpenVisit(
         issue_id=identity,
         coupon_id=coupon_id,
-        domain=decision.undecided.event.domain,
+        domain=trigger.event.domain,
         at=moment.at,
         until=moment.at + rules.attribution.visit_s,
         numeric=numeric,
         hashed=hashed,
-        predicted=(*predicted, round(float(decision.predicted[row, VISIT]), 6)),
-        model_version=decision.scorer.version,
+        predicted=(*predicted, round(float(table.predicted[row, VISIT]), 6)),
+        model_version=table.model_version,
         feature_schema=SCHEMA,
         scope_mark=known.catalogue.scope_mark(coupon_id),
-        on_view=item_on_view(decision.undecided.event),
+        on_view=item_on_view(trigger.event),
     )
 
 

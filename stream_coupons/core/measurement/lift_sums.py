@@ -114,7 +114,7 @@ class LiftSums(Struct, array_like=True, tag="lift"):
 class SharedSums(Protocol):
     """The sums of a partition by key, saved together with the shoppers whose steps change them."""
 
-    def change_unread(self, key: str, new: LiftSums) -> LiftSums:
+    def change(self, key: str, new: LiftSums) -> LiftSums:
         """Return the state of a key that no decision reads, for changing.
 
         Parameters
@@ -137,7 +137,7 @@ def book(shared: SharedSums, changes: Iterable[LiftChange]) -> None:
         Changes, in any order.
     """
     for change in changes:
-        shared.change_unread(PREFIX + change.domain, LiftSums()).add(change)
+        shared.change(PREFIX + change.domain, LiftSums()).add(change)
 
 
 def matrices(products: Floats) -> Floats:

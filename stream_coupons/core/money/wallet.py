@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,19 +25,16 @@ class Purses(Protocol):
     def get(self, account_id: str) -> Purse | None:
         """Return a purse for reading; None if there is none."""
 
-    def change(self, account_id: str, new: Purse | None = None) -> Purse:
-        """Return a purse for changing.
+    def change(self, key: str, new: Any = None) -> Any:
+        """Return a purse, or the sums of a domain, for changing.
 
         Parameters
         ----------
-        account_id : str
-            The account.
-        new : Purse, optional
+        key : str
+            The account, or the key of the sums.
+        new : Purse or LiftSums, optional
             Saved and returned if there is none.
         """
-
-    def change_unread(self, key: str, new: LiftSums) -> LiftSums:
-        """Return the sums of a domain, which no decision reads, for changing; parameters as of `change`."""
 
     def items(self) -> Iterable[tuple[str, Purse | LiftSums]]:
         """Return all purses and sums for reading."""
@@ -195,7 +192,9 @@ class Wallet:
             purses.add_demand(self._open(limit), demand)
 
     def _open(self, limit: Limit) -> Purse:
-        return self._purses.change(limit.account_id, purses.open_purse(limit, self._partitions, self._partition))
+        new = purses.open_purse(limit, self._partitions, self._partition)
+        purse: Purse = self._purses.change(limit.account_id, new)
+        return purse
 
     def _ask(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
         """Ask for more, unless the last request is still to be answered."""

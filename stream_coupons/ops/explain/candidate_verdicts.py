@@ -1,7 +1,6 @@
 """Verdicts on every coupon of a domain at one moment, by the functions that decide, and the meaning of codes."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 from msgspec import Struct
@@ -9,8 +8,12 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.candidates import Candidates, Undecided, score, stored
+from stream_coupons.core.decision.charge import charge
+from stream_coupons.core.decision.decided import Decision
+from stream_coupons.core.decision.pipeline import decide
 from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
+from stream_coupons.core.decision.stored_row import stored
+from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment, look
 from stream_coupons.core.messages.decisions import Reason
@@ -123,12 +126,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
     score: Score | None = None
 
 
-def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Candidates:
-    """Return the candidates of a shopper in a domain at a moment, scored as for a decision, without prices."""
+def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Decision:
+    """Return the decision on a shopper in a domain at a moment, with values, prices and shortages."""
     event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
     positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy)
-    [found] = score([Undecided(moment, event, "", coupons, positions, wallet, Effects())], known)
-    return found
+    trigger = Trigger(moment, event, "", coupons, positions, Effects())
+    [table] = decide([trigger], known)
+    return Decision(trigger, charge(table, wallet), wallet, known)
 
 
 class CandidateVerdicts:
@@ -136,7 +140,7 @@ class CandidateVerdicts:
 
     Parameters
     ----------
-    considered : Candidates
+    decision : Decision
         The candidates with their prices and shortages.
 
     Attributes
@@ -145,23 +149,24 @@ class CandidateVerdicts:
         Position of what is given when not exploring.
     """
 
-    def __init__(self, considered: Candidates, known: Knowledge) -> None:
-        self.coupons = considered.undecided.coupons
-        self.rules = known.rules.policy
+    def __init__(self, decision: Decision) -> None:
+        self._table: CandidateTable = decision.table
+        self._trigger = decision.trigger
+        self.coupons = decision.table.coupons
+        self.rules = decision.known.rules.policy
         self.is_random = self.rules.strategy != "value"
         self.leader: int | None = None
-        self._considered = considered
-        self._moment = considered.undecided.moment
-        self._views = look([self._moment], self.coupons, [np.arange(len(self.coupons))], known.rules.profile)
-        self._row = {position: row for row, position in enumerate(considered.positions.tolist())}
-        self._rank = {row: rank for rank, row in enumerate(policy.ranking(considered.net_minor).tolist(), start=1)}
+        self._moment = decision.trigger.moment
+        everything = [np.arange(len(self.coupons))]
+        self._views = look([self._moment], self.coupons, everything, decision.known.rules.profile)
+        self._row = {position: row for row, position in enumerate(self._table.position.tolist())}
+        self._rank = {row: rank for rank, row in enumerate(policy.ranking(self._table.net_minor).tolist(), start=1)}
         self._propensity: dict[int, float] = {}
-        can_be_had = np.array([charge.shortage is None for charge in considered.charges], np.bool_)
-        if can_be_had.any():
-            left = considered.narrowed(can_be_had)
+        if self._table.is_available.any():
+            left = decision.among(self._table, self._table.is_available)
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(left.net_minor, "", self.rules, known.rules.key, partial(left.offer, self.rules))
-            positions = left.positions.tolist()
+            choice = policy.choose(left.table.net_minor, "", self.rules, decision.known.rules.key, left.offer)
+            positions = left.table.position.tolist()
             self._propensity = {position: choice.propensity(row) for row, position in enumerate(positions)}
             self.leader = None if choice.leader is None else positions[choice.leader]
 
@@ -176,12 +181,12 @@ class CandidateVerdicts:
         """Return the first reason of the coupon itself; None if it could be given."""
         if (found := self.objection(position)) is not None:
             return found
-        row, considered, least = self._row[position], self._considered, self.rules.min_value_minor
-        if not self.is_random and considered.net_minor[row] <= least:
-            if considered.values_minor[row] > least:
+        row, table, least = self._row[position], self._table, self.rules.min_value_minor
+        if not self.is_random and table.net_minor[row] <= least:
+            if table.value_minor[row] > least:
                 return Passed.PRICED_OUT
-            return Passed.HARDLY_KNOWN if considered.is_cut[row] else NoCoupon.NOT_WORTH_IT
-        return NoCoupon.SOLD_OUT if considered.charges[row].shortage is not None else None
+            return Passed.HARDLY_KNOWN if table.is_cut[row] else NoCoupon.NOT_WORTH_IT
+        return None if table.is_available[row] else NoCoupon.SOLD_OUT
 
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """Return the verdict on a coupon, with the reason not to give it."""
@@ -190,7 +195,7 @@ class CandidateVerdicts:
             coupon_id=coupon.coupon_id,
             title=coupon.title,
             domain=coupon.domain,
-            eligible=position in self._considered.undecided.eligible,
+            eligible=position in self._trigger.eligible,
             reason=reason,
             lacks=lacks,
             content=float(self._views.content[position]),
@@ -199,16 +204,16 @@ class CandidateVerdicts:
         )
 
     def _score(self, position: int) -> Score:
-        row, considered = self._row[position], self._considered
-        click, redeem, order = stored(considered.predicted[row, : len(HEADS)].tolist())
-        contributions = considered.scorer.contributions(considered.features, int(considered.rows[row]), REDEEM)
+        row, table = self._row[position], self._table
+        click, redeem, order = stored(table.predicted[row, : len(HEADS)].tolist())
+        contributions = table.model.contributions(table.features, row, REDEEM)
         loudest = contributions[: self.rules.explain_top]
         return Score(
             p_click=click,
             p_redeem=redeem,
             p_order=order,
-            value_minor=round(float(considered.values_minor[row]), 3),
-            price_minor=round(float(considered.prices_minor[row]), 3),
+            value_minor=round(float(table.value_minor[row]), 3),
+            price_minor=round(float(table.price_minor[row]), 3),
             charged_by=[limit.account_id for limit in self.coupons.priced[position]],
             rank=self._rank[row],
             propensity=round(self._propensity.get(position, 0.0), 6),

@@ -92,9 +92,8 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     for domain, coupons in sorted(known.catalogue.domains.items()):
         is_braked = standing is None and arms.is_braked(user_id, domain, known)
         against = NoCoupon.LIFT_BELOW_ZERO if is_braked else standing
-        considered = consider(moment, domain, coupons, funds.wallet, known)
-        considered.charge()
-        judged, lacking = CandidateVerdicts(considered, known), funds.lacking(considered)
+        decision = consider(moment, domain, coupons, funds.wallet, known)
+        judged, lacking = CandidateVerdicts(decision), funds.lacking(decision.table)
         for position in range(len(coupons)):
             reason = judged.why_not(position) or against
             if reason is None and not (position == judged.leader or judged.is_random):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stream_coupons.core.decision.candidates import Candidates
+from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.purses import Purse, first_lease
 from stream_coupons.core.money.wallet import Wallet
@@ -50,9 +50,8 @@ class Funds:
         purse = self.purses.get(limit.account_id)
         return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
 
-    def lacking(self, considered: Candidates) -> dict[int, Lack]:
+    def lacking(self, table: CandidateTable) -> dict[int, Lack]:
         """Return the shortage of each candidate that is sold out, by its position."""
-        limited = considered.undecided.coupons.limited
-        rows = zip(considered.positions.tolist(), considered.charges, strict=True)
-        lacks = {position: self.lack(limited[position], charge.held_minor) for position, charge in rows}
+        rows = zip(table.position.tolist(), table.held_minor.tolist(), strict=True)
+        lacks = {position: self.lack(table.coupons.limited[position], held) for position, held in rows}
         return {position: lack for position, lack in lacks.items() if lack is not None}

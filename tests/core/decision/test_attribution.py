@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.candidates import packed_row
 from stream_coupons.core.decision.open_issues import observe_order, open_control, open_issue
+from stream_coupons.core.decision.stored_row import packed_row
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows

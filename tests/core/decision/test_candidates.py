@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.prepared import shortlist
+from stream_coupons.core.decision.predict import shortlist
 from stream_coupons.core.features.affinity import Interests, Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import Ineligible

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.incremental import (
     COLUMNS,
     KEPT_RATIO,
@@ -17,14 +16,14 @@ from stream_coupons.core.decision.incremental import (
     Chances,
     IncrementalOrders,
 )
-from stream_coupons.core.decision.scoring import judge
+from stream_coupons.core.decision.value import values
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import places_of
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
-from tests.core.builders import AT, FixedScorer, order_values, rules
+from tests.core.builders import AT, FixedScorer, order_values, rules, valued
 
 COUPONS = CouponSet(
     [
@@ -142,7 +141,7 @@ def test_the_value_is_that_of_the_formula(costs: dict[str, float]) -> None:
     positions, values_minor = rng.integers(0, len(COUPONS), size), rng.uniform(50.0, 20_000.0, size)
     chances, plain = drawn(5, size), PolicyRules(**({"redemption_worth_minor": 0.0, "cost_weight": 0.0} | costs))
     orders = STRUCTURAL.of(chances, np.zeros(size, np.int64))
-    found = policy.values(COUPONS, positions, orders, chances.redeem, values_minor, plain)
+    found = values(COUPONS, positions, orders, chances.redeem, values_minor, plain)
     discounts_minor = COUPONS.discounts_minor(positions, values_minor)
     for row in range(size):
         redeem, anyway, value = float(chances.redeem[row]), float(chances.anyway[row]), float(values_minor[row])
@@ -153,41 +152,41 @@ def test_the_value_is_that_of_the_formula(costs: dict[str, float]) -> None:
 
 def test_a_decision_values_coupons_by_the_model_of_its_scorer() -> None:
     moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
-    before = judge(moments, everything, COUPONS, FixedScorer(), known)
+    before = valued(moments, everything, COUPONS, FixedScorer(), known)
     scorer = FixedScorer()
     orders = np.full(len(COUPONS), scorer.redeem - USES_RATIO * scorer.order)
     values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
-    expected = policy.values(COUPONS, everything[0], orders, before.predicted[:, 1], values_minor, known.policy)
+    expected = values(COUPONS, everything[0], orders, before.predicted[:, 1], values_minor, known.policy)
     assert not before.is_cut.any()
-    assert before.worth.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
+    assert before.value_minor.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 
-    place = int(places_of(before.rows.hashed[1, 0]))
+    place = int(places_of(before.features.hashed[1, 0]))
     worse = replace(STRUCTURAL, places=np.array([place]), deviations=np.array([-0.25]))
-    after = judge(moments, everything, COUPONS, FixedScorer(incremental=worse), known)
-    assert after.worth[[0, 2]].tolist() == before.worth[[0, 2]].tolist()
+    after = valued(moments, everything, COUPONS, FixedScorer(incremental=worse), known)
+    assert after.value_minor[[0, 2]].tolist() == before.value_minor[[0, 2]].tolist()
     lost = KEPT_RATIO * 0.25 * COUPONS.margin_ratio[1] * values_minor[1]
-    assert before.worth[1] - after.worth[1] == pytest.approx(lost)
+    assert before.value_minor[1] - after.value_minor[1] == pytest.approx(lost)
 
 
 def test_a_decision_reads_the_learnt_share_of_use() -> None:
     moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
-    before = judge(moments, everything, COUPONS, FixedScorer(), known)
+    before = valued(moments, everything, COUPONS, FixedScorer(), known)
     scorer = FixedScorer(incremental=replace(STRUCTURAL, uses_ratio=USES_RATIO - 0.5))
-    after = judge(moments, everything, COUPONS, scorer, known)
+    after = valued(moments, everything, COUPONS, scorer, known)
     values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
     gained = KEPT_RATIO * 0.5 * scorer.order * COUPONS.margin_ratio * values_minor
-    assert (after.worth - before.worth).tolist() == pytest.approx(gained.tolist())
+    assert (after.value_minor - before.value_minor).tolist() == pytest.approx(gained.tolist())
 
 
 def test_a_decision_reads_the_terms_of_its_own_rows() -> None:
     moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
-    before = judge(moments, everything, COUPONS, FixedScorer(), known)
+    before = valued(moments, everything, COUPONS, FixedScorer(), known)
     values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
     for name, number in (("depth", "discount_pull"), ("whole_shop", "whole_shop"), ("exposure", "weekly_exposure")):
         weights = STRUCTURAL.weights + 0.125 * (np.array(TERMS) == name)
-        after = judge(
+        after = valued(
             moments, everything, COUPONS, FixedScorer(incremental=replace(STRUCTURAL, weights=weights)), known
         )
-        of_rows = before.rows.numeric[:, NUMERIC.index(number)]
+        of_rows = before.features.numeric[:, NUMERIC.index(number)]
         added = KEPT_RATIO * 0.125 * of_rows * COUPONS.margin_ratio * values_minor
-        assert (after.worth - before.worth).tolist() == pytest.approx(added.tolist(), abs=1e-9)
+        assert (after.value_minor - before.value_minor).tolist() == pytest.approx(added.tolist(), abs=1e-9)

@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision.candidates import Undecided
-from stream_coupons.core.decision.pipeline import decide, take_in
+from stream_coupons.core.decision.pipeline import take_in
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
-from tests.core.builders import AT, FixedScorer, browse, purses, rules
+from tests.core.builders import AT, FixedScorer, browse, decided, purses, rules
 
 DOMAINS = ("ecommerce", "travel", "ecommerce", "travel")
 
@@ -29,11 +29,11 @@ def given(cuts: list[int], budget_minor: int = 200) -> list[list[str]]:
         together = []
         for number in range(first, first + size):
             event = browse(f"e{number}", AT + number, user=f"u{number}", domain=DOMAINS[number])
-            taken = take_in(event.user_id, Shopper(), event, known, wallet)
-            assert isinstance(taken, Undecided)
+            taken = take_in(event.user_id, Shopper(), event, known)
+            assert isinstance(taken, Trigger)
             together.append(taken)
         first += size
-        for effects in decide(together, known):
+        for effects in decided(together, known, wallet):
             found.append([message.domain for message in effects.messages if isinstance(message, CouponIssue)])
     return found
 

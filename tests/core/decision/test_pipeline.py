@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.decision import pipeline
-from stream_coupons.core.decision.candidates import Undecided, unpack
 from stream_coupons.core.decision.incremental import KEPT_RATIO, USES_RATIO
 from stream_coupons.core.decision.observation import observe
-from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, decide, issue_id, pass_time, take_in
+from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, issue_id, pass_time, take_in
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.stored_row import unpack
+from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
@@ -47,6 +48,7 @@ from tests.core.builders import (
     FixedScorer,
     browse,
     cart,
+    decided,
     feedback,
     knowledge,
     observed,
@@ -113,7 +115,7 @@ def decision(effects: Effects) -> list[str]:
     return [kind for noun, kind in effects.facts if noun == "decision"]
 
 
-def told(outcome: Effects | Undecided) -> Effects:
+def told(outcome: Effects | Trigger) -> Effects:
     """The effects of an event that was no trigger, or too soon to be one."""
     assert isinstance(outcome, Effects)
     return outcome
@@ -247,8 +249,8 @@ def test_what_early_feedback_frees_is_there_for_the_next_decision(is_together: b
     pipeline.feedback(first, feedback("purchase", issue_id("u", "browse", "t"), discount_minor=50), known)
     events = (browse("t"), browse("t", user="v"))
     if is_together:
-        taken = [take_in(e.user_id, s, e, known, holds) for e, s in zip(events, (first, second), strict=True)]
-        effects = decide([one for one in taken if isinstance(one, Undecided)], known)
+        taken = [take_in(e.user_id, s, e, known) for e, s in zip(events, (first, second), strict=True)]
+        effects = decided(taken, known, holds)
     else:
         effects = [see(shopper, event, known, holds) for event, shopper in zip(events, (first, second), strict=True)]
     assert [decision(each) for each in effects] == [["given"], ["given"]]
@@ -315,8 +317,8 @@ def test_who_would_be_given_nothing_wants_nothing(policy: dict[str, float]) -> N
 def test_the_last_unit_is_given_once_to_whoever_comes_first() -> None:
     known, holds = knowledge(coupon("a"), coupon("b", discount_minor=90, stock=3)), wallet()
     events = [browse("t", user=f"u{n}") for n in range(9)]
-    undecided = [take_in(event.user_id, Shopper(), event, known, holds) for event in events]
-    effects = decide([one for one in undecided if isinstance(one, Undecided)], known)
+    undecided = [take_in(event.user_id, Shopper(), event, known) for event in events]
+    effects = decided(undecided, known, holds)
     given = [issue.coupon_id for each in effects for issue in of_type(each.messages, CouponIssue)]
     assert given == ["b"] * 3 + ["a"] * 6
 
@@ -388,8 +390,8 @@ def test_every_arm_is_given_as_often_as_its_record_says_while_things_sell_out(
     holds, excess, variance = Wallet(shared, 0, 2), Counter[str](), Counter[str]()
     for first in range(0, 1500, 50):
         events = [browse("t", AT + first, user=f"u{n}") for n in range(first, first + 50)]
-        taken = [take_in(event.user_id, Shopper(), event, known, holds) for event in events]
-        for effects in decide([one for one in taken if isinstance(one, Undecided)], known):
+        taken = [take_in(event.user_id, Shopper(), event, known) for event in events]
+        for effects in decided(taken, known, holds):
             for record in of_type(effects.messages, LoggedDecision):
                 _count(record, excess, variance)
         if first % 500 == 0:  # what a partition may give grows now and then
@@ -502,8 +504,8 @@ def test_an_event_that_is_too_old_for_a_coupon_counts_as_one_that_is_no_trigger(
     known, shoppers = knowledge(coupon("c1")), (Shopper(), Shopper())
     no_trigger = knowledge(coupon("c1"), rules=rules(triggers=frozenset()))
     for event in (browse("t1", AT, item("A")), cart("t2", AT, item("A")), order("t3", AT, item("A"))):
-        old = take_in("u", shoppers[0], event, known, wallet(), Times(AT + DAY_S, AT + DAY_S))
-        plain = take_in("u", shoppers[1], event, no_trigger, wallet())
+        old = take_in("u", shoppers[0], event, known, Times(AT + DAY_S, AT + DAY_S))
+        plain = take_in("u", shoppers[1], event, no_trigger)
         assert told(old).messages == told(plain).messages
     assert shoppers[0] == shoppers[1] != Shopper()
 
@@ -512,12 +514,10 @@ def test_an_event_from_a_clock_that_is_ahead_gets_no_coupon_before_its_start() -
     known = knowledge(coupon("c1", valid_from=AT + 22 * HOUR_S))
     ahead = browse("t1", AT + 23 * HOUR_S)
     for appended_at in (AT, AT + 22 * HOUR_S - 1):
-        early = take_in("u", Shopper(), ahead, known, wallet(), Times(appended_at))
+        early = take_in("u", Shopper(), ahead, known, Times(appended_at))
         assert decision(told(early)) == [NoCoupon.NO_CANDIDATE]
-    assert isinstance(take_in("u", Shopper(), ahead, known, wallet(), Times(AT + 22 * HOUR_S)), Undecided)
-    assert isinstance(take_in("u", Shopper(), ahead, known, wallet()), Undecided), (
-        "where no clock is, events tell the time"
-    )
+    assert isinstance(take_in("u", Shopper(), ahead, known, Times(AT + 22 * HOUR_S)), Trigger)
+    assert isinstance(take_in("u", Shopper(), ahead, known), Trigger), "where no clock is, events tell the time"
 
 
 def test_an_event_from_a_clock_that_is_ahead_does_not_bar_the_shopper() -> None:
@@ -794,13 +794,13 @@ def test_the_order_itself_answers_an_open_control() -> None:
 def test_the_rows_that_were_scored_are_kept(policy: dict[str, float]) -> None:
     case = Case(knowledge(*(coupon(name) for name in "abc"), rules=rules(**policy)))
     event = browse("t1", what=item("A", category="tea"), context={"weather": "rain"})
-    undecided = take_in("u", case.shopper, event, case.known, case.wallet)
-    assert isinstance(undecided, Undecided)
+    undecided = take_in("u", case.shopper, event, case.known)
+    assert isinstance(undecided, Trigger)
     coupons, profile = undecided.coupons, case.known.rules.profile
     moments = [Moment("u", case.shopper, AT, event.context, event)]
     chosen = [coupons.valid_from.argsort(kind="stable")]
     rows = extract(moments, coupons, chosen, profile)
-    decide([undecided], case.known)
+    decided([undecided], case.known, case.wallet)
     kept = [case.shopper.issue(each) for each in case.shopper.issues] + [*case.shopper.controls.values()]
     assert len(kept) == (3 if policy else 1)
     for each in kept:
@@ -818,20 +818,21 @@ def test_decisions_together_are_the_decisions_alone_to_the_last_bit(visits: list
     ]
     known = knowledge(*many, rules=rules(exploration_ratio=0.1, holdout_ratio=0.1))
 
-    def undecided() -> list[Undecided]:
-        found, holds = [], wallet()  # a few of each, so that they sell out on the way
+    def undecided() -> list[Trigger]:
+        found = []
         for number, seen in enumerate(visits):
             shopper = Shopper()
             for visit, n in enumerate(seen):
                 what = item(f"i{n}", category=f"k{n % 9}", brand=f"b{n % 5}", price_minor=37 * n)
-                take_in(f"u{number}", shopper, order(f"o{visit}", AT + visit, what), known, holds)
-            one = take_in(f"u{number}", shopper, browse("t", AT + 99, item("i1", category="k1")), known, holds)
-            assert isinstance(one, Undecided)
+                take_in(f"u{number}", shopper, order(f"o{visit}", AT + visit, what), known)
+            one = take_in(f"u{number}", shopper, browse("t", AT + 99, item("i1", category="k1")), known)
+            assert isinstance(one, Trigger)
             found.append(one)
         return found
 
-    def told(groups: list[list[Undecided]]) -> list[bytes]:
-        effects = [each for group in groups for each in decide(group, known)]
+    def told(groups: list[list[Trigger]]) -> list[bytes]:
+        holds = wallet()  # a few of each, so that they sell out on the way
+        effects = [each for group in groups for each in decided(group, known, holds)]
         shoppers = [frozen(one.moment.shopper) for group in groups for one in group]
         return [msgspec.json.encode([each.messages, each.facts]) for each in effects] + shoppers
 
@@ -844,23 +845,23 @@ def test_many_decisions_about_coupons_for_many_items_are_those_alone_and_take_th
     many = [coupon(f"c{n}", items=[f"i{n}-{which}" for which in range(2000)]) for n in range(10)]
     known = knowledge(*many, rules=rules(exploration_ratio=0.1, holdout_ratio=0.1))
 
-    def undecided() -> list[Undecided]:
+    def undecided() -> list[Trigger]:
         found = []
         for n in range(60):
             seen = browse("t", AT, item(f"i{n % 10}-{n}"), context={"weather": "rain"} if n % 4 else {})
-            one = take_in(f"u{n}", Shopper(), seen, known, wallet())
-            assert isinstance(one, Undecided)
+            one = take_in(f"u{n}", Shopper(), seen, known)
+            assert isinstance(one, Trigger)
             found.append(one)
         return found
 
-    def told(effects: Sequence[Effects], group: Sequence[Undecided]) -> list[bytes]:
+    def told(effects: Sequence[Effects], group: Sequence[Trigger]) -> list[bytes]:
         shoppers = [frozen(one.moment.shopper) for one in group]
         return [msgspec.json.encode([each.messages, each.facts]) for each in effects] + shoppers
 
     alone, together = undecided(), undecided()
-    one_by_one = told([decide([one], known)[0] for one in alone], alone)
+    one_by_one = told([decided([one], known, wallet())[0] for one in alone], alone)
     tracemalloc.start()
-    effects = decide(together, known)
+    effects = decided(together, known, wallet())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert told(effects, together) == one_by_one

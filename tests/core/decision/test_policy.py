@@ -16,8 +16,8 @@ from stream_coupons.core.decision.policy import (
     is_over_frequency_cap,
     is_quiet,
     standing_objection,
-    values,
 )
+from stream_coupons.core.decision.value import values
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules

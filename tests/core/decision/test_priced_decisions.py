@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision import pipeline
-from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.incremental import KEPT_RATIO, USES_RATIO
-from stream_coupons.core.decision.pipeline import decide, take_in
+from stream_coupons.core.decision.pipeline import take_in
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
@@ -26,7 +26,7 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign
-from tests.core.builders import AT, DAY_S, FixedScorer, browse, feedback, knowledge, of_type, rules, see
+from tests.core.builders import AT, DAY_S, FixedScorer, browse, decided, feedback, knowledge, of_type, rules, see
 from tests.core.builders import repeatable as coupon
 
 WORTH = KEPT_RATIO * (0.5 - USES_RATIO * 0.1) * 0.3 * 2000 - 2.0
@@ -224,14 +224,14 @@ def test_decisions_together_count_the_demand_of_each_alone() -> None:
     demands = []
     for size in (1, 6):
         case = Case(terms, shared)
-        undecided: list[Undecided] = []
+        undecided: list[Trigger] = []
         for n in range(6):
-            taken = take_in(f"u{n}", Shopper(), browse("t", AT + n, user=f"u{n}"), case.known, case.wallet)
-            assert isinstance(taken, Undecided)
+            taken = take_in(f"u{n}", Shopper(), browse("t", AT + n, user=f"u{n}"), case.known)
+            assert isinstance(taken, Trigger)
             undecided.append(taken)
         effects: list[Effects] = []
         for first in range(0, 6, size):
-            effects += decide(undecided[first : first + size], case.known)
+            effects += decided(undecided[first : first + size], case.known, case.wallet)
         given = [[issue.coupon_id for issue in of_type(each.messages, CouponIssue)] for each in effects]
         demands.append((given, case.demand(K1)))
     assert demands[0] == demands[1]

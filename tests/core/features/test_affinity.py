@@ -11,7 +11,6 @@ import pytest
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
-from stream_coupons.core.decision.scoring import judge
 from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
@@ -33,7 +32,7 @@ from stream_coupons.core.vectors.sparse import (
     unpack_vector,
 )
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, order, rules
+from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, order, rules, valued
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")
@@ -227,7 +226,7 @@ def test_the_shortlist_is_that_of_the_formulas_and_its_rows_are_those_of_all(see
     everything = np.arange(len(coupons))
     candidates = [everything[sorted(chance.sample(range(len(coupons)), len(coupons) - n))] for n in range(len(moments))]
     known = rules(max_candidates=size)
-    judged = judge(moments, candidates, coupons, FixedScorer(), known)
+    judged = valued(moments, candidates, coupons, FixedScorer(), known)
     promise = Interests.of(moments, coupons, RULES).promise(coupons)
     rows = extract(moments, coupons, [everything] * len(moments), RULES)
     first = 0
@@ -236,17 +235,17 @@ def test_the_shortlist_is_that_of_the_formulas_and_its_rows_are_those_of_all(see
         promised = [reduce(operator.add, (each[name] for name in SCORES)) for each in scores]
         assert promise[n].tolist() == promised
         kept = sorted(sorted(positions.tolist(), key=lambda position: (-promised[position], position))[:size])
-        assert judged.chosen[n].tolist() == kept
+        assert judged.of(n).position.tolist() == kept
         end = first + len(kept)
-        assert judged.rows.numeric[first:end].tolist() == rows.numeric[n * len(coupons) + np.array(kept)].tolist()
-        assert judged.rows.hashed[first:end].tolist() == rows.hashed[n * len(coupons) + np.array(kept)].tolist()
+        assert judged.features.numeric[first:end].tolist() == rows.numeric[n * len(coupons) + np.array(kept)].tolist()
+        assert judged.features.hashed[first:end].tolist() == rows.hashed[n * len(coupons) + np.array(kept)].tolist()
         first = end
-    assert first == len(judged.rows)
+    assert first == len(judged.features)
 
 
 def test_a_promise_that_is_not_a_number_comes_last() -> None:
     coupons = CouponSet([coupon(f"c{n:02}", items=[f"i{n}"]) for n in range(60)], 1000.0)
     shopper = Shopper()
     shopper.neighbourhood.packed = pack_vector({feature_index(f"item:i{n}"): math.nan for n in range(0, 60, 2)})
-    judged = judge([Moment("u", shopper, AT, {})], [np.arange(60)], coupons, FixedScorer(), rules(max_candidates=3))
-    assert judged.chosen[0].tolist() == [1, 3, 5]
+    judged = valued([Moment("u", shopper, AT, {})], [np.arange(60)], coupons, FixedScorer(), rules(max_candidates=3))
+    assert judged.position.tolist() == [1, 3, 5]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.decision.candidates import Undecided
 from stream_coupons.core.decision.observation import observe
 from stream_coupons.core.decision.pipeline import take_in
+from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent
@@ -20,7 +20,7 @@ from stream_coupons.core.shopper.profile import Profile, decay, fold
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.testing import item
-from tests.core.builders import AT, HOUR_S, browse, cart, knowledge, observed, of_type, order, rules, see, wallet
+from tests.core.builders import AT, HOUR_S, browse, cart, knowledge, observed, of_type, order, rules, see
 from tests.core.builders import repeatable as coupon
 
 POLICIES: tuple[MissingPolicy, ...] = get_args(MissingPolicy)
@@ -193,8 +193,8 @@ def test_decisions_and_observed_issues_see_the_filled_context() -> None:
     def moment(context: dict[str, Any], with_rules: Any) -> Moment:
         shopper = Shopper()
         see(shopper, first, with_rules)
-        undecided = take_in("u", shopper, browse("b2", AT + HOUR_S, context=context), with_rules, wallet())
-        assert isinstance(undecided, Undecided)
+        undecided = take_in("u", shopper, browse("b2", AT + HOUR_S, context=context), with_rules)
+        assert isinstance(undecided, Trigger)
         return undecided.moment
 
     assert moment({}, known).context == {"rain": 3.0, "rain missing": True}

@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.candidates import stored
-from stream_coupons.core.decision.prepared import Prepared, prepare
-from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of, judge_prepared
+from stream_coupons.core.decision.predict import predict, tabulate
+from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
+from stream_coupons.core.decision.stored_row import stored
+from stream_coupons.core.decision.table import CandidateTable
+from stream_coupons.core.decision.value import value
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import Rules
@@ -45,7 +47,7 @@ class Arms:
     domain: str
     coupons: CouponSet
     positions: list[int] = field(default_factory=list)
-    prepared: Prepared | None = None
+    table: CandidateTable | None = None
     """Their features, once they are made."""
     predicted: list[Predicted] = field(default_factory=list)
     """Probabilities of `positions`, once they are scored."""
@@ -60,12 +62,12 @@ class Arms:
 
     def score(self, scorer: Scorer, rules: Rules, *, is_valued: bool) -> None:
         """Predict as in a decision, and value if that is asked for."""
-        assert self.prepared is not None
+        assert self.table is not None
         if is_valued:
-            judged = judge_prepared(self.prepared, scorer, rules)
-            predicted, self.worth = judged.predicted, judged.worth.tolist()
+            valued = value(predict(self.table, scorer), rules)
+            predicted, self.worth = valued.predicted, valued.value_minor.tolist()
         else:
-            predicted = scorer.predict(self.prepared.rows)
+            predicted = scorer.predict(self.table.features)
         self.predicted = [stored(row) for row in predicted[:, : len(HEADS)].tolist()]
 
 
@@ -156,9 +158,9 @@ class LearningQueue:
     def _prepare_of_one_set(self, each: Sequence[tuple[Moment, Arms]]) -> None:
         moments, coupons = [moment for moment, _ in each], each[0][1].coupons
         chosen = [np.array(arms.positions, np.intp) for _, arms in each]
-        prepared = prepare(moments, chosen, coupons, self._rules)
+        table = tabulate(moments, chosen, coupons, self._rules)
         for number, (_, arms) in enumerate(each):
-            arms.prepared = prepared.of(number)
+            arms.table = table.of(number)
 
     def scorer(self, domain: str) -> Scorer:
         """Return the model of a domain as it is now, or the one that the domain starts from."""
@@ -176,8 +178,8 @@ class LearningQueue:
             versions.append(scorer.version)
         own, version = issue.arms[0], versions[0]
         issue.on_scored(version)
-        if own.prepared is not None:
-            rows = own.prepared.rows
+        if own.table is not None:
+            rows = own.table.features
             hashed = rows.hashed[issue.row]
             row = Row(rows.numeric[issue.row].copy(), hashed[hashed > 0])
             self._known[issue.issue_id] = row, own.predicted[issue.row], version

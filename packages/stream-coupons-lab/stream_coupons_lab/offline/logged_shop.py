@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from typing import Any
 
 import msgspec
 
@@ -26,7 +25,6 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, ObservedIssue, OrderEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
-from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import BucketMember
 from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.shopper.state import Shopper
@@ -34,7 +32,6 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.models.linear import prior
 from stream_coupons.runtime.deadlines import Deadlines
-from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.settings import Settings
 
 NO_RECORD = Record(topics.VECTORS.name, 0, 0, 0, None, None)
@@ -89,7 +86,6 @@ class LoggedShop:
         self.refused: Counter[str] = Counter()
         self.look_at({}, ())
         self._users, self._neighbours = Users(lambda: self._known, 1), Neighbours(lambda: self._known, 1)
-        self._shared = SharedStates[Any]({}, Purse)
 
     def look_at(self, attributes: Mapping[str, tuple[str, ...]], domains: Iterable[str]) -> None:
         """Look at these attributes of coupons, by domain, from now on, and at no others.
@@ -103,7 +99,7 @@ class LoggedShop:
     def take(self, event: BrowseEvent | CartEvent | OrderEvent | FeedbackEvent) -> None:
         """Take in what a shopper did, in the shop or with a coupon."""
         shopper = self._shopper(event.user_id)
-        effects = self._users.step(event.user_id, shopper, event, NO_RECORD, self._shared)
+        effects = self._users.step(event.user_id, shopper, event, NO_RECORD)
         if not isinstance(effects, Effects):
             raise TypeError("a log triggers no decision of ours: expected no triggers in the policy")
         self._conclude(event.user_id, shopper, effects)
@@ -129,7 +125,7 @@ class LoggedShop:
         """Close what time alone decides."""
         for user_id in self._deadlines.pop_due(at):
             shopper = self._shoppers[user_id]
-            self._conclude(user_id, shopper, self._users.expire(user_id, shopper, at, 0, self._shared))
+            self._conclude(user_id, shopper, self._users.expire(user_id, shopper, at))
 
     def _shopper(self, user_id: str) -> Shopper:
         found = self._shoppers.get(user_id)
@@ -151,12 +147,12 @@ class LoggedShop:
     def _meet_neighbours(self, vector: UserVector) -> None:
         key = self._neighbours.state_key(vector, vector.cell)
         member = self._members.setdefault(key, BucketMember())
-        effects = self._neighbours.step(key, member, vector, NO_RECORD, self._shared)
+        effects = self._neighbours.step(key, member, vector, NO_RECORD)
         if effects.is_over:
             del self._members[key]
         for news in effects.messages:
             if isinstance(news, NeighbourUpdate):
-                self._users.step(news.user_id, self._shopper(news.user_id), news, NO_RECORD, self._shared)
+                self._users.step(news.user_id, self._shopper(news.user_id), news, NO_RECORD)
 
 
 _encode = msgspec.msgpack.Encoder().encode

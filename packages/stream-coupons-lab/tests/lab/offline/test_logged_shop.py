@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.candidates import stored
+from stream_coupons.core.decision.stored_row import stored
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.catalogue import Coupon
@@ -83,8 +83,8 @@ def test_features_made_together_are_those_that_a_worker_makes_one_by_one() -> No
         queue.score(Issue(f"x{n}", moment, [arms], 0, versions.append))
     queue.flush()
     for moment, arms in zip(moments, asked, strict=True):
-        assert arms.prepared is not None
-        rows = arms.prepared.rows
+        assert arms.table is not None
+        rows = arms.table.features
         for row, position in enumerate(arms.positions):
             single = one_by_one(moment, together, position)
             assert rows.numeric[row].tolist() == single.numeric[0].tolist()

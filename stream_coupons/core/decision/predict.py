@@ -1,16 +1,18 @@
-"""Candidates of decisions, prepared for any model: a shortlist with features and stated values of orders."""
+"""Features and probabilities of candidates, of many shoppers at once."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.decision.basket import stated_values
+from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
+from stream_coupons.core.decision.scoring import Scorer
+from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
-from stream_coupons.core.features.rows import FeatureRows, extract
+from stream_coupons.core.features.rows import blank, extract
 from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.profile import events_of
 
@@ -20,66 +22,57 @@ MANY_TIMES = 16
 """Candidates over the size of a shortlist above which not all of them are sorted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Candidates of some moments with all that their scores need besides a model.
+def tabulate(
+    moments: Sequence[Moment], eligible: Sequence[Positions], coupons: CouponSet, rules: Rules
+) -> CandidateTable:
+    """Return the most promising candidates of each moment with their features.
 
-    Attributes
-    ----------
-    chosen : list of arrays of int
-        For each moment, the positions of its shortlist in `coupons`.
-    rows : FeatureRows
-        The n rows of all chosen positions.
-    owner, position : array of int, shape (n,)
-        Index of the moment of each row, and position of its coupon.
-    stated_minor : array, shape (n,)
-        Value of an order by the catalogue's prices, minor units.
-    is_strange : array of bool, shape (n,)
-        True for coupons outside the interests of a hardly known shopper.
-    """
-
-    moments: Sequence[Moment]
-    coupons: CouponSet
-    chosen: list[Positions]
-    rows: FeatureRows
-    owner: Positions
-    position: Positions
-    stated_minor: Floats
-    is_strange: NDArray[np.bool_]
-
-    def of(self, moment: int) -> "Prepared":
-        """Return the candidates of one moment, by its index."""
-        some = slice(*np.searchsorted(self.owner, (moment, moment + 1)).tolist())
-        subjects = self.rows.subjects[moment : moment + 1]
-        return Prepared(
-            self.moments[moment : moment + 1],
-            self.coupons,
-            self.chosen[moment : moment + 1],
-            FeatureRows(self.rows.numeric[some], self.rows.hashed[some], subjects),
-            np.zeros_like(self.owner[some]),
-            self.position[some],
-            self.stated_minor[some],
-            self.is_strange[some],
-        )
-
-
-def prepare(moments: Sequence[Moment], candidates: Sequence[Positions], coupons: CouponSet, rules: Rules) -> Prepared:
-    """Return the most promising candidates of each moment.
+    A row does not depend on the other rows of the batch, to the last bit.
 
     Parameters
     ----------
-    moments, candidates, coupons, rules
-        As of `scoring.judge`.
+    moments : sequence of Moment
+        Shoppers, each at a time.
+    eligible : sequence of arrays of int
+        For each moment, positions in `coupons`.
+    coupons : CouponSet
+        Coupons of one domain.
+    rules : Rules
+        Length of the shortlist, and half-lives.
     """
     interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
-    chosen = list(candidates)
+    chosen = list(eligible)
     if any(len(positions) > size for positions in chosen):
         promise = interests.promise(coupons)
         chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
     views = look(moments, coupons, chosen, rules.profile, interests)
     rows, pairs = extract(moments, coupons, chosen, rules.profile, views), views.pairs
     stated, is_strange = stated_values(moments, coupons, pairs), _is_strange(moments, views, rules)
-    return Prepared(moments, coupons, chosen, rows, pairs.owner, pairs.position, stated, is_strange)
+    return CandidateTable(moments, coupons, pairs.owner, pairs.position, rows, stated, is_strange)
+
+
+def list_all(moments: Sequence[Moment], eligible: Sequence[Positions], coupons: CouponSet) -> CandidateTable:
+    """Return all candidates for a scorer that reads no features; parameters as of `tabulate`."""
+    owner = np.repeat(np.arange(len(eligible)), [*map(len, eligible)])
+    position, rows = np.concatenate(list(eligible)), blank(moments, coupons, eligible)
+    return CandidateTable(
+        moments, coupons, owner, position, rows, coupons.price_minor[position], np.zeros(len(owner), np.bool_)
+    )
+
+
+def predict(table: CandidateTable, scorer: Scorer) -> CandidateTable:
+    """Return the table with the probabilities and the values of orders that a model expects.
+
+    Parameters
+    ----------
+    table : CandidateTable
+        Output of `tabulate`.
+    scorer : Scorer
+        Model of the domain.
+    """
+    rows = table.owner, table.position
+    order_minor = at_viewed_prices(table.stated_minor, table.moments, table.coupons, rows, scorer.viewed_prices)
+    return replace(table, scorer=scorer, predicted=scorer.predict(table.features), order_minor=order_minor)
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
