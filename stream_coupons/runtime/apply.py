@@ -13,7 +13,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
 from stream_coupons.runtime.attempt import Attempt
 from stream_coupons.runtime.cells import Cell, OutboxEntry
-from stream_coupons.runtime.rounds import RoundEntry, RecordReader
+from stream_coupons.runtime.rounds import RecordReader, RoundEntry
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import (
     SHARED_PREFIX,
