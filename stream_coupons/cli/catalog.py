@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_entries import published, span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
+from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, overlooked, unissuable
 from stream_coupons.settings import Settings
@@ -25,12 +26,6 @@ def _show(coupons: Sequence[Coupon]) -> None:
 
 def _row(coupon: Coupon) -> list[str]:
     scope = ", ".join([*coupon.categories, *coupon.brands, *coupon.items]) or "everything"
-    if coupon.discount_minor is not None:
-        gives = str(coupon.discount_minor)
-    elif coupon.discount_percent is not None:
-        gives = f"{coupon.discount_percent:g} %, at most {coupon.max_discount_minor}"
-    else:
-        gives = str(coupon.max_discount_minor)
     limits = {
         "stock": coupon.stock,
         "budget": coupon.budget_minor,
@@ -42,7 +37,7 @@ def _row(coupon: Coupon) -> list[str]:
         coupon.coupon_id,
         coupon.title,
         f"{coupon.domain}: {scope if len(scope) <= 60 else scope[:59] + '…'}",
-        gives,
+        discount_of(coupon).text,
         ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None) or "none",
         " ".join(when) or "always",
     ]

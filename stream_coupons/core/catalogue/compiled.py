@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
-    discount_of,
     may_overlap,
     price_of,
     prior_part,
     scope_features,
 )
+from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
@@ -103,12 +103,17 @@ class CouponSet:
         self.price_log2 = np.log2(np.maximum(self.price_minor, 1.0))
         self.states_price = np.array([bool(c.typical_price_minor) for c in each], dtype=bool)
         """True if the catalogue states the coupon's typical price."""
-        self.discount_minor = np.array([discount_of(c, default_minor) for c in each])
+        self.discounts = [discount_of(c) for c in each]
+        """What each coupon takes off an order."""
+        self.discount_minor = np.array(
+            [one.at(price_of(c, default_minor)) for one, c in zip(self.discounts, each, strict=True)]
+        )
         self.margin_ratio: Floats = np.array([c.margin_ratio for c in each])
         self.margin_minor = self.price_minor * self.margin_ratio
-        self._percent = np.array([c.discount_percent or 0.0 for c in each])
-        self._amount_minor = np.array([c.discount_minor or 0 for c in each], np.float64)
-        self.most_minor = np.array([c.max_discount_minor for c in each], np.float64)
+        self._percent = np.array([one.percent for one in self.discounts])
+        self._fixed_minor = np.array([one.fixed_minor for one in self.discounts])
+        self.most_minor: Floats = np.array([one.most_minor for one in self.discounts], np.float64)
+        """The most that one redemption of each coupon takes off."""
 
     def _compile_scopes(self) -> None:
         """Compile the vocabulary of all scopes, and the scope of each coupon as columns of it."""
@@ -258,7 +263,7 @@ class CouponSet:
         array of float, shape (n,)
             Minor units; at most the value of the order, and the coupon's maximum.
         """
-        asked = values_minor * self._percent[positions] / 100.0 + self._amount_minor[positions]
+        asked = values_minor * self._percent[positions] / 100.0 + self._fixed_minor[positions]
         taken: Floats = np.minimum(np.minimum(asked, self.most_minor[positions]), values_minor)
         return taken
 

@@ -33,53 +33,6 @@ def price_of(coupon: Coupon, default_minor: float) -> float:
     return float(coupon.typical_price_minor or default_minor)
 
 
-def discount_of(coupon: Coupon, default_price_minor: float) -> float:
-    """Return the discount of one redemption at the typical price.
-
-    Parameters
-    ----------
-    coupon : Coupon
-        Its discount is an amount, a percentage, or not known; then the maximum counts.
-    default_price_minor : float
-        Typical price of a coupon that has none, minor units.
-
-    Returns
-    -------
-    float
-        Minor units, never above the coupon's maximum.
-
-    Examples
-    --------
-    >>> discount_of(Coupon(coupon_id="c", discount_percent=20, max_discount_minor=150), 1000.0)
-    150.0
-    """
-    if coupon.discount_minor is not None:
-        given = float(coupon.discount_minor)
-    elif coupon.discount_percent is not None:
-        given = coupon.discount_percent / 100.0 * price_of(coupon, default_price_minor)
-    else:
-        given = float(coupon.max_discount_minor)
-    return min(given, float(coupon.max_discount_minor))
-
-
-def depth_of(coupon: Coupon) -> float | None:
-    """Return the discount of one redemption as a share of the typical price, [0, 1]; None if that is not known.
-
-    An amount without a price of its own has no depth: the default price of a whole shop would make every amount above
-    it a gift.
-
-    Examples
-    --------
-    >>> depth_of(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=150, typical_price_minor=1000))
-    0.15
-    """
-    if coupon.typical_price_minor:
-        return min(discount_of(coupon, coupon.typical_price_minor) / coupon.typical_price_minor, 1.0)
-    if coupon.discount_minor is None:
-        return None if coupon.discount_percent is None else coupon.discount_percent / 100.0
-    return None if coupon.discount_minor else 0.0
-
-
 def is_in_scope(coupon: Coupon, item: Item) -> bool:
     """Return True if the coupon may be used on an item.
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.catalogue.coupon_terms import ABSENT, depth_of, discount_of
+from stream_coupons.core.catalogue.coupon_terms import ABSENT
+from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.habits import WEEKEND, hour, weekday
@@ -79,9 +80,10 @@ def _depth(coupon: Coupon) -> str | None:
     """Return the depth in tenths, or the amount to one digit if the depth is not known."""
     if coupon.discount_minor is None and coupon.discount_percent is None:
         return None
-    depth_ratio = depth_of(coupon)
+    discount = discount_of(coupon)
+    depth_ratio = discount.depth(coupon.typical_price_minor)
     if depth_ratio is None:
-        return f"amount={discount_of(coupon, 0.0):.0e}"
+        return f"amount={discount.at(0.0):.0e}"
     return f"depth={round(depth_ratio * 10)}"
 
 

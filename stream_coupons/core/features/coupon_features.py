@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
-from stream_coupons.core.catalogue.coupon_terms import MOST_DEPTH_RATIO, PRIOR_DEPTH_RATIO, depth_of
+from stream_coupons.core.catalogue.coupon_terms import MOST_DEPTH_RATIO, PRIOR_DEPTH_RATIO
 from stream_coupons.core.features.feature import CouponFeature
 from stream_coupons.core.shopper.profile import DAY_S
 
@@ -17,7 +17,8 @@ LEAST_DEPTH_RATIO = 0.01
 
 def _depths(coupons: CouponSet) -> Floats:
     """Return the discount of each coupon as a share of its price; the prior depth where that is not known."""
-    depths = [depth_of(coupon) for coupon in coupons.coupons]
+    of_each = zip(coupons.discounts, coupons.coupons, strict=True)
+    depths = [discount.depth(coupon.typical_price_minor) for discount, coupon in of_each]
     return np.array([PRIOR_DEPTH_RATIO if depth is None else depth for depth in depths])
 
 

@@ -11,8 +11,6 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
     PRIOR_DEPTH_RATIO,
-    depth_of,
-    discount_of,
     is_in_scope,
     price_of,
 )
@@ -75,40 +73,6 @@ def test_coupons_are_in_order_of_their_ids_whatever_order_they_come_in() -> None
     compiled = CouponSet([coupon("b"), coupon("a"), coupon("c")], 1000.0)
     assert [each.coupon_id for each in compiled.coupons] == ["a", "b", "c"]
     assert [compiled.position[name] for name in "abc"] == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("terms", "expected"),
-    [
-        ({"discount_minor": 80}, 80.0),
-        ({"discount_minor": 800}, 100.0),
-        ({"discount_minor": None, "discount_percent": 2.0}, 40.0),
-        ({"discount_minor": None, "discount_percent": 50.0}, 100.0),
-        ({"discount_minor": None}, 100.0),
-        ({"discount_minor": None, "discount_percent": 2.0, "typical_price_minor": None}, 20.0),
-    ],
-)
-def test_a_discount_is_never_above_the_maximum(terms: dict[str, object], expected: float) -> None:
-    assert discount_of(coupon(**terms), 1000.0) == expected
-
-
-@pytest.mark.parametrize(
-    ("terms", "expected"),
-    [
-        ({}, 0.05),
-        ({"discount_minor": 9000, "max_discount_minor": 9000}, 1.0),
-        ({"discount_minor": None, "discount_percent": 2.0}, 0.02),
-        ({"discount_minor": None, "discount_percent": 50.0}, 0.05),
-        ({"discount_minor": None, "discount_percent": 50.0, "typical_price_minor": None}, 0.5),
-        ({"typical_price_minor": None}, None),
-        ({"discount_minor": 0, "typical_price_minor": None}, 0.0),
-        ({"discount_minor": None, "typical_price_minor": None}, None),
-    ],
-)
-def test_a_depth_needs_a_price_of_the_coupons_own_or_a_percentage(
-    terms: dict[str, object], expected: float | None
-) -> None:
-    assert depth_of(coupon(**terms)) == expected
 
 
 def test_amounts_without_a_price_are_told_apart_and_none_is_taken_for_deep() -> None:

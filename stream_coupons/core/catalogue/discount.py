@@ -1,0 +1,96 @@
+"""What a coupon takes off an order: one function a kind, which compiles a coupon's terms to the same few numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stream_coupons.core.messages.catalogue import Coupon
+
+
+@dataclass(frozen=True, slots=True)
+class Discount:
+    """The discount of a coupon: a share of the order's value in scope plus an amount, up to a maximum.
+
+    Attributes
+    ----------
+    percent : float
+        Share of the value of the order's items in scope, percent.
+    fixed_minor : float
+        Amount, minor units.
+    most_minor : int
+        The most that one redemption takes off, minor units.
+    text : str
+        The discount for people.
+    """
+
+    percent: float
+    fixed_minor: float
+    most_minor: int
+    text: str
+
+    def on(self, order_minor: float) -> float:
+        """Return the discount on an order, minor units; never more than the value of its items in scope.
+
+        Parameters
+        ----------
+        order_minor : float
+            Value of the order's items in scope, minor units.
+
+        Examples
+        --------
+        >>> tea = discount_of(Coupon(coupon_id="c", discount_percent=20, max_discount_minor=150))
+        >>> [tea.on(value) for value in (100.0, 1000.0)]
+        [20.0, 150.0]
+        """
+        return min(self.at(order_minor), order_minor)
+
+    def at(self, price_minor: float) -> float:
+        """Return the discount at a typical price that may be below the amount; parameters as of `on`."""
+        return min(price_minor * self.percent / 100.0 + self.fixed_minor, float(self.most_minor))
+
+    def depth(self, typical_minor: float | None) -> float | None:
+        """Return the discount as a share of the typical price, [0, 1]; None if that is not known.
+
+        An amount without a price of its own has no depth: the default price of a whole shop would make every amount
+        above it a gift.
+
+        Parameters
+        ----------
+        typical_minor : float or None
+            Typical price that the catalogue states for the coupon, minor units.
+
+        Examples
+        --------
+        >>> discount_of(Coupon(coupon_id="c", discount_minor=150, max_discount_minor=150)).depth(1000.0)
+        0.15
+        """
+        if typical_minor:
+            return min(self.at(typical_minor) / typical_minor, 1.0)
+        return None if self.fixed_minor else self.percent / 100.0
+
+
+def _amount(coupon: Coupon) -> Discount | None:
+    """Return an amount off."""
+    if coupon.discount_minor is None:
+        return None
+    return Discount(0.0, float(coupon.discount_minor), coupon.max_discount_minor, str(coupon.discount_minor))
+
+
+def _percent(coupon: Coupon) -> Discount | None:
+    """Return a percentage off."""
+    if coupon.discount_percent is None:
+        return None
+    text = f"{coupon.discount_percent:g} %, at most {coupon.max_discount_minor}"
+    return Discount(coupon.discount_percent, 0.0, coupon.max_discount_minor, text)
+
+
+KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_amount, _percent)
+"""The kinds of discounts; the first that a coupon states is its own."""
+
+
+def discount_of(coupon: Coupon) -> Discount:
+    """Return the discount of a coupon; if it states none, the most that it may take off."""
+    for kind in KINDS:
+        if (found := kind(coupon)) is not None:
+            return found
+    most = coupon.max_discount_minor
+    return Discount(0.0, float(most), most, f"at most {most}")
