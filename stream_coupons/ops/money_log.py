@@ -15,7 +15,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 
 
-class Discount(NamedTuple):
+class UsedDiscount(NamedTuple):
     """The discount of one issue: it counts when the coupon was first used, by the amount that was reported last."""
 
     user_id: str
@@ -115,12 +115,12 @@ class MoneyLog:
         """Return the coupon of an issue; empty if it is not known."""
         raise NotImplementedError
 
-    def discounts(self) -> Iterator[Discount]:
+    def discounts(self) -> Iterator[UsedDiscount]:
         """Yield the discount of each issue that was used; a refund corrects it."""
         for issue_id, report in self._reports.items():
             coupon_id = report.coupon_id or self.coupon_of(issue_id)
             at = self._used_at.get(issue_id, report.occurred_at)
-            yield Discount(report.user_id, report.domain, at, coupon_id, self._discount(report, coupon_id))
+            yield UsedDiscount(report.user_id, report.domain, at, coupon_id, self._discount(report, coupon_id))
 
     def _discount(self, report: FeedbackEvent, coupon_id: str) -> float:
         """Return the coupon's discount; where a purchase lacks it, the largest possible, as the budgets book it."""

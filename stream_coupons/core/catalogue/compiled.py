@@ -104,7 +104,7 @@ class CouponSet:
         self.states_price = np.array([bool(c.typical_price_minor) for c in each], dtype=bool)
         """True if the catalogue states the coupon's typical price."""
         self.discounts = [discount_of(c) for c in each]
-        """What each coupon takes off an order."""
+        """The discount of each coupon."""
         self.discount_minor = np.array(
             [one.at(price_of(c, default_minor)) for one, c in zip(self.discounts, each, strict=True)]
         )

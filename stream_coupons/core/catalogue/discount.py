@@ -1,4 +1,4 @@
-"""What a coupon takes off an order: one function a kind, which compiles a coupon's terms to the same few numbers."""
+"""The discount of a coupon on an order: one function a kind, which compiles terms to the same few numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
+from stream_coupons.core.messages.terms import issued_terms
 from stream_coupons.core.money.holds import cost_of
 from stream_coupons.core.shopper.state import OpenIssue
 
@@ -53,9 +54,7 @@ def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow) -> C
         expires_at=min(moment.at + coupon.redeem_within_s, END_OF_TIME),
         trigger_id=trigger.event.event_id,
         title=coupon.title,
-        discount_percent=coupon.discount_percent,
-        discount_minor=coupon.discount_minor,
-        max_discount_minor=coupon.max_discount_minor,
+        **issued_terms(coupon),
         p_click=p_click,
         p_redeem=p_redeem,
         p_order=p_order,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from stream_coupons.core.messages.fields import (
     END_OF_TIME,
@@ -21,6 +21,7 @@ from stream_coupons.core.messages.fields import (
     Label,
     Ratio,
 )
+from stream_coupons.core.messages.terms import Terms
 
 BudgetCurve = Literal["none", "even", "front_loaded", "by_traffic"]
 """Target of a budget's spending over time; `none`: first come, first served."""
@@ -33,7 +34,7 @@ BudgetHold = Literal["quantile", "maximum"]
 coupons."""
 
 
-class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
 
     `attributes` are further facts. `vector` is an embedding of its content, of the `description` for instance.
@@ -51,18 +52,6 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Its name for people; repeated in its issues."""
     kind: Label = ""
     """Free label, such as `percent`."""
-    categories: list[Label] = []
-    """Categories that it may be used on; empty for any."""
-    brands: list[Label] = []
-    """Brands that it may be used on; empty for any."""
-    items: list[Id] = []
-    """Items that it may be used on; empty for any."""
-    discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
-    """Percentage off; this or `discount_minor` is needed."""
-    discount_minor: Amount | None = None
-    """Amount off."""
-    max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
-    """The most that one redemption can cost. Where `budget_hold` is `maximum`, so much is held for each issue."""
     typical_price_minor: Amount | None = None
     """Typical order value within its scope; absent, `policy.typical_price_minor`."""
     margin_ratio: Ratio = 0.3
@@ -87,7 +76,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
     paused: bool = False
     """True: none are issued for now."""
-    attributes: Context = {}
+    attributes: Context = field(default_factory=dict)
     """Further facts about the coupon; the first 12 names of a domain become features."""
     description: Annotated[str, Meta(max_length=10_000)] = ""
     """A text for people, and for what computes the vector."""

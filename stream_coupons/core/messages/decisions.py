@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stream_coupons.core.messages.fields import (
     NO_COUPON,
@@ -15,6 +15,7 @@ from stream_coupons.core.messages.fields import (
     Label,
     Ratio,
 )
+from stream_coupons.core.messages.terms import Terms
 
 
 class Reason(Struct, frozen=True, array_like=True):
@@ -28,7 +29,7 @@ class Reason(Struct, frozen=True, array_like=True):
     """Addition to the log-odds of a redemption."""
 
 
-class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CouponIssue(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """THE OUTPUT: give this shopper this coupon. Deduplicate on `issue_id`."""
 
     issue_id: Id
@@ -49,12 +50,8 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Version of the message. Stop at a greater one: any field may have another meaning."""
     title: Label = ""
     """Title of the coupon."""
-    discount_percent: float | None = None
-    """Percentage off."""
-    discount_minor: Amount | None = None
-    """Amount off; honour this one where both are set."""
-    max_discount_minor: Amount
-    """The most that it may take off in any case."""
+    scope_in_catalogue: bool = False
+    """True if the scope is too long for a message: then it is that of the coupon in the catalogue."""
     p_click: Ratio
     """Predicted probability of a click."""
     p_redeem: Ratio
@@ -75,7 +72,7 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """True if it was drawn by chance, whatever its value."""
     model_version: Count
     """Version of the model snapshot that scored it."""
-    reasons: list[Reason] = []
+    reasons: list[Reason] = field(default_factory=list)
     """The features with the largest effect, strongest first: `policy.explain_top` of them."""
 
 

@@ -1,0 +1,41 @@
+"""The terms of a coupon that a till applies: a coupon states them, and each of its issues repeats them."""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from stream_coupons.core.messages.fields import Amount, Id, Label
+
+MAX_ISSUED_NAMES = 200
+"""The most names of a scope that an issue repeats: a longer one is in the catalogue."""
+
+
+class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The scope and the discount of a coupon. A coupon without categories, brands and items is for its whole domain."""
+
+    categories: list[Label] = []
+    """Categories that it may be used on; empty for any."""
+    brands: list[Label] = []
+    """Brands that it may be used on; empty for any."""
+    items: list[Id] = []
+    """Items that it may be used on; empty for any."""
+    discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
+    """Percentage off; this or `discount_minor` is needed."""
+    discount_minor: Amount | None = None
+    """Amount off; it counts if both are set."""
+    max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
+    """The most that one redemption can cost."""
+
+
+def issued_terms(terms: Terms) -> dict[str, Any]:
+    """Return the fields by which an issue repeats terms; a long scope is left out, and `scope_in_catalogue` set.
+
+    Parameters
+    ----------
+    terms : Terms
+        A coupon.
+    """
+    fields = {name: getattr(terms, name) for name in Terms.__struct_fields__}
+    if len(terms.categories) + len(terms.brands) + len(terms.items) > MAX_ISSUED_NAMES:
+        fields |= {"categories": [], "brands": [], "items": [], "scope_in_catalogue": True}
+    return fields
