@@ -21,7 +21,7 @@ err apart.
 
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import USES_RATIO
@@ -53,7 +53,7 @@ def either(later: Probability, visit: Probability) -> Probability:
     return redemption(later, visit, 1.0)
 
 
-def redemption(effect: Probability, anyway: Probability, uses: float = USES_RATIO) -> Probability:
+def redemption(effect: Probability, anyway: Probability, uses: Any = USES_RATIO) -> Probability:
     """Return P(redeem): a coupon persuades some shoppers, and a share of the others uses it.
 
     Parameters
@@ -62,7 +62,7 @@ def redemption(effect: Probability, anyway: Probability, uses: float = USES_RATI
         P(persuaded | would not order), in [0, 1].
     anyway : float or array
         P(order without the coupon), in [0, 1]; of the same shape.
-    uses : float
+    uses : float or array
         The share, in [0, 1].
 
     Examples
@@ -70,7 +70,8 @@ def redemption(effect: Probability, anyway: Probability, uses: float = USES_RATI
     >>> round(redemption(0.1, 0.5), 3)
     0.35
     """
-    return (1.0 - anyway) * effect + uses * anyway
+    found: Probability = (1.0 - anyway) * effect + uses * anyway
+    return found
 
 
 def evidence(effect: float, anyway: float, label: bool, uses: float = USES_RATIO) -> float:

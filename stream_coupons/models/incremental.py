@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
-from stream_coupons.core.decision.incremental import COLUMNS, TERMS, USES_RATIO, IncrementalOrders, terms_of
+from stream_coupons.core.decision.incremental import COLUMNS, TERMS, USES_RATIO, IncrementalOrders, terms_of, uses_of
 from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less, check_places
 
@@ -145,9 +145,9 @@ class IncrementalLearner:
         )
         self._served = None
         if is_given:
-            self.learn_use(anyway, ordered=ordered, redeemed=redeemed, weight=weight)
+            self.learn_use(anyway, ordered=ordered, redeemed=redeemed, weight=weight * uses_of(numeric, 1.0))
 
-    def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool, weight: int = 1) -> None:
+    def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool, weight: float = 1.0) -> None:
         """Learn from one holder on which share of the orders that would be placed anyway a coupon is used.
 
         Parameters
@@ -156,8 +156,8 @@ class IncrementalLearner:
             P(order without the coupon).
         ordered, redeemed : bool
             True if the shopper ordered in scope, and if the coupon was used.
-        weight : int
-            Number of holders that it stands for.
+        weight : float
+            Number of holders that it stands for, times the share of their orders that a coupon may be used on.
         """
         self._anyway += weight * anyway
         self._unused += weight * (ordered and not redeemed)

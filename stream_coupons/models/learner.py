@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from stream_coupons.core.decision.incremental import uses_of
 from stream_coupons.core.decision.scoring import first_of, sources_of
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadMessage, PluginError
@@ -86,7 +87,7 @@ class DomainModel:
             return visit.learn(example, of_demand, is_drawn=drawn)
         within, later = sigmoid(visit.log_odds(of_demand)), sigmoid(demand.log_odds(of_demand))
         doubt_of_visit = visit.variance(of_demand)
-        of_effect, uses = input_of("effect", row), self.incremental.uses_ratio
+        of_effect, uses = input_of("effect", row), uses_of(row.numeric, self.incremental.uses_ratio)
         predicted = RedemptionCurve(sigmoid(effect.log_odds(of_effect)), either(later, within), uses, visit=within)
         self._learn_incremental(example, row, predicted)
         if example.head == "order":
@@ -130,7 +131,8 @@ class DomainModel:
                 weight=row.sample.weight,
             )
         elif is_given:
-            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=row.sample.weight)
+            weight = row.sample.weight * uses_of(row.numeric, 1.0)
+            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=weight)
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.incremental import USES_RATIO
+from stream_coupons.core.decision.incremental import USES_RATIO, uses_of
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows, hashed_names, places_of
@@ -111,7 +111,7 @@ class LinearScorer:
 
         Those of a row do not depend on the other rows, to the last bit; with a BLAS product they would.
         """
-        return probabilities(self.log_odds(rows), self.incremental.uses_ratio)
+        return probabilities(self.log_odds(rows), uses_of(rows.numeric, self.incremental.uses_ratio))
 
     def log_odds(self, rows: FeatureRows) -> Floats:
         """Return the log-odds of the heads, shape (n, len(ALL_HEADS))."""
@@ -152,13 +152,15 @@ class LinearScorer:
         return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
 
 
-def probabilities(log_odds: Floats, uses_ratio: float = USES_RATIO) -> Floats:
+def probabilities(log_odds: Floats, uses_ratio: float | Floats = USES_RATIO) -> Floats:
     """Return the probabilities of all outcomes.
 
     Parameters
     ----------
-    log_odds, uses_ratio : array, shape (n, 4), and float
-        Columns as in `ALL_HEADS`. Share of the orders that would be placed anyway, on which a coupon is used.
+    log_odds : array, shape (n, 4)
+        Columns as in `ALL_HEADS`.
+    uses_ratio : float or array, shape (n,)
+        Share of the orders that would be placed anyway, on which a coupon is used.
 
     Returns
     -------

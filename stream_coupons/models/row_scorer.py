@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.incremental import uses_of
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
@@ -64,7 +65,7 @@ class RowScorer:
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities, shape (n, 4), columns as in `LABELS`; NaN in a row for which a model fails."""
-        return probabilities(self.log_odds(rows), self.incremental.uses_ratio)
+        return probabilities(self.log_odds(rows), uses_of(rows.numeric, self.incremental.uses_ratio))
 
     def log_odds(self, rows: FeatureRows) -> Floats:
         """Return the log-odds, shape (n, len(ALL_HEADS)); NaN in a row for which a model fails."""

@@ -83,6 +83,24 @@ class Chances(NamedTuple):
         return terms
 
 
+def uses_of(numeric: Floats, uses_ratio: float) -> Any:  # noqa: ARG001 - no coupon has a condition yet
+    """Return the share of the orders that would be placed anyway on which each row's coupon is used.
+
+    Parameters
+    ----------
+    numeric : array, shape (..., len(NUMERIC))
+        Numeric features of one row or of many.
+    uses_ratio : float
+        The share for a coupon that may be used on any order in its scope.
+
+    Returns
+    -------
+    float or array
+        A number, or one for each row.
+    """
+    return uses_ratio
+
+
 def terms_of(redeem: Any, anyway: Any, numbers: Iterable[Any], uses_ratio: float) -> tuple[Any, ...]:
     """Return the terms of the effect, in order: numbers for one pair, arrays for many; the constant is a number.
 
