@@ -17,6 +17,7 @@ from stream_coupons.core.decision.incremental import (
     USES_RATIO,
     Chances,
     IncrementalOrders,
+    uses_of,
 )
 from stream_coupons.core.decision.scoring import ORDER, REDEEM
 from stream_coupons.core.draws import DrawKey
@@ -553,7 +554,7 @@ def test_a_snapshot_and_live_serve_the_learnt_share_of_use_to_the_last_bit(pinne
     predicted = live.predict(rows)
     by_prior = probabilities(live.log_odds(rows))
     assert abs(predicted - by_prior).max(axis=0)[REDEEM] > 0.001, "the share of use shows in P(redeem)"
-    assert predicted.tobytes() == probabilities(live.log_odds(rows), share).tobytes()
+    assert predicted.tobytes() == probabilities(live.log_odds(rows), uses_of(rows.numeric, share)).tobytes()
     coupons = rows.hashed[:, 0].astype(np.int64) % DIMENSIONS
     chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
     for other in (compile_snapshot(model.snapshot(), learning, KEY), model.scorer()):

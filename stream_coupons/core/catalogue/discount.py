@@ -1,9 +1,17 @@
 """The discount of a coupon on an order: one function a kind, which compiles terms to the same few numbers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from stream_coupons.core.messages.catalogue import Coupon
+
+if TYPE_CHECKING:
+    from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +28,18 @@ class Discount:
         The most that one redemption takes off, minor units.
     text : str
         The discount for people.
+    min_spend_minor : int
+        Value of the order's items in scope from which on there is a discount, minor units.
     """
 
     percent: float
     fixed_minor: float
     most_minor: int
     text: str
+    min_spend_minor: int = 0
 
     def on(self, order_minor: float) -> float:
-        """Return the discount on an order, minor units; never more than the value of its items in scope.
+        """Return the discount on an order, minor units: 0 below the minimum spend, at most the value in scope.
 
         Parameters
         ----------
@@ -41,7 +52,7 @@ class Discount:
         >>> [tea.on(value) for value in (100.0, 1000.0)]
         [20.0, 150.0]
         """
-        return min(self.at(order_minor), order_minor)
+        return min(self.at(order_minor), order_minor) if order_minor >= self.min_spend_minor else 0.0
 
     def at(self, price_minor: float) -> float:
         """Return the discount at a typical price that may be below the amount; parameters as of `on`."""
@@ -89,8 +100,19 @@ KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_amount, _percent)
 
 def discount_of(coupon: Coupon) -> Discount:
     """Return the discount of a coupon; if it states none, the most that it may take off."""
-    for kind in KINDS:
-        if (found := kind(coupon)) is not None:
-            return found
-    most = coupon.max_discount_minor
-    return Discount(0.0, float(most), most, f"at most {most}")
+    most, least = coupon.max_discount_minor, coupon.min_spend_minor
+    found = next((one for kind in KINDS if (one := kind(coupon)) is not None), None)
+    found = found or Discount(0.0, float(most), most, f"at most {most}")
+    if least is None:
+        return found
+    return replace(found, min_spend_minor=least, text=f"{found.text}, from {least} on")
+
+
+def thresholds(coupons: CouponSet) -> Floats:
+    """Return the minimum spend of each coupon of a set, minor units, shape (coupons,); 0 if it has none."""
+    return np.array([one.min_spend_minor for one in coupons.discounts], np.float64)
+
+
+def linear_terms(coupons: CouponSet) -> Floats:
+    """Return percentage, amount and maximum of each discount of a set, shape (3, coupons)."""
+    return np.array([(one.percent, one.fixed_minor, one.most_minor) for one in coupons.discounts], np.float64).T

@@ -32,8 +32,9 @@ KEPT_RATIO = 0.95
 promotion sells is pulled forward, and a third taken from other products (van Heerde, Leeflang, and Wittink 2004:
 Decomposing the sales promotion bump with store data. Marketing Science 23(3)); a part of both is seen in the outcomes
 that the effect is learnt from."""
-NUMBERS = ("discount_pull", "redeem_rate", "click_rate", "whole_shop", "weekly_exposure")
+NUMBERS = ("discount_pull", "redeem_rate", "click_rate", "whole_shop", "weekly_exposure", "threshold_missed")
 """Numeric features that terms are made of."""
+MISSED = NUMERIC.index("threshold_missed")
 COLUMNS = [NUMERIC.index(name) for name in NUMBERS]
 TERMS = (
     "persuaded",
@@ -83,8 +84,10 @@ class Chances(NamedTuple):
         return terms
 
 
-def uses_of(numeric: Floats, uses_ratio: float) -> Any:  # noqa: ARG001 - no coupon has a condition yet
+def uses_of(numeric: Floats, uses_ratio: float) -> Any:
     """Return the share of the orders that would be placed anyway on which each row's coupon is used.
+
+    Orders below a minimum spend do not use it.
 
     Parameters
     ----------
@@ -98,7 +101,7 @@ def uses_of(numeric: Floats, uses_ratio: float) -> Any:  # noqa: ARG001 - no cou
     float or array
         A number, or one for each row.
     """
-    return uses_ratio
+    return uses_ratio * np.exp(-numeric[..., MISSED])
 
 
 def terms_of(redeem: Any, anyway: Any, numbers: Iterable[Any], uses_ratio: float) -> tuple[Any, ...]:
@@ -113,10 +116,10 @@ def terms_of(redeem: Any, anyway: Any, numbers: Iterable[Any], uses_ratio: float
     uses_ratio : float
         Share of the orders that would be placed anyway, on which the coupon is used.
     """
-    pull, redeems, clicks, whole, exposure = numbers
+    pull, redeems, clicks, whole, exposure, missed = numbers
     of_rates = (redeems, clicks, pull * redeems, pull * clicks)
     interest = np.sqrt(np.maximum(redeem * (1.0 - anyway), 0.0))
-    return redeem - uses_ratio * anyway, anyway, interest, 1.0, pull, *of_rates, whole, exposure
+    return redeem - uses_ratio * np.exp(-missed) * anyway, anyway, interest, 1.0, pull, *of_rates, whole, exposure
 
 
 @dataclass(frozen=True, slots=True)

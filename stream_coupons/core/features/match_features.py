@@ -1,12 +1,15 @@
 """Numeric features of the shopper's and the neighbours' interests and habits in the coupon's scope."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.discount import thresholds
 from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_of
 from stream_coupons.core.features.feature import MatchFeature, RowBatch
+from stream_coupons.core.shopper.baskets import Baskets, OrderValues
 
 PART_STRENGTH = 8.0
 """Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
@@ -15,6 +18,8 @@ The Dirichlet: a comprehensive model of buying behaviour)."""
 PRIOR_DAYS = 3.0
 """Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 SHARE_BOUNDS = (-6.0, 4.0)
+LEAST_REACHED = 0.002
+"""Least probability that a minimum spend is reached."""
 MOST_SHARE = 4 * PRIOR_SHARE
 """Share of interest from which the text calls a scope the shopper's favourite."""
 
@@ -70,6 +75,36 @@ def _price_fit(rows: RowBatch) -> Floats:
     price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
     distance = np.abs(rows.coupons.price_log2[rows.position] - price_log2[rows.owner])
     return np.where(np.isnan(distance), 0.5, np.exp2(-distance))
+
+
+def _threshold_missed(rows: RowBatch) -> Floats:
+    """Return -log P(order >= minimum spend); 0 for a coupon without one, in a set without one at no cost."""
+    threshold = rows.coupons.once(thresholds)[rows.position]
+    some = np.flatnonzero(threshold)
+    found = np.zeros(len(threshold))
+    if len(some):
+        baskets = [each.profile.baskets for each in rows.shoppers]
+        values = order_values_of(baskets, rows.coupons, rows.owner[some], rows.position[some])
+        found[some] = -np.log(np.maximum(values.reached(threshold[some]), LEAST_REACHED))
+    return found
+
+
+def order_values_of(
+    baskets: Sequence[Baskets], coupons: CouponSet, owner: Positions, position: Positions
+) -> OrderValues:
+    """Return the values of orders in the scope of coupons.
+
+    Parameters
+    ----------
+    baskets : sequence of Baskets
+        Orders of each shopper.
+    coupons : CouponSet
+        Coupons of one domain.
+    owner, position : array of int, shape (n,)
+        Index of each row's shopper, and position of its coupon.
+    """
+    is_for_all = coupons.is_for_all[position].astype(np.float64)
+    return OrderValues.of(baskets, owner, coupons.price_minor[position], is_for_all)
 
 
 def _looks(share: float, ending: str) -> str:
@@ -198,5 +233,15 @@ MATCH_FEATURES = (
         bounds=SHARE_BOUNDS,
         text="is for {percent} of all that this shopper orders",
         number=share_number,
+    ),
+    MatchFeature(
+        name="threshold_missed",
+        compute=_threshold_missed,
+        bounds=(0.0, -math.log(LEAST_REACHED)),
+        text="asks for a minimum spend that {percent} of this shopper's orders reach",
+        number=lambda value: math.exp(-value),
+        prior={"effect": -1.0},
+        is_of_terms=True,
+        is_of_effect=True,
     ),
 )

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from stream_coupons.core.draws import DIGEST_BYTES, stable_digest
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper.baskets import Baskets
 from stream_coupons.core.shopper.habits import (
     MAX_CATEGORIES,
     Categories,
@@ -92,6 +93,8 @@ class Profile(Struct, array_like=True):
     in_category: Categories = field(default_factory=dict)
     price_levels: dict[str, PriceLevel] = field(default_factory=dict)
     """By category, of those in `categories`."""
+    baskets: Baskets = field(default_factory=Baskets)
+    """Values of orders, faded like habits."""
 
     @property
     def interests(self) -> SparseVector:
@@ -318,7 +321,7 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     profile.orders += grown
     if profile.last_order_at is None or at > profile.last_order_at:
         profile.last_order_at = at
-    items = []
+    items, value_minor = [], 0.0
     for ordered in event.items:
         item, spent = _add_item(profile, ordered, at, grown * rules.order_weight, rules)
         _note_price(profile, ordered, rules.order_weight)
@@ -327,6 +330,7 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
         if spent is not None:
             profile.spend_minor += grown * spent * quantity
             profile.units += grown * quantity
+            value_minor += spent * quantity
         profile.ordered_at[item.item_id] = max(at, profile.ordered_at.get(item.item_id, 0.0))
     note_orders(profile.in_category, (item.category for item in items if item.category is not None), at)
     if len(profile.ordered_at) > MAX_RECENT_ORDERS:
@@ -335,5 +339,7 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     new, faded = habit_fading(profile.habits_at - at, rules), habit_fading(at - profile.habits_at, rules)
     profile.habits_at = max(profile.habits_at, at)
     profile.usual_orders = profile.usual_orders * faded[0] + new[0]
+    if value_minor := value_minor or event.total_minor or 0.0:
+        profile.baskets = profile.baskets.added(value_minor, faded[0], new[0])
     profile.usual_discounted = profile.usual_discounted * faded[0] + new[0] * bool(event.discount_minor)
     profile.habits = count_ordered(profile.habits, items, faded, new, rules.max_habits)

@@ -1,5 +1,6 @@
 """The orders that a coupon adds: the terms, the effect before learning, and its value in a decision."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +57,9 @@ def by_formula(chances: Chances, row: int, uses_ratio: float) -> dict[str, float
     numbers = dict(zip(NUMBERS, chances.numbers[row].tolist(), strict=True))
     pull, redeems, clicks = (numbers[name] for name in ("discount_pull", "redeem_rate", "click_rate"))
     return {
-        "persuaded": float(chances.redeem[row] - uses_ratio * chances.anyway[row]),
+        "persuaded": float(
+            chances.redeem[row] - uses_ratio * math.exp(-numbers["threshold_missed"]) * chances.anyway[row]
+        ),
         "order_anyway": float(chances.anyway[row]),
         "interest": float(np.sqrt(chances.redeem[row] * (1.0 - chances.anyway[row]))),
         "constant": 1.0,
@@ -129,7 +132,8 @@ def test_no_rows_have_no_effects() -> None:
 
 def test_before_learning_redemptions_are_orders_of_which_a_share_comes_anyway() -> None:
     chances = drawn(4, 200)
-    expected = chances.redeem - USES_RATIO * chances.anyway
+    missed = chances.numbers[:, NUMBERS.index("threshold_missed")]
+    expected = chances.redeem - USES_RATIO * np.exp(-missed) * chances.anyway
     assert STRUCTURAL.of(chances, np.zeros(200, np.int64)).tolist() == pytest.approx(expected.tolist(), abs=1e-12)
 
 
@@ -144,8 +148,13 @@ def test_the_value_is_that_of_the_formula(costs: dict[str, float]) -> None:
     found = values(COUPONS, positions, orders, chances.redeem, values_minor, plain)
     discounts_minor = COUPONS.discounts_minor(positions, values_minor)
     for row in range(size):
-        redeem, anyway, value = float(chances.redeem[row]), float(chances.anyway[row]), float(values_minor[row])
-        gained = KEPT_RATIO * (redeem - USES_RATIO * anyway) * float(COUPONS.margin_ratio[positions[row]]) * value
+        redeem, value = float(chances.redeem[row]), float(values_minor[row])
+        gained = (
+            KEPT_RATIO
+            * by_formula(chances, row, USES_RATIO)["persuaded"]
+            * float(COUPONS.margin_ratio[positions[row]])
+            * value
+        )
         paid = redeem * (float(discounts_minor[row]) - plain.redemption_worth_minor)
         assert found[row] == pytest.approx(gained - paid - plain.cost_weight * plain.cost_minor)
 

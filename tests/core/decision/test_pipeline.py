@@ -40,6 +40,7 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import MAX_CLOSED, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.models.linear import prior
 from stream_coupons.testing import item
 from tests.core.builders import (
     AT,
@@ -977,3 +978,21 @@ def test_an_unknown_catalogue_gives_nobody_anything() -> None:
     case = Case(Knowledge(rules(), Catalogue([]), {}, FixedScorer()))
     assert decision(case.see(browse("t1"))) == [NoCoupon.NO_CANDIDATE]
     assert case.shopper.considered_at is None
+
+
+def test_a_minimum_spend_that_the_shopper_rarely_reaches_makes_a_coupon_worth_less() -> None:
+    case = Case(knowledge(coupon("any"), coupon("large", min_spend_minor=9000), scorer=prior()))
+    for n in range(8):
+        case.see(order(f"o{n}", AT + n, item("A", price_minor=2000)))
+    case.see(browse("t", AT + DAY_S))
+    [record] = of_type(case.said, LoggedDecision)
+    worth = dict(zip(record.arms, record.values_minor, strict=True))
+    assert worth["large"] < worth["any"]
+    [issue] = case.issues()
+    assert (issue.coupon_id, issue.min_spend_minor) == ("any", None)
+
+
+def test_an_issue_states_the_minimum_spend() -> None:
+    case = Case(knowledge(coupon("large", min_spend_minor=9000)))
+    case.see(browse("t"))
+    assert [issue.min_spend_minor for issue in case.issues()] == [9000]

@@ -153,6 +153,7 @@ PINNED_NUMBERS = [
     0.0,
     0.0,
     0.0,
+    0.0,
     0.2,
     0.3429,
     0.6857,
@@ -203,8 +204,8 @@ def test_the_feature_space_is_the_one_that_models_were_trained_on() -> None:
     # A change here means that every snapshot and every stored decision is of another feature space: workers refuse
     # the old snapshots and start from the prior, open issues are never learnt from. Change it on purpose, and say so
     # in the release notes; never to make this test pass.
-    assert SCHEMA == "dbf0cd7de9a67683"
-    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (58, 20, 65536)
+    assert SCHEMA == "a78c938e03d68319"
+    assert (len(NUMERIC), len(HASHED), DIMENSIONS) == (59, 20, 65536)
 
 
 items = st.builds(
