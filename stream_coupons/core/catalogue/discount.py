@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -28,8 +29,8 @@ class Discount:
         The most that one redemption takes off, minor units.
     text : str
         The discount for people.
-    min_spend_minor : int
-        Value of the order's items in scope from which on there is a discount, minor units.
+    min_spend_minor, min_pieces : int
+        Value, minor units, and number of the order's items in scope from which on there is a discount.
     """
 
     percent: float
@@ -37,14 +38,15 @@ class Discount:
     most_minor: int
     text: str
     min_spend_minor: int = 0
+    min_pieces: int = 1
 
-    def on(self, order_minor: float) -> float:
-        """Return the discount on an order, minor units: 0 below the minimum spend, at most the value in scope.
+    def on(self, order_minor: float, pieces: float = math.inf) -> float:
+        """Return the discount on an order, minor units: 0 below a minimum, at most the value in scope.
 
         Parameters
         ----------
-        order_minor : float
-            Value of the order's items in scope, minor units.
+        order_minor, pieces : float
+            Value, minor units, and number of the order's items in scope.
 
         Examples
         --------
@@ -52,7 +54,8 @@ class Discount:
         >>> [tea.on(value) for value in (100.0, 1000.0)]
         [20.0, 150.0]
         """
-        return min(self.at(order_minor), order_minor) if order_minor >= self.min_spend_minor else 0.0
+        is_reached = order_minor >= self.min_spend_minor and pieces >= self.min_pieces
+        return min(self.at(order_minor), order_minor) if is_reached else 0.0
 
     def at(self, price_minor: float) -> float:
         """Return the discount at a typical price that may be below the amount; parameters as of `on`."""
@@ -100,17 +103,24 @@ KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_amount, _percent)
 
 def discount_of(coupon: Coupon) -> Discount:
     """Return the discount of a coupon; if it states none, the most that it may take off."""
-    most, least = coupon.max_discount_minor, coupon.min_spend_minor
+    most = coupon.max_discount_minor
     found = next((one for kind in KINDS if (one := kind(coupon)) is not None), None)
     found = found or Discount(0.0, float(most), most, f"at most {most}")
-    if least is None:
-        return found
-    return replace(found, min_spend_minor=least, text=f"{found.text}, from {least} on")
+    if coupon.min_spend_minor is not None:
+        found = replace(
+            found, min_spend_minor=coupon.min_spend_minor, text=f"{found.text}, from {coupon.min_spend_minor} on"
+        )
+    if coupon.min_pieces is not None:
+        found = replace(found, min_pieces=coupon.min_pieces, text=f"{found.text}, from {coupon.min_pieces} pieces on")
+    return found
 
 
-def thresholds(coupons: CouponSet) -> Floats:
-    """Return the minimum spend of each coupon of a set, minor units, shape (coupons,); 0 if it has none."""
-    return np.array([one.min_spend_minor for one in coupons.discounts], np.float64)
+def conditions(coupons: CouponSet) -> Floats:
+    """Return minimum spend, minor units, and minimum pieces of each coupon of a set, shape (2, coupons).
+
+    They are 0 and 1 where there is none.
+    """
+    return np.array([(one.min_spend_minor, one.min_pieces) for one in coupons.discounts], np.float64).T
 
 
 def linear_terms(coupons: CouponSet) -> Floats:

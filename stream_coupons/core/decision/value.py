@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.discount import linear_terms, thresholds
+from stream_coupons.core.catalogue.discount import conditions, linear_terms
 from stream_coupons.core.decision.incremental import COLUMNS, KEPT_RATIO, Chances
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable
@@ -48,7 +48,7 @@ def _of_users(table: CandidateTable) -> tuple[Floats, Floats, Floats]:
     coupons, position = table.coupons, table.position
     order_minor, raised_minor = table.order_minor, np.zeros(len(table))
     discount_minor = coupons.discounts_minor(position, order_minor)
-    threshold = coupons.once(thresholds)[position]
+    threshold = coupons.once(conditions)[0, position]
     some = np.flatnonzero(threshold)
     if len(some):
         baskets = [moment.shopper.profile.baskets for moment in table.moments]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.discount import thresholds
+from stream_coupons.core.catalogue.discount import conditions
 from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_of
 from stream_coupons.core.features.feature import MatchFeature, RowBatch
-from stream_coupons.core.shopper.baskets import Baskets, OrderValues
+from stream_coupons.core.shopper.baskets import Baskets, OrderValues, pieces_reached
 
 PART_STRENGTH = 8.0
 """Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
@@ -19,7 +19,7 @@ PRIOR_DAYS = 3.0
 """Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 SHARE_BOUNDS = (-6.0, 4.0)
 LEAST_REACHED = 0.002
-"""Least probability that a minimum spend is reached."""
+"""Least probability that a minimum is reached."""
 MOST_SHARE = 4 * PRIOR_SHARE
 """Share of interest from which the text calls a scope the shopper's favourite."""
 
@@ -78,14 +78,15 @@ def _price_fit(rows: RowBatch) -> Floats:
 
 
 def _threshold_missed(rows: RowBatch) -> Floats:
-    """Return -log P(order >= minimum spend); 0 for a coupon without one, in a set without one at no cost."""
-    threshold = rows.coupons.once(thresholds)[rows.position]
-    some = np.flatnonzero(threshold)
-    found = np.zeros(len(threshold))
+    """Return -log P(order reaches the minimum spend and pieces); 0 for a coupon without them, at no cost if all are."""
+    spend_minor, pieces = rows.coupons.once(conditions)[:, rows.position]
+    some = np.flatnonzero((spend_minor > 0.0) | (pieces > 1.0))
+    found = np.zeros(len(spend_minor))
     if len(some):
-        baskets = [each.profile.baskets for each in rows.shoppers]
-        values = order_values_of(baskets, rows.coupons, rows.owner[some], rows.position[some])
-        found[some] = -np.log(np.maximum(values.reached(threshold[some]), LEAST_REACHED))
+        baskets, owner = [each.profile.baskets for each in rows.shoppers], rows.owner[some]
+        values = order_values_of(baskets, rows.coupons, owner, rows.position[some])
+        enough = pieces_reached(baskets, owner, rows.views.is_for_all[some].astype(np.float64), pieces[some])
+        found[some] = -np.log(np.maximum(values.reached(spend_minor[some]) * enough, LEAST_REACHED))
     return found
 
 
@@ -238,7 +239,7 @@ MATCH_FEATURES = (
         name="threshold_missed",
         compute=_threshold_missed,
         bounds=(0.0, -math.log(LEAST_REACHED)),
-        text="asks for a minimum spend that {percent} of this shopper's orders reach",
+        text="asks for a minimum that {percent} of this shopper's orders reach",
         number=lambda value: math.exp(-value),
         prior={"effect": -1.0},
         is_of_terms=True,

@@ -27,6 +27,8 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The most that one redemption can cost."""
     min_spend_minor: Annotated[int, Meta(gt=0, le=2**53)] | None = None
     """Value of the order's items in the scope from which on the coupon may be used; absent for any."""
+    min_pieces: Annotated[int, Meta(gt=1, le=1000)] | None = None
+    """Pieces in the scope from which on the coupon may be used; absent for any."""
 
 
 def issued_terms(terms: Terms) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-r"""The value of a shopper's orders as a distribution, for coupons that ask for a minimum spend.
+r"""The value and the pieces of a shopper's orders as distributions, for coupons that ask for a minimum.
 
 The value of an order in a coupon's scope is log-normal. Its median is drawn from the coupon's typical price towards
 the median of the shopper's own orders, its spread from the usual one towards the shopper's own, as orders come. Some
@@ -26,6 +26,9 @@ NEAR_RATIO = 0.75
 PULL = 0.25
 """Share of the orders just below a threshold that a coupon raises to it."""
 LEAST_SIGMA = 0.05
+USUAL_PIECES, PIECES_STRENGTH = 2.0, 1.0
+"""Mean pieces of an order before any is known, and the number of orders that it counts as."""
+MAX_PIECES = 1000.0
 
 
 class Baskets(Struct, array_like=True):
@@ -34,25 +37,30 @@ class Baskets(Struct, array_like=True):
     weight: float = 0.0
     total: float = 0.0
     squares: float = 0.0
+    pieces: float = 0.0
+    """Decayed sum of the pieces."""
 
-    def added(self, value_minor: float, faded: float, new: float) -> "Baskets":
+    def added(self, value_minor: float, pieces: float, faded: float, new: float) -> "Baskets":
         """Return the moments with one more order.
 
         Parameters
         ----------
-        value_minor : float
-            Value of the order, minor units.
+        value_minor, pieces : float
+            Value, minor units, and number of the order's items.
         faded, new : float
             Factors of the moments so far, and weight of the order.
 
         Examples
         --------
-        >>> Baskets().added(1000.0, 1.0, 1.0).weight
+        >>> Baskets().added(1000.0, 2.0, 1.0, 1.0).weight
         1.0
         """
         log = math.log(max(value_minor, 1.0))
         return Baskets(
-            self.weight * faded + new, self.total * faded + new * log, self.squares * faded + new * log * log
+            self.weight * faded + new,
+            self.total * faded + new * log,
+            self.squares * faded + new * log * log,
+            self.pieces * faded + new * min(pieces, MAX_PIECES),
         )
 
 
@@ -150,6 +158,27 @@ class OrderValues:
         paid = linear + most_minor * (1.0 - self.below(top)) + at_threshold * self.near(threshold_minor)
         found: Floats = paid / np.maximum(self.reached(threshold_minor), 1e-9)
         return found
+
+
+def pieces_reached(baskets: Sequence[Baskets], owner: NDArray[np.intp], own: Floats, least: Floats) -> Floats:
+    """Return P(pieces of the order of a holder of the coupon >= minimum), shape (n,).
+
+    Pieces are geometric. Some whose order lacks one piece add it.
+
+    Parameters
+    ----------
+    baskets, owner, own
+        As of `OrderValues.of`.
+    least : array, shape (n,)
+        Minimum pieces; 1 for any order.
+    """
+    weight, pieces = np.array([(each.weight, each.pieces) for each in baskets], np.float64)[owner].T
+    mean = (own * pieces + PIECES_STRENGTH * USUAL_PIECES) / (own * weight + PIECES_STRENGTH)
+    further = 1.0 - 1.0 / np.maximum(mean, 1.0)
+    reached = further ** (least - 1.0)
+    lacking = further ** np.maximum(least - 2.0, 0.0) - reached
+    found: Floats = reached + PULL * lacking
+    return found
 
 
 def normal_cdf(x: Floats) -> Floats:

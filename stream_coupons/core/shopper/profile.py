@@ -321,12 +321,13 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     profile.orders += grown
     if profile.last_order_at is None or at > profile.last_order_at:
         profile.last_order_at = at
-    items, value_minor = [], 0.0
+    items, value_minor, pieces = [], 0.0, 0.0
     for ordered in event.items:
         item, spent = _add_item(profile, ordered, at, grown * rules.order_weight, rules)
         _note_price(profile, ordered, rules.order_weight)
         items.append(item)
         quantity = item.quantity or 1.0
+        pieces += quantity
         if spent is not None:
             profile.spend_minor += grown * spent * quantity
             profile.units += grown * quantity
@@ -340,6 +341,6 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     profile.habits_at = max(profile.habits_at, at)
     profile.usual_orders = profile.usual_orders * faded[0] + new[0]
     if value_minor := value_minor or event.total_minor or 0.0:
-        profile.baskets = profile.baskets.added(value_minor, faded[0], new[0])
+        profile.baskets = profile.baskets.added(value_minor, pieces or 1.0, faded[0], new[0])
     profile.usual_discounted = profile.usual_discounted * faded[0] + new[0] * bool(event.discount_minor)
     profile.habits = count_ordered(profile.habits, items, faded, new, rules.max_habits)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.shopper.baskets import NEAR_RATIO, PULL, Baskets, OrderValues
+from stream_coupons.core.shopper.baskets import NEAR_RATIO, PULL, Baskets, OrderValues, pieces_reached
 
 DRAWS = 400_000
 
@@ -48,7 +48,7 @@ def test_a_higher_threshold_is_reached_less_often(mean: float, sigma: float, lea
 def test_a_shopper_is_known_by_their_own_orders() -> None:
     small, large, nobody = Baskets(), Baskets(), Baskets()
     for value in (900.0, 1100.0, 1000.0, 950.0, 1050.0, 1000.0):
-        small, large = small.added(value, 1.0, 1.0), large.added(8 * value, 1.0, 1.0)
+        small, large = small.added(value, 1.0, 1.0, 1.0), large.added(8 * value, 6.0, 1.0, 1.0)
     owner, typical = np.array([0, 1, 2, 1]), np.full(4, 2000.0)
     of_shop = OrderValues.of([small, large, nobody], owner, typical, np.array([1.0, 1.0, 1.0, 0.0]))
     low, high, unknown, elsewhere = of_shop.reached(np.full(4, 3000.0)).tolist()
@@ -64,8 +64,30 @@ def test_the_share_of_orders_that_reach_a_threshold_is_predicted_within_a_tenth(
         mean, sigma = np.log(median) + 0.4 * chance.standard_normal(), float(chance.uniform(0.3, 0.8))
         known = Baskets()
         for value in np.exp(mean + sigma * chance.standard_normal(12)).tolist():
-            known = known.added(value, 1.0, 1.0)
+            known = known.added(value, 1.0, 1.0, 1.0)
         orders = OrderValues.of([known], np.array([0]), np.array([3000.0]), np.ones(1))
         predicted.append(1.0 - float(orders.below(np.array([3000.0]))[0]))
         found.append(float((np.exp(mean + sigma * chance.standard_normal(1000)) >= 3000.0).mean()))
     assert np.mean(predicted) == pytest.approx(np.mean(found), rel=0.1)
+
+
+def test_a_shopper_of_single_pieces_rarely_reaches_three() -> None:
+    single, many = Baskets(), Baskets()
+    for _ in range(6):
+        single, many = single.added(1000.0, 1.0, 1.0, 1.0), many.added(1000.0, 6.0, 1.0, 1.0)
+    found = pieces_reached(
+        [single, many, Baskets()], np.array([0, 1, 2, 0]), np.ones(4), np.array([3.0, 3.0, 3.0, 1.0])
+    )
+    low, high, unknown, anything = found.tolist()
+    assert low < 0.1 < unknown < 0.5 < high
+    assert anything == 1.0
+
+
+@pytest.mark.parametrize("mean", [1.5, 3.0, 6.0])
+def test_the_share_of_orders_with_so_many_pieces_is_that_of_draws(mean: float) -> None:
+    pieces = np.random.default_rng(6).geometric(1.0 / mean, DRAWS)
+    known = Baskets(weight=1e6, pieces=1e6 * mean)
+    for least in (2.0, 3.0, 5.0):
+        is_added = (pieces == least - 1) & (np.random.default_rng(7).random(DRAWS) < PULL)
+        [found] = pieces_reached([known], np.array([0]), np.ones(1), np.array([least])).tolist()
+        assert found == pytest.approx(((pieces >= least) | is_added).mean(), abs=0.005)
