@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
@@ -141,7 +142,7 @@ def _faults_of_coupon(coupon: Coupon) -> list[str]:
     faults = []
     if coupon.valid_from >= coupon.valid_until:
         faults.append(f"valid_until: {coupon.valid_until}, expected later than valid_from ({coupon.valid_from})")
-    if coupon.discount_percent is None and not coupon.discount_minor:
+    if not discount_of(coupon).is_stated:
         faults.append("discount_percent, discount_minor: no discount, expected one of them above 0")
     return faults
 

@@ -114,6 +114,7 @@ class CouponSet:
         self._fixed_minor = np.array([one.fixed_minor for one in self.discounts])
         self.most_minor: Floats = np.array([one.most_minor for one in self.discounts], np.float64)
         """The most that one redemption of each coupon takes off."""
+        self._is_off_order = np.array([one.is_off_order for one in self.discounts], dtype=bool)
 
     def _compile_scopes(self) -> None:
         """Compile the vocabulary of all scopes, and the scope of each coupon as columns of it."""
@@ -261,10 +262,11 @@ class CouponSet:
         Returns
         -------
         array of float, shape (n,)
-            Minor units; at most the value of the order, and the coupon's maximum.
+            Minor units; at most the coupon's maximum and, if it is taken off the order, the order's value.
         """
         asked = values_minor * self._percent[positions] / 100.0 + self._fixed_minor[positions]
-        taken: Floats = np.minimum(np.minimum(asked, self.most_minor[positions]), values_minor)
+        taken: Floats = np.minimum(asked, self.most_minor[positions])
+        np.minimum(taken, values_minor, out=taken, where=self._is_off_order[positions])
         return taken
 
     def pairs(self, chosen: Sequence[Positions]) -> Pairs:

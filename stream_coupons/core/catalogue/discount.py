@@ -21,6 +21,8 @@ class Discount:
 
     Attributes
     ----------
+    kind : str
+        Name of the kind; empty if the coupon states none.
     percent : float
         Share of the value of the order's items in scope, percent.
     fixed_minor : float
@@ -29,16 +31,25 @@ class Discount:
         The most that one redemption takes off, minor units.
     text : str
         The discount for people.
+    is_off_order : bool
+        True if it is taken off the items in scope, and so at most their value.
     min_spend_minor, min_pieces : int
         Value, minor units, and number of the order's items in scope from which on there is a discount.
     """
 
+    kind: str
     percent: float
     fixed_minor: float
     most_minor: int
     text: str
+    is_off_order: bool = True
     min_spend_minor: int = 0
     min_pieces: int = 1
+
+    @property
+    def is_stated(self) -> bool:
+        """True if the coupon states a discount above 0."""
+        return bool(self.kind) and (self.percent > 0.0 or self.fixed_minor > 0.0)
 
     def on(self, order_minor: float, pieces: float = math.inf) -> float:
         """Return the discount on an order, minor units: 0 below a minimum, at most the value in scope.
@@ -55,7 +66,8 @@ class Discount:
         [20.0, 150.0]
         """
         is_reached = order_minor >= self.min_spend_minor and pieces >= self.min_pieces
-        return min(self.at(order_minor), order_minor) if is_reached else 0.0
+        taken = self.at(order_minor) if is_reached else 0.0
+        return min(taken, order_minor) if self.is_off_order else taken
 
     def at(self, price_minor: float) -> float:
         """Return the discount at a typical price that may be below the amount; parameters as of `on`."""
@@ -86,7 +98,7 @@ def _amount(coupon: Coupon) -> Discount | None:
     """Return an amount off."""
     if coupon.discount_minor is None:
         return None
-    return Discount(0.0, float(coupon.discount_minor), coupon.max_discount_minor, str(coupon.discount_minor))
+    return Discount("amount", 0.0, float(coupon.discount_minor), coupon.max_discount_minor, str(coupon.discount_minor))
 
 
 def _percent(coupon: Coupon) -> Discount | None:
@@ -94,10 +106,17 @@ def _percent(coupon: Coupon) -> Discount | None:
     if coupon.discount_percent is None:
         return None
     text = f"{coupon.discount_percent:g} %, at most {coupon.max_discount_minor}"
-    return Discount(coupon.discount_percent, 0.0, coupon.max_discount_minor, text)
+    return Discount("percent", coupon.discount_percent, 0.0, coupon.max_discount_minor, text)
 
 
-KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_amount, _percent)
+def _free_delivery(coupon: Coupon) -> Discount | None:
+    """Return free delivery, which costs the shop its usual cost."""
+    if (cost := coupon.free_delivery_minor) is None:
+        return None
+    return Discount("free_delivery", 0.0, float(cost), coupon.max_discount_minor, "free delivery", is_off_order=False)
+
+
+KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_free_delivery, _amount, _percent)
 """The kinds of discounts; the first that a coupon states is its own."""
 
 
@@ -105,7 +124,7 @@ def discount_of(coupon: Coupon) -> Discount:
     """Return the discount of a coupon; if it states none, the most that it may take off."""
     most = coupon.max_discount_minor
     found = next((one for kind in KINDS if (one := kind(coupon)) is not None), None)
-    found = found or Discount(0.0, float(most), most, f"at most {most}")
+    found = found or Discount("", 0.0, float(most), most, f"at most {most}")
     if coupon.min_spend_minor is not None:
         found = replace(
             found, min_spend_minor=coupon.min_spend_minor, text=f"{found.text}, from {coupon.min_spend_minor} on"

@@ -77,14 +77,15 @@ class Cross:
 
 
 def _depth(coupon: Coupon) -> str | None:
-    """Return the depth in tenths, or the amount to one digit if the depth is not known."""
-    if coupon.discount_minor is None and coupon.discount_percent is None:
-        return None
+    """Return the depth in tenths, or the amount to one digit if the depth is not known; with its kind if it is rarer."""
     discount = discount_of(coupon)
+    if not discount.kind:
+        return None
     depth_ratio = discount.depth(coupon.typical_price_minor)
+    of_kind = "" if discount.kind in ("amount", "percent") else f"{discount.kind} "
     if depth_ratio is None:
-        return f"amount={discount.at(0.0):.0e}"
-    return f"depth={round(depth_ratio * 10)}"
+        return f"{of_kind}amount={discount.at(0.0):.0e}"
+    return f"{of_kind}depth={round(depth_ratio * 10)}"
 
 
 COUPON_CATEGORIES = (

@@ -11,7 +11,11 @@ MAX_ISSUED_NAMES = 200
 
 
 class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The scope and the discount of a coupon. A coupon without categories, brands and items is for its whole domain."""
+    """The scope and the discount of a coupon. A coupon without categories, brands and items is for its whole domain.
+
+    One kind of discount is needed. If several are set, an amount counts before a percentage, and any other kind before
+    both.
+    """
 
     categories: list[Label] = []
     """Categories that it may be used on; empty for any."""
@@ -20,9 +24,11 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     items: list[Id] = []
     """Items that it may be used on; empty for any."""
     discount_percent: Annotated[float, Meta(gt=0, le=100)] | None = None
-    """Percentage off; this or `discount_minor` is needed."""
+    """Percentage off the items in the scope."""
     discount_minor: Amount | None = None
-    """Amount off; it counts if both are set."""
+    """Amount off the items in the scope."""
+    free_delivery_minor: Amount | None = None
+    """Delivery is free: its usual cost to the shop. Feedback reports the actual one as `discount_minor`."""
     max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
     """The most that one redemption can cost."""
     min_spend_minor: Annotated[int, Meta(gt=0, le=2**53)] | None = None

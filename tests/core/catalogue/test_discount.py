@@ -1,7 +1,9 @@
 """What a coupon takes off: by kind, up to its maximum."""
 
+import numpy as np
 import pytest
 
+from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import price_of
 from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.testing import coupon
@@ -41,3 +43,11 @@ def test_a_depth_needs_a_price_of_the_coupons_own_or_a_percentage(
 ) -> None:
     one = coupon(**terms)
     assert discount_of(one).depth(one.typical_price_minor) == expected
+
+
+def test_free_delivery_costs_its_cost_whatever_the_order() -> None:
+    one = coupon(discount_minor=None, free_delivery_minor=490, max_discount_minor=600, min_spend_minor=2000)
+    discount = discount_of(one)
+    assert [discount.on(value) for value in (100.0, 1999.0, 2000.0, 9000.0)] == [0.0, 0.0, 490.0, 490.0]
+    shop = CouponSet([one, coupon("off", discount_minor=490, max_discount_minor=600)], 1000.0)
+    assert shop.discounts_minor(np.array([0, 1]), np.array([300.0, 300.0])).tolist() == [490.0, 300.0]
