@@ -116,7 +116,15 @@ def _free_delivery(coupon: Coupon) -> Discount | None:
     return Discount("free_delivery", 0.0, float(cost), coupon.max_discount_minor, "free delivery", is_off_order=False)
 
 
-KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_free_delivery, _amount, _percent)
+def _gift(coupon: Coupon) -> Discount | None:
+    """Return a gift, which costs the shop its cost."""
+    if coupon.gift_item is None:
+        return None
+    cost, text = float(coupon.gift_cost_minor), f"a gift: {coupon.gift_item}"
+    return Discount("gift", 0.0, cost, coupon.max_discount_minor, text, is_off_order=False)
+
+
+KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_gift, _free_delivery, _amount, _percent)
 """The kinds of discounts; the first that a coupon states is its own."""
 
 

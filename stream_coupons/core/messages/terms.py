@@ -29,6 +29,10 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Amount off the items in the scope."""
     free_delivery_minor: Amount | None = None
     """Delivery is free: its usual cost to the shop. Feedback reports the actual one as `discount_minor`."""
+    gift_item: Id | None = None
+    """An item that is given with the order."""
+    gift_cost_minor: Amount = 0
+    """Cost of `gift_item` to the shop."""
     max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
     """The most that one redemption can cost."""
     min_spend_minor: Annotated[int, Meta(gt=0, le=2**53)] | None = None

@@ -51,3 +51,10 @@ def test_free_delivery_costs_its_cost_whatever_the_order() -> None:
     assert [discount.on(value) for value in (100.0, 1999.0, 2000.0, 9000.0)] == [0.0, 0.0, 490.0, 490.0]
     shop = CouponSet([one, coupon("off", discount_minor=490, max_discount_minor=600)], 1000.0)
     assert shop.discounts_minor(np.array([0, 1]), np.array([300.0, 300.0])).tolist() == [490.0, 300.0]
+
+
+def test_a_gift_costs_its_cost_once_the_order_is_large_enough() -> None:
+    one = coupon(discount_minor=None, gift_item="mug", gift_cost_minor=350, max_discount_minor=350, min_pieces=3)
+    discount = discount_of(one)
+    assert [discount.on(100.0, pieces) for pieces in (2, 3)] == [0.0, 350.0]
+    assert discount.text == "a gift: mug, from 3 pieces on"
