@@ -124,7 +124,17 @@ def _gift(coupon: Coupon) -> Discount | None:
     return Discount("gift", 0.0, cost, coupon.max_discount_minor, text, is_off_order=False)
 
 
-KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_gift, _free_delivery, _amount, _percent)
+def _buy_get(coupon: Coupon) -> Discount | None:
+    """Return a discount on some of so many pieces: a share of their value, as pieces in a scope cost about the same."""
+    if (buy := coupon.buy_pieces) is None:
+        return None
+    pieces = buy + coupon.get_pieces
+    percent, text = coupon.get_percent * coupon.get_pieces / pieces, f"buy {buy}, get {coupon.get_pieces}"
+    text += " free" if coupon.get_percent == 100.0 else f" at {coupon.get_percent:g} % off"
+    return Discount("buy_get", percent, 0.0, coupon.max_discount_minor, text, min_pieces=pieces)
+
+
+KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_buy_get, _gift, _free_delivery, _amount, _percent)
 """The kinds of discounts; the first that a coupon states is its own."""
 
 

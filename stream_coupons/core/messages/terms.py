@@ -33,6 +33,12 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An item that is given with the order."""
     gift_cost_minor: Amount = 0
     """Cost of `gift_item` to the shop."""
+    buy_pieces: Annotated[int, Meta(gt=0, le=100)] | None = None
+    """Pieces to buy for `get_pieces` further ones, of the cheapest, at `get_percent` off."""
+    get_pieces: Annotated[int, Meta(gt=0, le=100)] = 1
+    """Pieces that are cheaper once `buy_pieces` are bought."""
+    get_percent: Annotated[float, Meta(gt=0, le=100)] = 100.0
+    """Percentage off `get_pieces`: 100 for free."""
     max_discount_minor: Annotated[int, Meta(gt=0, le=2**53, description="what one redemption can cost at most")]
     """The most that one redemption can cost."""
     min_spend_minor: Annotated[int, Meta(gt=0, le=2**53)] | None = None
