@@ -77,7 +77,7 @@ class Cross:
 
 
 def _depth(coupon: Coupon) -> str | None:
-    """Return the depth in tenths, or the amount to one digit if the depth is not known; with the kind of a rarer one."""
+    """Return the depth in tenths, or the amount to one digit if the depth is not known; with a rarer kind."""
     discount = discount_of(coupon)
     if not discount.kind:
         return None
