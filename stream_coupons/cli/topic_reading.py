@@ -18,8 +18,13 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
 class Read(Protocol):
     """Reads topics up to now, and shows how far it is."""
 
-    def __call__(self, what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
-        """Return their records; with a key, of its partitions only."""
+    def __call__(
+        self, what: str, names: tuple[str, ...], key: bytes | None = None, since: float | None = None
+    ) -> Iterable[Record]:
+        """Return their records; with a key, of its partitions only.
+
+        With `since`, UTC epoch seconds, records appended before are left out, except those of compacted topics.
+        """
 
 
 @contextmanager
@@ -30,14 +35,21 @@ def reading(kafka: KafkaSettings) -> Iterator[Read]:
     from stream_coupons.kafka import admin
     from stream_coupons.ops.audit.audit_topics import offsets, read_records
 
-    def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
+    def read(
+        what: str, names: tuple[str, ...], key: bytes | None = None, since: float | None = None
+    ) -> Iterator[Record]:
         with admin.admin_client(kafka) as client:
             some = [topics.BY_NAME[name] for name in names]
             begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+            if since is not None:
+                kept = [topic for topic in some if topic.cleanup is not topics.Cleanup.COMPACT]
+                later = offsets(client, kept, kafka, int(since * 1000))
+                begins |= {place: offset if offset >= 0 else ends[place] for place, offset in later.items()}
         home = None if key is None else topics.partition_for(key, kafka.partitions)
         total = sum(end - begins[place] for place, end in ends.items() if home in (None, place[1]))
+        found = read_records(kafka, names, key, begins if since is not None else None)
         with terminal.fraction_progress(what, total) as progress:
-            yield from terminal.tracked(interruptions.each(read_records(kafka, names, key)), progress)
+            yield from terminal.tracked(interruptions.each(found), progress)
         if interruptions.happened:
             terminal.stop_interrupted(": nothing is known")
 
