@@ -14,7 +14,7 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.topic_log import TopicLog
-from stream_coupons_lab.ope.own_decisions import probabilities
+from stream_coupons_lab.ope.own_decisions import is_withheld, probabilities
 from stream_coupons_lab.ope.own_log import NO_MONEY, OutcomeLog
 
 READ_FIRST = (topics.CATALOG, topics.ISSUES, topics.ORDER, topics.FEEDBACK)
@@ -53,8 +53,8 @@ class DecisionRow(NamedTuple):
     price_minor: float
     """Price of the arm's expected cost by its budgets; 0 for `none`."""
     propensity: float | None
-    """Probability of the arm by the policy that decided; missing where chance had no part: result `holdout` or
-    `lift_below_zero`."""
+    """Probability of the arm by the policy that decided; missing where no policy would give a coupon: in the holdout,
+    and by the result `lift_below_zero`."""
     is_best: bool
     """True for the arm that is given without exploration."""
     is_explored: bool
@@ -197,8 +197,7 @@ class DecisionRows(TopicLog):
             one.decision_id, one.user_id, one.domain, _utc(one.at), one.trigger_id, one.result, one.is_holdout,
             one.model_version, one.logged_ratio, len(one.sold_out),
         )  # fmt: skip
-        is_drawn = one.result not in ("holdout", "lift_below_zero")
-        found = probabilities(one)
+        found = [None] * (len(one.arms) + 1) if is_withheld(one) else probabilities(one)
         best = len(one.arms) if one.best is None else one.best
         for place, arm in enumerate((*one.arms, NO_COUPON)):
             is_coupon = place < len(one.arms)
@@ -207,7 +206,7 @@ class DecisionRows(TopicLog):
                 arm=arm,
                 value_minor=one.values_minor[place] if is_coupon else 0.0,
                 price_minor=one.prices_minor[place] if is_coupon and one.prices_minor else 0.0,
-                propensity=found[place] if is_drawn else None,
+                propensity=found[place],
                 is_best=place == best,
                 is_explored=place == one.drawn,
                 is_given=arm == one.coupon_id,

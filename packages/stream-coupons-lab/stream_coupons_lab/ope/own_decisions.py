@@ -75,7 +75,7 @@ class OwnDecisions(ArmTable):
 def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> OwnDecisions:
     """Return the decisions of a domain, up to a time, that the policy alone decided.
 
-    The permanent control group and shoppers whom the brake leaves out do not count: no policy would give them anything.
+    The permanent control group and shoppers whom the brake leaves out do not count.
 
     Raises
     ------
@@ -85,10 +85,8 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     ordered = sorted((one for one in decisions if one.domain == domain), key=lambda one: (one.at, one.decision_id))
     kept, left_out = [], Counter[str]()
     for one in ordered:
-        if one.is_holdout:
-            left_out["holdout"] += 1
-        elif one.result == "lift_below_zero":
-            left_out["lift below zero"] += 1
+        if is_withheld(one):
+            left_out["holdout" if one.is_holdout else "lift below zero"] += 1
         elif one.at > until:
             left_out["window still open"] += 1
         else:
@@ -121,6 +119,11 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
         sold_out=np.array([len(one.sold_out) for one in kept]),
         left_out=left_out,
     )
+
+
+def is_withheld(one: LoggedDecision) -> bool:
+    """Return True if no policy would give the shopper a coupon: in the holdout, or left out by the brake."""
+    return one.is_holdout or one.result == "lift_below_zero"
 
 
 def probabilities(one: LoggedDecision) -> list[float]:

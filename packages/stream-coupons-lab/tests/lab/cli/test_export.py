@@ -11,6 +11,7 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
+from tests.docs.pages import block
 
 from .conftest import Run, RunBroker
 
@@ -38,6 +39,23 @@ def test_a_recording_becomes_a_table(run: Run, log: Path, tmp_path: Path) -> Non
     assert pd.read_csv(tmp_path / "all.csv")["margin_minor"].sum() == table["margin_minor"].sum()
     lines = pd.read_json(tmp_path / "all.jsonl", lines=True)
     assert lines["propensity"].tolist() == pytest.approx(table["propensity"].tolist(), nan_ok=True)
+
+
+def test_the_example_in_python_values_the_policy_as_ope_does(
+    run: Run, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.toml").write_text("[policy]\ncost_minor = 0.0\nmin_value_minor = 0.0\n")
+    assert run("export", "decisions.parquet", log).exit_code == 0
+    exec(block("decisions"), {})  # as it is on the page
+    best, as_it_was = map(float, capsys.readouterr().out.split())
+    found = json.loads(
+        run("ope", log, "--policy", "greedy", "--policy", "logged", "--json", "-c", "settings.toml").stdout
+    )
+    greedy, logged = (each["valuation"]["values"] for each in found["valued"])
+    assert best == pytest.approx(greedy["snips"]["value"])
+    assert as_it_was == pytest.approx(logged["ips"]["value"])
+    assert best != pytest.approx(as_it_was, rel=0.01)
 
 
 def test_since_leaves_out_earlier_decisions(run: Run, log: Path, tmp_path: Path) -> None:

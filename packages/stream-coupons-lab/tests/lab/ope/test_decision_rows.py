@@ -90,8 +90,7 @@ def test_propensities_sum_to_one_and_that_of_the_result_is_the_one_on_record(
     sums: Counter[str] = Counter()
     for row in rows:
         if row.propensity is None:
-            assert row.result == "holdout"
-            assert on_record[row.decision_id] is None
+            assert row.is_holdout
             continue
         sums[row.decision_id] += row.propensity  # type: ignore[assignment]
         if row.is_given:
