@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -20,6 +20,16 @@ from stream_coupons.settings import Settings
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.topics import Topic
     from stream_coupons.ops.topic_log import TopicLog
+
+
+RecordingArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[RECORDING]",
+        help="Records of the topics, as `tail --recording` and `replay --all` write them; - for standard input. "
+        "Without it, the topics of the broker.",
+    ),
+]
 
 
 class _Line(Struct):
@@ -65,8 +75,8 @@ def take_records(
     if path is not None:
         return read_recording(path, log.take)
     require_broker(settings.kafka)
-    with reading(settings.kafka) as read_topics:
-        for record in read_topics("reading", tuple(topic.name for topic in read), since=since):
+    with reading(settings.kafka, since) as read_topics:
+        for record in read_topics("reading", tuple(topic.name for topic in read)):
             log.take(record.topic, record.value)
     return 0
 

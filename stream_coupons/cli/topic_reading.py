@@ -18,26 +18,22 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
 class Read(Protocol):
     """Reads topics up to now, and shows how far it is."""
 
-    def __call__(
-        self, what: str, names: tuple[str, ...], key: bytes | None = None, since: float | None = None
-    ) -> Iterable[Record]:
-        """Return their records; with a key, of its partitions only.
-
-        With `since`, UTC epoch seconds, records appended before are left out, except those of compacted topics.
-        """
+    def __call__(self, what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
+        """Return their records; with a key, of its partitions only."""
 
 
 @contextmanager
-def reading(kafka: KafkaSettings) -> Iterator[Read]:
-    """Yield a function that reads topics; Ctrl-C ends the command."""
+def reading(kafka: KafkaSettings, since: float | None = None) -> Iterator[Read]:
+    """Yield a function that reads topics; Ctrl-C ends the command.
+
+    With `since`, UTC epoch seconds, records appended before are left out, except those of compacted topics.
+    """
     from kafka.admin import OffsetSpec
 
     from stream_coupons.kafka import admin
     from stream_coupons.ops.audit.audit_topics import offsets, read_records
 
-    def read(
-        what: str, names: tuple[str, ...], key: bytes | None = None, since: float | None = None
-    ) -> Iterator[Record]:
+    def read(what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterator[Record]:
         with admin.admin_client(kafka) as client:
             some = [topics.BY_NAME[name] for name in names]
             begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))

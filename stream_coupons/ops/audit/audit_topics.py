@@ -1,6 +1,6 @@
 """Read the topics of a system for an audit, without a consumer group and without commits."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -59,10 +59,7 @@ def offsets(
 
 
 def read_records(
-    connection: Connection,
-    names: Iterable[str],
-    key: bytes | None = None,
-    begins: Mapping[Partition, int] | None = None,
+    connection: Connection, names: Iterable[str], key: bytes | None = None, begins: dict[Partition, int] | None = None
 ) -> Iterator[Record]:
     """Yield the records of some topics until now, in order within each partition.
 

@@ -16,7 +16,7 @@ from stream_coupons.cli.options import (
     parse_time,
     settings_from,
 )
-from stream_coupons.cli.own_records import take_records
+from stream_coupons.cli.own_records import RecordingArgument, take_records
 from stream_coupons.core.errors import BadConfig
 from stream_coupons_lab.cli.output import replaced
 
@@ -30,14 +30,7 @@ CLOCKS_DIFFER_S = 86400.0
 
 def export(  # noqa: PLR0913 - the options of a command
     file: Annotated[Path, typer.Argument(help="The file to write: .parquet, .csv or .jsonl.")],
-    recording: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[RECORDING]",
-            help="Records of the topics, as `tail --recording` and `replay --all` write them. Without it, the topics "
-            "of the broker.",
-        ),
-    ] = None,
+    recording: RecordingArgument = None,
     since: Annotated[
         float | None,
         typer.Option(
@@ -88,18 +81,18 @@ def _write(
 ) -> tuple[DecisionRows, int]:
     """Read outcomes, then decisions, whose rows are written; return these and the number of unusable records."""
     from stream_coupons.kafka.topics import DECISIONS
-    from stream_coupons_lab.ope.decision_rows import READ_FIRST, DecisionOutcomes, DecisionRows
-    from stream_coupons_lab.ope.row_files import require_suffix, row_writer
+    from stream_coupons_lab.ope.decision_rows import DecisionRows
+    from stream_coupons_lab.ope.own_log import OUTCOMES, OutcomeLog
+    from stream_coupons_lab.ope.row_files import row_writer
 
-    require_suffix(file)
     if recording is not None and not recording.is_file():
-        raise BadConfig(f"{recording}: is no file; it is read twice, so it cannot be a pipe")
+        raise BadConfig(f"{recording}: is no file; it is read twice, so it cannot be standard input or a pipe")
     start = None if since is None else max(since - CLOCKS_DIFFER_S, 0.0)
-    outcomes = DecisionOutcomes(settings.policy)
+    outcomes = OutcomeLog(OUTCOMES, settings.policy)
     with replaced(file) as sink:
         assert sink is not None  # a path is given
-        bad_lines = take_records(outcomes, READ_FIRST, recording, settings, start)
         with row_writer(file, sink) as write:
+            bad_lines = take_records(outcomes, OUTCOMES, recording, settings, start)
             rows = DecisionRows(outcomes, write, since or 0.0, window_s)
             take_records(rows, (DECISIONS,), recording, settings, start)
             rows.flush()

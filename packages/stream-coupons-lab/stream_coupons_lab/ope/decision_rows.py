@@ -4,21 +4,18 @@ Decisions are many and long, so they pass through: their rows are written in bat
 outcomes: orders, feedback, and a few figures of each coupon given.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.topic_log import TopicLog
 from stream_coupons_lab.ope.own_decisions import is_withheld, probabilities
 from stream_coupons_lab.ope.own_log import NO_MONEY, OutcomeLog
 
-READ_FIRST = (topics.CATALOG, topics.ISSUES, topics.ORDER, topics.FEEDBACK)
-"""The topics that outcomes are read from, before the decisions."""
 ROWS_AT_ONCE = 50_000
 """Rows of a batch, which is a row group of a Parquet file."""
 
@@ -85,46 +82,7 @@ class DecisionRow(NamedTuple):
     """True if events later than the window were read; False: outcomes may be missing."""
 
 
-class IssuedCoupon(NamedTuple):
-    """A coupon that was given, and the predictions for it."""
-
-    coupon_id: str
-    p_click: float
-    p_redeem: float
-    p_order: float
-
-
-class DecisionOutcomes(OutcomeLog):
-    """Orders, feedback and issues that follow decisions; feed it the records of `READ_FIRST` with `take`, in any order.
-
-    Attributes
-    ----------
-    given : dict of IssuedCoupon
-        By issue.
-    clicked : set of str
-        Issues.
-    """
-
-    def __init__(self, rules: PolicyRules) -> None:
-        super().__init__(READ_FIRST, rules)
-        self.given: dict[str, IssuedCoupon] = {}
-        self.clicked: set[str] = set()
-
-    def note(self, message: Any) -> None:
-        """Take one message."""
-        if isinstance(message, CouponIssue):
-            self.given[message.issue_id] = IssuedCoupon(
-                message.coupon_id, message.p_click, message.p_redeem, message.p_order
-            )
-            self.saw(message.issued_at)
-        elif isinstance(message, FeedbackEvent) and message.kind == "click":
-            self.clicked.add(message.issue_id)
-        super().note(message)
-
-    def coupon_of(self, issue_id: str) -> str:
-        """Return the coupon of an issue; empty if it is not on record."""
-        given = self.given.get(issue_id)
-        return given.coupon_id if given is not None else ""
+WriteRows = Callable[[list[DecisionRow]], None]
 
 
 class DecisionRows(TopicLog):
@@ -132,7 +90,7 @@ class DecisionRows(TopicLog):
 
     Parameters
     ----------
-    outcomes : DecisionOutcomes
+    outcomes : OutcomeLog
         Has read everything.
     write : callable
         Receives the rows in batches.
@@ -152,21 +110,16 @@ class DecisionRows(TopicLog):
         If no coupon was read.
     """
 
-    def __init__(
-        self,
-        outcomes: DecisionOutcomes,
-        write: Callable[[list[DecisionRow]], None],
-        since: float,
-        window_s: float | None = None,
-    ) -> None:
+    def __init__(self, outcomes: OutcomeLog, write: WriteRows, since: float, window_s: float | None = None) -> None:
         super().__init__([topics.DECISIONS])
         self.decisions = self.rows = 0
         self._outcomes = outcomes
         self._money = outcomes.money()
-        self._discounts: dict[str, float] = {}
+        self._discounts: defaultdict[str, float] = defaultdict(float)
         for one in outcomes.discounts():
-            self._discounts[one.issue_id] = self._discounts.get(one.issue_id, 0.0) + one.minor
-        self._window_s = window_s or max(coupon.redeem_within_s for coupon in outcomes.coupons.values())
+            self._discounts[one.issue_id] += one.minor
+        longest = max(coupon.redeem_within_s for coupon in outcomes.coupons.values())
+        self._window_s = longest if window_s is None else window_s
         self._since = since
         self._write = write
         self._batch: list[DecisionRow] = []
@@ -197,43 +150,37 @@ class DecisionRows(TopicLog):
             one.decision_id, one.user_id, one.domain, _utc(one.at), one.trigger_id, one.result, one.is_holdout,
             one.model_version, one.logged_ratio, len(one.sold_out),
         )  # fmt: skip
-        found = [None] * (len(one.arms) + 1) if is_withheld(one) else probabilities(one)
-        best = len(one.arms) if one.best is None else one.best
-        for place, arm in enumerate((*one.arms, NO_COUPON)):
-            is_coupon = place < len(one.arms)
-            row = DecisionRow(
-                *about,
-                arm=arm,
-                value_minor=one.values_minor[place] if is_coupon else 0.0,
-                price_minor=one.prices_minor[place] if is_coupon and one.prices_minor else 0.0,
-                propensity=found[place],
-                is_best=place == best,
-                is_explored=place == one.drawn,
-                is_given=arm == one.coupon_id,
-            )
-            yield row._replace(**self._outcome(one)) if row.is_given else row
+        none = len(one.arms)
+        best = none if one.best is None else one.best
+        propensities = [None] * (none + 1) if is_withheld(one) else probabilities(one)
+        prices = one.prices_minor or [0.0] * none
+        columns = (*one.arms, NO_COUPON), (*one.values_minor, 0.0), (*prices, 0.0), propensities
+        for place, of_arm in enumerate(zip(*columns, strict=True)):
+            row = DecisionRow(*about, *of_arm, place == best, place == one.drawn, of_arm[0] == one.coupon_id)
+            yield self._with_outcome(row, one) if row.is_given else row
 
-    def _outcome(self, one: LoggedDecision) -> dict[str, Any]:
-        """Return the columns of what came after a decision."""
-        until = one.at + self._window_s
-        money = self._money.get((one.user_id, one.domain), NO_MONEY).between(one.at, until)
-        found: dict[str, Any] = {
-            "orders": int(money.orders),
-            "order_value_minor": money.value_minor,
-            "margin_minor": money.margin_minor,
-            "window_ends_at": _utc(until),
-            "is_final": until <= self._outcomes.ends_at,
-        }
-        if one.coupon_id != NO_COUPON:
-            discount = self._discounts.get(one.decision_id)
-            found |= {
-                "clicked": one.decision_id in self._outcomes.clicked,
-                "redeemed": discount is not None,
-                "discount_minor": discount or 0.0,
-            }
-            if (given := self._outcomes.given.get(one.decision_id)) is not None:
-                found |= {"p_click": given.p_click, "p_redeem": given.p_redeem, "p_order": given.p_order}
-        return found
+    def _with_outcome(self, row: DecisionRow, one: LoggedDecision) -> DecisionRow:
+        """Return the row of the arm that was given with what came after."""
+        until, money = one.at + self._window_s, self._money.get((one.user_id, one.domain), NO_MONEY)
+        brought = money.between(one.at, until)
+        row = row._replace(
+            orders=int(brought.orders),
+            order_value_minor=brought.value_minor,
+            margin_minor=brought.margin_minor,
+            window_ends_at=_utc(until),
+            is_final=until <= self._outcomes.ends_at,
+        )
+        if one.coupon_id == NO_COUPON:
+            return row
+        _, p_click, p_redeem, p_order = self._outcomes.given.get(one.decision_id, (None,) * 4)
+        return row._replace(
+            p_click=p_click,
+            p_redeem=p_redeem,
+            p_order=p_order,
+            clicked=one.decision_id in self._outcomes.clicked,
+            redeemed=one.decision_id in self._discounts,
+            discount_minor=self._discounts.get(one.decision_id, 0.0),
+        )
 
 
 def _utc(at: float) -> datetime:

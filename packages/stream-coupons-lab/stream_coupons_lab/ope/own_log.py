@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
 READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
 """The topics of the engine's own log."""
+OUTCOMES = (topics.ISSUES, *READ[1:])
+"""The topics of the outcomes of decisions."""
 
 
 class Brought(NamedTuple):
@@ -55,11 +58,35 @@ NO_MONEY = Money([], np.zeros((1, len(Brought._fields))))
 
 
 class OutcomeLog(MoneyLog):
-    """A `MoneyLog` in the order of time, by shopper."""
+    """Outcomes of decisions: coupons given and clicked, and the money of shoppers over time.
+
+    Attributes
+    ----------
+    given : dict of tuple
+        By issue: the coupon, and the predicted P(click), P(redeem) and P(order).
+    clicked : set of str
+        Issues.
+    """
 
     def __init__(self, read: tuple[topics.Topic, ...], rules: PolicyRules) -> None:
         super().__init__(read)
+        self.given: dict[str, tuple[str, float, float, float]] = {}
+        self.clicked: set[str] = set()
         self._rules = rules
+
+    def note(self, message: Any) -> None:
+        """Take one message."""
+        if isinstance(message, CouponIssue):
+            predicted = message.p_click, message.p_redeem, message.p_order
+            self.given[message.issue_id] = message.coupon_id, *predicted
+            self.saw(message.issued_at)
+        elif isinstance(message, FeedbackEvent) and message.kind == "click":
+            self.clicked.add(message.issue_id)
+        super().note(message)
+
+    def coupon_of(self, issue_id: str) -> str:
+        """Return the coupon of an issue; empty if it is not on record."""
+        return self.given[issue_id][0] if issue_id in self.given else ""
 
     def money(self) -> dict[tuple[str, str], Money]:
         """Return the money of each shopper in each domain.

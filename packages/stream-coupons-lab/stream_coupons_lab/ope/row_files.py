@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, get_args, get_type_hints
 
@@ -12,26 +13,12 @@ from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.codec import encode
 from stream_coupons_lab.datasets.table_files import CSV, PARQUET, require_frames
-from stream_coupons_lab.ope.decision_rows import DecisionRow
+from stream_coupons_lab.ope.decision_rows import DecisionRow, WriteRows
 
 if TYPE_CHECKING:  # of an optional extra, and slow to import
     import pyarrow as pa
 
 JSON_LINES = ".jsonl"
-Write = Callable[[Sequence[DecisionRow]], None]
-
-
-def require_suffix(path: Path) -> None:
-    """Refuse a file whose kind is unknown, or needs what is not installed.
-
-    Raises
-    ------
-    BadConfig
-    """
-    if path.suffix.lower() not in (PARQUET, CSV, JSON_LINES):
-        raise BadConfig(f"{path}: expected a name that ends in {PARQUET}, {CSV} or {JSON_LINES}")
-    if path.suffix.lower() != JSON_LINES:
-        require_frames(path)
 
 
 def schema() -> pa.Schema:
@@ -50,7 +37,7 @@ def schema() -> pa.Schema:
 
 
 @contextmanager
-def row_writer(path: Path, sink: IO[bytes]) -> Iterator[Write]:
+def row_writer(path: Path, sink: IO[bytes]) -> Iterator[WriteRows]:
     """Yield a function that appends a batch of rows to a file; each batch is a row group of Parquet.
 
     Parameters
@@ -59,21 +46,23 @@ def row_writer(path: Path, sink: IO[bytes]) -> Iterator[Write]:
         Its suffix states the kind of the file.
     sink : binary file
         Receives the bytes.
+
+    Raises
+    ------
+    BadConfig
+        If the kind is unknown, or needs what is not installed.
     """
-    if path.suffix.lower() == JSON_LINES:
+    suffix = path.suffix.lower()
+    if suffix not in (PARQUET, CSV, JSON_LINES):
+        raise BadConfig(f"{path}: expected a name that ends in {PARQUET}, {CSV} or {JSON_LINES}")
+    if suffix == JSON_LINES:
         yield lambda rows: sink.writelines(encode(row._asdict()) + b"\n" for row in rows)
         return
+    require_frames(path)
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    names = schema()
-    to_parquet = path.suffix.lower() == PARQUET
-    with parquet.ParquetWriter(sink, names, compression="zstd") if to_parquet else csv.CSVWriter(sink, names) as file:
-
-        def write(rows: Sequence[DecisionRow]) -> None:
-            columns = [
-                pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), names, strict=True)
-            ]
-            file.write_table(pa.table(columns, schema=names))
-
-        yield write
+    writer = partial(parquet.ParquetWriter, compression="zstd") if suffix == PARQUET else csv.CSVWriter
+    columns = schema()
+    with writer(sink, columns) as file:
+        yield lambda rows: file.write_table(pa.table([list(column) for column in zip(*rows, strict=True)], columns))

@@ -14,21 +14,22 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, feedback, item, order, plain_settings
 from stream_coupons_lab.ope import own_valuation
-from stream_coupons_lab.ope.decision_rows import ROWS_AT_ONCE, DecisionOutcomes, DecisionRow, DecisionRows
+from stream_coupons_lab.ope.decision_rows import ROWS_AT_ONCE, DecisionRow, DecisionRows
 from stream_coupons_lab.ope.own_decisions import arrays
+from stream_coupons_lab.ope.own_log import OUTCOMES, OutcomeLog
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 TEA = item("tea-0815", category="tea", price_minor=500, margin_ratio=0.5)
 COUPONS = [coupon(name, categories=["tea"], max_discount_minor=100, redeem_within_s=DAY_S) for name in ("a", "b", "c")]
 
 
-def take_all(log: DecisionOutcomes | DecisionRows, records: list[tuple[str, bytes]]) -> None:
+def take_all(log: OutcomeLog | DecisionRows, records: list[tuple[str, bytes]]) -> None:
     for topic, value in records:
         log.take(topic, value)
 
 
 def rows_of(records: list[tuple[str, bytes]], since: float = 0.0, window_s: float | None = None) -> list[DecisionRow]:
-    outcomes, found = DecisionOutcomes(RULES), list[DecisionRow]()
+    outcomes, found = OutcomeLog(OUTCOMES, RULES), list[DecisionRow]()
     take_all(outcomes, records)
     rows = DecisionRows(outcomes, found.extend, since, window_s)
     take_all(rows, records)
@@ -160,7 +161,7 @@ def test_rows_are_the_decisions_that_ope_values() -> None:
 
 
 def test_rows_are_written_batch_by_batch() -> None:
-    outcomes, sizes = DecisionOutcomes(RULES), list[int]()
+    outcomes, sizes = OutcomeLog(OUTCOMES, RULES), list[int]()
     outcomes.note(COUPONS[0])
     rows = DecisionRows(outcomes, lambda batch: sizes.append(len(batch)), 0.0)
     arms = [f"c{n}" for n in range(99)]

@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from stream_coupons.core.errors import BadConfig
 from stream_coupons_lab.cli.output import replaced
 from stream_coupons_lab.ope.decision_rows import DecisionRow
-from stream_coupons_lab.ope.row_files import require_suffix, row_writer
+from stream_coupons_lab.ope.row_files import row_writer
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 GIVEN = DecisionRow(
@@ -78,8 +77,3 @@ def test_an_interrupted_file_is_as_it_was_before(tmp_path: Path, suffix: str) ->
     with pytest.raises(KeyboardInterrupt):
         write_until_interrupted()
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {path.name: b"before"}
-
-
-def test_a_file_of_another_kind_is_refused() -> None:
-    with pytest.raises(BadConfig, match=r"rows\.xlsx: expected a name that ends in \.parquet, \.csv or \.jsonl"):
-        require_suffix(Path("rows.xlsx"))
