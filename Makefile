@@ -68,8 +68,9 @@ format: $(READY)  ## format and mend what can be mended by machine
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-schemas: $(READY)  ## write the JSON Schemas anew from the types
+schemas: $(READY)  ## write the JSON Schemas, and the types of the builders' arguments, anew from the types
 	@$(BIN)/stream-coupons schemas write schemas
+	@$(BIN)/python tools/builder_keywords.py
 
 reference: $(READY)  ## write docs/reference and the trace of an event anew from the code
 	@$(BIN)/python docs/generate.py

@@ -33,6 +33,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.observability import metrics
 from stream_coupons.ops.explain import candidate_verdicts
 from stream_coupons_lab.datasets import log_records, log_schema
+from stream_coupons_lab.ope import decision_rows, row_files
 
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
 
@@ -331,6 +332,18 @@ def messages_page() -> str:
         _message(HEADERS, definitions, topics.DEAD_LETTERS),
         f"## Lines of a log\n\n{inspect.cleandoc(log_records.__doc__ or '')}",
         *("#" + _message(name, definitions, None) for name in lines),
+        f"## Rows of an export\n\n{decision_rows.DecisionRow.__doc__}",
+        table(
+            ["Column", "Type", "Meaning"],
+            [
+                [
+                    code(field.name),
+                    f"{field.type}{' or missing' * field.nullable}",
+                    field.metadata[b"description"].decode(),
+                ]
+                for field in row_files.schema()
+            ],
+        ),
     )
 
 

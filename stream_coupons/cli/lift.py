@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_from
+from stream_coupons.cli.own_records import RecordingArgument, take_records
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -32,14 +32,7 @@ DECIMALS = {"margin": 1, "orders": 4, "money": 1}
 
 
 def lift(
-    recording: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[RECORDING]",
-            help="Records of the topics, as `tail --recording` and `replay --all` write them; - for standard input. "
-            "Without it, the topics of the broker.",
-        ),
-    ] = None,
+    recording: RecordingArgument = None,
     since: Annotated[
         float | None, typer.Option(parser=parse_time, metavar="TIME", help="Count orders from this time on.")
     ] = None,
@@ -72,7 +65,6 @@ def lift(
               stream-coupons lift --since 2026-01-02 --json
               stream-coupons lift own.jsonl --config settings.toml
     """
-    from stream_coupons.cli.own_records import take_records
     from stream_coupons.ops.lift_log import READ, LiftLog
     from stream_coupons.ops.measured_lift import report
 

@@ -40,7 +40,7 @@ VERBS = {
 or an `app` with verbs of its own. `--help` and completion of a verb's name import none of them."""
 VERBS_OF_PACKAGES = "stream_coupons.verbs"
 """Entry points of packages that add verbs: a table like `VERBS` in the package that has the modules."""
-LABORATORY = ("broker", "demo", "evaluate", "ope", "replay", "tune")
+LABORATORY = ("broker", "demo", "evaluate", "export", "ope", "replay", "tune")
 """Verbs of the package stream-coupons-lab, which may not be installed."""
 
 VERBATIM = "\b\n"

@@ -1,5 +1,6 @@
 """Options that verbs share."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,17 +34,36 @@ BootstrapOption = Annotated[
     str | None,
     typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
 ]
+UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""Seconds by unit of a duration."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")]
 
 
-def parse_time(text: str) -> float:
-    """Return UTC epoch seconds of an ISO 8601 time, UTC without an offset, or of a number of such seconds.
+def parse_duration(text: str) -> float:
+    """Return the seconds of a number and a unit, such as 90s, 45m, 12h, 7d or 2w.
 
     Raises
     ------
     BadConfig
     """
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS_S or not number.isascii() or not number.isdigit():
+        raise BadConfig(f"{text!r} is no duration, expected a whole number and one of {', '.join(UNITS_S)}, as in 7d")
+    return int(number) * UNITS_S[unit]
+
+
+def parse_time(text: str) -> float:
+    """Return UTC epoch seconds of an ISO 8601 time, UTC without an offset, or of a number of such seconds.
+
+    A duration such as 7d states how long ago it was.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if text[-1:] in UNITS_S:
+        return max(time.time() - parse_duration(text), 0.0)
     try:
         at = float(text)
     except ValueError:
@@ -53,7 +73,7 @@ def parse_time(text: str) -> float:
             moment = datetime.max
         at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not 0 <= at <= END_OF_TIME:
-        raise BadConfig(f"{text!r} is no time before 2100, expected 2026-01-02T18:00 (UTC) or epoch seconds")
+        raise BadConfig(f"{text!r} is no time before 2100, expected 2026-01-02T18:00 (UTC), epoch seconds or 7d")
     return at
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -19,7 +19,17 @@ from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.topics import Topic
-    from stream_coupons.ops.money_log import MoneyLog
+    from stream_coupons.ops.topic_log import TopicLog
+
+
+RecordingArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[RECORDING]",
+        help="Records of the topics, as `tail --recording` and `replay --all` write them; - for standard input. "
+        "Without it, the topics of the broker.",
+    ),
+]
 
 
 class _Line(Struct):
@@ -48,8 +58,15 @@ def is_own(path: Path) -> bool:
     return True
 
 
-def take_records(log: MoneyLog, read: tuple[Topic, ...], path: Path | None, settings: Settings) -> int:
+def take_records(
+    log: TopicLog, read: tuple[Topic, ...], path: Path | None, settings: Settings, since: float | None = None
+) -> int:
     """Let a log take the records of some topics, or of a recording; return the number of lines that are none.
+
+    Parameters
+    ----------
+    since : float, optional
+        Time of the oldest records that are needed, UTC epoch seconds; a recording is read as a whole.
 
     Raises
     ------
@@ -58,7 +75,7 @@ def take_records(log: MoneyLog, read: tuple[Topic, ...], path: Path | None, sett
     if path is not None:
         return read_recording(path, log.take)
     require_broker(settings.kafka)
-    with reading(settings.kafka) as read_topics:
+    with reading(settings.kafka, since) as read_topics:
         for record in read_topics("reading", tuple(topic.name for topic in read)):
             log.take(record.topic, record.value)
     return 0

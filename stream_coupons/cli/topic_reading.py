@@ -23,8 +23,11 @@ class Read(Protocol):
 
 
 @contextmanager
-def reading(kafka: KafkaSettings) -> Iterator[Read]:
-    """Yield a function that reads topics; Ctrl-C ends the command."""
+def reading(kafka: KafkaSettings, since: float | None = None) -> Iterator[Read]:
+    """Yield a function that reads topics; Ctrl-C ends the command.
+
+    With `since`, UTC epoch seconds, records appended before are left out, except those of compacted topics.
+    """
     from kafka.admin import OffsetSpec
 
     from stream_coupons.kafka import admin
@@ -34,10 +37,15 @@ def reading(kafka: KafkaSettings) -> Iterator[Read]:
         with admin.admin_client(kafka) as client:
             some = [topics.BY_NAME[name] for name in names]
             begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
+            if since is not None:
+                kept = [topic for topic in some if topic.cleanup is not topics.Cleanup.COMPACT]
+                later = offsets(client, kept, kafka, int(since * 1000))
+                begins |= {place: offset if offset >= 0 else ends[place] for place, offset in later.items()}
         home = None if key is None else topics.partition_for(key, kafka.partitions)
         total = sum(end - begins[place] for place, end in ends.items() if home in (None, place[1]))
+        found = read_records(kafka, names, key, begins if since is not None else None)
         with terminal.fraction_progress(what, total) as progress:
-            yield from terminal.tracked(interruptions.each(read_records(kafka, names, key)), progress)
+            yield from terminal.tracked(interruptions.each(found), progress)
         if interruptions.happened:
             terminal.stop_interrupted(": nothing is known")
 

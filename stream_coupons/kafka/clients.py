@@ -207,6 +207,7 @@ def _consumer(connection: Connection, fetch_bytes: int = 16 * topics.MIB) -> Kaf
             reconnect_backoff_max_ms=RECONNECT_WITHIN_MS,
             group_id=None,
             enable_auto_commit=False,
+            auto_offset_reset="earliest",  # retention may drop the records that are sought
             max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=100,
             isolation_level="read_committed",

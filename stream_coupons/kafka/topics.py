@@ -175,7 +175,7 @@ DECISIONS = Topic(
     "every decision on record: its arms, how likely each was, what was given",
     retention_ms=30 * DAY_MS,
     written_by=("users",),
-    read_by=("`stream-coupons ope`", "`stream-coupons lift`"),
+    read_by=("`stream-coupons ope`", "`stream-coupons lift`", "`stream-coupons export`"),
 )
 LIFT_TOTALS = Topic(
     "lift-totals",

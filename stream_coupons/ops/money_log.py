@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.attribution import MONEY_KINDS
-from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
+from stream_coupons.ops.topic_log import TopicLog
 
 
 class UsedDiscount(NamedTuple):
     """The discount of one issue: it counts when the coupon was first used, by the amount that was reported last."""
 
+    issue_id: str
     user_id: str
     domain: str
     at: float
@@ -43,13 +43,8 @@ class Takings(NamedTuple):
     assumed_minor: float
 
 
-class MoneyLog:
+class MoneyLog(TopicLog):
     """Orders, redemptions and coupons; feed it records with `take`.
-
-    Parameters
-    ----------
-    read : sequence of Topic
-        Topics whose records are read; those of others are ignored.
 
     Attributes
     ----------
@@ -59,32 +54,17 @@ class MoneyLog:
         By shopper and event.
     begins_at, ends_at : float
         Times of the first and the last event.
-    unreadable : int
-        Records that are no valid message of their topic.
     """
 
     def __init__(self, read: Sequence[topics.Topic]) -> None:
+        super().__init__(read)
         self.coupons: dict[str, Coupon] = {}
         self.orders: dict[tuple[str, str], OrderEvent] = {}
         self.begins_at, self.ends_at = math.inf, -math.inf
-        self.unreadable = 0
         self._used_at: dict[str, float] = {}
         """Time of a coupon's first use, by issue."""
         self._reports: dict[str, FeedbackEvent] = {}
         """The purchase, refund or cancellation that happened last, by issue."""
-        self._decoders = {topic.name: Decoder(topic) for topic in read}
-
-    def take(self, topic: str, value: bytes | None) -> None:
-        """Take one record; those of other topics, and deletions, are ignored."""
-        decode = self._decoders.get(topic)
-        if decode is None or value is None:
-            return
-        try:
-            message = decode(value)
-        except BadMessage:
-            self.unreadable += 1
-            return
-        self.note(message)
 
     def note(self, message: Any) -> None:
         """Take one message."""
@@ -116,16 +96,18 @@ class MoneyLog:
         raise NotImplementedError
 
     def discounts(self) -> Iterator[UsedDiscount]:
-        """Yield the discount of each issue that was used; a refund corrects it."""
+        """Yield the discount of each issue that was used; a refund corrects it, and a cancellation undoes it."""
         for issue_id, report in self._reports.items():
+            if report.kind == "cancel":
+                continue
             coupon_id = report.coupon_id or self.coupon_of(issue_id)
             at = self._used_at.get(issue_id, report.occurred_at)
-            yield UsedDiscount(report.user_id, report.domain, at, coupon_id, self._discount(report, coupon_id))
+            yield UsedDiscount(
+                issue_id, report.user_id, report.domain, at, coupon_id, self._discount(report, coupon_id)
+            )
 
     def _discount(self, report: FeedbackEvent, coupon_id: str) -> float:
         """Return the coupon's discount; where a purchase lacks it, the largest possible, as the budgets book it."""
-        if report.kind == "cancel":
-            return 0.0
         if report.discount_minor is not None or report.kind == "refund":
             return float(report.discount_minor or 0)
         coupon = self.coupons.get(coupon_id)

@@ -4,8 +4,10 @@ Keyword arguments are fields of the message, documented there. Nothing is valida
 reads, as a worker does, and refuses the rest as dead letters.
 """
 
+from __future__ import annotations
+
 from hashlib import blake2b
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 from msgspec.structs import replace
 
@@ -26,10 +28,13 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.settings import Settings
 from stream_coupons.testing.clock import START
 
+if TYPE_CHECKING:  # a stub without a module, written by tools/builder_keywords.py
+    from stream_coupons.testing import keywords
+
 WINDOW_S = 7 * 86400.0
 """Time from issue to expiry of an observed issue where none is given, in seconds."""
 
-PLAIN_POLICY: dict[str, Any] = {
+PLAIN_POLICY: keywords.PolicyRulesFields = {
     "holdout_ratio": 0.0,
     "exploration_ratio": 0.0,
     "cooldown_s": 0.0,
@@ -42,7 +47,7 @@ PLAIN_POLICY: dict[str, Any] = {
 E = TypeVar("E", bound=Envelope)
 
 
-def plain_settings(**policy: Any) -> Settings:
+def plain_settings(**policy: Unpack[keywords.PolicyRulesFields]) -> Settings:
     """Make settings under which every eligible trigger leads to a coupon.
 
     There is no holdout, no exploration, no cooldown, no minimum value, and shoppers need no history.
@@ -63,7 +68,7 @@ def plain_settings(**policy: Any) -> Settings:
 # ------------------------------------------------------------ catalogue
 
 
-def coupon(coupon_id: str = "c1", **fields: Any) -> Coupon:
+def coupon(coupon_id: str = "c1", **fields: Unpack[keywords.CouponFields]) -> Coupon:
     """Make a coupon of 1.00 off an order of about 20.00, for everything and without a limit.
 
     Parameters
@@ -82,7 +87,7 @@ def coupon(coupon_id: str = "c1", **fields: Any) -> Coupon:
     return Coupon(coupon_id=coupon_id, **{**plain, **fields})
 
 
-def campaign(campaign_id: str = "k1", **fields: Any) -> Campaign:
+def campaign(campaign_id: str = "k1", **fields: Unpack[keywords.CampaignFields]) -> Campaign:
     """Make a campaign without a limit.
 
     Parameters
@@ -103,7 +108,7 @@ def campaign(campaign_id: str = "k1", **fields: Any) -> Campaign:
 # ------------------------------------------------------------ events of upstream services
 
 
-def item(item_id: str = "A", **fields: Any) -> Item:
+def item(item_id: str = "A", **fields: Unpack[keywords.ItemFields]) -> Item:
     """Make an item with an id and nothing else.
 
     Parameters
@@ -121,7 +126,9 @@ def item(item_id: str = "A", **fields: Any) -> Item:
     return Item(item_id=item_id, **fields)
 
 
-def browse(user_id: str, item: Item | None = None, *, at: float = START, **fields: Any) -> BrowseEvent:
+def browse(
+    user_id: str, item: Item | None = None, *, at: float = START, **fields: Unpack[keywords.BrowseEventFields]
+) -> BrowseEvent:
     """Make an event of a shopper who looks at an item, or at the shop as a whole.
 
     Parameters
@@ -146,7 +153,7 @@ def browse(user_id: str, item: Item | None = None, *, at: float = START, **field
     return _event(BrowseEvent, user_id, at, fields, item=item)
 
 
-def cart(user_id: str, item: Item, *, at: float = START, **fields: Any) -> CartEvent:
+def cart(user_id: str, item: Item, *, at: float = START, **fields: Unpack[keywords.CartEventFields]) -> CartEvent:
     """Make an event of a shopper who puts an item into the cart; parameters as of `browse`.
 
     Examples
@@ -157,7 +164,7 @@ def cart(user_id: str, item: Item, *, at: float = START, **fields: Any) -> CartE
     return _event(CartEvent, user_id, at, fields, item=item)
 
 
-def order(user_id: str, *items: Item, at: float = START, **fields: Any) -> OrderEvent:
+def order(user_id: str, *items: Item, at: float = START, **fields: Unpack[keywords.OrderEventFields]) -> OrderEvent:
     """Make an event of a shopper who orders items.
 
     Parameters
@@ -185,7 +192,7 @@ def feedback(
     kind: Literal["impression", "click", "purchase", "refund", "cancel", "expiry"],
     *,
     at: float | None = None,
-    **fields: Any,
+    **fields: Unpack[keywords.FeedbackEventFields],
 ) -> FeedbackEvent:
     """Make feedback of the shopper on an issue.
 
@@ -211,7 +218,9 @@ def feedback(
     return _event(FeedbackEvent, issue.user_id, at, own, issue_id=issue.issue_id, kind=kind)
 
 
-def observed(user_id: str, coupon_id: str = "c1", *, at: float = START, **fields: Any) -> ObservedIssue:
+def observed(
+    user_id: str, coupon_id: str = "c1", *, at: float = START, **fields: Unpack[keywords.ObservedIssueFields]
+) -> ObservedIssue:
     """Make an event of a coupon that another system gave.
 
     Parameters
@@ -236,7 +245,7 @@ def observed(user_id: str, coupon_id: str = "c1", *, at: float = START, **fields
     return event if event.issue_id else replace(event, issue_id=event.event_id)
 
 
-def erasure(user_id: str, *, at: float = START, **fields: Any) -> ErasureRequest:
+def erasure(user_id: str, *, at: float = START, **fields: Unpack[keywords.ErasureRequestFields]) -> ErasureRequest:
     """Make a request to forget a shopper; parameters as of `browse`.
 
     Examples
@@ -258,7 +267,9 @@ def _event(message: type[E], user_id: str, at: float, fields: Any, **own: Any) -
 # ------------------------------------------------------------ messages that the system sends
 
 
-def issue(user_id: str, terms: Coupon | None = None, *, at: float = START, **fields: Any) -> CouponIssue:
+def issue(
+    user_id: str, terms: Coupon | None = None, *, at: float = START, **fields: Unpack[keywords.CouponIssueFields]
+) -> CouponIssue:
     """Make an issue of a coupon, for tests of a consumer.
 
     Parameters

@@ -43,9 +43,12 @@ def take_marks(client: KafkaAdminClient, kafka: KafkaSettings) -> AuditedOffsets
 
 
 def offsets(
-    client: KafkaAdminClient, some: Iterable[topics.Topic], kafka: KafkaSettings, spec: OffsetSpec
+    client: KafkaAdminClient, some: Iterable[topics.Topic], kafka: KafkaSettings, spec: OffsetSpec | int
 ) -> dict[Partition, int]:
-    """Return the first or next offset of every partition of some topics."""
+    """Return an offset of every partition of some topics: the first, the next, or that of a time in milliseconds.
+
+    It is -1 where no record is as late as that time.
+    """
     wanted = [
         TopicPartition(topic.name, partition)
         for topic in some
@@ -55,9 +58,16 @@ def offsets(
     return {(tp.topic, tp.partition): position.offset for tp, position in found.items()}
 
 
-def read_records(connection: Connection, names: Iterable[str], key: bytes | None = None) -> Iterator[Record]:
-    """Yield all records of some topics until now, in order within each partition; with `key`, of its partitions."""
+def read_records(
+    connection: Connection, names: Iterable[str], key: bytes | None = None, begins: dict[Partition, int] | None = None
+) -> Iterator[Record]:
+    """Yield the records of some topics until now, in order within each partition.
+
+    All of them, or from the offsets `begins` on; with `key`, of its partitions.
+    """
     with Reader(connection, list(names), from_beginning=True, key=key) as reader:
+        if begins is not None:
+            reader.seek(begins)
         for one in reader.read_to_end():
             yield record_of(one)
 

@@ -6,6 +6,7 @@ VERBS = {
     "replay": "Decide over a recording exactly as the workers do, without a broker.",
     "evaluate": "Learn from the log of another system and say how good the predictions were.",
     "ope": "Value our policy on a log of another one: what would it have earned?",
+    "export": "Write the decisions on record and what came of them as a table.",
     "tune": "Search for settings that predict a log better.",
 }
 """Help line by verb; each is a module of this package."""

@@ -31,8 +31,8 @@ def first_row(path: Path) -> int:
     return 1 if is_parquet(path) else 2
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file. Only empty cells of a CSV file are missing: `none` and `NA` are values.
+def require_frames(path: Path) -> None:
+    """Refuse a table if the packages for it are not installed.
 
     Raises
     ------
@@ -44,6 +44,16 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path}: tables need an optional extra, from the clone: "
             f"pip install -e 'packages/stream-coupons-lab[frames]' (no {', '.join(missing)})"
         )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV or Parquet file. Only empty cells of a CSV file are missing: `none` and `NA` are values.
+
+    Raises
+    ------
+    BadConfig
+    """
+    require_frames(path)
     import pandas as pd
 
     try:

@@ -3,39 +3,24 @@
 from collections import defaultdict
 
 from stream_coupons.core.decision.scoring import HEADS
-from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
+from stream_coupons.ops.topic_log import TopicLog
 from stream_coupons_lab.offline.scored import Scored
 
 
-class OwnExamples:
-    """Examples of issues and controls; feed it records with `take`, in any order.
-
-    Attributes
-    ----------
-    unreadable : int
-        Records of the topic that are no examples.
-    """
+class OwnExamples(TopicLog):
+    """Examples of issues and controls; feed it records with `take`, in any order. Copies count once."""
 
     def __init__(self) -> None:
-        self.unreadable = 0
-        self._decode = Decoder(topics.EXAMPLES)
+        super().__init__([topics.EXAMPLES])
         self._by_issue: defaultdict[str, dict[str, TrainingExample]] = defaultdict(dict)
 
-    def take(self, topic: str, value: bytes | None) -> None:
-        """Take one record; those of other topics, and deletions, are ignored. Copies count once."""
-        if topic != topics.EXAMPLES.name or value is None:
-            return
-        try:
-            example = self._decode(value, topics.EXAMPLES.max_message_bytes)
-        except BadMessage:
-            self.unreadable += 1
-            return
-        if not example.observed and example.head in HEADS:
-            self._by_issue[example.issue_id].setdefault(example.head, example)
+    def note(self, message: TrainingExample) -> None:
+        """Take one example."""
+        if not message.observed and message.head in HEADS:
+            self._by_issue[message.issue_id].setdefault(message.head, message)
 
     def scored(self) -> list[Scored]:
         """Return the issues and controls whose outcome is known, by the time of their decision."""

@@ -15,7 +15,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons_lab.ope.policies import ArmScores, ArmTable, explored
+from stream_coupons_lab.ope.policies import ArmScores, ArmTable
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -75,7 +75,7 @@ class OwnDecisions(ArmTable):
 def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> OwnDecisions:
     """Return the decisions of a domain, up to a time, that the policy alone decided.
 
-    The permanent control group and shoppers whom the brake leaves out do not count: no policy would give them anything.
+    The permanent control group and shoppers whom the brake leaves out do not count.
 
     Raises
     ------
@@ -85,10 +85,8 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     ordered = sorted((one for one in decisions if one.domain == domain), key=lambda one: (one.at, one.decision_id))
     kept, left_out = [], Counter[str]()
     for one in ordered:
-        if one.is_holdout:
-            left_out["holdout"] += 1
-        elif one.result == "lift_below_zero":
-            left_out["lift below zero"] += 1
+        if is_withheld(one):
+            left_out["holdout" if one.is_holdout else "lift below zero"] += 1
         elif one.at > until:
             left_out["window still open"] += 1
         else:
@@ -99,19 +97,21 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     names = (NO_COUPON, *sorted({arm for one in kept for arm in one.arms}))
     index = {name: number for number, name in enumerate(names)}
     n, width = len(kept), 1 + max(len(one.arms) for one in kept)
-    arm, value, price = np.full((n, width), -1), np.full((n, width), -np.inf), np.zeros((n, width))
+    arm, value = np.full((n, width), -1), np.full((n, width), -np.inf)
+    price, logging = np.zeros((n, width)), np.zeros((n, width))
     arm[:, 0] = value[:, 0] = 0
     for row, one in enumerate(kept):
         arm[row, 1 : 1 + len(one.arms)] = [index[name] for name in one.arms]
         value[row, 1 : 1 + len(one.arms)] = one.values_minor
         price[row, 1 : 1 + len(one.prices_minor)] = one.prices_minor
+        logging[row, : 1 + len(one.arms)] = np.roll(probabilities(one), 1)
     users: dict[str, int] = {}
     return OwnDecisions(
         names=names,
         arm=arm,
         value=value,
         price=price,
-        logging=_logging(kept, arm),
+        logging=logging,
         chosen=np.array([1 + one.arms.index(one.coupon_id) if one.result == "given" else 0 for one in kept]),
         shopper=np.array([users.setdefault(one.user_id, len(users)) for one in kept]),
         user_ids=list(users),
@@ -121,18 +121,32 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     )
 
 
-def _logging(kept: Sequence[LoggedDecision], arm: Rows) -> Floats:
-    """Probability of each arm by the policy that decided, shape (n, a)."""
-    tried = np.zeros(arm.shape, dtype=np.bool_)
-    for row, one in enumerate(kept):
-        tried[row, [1 + place for place in one.tried or range(len(one.arms))]] = True
-    best = np.array([0 if one.best is None else 1 + one.best for one in kept])
-    chosen = explored(best, tried, np.array([one.exploration_ratio for one in kept]))
-    for row, one in enumerate(kept):
-        if one.shares:
-            chosen[row] = 0.0
-            chosen[row, : len(one.shares)] = [one.shares[-1], *one.shares[:-1]]
-    control = np.array([one.control_ratio for one in kept])
-    logging: Floats = (1.0 - control[:, None]) * chosen
-    logging[:, 0] += control
-    return logging
+def is_withheld(one: LoggedDecision) -> bool:
+    """Return True if no policy would give the shopper a coupon: in the holdout, or left out by the brake."""
+    return one.is_holdout or one.result == "lift_below_zero"
+
+
+def probabilities(one: LoggedDecision) -> list[float]:
+    """Return the probability of each arm, and last that of none, by the policy that decided; they sum to 1.
+
+    Examples
+    --------
+    >>> one = LoggedDecision(
+    ...     decision_id="d", user_id="ann", domain="tea", at=0.0, trigger_id="t", result="control", model_version=1,
+    ...     arms=["a", "b"], values_minor=[2.0, 1.0], best=0, exploration_ratio=0.5, control_ratio=0.2,
+    ... )
+    >>> [round(probability, 3) for probability in probabilities(one)]
+    [0.6, 0.2, 0.2]
+    """
+    found = [0.0] * len(one.arms) + [1.0 - one.exploration_ratio]
+    if one.shares:
+        found = list(one.shares)
+    else:
+        if one.best is not None:
+            found[one.best], found[-1] = found[-1], 0.0
+        tried = one.tried or range(len(one.arms)) or [-1]
+        for row in tried:
+            found[row] += one.exploration_ratio / len(tried)
+    found = [(1.0 - one.control_ratio) * probability for probability in found]
+    found[-1] += one.control_ratio
+    return found

@@ -6,39 +6,115 @@ count once.
 
 from bisect import bisect_right
 from collections import defaultdict
-from itertools import accumulate
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
 READ = (topics.DECISIONS, topics.ORDER, topics.FEEDBACK, topics.CATALOG)
 """The topics of the engine's own log."""
+OUTCOMES = (topics.ISSUES, *READ[1:])
+"""The topics of the outcomes of decisions."""
+
+
+class Brought(NamedTuple):
+    """The money that a shopper brought in some time, and the number of their orders; minor units.
+
+    Attributes
+    ----------
+    margin_minor : float
+        Margin of the orders less all discounts by coupons.
+    value_minor : float
+        Value of the orders before any discount.
+    orders : float
+        Number of orders.
+    """
+
+    margin_minor: float
+    value_minor: float
+    orders: float
 
 
 class Money(NamedTuple):
-    """The money of a shopper over time: ascending times, and the sum until each, minor units."""
+    """The money of a shopper over time: ascending times, and the sums until each with a row of zeros before them."""
 
     at: list[float]
-    total: list[float]
+    total: NDArray[np.float64]
 
-    def between(self, first: float, last: float) -> float:
+    def between(self, first: float, last: float) -> Brought:
         """Return the money after the first and up to the last of two times."""
-        return self._until(last) - self._until(first)
-
-    def _until(self, at: float) -> float:
-        count = bisect_right(self.at, at)
-        return self.total[count - 1] if count else 0.0
+        difference = self.total[bisect_right(self.at, last)] - self.total[bisect_right(self.at, first)]
+        return Brought(*difference.tolist())
 
 
-NO_MONEY = Money([], [])
+NO_MONEY = Money([], np.zeros((1, len(Brought._fields))))
 
 
-class OwnLog(MoneyLog):
-    """Decisions, and what a `MoneyLog` has; feed it records with `take`.
+class OutcomeLog(MoneyLog):
+    """Outcomes of decisions: coupons given and clicked, and the money of shoppers over time.
+
+    Attributes
+    ----------
+    given : dict of tuple
+        By issue: the coupon, and the predicted P(click), P(redeem) and P(order).
+    clicked : set of str
+        Issues.
+    """
+
+    def __init__(self, read: tuple[topics.Topic, ...], rules: PolicyRules) -> None:
+        super().__init__(read)
+        self.given: dict[str, tuple[str, float, float, float]] = {}
+        self.clicked: set[str] = set()
+        self._rules = rules
+
+    def note(self, message: Any) -> None:
+        """Take one message."""
+        if isinstance(message, CouponIssue):
+            predicted = message.p_click, message.p_redeem, message.p_order
+            self.given[message.issue_id] = message.coupon_id, *predicted
+            self.saw(message.issued_at)
+        elif isinstance(message, FeedbackEvent) and message.kind == "click":
+            self.clicked.add(message.issue_id)
+        super().note(message)
+
+    def coupon_of(self, issue_id: str) -> str:
+        """Return the coupon of an issue; empty if it is not on record."""
+        return self.given[issue_id][0] if issue_id in self.given else ""
+
+    def money(self) -> dict[tuple[str, str], Money]:
+        """Return the money of each shopper in each domain.
+
+        Raises
+        ------
+        BadConfig
+            If there are no coupons.
+        """
+        if not self.coupons:
+            raise BadConfig(f"the log has no coupons: add the records of {topics.CATALOG.name}")
+        margins = Margins(self, self._rules)
+        amounts: defaultdict[tuple[str, str], list[tuple[float, Brought]]] = defaultdict(list)
+        for order in self.orders.values():
+            value, margin, _ = margins.takings(order.domain, margins.items_of(order))
+            amounts[order.user_id, order.domain].append((order.occurred_at, Brought(margin, value, 1.0)))
+        for one in self.discounts():
+            amounts[one.user_id, one.domain].append((one.at, Brought(-one.minor, 0.0, 0.0)))
+        found = {}
+        for key, of_shopper in amounts.items():
+            of_shopper.sort()
+            rows = np.array([NO_MONEY.total[0], *(amount for _, amount in of_shopper)])
+            found[key] = Money([at for at, _ in of_shopper], rows.cumsum(axis=0))
+        return found
+
+
+class OwnLog(OutcomeLog):
+    """Decisions, and what an `OutcomeLog` has; feed it records with `take`.
 
     Attributes
     ----------
@@ -47,9 +123,8 @@ class OwnLog(MoneyLog):
     """
 
     def __init__(self, rules: PolicyRules | None = None) -> None:
-        super().__init__(READ)
+        super().__init__(READ, rules or PolicyRules())
         self.decisions: dict[str, LoggedDecision] = {}
-        self._rules = rules or PolicyRules()
 
     def note(self, message: Any) -> None:
         """Take one message."""
@@ -62,29 +137,6 @@ class OwnLog(MoneyLog):
         """Return the coupon of an issue; empty if its decision is not on record."""
         decision = self.decisions.get(issue_id)
         return decision.coupon_id if decision is not None else ""
-
-    def money(self) -> dict[tuple[str, str], Money]:
-        """Return the money of each shopper in each domain: the margin of all orders less all discounts.
-
-        Raises
-        ------
-        BadConfig
-            If there are no coupons.
-        """
-        if not self.coupons:
-            raise BadConfig(f"the log has no coupons: add the records of {topics.CATALOG.name}")
-        margins = Margins(self, self._rules)
-        amounts: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-        for order in self.orders.values():
-            margin = margins.takings(order.domain, margins.items_of(order)).margin_minor
-            amounts[order.user_id, order.domain].append((order.occurred_at, margin))
-        for one in self.discounts():
-            amounts[one.user_id, one.domain].append((one.at, -one.minor))
-        found = {}
-        for key, of_shopper in amounts.items():
-            of_shopper.sort()
-            found[key] = Money([at for at, _ in of_shopper], list(accumulate(amount for _, amount in of_shopper)))
-        return found
 
     def window_s(self) -> float:
         """Return the longest time in which a coupon that was an arm can be used, seconds.

@@ -134,12 +134,9 @@ def outcomes(
     """
     money = log.money()
     of_shopper = [money.get((user_id, domain), NO_MONEY) for user_id in decisions.user_ids]
+    windows = np.array([(0.0, window_s), (-window_s, 0.0), (-math.inf, 0.0)])
     sums = [
-        (
-            of_shopper[shopper].between(at, at + window_s),
-            of_shopper[shopper].between(at - window_s, at),
-            of_shopper[shopper].between(-math.inf, at),
-        )
+        [of_shopper[shopper].between(*window).margin_minor for window in at + windows]
         for shopper, at in zip(decisions.shopper.tolist(), decisions.at.tolist(), strict=True)
     ]
     found = np.array(sums)
