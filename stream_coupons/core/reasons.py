@@ -24,6 +24,9 @@ class Rejection(StrEnum):
     """The record's key is not the id inside the message. Fix: the producer."""
     WRONG_PARTITION = "wrong_partition"
     """The record is not in the partition of its key by murmur2. Fix: the producer's partitioner."""
+    NOT_SIGNED = "not_signed"
+    """A lease or a lease report without a signature by the group's secret: no agent sent it, or one before the secret
+    was changed. Fix: take the right to write to `coupon-leases` and `lease-reports` from its producer."""
     UNKNOWN_ISSUE = "unknown_issue"
     """Feedback on a coupon that this shopper was never issued. Fix: the producer of feedback."""
     WRONG_COUPON = "wrong_coupon"
