@@ -67,7 +67,8 @@ class Users(KeyedAgent[Shopper]):
         self, state_key: str, state: Shopper, message: Any, record: Record, shared: SharedStates[Any]
     ) -> Effects | Deferred:
         """Dispatch a message to the step for its kind."""
-        known, wallet = self.known(), Wallet(shared, record.partition, self.partitions)
+        known = self.known()
+        wallet = Wallet(shared, record.partition, self.partitions, known.rules.policy.new_shopper_ratio)
         appended_at = record.appended_at if self._clock is not None else None
         latest = math.inf if appended_at is None else appended_at
         match message:

@@ -83,6 +83,8 @@ class NoCoupon(StrEnum):
     """No coupon was worth more than giving none."""
     SOLD_OUT = "sold_out"
     """No coupon that the shopper may get had stock and budget left in the shopper's partition."""
+    NEW_SHOPPERS = "new_shoppers"
+    """Stock and budget were left, but new shoppers had drawn their share of the hour (`policy.new_shopper_ratio`)."""
     TIMED_OUT = "timed_out"
     """The trigger was older than `policy.trigger_timeout_s` at decision time."""
 
@@ -94,6 +96,8 @@ class Shortage(StrEnum):
     """All units are given or held."""
     BUDGET = "budget"
     """All money is spent or held."""
+    NEW_SHOPPERS = "new_shoppers"
+    """The shopper is new, and new shoppers have drawn their share of this hour."""
 
 
 class Passed(StrEnum):

@@ -101,6 +101,12 @@ class Metrics:
             "Shoppers considered for a coupon: they turned to what they cared for before (familiar), or not (strange).",
             "kind",
         )
+        self.new_shoppers = self._counter(
+            "new_shoppers_total",
+            "Decisions on new shoppers that drew on a stock or budget (given), or found their share of it drawn "
+            "(held_back).",
+            "kind",
+        )
         self.erasures = self._counter(
             "erasures_total",
             "Shoppers forgotten on request (requested) or when idle (idle); events from before a request (ignored).",
@@ -201,6 +207,8 @@ class Metrics:
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)
+        for kind in ("given", "held_back"):
+            self.new_shoppers.labels(kind)
         for kind in ("granted", "called_back"):
             self.leases.labels(kind)
         for outcome in ("redeemed", "expired"):

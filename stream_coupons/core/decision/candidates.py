@@ -84,7 +84,11 @@ class Candidates:
         """Set prices, holds and shortages to the current ones of the partition."""
         coupons, wallet = self.undecided.coupons, self.undecided.wallet
         redeems = self.predicted[:, REDEEM]
-        self.charges = charges(coupons, self.positions, redeems, self.discounts_minor, wallet)
+        moment, effects = self.undecided.moment, self.undecided.effects
+        new_at = moment.at if moment.shopper.is_new(moment.at) else None
+        self.charges = charges(coupons, self.positions, redeems, self.discounts_minor, wallet, new_at)
+        if any(each.shortage is Shortage.NEW_SHOPPERS for each in self.charges):
+            effects.facts.append(("new_shopper", "held_back"))
         self.prices_minor = np.array([each.price_minor for each in self.charges])
         self.net_minor = self.values_minor - self.prices_minor
 
@@ -181,7 +185,12 @@ def _score_chunk(domain: str, undecided: Sequence[Undecided], known: Knowledge) 
 
 
 def charges(
-    coupons: CouponSet, positions: Positions, redeems: Floats, discounts_minor: Floats, wallet: Wallet
+    coupons: CouponSet,
+    positions: Positions,
+    redeems: Floats,
+    discounts_minor: Floats,
+    wallet: Wallet,
+    new_at: float | None = None,
 ) -> list[Charge]:
     """Return price, hold and shortage of each candidate.
 
@@ -195,12 +204,14 @@ def charges(
         P(redeem) and E(discount | redeem).
     wallet : Wallet
         The purses of the shopper's partition.
+    new_at : float, optional
+        Time of the decision if the shopper is new, UTC epoch seconds.
     """
     found = []
     for position, redeem, discount in zip(positions.tolist(), redeems.tolist(), discounts_minor.tolist(), strict=True):
         limits, most_minor = coupons.limited[position], coupons.coupons[position].max_discount_minor
         free = Charge(0.0, most_minor)
-        found.append(wallet.charge(limits, most_minor, redeem, discount) if limits else free)
+        found.append(wallet.charge(limits, most_minor, redeem, discount, new_at) if limits else free)
     return found
 
 
@@ -298,7 +309,7 @@ def note_demand(considered: Candidates, least_value_minor: float) -> None:
     values, net = considered.values_minor.tolist(), considered.net_minor.tolist()
     costs = (considered.predicted[:, REDEEM] * considered.discounts_minor).tolist()
     allowed = [
-        -math.inf if charge.shortage is Shortage.STOCK else value
+        -math.inf if charge.shortage in (Shortage.STOCK, Shortage.NEW_SHOPPERS) else value
         for value, charge in zip(net, considered.charges, strict=True)
     ]
     rows_of: dict[str, tuple[Limit, list[int]]] = {}

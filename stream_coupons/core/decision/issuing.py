@@ -42,7 +42,7 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
     reasons = _reasons(decision, coupon, unpack(numeric, hashed), known)
     issue = _issue(decision, choice, row, coupon, predicted, reasons)
     opened = _opened(issue, stored, decision, row, known)
-    undecided.wallet.draw(limits, open_issues.opening(opened), effects)
+    undecided.wallet.draw(limits, open_issues.opening(opened), effects, is_new=shopper.is_new(issue.issued_at))
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))

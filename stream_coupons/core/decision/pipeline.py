@@ -41,7 +41,7 @@ from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.buckets import departure
 from stream_coupons.core.neighbours.relations import MAX_VECTOR, bucket_of
-from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.reasons import NoCoupon, Shortage
 from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.preferences import category_portrait, is_familiar, portrait
 from stream_coupons.core.shopper.profile import fold, is_duplicate
@@ -95,6 +95,7 @@ def take_in(
         effects.facts.append(("duplicate", kind))
         return effects
     shopper.leaves_at = None
+    shopper.note_arrival(times.appended_at or event.occurred_at, known.rules.policy.new_for_s)
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
         observe_order(shopper, event, known.catalogue)
@@ -276,7 +277,8 @@ def _conclude(considered: Candidates, known: Knowledge) -> str:
         if not can_be_had.all():
             want_missed(considered, can_be_had, draw, rules)
     if not can_be_had.any():
-        return NoCoupon.SOLD_OUT
+        is_bound = any(charge.shortage is Shortage.NEW_SHOPPERS for charge in considered.charges)
+        return NoCoupon.NEW_SHOPPERS if is_bound else NoCoupon.SOLD_OUT
     decision, is_due = considered.narrowed(can_be_had), True
     if is_holdout:
         decision, is_due = under_caps_of_holdout(decision, known)
