@@ -70,6 +70,11 @@ class Metrics:
             "Decisions on triggers: given, or the reason why there is no coupon.",
             "outcome",
         )
+        self.new_shoppers = self._counter(
+            "new_shoppers_total",
+            "Decisions on new shoppers: given a coupon, or held_back as their share of one was drawn.",
+            "kind",
+        )
         self.leases = self._counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
         self.issues = self._counter("issues_total", "Coupons issued.", "domain")
         self.feedback = self._counter(
@@ -99,12 +104,6 @@ class Metrics:
         self.interests = self._counter(
             "interests_total",
             "Shoppers considered for a coupon: they turned to what they cared for before (familiar), or not (strange).",
-            "kind",
-        )
-        self.new_shoppers = self._counter(
-            "new_shoppers_total",
-            "Decisions on new shoppers that drew on a stock or budget (given), or found their share of it drawn "
-            "(held_back).",
             "kind",
         )
         self.erasures = self._counter(

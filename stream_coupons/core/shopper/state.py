@@ -206,7 +206,15 @@ class Shopper(Struct, array_like=True):
         return not (self.issues or self.controls or self.visit or self.early)
 
     def note_arrival(self, at: float, new_for_s: float) -> None:
-        """Note the time of the first event: from then on the shopper is new for `new_for_s` seconds."""
+        """Note the time of the first event: from then on the shopper is new for a while.
+
+        Parameters
+        ----------
+        at : float
+            Time of an event, UTC epoch seconds.
+        new_for_s : float
+            `policy.new_for_s`.
+        """
         if self.new_until is None:
             self.new_until = at + new_for_s
 
