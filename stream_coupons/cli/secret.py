@@ -82,8 +82,8 @@ def adopt(
     begin anew, and a replay of what was before needs the old file. Leases
     that are not read yet are lost and asked for again.
 
-    Examples: STREAM_COUPONS_SECRET_FILE=secret.key stream-coupons secret adopt
-              STREAM_COUPONS_SECRET_FILE=new.key stream-coupons secret adopt --previous secret.key
+    Examples: STREAM_COUPONS_SECRET_FILE=new.key stream-coupons secret adopt
+              stream-coupons secret adopt --previous old.key
     """
     from stream_coupons import secret
 

@@ -67,5 +67,7 @@ def draw_for_new(purse: Purse, at: float, amount: int) -> None:
     amount : int
         Units of stock, or minor units that the coupon holds.
     """
-    purse.new_drawn = drawn_by_new(purse, at) + amount
-    purse.new_hour = max(purse.new_hour, int(at // HOUR_S))
+    hour = int(at // HOUR_S)
+    if hour > purse.new_hour:
+        purse.new_hour, purse.new_drawn = hour, 0
+    purse.new_drawn += amount
