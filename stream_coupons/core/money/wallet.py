@@ -143,25 +143,26 @@ class Wallet:
             if not self._has(limit, purse, amount):
                 return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
             # The bound is never below one coupon.
-            if new_at is not None and purse is not None and newcomers.drawn_by_new(purse, new_at):
-                left = self.left_to_new(limit, new_at)
+            if new_at is not None and purse is not None and purse.new_drawn:
+                left = self.left_to_new(limit, purse, new_at)
                 if left is not None and left < amount:
                     return Shortage.NEW_SHOPPERS
         return None
 
-    def left_to_new(self, limit: Limit, at: float) -> int | None:
+    def left_to_new(self, limit: Limit, purse: Purse, at: float) -> int | None:
         """Return the amount that new shoppers may still draw in the hour of a time; None for no bound.
 
         Parameters
         ----------
         limit : Limit
             Terms of the account.
+        purse : Purse
+            The partition's part of it.
         at : float
             UTC epoch seconds.
         """
         bound = newcomers.hourly_bound(limit, self._new_ratio, self._partitions, self._partition)
-        purse = self._purses.get(limit.account_id)
-        return bound if bound is None or purse is None else bound - newcomers.drawn_by_new(purse, at)
+        return None if bound is None else bound - newcomers.drawn_by_new(purse, at)
 
     def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
         if purse is None:
@@ -185,7 +186,7 @@ class Wallet:
         """
         for limit in limits:
             purse = self._open(limit)
-            if is_new:
+            if is_new and limit.most is not None:
                 newcomers.draw_for_new(purse, booking.at, 1 if limit.is_stock else booking.after.held_minor)
             if limit.is_stock:
                 purse.drawn += 1

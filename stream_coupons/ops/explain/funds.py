@@ -54,9 +54,9 @@ class Funds:
         return None
 
     def _here(self, limit: Limit, new_at: float | None) -> int:
-        if new_at is not None:
-            return self.wallet.left_to_new(limit, new_at) or 0
         purse = self.purses.get(limit.account_id)
+        if new_at is not None and purse is not None:
+            return self.wallet.left_to_new(limit, purse, new_at) or 0
         return first_lease(limit, self.partitions, self.partition) if purse is None else purse.available
 
     def lacking(self, considered: Candidates) -> dict[int, Lack]:
