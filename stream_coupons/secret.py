@@ -1,11 +1,13 @@
 """The secret that every random draw is keyed by: its file, and the fingerprint that the workers' topics keep of it."""
 
+import logging
 import os
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Self
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +19,8 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import FOR_OTHERS, Connection
 from stream_coupons.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
 
 SECRET_BYTES = 32
 MAKE = "make one with `stream-coupons secret make FILE` and set secret_file"
@@ -118,32 +122,73 @@ def workers_key(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
 
 
 class Fingerprint(Struct, frozen=True, kw_only=True):
-    """A record of the topic `secret-fingerprints`: the key that workers draw by from here on.
+    """A record of the topic `secret-fingerprints`: from this time on, the workers draw by the key of this fingerprint.
 
-    The first record counts until one that is `adopted` takes its place; a record that is neither counts for nothing.
-    So two workers that start at once, with two keys, agree on which of them is first.
+    It is signed with that key and, where the operator has it, with the one before. A worker believes what its own key
+    has signed: that its key is adopted, or that another one replaced it. Other records stop nobody.
     """
 
     fingerprint: str
-    adopted: bool = False
-    at: float = 0.0
+    at: float
+    signatures: tuple[str, ...]
+
+    @classmethod
+    def signed(cls, key: DrawKey, at: float, *before: DrawKey) -> Self:
+        """Return the record that adopts a key.
+
+        Parameters
+        ----------
+        key : DrawKey
+            The key that is adopted.
+        at : float
+            UTC epoch seconds.
+        *before : DrawKey
+            Keys that it replaces.
+        """
+        signatures = tuple(_signature(each, key.fingerprint, at) for each in (key, *before))
+        return cls(fingerprint=key.fingerprint, at=at, signatures=signatures)
 
 
-def agreed(values: Iterable[bytes | None]) -> str | None:
-    """Return the fingerprint on which the records of the topic agree, in their order; None if there is none."""
-    found: str | None = None
-    for value in values:
-        try:
-            record = msgspec.json.decode(value or b"", type=Fingerprint)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        if found is None or record.adopted:
-            found = record.fingerprint
-    return found
+def _signature(key: DrawKey, fingerprint: str, at: float) -> str:
+    return key.signature(f"{topics.FINGERPRINTS.name}:{fingerprint}:{at!r}".encode()).hex()
 
 
-def kept_fingerprint(connection: Connection) -> str | None:
-    """Return the fingerprint of the key that the workers of these topics draw by; None before the first worker.
+class Adopted(NamedTuple):
+    """The key on which the records of the topic agree, as far as the holder of a key can tell.
+
+    Attributes
+    ----------
+    stated : str or None
+        Fingerprint in the latest record, whoever wrote it; None without a record.
+    is_own : bool or None
+        True if the holder's key is adopted; False if another one replaced it; None if it signed no record.
+    """
+
+    stated: str | None = None
+    is_own: bool | None = None
+
+    @classmethod
+    def of(cls, values: Iterable[bytes | None], key: DrawKey) -> Self:
+        """Return what the records of the topic state to the holder of a key; a copy of an old record states nothing."""
+        records = list[Fingerprint]()
+        for value in values:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                records.append(msgspec.json.decode(value or b"", type=Fingerprint))
+        stated = max(records, key=_time_of, default=None)
+        signed = [one for one in records if _signature(key, one.fingerprint, one.at) in one.signatures]
+        latest = max(signed, key=_time_of, default=None)
+        return cls(
+            None if stated is None else stated.fingerprint,
+            None if latest is None else latest.fingerprint == key.fingerprint,
+        )
+
+
+def _time_of(record: Fingerprint) -> float:
+    return record.at
+
+
+def adopted(connection: Connection, key: DrawKey) -> Adopted:
+    """Return what the topic `secret-fingerprints` states to the holder of a key.
 
     Raises
     ------
@@ -153,38 +198,34 @@ def kept_fingerprint(connection: Connection) -> str | None:
     from stream_coupons.kafka.clients import Reader  # drawing needs no client of Kafka
 
     with Reader(connection, [topics.FINGERPRINTS.name], from_beginning=True) as reader:
-        return agreed(record.value for record in reader.read_to_end())
+        return Adopted.of((record.value for record in reader.read_to_end()), key)
 
 
-def adopt(settings: Settings, key: DrawKey) -> None:
-    """Let the workers of these topics draw by this key from now on."""
-    _write(settings, Fingerprint(fingerprint=key.fingerprint, adopted=True, at=time.time()))
-
-
-def _write(settings: Settings, record: Any) -> None:
+def adopt(settings: Settings, key: DrawKey, *before: DrawKey) -> None:
+    """Let the workers of these topics draw by a key from now on; parameters as of `Fingerprint.signed`."""
     from stream_coupons.kafka.clients import Publisher
 
     with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
-        publisher.send_bytes(topics.FINGERPRINTS, b"secret", encode(record))
+        publisher.send_bytes(topics.FINGERPRINTS, b"secret", encode(Fingerprint.signed(key, time.time(), *before)))
 
 
 def check(settings: Settings, key: DrawKey) -> None:
-    """See that all workers of these topics draw by the same key; the first one settles which.
+    """See that an operator adopted this key for the workers of these topics. The public key needs no adoption.
 
     Raises
     ------
     BadConfig
-        If they draw by another one: half of a holdout would get coupons.
+        If no operator did, or another key replaced it: half of a holdout would get coupons.
     """
-    kept = kept_fingerprint(settings.kafka)
-    if kept is None:
-        _write(settings, Fingerprint(fingerprint=key.fingerprint, at=time.time()))
-        kept = kept_fingerprint(settings.kafka)
-    if kept != key.fingerprint:
-        raise BadConfig(
-            f"{_differs(settings, key, kept)}. To change the secret on purpose, stop all workers and run "
-            "`stream-coupons secret adopt`; it draws a new holdout"
+    found = adopted(settings.kafka, key)
+    if found.is_own and found.stated != key.fingerprint:
+        log.warning(
+            "%s: the latest record names %s, and no holder of this worker's secret signed it: it has no effect. Find "
+            "who wrote it: operators alone should have the right",
+            topics.FINGERPRINTS.name,
+            found.stated,
         )
+    _require(settings, key, found)
 
 
 def require_workers_key(settings: Settings) -> DrawKey:
@@ -195,17 +236,20 @@ def require_workers_key(settings: Settings) -> DrawKey:
     BadConfig
         If it is another one: what is derived from it would not be what the workers have drawn.
     """
-    key, kept = draw_key(settings), kept_fingerprint(settings.kafka)
-    if kept not in (None, key.fingerprint):
-        raise BadConfig(_differs(settings, key, kept))
+    key = draw_key(settings)
+    _require(settings, key, adopted(settings.kafka, key))
     return key
 
 
-def _differs(settings: Settings, key: DrawKey, kept: str | None) -> str:
-    return (
-        f"{named(settings)} has the fingerprint {key.fingerprint}, but the workers of these topics draw by {kept}: "
-        "expected their file"
-    )
+def _require(settings: Settings, key: DrawKey, found: Adopted) -> None:
+    is_first_public = key == PUBLIC_KEY and found.stated is None
+    if not (found.is_own or is_first_public):
+        others = "no key was adopted" if found.stated is None else f"the adopted one is {found.stated}"
+        raise BadConfig(
+            f"{named(settings)} has the fingerprint {key.fingerprint}, which the workers of these topics do not draw "
+            f"by: {others}. Expected their file. To begin with this one, or to change to it on purpose, stop all "
+            "workers and run `stream-coupons secret adopt`; it draws a new holdout"
+        )
 
 
 def named(settings: Settings) -> str:

@@ -129,23 +129,41 @@ def test_a_worker_needs_a_secret_unless_the_public_key_is_allowed(tmp_path: Path
 # ------------------------------------------------------------ what the topics keep
 
 
-def record(fingerprint: str, *, adopted: bool = False) -> bytes:
-    return encode(secret.Fingerprint(fingerprint=fingerprint, adopted=adopted, at=AT))
+KEY, NEW_KEY = DrawKey(b"own"), DrawKey(b"new")
+
+
+def record(key: DrawKey, at: float, *before: DrawKey) -> bytes:
+    return encode(secret.Fingerprint.signed(key, at, *before))
+
+
+def forged(fingerprint: str, at: float = 1e12, *signatures: str) -> bytes:
+    """Return a record of a producer that has no secret."""
+    return encode(secret.Fingerprint(fingerprint=fingerprint, at=at, signatures=signatures))
+
+
+OWN, REPLACED = record(KEY, 1.0), record(NEW_KEY, 2.0, KEY)
+OLD_SIGNATURES = secret.Fingerprint.signed(KEY, 1.0).signatures
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    ("values", "is_own"),
     [
         ([], None),
-        ([record("a")], "a"),
-        ([record("a"), record("b")], "a"),
-        ([record("a"), record("b", adopted=True)], "b"),
-        ([record("a"), record("b", adopted=True), record("a"), record("c")], "b"),
-        ([None, b"", b"nonsense", b"{}", b"\xff", record("a")], "a"),
+        ([None, b"", b"nonsense", b"{}", b"\xff", forged(KEY.fingerprint), record(NEW_KEY, 1.0)], None),
+        ([OWN], True),
+        ([OWN, REPLACED], False),
+        ([OWN, REPLACED, OWN], False),
+        ([OWN, REPLACED, record(KEY, 3.0)], True),
+        ([OWN, forged(NEW_KEY.fingerprint)], True),
+        ([forged(NEW_KEY.fingerprint), OWN], True),
+        ([OWN, forged(NEW_KEY.fingerprint, 1e12, *OLD_SIGNATURES)], True),
+        ([OWN, REPLACED, forged(KEY.fingerprint, 1e12, *OLD_SIGNATURES)], False),
     ],
 )
-def test_the_first_key_counts_until_another_is_adopted(values: list[bytes | None], expected: str | None) -> None:
-    assert secret.agreed(values) == expected
+def test_a_worker_believes_the_latest_record_that_its_own_key_signed(
+    values: list[bytes | None], is_own: bool | None
+) -> None:
+    assert secret.Adopted.of(values, KEY).is_own is is_own
 
 
 @pytest.fixture
@@ -158,15 +176,15 @@ def settings(broker: BrokerProcess) -> Settings:
 
 
 @pytest.mark.kafka
-def test_a_worker_with_another_key_does_not_start(settings: Settings, tmp_path: Path) -> None:
+def test_a_worker_whose_key_no_operator_adopted_does_not_start(settings: Settings, tmp_path: Path) -> None:
     own = msgspec.structs.replace(settings, secret_file=str(tmp_path / "own.key"))
     key, other = secret.make(tmp_path / "own.key"), DrawKey(b"other")
     secret.adopt(settings, other)
     with pytest.raises(BadConfig) as refused:
         secret.check(own, key)
     assert str(refused.value).startswith(
-        f"secret_file: {tmp_path / 'own.key'} has the fingerprint {key.fingerprint}, but the workers of these topics "
-        f"draw by {other.fingerprint}: "
+        f"secret_file: {tmp_path / 'own.key'} has the fingerprint {key.fingerprint}, which the workers of these topics "
+        f"do not draw by: the adopted one is {other.fingerprint}. "
     )
     assert "`stream-coupons secret adopt`" in str(refused.value)
     secret.adopt(own, key)
@@ -174,21 +192,27 @@ def test_a_worker_with_another_key_does_not_start(settings: Settings, tmp_path: 
     assert secret.require_workers_key(own) == key
     with pytest.raises(BadConfig, match="secret_file: not set, the public key has"):
         secret.require_workers_key(settings)
+    secret.adopt(settings, other, key)
+    with pytest.raises(BadConfig, match=f"the adopted one is {other.fingerprint}"):
+        secret.check(own, key)
     secret.adopt(settings, PUBLIC_KEY)
 
 
 @pytest.mark.kafka
-def test_of_two_first_workers_with_two_keys_one_starts(run_broker: "RunBroker") -> None:  # noqa: F821
+def test_a_worker_writes_no_fingerprint_and_a_forged_one_stops_none(
+    run_broker: "RunBroker",  # noqa: F821
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with run_broker() as broker:
         settings = Settings(kafka=KafkaSettings(bootstrap=broker.bootstrap))
         with admin.admin_client(settings.kafka) as client:
             admin.apply(client, settings.kafka)
-        assert secret.kept_fingerprint(settings.kafka) is None
-        first, second = DrawKey(b"first"), DrawKey(b"second")
-        # Both have read that there is none; the record of the first is there before that of the second.
+        with pytest.raises(BadConfig, match="no key was adopted"):
+            secret.check(settings, KEY)
+        secret.check(settings, PUBLIC_KEY)
+        assert secret.adopted(settings.kafka, KEY) == secret.Adopted()
+        secret.adopt(settings, KEY)
         with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
-            for key in (first, second):
-                publisher.send_bytes(topics.FINGERPRINTS, b"secret", record(key.fingerprint))
-        secret.check(settings, first)
-        with pytest.raises(BadConfig, match=f"draw by {first.fingerprint}"):
-            secret.check(settings, second)
+            publisher.send_bytes(topics.FINGERPRINTS, b"secret", forged("0123456789abcdef"))
+        secret.check(settings, KEY)
+        assert "secret-fingerprints: the latest record names 0123456789abcdef" in caplog.text

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from stream_coupons.agents import internal
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.effects import Effects
@@ -32,8 +33,6 @@ SOFT = {
     topics.LIFT_TOTALS.name,
 }
 """Topics whose messages are overtaken by the next one: not sent again after a crash."""
-MOVE_STOCK = frozenset({topics.LEASES.name, topics.LEASE_REPORTS.name})
-"""Topics whose messages move stock or money: only our own agents are believed."""
 
 
 def output(message: Struct, partitions: int) -> Output:
@@ -122,8 +121,8 @@ class KeyedAgent(Generic[State]):
             As `read`, or if it moves stock or money, and none of our agents sent it.
         """
         key, message = self.read(record)
-        if record.topic in MOVE_STOCK:
-            sender_of(record, self.partitions)
+        if record.topic in internal.SIGNED:
+            internal.require_signed(record, self.known().rules.key)
         return key, message
 
     def read(self, record: Record) -> tuple[str, Any]:
@@ -200,6 +199,7 @@ class KeyedAgent(Generic[State]):
         if not (effects.facts or effects.messages or effects.refused or effects.is_over):
             return NOTHING  # an event that is only remembered: most are
         outputs = [output(message, self.partitions) for message in effects.messages]
+        internal.sign(outputs, self.known().rules.key)
         soft = {place for place, each in enumerate(outputs) if each.topic in SOFT}
         # No vector overtakes one that reports that the shopper has left: their neighbours would keep them for good.
         soft -= {n for n, one in enumerate(effects.messages) if isinstance(one, UserVector) and one.has_left}

@@ -104,7 +104,7 @@ class Users(KeyedAgent[Shopper]):
             self._wallet(partition, shared).settle(effects)
 
     def _wallet(self, partition: int, shared: SharedStates[Any]) -> Wallet:
-        return Wallet(shared, partition, self.partitions)
+        return Wallet(shared, partition, self.partitions, self.known().rules.policy.new_shopper_ratio)
 
     def step_shared(self, message: Lease, record: Record, shared: SharedStates[Any]) -> Effects:
         """Take in a lease."""

@@ -130,7 +130,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
         rank, *numbers = _scored(verdict.score)
         scores = _number(verdict.content), _number(verdict.neighbours)
         why = verdict.reason or ""
-        if verdict.reason is NoCoupon.SOLD_OUT and verdict.lacks is not None:
+        if verdict.reason in (NoCoupon.SOLD_OUT, NoCoupon.NEW_SHOPPERS) and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
             details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))
         if verdict.reason is Passed.PRICED_OUT and verdict.score is not None:
@@ -147,6 +147,8 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
 def _lack(lack: Lack) -> str:
     """Return the remaining stock or budget of an account as text."""
     left = f"{lack.here} left in this shopper's partition"
+    if lack.shortage is Shortage.NEW_SHOPPERS:
+        return f"{lack.here} left to new shoppers in that hour, and one more coupon takes {lack.needed}"
     return left if lack.shortage is Shortage.STOCK else f"{left} (cents), and one more coupon takes {lack.needed}"
 
 

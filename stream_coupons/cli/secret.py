@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
+
+if TYPE_CHECKING:
+    from stream_coupons.core.draws import DrawKey
+    from stream_coupons.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,7 +46,8 @@ def make(
 def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
     """Print the fingerprint of secret_file and that of the key the workers draw by.
 
-    Exit code 1 says that they differ. The fingerprint is no secret.
+    Exit code 1 says that secret_file is not adopted, or that a later record
+    names another key. The fingerprint is no secret.
 
     Examples: stream-coupons secret show
               stream-coupons secret show --config deploy/settings.toml --json
@@ -50,32 +55,55 @@ def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boots
     from stream_coupons import secret
 
     settings = settings_from(config, bootstrap)
-    own, kept = secret.draw_key(settings).fingerprint, secret.kept_fingerprint(settings.kafka)
+    key = secret.draw_key(settings)
+    own, found = key.fingerprint, secret.adopted(settings.kafka, key)
     if json:
-        terminal.print_json({"own": own, "workers": kept})
+        terminal.print_json({"own": own, "workers": found.stated, "is_adopted": bool(found.is_own)})
     else:
-        rows = {secret.named(settings): own, "the workers": kept or "no worker has run yet"}
+        rows = {secret.named(settings): own, "the workers": found.stated or "no key was adopted yet"}
         terminal.stdout().print(terminal.summary_table(rows))
-    raise typer.Exit(0 if kept in (None, own) else 1)
+    raise typer.Exit(0 if found.stated is None or (found.is_own and found.stated == own) else 1)
 
 
 @app.command("adopt")
-def adopt(json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
+def adopt(
+    previous: Annotated[
+        Path | None, typer.Option(help="File of the key that is replaced: workers that still have it will not start.")
+    ] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+    bootstrap: BootstrapOption = None,
+) -> None:
     """Let all workers draw by the key of secret_file from now on.
 
-    Stop all workers first; start them with the new file afterwards. It draws
-    a new holdout and other explorations: measurements begin anew, and a
-    replay of what was before needs the old file.
+    Needed once before the first worker starts; again, it changes nothing.
+    To change the key, stop all workers first; start them with the new file
+    afterwards. It draws a new holdout and other explorations: measurements
+    begin anew, and a replay of what was before needs the old file. Leases
+    that are not read yet are lost and asked for again.
 
-    Example: STREAM_COUPONS_SECRET_FILE=new.key stream-coupons secret adopt
+    Examples: STREAM_COUPONS_SECRET_FILE=new.key stream-coupons secret adopt
+              stream-coupons secret adopt --previous old.key
     """
     from stream_coupons import secret
-    from stream_coupons.kafka import admin
 
     settings = settings_from(config, bootstrap)
     if not settings.secret_file:
         raise BadConfig(f"secret_file is not set; {secret.MAKE}")
     key = secret.draw_key(settings)
+    found = secret.adopted(settings.kafka, key)
+    if not (found.is_own and found.stated == key.fingerprint):
+        _adopt(settings, key, previous)
+    if json:
+        terminal.print_json({"workers": key.fingerprint, "before": found.stated})
+    else:
+        typer.echo(f"the workers draw by {key.fingerprint} from now on; before: {found.stated or 'no key'}")
+
+
+def _adopt(settings: Settings, key: DrawKey, previous: Path | None) -> None:
+    from stream_coupons import secret
+    from stream_coupons.kafka import admin
+
     with admin.admin_client(settings.kafka) as client:
         members = admin.count_members(client, settings.kafka.group_id)
     if members:
@@ -83,9 +111,4 @@ def adopt(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boot
             f"{members} workers of the group {settings.kafka.group_id} are running, expected none: "
             "stop them, or half of them would draw by the old key"
         )
-    before = secret.kept_fingerprint(settings.kafka)
-    secret.adopt(settings, key)
-    if json:
-        terminal.print_json({"workers": key.fingerprint, "before": before})
-    else:
-        typer.echo(f"the workers draw by {key.fingerprint} from now on; before: {before or 'no key'}")
+    secret.adopt(settings, key, *(() if previous is None else (secret.read(previous),)))

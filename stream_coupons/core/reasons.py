@@ -24,6 +24,9 @@ class Rejection(StrEnum):
     """The record's key is not the id inside the message. Fix: the producer."""
     WRONG_PARTITION = "wrong_partition"
     """The record is not in the partition of its key by murmur2. Fix: the producer's partitioner."""
+    NOT_SIGNED = "not_signed"
+    """A lease or a lease report without a signature by the group's secret: no agent sent it, or one before the secret
+    was changed. Fix: take the right to write to `coupon-leases` and `lease-reports` from its producer."""
     UNKNOWN_ISSUE = "unknown_issue"
     """Feedback on a coupon that this shopper was never issued. Fix: the producer of feedback."""
     WRONG_COUPON = "wrong_coupon"
@@ -80,6 +83,8 @@ class NoCoupon(StrEnum):
     """No coupon was worth more than giving none."""
     SOLD_OUT = "sold_out"
     """No coupon that the shopper may get had stock and budget left in the shopper's partition."""
+    NEW_SHOPPERS = "new_shoppers"
+    """Stock and budget were left, but new shoppers had drawn their share of the hour (`policy.new_shopper_ratio`)."""
     TIMED_OUT = "timed_out"
     """The trigger was older than `policy.trigger_timeout_s` at decision time."""
 
@@ -91,6 +96,8 @@ class Shortage(StrEnum):
     """All units are given or held."""
     BUDGET = "budget"
     """All money is spent or held."""
+    NEW_SHOPPERS = "new_shoppers"
+    """The shopper is new, and new shoppers have drawn their share of this hour."""
 
 
 class Passed(StrEnum):

@@ -101,6 +101,9 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `decisions_logged_ratio` of all decisions are recorded in the topic `decisions`, drawn by the secret.
     Shoppers with fewer than `known_after` known events get coupons within their own interests, or those of similar
     shoppers, or none. After `trusted_views` views in their domain, other coupons count half their value.
+    Shoppers are new for `new_for_s` after their first event. In an hour, new shoppers draw at most `new_shopper_ratio`
+    of each stock and budget, or three mean hours of its time if that is more, and at least one coupon a partition; with
+    1 there is no bound.
     `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
     `domain_margin_ratios`, by domain, and else `margin_ratio` is the margin that reports on measured money assume for
     items outside of every coupon's scope, if neither the item nor its category states one.
@@ -126,6 +129,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_candidates: Size = 64
     known_after: NonNegative = 4.0
     trusted_views: NonNegative = 600.0
+    new_shopper_ratio: Ratio = 0.1
+    new_for_s: NonNegative = 86400.0
     cost_minor: NonNegative = 2.0
     cost_weight: NonNegative = 1.0
     min_value_minor: Finite = 2.0

@@ -6,11 +6,11 @@ from hashlib import sha256
 import msgspec
 
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, Output, Record
+from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, SIGNATURE_HEADER, Output, Record
 
 REDRIVEN_HEADER = "redriven"
 """The header of a record that was sent again: partition:offset of its dead letter."""
-CARRIED = {ORIGIN_HEADER, BEGAN_HEADER, REDRIVEN_HEADER}
+CARRIED = {ORIGIN_HEADER, BEGAN_HEADER, SIGNATURE_HEADER, REDRIVEN_HEADER}
 """Headers of a refused record that its dead letter has too, so that it can be sent again as what it was."""
 CARRIED_BYTES = 256
 """The longest value of a header that is carried on: ours are references and never longer."""

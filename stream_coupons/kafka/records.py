@@ -14,6 +14,7 @@ Origin = tuple[str, int, int, int]
 
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
+SIGNATURE_HEADER = "signature"
 CLIENT_HEADER = "client"
 UNPACKED_HEADER = "not-unpacked"
 """In the headers of a record that stands for a batch which does not unpack: says so, and for which."""

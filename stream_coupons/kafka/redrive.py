@@ -18,7 +18,7 @@ from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.dead_letters import REDRIVEN_HEADER
 from stream_coupons.kafka.letters import INPUT_NAMES, SENT_AGAIN, Letter
-from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER
+from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, SIGNATURE_HEADER
 
 BATCH_LETTERS = 500
 
@@ -132,9 +132,13 @@ class Redrive:
 
 
 def headers_again(letter: Letter) -> list[tuple[str, bytes]]:
-    """Return the headers of a record that is sent again: its letter and, if an agent of ours sent it, its origin."""
+    """Return the headers of a record that is sent again: its letter, and the origin and signature of an agent."""
     headers = [(REDRIVEN_HEADER, letter.place.encode())]
     if letter.topic not in INPUT_NAMES:
-        own = {name: letter.headers[name] for name in (ORIGIN_HEADER, BEGAN_HEADER) if name in letter.headers}
+        own = {
+            name: letter.headers[name]
+            for name in (ORIGIN_HEADER, BEGAN_HEADER, SIGNATURE_HEADER)
+            if name in letter.headers
+        }
         headers += [(name, text.encode()) for name, text in own.items()]
     return headers

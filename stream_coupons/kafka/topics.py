@@ -239,7 +239,8 @@ REDRIVES = Topic(
     written_by=("`stream-coupons dlq redrive`",),
     read_by=("`stream-coupons dlq`",),
 )
-# Kept without end, and not compacted: the order of the records says which key counts. It grows by one a change of key.
+# Kept without end, and not compacted: a forged record would replace the one that counts. It grows by one with
+# each change of the key.
 FINGERPRINTS = Topic(
     "secret-fingerprints",
     None,
@@ -247,7 +248,7 @@ FINGERPRINTS = Topic(
     "which secret the workers draw by, as a fingerprint",
     partitions=1,
     retention_ms=FOR_EVER,
-    written_by=("the first worker", "`stream-coupons secret adopt`"),
+    written_by=("`stream-coupons secret adopt`",),
     read_by=("workers that start", "`stream-coupons secret`", "`stream-coupons explain`", "`stream-coupons replay`"),
 )
 

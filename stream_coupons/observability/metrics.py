@@ -70,6 +70,11 @@ class Metrics:
             "Decisions on triggers: given, or the reason why there is no coupon.",
             "outcome",
         )
+        self.new_shoppers = self._counter(
+            "new_shoppers_total",
+            "Decisions on new shoppers: given a coupon, or held_back as their share of one was drawn.",
+            "kind",
+        )
         self.leases = self._counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
         self.issues = self._counter("issues_total", "Coupons issued.", "domain")
         self.feedback = self._counter(
@@ -201,6 +206,8 @@ class Metrics:
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)
+        for kind in ("given", "held_back"):
+            self.new_shoppers.labels(kind)
         for kind in ("granted", "called_back"):
             self.leases.labels(kind)
         for outcome in ("redeemed", "expired"):

@@ -33,6 +33,7 @@ class BatchReporter:
             "unseen": metrics.unseen,
             "overrun": metrics.overruns,
             "interest": metrics.interests,
+            "new_shopper": metrics.new_shoppers,
             "erasure": metrics.erasures,
         }
 

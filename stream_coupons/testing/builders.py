@@ -41,8 +41,9 @@ PLAIN_POLICY: keywords.PolicyRulesFields = {
     "max_issues_per_window": 1000,
     "min_value_minor": -1e9,
     "known_after": 0.0,
+    "new_shopper_ratio": 1.0,
 }
-"""Policy without chance, cooldown, threshold and, for practical purposes, frequency cap."""
+"""Policy without chance, cooldown, threshold, bound on new shoppers and, for practical purposes, frequency cap."""
 
 E = TypeVar("E", bound=Envelope)
 

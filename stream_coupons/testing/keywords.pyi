@@ -23,6 +23,8 @@ class PolicyRulesFields(TypedDict, total=False):
     max_candidates: int
     known_after: float
     trusted_views: float
+    new_shopper_ratio: float
+    new_for_s: float
     cost_minor: float
     cost_weight: float
     min_value_minor: float

@@ -231,7 +231,7 @@ def test_the_program_has_every_verb_and_option_that_is_used(name: str) -> None:
 
 def test_the_verbs_are_those_that_a_whole_system_needs() -> None:
     verbs = {" ".join(verb_of(service["command"])) for service in OURS.values()}
-    assert verbs == {"topics apply", "worker", "learner", "catalog push"}
+    assert verbs == {"topics apply", "secret adopt", "worker", "learner", "catalog push"}
 
 
 def test_the_first_catalogue_can_be_read() -> None:

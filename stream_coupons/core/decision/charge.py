@@ -29,10 +29,12 @@ def charge(table: CandidateTable, wallet: Wallet) -> CandidateTable:
     coupons, n = table.coupons, len(table)
     most = coupons.most_minor[table.position]
     price, held, shortage = np.zeros(n), most.astype(np.int64), np.full(n, "", SHORTAGES)
+    [moment] = table.moments
+    new_at = moment.at if moment.shopper.is_new(moment.at) else None
     for row, position in enumerate(table.position.tolist()):
         if limits := coupons.limited[position]:
             redeems, discount = float(table.predicted[row, REDEEM]), float(table.discount_minor[row])
-            price[row], held[row], lack = wallet.charge(limits, int(most[row]), redeems, discount)
+            price[row], held[row], lack = wallet.charge(limits, int(most[row]), redeems, discount, new_at)
             shortage[row] = lack.value if lack is not None else ""
     return replace(table, price_minor=price, held_minor=held, shortage=shortage)
 
@@ -97,7 +99,7 @@ def note_demand(table: CandidateTable, wallet: Wallet, least_value_minor: float)
     # Most accounts have one row: arrays would cost more than they save.
     values, net = table.value_minor.tolist(), table.net_minor.tolist()
     costs = (table.predicted[:, REDEEM] * table.discount_minor).tolist()
-    allowed = np.where(table.lacks(Shortage.STOCK), -math.inf, table.net_minor).tolist()
+    allowed = np.where(table.lacks(Shortage.STOCK, Shortage.NEW_SHOPPERS), -math.inf, table.net_minor).tolist()
     rows_of: dict[str, tuple[Limit, list[int]]] = {}
     for row, limits in enumerate(priced):
         for limit in limits:

@@ -20,7 +20,7 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.messages.decisions import DecisionResult
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.reasons import NoCoupon
+from stream_coupons.core.reasons import NoCoupon, Shortage
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,11 @@ def _conclude(decision: Decision) -> str:
         note_demand(everything, wallet, rules.min_value_minor)
         if not is_available.all():
             want_missed(everything, draw, trigger.moment.at, wallet, rules, trigger.effects)
+    is_held_back = bool(everything.lacks(Shortage.NEW_SHOPPERS).any())
+    if is_held_back:
+        trigger.effects.facts.append(("new_shopper", "held_back"))
     if not is_available.any():
-        return NoCoupon.SOLD_OUT
+        return NoCoupon.NEW_SHOPPERS if is_held_back else NoCoupon.SOLD_OUT
     decision, is_due = decision.among(everything, is_available), True
     if is_holdout:
         decision, is_due = controls.under_caps_of_holdout(decision)

@@ -82,6 +82,7 @@ def take_in(
         effects.facts.append(("duplicate", kind))
         return effects
     shopper.leaves_at = None
+    shopper.note_arrival(times.appended_at or event.occurred_at, known.rules.policy.new_for_s)
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
         observe_order(shopper, event, known.catalogue)

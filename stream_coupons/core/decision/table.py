@@ -130,10 +130,9 @@ class CandidateTable:
         """Version of the model that predicted."""
         return self.model.version
 
-    def lacks(self, shortage: Shortage) -> NDArray[np.bool_]:
-        """Return the rows, as a mask, that have this shortage."""
-        found: NDArray[np.bool_] = self.shortage == shortage.value
-        return found
+    def lacks(self, *shortages: Shortage) -> NDArray[np.bool_]:
+        """Return the rows, as a mask, that have one of these shortages."""
+        return np.isin(self.shortage, [shortage.value for shortage in shortages])
 
     def take(self, some: slice | NDArray[np.bool_]) -> "CandidateTable":
         """Return some of the rows."""

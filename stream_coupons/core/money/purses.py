@@ -117,6 +117,10 @@ class Purse(PurseTotals, array_like=True, tag="purse"):
     """Expected cost that decisions would have drawn at each of `price.PRICES`."""
     fallen_at: float = 0.0
     """Time of the last tick at which the fall of holds was booked."""
+    new_hour: int = 0
+    """Hour since the epoch of the last draw of a new shopper (`newcomers`)."""
+    new_drawn: int = 0
+    """Amount that new shoppers drew in this hour."""
 
 
 def sum_of_totals(said: Purse | LeaseReport) -> float:

@@ -10,7 +10,7 @@ from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.measurement import lift_sums
 from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
 from stream_coupons.core.messages.leases import Lease
-from stream_coupons.core.money import purses
+from stream_coupons.core.money import newcomers, purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
 from stream_coupons.core.money.holds import hold_of
 from stream_coupons.core.money.price import demand_of
@@ -65,10 +65,13 @@ class Wallet:
     ----------
     partition : int
         Number of the partition, of `partitions` in all.
+    new_ratio : float
+        `policy.new_shopper_ratio`; 1 for no bound on new shoppers.
     """
 
-    def __init__(self, purses: Purses, partition: int, partitions: int) -> None:
+    def __init__(self, purses: Purses, partition: int, partitions: int, new_ratio: float = 1.0) -> None:
         self._purses = purses
+        self._new_ratio = new_ratio
         self._partition = partition
         self._partitions = partitions
 
@@ -77,7 +80,14 @@ class Wallet:
         purse = self._purses.get(limit.account_id) if limit.is_priced else None
         return 0.0 if purse is None else purse.price
 
-    def charge(self, limits: Iterable[Limit], most_minor: int, redeems: float, discount_minor: float) -> Charge:
+    def charge(
+        self,
+        limits: Iterable[Limit],
+        most_minor: int,
+        redeems: float,
+        discount_minor: float,
+        new_at: float | None = None,
+    ) -> Charge:
         """Return the draws of one more coupon on its accounts.
 
         Parameters
@@ -88,6 +98,8 @@ class Wallet:
             The most that one redemption can cost.
         redeems, discount_minor : float
             P(redeem) and E(discount | redeem).
+        new_at : float, optional
+            Time of the decision if the shopper is new, UTC epoch seconds.
         """
         price, holds, found = 0.0, list[float](), list[tuple[Limit, Purse | None]]()
         for limit in limits:
@@ -104,9 +116,9 @@ class Wallet:
                 holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
         # Without a budget or a prediction nothing justifies a smaller hold.
         held_minor = math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
-        return Charge(price, held_minor, self._shortage(found, held_minor))
+        return Charge(price, held_minor, self._shortage(found, held_minor, new_at))
 
-    def shortage(self, limits: Iterable[Limit], held_minor: int) -> Shortage | None:
+    def shortage(self, limits: Iterable[Limit], held_minor: int, new_at: float | None = None) -> Shortage | None:
         """Return the resource that one more coupon lacks; None if it can be given.
 
         Parameters
@@ -115,14 +127,39 @@ class Wallet:
             Accounts that it draws on.
         held_minor : int
             Money that it holds in each budget, minor units.
+        new_at : float, optional
+            Time of the decision if the shopper is new, UTC epoch seconds.
         """
-        return self._shortage([(limit, self._purses.get(limit.account_id)) for limit in limits], held_minor)
+        return self._shortage([(limit, self._purses.get(limit.account_id)) for limit in limits], held_minor, new_at)
 
-    def _shortage(self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int) -> Shortage | None:
+    def _shortage(
+        self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int, new_at: float | None
+    ) -> Shortage | None:
         for limit, purse in found:
-            if not self._has(limit, purse, 1 if limit.is_stock else held_minor):
+            amount = 1 if limit.is_stock else held_minor
+            if not self._has(limit, purse, amount):
                 return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
+            # The bound is never below one coupon.
+            if new_at is not None and purse is not None and purse.new_drawn:
+                left = self.left_to_new(limit, purse, new_at)
+                if left is not None and left < amount:
+                    return Shortage.NEW_SHOPPERS
         return None
+
+    def left_to_new(self, limit: Limit, purse: Purse, at: float) -> int | None:
+        """Return the amount that new shoppers may still draw in the hour of a time; None for no bound.
+
+        Parameters
+        ----------
+        limit : Limit
+            Terms of the account.
+        purse : Purse
+            The partition's part of it.
+        at : float
+            UTC epoch seconds.
+        """
+        bound = newcomers.hourly_bound(limit, self._new_ratio, self._partitions, self._partition)
+        return None if bound is None else bound - newcomers.drawn_by_new(purse, at)
 
     def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
         if purse is None:
@@ -130,7 +167,7 @@ class Wallet:
         is_countable = purse.drawn + amount <= purses.MAX_TOTAL
         return is_countable and (limit.most is None or purse.available >= amount)
 
-    def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects) -> None:
+    def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects, *, is_new: bool = False) -> None:
         """Draw a unit and the money that a coupon holds, and ask for more in time.
 
         Parameters
@@ -141,15 +178,21 @@ class Wallet:
             Booking of its opening.
         effects : Effects
             Effects of the step so far; extended.
+        is_new : bool
+            True if the shopper is new.
         """
         for limit in limits:
             purse = self._open(limit)
+            if is_new and limit.most is not None:
+                newcomers.draw_for_new(purse, booking.at, 1 if limit.is_stock else booking.after.held_minor)
             if limit.is_stock:
                 purse.drawn += 1
             else:
                 purses.book(purse, booking)
             if purses.is_low(purse, limit):
                 self._ask(limit, purse, booking.at, effects)
+        if is_new:
+            effects.facts.append(("new_shopper", "given"))
 
     def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
         """Ask for the amounts that a coupon lacks.

@@ -197,11 +197,30 @@ class Shopper(Struct, array_like=True):
     related: Related = field(default_factory=Related)
     followed: Followed | None = None
     """Outcome by which lift is measured; None before the first order or decision."""
+    new_until: float | None = None
+    """Time until which the shopper is new; None before the first event."""
 
     @property
     def has_nothing_open(self) -> bool:
         """True if nothing waits for feedback or for its time to pass."""
         return not (self.issues or self.controls or self.visit or self.early)
+
+    def note_arrival(self, at: float, new_for_s: float) -> None:
+        """Note the time of the first event: from then on the shopper is new for a while.
+
+        Parameters
+        ----------
+        at : float
+            Time of an event, UTC epoch seconds.
+        new_for_s : float
+            `policy.new_for_s`.
+        """
+        if self.new_until is None:
+            self.new_until = at + new_for_s
+
+    def is_new(self, at: float) -> bool:
+        """Return True if the shopper is still new at this time, UTC epoch seconds."""
+        return self.new_until is not None and at < self.new_until
 
     def issue(self, issue_id: str) -> OpenIssue:
         """Return a copy of the open issue of this id; `keep_issue` stores it again."""

@@ -39,6 +39,7 @@ WORDS: Mapping[Code, str] = {
     NoCoupon.CONTROL: "this trigger was drawn by chance to get nothing, see policy.control_ratio",
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
     NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition",
+    NoCoupon.NEW_SHOPPERS: "the shopper is new, and new shoppers had drawn policy.new_shopper_ratio of it in that hour",
     Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
     Passed.HARDLY_KNOWN: "the shopper turned to nothing that it is for, and is hardly known: see policy.known_after",
     Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
@@ -186,6 +187,8 @@ class CandidateVerdicts:
             if table.value_minor[row] > least:
                 return Passed.PRICED_OUT
             return Passed.HARDLY_KNOWN if table.is_cut[row] else NoCoupon.NOT_WORTH_IT
+        if table.shortage[row] == Shortage.NEW_SHOPPERS.value:
+            return NoCoupon.NEW_SHOPPERS
         return None if table.is_available[row] else NoCoupon.SOLD_OUT
 
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:

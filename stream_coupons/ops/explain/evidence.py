@@ -124,7 +124,7 @@ class ShopperEvidence:
 
     def funds(self) -> Funds:
         """Return the stock and budgets that are left."""
-        return Funds(self._purses, self._home, self._partitions)
+        return Funds(self._purses, self._home, self._partitions, self._known.now().rules.policy.new_shopper_ratio)
 
     def knowledge(self, coupons: Iterable[Coupon] | None = None) -> Knowledge:
         """Return the workers' context, with another catalogue if given; a snapshot that workers refuse is not in it."""

@@ -83,6 +83,7 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     """Explain the decision in each domain on a trigger at this moment of which only the time is known."""
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
+    shopper.note_arrival(at, known.rules.policy.new_for_s)
     standing = policy.standing_objection(shopper, at, at, known.rules.policy)
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:

@@ -505,8 +505,9 @@ def test_an_event_that_is_too_old_for_a_coupon_counts_as_one_that_is_no_trigger(
     known, shoppers = knowledge(coupon("c1")), (Shopper(), Shopper())
     no_trigger = knowledge(coupon("c1"), rules=rules(triggers=frozenset()))
     for event in (browse("t1", AT, item("A")), cart("t2", AT, item("A")), order("t3", AT, item("A"))):
-        old = take_in("u", shoppers[0], event, known, Times(AT + DAY_S, AT + DAY_S))
-        plain = take_in("u", shoppers[1], event, no_trigger)
+        times = Times(AT + DAY_S, AT + DAY_S)
+        old = take_in("u", shoppers[0], event, known, times)
+        plain = take_in("u", shoppers[1], event, no_trigger, times)
         assert told(old).messages == told(plain).messages
     assert shoppers[0] == shoppers[1] != Shopper()
 

@@ -225,6 +225,17 @@ def test_what_is_sold_out_makes_way_for_the_next(
     assert reasons(explain(Shopper(), known)) == {"cheap": None, "dear": Passed.OUTRANKED}
 
 
+def test_what_new_shoppers_have_drawn_their_share_of_makes_way_for_the_next() -> None:
+    known = knowing(coupon("cheap", discount_minor=20, stock=30), DEAR)
+    purse = Purse(granted=30, drawn=3, new_hour=int(AT // HOUR_S), new_drawn=3)
+    funds = Funds({"units:cheap": purse}, partition=0, partitions=1, new_ratio=0.1)
+    found = explain(Shopper(), known, funds)
+    lacks = Lack(shortage=Shortage.NEW_SHOPPERS, account_id="units:cheap", needed=1, here=0)
+    assert reasons(found) == {"cheap": NoCoupon.NEW_SHOPPERS, "dear": None}
+    assert [verdict.lacks for verdict in found.coupons] == [lacks, None]
+    assert reasons(explain(Shopper(new_until=AT), known, funds)) == {"cheap": None, "dear": Passed.OUTRANKED}
+
+
 def priced(price: float) -> Funds:
     """The campaign has a price, and money enough."""
     return Funds({"campaign:spring": Purse(granted=200, price=price)}, partition=0, partitions=1)

@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loopback_kafka import BrokerProcess
 from loopback_kafka.ports import ClaimedPort
+from stream_coupons import secret
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import admin, topics
@@ -135,9 +136,10 @@ class LocalSystem:
         return Publisher(self.connection, self.settings.kafka.partitions, linger_ms)
 
     def prepare(self, coupons: Iterable[Coupon], campaigns: Iterable[Campaign] = ()) -> None:
-        """Create the topics and load the catalogue."""
+        """Create the topics, adopt the secret, and load the catalogue."""
         with admin.admin_client(self.connection) as client:
             admin.apply(client, self.settings.kafka)
+        secret.adopt(self.settings, secret.draw_key(self.settings))
         with self.publisher() as publisher:
             for campaign in campaigns:
                 publisher.send(topics.CAMPAIGNS, campaign)

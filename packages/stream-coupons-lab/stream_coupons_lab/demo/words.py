@@ -18,6 +18,7 @@ REASONS: Mapping[str, str] = {
     NoCoupon.CONTROL: "got nothing by chance, to see what shoppers do without a coupon",
     NoCoupon.NOT_WORTH_IT: "no coupon is worth its discount",
     NoCoupon.SOLD_OUT: "everything suitable was sold out",
+    NoCoupon.NEW_SHOPPERS: "new shoppers had drawn their share of the hour",
     NoCoupon.TIMED_OUT: "what the shopper did was decided on too late",
 }
 """Reason in words why a shopper got no coupon, by outcome of the decision."""

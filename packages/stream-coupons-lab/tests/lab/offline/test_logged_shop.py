@@ -28,7 +28,7 @@ COUPONS = [
 ]
 NOT_OF_FEATURES = {
     *("cell", "vector_sent_at", "considered_at", "issues", "controls", "visit", "early", "closed"),
-    *("closed_observed", "asked", "erased_at", "leaves_at", "followed"),
+    *("closed_observed", "asked", "erased_at", "leaves_at", "followed", "new_until"),
 }
 
 
