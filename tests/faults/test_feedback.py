@@ -45,9 +45,8 @@ class Feedback:
     def tell(self, kind: Any, issue: str, user_id: str, at: float, event_id: str = "", refused_as: str = "") -> None:
         """One piece of feedback."""
         self.sent += 1
-        event = FeedbackEvent(
-            event_id=event_id or f"extra-{self.sent}", user_id=user_id, occurred_at=at, issue_id=issue, kind=kind
-        )
+        about: dict[str, Any] = {"user_id": user_id, "occurred_at": at, "issue_id": issue, "order_id": issue}
+        event = FeedbackEvent(event_id=event_id or f"extra-{self.sent}", kind=kind, **about)
         self._running.send(topics.FEEDBACK, event)
         if refused_as:
             self.refused.add(event.event_id)

@@ -73,6 +73,8 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
         values["indices"], values["weights"] = values["indices"][:size], values["weights"][:size]
         values["indices"] = [index % 2**32 for index in values["indices"]]
         values["weights"] = [math.fmod(weight, 1e6) for weight in values["weights"]]
+    if cls is FeedbackEvent:
+        values["order_id"] = values["order_id"] or "o1"
     vector = values.get("vector")
     if vector is not None and not any(vector):
         vector[0] = 1.0

@@ -87,7 +87,7 @@ def _issue(
 def _opened(issue: CouponIssue, stored: StoredRow, decision: Candidates, row: int, known: Knowledge) -> OpenIssue:
     """Return the issue as the shopper's state keeps it."""
     numeric, hashed, predicted = stored
-    limits, rules = decision.undecided.coupons.accounts[int(decision.positions[row])], known.rules.attribution
+    rules = known.rules.attribution
     expected, variance = cost_of(issue.p_redeem, float(decision.discounts_minor[row]))
     return OpenIssue(
         issue_id=issue.issue_id,
@@ -98,7 +98,6 @@ def _opened(issue: CouponIssue, stored: StoredRow, decision: Candidates, row: in
         held_minor=issue.held_minor,
         campaign_id=issue.campaign_id,
         most_minor=issue.max_discount_minor,
-        keeps_rest=any(limit.hold == "maximum" for limit in limits if limit.most is not None and not limit.is_stock),
         expected_minor=expected,
         variance=variance,
         numeric=numeric,

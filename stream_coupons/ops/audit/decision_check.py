@@ -15,10 +15,10 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 
-from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S, MONEY_KINDS
+from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S
 from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
+from stream_coupons.core.messages.inputs import MONEY_KINDS, FeedbackEvent, Tick
 from stream_coupons.core.money.accounts import budgets_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics

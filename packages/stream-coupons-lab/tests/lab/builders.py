@@ -227,6 +227,7 @@ class Handmade(Log):
             "user_id": self.users[one],
             "occurred_at": AT,
             "issue_id": one,
+            "order_id": f"order-{one}",
         }
         return self.append(topics.FEEDBACK, FeedbackEvent(kind=kind, **(known | about)), at_ms=at_ms)
 
