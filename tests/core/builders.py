@@ -38,7 +38,8 @@ from stream_coupons.core.messages.inputs import (
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules
-from stream_coupons.core.shopper.state import OpenIssue, Shopper, Use
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import item

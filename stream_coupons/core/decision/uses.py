@@ -13,7 +13,8 @@ from stream_coupons.core.decision.open_issues import booking, counts_of
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.shopper.state import OpenIssue, Shopper, Use
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.uses import Use, keep_use, use_in
 
 Fault = tuple[Rejection, str]
 """Reason code and detail of refused feedback."""
@@ -32,7 +33,7 @@ def settle(
     shopper : Shopper
         State, changed in place.
     issue : OpenIssue
-        Open or closed; changed in place, and to be dropped if the report is refused.
+        Open or closed; changed in place, unless the report is refused.
     event : FeedbackEvent
         The report.
     catalogue : Catalogue
@@ -43,9 +44,9 @@ def settle(
         Effects of the step so far; extended.
     """
     before, was_redeemed = issue.stake, issue.redeemed
-    use = issue.use_in(event.order_id or "")
-    use.is_in_time |= event.kind != "cancel" and event.occurred_at <= issue.until
+    use, is_in_time = use_in(issue.uses, event.order_id or ""), event.occurred_at <= issue.until
     if event.occurred_at < use.reported_at:
+        use.is_in_time |= is_in_time and event.kind != "cancel"
         effects.facts.append(("feedback", "outdated"))
         return None
     minor = _taken(issue, event, effects)
@@ -55,6 +56,8 @@ def settle(
         return Rejection.REFUND_RAISES, detail
     was = copy(use)
     use.reported_at, use.minor, use.is_used = event.occurred_at, minor, event.kind != "cancel"
+    use.is_in_time |= is_in_time and use.is_used
+    keep_use(issue.uses, use)
     _count(shopper, issue, catalogue, was_redeemed=was_redeemed)
     lift_steps.note_discount(shopper, event.occurred_at, minor - was.minor, effects)
     effects.facts.append(("feedback", _change(issue, event, was, use)))

@@ -11,14 +11,13 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.profile import Profile
+from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
 
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
-MAX_USES = 8
-"""Orders of one issue that are kept apart; of more, the oldest are merged into one."""
 MAX_CLOSED_ISSUES = 32
 """Our closed issues that are kept to book late reports."""
 
@@ -80,30 +79,6 @@ class History(Struct, array_like=True):
         return (
             self.exposure * 2.0 ** (-since / EXPOSURE_HALF_LIFE_S),
             self.weekly_exposure * 2.0 ** (-since / WEEKLY_EXPOSURE_HALF_LIFE_S),
-        )
-
-
-class Use(Struct, array_like=True):
-    """One order that a coupon was used in, by its latest report."""
-
-    order: int = 0
-    """Hash of the order's id; 0 of merged orders."""
-    reported_at: float = 0.0
-    """Time of the report that counts."""
-    minor: int = 0
-    """Discount on the order."""
-    is_used: bool = False
-    """False if the order was cancelled."""
-    is_in_time: bool = False
-    """True if a report dates the order up to the end of the coupon's validity."""
-
-    def merged(self, other: "Use") -> "Use":
-        """Return both orders as one that no report changes any more."""
-        uses = self, other
-        return Use(
-            minor=self.minor + other.minor,
-            is_used=any(one.is_used for one in uses),
-            is_in_time=any(one.is_used and one.is_in_time for one in uses),
         )
 
 
@@ -184,7 +159,7 @@ class OpenIssue(Struct, array_like=True):
     @property
     def has_sold(self) -> bool:
         """True if the shopper bought up to `until`: with the coupon, or without one if none was given."""
-        return any(use.is_used and use.is_in_time for use in self.uses)
+        return any(use.has_sold for use in self.uses)
 
     @property
     def was_seen(self) -> bool:
@@ -200,17 +175,6 @@ class OpenIssue(Struct, array_like=True):
     def is_given(self) -> bool:
         """True if there is a coupon; False for an observed decision of another system to give none."""
         return self.coupon_id != NO_COUPON
-
-    def use_in(self, order_id: str) -> Use:
-        """Return the use in an order, which is added if it is new; beyond `MAX_USES`, the oldest two are merged."""
-        order = stable_hash(order_id)
-        found = next((use for use in self.uses if use.order == order), None)
-        if found is None:
-            found = Use(order)
-            self.uses.append(found)
-            if len(self.uses) > MAX_USES:
-                self.uses[:2] = [self.uses[0].merged(self.uses[1])]
-        return found
 
     def forget_features(self) -> None:
         """Drop the features of its decision."""
