@@ -160,7 +160,7 @@ def _join_late(
     issue = shopper.closed_issue(event.issue_id)
     if issue is None:
         if event.kind == "purchase":
-            effects.facts.append(("feedback", "unbooked"))
+            effects.facts.append(("feedback", "not_booked"))
         return NOT_BOOKED
     fault = _fault_of(event, issue, rules) or uses.settle(shopper, issue, event, catalogue, latest, effects)
     if fault is None:

@@ -51,7 +51,7 @@ def settle(
         return None
     minor = _taken(issue, event, effects)
     if event.kind == "refund" and minor > use.minor:
-        effects.facts.append(("feedback", "raised"))
+        effects.facts.append(("feedback", "refund_raises"))
         detail = f"it leaves a discount of {minor} on order {event.order_id}, expected at most the {use.minor} reported"
         return Rejection.REFUND_RAISES, detail
     was = copy(use)
@@ -80,9 +80,9 @@ def _count(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, *, was_rede
 def _change(issue: OpenIssue, event: FeedbackEvent, was: Use, use: Use) -> str:
     """Return the kind of change that a report is counted as."""
     if not issue.observed and use.minor > was.minor and issue.is_closed:
-        return "late"
+        return "used_late"
     if not issue.observed and use.is_used and not was.is_used and sum(one.is_used for one in issue.uses) > 1:
-        return "again"
+        return "used_again"
     if event.kind == "purchase" and was.is_used:
         return "repeated" if use.minor == was.minor else "corrected"
     return event.kind
