@@ -33,9 +33,6 @@ class Rejection(StrEnum):
     """Feedback after the coupon's window and grace. Reports of money are booked for `attribution.late_s` more, on the
     last 32 coupons of a shopper; a later one is money that is not booked. Fix: the producer of feedback, or raise
     `attribution.grace_s` or `attribution.late_s`."""
-    REFUND_RAISES = "refund_raises"
-    """A refund that leaves a larger discount on its order than was reported before. Fix: the producer of feedback: send
-    the purchase first."""
     STEP_FAILED = "step_failed"
     """The engine's code raised on this record; nothing of it was applied. Fix: stream_coupons, this is a bug: keep the
     record and report it."""

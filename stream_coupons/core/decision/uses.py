@@ -53,7 +53,7 @@ def settle(
     if event.kind == "refund" and minor > use.minor:
         effects.facts.append(("feedback", "refund_raises"))
         detail = f"it leaves a discount of {minor} on order {event.order_id}, expected at most the {use.minor} reported"
-        return Rejection.REFUND_RAISES, detail
+        return Rejection.INVALID, detail
     was = copy(use)
     use.reported_at, use.minor, use.is_used = event.occurred_at, minor, event.kind != "cancel"
     use.is_in_time |= is_in_time and use.is_used
