@@ -81,6 +81,15 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
     return cls(**values)
 
 
+@pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
+def test_feedback_on_money_names_its_order(kind: str) -> None:
+    event = {"event_id": "e", "user_id": "u", "occurred_at": 1.0, "issue_id": "i", "kind": kind}
+    with pytest.raises(BadMessage, match=f"order_id is missing: a {kind} names its order") as refused:
+        DECODERS["coupon-feedback"](json.dumps(event).encode())
+    assert refused.value.reason == "invalid"
+    DECODERS["coupon-feedback"](json.dumps(event | {"order_id": "o1"}).encode())
+
+
 @pytest.mark.parametrize("topic", topics.with_message(), ids=lambda topic: topic.name)
 def test_every_message_comes_back_from_its_bytes(topic: topics.Topic) -> None:
     assert topic.message is not None

@@ -125,11 +125,12 @@ def sorted_uses(issue: OpenIssue) -> OpenIssue:
 
 
 @settings(max_examples=400, derandomize=True)
-@given(reports, st.integers(0, 6), st.sampled_from(list(HOLDS)))
+@given(reports, st.integers(0, 6), st.integers(0, 6), st.sampled_from(list(HOLDS)))
 def test_any_reports_in_any_order_end_in_what_the_latest_one_says(
-    told: list[tuple[str, float, int | None, str]], early: int, hold: str
+    told: list[tuple[str, float, int | None, str]], early: int, late: int, hold: str
 ) -> None:
-    case, events = Case(held_minor=HOLDS[hold]), [said(*each) for each in told]
+    case, every = Case(held_minor=HOLDS[hold]), [said(*each) for each in told]
+    events = every[: len(every) - late]
     case.hear(*events[:early])
     case.give()
     case.hear(*events[early:])
@@ -148,6 +149,9 @@ def test_any_reports_in_any_order_end_in_what_the_latest_one_says(
     in_time = {event.order_id for event in taken_in(events) if event.kind != "cancel" and event.occurred_at <= UNTIL}
     used = {order_id for order_id, event in counts.items() if event.kind != "cancel"}
     assert case.learnt() == (bool(used & in_time), spent)
+    case.hear(*every[len(events) :])
+    spent = sum(map(taken_by, counting(every).values()))
+    assert (purse.spent - purse.refunded, purse.committed, purse.falling_held) == (spent, spent, 0)
 
 
 @pytest.mark.parametrize("hold", HOLDS)
