@@ -178,7 +178,6 @@ def order_of(
         "purchase",
         at=one.at,
         event_id=one.next_id("purchase"),
-        order_id=order_id,
         discount_minor=discount,
         order_value_minor=in_scope,
     )

@@ -239,15 +239,13 @@ class DayWorld(World):
         self.settle(s, basket)
         s.orders += 1
         lines = [self.shop.message(product, quantity) for product, quantity in basket.lines]
-        order_id = f"order-{s.number}-{s.day}"
-        yield moment, order(s.user_id, *lines, at=moment, order_id=order_id)
+        yield moment, order(s.user_id, *lines, at=moment, order_id=f"order-{s.number}-{s.day}")
         if basket.used is not None:
             values = self.shop.values(basket.lines)
             scope = int(values @ self.shop.covers[basket.used.coupon])
             off = int(self.shop.discounts(values[None])[0, basket.used.coupon])
             used = basket.used.issue
-            about = {"order_id": order_id, "discount_minor": off, "order_value_minor": scope}
-            yield moment, feedback(used, "purchase", at=moment, **about)
+            yield moment, feedback(used, "purchase", at=moment, discount_minor=off, order_value_minor=scope)
 
     def receive(self, s: Shopper, number: int, issue: CouponIssue, at: float) -> float | None:
         """Give a coupon to a shopper; return the time of a click, if there is one."""

@@ -258,12 +258,10 @@ class AgendaWorld(World, Generic[S]):
         offs = [int(self.tables[lines[at_line][1] - 1][held.index, lines[at_line][0]]) for held, at_line in used]
         items = [self.shop.line(index, quantity) for index, quantity in lines]
         total = sum(int(self.shop.price[index]) * quantity for index, quantity in lines)
-        placed = order(who, *items, at=at, total_minor=total, discount_minor=sum(offs))
-        messages: list[Struct] = [placed]
+        messages: list[Struct] = [order(who, *items, at=at, total_minor=total, discount_minor=sum(offs))]
         for (held, at_line), off in zip(used, offs, strict=True):
             value = int(self.shop.price[lines[at_line][0]]) * lines[at_line][1]
-            about = {"order_id": placed.order_id, "discount_minor": off, "order_value_minor": value}
-            messages.append(feedback(held.issue, "purchase", at=at, **about))
+            messages.append(feedback(held.issue, "purchase", at=at, discount_minor=off, order_value_minor=value))
         return messages
 
     def person(self, user_id: str) -> S:

@@ -274,8 +274,8 @@ class DailyWorld(World):
             if line.held is not None and line.held.issue is not None:
                 covers = self.shop.covers[line.held.coupon]
                 value = sum(int(self.shop.price[one.item]) * one.quantity for one in lines if covers[one.item])
-                yield feedback(line.held.issue, "purchase", at=visit.order_at, order_id=placed.order_id,
-                               discount_minor=line.discount, order_value_minor=value)  # fmt: skip
+                yield feedback(line.held.issue, "purchase", at=visit.order_at, discount_minor=line.discount,
+                               order_value_minor=value)  # fmt: skip
 
     def _order(self, user: int, lines: list[Line], at: float) -> OrderEvent:
         items = [self.shop.message(line.item, line.quantity) for line in lines]

@@ -97,7 +97,7 @@ def test_a_coupon_is_spent_once_whatever_is_said_of_it_and_when(
         running.refused[topics.FEEDBACK.name, "unknown_issue"] += len(forged)
         late = list(running.issues.values())[:50]
         for issue in late:
-            feedback.tell("purchase", issue.issue_id, issue.user_id, world.now, refused_as="late")
+            feedback.tell("click", issue.issue_id, issue.user_id, world.now, refused_as="late")
         running.flush()
 
         running.check()
