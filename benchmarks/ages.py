@@ -39,6 +39,7 @@ from stream_coupons.models.learner import Trainer
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings
+from stream_coupons.testing import feedback
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons.worker.knowledge import CurrentKnowledge
 
@@ -137,9 +138,7 @@ class Shop:
             for kind, share, after_s in ANSWERS:
                 if self._chance.random() < share:
                     at, event_id = issue.issued_at + after_s, f"{kind}-{issue.issue_id}"
-                    answer = FeedbackEvent(
-                        event_id=event_id, user_id=issue.user_id, occurred_at=at, issue_id=issue.issue_id, kind=kind
-                    )
+                    answer = feedback(issue, kind, at=at, event_id=event_id)
                     heapq.heappush(self._answers, (at, event_id, answer))
 
     def _publish(self) -> None:

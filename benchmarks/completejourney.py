@@ -188,6 +188,7 @@ class CompleteJourney:
                 issue_id=issue_id,
                 kind="purchase",
                 coupon_id=coupon_id,
+                order_id=f"order-{issue_id}",
                 discount_minor=round(discount) if discount > 0 else None,
                 order_value_minor=round(value) if value > 0 else None,
             )

@@ -119,7 +119,7 @@ def recording_lines(domain: Domain, history: History) -> Iterator[dict[str, Any]
             }
             yield {"topic": "observed-issues", "message": message | issue}
         else:
-            worth = {"order_value_minor": record.value_minor} if kind == "purchase" else {}
+            worth = {"order_id": f"o{number}", "order_value_minor": record.value_minor} if kind == "purchase" else {}
             yield {"topic": "coupon-feedback", "message": message | {"issue_id": record.issue_id, "kind": kind} | worth}
 
 

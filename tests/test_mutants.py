@@ -79,6 +79,18 @@ MUTANTS = {
         "pass",
         "models/test_effect.py::test_what_a_coupon_in_hand_adds_to_a_visit_is_left_out",
     ),
+    "a report frees what is held": Mutant(
+        "core/shopper/state.py",
+        "Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor)",
+        "Stake(0, spent_minor=spent_minor)",
+        "core/decision/test_uses.py::test_a_first_report_of_0_frees_nothing_for_others",
+    ),
+    "a second order of a coupon corrects the first": Mutant(
+        "core/shopper/uses.py",
+        "order = stable_hash(order_id)",
+        "order = 1",
+        "core/decision/test_uses.py::test_each_order_that_a_coupon_is_used_in_is_booked_in_full",
+    ),
     "one more than the stock": Mutant(
         "core/money/leases.py",
         "        if rest < least:\n",

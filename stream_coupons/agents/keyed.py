@@ -143,7 +143,8 @@ class KeyedAgent(Generic[State]):
             hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
         if isinstance(message, Envelope) and appended_at is not None:
-            require_not_ahead(message, appended_at, self.known().rules.profile.max_ahead_s)
+            rules = self.known().rules
+            require_not_ahead(message, appended_at, rules.profile, rules.attribution)
         return self.state_key(message, key), message
 
     def fold(self, state_key: str, state: State, message: Any, record: Record) -> Folded:

@@ -32,6 +32,13 @@ MODULES = (catalogue, decisions, inputs, leases, learning, lift, neighbours)
 """Modules that define message types."""
 
 Schema = dict[str, Any]
+CONDITIONS: Mapping[type[Struct], Schema] = {
+    inputs.FeedbackEvent: {
+        "if": {"properties": {"kind": {"enum": sorted(inputs.MONEY_KINDS)}}},
+        "then": {"properties": {"order_id": {"type": "string"}}, "required": ["order_id"]},
+    }
+}
+"""Fields that messages require only where another field has certain values."""
 Digits = Annotated[str, Meta(pattern="^-?[0-9]+$")]
 
 # Of each pair, the keyword whose growth admits less, then the one whose growth admits more.
@@ -109,6 +116,7 @@ def document(topic: Topic) -> Schema:
         "x-key": topic.key,
         "x-describes": "value" if topic.message else "headers",
         **body,
+        **CONDITIONS.get(message, {}),
     }
     if definitions:
         schema["$defs"] = definitions

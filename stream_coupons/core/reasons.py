@@ -17,7 +17,8 @@ class Rejection(StrEnum):
     """The record exceeds 1 MiB, its batch unpacks to more than 64 MiB, a number exceeds 64 bits, or the state of its
     key would outgrow a record: see `detail`. Fix: the producer."""
     FROM_THE_FUTURE = "from_the_future"
-    """`occurred_at` is more than `profile.max_ahead_s` after the arrival. Fix: the producer's clock."""
+    """`occurred_at` is more than `profile.max_ahead_s` after the arrival; of feedback, more than
+    `attribution.max_ahead_s`. Fix: the producer's clock."""
     NO_KEY = "no_key"
     """The record has no key. Fix: the producer."""
     WRONG_KEY = "wrong_key"
@@ -32,7 +33,9 @@ class Rejection(StrEnum):
     WRONG_COUPON = "wrong_coupon"
     """Feedback whose `coupon_id` is not that of the issue. Fix: the producer of feedback."""
     LATE = "late"
-    """Feedback after the coupon's window and grace. Fix: the producer of feedback, or raise `attribution.grace_s`."""
+    """Feedback after the coupon's window and grace. Reports of money are booked for `attribution.late_s` more, on the
+    last 32 coupons of a shopper; a later one is money that is not booked. Fix: the producer of feedback, or raise
+    `attribution.grace_s` or `attribution.late_s`."""
     STEP_FAILED = "step_failed"
     """The engine's code raised on this record; nothing of it was applied. Fix: stream_coupons, this is a bug: keep the
     record and report it."""

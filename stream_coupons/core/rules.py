@@ -156,6 +156,9 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Times and bounds of feedback: early feedback waits for its issue, late feedback is refused.
 
+    Late reports of purchases, refunds and cancellations are booked for `late_s` after the window has closed, on the
+    last 32 coupons of a shopper. Feedback may be dated at most `max_ahead_s` after its arrival: a report of the future
+    would outdate the true ones.
     `impression_domains` are the domains whose channels report every impression: there, the outcome of an unseen coupon
     carries no information on its value. A worker sees too few shoppers to infer these domains.
     The oldest of more than `max_open_observed` open coupons of other systems, or of more than `max_observed_bytes` of
@@ -166,6 +169,8 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     early_feedback_s: NonNegative = 86400.0
     grace_s: NonNegative = 86400.0
+    late_s: NonNegative = 30 * 86400.0
+    max_ahead_s: NonNegative = 300.0
     visit_s: NonNegative = 3600.0
     impression_domains: frozenset[Annotated[str, Meta(min_length=1, max_length=64)]] = frozenset()
     max_open_controls: Size = 24

@@ -7,8 +7,9 @@ import msgspec
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import SCHEMA_VERSION
-from stream_coupons.core.messages.inputs import Envelope
+from stream_coupons.core.messages.inputs import Envelope, FeedbackEvent
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.validation_hints import explained, unlike_json
 from stream_coupons.kafka.topics import Topic
 
@@ -24,7 +25,7 @@ class _Version(msgspec.Struct):
 _version = msgspec.json.Decoder(_Version)
 
 
-def require_not_ahead(event: Envelope, arrived_at: float, max_ahead_s: float) -> None:
+def require_not_ahead(event: Envelope, arrived_at: float, profile: ProfileRules, attribution: AttributionRules) -> None:
     """Refuse an event from the future, which would make everything else look old.
 
     Parameters
@@ -33,8 +34,9 @@ def require_not_ahead(event: Envelope, arrived_at: float, max_ahead_s: float) ->
         The event.
     arrived_at : float
         Time of its record's append, epoch seconds.
-    max_ahead_s : float
-        Seconds that the event may have occurred after its arrival: clocks differ.
+    profile, attribution : ProfileRules, AttributionRules
+        Their `max_ahead_s` are the seconds that an event, or feedback, may have occurred after its arrival: clocks
+        differ.
 
     Raises
     ------
@@ -42,8 +44,11 @@ def require_not_ahead(event: Envelope, arrived_at: float, max_ahead_s: float) ->
         If it is further ahead.
     """
     ahead_s = event.occurred_at - arrived_at
+    max_ahead_s = (attribution if isinstance(event, FeedbackEvent) else profile).max_ahead_s
     if ahead_s > max_ahead_s:
-        detail = f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival"
+        detail = (
+            f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival, expected {max_ahead_s:g} at most"
+        )
         raise BadMessage(Rejection.FROM_THE_FUTURE, detail)
 
 

@@ -80,7 +80,9 @@ class Metrics:
         self.feedback = self._counter(
             "feedback_total",
             "Feedback: impression, click, purchase, refund, cancel, corrected (a purchase with another amount), "
-            "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain).",
+            "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain); "
+            "used_again (in another order) or used_late (reported after the window) where nothing was held for it; "
+            "not_booked (reported too late) or refund_raises where it was refused.",
             "kind",
         )
 
@@ -203,6 +205,8 @@ class Metrics:
         for outcome in ("given", *NoCoupon):
             self.decisions.labels(outcome)
         for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected"):
+            self.feedback.labels(kind)
+        for kind in ("used_again", "used_late", "not_booked", "refund_raises"):
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)

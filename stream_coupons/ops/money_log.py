@@ -6,16 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
-from stream_coupons.core.decision.attribution import MONEY_KINDS
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.inputs import FeedbackEvent, Item, OrderEvent
+from stream_coupons.core.messages.inputs import MONEY_KINDS, FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.topic_log import TopicLog
 
 
 class UsedDiscount(NamedTuple):
-    """The discount of one issue: it counts when the coupon was first used, by the amount that was reported last."""
+    """The discount of one issue on one order: it counts when it was first used, by the amount reported last."""
 
     issue_id: str
     user_id: str
@@ -61,10 +60,10 @@ class MoneyLog(TopicLog):
         self.coupons: dict[str, Coupon] = {}
         self.orders: dict[tuple[str, str], OrderEvent] = {}
         self.begins_at, self.ends_at = math.inf, -math.inf
-        self._used_at: dict[str, float] = {}
-        """Time of a coupon's first use, by issue."""
-        self._reports: dict[str, FeedbackEvent] = {}
-        """The purchase, refund or cancellation that happened last, by issue."""
+        self._used_at: dict[tuple[str, str | None], float] = {}
+        """Time of a coupon's first use, by issue and order."""
+        self._reports: dict[tuple[str, str | None], FeedbackEvent] = {}
+        """The purchase, refund or cancellation that happened last, by issue and order."""
 
     def note(self, message: Any) -> None:
         """Take one message."""
@@ -84,27 +83,26 @@ class MoneyLog(TopicLog):
         self.begins_at, self.ends_at = min(at, self.begins_at), max(at, self.ends_at)
 
     def _note_report(self, event: FeedbackEvent) -> None:
-        known = self._reports.get(event.issue_id)
+        use = event.issue_id, event.order_id
+        known = self._reports.get(use)
         if known is None or event.occurred_at >= known.occurred_at:
-            self._reports[event.issue_id] = event
+            self._reports[use] = event
         if event.kind == "purchase":
-            first_at = self._used_at.get(event.issue_id, math.inf)
-            self._used_at[event.issue_id] = min(event.occurred_at, first_at)
+            self._used_at[use] = min(event.occurred_at, self._used_at.get(use, math.inf))
 
     def coupon_of(self, issue_id: str) -> str:
         """Return the coupon of an issue; empty if it is not known."""
         raise NotImplementedError
 
     def discounts(self) -> Iterator[UsedDiscount]:
-        """Yield the discount of each issue that was used; a refund corrects it, and a cancellation undoes it."""
-        for issue_id, report in self._reports.items():
+        """Yield the discount of each issue on each order; a refund corrects it, and a cancellation undoes it."""
+        for use, report in self._reports.items():
             if report.kind == "cancel":
                 continue
+            issue_id, at = report.issue_id, self._used_at.get(use, report.occurred_at)
             coupon_id = report.coupon_id or self.coupon_of(issue_id)
-            at = self._used_at.get(issue_id, report.occurred_at)
-            yield UsedDiscount(
-                issue_id, report.user_id, report.domain, at, coupon_id, self._discount(report, coupon_id)
-            )
+            discount_minor = self._discount(report, coupon_id)
+            yield UsedDiscount(issue_id, report.user_id, report.domain, at, coupon_id, discount_minor)
 
     def _discount(self, report: FeedbackEvent, coupon_id: str) -> float:
         """Return the coupon's discount; where a purchase lacks it, the largest possible, as the budgets book it."""

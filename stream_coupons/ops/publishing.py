@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.core.validation_hints import unknown_fields
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_not_ahead
@@ -54,13 +55,13 @@ class LineReader:
     ----------
     bare : Topic, optional
         Every line is a message of this topic; else they are envelopes.
-    max_ahead_s : float
-        Maximum time by which an event may be dated after now.
+    profile, attribution : ProfileRules, AttributionRules
+        Their `max_ahead_s` bound the time by which an event, or feedback, may be dated after now.
     """
 
-    def __init__(self, bare: Topic | None, max_ahead_s: float) -> None:
+    def __init__(self, bare: Topic | None, profile: ProfileRules, attribution: AttributionRules) -> None:
         self._bare = bare
-        self._max_ahead_s = max_ahead_s
+        self._rules = profile, attribution
         self._decoders = {topic.name: Decoder(topic) for topic in topics.INPUTS}
 
     def __call__(self, text: bytes) -> tuple[Entry, bytes]:
@@ -74,7 +75,7 @@ class LineReader:
         if entry.topic is topics.TICKS:
             raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
         message = self._decoders[entry.topic.name](entry.value)
-        require_not_ahead(message, time.time(), self._max_ahead_s)
+        require_not_ahead(message, time.time(), *self._rules)
         return entry, entry.topic.key_of(message)
 
     def _opened(self, text: bytes) -> Entry:

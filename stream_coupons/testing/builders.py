@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import (
+    MONEY_KINDS,
     BrowseEvent,
     CartEvent,
     Envelope,
@@ -206,7 +207,8 @@ def feedback(
     at : float, optional
         `occurred_at`, UTC epoch seconds; by default the time of the issue.
     **fields
-        Other fields of `FeedbackEvent`; the `event_id` is derived as by `browse`.
+        Other fields of `FeedbackEvent`; the `event_id` is derived as by `browse`. A purchase, refund or cancellation
+        is of one order per issue, unless an `order_id` is given.
 
     Examples
     --------
@@ -216,6 +218,8 @@ def feedback(
     if at is None:
         at = issue.issued_at if isinstance(issue, CouponIssue) else issue.occurred_at
     own: dict[str, Any] = {"domain": issue.domain, **fields}
+    if kind in MONEY_KINDS:
+        own = {"order_id": f"order-{issue.issue_id}", **own}
     return _event(FeedbackEvent, issue.user_id, at, own, issue_id=issue.issue_id, kind=kind)
 
 

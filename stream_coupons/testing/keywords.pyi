@@ -117,6 +117,7 @@ class FeedbackEventFields(TypedDict, total=False):
     schema_version: int
     domain: str
     coupon_id: str | None
+    order_id: str | None
     discount_minor: int | None
     order_value_minor: int | None
 

@@ -27,6 +27,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.inputs import (
+    MONEY_KINDS,
     BrowseEvent,
     CartEvent,
     ErasureRequest,
@@ -40,6 +41,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import item
@@ -73,6 +75,11 @@ def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
     return OpenIssue(coupon_id=coupon_id, at=at, **(known | about))
 
 
+def used(spent: int, *, is_used: bool = True) -> list[Use]:
+    """Uses of a coupon in one order, which may have been cancelled."""
+    return [Use(1, AT, spent if is_used else 0, is_used, is_in_time=True)]
+
+
 # Events of the shopper `u`, by id and time.
 
 
@@ -92,6 +99,8 @@ def order(event_id: str = "o1", at: float = AT, *items: Item, user: str = "u", *
 
 def feedback(kind: str, issue_id: str, at: float = AT, event_id: str = "", **about: Any) -> FeedbackEvent:
     known: dict[str, Any] = {"event_id": event_id or f"f-{kind}-{issue_id}-{at}", "user_id": "u", "occurred_at": at}
+    if kind in MONEY_KINDS:
+        known["order_id"] = f"order-{issue_id}"
     return FeedbackEvent(issue_id=issue_id, kind=kind, **(known | about))  # type: ignore[arg-type]
 
 

@@ -148,7 +148,7 @@ def redeem(running: Trial, phase: str, promised: dict[str, str]) -> None:
     """All who were given the coupon of a phase use it, two days before its end."""
     for issue_id, user_id in promised.items():
         about = {"event_id": f"used-{issue_id}", "user_id": user_id, "occurred_at": time.time(), "domain": phase}
-        running.send(topics.FEEDBACK, FeedbackEvent(issue_id=issue_id, kind="purchase", **about))
+        running.send(topics.FEEDBACK, FeedbackEvent(issue_id=issue_id, order_id=issue_id, kind="purchase", **about))
     running.flush()
 
 

@@ -45,9 +45,8 @@ class Feedback:
     def tell(self, kind: Any, issue: str, user_id: str, at: float, event_id: str = "", refused_as: str = "") -> None:
         """One piece of feedback."""
         self.sent += 1
-        event = FeedbackEvent(
-            event_id=event_id or f"extra-{self.sent}", user_id=user_id, occurred_at=at, issue_id=issue, kind=kind
-        )
+        about: dict[str, Any] = {"user_id": user_id, "occurred_at": at, "issue_id": issue, "order_id": issue}
+        event = FeedbackEvent(event_id=event_id or f"extra-{self.sent}", kind=kind, **about)
         self._running.send(topics.FEEDBACK, event)
         if refused_as:
             self.refused.add(event.event_id)
@@ -98,7 +97,7 @@ def test_a_coupon_is_spent_once_whatever_is_said_of_it_and_when(
         running.refused[topics.FEEDBACK.name, "unknown_issue"] += len(forged)
         late = list(running.issues.values())[:50]
         for issue in late:
-            feedback.tell("purchase", issue.issue_id, issue.user_id, world.now, refused_as="late")
+            feedback.tell("click", issue.issue_id, issue.user_id, world.now, refused_as="late")
         running.flush()
 
         running.check()

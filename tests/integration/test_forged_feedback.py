@@ -31,7 +31,8 @@ COUPONS = [coupon("c1", budget_minor=800)]
 
 
 def forged(event_id: str, user_id: str, issue_id: str, kind: Any) -> FeedbackEvent:
-    return FeedbackEvent(event_id=event_id, user_id=user_id, occurred_at=AT, issue_id=issue_id, kind=kind)
+    about = {"user_id": user_id, "occurred_at": AT, "issue_id": issue_id, "order_id": "o1"}
+    return FeedbackEvent(event_id=event_id, kind=kind, **about)
 
 
 def test_forged_feedback_changes_nothing_and_is_in_dead_letters_once_it_waited(

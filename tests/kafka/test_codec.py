@@ -73,10 +73,21 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
         values["indices"], values["weights"] = values["indices"][:size], values["weights"][:size]
         values["indices"] = [index % 2**32 for index in values["indices"]]
         values["weights"] = [math.fmod(weight, 1e6) for weight in values["weights"]]
+    if cls is FeedbackEvent:
+        values["order_id"] = values["order_id"] or "o1"
     vector = values.get("vector")
     if vector is not None and not any(vector):
         vector[0] = 1.0
     return cls(**values)
+
+
+@pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
+def test_feedback_on_money_names_its_order(kind: str) -> None:
+    event = {"event_id": "e", "user_id": "u", "occurred_at": 1.0, "issue_id": "i", "kind": kind}
+    with pytest.raises(BadMessage, match=f"order_id is missing: a {kind} names its order") as refused:
+        DECODERS["coupon-feedback"](json.dumps(event).encode())
+    assert refused.value.reason == "invalid"
+    DECODERS["coupon-feedback"](json.dumps(event | {"order_id": "o1"}).encode())
 
 
 @pytest.mark.parametrize("topic", topics.with_message(), ids=lambda topic: topic.name)

@@ -132,19 +132,21 @@ def test_the_same_log_in_other_batches_gives_the_same_digests() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 100])
-def test_what_frees_money_frees_it_for_those_who_come_after_it(limit: int) -> None:
+def test_what_takes_money_takes_it_from_those_who_come_after_it(limit: int) -> None:
     """Whoever is decided together with others is decided before what comes after them is applied."""
-    known = knowledge(coupon("c", budget_minor=100, max_discount_minor=100))
+    known = knowledge(coupon("c", budget_minor=300, max_discount_minor=100))
     shop = Shop(lambda: known, partitions=1, agents=["users"])
     shop.publish(topics.BROWSE, browse("1", user="ann"))
     shop.settle()
     [first] = shop.messages(topics.ISSUES)
     shop.publish(topics.BROWSE, browse("2", AT + 1, user="bob"))
-    shop.publish(topics.FEEDBACK, feedback("purchase", first.issue_id, AT + 2, user_id="ann", discount_minor=0))
+    for order_id in ("o1", "o2"):
+        used = feedback("purchase", first.issue_id, AT + 2, order_id, user_id="ann", order_id=order_id)
+        shop.publish(topics.FEEDBACK, used)
     shop.publish(topics.BROWSE, browse("3", AT + 3, user="eve"))
     while shop.process("users", 0, limit):
         pass
-    assert [issue.user_id for issue in shop.messages(topics.ISSUES)] == ["ann", "eve"]
+    assert [issue.user_id for issue in shop.messages(topics.ISSUES)] == ["ann", "bob"]
 
 
 def states_of_users(shop: Shop) -> Iterable[tuple[str, bytes]]:

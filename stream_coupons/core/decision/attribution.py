@@ -2,7 +2,7 @@
 
 Features, schema, prediction and model version of an example are those stored at decision time: a release may have
 changed the features since. Feedback marks the issue on arrival. Positive and negative labels go to the learner when the
-window, plus a grace for late feedback, has closed. A purchase in the grace is booked, but no order in it is a positive.
+window, plus a grace for late feedback, has closed. A purchase in the grace, or later, is booked, but is no positive.
 
 Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
 once would predict too much.
@@ -14,7 +14,7 @@ learnt. P(click) and P(redeem) are then conditional on an impression.
 import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision import lift_steps, visits
+from stream_coupons.core.decision import lift_steps, uses, visits
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
@@ -22,8 +22,9 @@ from stream_coupons.core.decision.open_issues import (
     example,
     is_still_watched,
 )
+from stream_coupons.core.decision.uses import Fault
 from stream_coupons.core.effects import Effects, Stake
-from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.inputs import MONEY_KINDS, FeedbackEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.profile import forget_event
@@ -31,12 +32,9 @@ from stream_coupons.core.shopper.state import MAX_EARLY, EarlyFeedback, OpenIssu
 
 FEEDBACK = "feedback"
 """Kind of feedback events, beside the kinds of shop events."""
-MONEY_KINDS = frozenset({"purchase", "refund", "cancel"})
-"""Kinds of feedback that change the discount of a coupon."""
-Fault = tuple[Rejection, str]
-"""Reason code and detail of refused feedback."""
 NEVER_ISSUED: Fault = (Rejection.UNKNOWN_ISSUE, "never issued to this shopper")
 LATE: Fault = (Rejection.LATE, "its window has closed")
+NOT_BOOKED: Fault = (Rejection.LATE, "its window closed too long ago, so its discount is not booked")
 CLOCKS_DIFFER_S = 86400.0
 """Tolerated lag of a producer's clock: feedback may be dated this much before its issue, or `early_feedback_s`."""
 
@@ -99,7 +97,7 @@ def join(
     if event.issue_id in shopper.issues:
         fault = _apply(shopper, event, catalogue, rules, latest, effects)
     elif shopper.has_closed(event.issue_id):
-        fault = LATE
+        fault = _join_late(shopper, event, catalogue, rules, latest, effects)
     elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
         fault = NEVER_ISSUED
     else:
@@ -127,7 +125,9 @@ def _apply(
         _end_observed(event, shopper, issue, catalogue, rules, min(event.occurred_at, latest), effects)
         return None
     if event.kind in MONEY_KINDS:
-        _settle(shopper, issue, event, catalogue, latest, effects)
+        fault = uses.settle(shopper, issue, event, catalogue, latest, effects)
+        if fault is not None:
+            return fault
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
         effects.facts.append(("feedback", "repeated"))
     elif event.kind == "impression":
@@ -143,64 +143,29 @@ def _apply(
     return None
 
 
-def _settle(
-    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, catalogue: Catalogue, latest: float, effects: Effects
-) -> None:
-    """Take in a purchase, refund or cancellation: the one that happened last says what the coupon has taken off.
+def _join_late(
+    shopper: Shopper,
+    event: FeedbackEvent,
+    catalogue: Catalogue,
+    rules: AttributionRules,
+    latest: float,
+    effects: Effects,
+) -> Fault | None:
+    """Book a report of money on a closed issue of ours, or return the reason to refuse it.
 
-    A shopper may use a coupon whose order was cancelled again, so that its hold comes back. Reports may come in any
-    order: a sale is late if no purchase is known that was made in time, or was returned in time.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    issue : OpenIssue
-        Changed in place; not yet kept.
-    latest : float
-        The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
-    effects : Effects
-        Of the step so far; extended.
+    The window of a closed issue teaches nothing any more, but the money is gone.
     """
-    _mark_late(issue, event)
-    if event.occurred_at < issue.reported_at:
-        effects.facts.append(("feedback", "outdated"))
-        return
-    before, was_redeemed = issue.stake, issue.redeemed
-    issue.reported_at = event.occurred_at
-    issue.redeemed = event.kind != "cancel"
-    if issue.is_given and issue.redeemed != was_redeemed:
-        change = 1 if issue.redeemed else -1
-        for each in counts_of(shopper.history, issue.coupon_id, catalogue):
-            each.redeemed = max(each.redeemed + change, 0)
-    issue.spent_minor = _taken(issue, event, effects) if issue.redeemed else 0
-    lift_steps.note_discount(shopper, event.occurred_at, issue.spent_minor - before.spent_minor, effects)
-    is_again = event.kind == "purchase" and was_redeemed
-    is_same = is_again and issue.spent_minor == before.spent_minor
-    effects.facts.append(("feedback", "repeated" if is_same else "corrected" if is_again else event.kind))
-    if not issue.observed:
-        if issue.stake != before:
-            effects.bookings.append(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
-        if issue.redeemed and not was_redeemed:
-            effects.facts.append(("end", "redeemed"))
-
-
-def _mark_late(issue: OpenIssue, event: FeedbackEvent) -> None:
-    if event.kind != "cancel" and event.occurred_at <= issue.until:
-        issue.is_late = False
-    elif not issue.reported_at and not issue.redeemed:
-        issue.is_late = True
-
-
-def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
-    """Return what a coupon has taken off by a purchase or a refund; of ours, no more than it may."""
-    if issue.observed:
-        return event.discount_minor or 0 if issue.is_given else 0
-    if event.discount_minor is None:
-        return issue.most_minor if event.kind == "purchase" else 0
-    if event.discount_minor > issue.most_minor:
-        effects.facts.append(("overrun", issue.domain))
-    return min(event.discount_minor, issue.most_minor)
+    if event.kind not in MONEY_KINDS or not shopper.has_closed_own(event.issue_id):
+        return LATE
+    issue = shopper.closed_issue(event.issue_id)
+    if issue is None:
+        if event.kind == "purchase":
+            effects.facts.append(("feedback", "not_booked"))
+        return NOT_BOOKED
+    fault = _fault_of(event, issue, rules) or uses.settle(shopper, issue, event, catalogue, latest, effects)
+    if fault is None:
+        shopper.keep_closed(issue)
+    return fault
 
 
 def _end_observed(  # noqa: PLR0913 - what an end needs
@@ -269,6 +234,9 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         shopper.remember_closed(issue.issue_id, observed=issue.observed)
         _close_issue(user_id, issue, at, catalogue, rules, effects)
         lift_steps.note_end(shopper, issue, effects)
+        if not issue.observed:
+            shopper.keep_closed(issue)
+    shopper.forget_closed(at - rules.late_s)
     for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
         del shopper.controls[control.issue_id]
         if is_still_watched(control, catalogue):

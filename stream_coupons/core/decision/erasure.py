@@ -84,8 +84,7 @@ def _strip_issues(shopper: Shopper) -> None:
             del shopper.issues[issue_id]
             shopper.remember_closed(issue_id, observed=True)
         else:
-            issue.numeric = issue.hashed = b""
-            issue.feature_schema = ""
+            issue.forget_features()
             shopper.keep_issue(issue)
 
 

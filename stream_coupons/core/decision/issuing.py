@@ -72,9 +72,9 @@ def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow) -> C
 
 def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow) -> OpenIssue:
     """Return the issue as the shopper's state keeps it."""
-    (numeric, hashed, predicted), table, known = stored, decision.table, decision.known
-    limits, rules = table.coupons.accounts[int(table.position[row])], known.rules.attribution
-    expected, variance = cost_of(issue.p_redeem, float(table.discount_minor[row]))
+    (numeric, hashed, predicted), known = stored, decision.known
+    rules, discount_minor = known.rules.attribution, float(decision.table.discount_minor[row])
+    expected, variance = cost_of(issue.p_redeem, discount_minor)
     return OpenIssue(
         issue_id=issue.issue_id,
         coupon_id=issue.coupon_id,
@@ -84,7 +84,6 @@ def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow)
         held_minor=issue.held_minor,
         campaign_id=issue.campaign_id,
         most_minor=issue.max_discount_minor,
-        keeps_rest=any(limit.hold == "maximum" for limit in limits if limit.most is not None and not limit.is_stock),
         expected_minor=expected,
         variance=variance,
         numeric=numeric,

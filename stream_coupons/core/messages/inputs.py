@@ -93,12 +93,16 @@ ShopEvent = BrowseEvent | CartEvent | OrderEvent
 """An event of the shop, which may be a trigger."""
 
 
+MONEY_KINDS = frozenset({"purchase", "refund", "cancel"})
+"""Kinds of feedback that change the discount of a coupon; each names its order."""
+
+
 class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """Feedback of a shopper on a coupon that was issued to them.
 
     A purchase that is reported again with another amount corrects the earlier one. A coupon whose order was cancelled
-    can be used again. `expiry` states that a coupon of another system can no longer be used; those of this system
-    expire by themselves.
+    can be used again. Another order is another use: its discount is booked in addition. `expiry` states that a coupon
+    of another system can no longer be used; those of this system expire by themselves.
     """
 
     issue_id: Id
@@ -108,11 +112,17 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     longer usable."""
     coupon_id: Id | None = None
     """The coupon of the issue; refused if it is another one."""
+    order_id: Id | None = None
+    """The order that the coupon was used in. Required for `purchase`, `refund` and `cancel`."""
     discount_minor: Amount | None = None
-    """Discount that the coupon has taken off in all. Absent in a purchase: the issue's `max_discount_minor`; in a
-    refund: nothing. The report with the latest `occurred_at` counts."""
+    """Discount that the coupon has taken off this order in all. Absent in a purchase: the issue's
+    `max_discount_minor`; in a refund: nothing. Of each order, the report with the latest `occurred_at` counts."""
     order_value_minor: Amount | None = None
     """Value of the order that the coupon was used in."""
+
+    def __post_init__(self) -> None:
+        if self.kind in MONEY_KINDS and self.order_id is None:
+            raise ValueError(f"order_id is missing: a {self.kind} names its order, expected the order's id")
 
 
 class ObservedIssue(Envelope, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,12 +11,15 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.profile import Profile
+from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
 
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
+MAX_CLOSED_ISSUES = 32
+"""Our closed issues that are kept to book late reports."""
 
 
 class Neighbourhood(Struct, array_like=True):
@@ -97,54 +100,66 @@ class OpenIssue(Struct, array_like=True):
     seen: bool = False
     """True if an impression was reported."""
     clicked: bool = False
-    redeemed: bool = False
     feature_schema: str = ""
     """Feature space of the row, which a release may have changed since; empty for an erased shopper."""
     awaits_impressions: bool = False
     """True if its channel reports every impression."""
     until: float = END_OF_TIME
     """End of the window in which a purchase is a yes; `expires_at` has the grace, too."""
-    is_late: bool = False
-    """True if it was redeemed only after `until`: the money is spent, and no control is observed for so long."""
     ordered: bool = False
     """True if the shopper ordered in the coupon's scope up to `until`, with the coupon or without."""
     order_value_minor: int = 0
     """Value of all orders in its scope up to `until`, before any discount."""
-    spent_minor: int = 0
-    """The discount that was taken, at any time."""
+    uses: list[Use] = field(default_factory=list)
+    """Orders that it was used in, oldest first."""
     scope_mark: int = 0
     """As in `OpenControl`."""
     campaign_id: str | None = None
     most_minor: int = 0
     """Largest discount, minor units."""
-    keeps_rest: bool = False
-    """True if the rest of `most_minor` stays held after a purchase, as more of it may be reported later."""
     expected_minor: float = 0.0
     variance: float = 0.0
     """Expected value and variance of its cost when it was given."""
-    reported_at: float = 0.0
-    """Time of the purchase, refund or cancellation that counts."""
     value_minor: float = 0.0
     """Predicted value when it was given, before the correction by the measured lift."""
+    is_closed: bool = False
+    """True if its window has closed: it holds nothing, and late reports are booked."""
     withheld: ClassVar[bool] = False
     """False for every issue: it was given, or another system chose to give none."""
 
     @property
     def is_falling(self) -> bool:
         """True if its hold falls evenly to nothing."""
-        return not self.keeps_rest and self.held_minor < self.most_minor
+        return self.held_minor < self.most_minor
+
+    @property
+    def redeemed(self) -> bool:
+        """True if an order that it was used in was not cancelled."""
+        return any(use.is_used for use in self.uses)
+
+    @property
+    def spent_minor(self) -> int:
+        """The discount on all of its orders."""
+        return sum(use.minor for use in self.uses)
 
     @property
     def stake(self) -> Stake:
-        """The money that it takes from its budgets."""
+        """The money that it takes from its budgets.
+
+        Until its window closes, it holds what it held at first less what is spent: no report releases money that a
+        later report may take.
+        """
+        spent_minor = self.spent_minor
+        if self.is_closed:
+            return Stake(spent_minor=spent_minor)
         if not self.redeemed:
-            return Stake(self.held_minor, self.expected_minor, self.variance, self.spent_minor)
-        return Stake(self.most_minor - self.spent_minor if self.keeps_rest else 0, spent_minor=self.spent_minor)
+            return Stake(self.held_minor, self.expected_minor, self.variance)
+        return Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor)
 
     @property
     def has_sold(self) -> bool:
         """True if the shopper bought up to `until`: with the coupon, or without one if none was given."""
-        return self.redeemed and not self.is_late
+        return any(use.has_sold for use in self.uses)
 
     @property
     def was_seen(self) -> bool:
@@ -160,6 +175,11 @@ class OpenIssue(Struct, array_like=True):
     def is_given(self) -> bool:
         """True if there is a coupon; False for an observed decision of another system to give none."""
         return self.coupon_id != NO_COUPON
+
+    def forget_features(self) -> None:
+        """Drop the features of its decision."""
+        self.numeric = self.hashed = b""
+        self.feature_schema = ""
 
 
 _pack_issue = msgpack.Encoder().encode
@@ -190,6 +210,8 @@ class Shopper(Struct, array_like=True):
     closed: list[int] = field(default_factory=list)
     closed_observed: list[int] = field(default_factory=list)
     """Observed issues that are closed, apart from ours: their number depends on their producer."""
+    closed_issues: dict[str, tuple[float, bytes]] = field(default_factory=dict)
+    """Our issues that are closed, by id, oldest first: (expires_at, packed)."""
     erased_at: float | None = None
     """Time up to which nothing that the shopper did may be known."""
     leaves_at: float | None = None
@@ -230,6 +252,25 @@ class Shopper(Struct, array_like=True):
         """Add an issue, or replace it."""
         self.issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
 
+    def closed_issue(self, issue_id: str) -> OpenIssue | None:
+        """Return a copy of our closed issue of this id; None if it is not kept any more."""
+        kept = self.closed_issues.get(issue_id)
+        return None if kept is None else _unpack_issue(kept[1])
+
+    def keep_closed(self, issue: OpenIssue) -> None:
+        """Keep what late reports on our closed issue need, of the last `MAX_CLOSED_ISSUES`."""
+        issue.is_closed = True
+        issue.seen = issue.clicked = issue.awaits_impressions = False  # nothing is learnt of it any more
+        issue.forget_features()
+        self.closed_issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
+        while len(self.closed_issues) > MAX_CLOSED_ISSUES:
+            del self.closed_issues[next(iter(self.closed_issues))]
+
+    def forget_closed(self, at: float) -> None:
+        """Forget our issues that closed up to a time, UTC epoch seconds."""
+        for issue_id in [issue_id for issue_id, (expires_at, _) in self.closed_issues.items() if expires_at <= at]:
+            del self.closed_issues[issue_id]
+
     def held_coupons(self, at: float) -> set[str]:
         """Return the ids of the coupons that the shopper may still use at this time, UTC epoch seconds.
 
@@ -261,10 +302,14 @@ class Shopper(Struct, array_like=True):
         """Return True if an issue of this id is over, ours or observed."""
         return stable_hash(issue_id) in self.closed or stable_hash("observed", issue_id) in self.closed_observed
 
+    def has_closed_own(self, issue_id: str) -> bool:
+        """Return True if an issue of ours of this id is over."""
+        return stable_hash(issue_id) in self.closed
+
     def has_decided(self, issue_id: str) -> bool:
         """Return True if this id led to an issue of ours; another system may have given the id to one of its own."""
         is_open = issue_id in self.issues and not self.issue(issue_id).observed
-        return is_open or stable_hash(issue_id) in self.closed
+        return is_open or self.has_closed_own(issue_id)
 
     def has_forgotten(self, at: float) -> bool:
         """Return True if the shopper asked to be forgotten at this time, UTC epoch seconds, or later."""

@@ -17,7 +17,7 @@ from stream_coupons.core.money.accounts import UNITS, Limit
 from stream_coupons.core.money.purses import Purse, PurseTotals, first_lease
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record, origin_of
-from stream_coupons.kafka.topics import FEEDBACK, LEASE_REPORTS, LEASES
+from stream_coupons.kafka.topics import LEASE_REPORTS, LEASES
 from stream_coupons.ops.audit.books import (
     Book,
     Grant,
@@ -58,13 +58,13 @@ class BudgetCheck:
         self._terms = known.widest
         self._findings = findings
         self._books: dict[str, Book] = {}
-        self._held_again: Counter[tuple[str, int]] = Counter()
+        self._unheld: Counter[tuple[str, int]] = Counter()
         self._partitions = marks.partitions(LEASES.name) or 1
 
-    def hold_again(self, account_ids: tuple[str, ...], partition: int, held_minor: int) -> None:
-        """So much may be held again of accounts: the order was cancelled that a coupon was used in."""
+    def take_unheld(self, account_ids: tuple[str, ...], partition: int, minor: int) -> None:
+        """Allow an amount beyond the leases of accounts: a coupon was used again, or reported late."""
         for account_id in account_ids:
-            self._held_again[account_id, partition] += held_minor
+            self._unheld[account_id, partition] += minor
 
     def commit(self, account_id: str, held_minor: int, committed_minor: int, place: str) -> None:
         """So much money of an account is certain to be held, and to be held or spent, all of it at one moment."""
@@ -230,19 +230,17 @@ class BudgetCheck:
         terms, excess = self._terms.get(account_id), -totals.available
         is_known = False
         if terms is not None and is_judged:
-            again, unexplained = self._held_again[account_id, partition], unexplained_units(totals, terms)
+            unheld, unexplained = self._unheld[account_id, partition], unexplained_units(totals, terms)
             bounds = [] if share.excess is None else [max(share.excess, 0)]
             if share.excess is None and self._known.is_whole(account_id, partition):
                 bounds, share.excess = [0], 0
             if before is not None and not terms.holds_most:
                 bounds.append(unexplained_units(before, terms))
-            is_beyond = excess > 0 and terms.most is not None and any(unexplained > bound + again for bound in bounds)
+            is_beyond = excess > 0 and terms.most is not None and any(unexplained > bound + unheld for bound in bounds)
             if share.excess is None or is_beyond:
                 share.excess = unexplained
-            # A cancellation that is dropped may have brought a hold back.
-            has_lost = not terms.holds_most and self._retained.begin(FEEDBACK.name, partition) > 0
-            is_known = not is_beyond and (bool(bounds) and not terms.holds_most)
-            if fault is None and is_beyond and not has_lost:
+            is_known = not is_beyond and bool(bounds) and (unheld > 0 or not terms.holds_most)
+            if fault is None and is_beyond:
                 fault = text_beyond(totals, terms)
             elif fault is None and terms.most is not None:
                 fault = self._granted_fault(account_id, partition, share, totals, terms)

@@ -7,6 +7,7 @@ from itertools import product
 from typing import NamedTuple
 
 from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.shopper.uses import Use, keep_use, use_in
 
 MAX_UNSURE = 6
 """Reports on one coupon that may be applied or not, of which all courses are followed."""
@@ -15,29 +16,43 @@ ENDLESS = 10**15
 
 
 class Settlement(NamedTuple):
-    """A purchase, refund or cancellation; `is_sure` if it was applied for certain."""
+    """A purchase, refund or cancellation.
+
+    Attributes
+    ----------
+    is_sure : bool
+        True if it was applied for certain.
+    may_be_late : bool
+        True if the window of its coupon may have closed before.
+    """
 
     event_id: int
+    order_id: str
     at: float
     kind: str
     taken_minor: int
+    may_be_late: bool
     is_sure: bool
 
 
 class Course(NamedTuple):
-    """One course of events of an issue, minor units: what was spent and refunded in all.
+    """One course of events of an issue, minor units.
 
     Attributes
     ----------
-    redemptions, cancellations : int
-        How often it was used, and how often that was cancelled.
+    spent, refunded : int
+        Spent and refunded in all.
+    released, again : int
+        Part of the hold that reports took, in all, and that they gave back.
+    standing : int
+        Hold that is left when the window closes.
     """
 
     spent: int = 0
     refunded: int = 0
-    redemptions: int = 0
-    cancellations: int = 0
-    is_redeemed: bool = False
+    released: int = 0
+    again: int = 0
+    standing: int = 0
 
     @property
     def net(self) -> int:
@@ -45,25 +60,40 @@ class Course(NamedTuple):
         return self.spent - self.refunded
 
 
-def course_of(applied: Iterable[Settlement]) -> Course:
-    """Return the effect of reports applied in this order: the one that happened last counts.
+def course_of(held_minor: int, applied: Iterable[Settlement], *, closes: bool = False) -> Course:
+    """Return the effect of reports applied in this order: of each order, the one that happened last counts.
 
-    >>> purchase = Settlement(1, 10.0, "purchase", 60, is_sure=True)
-    >>> course_of([purchase, purchase._replace(at=12.0, kind="refund", taken_minor=20)])
-    Course(spent=60, refunded=40, redemptions=1, cancellations=0, is_redeemed=True)
+    Parameters
+    ----------
+    held_minor : int
+        Hold of the issue when it was given.
+    applied : iterable of Settlement
+        The reports.
+    closes : bool
+        True if reports that may be late are.
+
+    Examples
+    --------
+    >>> purchase = Settlement(1, "o1", 10.0, "purchase", 60, may_be_late=False, is_sure=True)
+    >>> course_of(100, [purchase, purchase._replace(at=12.0, kind="refund", taken_minor=20)])
+    Course(spent=60, refunded=40, released=60, again=40, standing=80)
     """
-    spent = refunded = redemptions = cancellations = taken = 0
-    latest, is_redeemed = 0.0, False
+    uses: list[Use] = []
+    spent = refunded = released = again = 0
+    standing = held_minor
     for one in applied:
-        if one.at < latest:
+        use = use_in(uses, one.order_id)
+        if one.at < use.reported_at or (one.kind == "refund" and one.taken_minor > use.minor):
             continue
-        is_used = one.kind != "cancel"
-        redemptions += is_used and not is_redeemed
-        cancellations += is_redeemed and not is_used
-        spent += max(one.taken_minor - taken, 0)
-        refunded += max(taken - one.taken_minor, 0)
-        latest, is_redeemed, taken = one.at, is_used, one.taken_minor
-    return Course(spent, refunded, redemptions, cancellations, is_redeemed)
+        spent += max(one.taken_minor - use.minor, 0)
+        refunded += max(use.minor - one.taken_minor, 0)
+        use.reported_at, use.minor = one.at, one.taken_minor
+        keep_use(uses, use)
+        if not (closes and one.may_be_late):
+            before, standing = standing, max(held_minor - spent + refunded, 0)
+            released += max(before - standing, 0)
+            again += max(standing - before, 0)
+    return Course(spent, refunded, released, again, standing)
 
 
 @dataclass(slots=True)
@@ -72,8 +102,6 @@ class Given:
 
     Attributes
     ----------
-    keeps : tuple of bool
-        Whether the rest of what it may take off stays held after a purchase: what may be so.
     at_ms : int
         When the issue was appended.
     settlements : tuple of Settlement
@@ -87,7 +115,6 @@ class Given:
     partition: int
     held_minor: int
     most_minor: int
-    keeps: tuple[bool, ...]
     issued_at: float
     expires_at: float
     at_ms: int
@@ -97,13 +124,17 @@ class Given:
         """Return all courses that events may have taken; `has_lost` if feedback may be there no more."""
         unsure = [index for index, one in enumerate(self.settlements) if not one.is_sure]
         if has_lost or len(unsure) > MAX_UNSURE:
-            yield Course()
-            yield Course(self.most_minor, 0, ENDLESS, ENDLESS, is_redeemed=True)
+            orders = len({one.order_id for one in self.settlements})
+            yield Course(standing=self.held_minor)
+            yield Course(self.most_minor * max(orders, 1), 0, ENDLESS, ENDLESS)
             yield Course(ENDLESS, ENDLESS, ENDLESS, ENDLESS)
             return
         for applied in product((False, True), repeat=len(unsure)):
             left_out = {index for index, is_applied in zip(unsure, applied, strict=True) if not is_applied}
-            yield course_of(one for index, one in enumerate(self.settlements) if index not in left_out)
+            known = [one for index, one in enumerate(self.settlements) if index not in left_out]
+            yield course_of(self.held_minor, known)
+            if any(one.may_be_late for one in known):
+                yield course_of(self.held_minor, known, closes=True)
 
 
 class PartitionClock(NamedTuple):
@@ -173,7 +204,7 @@ class Sums:
     def add(self, given: Given, courses: list[Course], clock: PartitionClock, *, is_over: bool) -> None:
         """Add an issue; `is_over` if its time may be over."""
         self.held += given.held_minor
-        ways = [_way(given, course, clock, keeps=keeps, is_over=is_over) for course in courses for keeps in given.keeps]
+        ways = [_way(given, course, clock, is_over=is_over) for course in courses]
         self.spent.add(course.net for course in courses)
         self.refunded.add(course.refunded for course in courses)
         for bounds, values in zip(
@@ -182,27 +213,16 @@ class Sums:
             bounds.add(values)
 
 
-def _way(
-    given: Given, course: Course, clock: PartitionClock, *, keeps: bool, is_over: bool
-) -> tuple[float, float, float, float]:
+def _way(given: Given, course: Course, clock: PartitionClock, *, is_over: bool) -> tuple[float, float, float, float]:
     """Return what of one issue is held again, at most freed, at least held, and at least held or spent."""
-    held, fallen = given.held_minor, clock.fallen(given) if given.held_minor < given.most_minor else 0.0
-    if keeps:
-        rest = given.most_minor - course.net
-        moved = course.spent + course.refunded
-        if is_over:
-            return course.refunded, moved + rest, 0, course.net
-        return course.refunded, moved, rest, given.most_minor
-    freed: float = course.refunded + held * course.redemptions
-    if not course.is_redeemed:
-        freed += held * (max(fallen, 1.0) if is_over else fallen)
-    is_held = not (course.is_redeemed or is_over)
-    left = held * max(1.0 - fallen, 0.0) if is_held else 0.0
-    return held * course.cancellations, freed, 0.0 if course.redemptions else left, left + course.net
+    fallen = clock.fallen(given) if given.held_minor < given.most_minor else 0.0
+    freed = course.refunded + course.released + course.standing * (max(fallen, 1.0) if is_over else fallen)
+    left = 0.0 if is_over else course.standing * max(1.0 - fallen, 0.0)
+    return course.again, freed, left, left + course.net
 
 
 def taken(event: FeedbackEvent, given: Given) -> int:
-    """Return what the coupon has taken off in all, by a report."""
+    """Return what the coupon has taken off its order in all, by a report."""
     if event.kind == "cancel":
         return 0
     if event.discount_minor is None:

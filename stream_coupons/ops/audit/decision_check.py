@@ -15,10 +15,10 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 
-from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S, MONEY_KINDS
+from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S
 from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.messages.inputs import FeedbackEvent, Tick
+from stream_coupons.core.messages.inputs import MONEY_KINDS, FeedbackEvent, Tick
 from stream_coupons.core.money.accounts import budgets_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
@@ -99,7 +99,6 @@ class DecisionCheck:
             partition=home,
             held_minor=issue.held_minor,
             most_minor=issue.max_discount_minor,
-            keeps=self._known.keeps(record, issue),
             issued_at=issue.issued_at,
             expires_at=issue.expires_at,
             at_ms=record.timestamp_ms,
@@ -149,15 +148,17 @@ class DecisionCheck:
             and self._marks.is_committed(record.topic, record.partition, record.offset)
             and not self._retained.may_have_lost(LETTERS, record.partition, record.timestamp_ms)
         )
-        settlement = Settlement(event_id, event.occurred_at, event.kind, taken(event, given), is_sure)
+        about = event_id, event.order_id or "", event.occurred_at, event.kind, taken(event, given)
+        settlement = Settlement(*about, not 0 <= record.timestamp_ms < given.expires_at * 1000, is_sure)
         if is_repeated(settlement, given.settlements):
             return
+        is_unheld = settlement.may_be_late or any(one.order_id != event.order_id for one in given.settlements)
         given.settlements += (settlement,)
         appended_at = record.appended_at
         self._pass(record.partition, event.occurred_at if appended_at is None else min(event.occurred_at, appended_at))
-        if event.kind == "cancel":
+        if is_unheld:
             account_ids = budgets_of(given.coupon_id, given.campaign_id)
-            self._budgets.hold_again(account_ids, given.partition, given.held_minor)
+            self._budgets.take_unheld(account_ids, given.partition, settlement.taken_minor)
 
     # ------------------------------------------------------------ when all is read
 

@@ -159,17 +159,6 @@ class KnownTerms:
         self._issued_before.add((account_id, home))
         return None
 
-    def keeps(self, record: Record, issue: CouponIssue) -> tuple[bool, ...]:
-        """Return whether the rest of what an issue may take off stays held after a purchase: True, False or both."""
-        if issue.held_minor < issue.max_discount_minor:
-            return (False,)
-        known = [self.widest.get(account_id) for account_id in budgets_of(issue.coupon_id, issue.campaign_id)]
-        is_known = [terms is not None and began_ms(record) >= terms.since_ms for terms in known]
-        holds = [terms.holds if terms is not None else set() for terms in known]
-        if any(all_ == {"maximum"} for all_, is_sure in zip(holds, is_known, strict=True) if is_sure):
-            return (True,)
-        return (True, False) if not all(is_known) or any("maximum" in all_ for all_ in holds) else (False,)
-
     def is_whole(self, account_id: str, partition: int) -> bool:
         """Return whether all that a partition ever gave of an account was given under known terms."""
         key = account_id, partition

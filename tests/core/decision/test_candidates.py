@@ -19,7 +19,7 @@ from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, opened, order
+from tests.core.builders import AT, DAY_S, browse, opened, order, used
 
 RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
 
@@ -87,7 +87,7 @@ def test_a_coupon_may_be_given_again_once_the_one_before_is_used_or_over() -> No
     shopper.keep_issue(opened())
     assert objection(shopper, compiled, 0, AT + 7 * DAY_S - 1, RULES) is Ineligible.ALREADY_HELD
     assert objection(shopper, compiled, 0, AT + 7 * DAY_S, RULES) is None
-    shopper.keep_issue(opened(redeemed=True))
+    shopper.keep_issue(opened(uses=used(50)))
     assert objection(shopper, compiled, 0, AT + 1, RULES) is None
 
 

@@ -19,7 +19,7 @@ from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
-from tests.core.builders import as_read, opened, restarted
+from tests.core.builders import as_read, opened, restarted, used
 
 WINDOW_S = 60.0
 REDEEMS, DISCOUNT_RATIO = 0.3, 0.7
@@ -97,7 +97,7 @@ class Machine:
                 "expected_minor": expected,
                 "variance": variance,
             }
-            issue = opened(at=self.now, expires_at=self.now + WINDOW_S, keeps_rest=limit.hold == "maximum", **about)
+            issue = opened(at=self.now, expires_at=self.now + WINDOW_S, **about)
             self.open.append((number, issue))
             purses.book(purse, opening(issue))
         else:
@@ -111,7 +111,7 @@ class Machine:
         """A purchase, correction, refund or cancellation."""
         number, issue = self.open[place]
         before = issue.stake
-        issue.redeemed, issue.spent_minor = is_redeemed, spent if is_redeemed else 0
+        issue.uses = used(spent, is_used=is_redeemed)
         self._book(number, issue, before, issue.stake)
 
     def end(self, place: int) -> None:

@@ -26,7 +26,7 @@ from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign, coupon
-from tests.core.builders import AT, DAY_S, as_read, of_type, opened, purses, wallet
+from tests.core.builders import AT, DAY_S, as_read, of_type, opened, purses, used, wallet
 
 UNITS, MONEY = units_of("c1"), money_of("c1")
 
@@ -359,8 +359,7 @@ class Network:
             pass
         elif holds.shortage(limited, held) is None:
             about = {"held_minor": held, "most_minor": most, "expected_minor": expected, "variance": variance}
-            keeps = any(limit.hold == "maximum" and not limit.is_stock for limit in limited)
-            issue = opened(terms.coupon_id, self.now, campaign_id=terms.campaign_id, keeps_rest=keeps, **about)
+            issue = opened(terms.coupon_id, self.now, campaign_id=terms.campaign_id, **about)
             holds.draw(limits, opening(issue), effects)
             self.open.append((number, issue))
             self.given += 1
@@ -377,8 +376,8 @@ class Network:
             del self.open[place]
             after = Stake(spent_minor=issue.spent_minor)
         elif issue.redeemed or self.chance.random() < 0.3:
-            issue.redeemed = self.chance.random() < 0.8
-            issue.spent_minor = self.chance.randrange(issue.most_minor + 1) if issue.redeemed else 0
+            is_used = self.chance.random() < 0.8
+            issue.uses = used(self.chance.randrange(issue.most_minor + 1) if is_used else 0, is_used=is_used)
             after = issue.stake
         else:
             return

@@ -215,6 +215,8 @@ class ForeignLog:
             user_id=issue.user_id,
             occurred_at=at,
             kind=line.kind,
+            # The log has at most one order of each issue.
+            order_id=line.issue_id if line.kind == "purchase" else None,
             order_value_minor=line.order_value_minor,
             discount_minor=line.discount_minor,
         )

@@ -182,6 +182,7 @@ class _Feedback:
             issue_id=self._issue.issue_id,
             kind=kind,
             coupon_id=self._issue.coupon_id,
+            order_id=f"{self._shopper.user_id}-{redemption.purchase.at}" if redemption else None,
             discount_minor=redemption.discount_minor if redemption else None,
             order_value_minor=self._shop.value_minor(redemption.purchase.lines) if redemption else None,
         )

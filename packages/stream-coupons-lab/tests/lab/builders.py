@@ -179,12 +179,7 @@ class Handmade(Log):
         self.events: dict[str, Record] = {}
         self.users: dict[str, str] = {}
         self.stakes: dict[str, Stake] = {}
-
-    @property
-    def keeps_rest(self) -> bool:
-        """Whether the rest of what a coupon may take off stays held after a purchase."""
-        budgets = [self.limits[one] for one in budgets_of("c", self.campaign_id)]
-        return any(limit.hold == "maximum" for limit in budgets if limit.most is not None)
+        self.held: dict[str, int] = {}
 
     def home(self, one: str) -> int:
         """The partition of the shopper of an issue."""
@@ -205,7 +200,7 @@ class Handmade(Log):
     def draw(self, one: str, held: int = HOLD) -> None:
         """A unit and its money are drawn."""
         self.purse(UNITS, self.home(one)).drawn += 1
-        self.stakes[one] = Stake()
+        self.stakes[one], self.held[one] = Stake(), held
         self.book(one, held=held)
 
     def issue(self, one: str, at_ms: int = AT_MS, **about: Any) -> Record:
@@ -227,11 +222,17 @@ class Handmade(Log):
             "user_id": self.users[one],
             "occurred_at": AT,
             "issue_id": one,
+            "order_id": f"order-{one}",
         }
         return self.append(topics.FEEDBACK, FeedbackEvent(kind=kind, **(known | about)), at_ms=at_ms)
 
-    def book(self, one: str, spent: int = 0, held: int = 0, at: float = AT, falling: bool = False) -> None:
-        """A coupon has spent so much now, and holds so much; `falling` if that falls with time."""
+    def book(self, one: str, spent: int = 0, held: int | None = None, at: float = AT, falling: bool = False) -> None:
+        """A coupon has spent so much now, and holds so much: by default the rest, or nothing if it spent nothing.
+
+        `falling` if the hold falls with time.
+        """
+        if held is None:
+            held = max(self.held.get(one, 0) - spent, 0) if spent else 0
         before, after = self.stakes[one], Stake(held, spent_minor=spent)
         booking = Booking("c", self.campaign_id, before, after, at, AT, AT + WINDOW_S, falling)
         for account_id in budgets_of("c", self.campaign_id):
@@ -241,7 +242,7 @@ class Handmade(Log):
     def buy(self, one: str, spent: int = HOLD, **about: Any) -> None:
         """A purchase, and its money."""
         self.say(one, discount_minor=spent, **about)
-        self.book(one, spent, HOLD - spent if self.keeps_rest else 0)
+        self.book(one, spent)
 
     def tick(self, at: float, partition: int = 0, at_ms: int | None = None) -> Record:
         """Time passes."""
@@ -321,7 +322,8 @@ def shoppers_act(shop: Shop, visit: int) -> None:
         kinds, step = REACTIONS[number % len(REACTIONS)], heard[given.issue_id]
         if step >= len(kinds):
             continue
-        taken = 20 * step + number if number % 5 else None
+        left = number // 2 if kinds[step] == "refund" else 20 * step + number
+        taken = left if number % 5 else None
         event = feedback(kinds[step], given.issue_id, shop.now, user_id=given.user_id, discount_minor=taken)
         shop.publish(topics.FEEDBACK, event)
         shop.publish(topics.FEEDBACK, event)

@@ -27,7 +27,7 @@ COUPONS = [
     Coupon(coupon_id="milk", categories=["cold"], discount_percent=20, max_discount_minor=90, vector=[1.0, -1.0]),
 ]
 NOT_OF_FEATURES = {
-    *("cell", "vector_sent_at", "considered_at", "issues", "controls", "visit", "early", "closed"),
+    *("cell", "vector_sent_at", "considered_at", "issues", "controls", "visit", "early", "closed", "closed_issues"),
     *("closed_observed", "asked", "erased_at", "leaves_at", "followed", "new_until"),
 }
 

@@ -1,0 +1,101 @@
+"""Uses of a coupon: purchases, refunds and cancellations, each of an order, and the money that they have taken off.
+
+Of each order, the report with the latest `occurred_at` states the discount. An issue's discount is the sum over its
+orders. A second order, or a report after the window has closed, takes money that nothing holds. It is booked in full
+and counted.
+"""
+
+from copy import copy
+
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.decision import lift_steps
+from stream_coupons.core.decision.open_issues import booking, counts_of
+from stream_coupons.core.effects import Effects
+from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.uses import Use, keep_use, use_in
+
+Fault = tuple[Rejection, str]
+"""Reason code and detail of refused feedback."""
+
+
+def settle(
+    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, catalogue: Catalogue, latest: float, effects: Effects
+) -> Fault | None:
+    """Apply a purchase, refund or cancellation to the order that it names, or return the reason to refuse it.
+
+    Reports may come in any order, except a refund that leaves a discount: it comes after its purchase. A shopper may
+    use a coupon whose order was cancelled again.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        Open or closed; changed in place, unless the report is refused.
+    event : FeedbackEvent
+        The report.
+    catalogue : Catalogue
+        Kind and category of the coupon, by which redemptions are counted.
+    latest : float
+        Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
+    effects : Effects
+        Effects of the step so far; extended.
+    """
+    before, was_redeemed = issue.stake, issue.redeemed
+    use, is_in_time = use_in(issue.uses, event.order_id or ""), event.occurred_at <= issue.until
+    if event.occurred_at < use.reported_at:
+        use.is_in_time |= is_in_time and event.kind != "cancel"
+        effects.facts.append(("feedback", "outdated"))
+        return None
+    minor = _taken(issue, event, effects)
+    if event.kind == "refund" and minor > use.minor:
+        effects.facts.append(("feedback", "refund_raises"))
+        detail = f"it leaves a discount of {minor} on order {event.order_id}, expected at most the {use.minor} reported"
+        return Rejection.INVALID, detail
+    was = copy(use)
+    use.reported_at, use.minor, use.is_used = event.occurred_at, minor, event.kind != "cancel"
+    use.is_in_time |= is_in_time and use.is_used
+    keep_use(issue.uses, use)
+    _count(shopper, issue, catalogue, was_redeemed=was_redeemed)
+    lift_steps.note_discount(shopper, event.occurred_at, minor - was.minor, effects)
+    effects.facts.append(("feedback", _change(issue, event, was, use)))
+    if not issue.observed:
+        if issue.stake != before:
+            effects.bookings.append(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
+        if issue.redeemed and not was_redeemed and not issue.is_closed:
+            effects.facts.append(("end", "redeemed"))
+    return None
+
+
+def _count(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, *, was_redeemed: bool) -> None:
+    """Count an issue as redeemed, or not any more."""
+    if issue.is_given and issue.redeemed != was_redeemed:
+        change = 1 if issue.redeemed else -1
+        for each in counts_of(shopper.history, issue.coupon_id, catalogue):
+            each.redeemed = max(each.redeemed + change, 0)
+
+
+def _change(issue: OpenIssue, event: FeedbackEvent, was: Use, use: Use) -> str:
+    """Return the kind of change that a report is counted as."""
+    if not issue.observed and use.minor > was.minor and issue.is_closed:
+        return "used_late"
+    if not issue.observed and use.is_used and not was.is_used and sum(one.is_used for one in issue.uses) > 1:
+        return "used_again"
+    if event.kind == "purchase" and was.is_used:
+        return "repeated" if use.minor == was.minor else "corrected"
+    return event.kind
+
+
+def _taken(issue: OpenIssue, event: FeedbackEvent, effects: Effects) -> int:
+    """Return what a coupon has taken off one order by a report; of ours, no more than it may."""
+    if event.kind == "cancel":
+        return 0
+    if issue.observed:
+        return event.discount_minor or 0 if issue.is_given else 0
+    if event.discount_minor is None:
+        return issue.most_minor if event.kind == "purchase" else 0
+    if event.discount_minor > issue.most_minor:
+        effects.facts.append(("overrun", issue.domain))
+    return min(event.discount_minor, issue.most_minor)
