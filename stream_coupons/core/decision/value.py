@@ -12,6 +12,7 @@ from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.features.match_features import order_values_of
 from stream_coupons.core.features.rows import places_of
 from stream_coupons.core.rules import PolicyRules, Rules
+from stream_coupons.core.shopper.baskets import NO_ORDERS
 
 STRANGE_RATIO = 0.5
 """Part of the value of other coupons to a hardly known shopper that counts in a shop that has been looked around in."""
@@ -51,7 +52,7 @@ def _of_users(table: CandidateTable) -> tuple[Floats, Floats, Floats]:
     threshold = coupons.once(conditions)[0, position]
     some = np.flatnonzero(threshold)
     if len(some):
-        baskets = [moment.shopper.profile.baskets for moment in table.moments]
+        baskets = [moment.shopper.profile.baskets or NO_ORDERS for moment in table.moments]
         orders = order_values_of(baskets, coupons, table.owner[some], position[some])
         order_minor, least = order_minor.copy(), threshold[some]
         order_minor[some] = orders.mean_reached(least)

@@ -9,7 +9,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.discount import conditions
 from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_of
 from stream_coupons.core.features.feature import MatchFeature, RowBatch
-from stream_coupons.core.shopper.baskets import Baskets, OrderValues, pieces_reached
+from stream_coupons.core.shopper.baskets import NO_ORDERS, Baskets, OrderValues, pieces_reached
 
 PART_STRENGTH = 8.0
 """Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
@@ -83,7 +83,7 @@ def _threshold_missed(rows: RowBatch) -> Floats:
     some = np.flatnonzero((spend_minor > 0.0) | (pieces > 1.0))
     found = np.zeros(len(spend_minor))
     if len(some):
-        baskets, owner = [each.profile.baskets for each in rows.shoppers], rows.owner[some]
+        baskets, owner = [each.profile.baskets or NO_ORDERS for each in rows.shoppers], rows.owner[some]
         values = order_values_of(baskets, rows.coupons, owner, rows.position[some])
         enough = pieces_reached(baskets, owner, rows.views.is_for_all[some].astype(np.float64), pieces[some])
         found[some] = -np.log(np.maximum(values.reached(spend_minor[some]) * enough, LEAST_REACHED))

@@ -31,7 +31,7 @@ USUAL_PIECES, PIECES_STRENGTH = 2.0, 1.0
 MAX_PIECES = 1000.0
 
 
-class Baskets(Struct, array_like=True):
+class Baskets(Struct, array_like=True, frozen=True):
     """Decayed moments of the natural logarithm of the value of a shopper's orders, minor units."""
 
     weight: float = 0.0
@@ -62,6 +62,10 @@ class Baskets(Struct, array_like=True):
             self.squares * faded + new * log * log,
             self.pieces * faded + new * min(pieces, MAX_PIECES),
         )
+
+
+NO_ORDERS = Baskets()
+"""The moments before the first order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from stream_coupons.core.draws import DIGEST_BYTES, stable_digest
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.baskets import Baskets
+from stream_coupons.core.shopper.baskets import NO_ORDERS, Baskets
 from stream_coupons.core.shopper.habits import (
     MAX_CATEGORIES,
     Categories,
@@ -93,8 +93,8 @@ class Profile(Struct, array_like=True):
     in_category: Categories = field(default_factory=dict)
     price_levels: dict[str, PriceLevel] = field(default_factory=dict)
     """By category, of those in `categories`."""
-    baskets: Baskets = field(default_factory=Baskets)
-    """Values of orders, faded like habits."""
+    baskets: Baskets | None = None
+    """Values of orders, faded like habits; None before the first."""
 
     @property
     def interests(self) -> SparseVector:
@@ -341,6 +341,6 @@ def _add_order(profile: Profile, event: OrderEvent, grown: float, rules: Profile
     profile.habits_at = max(profile.habits_at, at)
     profile.usual_orders = profile.usual_orders * faded[0] + new[0]
     if value_minor := value_minor or event.total_minor or 0.0:
-        profile.baskets = profile.baskets.added(value_minor, pieces or 1.0, faded[0], new[0])
+        profile.baskets = (profile.baskets or NO_ORDERS).added(value_minor, pieces or 1.0, faded[0], new[0])
     profile.usual_discounted = profile.usual_discounted * faded[0] + new[0] * bool(event.discount_minor)
     profile.habits = count_ordered(profile.habits, items, faded, new, rules.max_habits)
