@@ -91,6 +91,8 @@ class Shortage(StrEnum):
     """All units are given or held."""
     BUDGET = "budget"
     """All money is spent or held."""
+    SPENT = "spent"
+    """The whole budget is spent. It pauses by itself until it is raised, or money comes back."""
 
 
 class Passed(StrEnum):

@@ -258,8 +258,9 @@ def want_missed(considered: Candidates, can_be_had: NDArray[np.bool_], draw: Dra
     """
     undecided = considered.undecided
     for row in _missed(considered, can_be_had, draw, rules):
-        limits = undecided.coupons.limited[int(considered.positions[row])]
-        undecided.wallet.want(limits, considered.charges[row].held_minor, undecided.moment.at, undecided.effects)
+        position, held_minor = int(considered.positions[row]), considered.charges[row].held_minor
+        limits, most_minor = undecided.coupons.limited[position], undecided.coupons.coupons[position].max_discount_minor
+        undecided.wallet.want(limits, held_minor, most_minor, undecided.moment.at, undecided.effects)
 
 
 def _missed(considered: Candidates, can_be_had: NDArray[np.bool_], draw: Draw, rules: PolicyRules) -> list[int]:

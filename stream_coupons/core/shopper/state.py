@@ -137,9 +137,10 @@ class OpenIssue(Struct, array_like=True):
     @property
     def stake(self) -> Stake:
         """The money that it takes from its budgets."""
+        rest = max(self.most_minor - self.spent_minor, 0)
         if not self.redeemed:
-            return Stake(self.held_minor, self.expected_minor, self.variance, self.spent_minor)
-        return Stake(self.most_minor - self.spent_minor if self.keeps_rest else 0, spent_minor=self.spent_minor)
+            return Stake(self.held_minor, self.expected_minor, self.variance, self.spent_minor, rest)
+        return Stake(rest if self.keeps_rest else 0, spent_minor=self.spent_minor, rest_minor=rest)
 
     @property
     def has_sold(self) -> bool:

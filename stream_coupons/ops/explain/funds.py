@@ -7,7 +7,7 @@ from typing import Any
 from stream_coupons.core.decision.candidates import Candidates
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.purses import Purse, first_lease
-from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.money.wallet import Wallet, needed
 from stream_coupons.ops.explain.candidate_verdicts import Lack
 from stream_coupons.runtime.steps import SharedStates
 
@@ -33,15 +33,15 @@ class Funds:
         """The wallet of the shopper's partition."""
         return Wallet(SharedStates[Any](self.purses, Purse), self.partition, self.partitions)
 
-    def lack(self, limits: Iterable[Limit], held_minor: int) -> Lack | None:
+    def lack(self, limits: Iterable[Limit], held_minor: int, most_minor: int) -> Lack | None:
         """Return the shortage of one more coupon that draws on these accounts; None when it can be given."""
         for limit in limits:
-            shortage = self.wallet.shortage([limit], held_minor)
+            shortage = self.wallet.shortage([limit], held_minor, most_minor)
             if shortage is not None:
                 return Lack(
                     shortage=shortage,
                     account_id=limit.account_id,
-                    needed=1 if limit.is_stock else held_minor,
+                    needed=needed(limit, self.purses.get(limit.account_id), held_minor, most_minor),
                     here=self._here(limit),
                 )
         return None
@@ -52,7 +52,12 @@ class Funds:
 
     def lacking(self, considered: Candidates) -> dict[int, Lack]:
         """Return the shortage of each candidate that is sold out, by its position."""
-        limited = considered.undecided.coupons.limited
+        coupons = considered.undecided.coupons
         rows = zip(considered.positions.tolist(), considered.charges, strict=True)
-        lacks = {position: self.lack(limited[position], charge.held_minor) for position, charge in rows}
+        lacks = {
+            position: self.lack(
+                coupons.limited[position], charge.held_minor, coupons.coupons[position].max_discount_minor
+            )
+            for position, charge in rows
+        }
         return {position: lack for position, lack in lacks.items() if lack is not None}
