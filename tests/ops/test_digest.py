@@ -134,7 +134,7 @@ def test_the_same_log_in_other_batches_gives_the_same_digests() -> None:
 @pytest.mark.parametrize("limit", [1, 100])
 def test_what_frees_money_frees_it_for_those_who_come_after_it(limit: int) -> None:
     """Whoever is decided together with others is decided before what comes after them is applied."""
-    known = knowledge(coupon("c", budget_minor=100, max_discount_minor=100))
+    known = knowledge(coupon("c", budget_minor=100, max_discount_minor=100, max_overspend_ratio=1.0))
     shop = Shop(lambda: known, partitions=1, agents=["users"])
     shop.publish(topics.BROWSE, browse("1", user="ann"))
     shop.settle()

@@ -41,7 +41,7 @@ NOTHING_TOLD: Told = (0.0, None, 1.0, False)
 """Price, risk, cost ratio and whether the budget is spent, of a purse that is opened."""
 NOTICED_CHANGE = 0.02
 """Relative change of a price, or of a risk, that is sent to partitions."""
-KNOWN_AFTER = 20
+KNOWN_AFTER = 10
 """Number of coupons of an account that are over, below which each open one holds the most that it can cost."""
 CALIBRATED_AFTER = 10
 """Weight of the cost ratio's prior, in redemptions of the highest cost."""

@@ -178,9 +178,7 @@ class Wallet:
             if purses.is_low(purse, limit):
                 self._ask(limit, purse, booking.at, effects)
 
-    def want(
-        self, limits: Iterable[Limit], held_minor: int, most_minor: int, at: float, effects: Effects
-    ) -> None:
+    def want(self, limits: Iterable[Limit], held_minor: int, most_minor: int, at: float, effects: Effects) -> None:
         """Ask for the amounts that a coupon lacks.
 
         Parameters

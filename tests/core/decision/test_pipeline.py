@@ -242,7 +242,7 @@ def test_feedback_that_came_before_its_issue_counts_when_it_comes() -> None:
 
 @pytest.mark.parametrize("is_together", [True, False])
 def test_what_early_feedback_frees_is_there_for_the_next_decision(is_together: bool) -> None:
-    known, holds = knowledge(coupon("c1", budget_minor=150)), wallet()
+    known, holds = knowledge(coupon("c1", budget_minor=150, max_overspend_ratio=1.0)), wallet()
     first, second = Shopper(), Shopper()
     pipeline.feedback(first, feedback("purchase", issue_id("u", "browse", "t"), discount_minor=50), known)
     events = (browse("t"), browse("t", user="v"))

@@ -182,7 +182,7 @@ class TestRisk:
             owner.report(AT + 0.1 * closed, closed=closed, variance=(100.0 + closed, 0.0))
             risks[closed] = owner.account.told[1]
         changes = [closed for closed in range(1, 100) if risks[closed] != risks[closed - 1]]
-        assert changes == [KNOWN_AFTER, 2 * KNOWN_AFTER, 4 * KNOWN_AFTER]
+        assert changes == [KNOWN_AFTER, 2 * KNOWN_AFTER, 4 * KNOWN_AFTER, 8 * KNOWN_AFTER]
         assert risks[99] == QUANTILE_Z / math.sqrt(100.0 + changes[-1])
 
     def test_there_is_none_where_each_holds_the_most(self) -> None:

@@ -68,7 +68,9 @@ def want(holds: Wallet, terms: Coupon, at: float = AT) -> list[LeaseReport]:
 
 def over(spent: int, campaign_id: str | None = None) -> Booking:
     """A coupon of AT that held 100 is over, and has spent so much."""
-    return Booking("c1", campaign_id, Stake(100, rest_minor=100), Stake(spent_minor=spent), AT, AT, AT + 8 * DAY_S, False)
+    return Booking(
+        "c1", campaign_id, Stake(100, rest_minor=100), Stake(spent_minor=spent), AT, AT, AT + 8 * DAY_S, False
+    )
 
 
 @pytest.mark.parametrize(

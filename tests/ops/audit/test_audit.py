@@ -199,15 +199,15 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
     "a purse draws beyond its leases": (lambda log: _spoil(log, "money:poor", drawn=1000), {"amounts", "leases"}),
     "purchases are lost": (lambda log: _without(log, FEEDBACK, b'"kind":"purchase"'), {"amounts"}),
     "a lease grants beyond the stock": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:44:0", granted=100, version=100),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:47:0", granted=100, version=100),
         {"stock", "records"},
     ),
     "a lease grants beyond the budget of a campaign": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:55:0", "campaign:spring", granted=3000, version=100),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:61:0", "campaign:spring", granted=3000, version=100),
         {"budget", "records"},
     ),
     "a lease says another price of the same version": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:55:0", "campaign:spring", price=0.5),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:61:0", "campaign:spring", price=0.5),
         {"leases"},
     ),
     "a report of a campaign draws beyond its leases": (
@@ -220,7 +220,7 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
         {"leases", "records"},
     ),
     "a lease is not taken in": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:44:0", version=100),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:47:0", version=100),
         {"records"},
     ),
     "a lease says more under an old origin": (

@@ -105,12 +105,12 @@ def test_what_is_left_is_that_of_the_shoppers_partition(log: Log) -> None:
     lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0)
     for record in (*log.read(evidence.READ), *log.read((USERS,))):
         evidence.take(record)
-    assert evidence.funds().lack(few, 100) == lack
+    assert evidence.funds().lack(few, 100, 100) == lack
     one_left = StateCodec(Purse).encode(Purse(granted=5, drawn=4))
     evidence.take(Record(USERS, 1 - ANNS_HOME, 0, 0, b"\0units:few", one_left))
-    assert evidence.funds().lack(few, 100) == lack
+    assert evidence.funds().lack(few, 100, 100) == lack
     evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0units:few", one_left))
-    assert evidence.funds().lack(few, 100) is None
+    assert evidence.funds().lack(few, 100, 100) is None
 
 
 @pytest.mark.parametrize(
