@@ -43,6 +43,8 @@ NOTICED_CHANGE = 0.02
 """Relative change of a price, or of a risk, that is sent to partitions."""
 KNOWN_AFTER = 10
 """Number of coupons of an account that are over, below which each open one holds the most that it can cost."""
+RISK_CHANGE = 0.29
+"""Relative change of the risk by which it is computed anew at once: the variance has doubled, or is half of it."""
 CALIBRATED_AFTER = 10
 """Weight of the cost ratio's prior, in redemptions of the highest cost."""
 MAX_COST_RATIO = 10.0
@@ -198,9 +200,7 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
         return []
     holdings = account.holdings.values()
     ratio = 1.0 if limit.is_stock else _cost_ratio(account, limit)
-    variance = ratio * sum(holding.variance.at(at) for holding in holdings)
-    has_risk = limit.hold != "maximum" and account.closed >= KNOWN_AFTER and variance >= LEAST_VARIANCE
-    risk = risk_of(variance, QUANTILE_Z) if has_risk else None
+    variance, risk = _variance(account, ratio, at), _risk(account, limit, ratio, at)
     account.learnt_from = account.closed
     if limit.is_priced:
         nothing = (0.0,) * len(PRICES)
@@ -229,6 +229,18 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
         else:
             _renew(holding)
     return notified
+
+
+def _variance(account: Account, ratio: float, at: float) -> float:
+    return ratio * sum(holding.variance.at(at) for holding in account.holdings.values())
+
+
+def _risk(account: Account, limit: Limit, ratio: float, at: float) -> float | None:
+    """Return the risk by what is open now; None while nothing is, or too few coupons are over."""
+    if limit.hold == "maximum" or account.closed < KNOWN_AFTER:
+        return None
+    variance = _variance(account, ratio, at)
+    return risk_of(variance, QUANTILE_Z) if variance >= LEAST_VARIANCE else None
 
 
 def _cost_ratio(account: Account, limit: Limit) -> float:
@@ -277,22 +289,21 @@ def is_spent(account: Account, limit: Limit) -> bool:
 
 
 def _is_due(account: Account, limit: Limit, at: float) -> bool:
-    """Return True if price and risk are to be updated: by time, or by what coupons that are over have shown."""
-    if account.price.at is None or is_spent(account, limit) != account.told[3]:
+    """Return True if price and risk are to be updated: by time, or by coupons that are open or over."""
+    _, risk, ratio, was_spent = account.told
+    has_learnt = account.closed >= max(2 * account.learnt_from, KNOWN_AFTER)
+    if account.price.at is None or is_spent(account, limit) != was_spent or has_learnt:
         return True
-    is_known = limit.hold == "quantile" and account.closed >= KNOWN_AFTER
-    if is_known and account.closed >= 2 * account.learnt_from:
-        return True
-    is_first_risk = is_known and account.told[1] is None
+    has_moved = _has_moved(risk, _risk(account, limit, ratio, at), RISK_CHANGE)
     terms = _terms(account, limit)
     every = min(max((terms.ends_at - terms.starts_at) / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
-    return at >= account.price.at + (pricing.LEAST_UPDATE_S if is_first_risk else every)
+    return at >= account.price.at + (pricing.LEAST_UPDATE_S if has_moved else every)
 
 
-def _has_moved(before: float | None, after: float | None) -> bool:
+def _has_moved(before: float | None, after: float | None, by: float = NOTICED_CHANGE) -> bool:
     if before is None or after is None:
         return before is not after
-    return abs(after - before) > NOTICED_CHANGE * max(before, after)
+    return abs(after - before) > by * max(before, after)
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:

@@ -1,5 +1,6 @@
 """Budgets with quantile holds, attacked: whatever shoppers do, no more is spent than the worst case that was stated."""
 
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,9 +70,9 @@ class Shop:
             idle = 0 if any(given) else idle + 1
             self.pass_time(ASK_AGAIN_S)
 
-    def redeem_all(self) -> None:
-        """Every open coupon is used, and takes the most that it can."""
-        for number, issue in self.open:
+    def redeem(self, used: list[tuple[int, OpenIssue]]) -> None:
+        """Use coupons, each of which takes the most that it can."""
+        for number, issue in used:
             before = issue.stake
             issue.redeemed, issue.spent_minor = True, MOST
             self.wallets[number].book([booking(issue, before, issue.stake, self.now)])
@@ -110,7 +111,7 @@ def attacked(partitions: int, unused: int = 200, **terms: Any) -> Shop:
         shop.end_all()
     for _ in range(4):
         shop.flood(0.005)
-        shop.redeem_all()
+        shop.redeem(shop.open)
         shop.pass_time(ASK_AGAIN_S)
     shop.end_all()
     shop.flood(0.005)
@@ -124,3 +125,43 @@ def test_a_budget_that_a_model_believes_nobody_uses_is_not_overspent_when_everyb
 ) -> None:
     shop = attacked(partitions, budget_minor=budget)
     assert budget - MOST < shop.spent <= 1.05 * budget
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+@pytest.mark.parametrize("ratio", [0.0, 0.05, 0.5, 3.0])
+def test_the_worst_case_is_what_was_stated_no_less_and_no_more(ratio: float, partitions: int) -> None:
+    shop = attacked(partitions, budget_minor=10_000, max_overspend_ratio=ratio)
+    worst = shop.limit.worst
+    assert worst is not None
+    assert worst - MOST * partitions <= shop.spent <= worst == round(10_000 * (1.0 + ratio))
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_a_budget_that_is_spent_pauses_everywhere_until_money_comes_back_or_it_is_raised(partitions: int) -> None:
+    shop = attacked(partitions, budget_minor=10_000)
+    shop.lacked.clear()
+    assert not any(shop.give(number, 0.005) for number in range(partitions))
+    assert shop.lacked == {Shortage.SPENT}
+    shop.limit = shop.limit._replace(most=20_000)
+    shop.limits = (shop.limit,)
+    shop.flood(0.005)
+    assert shop.open
+    assert not shop.account.told[3]
+
+
+@pytest.mark.parametrize(("redeems", "least", "most"), [(0.2, 49, 66), (0.03, 10, 18)])
+def test_where_the_bound_leaves_room_open_coupons_hold_about_a_quantile_of_their_cost(
+    redeems: float, least: int, most: int
+) -> None:
+    """The risk follows what is open: computed at the first of 200 coupons, it made them hold 173 and 68."""
+    shop, chance = Shop(4, budget_minor=60_000, max_overspend_ratio=20.0), random.Random(1)
+    held = list[float]()
+    for _ in range(3):
+        while len(shop.open) < 200:
+            shop.give(chance.randrange(4), redeems)
+            shop.pass_time(18.0)
+        held.append(sum(purse.committed - purse.spent for purse in shop.purses) / MOST)
+        shop.redeem([one for one in shop.open if chance.random() < redeems])
+        shop.end_all()
+    assert held[0] == 200, "coupons of a new budget hold the most, until some of them are over"
+    assert all(least <= each <= most for each in held[1:])
