@@ -157,8 +157,8 @@ class Sums:
         Held again after refunds and cancellations.
     spent : Bounds
         Spent and not refunded.
-    open, committed : Bounds
-        Held now, and held or spent.
+    open, worst : Bounds
+        Held now, and spent in the end if each open coupon takes the most that it can.
     """
 
     place: str
@@ -168,7 +168,7 @@ class Sums:
     refunded: Bounds = field(default_factory=Bounds)
     freed: Bounds = field(default_factory=Bounds)
     open: Bounds = field(default_factory=Bounds)
-    committed: Bounds = field(default_factory=Bounds)
+    worst: Bounds = field(default_factory=Bounds)
 
     def add(self, given: Given, courses: list[Course], clock: PartitionClock, *, is_over: bool) -> None:
         """Add an issue; `is_over` if its time may be over."""
@@ -177,7 +177,7 @@ class Sums:
         self.spent.add(course.net for course in courses)
         self.refunded.add(course.refunded for course in courses)
         for bounds, values in zip(
-            (self.again, self.freed, self.open, self.committed), zip(*ways, strict=True), strict=True
+            (self.again, self.freed, self.open, self.worst), zip(*ways, strict=True), strict=True
         ):
             bounds.add(values)
 
@@ -185,20 +185,21 @@ class Sums:
 def _way(
     given: Given, course: Course, clock: PartitionClock, *, keeps: bool, is_over: bool
 ) -> tuple[float, float, float, float]:
-    """Return what of one issue is held again, at most freed, at least held, and at least held or spent."""
+    """Return what of one issue is held again, at most freed, at least held, and at most spent in the end."""
+    worst = course.net if is_over else given.most_minor
     held, fallen = given.held_minor, clock.fallen(given) if given.held_minor < given.most_minor else 0.0
     if keeps:
         rest = given.most_minor - course.net
         moved = course.spent + course.refunded
         if is_over:
-            return course.refunded, moved + rest, 0, course.net
-        return course.refunded, moved, rest, given.most_minor
+            return course.refunded, moved + rest, 0, worst
+        return course.refunded, moved, rest, worst
     freed: float = course.refunded + held * course.redemptions
     if not course.is_redeemed:
         freed += held * (max(fallen, 1.0) if is_over else fallen)
     is_held = not (course.is_redeemed or is_over)
     left = held * max(1.0 - fallen, 0.0) if is_held else 0.0
-    return held * course.cancellations, freed, 0.0 if course.redemptions else left, left + course.net
+    return held * course.cancellations, freed, 0.0 if course.redemptions else left, worst
 
 
 def taken(event: FeedbackEvent, given: Given) -> int:
