@@ -34,6 +34,8 @@ coupons."""
 
 OverspendRatio = Annotated[float, Meta(ge=0, le=100)]
 
+DEFAULT_OVERSPEND_RATIO = 0.05
+
 
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
@@ -83,7 +85,7 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Target use of `stock` and `budget_minor` from `valid_from` to `valid_until`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` at most by `max_overspend_ratio`."""
-    max_overspend_ratio: OverspendRatio = 0.05
+    max_overspend_ratio: OverspendRatio = DEFAULT_OVERSPEND_RATIO
     """Spending beyond `budget_minor` if every open coupon took the most that it can, as a share of the budget, at most.
     The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
     max_per_user: Count | None = None
@@ -143,7 +145,7 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Target of the spending between `starts_at` and `ends_at`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` at most by `max_overspend_ratio`."""
-    max_overspend_ratio: OverspendRatio = 0.05
+    max_overspend_ratio: OverspendRatio = DEFAULT_OVERSPEND_RATIO
     """Spending beyond `budget_minor` if every open coupon took the most that it can, as a share of the budget, at most.
     The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
     paused: bool = False

@@ -183,20 +183,14 @@ class BudgetCheck:
     def _end_account(self, account_id: str) -> None:
         """Say by how much a budget is overspent."""
         terms = self._terms.get(account_id)
-        if (
-            terms is None
-            or terms.most is None
-            or terms.worst is None
-            or _is_stock(account_id)
-            or not self.has_known_terms(account_id)
-        ):
+        if terms is None or terms.most is None or _is_stock(account_id) or not self.has_known_terms(account_id):
             return
         placed = [self._purses.get((account_id, partition)) for partition in range(self._partitions)]
         purses = [one for one in placed if one is not None]
         spent = sum(purse.spent - purse.refunded for purse, _ in purses)
         if spent > terms.most:
             self._findings.overspent.append(Overspent(account_id, spent - terms.most, terms.most))
-        if spent > terms.worst:
+        if spent > (terms.worst or 0):
             detail = f"{account_id}: {spent} spent, expected at most {terms.worst}"
             self._findings.violate(Check.BUDGET, purses[0].place, detail)
         else:
