@@ -17,7 +17,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.ops.catalogue_files import Entry, Kind, ParsedFile, read_entries
-from stream_coupons.ops.worst_cases import WorstCase, worst_cases
+from stream_coupons.ops.worst_cases import SpendingBound, worst_cases
 from stream_coupons.settings import Settings
 
 MAX_WORST_CASES = 10
@@ -108,7 +108,7 @@ def push(  # noqa: PLR0913 - options of the verbs
     reading.warnings += compare(reading.entries, target)
     for warning in reading.warnings:
         terminal.warn(warning)
-    worst: list[WorstCase] = worst_cases(reading.entries)
+    worst: list[SpendingBound] = worst_cases(reading.entries)
     count = len(reading.entries)
     if target is not None:
         with publisher_of(target.kafka) as publisher:

@@ -8,7 +8,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts
 
 
-class WorstCase(Struct, frozen=True):
+class SpendingBound(Struct, frozen=True):
     """The most that can be spent of a budget, minor units: every coupon that is open at a time is used.
 
     Attributes
@@ -27,7 +27,7 @@ class WorstCase(Struct, frozen=True):
         return f"at most {self.worst_minor} can be spent of {self.account_id}, {beyond} beyond its budget_minor"
 
 
-def worst_cases(entries: Iterable[Coupon | Campaign]) -> list[WorstCase]:
+def worst_cases(entries: Iterable[Coupon | Campaign]) -> list[SpendingBound]:
     """Return the worst case of each budget with quantile holds; one that holds the maximum is never overspent.
 
     Parameters
@@ -43,7 +43,7 @@ def worst_cases(entries: Iterable[Coupon | Campaign]) -> list[WorstCase]:
     made = [Accounts((entry,)) if isinstance(entry, Coupon) else Accounts((), (entry,)) for entry in entries]
     limits = [limit for each in made for limit in each.limits.values() if limit.hold == "quantile"]
     return [
-        WorstCase(limit.account_id, limit.most, limit.worst)
+        SpendingBound(limit.account_id, limit.most, limit.worst)
         for limit in limits
         if limit.most is not None and limit.worst is not None
     ]
