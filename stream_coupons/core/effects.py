@@ -34,11 +34,6 @@ class Stake(NamedTuple):
     spent_minor: int = 0
     rest_minor: int = 0
 
-    @property
-    def worst_minor(self) -> int:
-        """The most that the coupon can have cost in the end, minor units."""
-        return self.spent_minor + self.rest_minor
-
 
 class Booking(NamedTuple):
     """A change of the money of one coupon in its budgets.

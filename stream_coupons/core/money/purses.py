@@ -228,7 +228,7 @@ def book(purse: Purse, booking: Booking) -> None:
         purse.over_expected += booking.final_expected_minor
         purse.over_spent += after.spent_minor
         purse.closed += 1
-    purse.worst += after.worst_minor - before.worst_minor
+    purse.worst += spent + after.rest_minor - before.rest_minor
     _reserve(purse)
 
 
