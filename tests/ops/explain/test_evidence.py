@@ -115,12 +115,12 @@ def test_what_is_left_is_that_of_the_shoppers_partition(log: Log) -> None:
 
 def test_a_budget_that_is_spent_is_named_as_the_reason(log: Log) -> None:
     evidence = ShopperEvidence(RULES, "ann", log.partitions)
-    poor = next(Accounts([one]).of(one) for one in CATALOGUE if one.coupon_id == "poor")
+    one = coupon("poor", budget_minor=450)
     for record in (*log.read(evidence.READ), *log.read((USERS,))):
         evidence.take(record)
     spent = StateCodec(Purse).encode(Purse(granted=450, drawn=200, spent=200, is_spent=True))
     evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0money:poor", spent))
-    assert evidence.funds().lack(poor, 100, 100) == Lack(
+    assert evidence.funds().lack(Accounts([one]).of(one), 100, 100) == Lack(
         shortage=Shortage.SPENT, account_id="money:poor", needed=100, here=250
     )
 
