@@ -70,11 +70,11 @@ class Shop:
             idle = 0 if any(given) else idle + 1
             self.pass_time(ASK_AGAIN_S)
 
-    def redeem(self, used: list[tuple[int, OpenIssue]]) -> None:
-        """Use coupons, each of which takes the most that it can."""
+    def redeem(self, used: list[tuple[int, OpenIssue]], taken: int = MOST, *, cancels: bool = False) -> None:
+        """Use coupons, each of which takes the most that it can; or cancel their orders."""
         for number, issue in used:
             before = issue.stake
-            issue.redeemed, issue.spent_minor = True, MOST
+            issue.redeemed, issue.spent_minor = not cancels, 0 if cancels else taken
             self.wallets[number].book([booking(issue, before, issue.stake, self.now)])
 
     def end_all(self) -> None:
@@ -134,6 +134,21 @@ def test_the_worst_case_is_what_was_stated_no_less_and_no_more(ratio: float, par
     worst = shop.limit.worst
     assert worst is not None
     assert worst - MOST * partitions <= shop.spent <= worst == round(10_000 * (1.0 + ratio))
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+def test_a_first_report_of_nothing_and_a_storm_of_cancellations_free_nothing_that_may_be_taken_again(
+    is_cancelled: bool,
+) -> None:
+    shop = Shop(4, budget_minor=10_000)
+    for _ in range(4):
+        shop.flood(0.5)
+        shop.redeem(shop.open, taken=0)
+        shop.pass_time(ASK_AGAIN_S)
+    if is_cancelled:
+        shop.redeem(shop.open, cancels=True)
+    shop.redeem(shop.open)
+    assert 10_000 - MOST < shop.spent <= 10_500
 
 
 @pytest.mark.parametrize("partitions", [1, 4])
