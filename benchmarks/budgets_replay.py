@@ -7,7 +7,7 @@ after the issue, with w the redemption window and u uniform, so that most come e
 
 import heapq
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -79,6 +79,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         Whether money is released evenly, a tenth at once.
     is_falling : bool
         Whether expectations, and holds below the most, fall over the window; see `Falling`.
+    max_overspend_ratio : float
+        As of a coupon or a campaign.
     """
 
     about: str
@@ -86,6 +88,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     is_priced: bool = True
     is_paced: bool = False
     is_falling: bool = False
+    max_overspend_ratio: float = math.inf
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -94,6 +97,15 @@ POLICIES: Mapping[str, Policy] = {
     "first_come": Policy(about="hold a 95 % quantile, first come", hold="quantile", is_priced=False),
     "quantile": Policy(about="hold a 95 % quantile, price", hold="quantile"),
     "falling": Policy(about="hold a 95 % quantile that falls over the window, price", hold="quantile", is_falling=True),
+    **{
+        f"bounded_{name}": Policy(
+            about=f"the same, spending at most {1.0 + ratio:g} times the budget in the worst case",
+            hold="quantile",
+            is_falling=True,
+            max_overspend_ratio=ratio,
+        )
+        for name, ratio in (("5", 0.05), ("100", 1.0), ("400", 4.0))
+    },
     "expected": Policy(about="hold the expected cost, price", hold="expected"),
 }
 
@@ -271,6 +283,8 @@ class Account:
     expected: Falling | Standing
     variance: Falling | Standing
     spent: float = 0.0
+    worst: float = 0.0
+    """Spending if each open coupon took the most that it can."""
     risk: float = math.inf
     price: Price = field(default_factory=Price)
 
@@ -346,6 +360,8 @@ class Replay:
         self._chance = rng.random(len(problem.day))
         self._delay = WINDOW_DAYS * rng.random(len(problem.day)) ** 1.5
         self._open: list[Open] = []
+        self._closing = deque[tuple[float, int, float]]()
+        """End of the window, account, and what the coupon can no longer take, of each coupon in order."""
         self._spent_by_day = np.zeros(math.ceil(problem.days + WINDOW_DAYS) + 1)
         self._traffic, self._decisions, self._updated = Traffic(), 0, 0.0
         self._prices = np.zeros(len(self._accounts))
@@ -380,6 +396,9 @@ class Replay:
         return result_of(self._problem, value, issues, spent, self._spent_by_day)
 
     def _close(self, day: float) -> None:
+        while self._closing and self._closing[0][0] <= day:
+            _, number, rest = self._closing.popleft()
+            self._accounts[number].worst -= rest
         while self._open and self._open[0].closes <= day:
             closed = heapq.heappop(self._open)
             account = self._accounts[closed.account]
@@ -421,12 +440,16 @@ class Replay:
         released = min(max(day / problem.days, EVEN_PACING_START_RATIO), 1.0) if policy.is_paced else 1.0
         if account.spent + account.held_at(day) + hold > account.terms.amount_minor * released:
             return False
+        if account.worst + most > account.terms.amount_minor * (1.0 + policy.max_overspend_ratio):
+            return False
         is_redeemed = self._chance[row] < redeems
         closes = day + (float(self._delay[row]) if is_redeemed else WINDOW_DAYS + GRACE_DAYS)
         is_falling = policy.is_falling and hold < most
         cost = discount if is_redeemed else 0.0
         opened = Open(closes, row, number, day, cost, hold, expected, variance, is_falling)
         account.book(opened, 1.0)
+        account.worst += most
+        self._closing.append((day + WINDOW_DAYS + GRACE_DAYS, number, most - cost))
         heapq.heappush(self._open, opened)
         return True
 

@@ -99,9 +99,21 @@ MUTANTS = {
     ),
     "what is available is not looked at": Mutant(
         "core/money/wallet.py",
-        "(limit.most is None or purse.available >= amount)",
-        "(limit.most is None or purse.available >= amount - 1)",
+        "purse.available >= amount and",
+        "purse.available >= amount - 1 and",
         "core/money/test_wallet.py",
+    ),
+    "a coupon is given beyond the bound of a budget": Mutant(
+        "core/money/purses.py",
+        "    return max(held, _least_committed(purse.worst + most_minor, limit.max_overspend_ratio)) - purse.committed",
+        "    return held - purse.committed",
+        "core/money/test_overspend.py::test_the_worst_case_is_what_was_stated_no_less_and_no_more",
+    ),
+    "what a hold has lost is free beyond the bound": Mutant(
+        "core/money/purses.py",
+        "    purse.freed += freed\n    _reserve(purse)\n",
+        "    purse.freed += freed\n",
+        "core/money/test_purses.py",
     ),
     "a step that raises keeps what it drew": Mutant(
         "runtime/steps.py",

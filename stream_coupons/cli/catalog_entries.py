@@ -17,7 +17,11 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.ops.catalogue_files import Entry, Kind, ParsedFile, read_entries
+from stream_coupons.ops.worst_cases import SpendingBound, worst_cases
 from stream_coupons.settings import Settings
+
+MAX_WORST_CASES = 10
+"""Maximum number of budgets whose worst case is printed; `--json` has all of them."""
 
 
 class Published(Struct, Generic[Entry]):
@@ -104,6 +108,7 @@ def push(  # noqa: PLR0913 - options of the verbs
     reading.warnings += compare(reading.entries, target)
     for warning in reading.warnings:
         terminal.warn(warning)
+    worst: list[SpendingBound] = worst_cases(reading.entries)
     count = len(reading.entries)
     if target is not None:
         with publisher_of(target.kafka) as publisher:
@@ -114,8 +119,13 @@ def push(  # noqa: PLR0913 - options of the verbs
     if json:
         refused = [{reading.place: one.line, "reason": one.reason, "detail": one.detail} for one in refusals.first]
         report = {"good": len(reading.entries), "published": 0 if target is None else count, "refused": refused}
-        terminal.print_json(report | {"refused_count": refusals.count, "warnings": reading.warnings})
+        found = {"refused_count": refusals.count, "warnings": reading.warnings, "worst_cases": worst}
+        terminal.print_json(report | found)
     else:
+        for one in worst[:MAX_WORST_CASES]:
+            terminal.say(terminal.printable(str(one)))
+        if worst[MAX_WORST_CASES:]:
+            terminal.say(f"{len(worst) - MAX_WORST_CASES} more budgets: --json states their worst cases")
         what = "good, nothing published: --dry-run" if dry_run else "published" if is_good else "good, none published"
         terminal.say(f"{count} {kind.noun}s {what}; {refusals.count} refused")
     raise typer.Exit(1 if refusals.count else 0)

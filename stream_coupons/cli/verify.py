@@ -41,7 +41,7 @@ def verify(
     workers have not committed yet is open, not wrong. What retention has
     dropped is not checked. Limits are the widest that the topics still hold
     for a coupon or a campaign. A budget with quantile holds may be overspent
-    by 5 % and one redemption: up to there it is reported, beyond it is a
+    up to its max_overspend_ratio: up to there it is reported, beyond it is a
     violation. The changelogs say how far the state of a
     shopper or a limit was applied, and what each partition has drawn, freed
     and spent: that is compared with issues, feedback and ticks. Leases and

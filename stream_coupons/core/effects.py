@@ -24,12 +24,15 @@ class Stake(NamedTuple):
     ----------
     expected_minor, variance : float
         Mean and variance of the cost to come.
+    rest_minor : int
+        The most that the coupon may still take beyond `spent_minor`; 0 once it is over.
     """
 
     held_minor: int = 0
     expected_minor: float = 0.0
     variance: float = 0.0
     spent_minor: int = 0
+    rest_minor: int = 0
 
 
 class Booking(NamedTuple):

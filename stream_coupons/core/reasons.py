@@ -101,6 +101,8 @@ class Shortage(StrEnum):
     """All money is spent or held."""
     NEW_SHOPPERS = "new_shoppers"
     """The shopper is new, and new shoppers have drawn their share of this hour."""
+    SPENT = "spent"
+    """The whole budget is spent. It pauses by itself until it is raised, or money comes back."""
 
 
 class Passed(StrEnum):

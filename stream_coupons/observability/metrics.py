@@ -195,6 +195,11 @@ class Metrics:
             "domain",
             "hold",
         )
+        self.overspent_ratio = self._gauge(
+            "overspent_ratio",
+            "Largest share of a budget that is spent beyond it, among the budgets that this worker owns.",
+            "domain",
+        )
 
     def _begin_at_zero(self) -> None:
         """Make the series that alerts look at: one that is born at 300 has not increased, to Prometheus."""
@@ -234,6 +239,10 @@ class Metrics:
             "campaign_spent_minor", "Money that a campaign's coupons have taken off, less what was returned."
         )
         self.campaign_held = of_campaign("campaign_held_minor", "Money held for a campaign's open coupons.")
+        self.campaign_is_spent = of_campaign(
+            "campaign_is_spent",
+            "1 while a campaign's budget pays for none of its coupons any more, so that it has paused by itself.",
+        )
         self.campaign_price = of_campaign(
             "campaign_price", "Price of a campaign's budget: value that a minor unit of expected cost must bring."
         )

@@ -126,7 +126,8 @@ class BudgetReporter:
         """
         metrics = self._metrics
         for domain in self._domains - catalogue.domains.keys():
-            for gauge in (metrics.stock_exhausted, metrics.budget_left, metrics.budget_remaining):
+            gauges = metrics.stock_exhausted, metrics.budget_left, metrics.budget_remaining, metrics.overspent_ratio
+            for gauge in gauges:
                 gauge.remove(domain)
             for hold in HOLDS:
                 metrics.overspent.remove(domain, hold)
@@ -150,6 +151,7 @@ class BudgetReporter:
         if catalogue is not self._catalogue:
             self._catalogue, self._domain_of = catalogue, dict(_domains_of_budgets(catalogue))
         beyond = {(domain, hold): 0 for domain in catalogue.domains for hold in HOLDS}
+        ratios = dict.fromkeys(catalogue.domains, 0.0)
         for account_id, account in owned.accounts.items():
             limit, domain = catalogue.accounts.limits.get(account_id), self._domain_of.get(account_id)
             if limit is None or limit.most is None or domain is None:
@@ -157,8 +159,11 @@ class BudgetReporter:
             used = account.drawn if limit.hold == "maximum" else account.spent
             if used > limit.most and owned.account(account_id) is not None:
                 beyond[domain, limit.hold] += used - limit.most
+                ratios[domain] = max(ratios[domain], used / max(limit.most, 1) - 1.0)
         for labels, amount in beyond.items():
             self._metrics.overspent.labels(*labels).set(amount)
+        for domain, ratio in ratios.items():
+            self._metrics.overspent_ratio.labels(domain).set(ratio)
 
     def _report_campaigns(self, catalogue: Catalogue, owned: _Owned) -> None:
         metrics, values = self._metrics, {}
@@ -170,6 +175,7 @@ class BudgetReporter:
             metrics.campaign_budget,
             metrics.campaign_spent,
             metrics.campaign_held,
+            metrics.campaign_is_spent,
             metrics.campaign_price,
             metrics.campaign_due,
         )
@@ -183,9 +189,9 @@ class BudgetReporter:
 
 
 def _figures(limit: Limit, account: Account) -> tuple[float | None, ...]:
-    """Return budget, spent, held, price and share due of a campaign, the last as of the last update of its price."""
-    due = leases.share_due(account, limit, account.price.at or 0.0)
-    return limit.most, account.spent, account.held, account.price.value, due
+    """Return the figures of a campaign, in the order of gauges; the share due is of the last update of its price."""
+    due, is_spent = leases.share_due(account, limit, account.price.at or 0.0), leases.is_spent(account, limit)
+    return limit.most, account.spent, account.held, float(is_spent), account.price.value, due
 
 
 def _domains_of_budgets(catalogue: Catalogue) -> Iterator[tuple[str, str]]:

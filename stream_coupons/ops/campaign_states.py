@@ -9,7 +9,7 @@ from msgspec import Struct
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, campaign_of
-from stream_coupons.core.money.leases import Account, share_due
+from stream_coupons.core.money.leases import Account, is_spent, share_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.settings import KafkaSettings
@@ -30,7 +30,7 @@ class CampaignState(Struct, frozen=True, kw_only=True):
     coupons : list of str
         Ids of the coupons that name it.
     state : str
-        `running`, `paused`, `not begun` or `over`.
+        `running`, `paused`, `not begun`, `over` or `spent`: what is left pays for none of its coupons any more.
     spent_minor, held_minor : int
         Taken off by redemptions, less what was returned; held for open coupons.
     expected_minor : float
@@ -73,12 +73,12 @@ def states_of(
     for campaign in every:
         limit = limits.limit(campaign_of(campaign.campaign_id))
         account = accounts.get(limit.account_id) or Account()
-        due = share_due(account, limit, at)
+        due, state = share_due(account, limit, at), _state(campaign, at)
         found.append(
             CampaignState(
                 campaign=campaign,
                 coupons=of_campaign[campaign.campaign_id],
-                state=_state(campaign, at),
+                state="spent" if state == "running" and is_spent(account, limit) else state,
                 spent_minor=account.spent,
                 held_minor=account.held,
                 expected_minor=round(sum(holding.expected.at(at) for holding in account.holdings.values()), 2),

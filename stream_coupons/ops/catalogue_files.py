@@ -11,7 +11,7 @@ from msgspec import Raw, Struct
 
 from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import DEFAULT_OVERSPEND_RATIO, Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import within_campaign
 from stream_coupons.core.reasons import Rejection
@@ -25,6 +25,8 @@ from stream_coupons.ops.times import utc
 
 RECORD_OVERHEAD_BYTES = 4096
 """A record is a little larger than the entry in it."""
+BUDGET_FIELDS = ("budget_curve", "budget_hold", "max_overspend_ratio")
+"""Fields that have no effect without a budget."""
 FIRST_NAMED = 10
 """Maximum number of ignored attributes that a message names."""
 
@@ -192,15 +194,18 @@ def _doubts_of_campaign(campaign: Campaign, now: float) -> list[str]:
 def _doubts_of_budget(terms: Coupon | Campaign, ends_at: float, name: str) -> list[str]:
     """Return doubts about how a budget is spent; `name` is the field of the end."""
     if terms.budget_minor is None:
-        defaults = {name: getattr(Campaign(campaign_id="-"), name) for name in ("budget_curve", "budget_hold")}
+        defaults = {name: getattr(Campaign(campaign_id="-"), name) for name in BUDGET_FIELDS}
         named = [field for field, default in defaults.items() if getattr(terms, field) != default]
         return [f"{' and '.join(named)} without budget_minor: no effect"] if named else []
+    found = []
+    if terms.budget_hold == "maximum" and terms.max_overspend_ratio not in (0.0, DEFAULT_OVERSPEND_RATIO):
+        found.append("max_overspend_ratio with budget_hold 'maximum': no effect, it is never overspent")
     if terms.budget_curve != "none" and ends_at >= END_OF_TIME:
-        return [
+        found.append(
             f"budget_minor without {name}: its spending is not steered, first come, first served; "
             f"set {name}, or budget_curve to 'none'"
-        ]
-    return []
+        )
+    return found
 
 
 COUPONS: Kind[Coupon] = Kind("coupon", topics.CATALOG, _faults_of_coupon, _doubts_of_coupon)

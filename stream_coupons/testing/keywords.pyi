@@ -67,6 +67,7 @@ class CouponFields(TypedDict, total=False):
     budget_minor: int | None
     budget_curve: Literal["none", "even", "front_loaded", "by_traffic"]
     budget_hold: Literal["quantile", "maximum"]
+    max_overspend_ratio: float
     max_per_user: int | None
     not_while_held: Literal["overlapping", "same", "none"]
     paused: bool
@@ -81,6 +82,7 @@ class CampaignFields(TypedDict, total=False):
     budget_minor: int | None
     budget_curve: Literal["none", "even", "front_loaded", "by_traffic"]
     budget_hold: Literal["quantile", "maximum"]
+    max_overspend_ratio: float
     paused: bool
 
 class ItemFields(TypedDict, total=False):

@@ -20,6 +20,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import split_cell_key
 from stream_coupons.core.neighbours.relations import is_category_bucket
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
@@ -512,9 +513,10 @@ def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> No
 
 
 def test_the_same_messages_give_the_same_states_and_decisions_whatever_starts_anew() -> None:
-    shared = campaign(budget_minor=900, starts_at=AT, ends_at=AT + 10 * DAY_S)
-    terms = [coupon("c1", campaign_id="k1", discount_minor=30), coupon("c2", budget_minor=400, stock=9)]
-    same = knowledge(*terms, campaigns=[shared], rules=rules_with())
+    shared = campaign(budget_minor=1500, max_overspend_ratio=1.0, starts_at=AT, ends_at=AT + 10 * DAY_S)
+    first_terms = coupon("c1", campaign_id="k1", discount_minor=30, redeem_within_s=1800.0)
+    terms = [first_terms, coupon("c2", budget_minor=400, stock=9)]
+    same = knowledge(*terms, campaigns=[shared], rules=rules_with(attribution=AttributionRules(grace_s=60.0)))
 
     def run(*, restarts: bool) -> Shop:
         made = Shop(lambda: same, 2)
@@ -532,6 +534,9 @@ def test_the_same_messages_give_the_same_states_and_decisions_whatever_starts_an
                 if restarts:
                     owner.start()
             made.settle()
+        for number in range(7):  # a state keeps its last outputs, and a start forgets that they were sent
+            made.publish(topics.BROWSE, browse(f"last{number}", AT + 24_000 + number, item("A"), f"u{number}"))
+        made.settle()
         return made
 
     first, again, restarted = run(restarts=False), run(restarts=False), run(restarts=True)

@@ -50,6 +50,21 @@ def test_attributes_of_the_catalogue_that_a_push_hides_are_named(
     assert json.loads(again.stdout)["warnings"] == [], "what it replaces does not count"
 
 
+def test_a_push_states_the_worst_case_of_each_budget(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    budgets = {"a": {}, "b": {"max_overspend_ratio": 2.0}, "c": {"budget_hold": "maximum"}}
+    path.write_text(json.dumps([coupon(one, budget_minor=9000, **about) for one, about in budgets.items()]))
+    stated = run("catalog", "push", path, "--dry-run").stdout.splitlines()
+    assert stated[:-1] == [
+        "at most 9450 can be spent of money:a, 450 beyond its budget_minor",
+        "at most 27000 can be spent of money:b, 18000 beyond its budget_minor",
+    ]
+    found = json.loads(run("catalog", "push", path, "--dry-run", "--json").stdout)["worst_cases"]
+    assert found[0] == {"account_id": "money:a", "budget_minor": 9000, "worst_minor": 9450}
+    path.write_text(json.dumps([coupon(f"c{number}", budget_minor=9000) for number in range(40)]))
+    assert len(run("catalog", "push", path, "--dry-run").stdout.splitlines()) == 12
+
+
 def test_dry_run_checks_without_a_broker(run: Run, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps([coupon()]))

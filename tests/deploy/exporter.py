@@ -86,6 +86,8 @@ def populate(metrics: Metrics) -> None:
     metrics.campaign_budget.labels(campaign="spring").set(100000)
     metrics.campaign_spent.labels(campaign="spring").set(41000)
     metrics.campaign_held.labels(campaign="spring").set(2500)
+    metrics.campaign_is_spent.labels(campaign="spring").set(0)
+    metrics.overspent_ratio.labels(domain="ecommerce").set(0.0)
     metrics.campaign_price.labels(campaign="spring").set(0.7)
     metrics.campaign_due.labels(campaign="spring").set(0.43)
 

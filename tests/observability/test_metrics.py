@@ -65,9 +65,11 @@ EXPORTED = {
     "stream_coupons_coupons_exhausted": (Gauge, ("domain",)),
     "stream_coupons_catalogue_coupons": (Gauge, ("domain",)),
     "stream_coupons_overspent_minor": (Gauge, ("domain", "hold")),
+    "stream_coupons_overspent_ratio": (Gauge, ("domain",)),
     "stream_coupons_campaign_budget_minor": (Gauge, ("campaign",)),
     "stream_coupons_campaign_spent_minor": (Gauge, ("campaign",)),
     "stream_coupons_campaign_held_minor": (Gauge, ("campaign",)),
+    "stream_coupons_campaign_is_spent": (Gauge, ("campaign",)),
     "stream_coupons_campaign_price": (Gauge, ("campaign",)),
     "stream_coupons_campaign_due_ratio": (Gauge, ("campaign",)),
 }

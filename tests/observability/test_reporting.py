@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
@@ -104,8 +105,10 @@ def test_spending_beyond_budgets_is_summed_by_domain_and_hold() -> None:
     assert sample(registry, "overspent_minor", domain="shop", hold="quantile") == 100 + 60
     assert sample(registry, "overspent_minor", domain="shop", hold="maximum") == 100, "what is held counts there"
     assert sample(registry, "budget_remaining_minor", domain="shop") == 1000, "what one lacks is no other's"
+    assert sample(registry, "overspent_ratio", domain="shop") == pytest.approx(0.12)
     report(catalogue, accounts, set(), PARTITIONS)
     assert sample(registry, "overspent_minor", domain="shop", hold="quantile") == 0
+    assert sample(registry, "overspent_ratio", domain="shop") == 0
     report(Catalogue([]), accounts, set(range(PARTITIONS)), PARTITIONS)
     assert sample(registry, "overspent_minor", domain="shop", hold="quantile") is None
 
@@ -123,19 +126,21 @@ def test_a_campaign_is_reported_by_the_owner_of_its_account_until_it_is_removed(
     owner = topics.partition_for(b"campaign:spring", PARTITIONS)
 
     def of_spring() -> list[float | None]:
-        names = ("budget_minor", "spent_minor", "held_minor", "price", "due_ratio")
+        names = ("budget_minor", "spent_minor", "held_minor", "is_spent", "price", "due_ratio")
         return [sample(registry, f"campaign_{name}", campaign="spring") for name in names]
 
     report(catalogue, {"campaign:spring": account}, set(range(PARTITIONS)), PARTITIONS)
-    assert of_spring() == [1000, 300, 50, 0.5, 0.4]
+    assert of_spring() == [1000, 300, 50, 0, 0.5, 0.4]
+    report(catalogue, {"campaign:spring": spent(1000)}, set(range(PARTITIONS)), PARTITIONS)
+    assert of_spring()[3] == 1
     assert sample(registry, "campaign_budget_minor", campaign="free") is None
     assert sample(registry, "campaign_due_ratio", campaign="free") is None
     assert sample(registry, "campaign_spent_minor", campaign="free") == 0
     report(catalogue, {"campaign:spring": account}, set(range(PARTITIONS)) - {owner}, PARTITIONS)
-    assert of_spring() == [None] * 5
+    assert of_spring() == [None] * 6
     report(catalogue, {"campaign:spring": account}, {owner}, PARTITIONS)
     report(Catalogue([]), {"campaign:spring": account}, {owner}, PARTITIONS)
-    assert of_spring() == [None] * 5
+    assert of_spring() == [None] * 6
 
 
 def test_coupons_of_a_spent_campaign_are_exhausted() -> None:

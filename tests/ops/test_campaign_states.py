@@ -32,6 +32,14 @@ def test_a_campaign_is_listed_with_what_it_spent_against_its_curve() -> None:
     assert (one.share_used, one.share_due, one.price) == (0.26, 0.4, 0.75)
 
 
+@pytest.mark.parametrize(("spent", "state"), [(700, "running"), (901, "spent")])
+def test_a_campaign_whose_budget_pays_for_no_coupon_any_more_is_spent(spent: int, state: str) -> None:
+    accounts = {"campaign:spring": Account({0: Holding(drawn=spent, spent=spent)})}
+    spring = Campaign(campaign_id="spring", budget_minor=1000)
+    coupons = [terms("a", "spring"), terms("b", None)]
+    assert [one.state for one in states_of([spring], coupons, accounts, NOW)] == [state]
+
+
 def test_what_began_late_is_due_from_its_first_coupon() -> None:
     spring = Campaign(campaign_id="spring", starts_at=NOW, ends_at=NOW + 10 * DAY_S, budget_minor=1000)
     accounts = {"campaign:spring": Account(opened_at=NOW + 5 * DAY_S)}

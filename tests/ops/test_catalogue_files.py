@@ -84,6 +84,12 @@ def test_every_bad_entry_is_reported() -> None:
         (CAMPAIGNS, {"budget_minor": 0, "budget_curve": "none"}, "none of its coupons is issued"),
         (CAMPAIGNS, {"budget_minor": 5000}, "without ends_at: its spending is not steered"),
         (CAMPAIGNS, {"budget_hold": "maximum"}, "budget_hold without budget_minor: no effect"),
+        (CAMPAIGNS, {"max_overspend_ratio": 0.5}, "max_overspend_ratio without budget_minor: no effect"),
+        (
+            COUPONS,
+            {"budget_minor": 5000, "max_overspend_ratio": 0.5, "budget_hold": "maximum"},
+            "max_overspend_ratio with budget_hold 'maximum': no effect",
+        ),
     ],
 )
 def test_doubts_are_warnings(kind: Kind[Any], fields: dict[str, Any], expected: str) -> None:

@@ -60,7 +60,9 @@ def want_missed(
         Effects of the trigger so far; extended.
     """
     for row in _missed(table, draw, rules):
-        wallet.want(table.coupons.limited[int(table.position[row])], int(table.held_minor[row]), at, effects)
+        position = int(table.position[row])
+        most = int(table.coupons.most_minor[position])
+        wallet.want(table.coupons.limited[position], int(table.held_minor[row]), most, at, effects)
 
 
 def _missed(table: CandidateTable, draw: Draw, rules: PolicyRules) -> list[int]:

@@ -33,6 +33,10 @@ BudgetHold = Literal["quantile", "maximum"]
 """Money that an open coupon holds of its budgets: its maximum cost, or its share of a quantile of the cost of all open
 coupons."""
 
+OverspendRatio = Annotated[float, Meta(ge=0, le=100)]
+
+DEFAULT_OVERSPEND_RATIO = 0.05
+
 
 class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
@@ -69,7 +73,10 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     budget_curve: BudgetCurve = "even"
     """Target use of `stock` and `budget_minor` from `valid_from` to `valid_until`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
-    """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    """Money that an open coupon holds: `maximum` never overspends, `quantile` at most by `max_overspend_ratio`."""
+    max_overspend_ratio: OverspendRatio = DEFAULT_OVERSPEND_RATIO
+    """Spending beyond `budget_minor` if every open coupon took the most that it can, as a share of the budget, at most.
+    The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
     max_per_user: Count | None = None
     """The most issues of it to one shopper; absent for no limit."""
     not_while_held: WhileHeld = "overlapping"
@@ -126,6 +133,9 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget_curve: BudgetCurve = "even"
     """Target of the spending between `starts_at` and `ends_at`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
-    """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    """Money that an open coupon holds: `maximum` never overspends, `quantile` at most by `max_overspend_ratio`."""
+    max_overspend_ratio: OverspendRatio = DEFAULT_OVERSPEND_RATIO
+    """Spending beyond `budget_minor` if every open coupon took the most that it can, as a share of the budget, at most.
+    The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
     paused: bool = False
     """True: none of its coupons are issued for now."""

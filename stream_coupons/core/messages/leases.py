@@ -46,12 +46,15 @@ class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
     Absent: unknown, and each coupon holds its maximum cost."""
     cost_ratio: CostRatio = 1.0
     """Observed over expected cost of the account's coupons that are over, near 1 while these are few."""
+    is_spent: bool = False
+    """True if less of the budget is not spent than the cheapest coupon can cost: none is issued until it is raised, or
+    money comes back."""
 
 
 class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A partition's use of its leases of an account, in totals that only grow; it may ask for more.
 
-    The available amount is `granted - returned - drawn + freed`.
+    The available amount is `granted - returned - drawn + freed - reserved + unreserved`.
     """
 
     account_id: LongId
@@ -76,6 +79,12 @@ class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Total spent, and taken back by later feedback."""
     wanted: Count = 0
     """Total that decisions would have drawn, had it been available."""
+    reserved: Count = 0
+    """Total reserved beyond what coupons hold, so that spending stays within the worst case of the budget."""
+    unreserved: Count = 0
+    """Total reserved, and not any more."""
+    closed: Count = 0
+    """Number of coupons that are over."""
     asks: bool = False
     """True if the partition asks for more."""
     expected: Line = (0.0, 0.0)

@@ -4,6 +4,7 @@ A coupon draws on its stock, on its own budget and on that of its campaign. Each
 if it is money with an end, a target curve of spending.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -71,6 +72,10 @@ class Limit(NamedTuple):
         About the mean time from an issue to its redemption.
     is_stock : bool
         True if the account is in units of stock; False for money.
+    least : int
+        The most that the cheapest coupon can cost: with less, none can be given.
+    max_overspend_ratio : float
+        Spending beyond `most` if every open coupon took the most that it can, at most, as a share of `most`.
     unit_minor : int
         Minor units that one unit of stock counts for where prices are set, above 0; 0 of money.
     """
@@ -85,6 +90,13 @@ class Limit(NamedTuple):
     lag_s: float = 0.0
     is_stock: bool = False
     unit_minor: int = 0
+    least: int = 1
+    max_overspend_ratio: float = 0.0
+
+    @property
+    def worst(self) -> int | None:
+        """The most that can be spent, minor units; None without a limit."""
+        return None if self.most is None else math.floor(self.most * (1.0 + self.max_overspend_ratio))
 
     @property
     def is_priced(self) -> bool:
@@ -130,15 +142,18 @@ class Accounts:
 
 
 def _shared_limit(campaign: Campaign, coupons: Sequence[Coupon]) -> Limit:
+    costs = [coupon.max_discount_minor for coupon in coupons] or [1]
     return Limit(
         campaign.budget_minor,
-        max((coupon.max_discount_minor for coupon in coupons), default=1),
+        max(costs),
         campaign_of(campaign.campaign_id),
         campaign.budget_hold,
         campaign.budget_curve,
         campaign.starts_at,
         campaign.ends_at,
         LAG_RATIO * sum(coupon.redeem_within_s for coupon in coupons) / max(len(coupons), 1),
+        least=min(costs),
+        max_overspend_ratio=_overspend_ratio(campaign),
     )
 
 
@@ -147,7 +162,12 @@ def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
     stock = Limit(coupon.stock, 1, units_of(coupon.coupon_id), "maximum", coupon.budget_curve, *span, 0.0, True, most)
     lag_s = LAG_RATIO * coupon.redeem_within_s
     own = money_of(coupon.coupon_id)
-    return stock, Limit(coupon.budget_minor, most, own, coupon.budget_hold, coupon.budget_curve, *span, lag_s)
+    terms = coupon.budget_minor, most, own, coupon.budget_hold, coupon.budget_curve, *span, lag_s
+    return stock, Limit(*terms, least=most, max_overspend_ratio=_overspend_ratio(coupon))
+
+
+def _overspend_ratio(terms: Coupon | Campaign) -> float:
+    return 0.0 if terms.budget_hold == "maximum" else terms.max_overspend_ratio
 
 
 def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float, bool]:

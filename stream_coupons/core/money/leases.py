@@ -36,10 +36,15 @@ from stream_coupons.core.money.traffic import Traffic
 
 RESTS_S = 4.0
 """Seconds before a lease may be called back. Otherwise two partitions could pass the last unit around unused."""
-NOTHING_TOLD: tuple[float, float | None, float] = (0.0, None, 1.0)
-"""Price, risk and cost ratio of a purse that is opened."""
+Told = tuple[float, float | None, float, bool]
+NOTHING_TOLD: Told = (0.0, None, 1.0, False)
+"""Price, risk, cost ratio and whether the budget is spent, of a purse that is opened."""
 NOTICED_CHANGE = 0.02
 """Relative change of a price, or of a risk, that is sent to partitions."""
+KNOWN_AFTER = 10
+"""Number of coupons of an account that are over, below which each open one holds the most that it can cost."""
+RISK_CHANGE = 0.29
+"""Relative change of the risk by which it is computed anew at once: the variance has doubled, or is half of it."""
 CALIBRATED_AFTER = 10
 """Weight of the cost ratio's prior, in redemptions of the highest cost."""
 MAX_COST_RATIO = 10.0
@@ -93,12 +98,14 @@ class Account(Struct, array_like=True):
     price: Price = Price()
     traffic: Traffic = Traffic()
     """Demand at the least price, by hour of the week."""
-    told: tuple[float, float | None, float] = NOTHING_TOLD
-    """Price, risk and cost ratio of the last leases."""
+    told: Told = NOTHING_TOLD
+    """Price, risk, cost ratio and whether the budget is spent, of the last leases."""
+    learnt_from: int = 0
+    """Number of coupons that were over when the risk was computed last."""
 
     @property
     def drawn(self) -> int:
-        """Amount given and held, or spent, by the reports."""
+        """Amount given and held, reserved or spent, by the reports."""
         return sum(holding.committed for holding in self.holdings.values())
 
     @property
@@ -107,8 +114,13 @@ class Account(Struct, array_like=True):
         return sum(holding.spent - holding.refunded for holding in self.holdings.values())
 
     @property
+    def closed(self) -> int:
+        """Number of coupons that are over, by the reports."""
+        return sum(holding.closed for holding in self.holdings.values())
+
+    @property
     def held(self) -> int:
-        """Amount held for open coupons, by the reports."""
+        """Amount held and reserved for open coupons, by the reports."""
         return self.drawn - self.spent
 
 
@@ -184,13 +196,12 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
 
 def _update(account: Account, limit: Limit, at: float) -> list[int]:
     """Update price and risk; return the partitions to notify: all that reported or were called, or none."""
-    if at < _next_update(account, limit):
+    if not _is_due(account, limit, at):
         return []
     holdings = account.holdings.values()
     ratio = 1.0 if limit.is_stock else _cost_ratio(account, limit)
-    variance = ratio * sum(holding.variance.at(at) for holding in holdings)
-    has_risk = limit.hold != "maximum" and variance >= LEAST_VARIANCE
-    risk = risk_of(variance, QUANTILE_Z) if has_risk else None
+    variance, risk = _variance(account, ratio, at), _risk(account, limit, ratio, at)
+    account.learnt_from = account.closed
     if limit.is_priced:
         nothing = (0.0,) * len(PRICES)
         demand = np.sum([holding.demand or nothing for holding in holdings], axis=0)
@@ -205,8 +216,8 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
             account.traffic = account.traffic.note(account.price.at, at, asked)
         account.price = pricing.update(account.price, totals, _terms(account, limit), account.traffic, at, ratio)
     else:
-        account.price = Price(at=at)
-    news = account.price.value, risk, ratio
+        account.price = Price(at=max(at, account.price.at or at))
+    news = account.price.value, risk, ratio, is_spent(account, limit)
     if not any(map(_has_moved, account.told, news)):
         return []
     account.told = news
@@ -218,6 +229,18 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
         else:
             _renew(holding)
     return notified
+
+
+def _variance(account: Account, ratio: float, at: float) -> float:
+    return ratio * sum(holding.variance.at(at) for holding in account.holdings.values())
+
+
+def _risk(account: Account, limit: Limit, ratio: float, at: float) -> float | None:
+    """Return the risk by what is open now; None while nothing is, or too few coupons are over."""
+    if limit.hold == "maximum" or account.closed < KNOWN_AFTER:
+        return None
+    variance = _variance(account, ratio, at)
+    return risk_of(variance, QUANTILE_Z) if variance >= LEAST_VARIANCE else None
 
 
 def _cost_ratio(account: Account, limit: Limit) -> float:
@@ -251,19 +274,36 @@ def share_due(account: Account, limit: Limit, at: float) -> float | None:
     return pricing.share_due(_terms(account, limit), at, account.traffic) if account.opened_at is not None else 0.0
 
 
-def _next_update(account: Account, limit: Limit) -> float:
-    if account.price.at is None:
-        return 0.0
-    is_first_risk = limit.hold == "quantile" and account.told[1] is None
+def is_spent(account: Account, limit: Limit) -> bool:
+    """Return True if less of a budget is not spent than its cheapest coupon can cost: it pays for none any more.
+
+    Parameters
+    ----------
+    account : Account
+        The owner's state.
+    limit : Limit
+        Terms of the account.
+    """
+    is_used = limit.most is not None and not limit.is_stock and account.spent > 0
+    return is_used and (limit.most or 0) - account.spent < limit.least
+
+
+def _is_due(account: Account, limit: Limit, at: float) -> bool:
+    """Return True if price and risk are to be updated: by time, or by coupons that are open or over."""
+    _, risk, ratio, was_spent = account.told
+    has_learnt = account.closed >= max(2 * account.learnt_from, KNOWN_AFTER)
+    if account.price.at is None or is_spent(account, limit) != was_spent or has_learnt:
+        return True
+    has_moved = _has_moved(risk, _risk(account, limit, ratio, at), RISK_CHANGE)
     terms = _terms(account, limit)
     every = min(max((terms.ends_at - terms.starts_at) / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
-    return account.price.at + (pricing.LEAST_UPDATE_S if is_first_risk else every)
+    return at >= account.price.at + (pricing.LEAST_UPDATE_S if has_moved else every)
 
 
-def _has_moved(before: float | None, after: float | None) -> bool:
+def _has_moved(before: float | None, after: float | None, by: float = NOTICED_CHANGE) -> bool:
     if before is None or after is None:
         return before is not after
-    return abs(after - before) > NOTICED_CHANGE * max(before, after)
+    return abs(after - before) > by * max(before, after)
 
 
 def _lacks(holding: Holding, limit: Limit) -> int:
@@ -334,11 +374,12 @@ def _renew(holding: Holding) -> None:
 
 
 def _lease(account_id: str, number: int, account: Account, at: float) -> Lease:
-    holding, (price, risk, cost_ratio) = account.holdings[number], account.told
+    holding, (price, risk, cost_ratio, is_out) = account.holdings[number], account.told
     return Lease(
         price=price,
         risk=risk,
         cost_ratio=cost_ratio,
+        is_spent=is_out,
         account_id=account_id,
         partition=number,
         at=at,

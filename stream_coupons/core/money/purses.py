@@ -2,11 +2,16 @@
 
 Leases fill a purse, decisions draw on it, and redemptions spend from it. It holds totals that only grow:
 
-    available = granted - returned - drawn + freed
+    available = granted - returned - drawn + freed - reserved + unreserved
 
 An open coupon holds money: its maximum cost, or a share of a quantile of the cost of all open coupons, which falls to 0
 until its expiry (`holds.hold_of`). A redemption frees the hold and draws its discount. So spending may exceed a lease
-where holds are quantiles; the owner then sees the excess in the report.
+where holds are quantiles. The excess has a bound that is chosen with the budget. A purse reserves what coupons do not
+hold, but the bound requires, until they are over:
+
+    spent + the most that open coupons may still take <= (1 + max_overspend_ratio) * (granted - returned)
+
+The sum over partitions is the bound of the budget: leases together never exceed it.
 """
 
 import math
@@ -77,16 +82,22 @@ class PurseTotals(Struct, array_like=True):
     """Total spent, and taken back."""
     wanted: int = 0
     """Total that decisions wanted, but that was not available."""
+    reserved: int = 0
+    """Total reserved beyond the holds of coupons, for the bound of spending."""
+    unreserved: int = 0
+    """Total reserved, and not any more."""
+    closed: int = 0
+    """Number of coupons that are over."""
 
     @property
     def available(self) -> int:
         """Amount that may be drawn; below 0 if more was drawn while there was no limit."""
-        return self.granted - self.returned - self.drawn + self.freed
+        return self.granted - self.returned - self.committed
 
     @property
     def committed(self) -> int:
-        """Amount held or spent."""
-        return self.drawn - self.freed
+        """Amount held, reserved or spent."""
+        return self.drawn - self.freed + self.reserved - self.unreserved
 
 
 class Purse(PurseTotals, array_like=True, tag="purse"):
@@ -102,7 +113,12 @@ class Purse(PurseTotals, array_like=True, tag="purse"):
     price: float = 0.0
     risk: float | None = None
     cost_ratio: float = 1.0
-    """Price, risk and cost ratio as in `Lease`."""
+    is_spent: bool = False
+    """Price, risk, cost ratio and whether the budget is spent, as in `Lease`."""
+    worst: int = 0
+    """Spending if each open coupon took the most that it can, minor units."""
+    max_overspend_ratio: float = 0.0
+    """As in `Limit`, by the last draw."""
     over_expected: float = 0.0
     over_spent: int = 0
     """Totals of coupons that are over, as in `LeaseReport`."""
@@ -125,7 +141,7 @@ class Purse(PurseTotals, array_like=True, tag="purse"):
 
 def sum_of_totals(said: Purse | LeaseReport) -> float:
     """Return the sum of all totals, which grows whenever one of them does."""
-    grown = said.returned + said.drawn + said.freed + said.spent + said.refunded + said.wanted
+    grown = sum(getattr(said, name) for name in PurseTotals.__struct_fields__[2:])
     return float(grown + said.over_spent) + round(sum(said.demand) + said.over_expected, 2)
 
 
@@ -154,6 +170,41 @@ def want(purse: Purse, amount: int) -> None:
     purse.wanted = min(purse.wanted + amount, MAX_TOTAL)
 
 
+def needed(purse: Purse, limit: Limit, held_minor: int, most_minor: int) -> int:
+    """Return the amount that one more coupon takes of what is available: its hold, or more where the bound asks for it.
+
+    Parameters
+    ----------
+    purse : Purse
+        The purse, which stays as it is.
+    limit : Limit
+        Terms of the account.
+    held_minor, most_minor : int
+        Hold of the coupon, and the most that it can cost.
+
+    Examples
+    --------
+    >>> limit = Limit(500, 100, max_overspend_ratio=0.25)
+    >>> [needed(Purse(worst=worst), limit, 40, 100) for worst in (0, 400)]
+    [80, 400]
+    """
+    held = purse.drawn - purse.freed + held_minor
+    return max(held, _least_committed(purse.worst + most_minor, limit.max_overspend_ratio)) - purse.committed
+
+
+def _least_committed(worst_minor: int, max_overspend_ratio: float) -> int:
+    """Return the lease by which spending in the worst case is within its bound."""
+    return math.ceil(worst_minor / (1.0 + max_overspend_ratio))
+
+
+def _reserve(purse: Purse) -> None:
+    """Reserve what coupons do not hold and the bound requires, no more and no less."""
+    lacking = _least_committed(purse.worst, purse.max_overspend_ratio) - purse.drawn + purse.freed
+    grown = max(lacking, 0) - purse.reserved + purse.unreserved
+    purse.reserved += max(grown, 0)
+    purse.unreserved += max(-grown, 0)
+
+
 def book(purse: Purse, booking: Booking) -> None:
     """Book a change of the money that one coupon holds and has spent.
 
@@ -180,6 +231,9 @@ def book(purse: Purse, booking: Booking) -> None:
     if booking.final_expected_minor is not None:
         purse.over_expected += booking.final_expected_minor
         purse.over_spent += after.spent_minor
+        purse.closed += 1
+    purse.worst += spent + after.rest_minor - before.rest_minor
+    _reserve(purse)
 
 
 def _book_falling(purse: Purse, held: int, booking: Booking) -> None:
@@ -228,6 +282,7 @@ def fall(purse: Purse, at: float) -> None:
     purse.fallen_at = max(purse.fallen_at, at)
     purse.falling_held -= freed
     purse.freed += freed
+    _reserve(purse)
 
 
 def add_demand(purse: Purse, demand: Floats) -> None:
@@ -331,6 +386,7 @@ def receive(purse: Purse, lease: Lease) -> bool:
         return False
     purse.version = lease.version
     purse.price, purse.risk, purse.cost_ratio = lease.price, lease.risk, lease.cost_ratio
+    purse.is_spent = lease.is_spent
     grown = lease.granted - purse.granted
     if grown > 0:
         purse.granted, purse.size, purse.asked_at = lease.granted, grown, None

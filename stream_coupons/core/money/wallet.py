@@ -58,6 +58,23 @@ class Charge(NamedTuple):
     shortage: Shortage | None = None
 
 
+def needed(limit: Limit, purse: Purse | None, held_minor: int, most_minor: int) -> int:
+    """Return the amount that one more coupon takes of an account, units or minor units.
+
+    Parameters
+    ----------
+    limit : Limit
+        Terms of the account.
+    purse : Purse or None
+        The partition's part of it; None if nothing was drawn on it yet.
+    held_minor, most_minor : int
+        Money that the coupon holds in each budget, and the most that it can cost.
+    """
+    if limit.is_stock:
+        return 1
+    return held_minor if purse is None else purses.needed(purse, limit, held_minor, most_minor)
+
+
 class Wallet:
     """The purses of one partition.
 
@@ -116,29 +133,34 @@ class Wallet:
                 holds.append(hold_of(limit.hold, most_minor, chance, discount_minor, purse.risk))
         # Without a budget or a prediction nothing justifies a smaller hold.
         held_minor = math.ceil(max(holds)) if holds and redeems > 0.0 else most_minor
-        return Charge(price, held_minor, self._shortage(found, held_minor, new_at))
+        return Charge(price, held_minor, self._shortage(found, held_minor, most_minor, new_at))
 
-    def shortage(self, limits: Iterable[Limit], held_minor: int, new_at: float | None = None) -> Shortage | None:
+    def shortage(
+        self, limits: Iterable[Limit], held_minor: int, most_minor: int, new_at: float | None = None
+    ) -> Shortage | None:
         """Return the resource that one more coupon lacks; None if it can be given.
 
         Parameters
         ----------
         limits : iterable of Limit
             Accounts that it draws on.
-        held_minor : int
-            Money that it holds in each budget, minor units.
+        held_minor, most_minor : int
+            Money that it holds in each budget, and the most that it can cost, minor units.
         new_at : float, optional
             Time of the decision if the shopper is new, UTC epoch seconds.
         """
-        return self._shortage([(limit, self._purses.get(limit.account_id)) for limit in limits], held_minor, new_at)
+        found = [(limit, self._purses.get(limit.account_id)) for limit in limits]
+        return self._shortage(found, held_minor, most_minor, new_at)
 
     def _shortage(
-        self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int, new_at: float | None
+        self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int, most_minor: int, new_at: float | None
     ) -> Shortage | None:
         for limit, purse in found:
             amount = 1 if limit.is_stock else held_minor
-            if not self._has(limit, purse, amount):
-                return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
+            if not self._has(limit, purse, needed(limit, purse, held_minor, most_minor)):
+                if limit.is_stock:
+                    return Shortage.STOCK
+                return Shortage.SPENT if purse is not None and purse.is_spent else Shortage.BUDGET
             # The bound is never below one coupon.
             if new_at is not None and purse is not None and purse.new_drawn:
                 left = self.left_to_new(limit, purse, new_at)
@@ -165,7 +187,7 @@ class Wallet:
         if purse is None:
             return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
         is_countable = purse.drawn + amount <= purses.MAX_TOTAL
-        return is_countable and (limit.most is None or purse.available >= amount)
+        return is_countable and (limit.most is None or (purse.available >= amount and not purse.is_spent))
 
     def draw(self, limits: Iterable[Limit], booking: Booking, effects: Effects, *, is_new: bool = False) -> None:
         """Draw a unit and the money that a coupon holds, and ask for more in time.
@@ -188,28 +210,30 @@ class Wallet:
             if limit.is_stock:
                 purse.drawn += 1
             else:
+                purse.max_overspend_ratio = limit.max_overspend_ratio
                 purses.book(purse, booking)
             if purses.is_low(purse, limit):
                 self._ask(limit, purse, booking.at, effects)
         if is_new:
             effects.facts.append(("new_shopper", "given"))
 
-    def want(self, limits: Iterable[Limit], held_minor: int, at: float, effects: Effects) -> None:
+    def want(self, limits: Iterable[Limit], held_minor: int, most_minor: int, at: float, effects: Effects) -> None:
         """Ask for the amounts that a coupon lacks.
 
         Parameters
         ----------
         limits : iterable of Limit
             Accounts that it draws on.
-        held_minor : int
-            Money that it holds in each budget, minor units.
+        held_minor, most_minor : int
+            Money that it holds in each budget, and the most that it can cost, minor units.
         at : float
             UTC epoch seconds.
         effects : Effects
             Effects of the step so far; extended.
         """
         for limit in limits:
-            amount, purse = 1 if limit.is_stock else held_minor, self._purses.get(limit.account_id)
+            purse = self._purses.get(limit.account_id)
+            amount = needed(limit, purse, held_minor, most_minor)
             if limit.most is None or self._has(limit, purse, amount):
                 continue
             if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew

@@ -152,9 +152,10 @@ class OpenIssue(Struct, array_like=True):
         spent_minor = self.spent_minor
         if self.is_closed:
             return Stake(spent_minor=spent_minor)
+        rest_minor = max(self.most_minor - spent_minor, 0)
         if not self.redeemed:
-            return Stake(self.held_minor, self.expected_minor, self.variance)
-        return Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor)
+            return Stake(self.held_minor, self.expected_minor, self.variance, rest_minor=rest_minor)
+        return Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor, rest_minor=rest_minor)
 
     @property
     def has_sold(self) -> bool:

@@ -130,5 +130,5 @@ def text_about(lease: Lease) -> str:
 def is_less(lease: Lease, before: Lease) -> bool:
     """Return whether a lease grants less than one before it, has a lower version, or differs under the same version."""
     is_shrunk = lease.version < before.version or lease.granted < before.granted
-    said, known = ((one.keep, one.price, one.risk) for one in (lease, before))
+    said, known = ((one.keep, one.price, one.risk, one.is_spent) for one in (lease, before))
     return is_shrunk or (lease.version == before.version and said != known)

@@ -66,18 +66,20 @@ class BudgetCheck:
         for account_id in account_ids:
             self._unheld[account_id, partition] += minor
 
-    def commit(self, account_id: str, held_minor: int, committed_minor: int, place: str) -> None:
-        """So much money of an account is certain to be held, and to be held or spent, all of it at one moment."""
+    def commit(self, account_id: str, held_minor: int, worst_minor: int, place: str) -> None:
+        """So much of an account is certain to be held at one moment, and to be spent if all open coupons are used."""
         terms = self._terms.get(account_id)
         if terms is None or not self.has_known_terms(account_id):
             self._findings.skip(Check.BUDGET)
             return
-        minor, name = (committed_minor, "held or spent") if terms.holds_most else (held_minor, "held")
-        if terms.most is None or minor <= terms.most:
-            self._findings.passed(Check.BUDGET)
-        else:
-            detail = f"{account_id}: {minor} {name}, expected at most {terms.most}"
-            self._findings.violate(Check.BUDGET, place, detail)
+        worst = "held or spent" if terms.holds_most else "spent or still to be taken by open coupons"
+        bounds = [(worst_minor, worst, terms.worst), (held_minor, "held", terms.most)]
+        for minor, name, most in bounds[: 1 if terms.holds_most else 2]:
+            if most is None or minor <= most:
+                self._findings.passed(Check.BUDGET)
+            else:
+                detail = f"{account_id}: {minor} {name}, expected at most {most}"
+                self._findings.violate(Check.BUDGET, place, detail)
 
     def lease(self, record: Record, lease: Lease) -> None:
         """A lease; all of them before the first report."""
@@ -188,9 +190,8 @@ class BudgetCheck:
         spent = sum(purse.spent - purse.refunded for purse, _ in purses)
         if spent > terms.most:
             self._findings.overspent.append(Overspent(account_id, spent - terms.most, terms.most))
-        if spent > terms.most + terms.most_overspent:
-            most = f"{terms.most} and {terms.most_overspent:.0f} beyond" if terms.most_overspent else f"{terms.most}"
-            detail = f"{account_id}: {spent} spent, expected at most {most}"
+        if spent > (terms.worst or 0):
+            detail = f"{account_id}: {spent} spent, expected at most {terms.worst}"
             self._findings.violate(Check.BUDGET, purses[0].place, detail)
         else:
             self._findings.passed(Check.BUDGET)

@@ -188,8 +188,8 @@ class Sums:
         Held again after refunds and cancellations.
     spent : Bounds
         Spent and not refunded.
-    open, committed : Bounds
-        Held now, and held or spent.
+    open, worst : Bounds
+        Held now, and spent in the end if each open coupon takes the most that it can.
     """
 
     place: str
@@ -199,7 +199,7 @@ class Sums:
     refunded: Bounds = field(default_factory=Bounds)
     freed: Bounds = field(default_factory=Bounds)
     open: Bounds = field(default_factory=Bounds)
-    committed: Bounds = field(default_factory=Bounds)
+    worst: Bounds = field(default_factory=Bounds)
 
     def add(self, given: Given, courses: list[Course], clock: PartitionClock, *, is_over: bool) -> None:
         """Add an issue; `is_over` if its time may be over."""
@@ -208,17 +208,18 @@ class Sums:
         self.spent.add(course.net for course in courses)
         self.refunded.add(course.refunded for course in courses)
         for bounds, values in zip(
-            (self.again, self.freed, self.open, self.committed), zip(*ways, strict=True), strict=True
+            (self.again, self.freed, self.open, self.worst), zip(*ways, strict=True), strict=True
         ):
             bounds.add(values)
 
 
 def _way(given: Given, course: Course, clock: PartitionClock, *, is_over: bool) -> tuple[float, float, float, float]:
-    """Return what of one issue is held again, at most freed, at least held, and at least held or spent."""
+    """Return what of one issue is held again, at most freed, at least held, and at most spent in the end."""
     fallen = clock.fallen(given) if given.held_minor < given.most_minor else 0.0
     freed = course.refunded + course.released + course.standing * (max(fallen, 1.0) if is_over else fallen)
     left = 0.0 if is_over else course.standing * max(1.0 - fallen, 0.0)
-    return course.again, freed, left, left + course.net
+    worst = course.net if is_over else max(course.net, given.most_minor)
+    return course.again, freed, left, worst
 
 
 def taken(event: FeedbackEvent, given: Given) -> int:

@@ -196,11 +196,11 @@ class DecisionCheck:
         for (account_id, _), each in sums.items():
             of_account.setdefault(account_id, []).append(each)
         for account_id, parts in of_account.items():
-            held, committed = (
+            held, worst = (
                 sum(math.floor(part) for part in each)
-                for each in ([part.open.least for part in parts], [part.committed.least for part in parts])
+                for each in ([part.open.least for part in parts], [part.worst.least for part in parts])
             )
-            self._budgets.commit(account_id, held, committed, parts[0].place)
+            self._budgets.commit(account_id, held, worst, parts[0].place)
 
     def _may_be_over(self, given: Given) -> bool:
         """Return whether an issue may have ended in its partition, by ticks read or lost."""

@@ -19,9 +19,6 @@ from stream_coupons.kafka.topics import BY_NAME, CAMPAIGNS, CATALOG
 from stream_coupons.ops.audit.coverage_check import PlacedPurse
 from stream_coupons.ops.audit.offsets import AuditedOffsets
 
-OVERSPEND_RATIO = 0.05
-"""Share of a budget with quantile holds that may be overspent, beside the most that one redemption can cost."""
-
 
 @dataclass(slots=True)
 class WidestTerms:
@@ -37,16 +34,19 @@ class WidestTerms:
         The most that one coupon may cost, of all versions.
     holds : set
         What coupons hold, by version; None of one without a limit.
+    worst : int or None
+        The most that may be spent if each open coupon takes the most that it can; None is no limit.
     """
 
     since_ms: int
     most: int | None
     quanta: set[int] = field(default_factory=set)
     holds: set[BudgetHold | None] = field(default_factory=set)
+    worst: int | None = 0
 
     def widen(self, limit: Limit) -> None:
         """Take in another version."""
-        self.most = wider(self.most, limit.most)
+        self.most, self.worst = wider(self.most, limit.most), wider(self.worst, limit.worst)
         self.quanta.add(limit.quantum)
         self.holds.add(None if limit.most is None else limit.hold)
 
@@ -54,11 +54,6 @@ class WidestTerms:
     def holds_most(self) -> bool:
         """True if each coupon holds the most that it can cost, by every version."""
         return self.holds == {"maximum"}
-
-    @property
-    def most_overspent(self) -> float:
-        """The most that may be spent beyond the limit."""
-        return 0.0 if self.holds_most else OVERSPEND_RATIO * (self.most or 0) + max(self.quanta)
 
 
 @dataclass(slots=True)

@@ -38,7 +38,8 @@ WORDS: Mapping[Code, str] = {
     NoCoupon.LIFT_BELOW_ZERO: "coupons lose money by the measured lift: only few shoppers go on getting some",
     NoCoupon.CONTROL: "this trigger was drawn by chance to get nothing, see policy.control_ratio",
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
-    NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition",
+    NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition; a budget that is spent has "
+    "paused by itself",
     NoCoupon.NEW_SHOPPERS: "the shopper is new, and new shoppers had drawn policy.new_shopper_ratio of it in that hour",
     Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
     Passed.HARDLY_KNOWN: "the shopper turned to nothing that it is for, and is hardly known: see policy.known_after",

@@ -7,7 +7,7 @@ from typing import Any
 from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.purses import Purse, first_lease
-from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.money.wallet import Wallet, needed
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.ops.explain.candidate_verdicts import Lack
 from stream_coupons.runtime.steps import SharedStates
@@ -37,18 +37,20 @@ class Funds:
         """The wallet of the shopper's partition."""
         return Wallet(SharedStates[Any](self.purses, Purse), self.partition, self.partitions, self.new_ratio)
 
-    def lack(self, limits: Iterable[Limit], held_minor: int, new_at: float | None = None) -> Lack | None:
+    def lack(
+        self, limits: Iterable[Limit], held_minor: int, most_minor: int, new_at: float | None = None
+    ) -> Lack | None:
         """Return the shortage of one more coupon that draws on these accounts; None when it can be given.
 
         `new_at` is the time of the decision if the shopper is new.
         """
         for limit in limits:
-            shortage = self.wallet.shortage([limit], held_minor, new_at)
+            shortage = self.wallet.shortage([limit], held_minor, most_minor, new_at)
             if shortage is not None:
                 return Lack(
                     shortage=shortage,
                     account_id=limit.account_id,
-                    needed=1 if limit.is_stock else held_minor,
+                    needed=needed(limit, self.purses.get(limit.account_id), held_minor, most_minor),
                     here=self._here(limit, new_at if shortage is Shortage.NEW_SHOPPERS else None),
                 )
         return None
@@ -63,6 +65,9 @@ class Funds:
         """Return the shortage of each candidate that is sold out, by its position."""
         [moment] = table.moments
         new_at = moment.at if moment.shopper.is_new(moment.at) else None
-        rows = zip(table.position.tolist(), table.held_minor.tolist(), strict=True)
-        lacks = {position: self.lack(table.coupons.limited[position], held, new_at) for position, held in rows}
+        coupons = table.coupons
+        lacks = {
+            position: self.lack(coupons.limited[position], held, int(coupons.most_minor[position]), new_at)
+            for position, held in zip(table.position.tolist(), table.held_minor.tolist(), strict=True)
+        }
         return {position: lack for position, lack in lacks.items() if lack is not None}

@@ -1,5 +1,6 @@
 """The accounts of a catalogue, and their owner: what a price and a risk follow, and when there are none."""
 
+import math
 import random
 from typing import Any
 
@@ -12,7 +13,7 @@ from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
 from stream_coupons.core.money.holds import QUANTILE_Z
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.leases import KNOWN_AFTER, Account
 from stream_coupons.core.money.price import LEAST_UPDATE_S, PRICES
 from stream_coupons.testing import campaign, coupon
 from tests.core.builders import AT, DAY_S, HOUR_S, as_read, restarted
@@ -35,8 +36,22 @@ class TestLimits:
         assert (stock.account_id, stock.most, stock.quantum, stock.is_stock) == (units_of("c1"), 5, 1, True)
         assert (own.account_id, own.most, own.is_priced) == (MONEY, None, False)
         assert of_campaign == Limit(
-            900, 300, campaign_of("k1"), "quantile", "front_loaded", AT, AT + DAY_S, lag_s=0.4 * 2000.0
-        )
+            900, 300, campaign_of("k1"), "quantile", "front_loaded", AT, AT + DAY_S, lag_s=0.4 * 2000.0,
+            least=100, max_overspend_ratio=0.05,
+        )  # fmt: skip
+        assert (own.least, own.max_overspend_ratio, stock.max_overspend_ratio) == (100, 0.05, 0.0)
+
+    @pytest.mark.parametrize(
+        ("terms", "worst"),
+        [
+            ({}, 945),
+            ({"max_overspend_ratio": 1.5}, 2250),
+            ({"max_overspend_ratio": 1.5, "budget_hold": "maximum"}, 900),
+            ({"budget_minor": None}, None),
+        ],
+    )
+    def test_the_worst_case_of_a_budget_is_bounded(self, terms: dict[str, Any], worst: int | None) -> None:
+        assert limit_of(**({"budget_minor": 900} | terms)).worst == worst
 
     @pytest.mark.parametrize("account_id", [units_of("gone"), money_of("gone"), campaign_of("gone")])
     def test_of_what_is_not_in_the_catalogue_nothing_may_be_drawn(self, account_id: str) -> None:
@@ -92,7 +107,7 @@ class Owner:
 
     def report(self, at: float, **about: Any) -> list[Lease]:
         """Report totals."""
-        known: dict[str, Any] = {"version": 0, "granted": 0, "demand": self.demand.tolist()}
+        known: dict[str, Any] = {"version": 0, "granted": 0, "closed": KNOWN_AFTER, "demand": self.demand.tolist()}
         spent = {"drawn": self.spent, "spent": self.spent}
         said = LeaseReport(account_id=self.limit.account_id, partition=0, at=at, **(known | spent | about))
         return [as_read(lease) for lease in leases.take_report(self.account, said, self.limit, 4)]
@@ -156,10 +171,19 @@ class TestRisk:
         assert [lease.risk for lease in first] == [None]
         variance = (2500.0, 0.0)
         assert owner.report(AT + 1.0, drawn=100, variance=variance, version=10**6) == [], "too soon"
-        told = owner.report(AT + LEAST_UPDATE_S, drawn=200, variance=variance)
+        told = owner.report(AT + LEAST_UPDATE_S, drawn=200, variance=variance, closed=KNOWN_AFTER)
         assert {(lease.partition, lease.risk) for lease in told} == {(0, QUANTILE_Z / 50.0)}, "none else was heard of"
         closed = owner.report(AT + DAY_S, drawn=200, freed=200)
         assert {lease.risk for lease in closed} == {None}
+
+    def test_it_is_not_known_before_coupons_of_the_account_are_over_and_follows_each_doubling_of_them(self) -> None:
+        owner, risks = Owner(limit_of(), hourly_minor=0.0), dict[int, float | None]()
+        for closed in range(100):
+            owner.report(AT + 0.1 * closed, closed=closed, variance=(100.0 + closed, 0.0))
+            risks[closed] = owner.account.told[1]
+        changes = [closed for closed in range(1, 100) if risks[closed] != risks[closed - 1]]
+        assert changes == [KNOWN_AFTER, 2 * KNOWN_AFTER, 4 * KNOWN_AFTER, 8 * KNOWN_AFTER]
+        assert risks[99] == QUANTILE_Z / math.sqrt(100.0 + changes[-1])
 
     def test_there_is_none_where_each_holds_the_most(self) -> None:
         owner = Owner(limit_of(budget_hold="maximum"), hourly_minor=0.0)
@@ -172,6 +196,13 @@ class TestRisk:
         owner.report(AT)
         told = owner.report(AT + HOUR_S, drawn=100, variance=(1e-13, 0.0), asks=True)
         assert {lease.risk for lease in told} == {None}
+
+    def test_a_budget_that_pays_for_no_coupon_any_more_is_spent_until_money_comes_back(self) -> None:
+        owner, told = Owner(limit_of(budget_minor=1000), hourly_minor=0.0), list[bool]()
+        for n, (spent, refunded) in enumerate([(900, 0), (901, 0), (1040, 0), (1040, 140)]):
+            found = owner.report(AT + n, drawn=spent, spent=spent, refunded=refunded, freed=refunded, asks=True)
+            told += [lease.is_spent for lease in found[:1]]
+        assert told == [False, True, True, False]
 
     def test_an_account_without_a_limit_has_neither_risk_nor_price(self) -> None:
         owner = Owner(limit_of(budget_minor=None), hourly_minor=400.0)

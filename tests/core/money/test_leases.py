@@ -309,11 +309,13 @@ def test_no_limit_is_passed_that_the_catalogue_ever_had(seed: int, count: int, l
 
 def test_a_price_that_comes_amid_a_call_back_calls_back_too() -> None:
     limit = money(1_000, 100, **STEERED)
-    account = Account({0: Holding(granted=1_000, is_known=True), 1: Holding(is_known=True)}, told=(5.0, None))
+    account = Account(
+        {0: Holding(granted=1_000, is_known=True), 1: Holding(is_known=True)}, told=(5.0, None, 1.0, False)
+    )
     asks = LeaseReport(account_id="money:c", partition=1, at=1_000.0, version=0, granted=0, asks=True)
     [called] = [lease for lease in leases.take_report(account, asks, limit, 2) if lease.partition == 0]
     assert called.keep == 500
-    account.told = (1.0, None)
+    account.told = (1.0, None, 1.0, False)
     priced = leases.take_report(account, msgspec.structs.replace(asks, at=5_000.0, asks=False), limit, 2)
     [again] = [lease for lease in priced if lease.partition == 0]
     assert (again.version, again.keep, again.price) == (called.version + 1, 500, account.price.value)

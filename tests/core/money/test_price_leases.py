@@ -20,7 +20,7 @@ def report(at: float, variance: float = 2500.0, partition: int = 0) -> LeaseRepo
     """A partition has a coupon open."""
     return LeaseReport(
         account_id="campaign:spring", partition=partition, at=at, version=0, granted=0, drawn=1,
-        expected=(10.0, 0.0), variance=(variance, 0.0),
+        closed=leases.KNOWN_AFTER, expected=(10.0, 0.0), variance=(variance, 0.0),
     )  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Stake
+from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
+from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.holds import cost_of, hold_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
@@ -31,10 +33,15 @@ class Books(RuleBasedStateMachine):
 
     issues: Any = Bundle("issues")
 
-    @initialize(holds_maximum=st.booleans(), granted=st.sampled_from([0, 3 * MOST, EVERYTHING]))
-    def begin(self, holds_maximum: bool, granted: int) -> None:
+    @initialize(
+        holds_maximum=st.booleans(),
+        granted=st.sampled_from([0, 3 * MOST, EVERYTHING]),
+        ratio=st.sampled_from([0.0, 0.05, 1.0, 100.0]),
+    )
+    def begin(self, holds_maximum: bool, granted: int, ratio: float) -> None:
         self.is_maximum = holds_maximum
-        self.purse = Purse(granted=granted)
+        self.ratio = 0.0 if holds_maximum else ratio
+        self.purse = Purse(granted=granted, max_overspend_ratio=self.ratio)
         self.now = AT
         self.number = 0
         self.open: dict[str, OpenIssue] = {}
@@ -59,7 +66,8 @@ class Books(RuleBasedStateMachine):
             expected_minor=expected,
             variance=variance,
         )
-        if self.purse.available >= held:
+        limit = Limit(EVERYTHING, MOST, max_overspend_ratio=self.ratio)
+        if self.purse.available >= purses.needed(self.purse, limit, held, most):
             self.open[issue.issue_id] = issue
             self._book(opening(issue))
         else:
@@ -83,6 +91,14 @@ class Books(RuleBasedStateMachine):
         if issue_id in self.open:
             self.now = max(self.now, self.open[issue_id].expires_at + late_s)
             self._close(issue_id)
+
+    @rule(granted=st.integers(0, 2 * MOST), keep=st.none() | st.integers(0, 2 * MOST))
+    def lease(self, granted: int, keep: int | None) -> None:
+        """The owner grants more, or calls back what is idle."""
+        version, total = self.purse.version + 1, self.purse.granted + granted
+        purses.receive(
+            self.purse, Lease(account_id="money:c", partition=0, at=AT, version=version, granted=total, keep=keep)
+        )
 
     @rule(seconds=st.floats(0.0, 3 * DAY_S))
     def let_time_pass(self, seconds: float) -> None:
@@ -128,6 +144,9 @@ class Books(RuleBasedStateMachine):
     @invariant()
     def adds_up(self) -> None:
         purse, spent = self.purse, self.spent_by_closed + sum(issue.spent_minor for issue in self.open.values())
+        worst = self.spent_by_closed + sum(issue.most_minor for issue in self.open.values())
+        assert purse.worst == worst, "as if each open coupon took the most that it can"
+        assert worst <= (1.0 + self.ratio) * (purse.granted - purse.returned) + 1e-6, "the bound that was chosen"
         after = totals(purse)
         assert all(new >= old for new, old in zip(after, self.before, strict=True)), "a total has shrunk"
         self.before = after
@@ -135,11 +154,14 @@ class Books(RuleBasedStateMachine):
         assert purse.spent - purse.refunded == spent
         assert purse.committed >= spent
         held = sum(issue.stake.held_minor for issue in self.open.values())
-        assert purse.committed - purses.fallen(purse, self.now) <= spent + held
-        assert 0 <= purse.falling_held <= purse.committed - spent
+        reserved = purse.reserved - purse.unreserved
+        assert 0 <= reserved <= max(worst - spent, 0)
+        assert reserved == 0 or purse.committed - 1 < worst / (1.0 + self.ratio), "no more than the bound requires"
+        assert purse.committed - reserved - purses.fallen(purse, self.now) <= spent + held
+        assert 0 <= purse.falling_held <= purse.committed - reserved - spent
         if self.is_maximum:
             assert purse.available >= 0
-            assert purse.committed == spent + held
+            assert (purse.committed, reserved) == (spent + held, 0)
             assert purse.falling_held == 0
 
     def teardown(self) -> None:
@@ -149,9 +171,11 @@ class Books(RuleBasedStateMachine):
         self.now = max([self.now, *(issue.expires_at for issue in self.open.values())])
         for issue_id in list(self.open):
             self._close(issue_id)
+        purses.fall(self.purse, self.now)  # the tick that ended them
         self.adds_up()
         assert self.purse.committed == self.spent_by_closed
         assert self.purse.falling_held == 0
+        assert self.purse.reserved == self.purse.unreserved
         assert self.purse.expected.at(self.now) == pytest.approx(0.0, abs=1e-3)
         assert self.purse.variance.at(self.now) == pytest.approx(0.0, abs=1.0)
 
@@ -161,7 +185,7 @@ TestBooks.settings = settings(max_examples=100, stateful_step_count=40, derandom
 
 
 def test_a_hold_falls_evenly_and_what_it_has_lost_can_be_drawn() -> None:
-    purse = Purse(granted=100)
+    purse = Purse(granted=100, max_overspend_ratio=float("inf"))
     issue = opened(held_minor=80, most_minor=500)
     purses.book(purse, opening(issue))
     available = []
@@ -169,6 +193,23 @@ def test_a_hold_falls_evenly_and_what_it_has_lost_can_be_drawn() -> None:
         purses.fall(purse, AT + days * DAY_S)
         available.append(purse.available)
     assert available == [20, 40, 60, 80, 100, 100]
+
+
+def test_what_a_hold_has_lost_stays_reserved_as_far_as_the_bound_requires() -> None:
+    purse = Purse(granted=500, max_overspend_ratio=0.25)
+    issue = opened(held_minor=450, most_minor=500)
+    purses.book(purse, opening(issue))
+    left = [450]
+    for days in (1, 4, 8):
+        purses.fall(purse, AT + days * DAY_S)
+        left.append(purse.committed)
+    assert left == [450, 400, 400, 400], "the most over 1.25"
+    before, issue.uses = issue.stake, used(10)
+    span = AT + 8 * DAY_S, AT, issue.expires_at
+    purses.book(purse, Booking("c1", None, before, issue.stake, *span, issue.is_falling))
+    assert purse.committed == 400, "a correction may still take the rest"
+    purses.book(purse, Booking("c1", None, issue.stake, Stake(spent_minor=10), *span, issue.is_falling))
+    assert (purse.committed, purse.worst) == (10, 10)
 
 
 def test_a_hold_of_the_most_stays_until_the_end() -> None:
@@ -179,7 +220,7 @@ def test_a_hold_of_the_most_stays_until_the_end() -> None:
 
 
 def test_a_hold_that_comes_back_is_what_would_be_left_of_it() -> None:
-    purse = Purse(granted=1000)
+    purse = Purse(granted=1000, max_overspend_ratio=float("inf"))
     issue = opened(held_minor=80, most_minor=500)
     purses.book(purse, opening(issue))
     for day, (is_redeemed, spent, committed) in enumerate([(True, 300, 300), (False, 0, 60), (True, 50, 69)], start=1):

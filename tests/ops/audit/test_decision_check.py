@@ -634,7 +634,7 @@ def test_what_was_spent_stays_spent(spent: int, is_over: bool) -> None:
 
 
 def test_what_is_held_of_quantiles_is_within_the_budget() -> None:
-    log = Handmade(budget_minor=100, budget_hold="quantile").give("1", "2", held=50)
+    log = Handmade(budget_minor=100, budget_hold="quantile", max_overspend_ratio=2.0).give("1", "2", held=50)
     assert finished(log) == []
     log.give("3", held=1)
     assert ("budget", "coupon-issues:0:2", "money:c: 101 held, expected at most 100") in finished(log)

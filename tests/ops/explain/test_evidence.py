@@ -105,12 +105,24 @@ def test_what_is_left_is_that_of_the_shoppers_partition(log: Log) -> None:
     lack = Lack(shortage=Shortage.STOCK, account_id="units:few", needed=1, here=0)
     for record in (*log.read(evidence.READ), *log.read((USERS,))):
         evidence.take(record)
-    assert evidence.funds().lack(few, 100) == lack
+    assert evidence.funds().lack(few, 100, 100) == lack
     one_left = StateCodec(Purse).encode(Purse(granted=5, drawn=4))
     evidence.take(Record(USERS, 1 - ANNS_HOME, 0, 0, b"\0units:few", one_left))
-    assert evidence.funds().lack(few, 100) == lack
+    assert evidence.funds().lack(few, 100, 100) == lack
     evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0units:few", one_left))
-    assert evidence.funds().lack(few, 100) is None
+    assert evidence.funds().lack(few, 100, 100) is None
+
+
+def test_a_budget_that_is_spent_is_named_as_the_reason(log: Log) -> None:
+    evidence = ShopperEvidence(RULES, "ann", log.partitions)
+    one = coupon("poor", budget_minor=450)
+    for record in (*log.read(evidence.READ), *log.read((USERS,))):
+        evidence.take(record)
+    spent = StateCodec(Purse).encode(Purse(granted=450, drawn=200, spent=200, is_spent=True))
+    evidence.take(Record(USERS, ANNS_HOME, 0, 0, b"\0money:poor", spent))
+    assert evidence.funds().lack(Accounts([one]).of(one), 100, 100) == Lack(
+        shortage=Shortage.SPENT, account_id="money:poor", needed=100, here=250
+    )
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,7 @@ def test_a_coupon_that_was_not_worth_it_and_a_draw_by_a_random_strategy_are_told
 
 
 def test_the_last_unit_may_be_left_in_no_partition() -> None:
-    found = Funds({}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100)
+    found = Funds({}, partition=1, partitions=4).lack(limits_of(coupon("c", stock=1)), 100, 100)
     assert found == Lack(shortage=Shortage.STOCK, account_id="units:c", needed=1, here=0)
 
 

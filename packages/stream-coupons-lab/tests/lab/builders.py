@@ -283,13 +283,20 @@ class Handmade(Log):
 # ---------------------------------------------------------------- by the agents
 
 SHOPPERS = ("ann", "bob", "eve", "joe", "kim", "zoe")
-CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=3000, ends_at=AT + 5 * 86400.0)]
+CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=3000, max_overspend_ratio=1.0, ends_at=AT + 5 * 86400.0)]
 COUPONS = [
     coupon("few", stock=4, redeem_within_s=3600.0),
-    coupon("poor", budget_minor=450, budget_hold="maximum", redeem_within_s=1800.0, discount_minor=80),
+    coupon("poor", budget_minor=550, budget_hold="maximum", redeem_within_s=5400.0, discount_minor=80),
     coupon("once", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
     coupon("shared", campaign_id="spring", discount_minor=70, redeem_within_s=7200.0),
-    coupon("both", campaign_id="spring", discount_minor=50, redeem_within_s=7200.0, budget_minor=1000),
+    coupon(
+        "both",
+        campaign_id="spring",
+        discount_minor=50,
+        redeem_within_s=7200.0,
+        budget_minor=1000,
+        max_overspend_ratio=1.0,
+    ),
 ]
 RULES = rules(exploration_ratio=0.3, attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0))
 HALF_HOUR_S = 1800.0

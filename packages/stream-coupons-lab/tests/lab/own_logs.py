@@ -94,7 +94,9 @@ class Shop:
 
     def _decide(self, user_id: str, at: float, *, is_holdout: bool) -> None:
         kind = int(self._rng.integers(3))
-        left = [row for row, limits in enumerate(self._limits) if self._wallet.shortage(limits, DISCOUNT) is None]
+        left = [
+            row for row, limits in enumerate(self._limits) if self._wallet.shortage(limits, DISCOUNT, DISCOUNT) is None
+        ]
         given = self._record(user_id, at, left, VALUES[kind, left], is_holdout=is_holdout) if left else None
         if left and not is_holdout:
             self.kinds.append(kind)
