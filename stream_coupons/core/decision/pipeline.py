@@ -130,8 +130,10 @@ def _candidates(  # noqa: PLR0913 - what a decision begins with
     if shopper.has_decided(identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.domains.get(event.domain)
-    positions = np.array([], np.intp) if coupons is None else eligible(shopper, coupons, at, rules, now)
-    if coupons is None or not len(positions):
+    if coupons is None:
+        return NoCoupon.NO_CANDIDATE
+    positions = eligible(shopper, coupons, at, rules, now, event, effects.facts)
+    if not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
     if objection is not None:

@@ -20,6 +20,7 @@ from stream_coupons.core.messages.fields import (
     Id,
     Label,
     Ratio,
+    Rule,
 )
 
 BudgetCurve = Literal["none", "even", "front_loaded", "by_traffic"]
@@ -85,6 +86,8 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The most issues of it to one shopper; absent for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
+    eligible_if: Rule = ""
+    """A rule in CEL over fields of shopper, trigger and coupon, which must be true; empty for everybody."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = {}
@@ -138,5 +141,7 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Target of the spending between `starts_at` and `ends_at`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    eligible_if: Rule = ""
+    """A rule in CEL that must be true for each of its coupons, beside their own."""
     paused: bool = False
     """True: none of its coupons are issued for now."""
