@@ -297,3 +297,12 @@ def broken_clause(coupons: CouponSet, position: int, occasion: Occasion, *, need
             if value is not True:
                 return text if value is False else f"{text} (it raises, or is no bool)"
     return None
+
+
+def clauses_of_trigger(coupons: CouponSet, position: int) -> list[str]:
+    """Return the clauses of a coupon's rules that read the trigger; parameters as of `broken_clause`."""
+    try:
+        found = clauses(coupons.rules[position], coupons.coupons[position])
+    except BadRule:
+        return []
+    return [text for text, literal in found.items() if _names(literal) & NEEDS_TRIGGER]
