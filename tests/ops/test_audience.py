@@ -12,7 +12,9 @@ from stream_coupons.testing import coupon
 from tests.core.builders import AT, DAY_S
 
 CODEC = CellCodec(Shopper)
-TEA = coupon("tea", max_per_user=3, campaign_id="spring", eligible_if="shopper.coupons_received < 5 && trigger.hour < 25")
+TEA = coupon(
+    "tea", max_per_user=3, campaign_id="spring", eligible_if="shopper.coupons_received < 5 && trigger.hour < 25"
+)
 SPRING = Campaign(campaign_id="spring", eligible_if="shopper.days_since_order >= 30 && 'vip' in shopper.segments")
 
 
