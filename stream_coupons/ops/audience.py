@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 
-import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.catalogue.catalogue import Catalogue, objection
@@ -54,12 +53,9 @@ class AudienceCount:
     def __init__(
         self, coupon_id: str, coupons: Iterable[Coupon], campaigns: Iterable[Campaign], at: float, rules: PolicyRules
     ) -> None:
-        every, of_campaigns = list(coupons), list(campaigns)
-        self._ruled = Catalogue(every, campaigns=of_campaigns)
-        plain = [msgspec.structs.replace(one, eligible_if="") for one in every]
-        self._plain = Catalogue(plain, campaigns=[msgspec.structs.replace(one, eligible_if="") for one in of_campaigns])
-        self._domain, self._coupon_id = self._ruled.by_id[coupon_id].domain, coupon_id
-        self._position = self._ruled.domains[self._domain].position[coupon_id]
+        catalogue = Catalogue(coupons, campaigns=campaigns)
+        self._coupons = catalogue.domains[catalogue.by_id[coupon_id].domain]
+        self._position = self._coupons.position[coupon_id]
         self._at, self._rules = at, rules
         self._codec = CellCodec(Shopper)
         self._against: dict[bytes, str] = {}
@@ -79,19 +75,20 @@ class AudienceCount:
             self._against[key] = self._reason(self._codec.decode(cell).state)
 
     def _reason(self, shopper: Shopper) -> str:
-        plain, ruled = self._plain.domains[self._domain], self._ruled.domains[self._domain]
-        personal: Ineligible | None = objection(shopper, plain, self._position, self._at, self._rules)
+        found = objection(shopper, self._coupons, self._position, self._at, self._rules)
+        if found is not None and found is not Ineligible.RULE:
+            return found
         occasion = Occasion(shopper, self._at)
-        return personal or broken_clause(ruled, self._position, occasion, needs_trigger=False) or QUALIFIES
+        return broken_clause(self._coupons, self._position, occasion, needs_trigger=False) or QUALIFIES
 
     def result(self) -> Audience:
         """Return the counts so far."""
         counts = Counter(self._against.values())
         return Audience(
-            coupon_id=self._coupon_id,
+            coupon_id=self._coupons.coupons[self._position].coupon_id,
             at=self._at,
             shoppers=len(self._against),
             qualify=counts.pop(QUALIFIES, 0),
             against=dict(counts.most_common()),
-            not_counted=clauses_of_trigger(self._ruled.domains[self._domain], self._position),
+            not_counted=clauses_of_trigger(self._coupons, self._position),
         )

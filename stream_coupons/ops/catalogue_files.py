@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from stream_coupons.core.catalogue.eligibility_rules import BadRule, is_for_nobody, rule_faults
+from stream_coupons.core.catalogue.eligibility_rules import BadRule, clauses, is_for_nobody, rule_faults
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
@@ -185,7 +185,11 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
 def _faults_for_coupon(coupon: Coupon, rule: str) -> list[str]:
     """Return what is wrong with a rule, its own or its campaign's, for one coupon."""
     try:
-        return ["a clause is not true by the coupon's own fields"] if is_for_nobody([rule], coupon) else []
+        return (
+            ["a clause is not true by the coupon's own fields"]
+            if is_for_nobody(clauses([rule], coupon).values())
+            else []
+        )
     except BadRule as bad:
         return [str(bad)]
 

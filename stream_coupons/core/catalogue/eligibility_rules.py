@@ -159,8 +159,9 @@ def clauses(rules: Iterable[str], coupon: Coupon) -> dict[str, str]:
     return found
 
 
-def _names(text: str) -> set[str]:
-    return {name for name, _, _ in references(text)}
+@lru_cache(16384)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name for name, _, _ in references(text))
 
 
 def _holds(literal: str, values: Any) -> bool | None:
@@ -176,9 +177,8 @@ def _read(names: Iterable[str], occasion: Occasion) -> dict[str, Any]:
     return {name: OCCASION_FIELDS[name].read(occasion) for name in names}
 
 
-def is_for_nobody(rules: Iterable[str], coupon: Coupon) -> bool:
-    """Return True if a clause of good rules is not true by the coupon's own fields; parameters as of `clauses`."""
-    literals = clauses(rules, coupon).values()
+def is_for_nobody(literals: Iterable[str]) -> bool:
+    """Return True if one of the clauses reads neither shopper nor trigger, and is not true."""
     return any(_holds(literal, None) is not True for literal in literals if not _names(literal))
 
 
@@ -218,10 +218,11 @@ class RuleTable:
         """Return what is left of a rule after its clauses of the catalogue: simple clauses, and a text for CEL."""
         coupon, rules = coupons.coupons[position], coupons.rules[position]
         try:
-            self._allows[position] = not is_for_nobody(rules, coupon)
-            left = [literal for literal in clauses(rules, coupon).values() if _names(literal)]
+            literals = [*clauses(rules, coupon).values()]
         except BadRule:
-            self._allows[position], left = False, []
+            literals = ["false"]
+        self._allows[position] = not is_for_nobody(literals)
+        left = [literal for literal in literals if _names(literal)] if self._allows[position] else []
         # A value of a map may be of any type: each clause becomes a bool.
         others = " && ".join(f"({literal}) == true" for literal in left if not simple(literal))
         return [found for literal in left if (found := simple(literal))], others

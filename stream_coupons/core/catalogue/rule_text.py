@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -69,7 +70,8 @@ def _literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def operands(rule: str, sign: str = "&&") -> list[str]:
+@lru_cache(16384)
+def operands(rule: str, sign: str = "&&") -> tuple[str, ...]:
     """Return the operands of a logical operator, outside of brackets and of operators that bind less.
 
     Parameters
@@ -82,9 +84,9 @@ def operands(rule: str, sign: str = "&&") -> list[str]:
     Examples
     --------
     >>> operands('shopper.is_new && (trigger.hour < 9 || trigger.hour > 17) && "a && b" != trigger.brand')
-    ['shopper.is_new', 'trigger.hour < 9 || trigger.hour > 17', '"a && b" != trigger.brand']
+    ('shopper.is_new', 'trigger.hour < 9 || trigger.hour > 17', '"a && b" != trigger.brand')
     >>> operands("shopper.is_new || shopper.orders > 1 && trigger.hour < 9")
-    ['shopper.is_new || shopper.orders > 1 && trigger.hour < 9']
+    ('shopper.is_new || shopper.orders > 1 && trigger.hour < 9',)
     """
     rule = _TOKEN.sub(lambda match: " " if match[0].startswith("//") else match[0], rule).strip()
     depth, cuts, is_bracketed = 0, [], rule.startswith("(")
@@ -92,15 +94,15 @@ def operands(rule: str, sign: str = "&&") -> list[str]:
         depth += _DEPTH.get(token[0], 0)
         is_bracketed &= depth > 0 or token.end() == len(rule)
         if depth == 0 and token[0] in ("?", "||") and token[0] != sign:
-            return [rule]
+            return (rule,)
         if depth == 0 and token[0] == sign:
             cuts.append(token.span())
     if is_bracketed:
         return operands(rule[1:-1], sign)
     if not cuts:
-        return [rule]
+        return (rule,)
     ends = pairwise([0, *(end for cut in cuts for end in cut), len(rule)])
-    return [one for start, end in [*ends][::2] for one in operands(rule[start:end], sign)]
+    return tuple(one for start, end in [*ends][::2] for one in operands(rule[start:end], sign))
 
 
 def faults_of_form(rule: str) -> Iterator[tuple[int, str]]:

@@ -7,6 +7,7 @@ import operator
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ Clause = tuple[LiteralComparison, ...]
 """Comparisons of which one must be true."""
 
 
+@lru_cache(16384)
 def simple(clause: str) -> Clause:
     """Return the comparisons of a clause of a checked rule; none if it has another form.
 
