@@ -212,7 +212,7 @@ class RuleTable:
         chunks = (self._texts[start : start + CHUNK] for start in range(0, len(self._texts), CHUNK))
         self._chunks = [_list_of(chunk) for chunk in chunks]
         self._fields = set[str]().union(*map(_names, self._texts))
-        self._all_fields = sorted(self._fields | self._simple.fields)
+        self._readers = [(name, OCCASION_FIELDS[name].read) for name in sorted(self._fields | self._simple.fields)]
 
     def _left_of(self, position: int, coupons: CouponSet) -> tuple[list[Clause], str]:
         """Return what is left of a rule after its clauses of the catalogue: simple clauses, and a text for CEL."""
@@ -243,7 +243,7 @@ class RuleTable:
             Number of rules that raised.
         """
         allowed &= self._allows
-        values, failed = _read(self._all_fields, occasion), 0
+        values, failed = {name: read(occasion) for name, read in self._readers}, 0
         if self._simple.fields:
             certain, possible = self._simple.hold(values)
             failed = int((allowed & possible & ~certain).sum()) if possible is not certain else 0

@@ -147,8 +147,9 @@ class SimpleClauses:
         return certain, self._all(found) if absent else certain
 
     def _all(self, found: Bools) -> Bools:
-        clauses = np.append(np.logical_or.reduceat(found[self._alternatives], self._starts), True)
-        every: Bools = np.logical_and.reduce(clauses[self._rows], axis=0)
+        clauses = np.ones(len(self._starts) + 1, np.bool_)
+        np.logical_or.reduceat(found.take(self._alternatives), self._starts, out=clauses[:-1])
+        every: Bools = np.logical_and.reduce(clauses.take(self._rows), axis=0)
         return every
 
 
