@@ -1,8 +1,8 @@
 """Write the reference pages from the code: `python docs/generate.py`, or `--check` that they are what it writes.
 
 Each page has one source: settings the commented deploy/settings.toml and the types; topics and messages the registry
-and the message types; features their declarations; metrics their help texts; alerts their rules; outcomes the
-enumerations; commands their help.
+and the message types; features and fields of rules their declarations; metrics their help texts; alerts their rules;
+outcomes the enumerations; commands their help.
 Exit code 1 of `--check` names the pages that are stale.
 """
 
@@ -26,6 +26,7 @@ from stream_coupons import settings
 from stream_coupons.contracts import schemas
 from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core import reasons
+from stream_coupons.core.catalogue import rule_fields
 from stream_coupons.core.features import numeric
 from stream_coupons.core.features.affinity import PRIOR_SHARE
 from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
@@ -515,6 +516,26 @@ def features_page() -> str:
     )
 
 
+def rule_fields_page() -> str:
+    """Return the page of the fields that eligibility rules may read."""
+    fields = {**rule_fields.OCCASION_FIELDS, **rule_fields.COUPON_FIELDS}
+    parts = []
+    for root, declared in (
+        ("shopper", rule_fields.ShopperFields),
+        ("trigger", rule_fields.TriggerFields),
+        ("coupon", rule_fields.CouponFields),
+    ):
+        of_root = [(name, field) for name, field in fields.items() if name.startswith(f"{root}.")]
+        rows = [[f"`{name}`", f"`{field.kind}`", field.doc.rstrip(".")] for name, field in of_root]
+        heading = f"## {root.capitalize()}\n\n{(declared.__doc__ or '').strip()}"
+        parts.append(f"{heading}\n\n{table(['Field', 'Type', 'Value'], rows)}")
+    return page(
+        "Fields of rules",
+        "An [eligibility rule](../how-to/write-a-catalogue.md#rules) may read these fields, with their types in CEL.",
+        *parts,
+    )
+
+
 def _subject(feature: Any) -> str:
     return feature.compute.__module__.rpartition(".")[2].removesuffix("_features")
 
@@ -612,6 +633,7 @@ PAGES_BY_NAME: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "alerts.md": alerts_page,
     "features.md": features_page,
+    "rule-fields.md": rule_fields_page,
     "outcomes.md": outcomes_page,
     "command-line.md": command_line_page,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.audience import audience
 from stream_coupons.cli.catalog_entries import published, span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
 from stream_coupons.core.catalogue.discount import discount_of
@@ -55,3 +56,4 @@ app = app_of(
         show=_show,
     )
 )
+app.command()(audience)

@@ -133,6 +133,8 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
         if verdict.reason in (NoCoupon.SOLD_OUT, NoCoupon.NEW_SHOPPERS) and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
             details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))
+        if verdict.clause is not None:
+            details.append(_line(verdict.coupon_id, f"not true: {verdict.clause}"))
         if verdict.reason is Passed.PRICED_OUT and verdict.score is not None:
             details.append(_line(verdict.coupon_id, _charge(verdict.score)))
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)

@@ -56,6 +56,8 @@ class Ineligible(StrEnum):
     """The shopper holds this coupon, or one of an overlapping scope: see the coupon's `not_while_held`."""
     ALREADY_ORDERED = "already_ordered"
     """Every item that the coupon is for was ordered within `policy.reorder_suppress_s`."""
+    RULE = "rule"
+    """A clause of the `eligible_if` of the coupon, or of its campaign, is not true for this shopper and trigger."""
 
 
 class NoCoupon(StrEnum):

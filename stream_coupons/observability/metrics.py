@@ -75,6 +75,11 @@ class Metrics:
             "Decisions on new shoppers: given a coupon, or held_back as their share of one was drawn.",
             "kind",
         )
+        self.rule_errors = self._counter(
+            "rule_errors_total",
+            "Triggers for which the rule of a coupon raised, by an absent key for instance. It is not given.",
+            "domain",
+        )
         self.leases = self._counter("leases_total", "Leases of stock and money: granted, or called_back.", "kind")
         self.issues = self._counter("issues_total", "Coupons issued.", "domain")
         self.feedback = self._counter(

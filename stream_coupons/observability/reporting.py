@@ -32,6 +32,7 @@ class BatchReporter:
             "observed": metrics.observed,
             "unseen": metrics.unseen,
             "overrun": metrics.overruns,
+            "rule_error": metrics.rule_errors,
             "interest": metrics.interests,
             "new_shopper": metrics.new_shoppers,
             "erasure": metrics.erasures,

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from stream_coupons.core.catalogue.discount import discount_of
+from stream_coupons.core.catalogue.eligibility_rules import BadRule, clauses, is_for_nobody, rule_faults
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.catalogue import DEFAULT_OVERSPEND_RATIO, Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
@@ -146,13 +147,14 @@ def _faults_of_coupon(coupon: Coupon) -> list[str]:
         faults.append(f"valid_until: {coupon.valid_until}, expected later than valid_from ({coupon.valid_from})")
     if not discount_of(coupon).is_stated:
         faults.append("discount_percent, discount_minor: no discount, expected one of them above 0")
-    return faults
+    return faults + [f"eligible_if: {fault}" for fault in rule_faults(coupon.eligible_if)]
 
 
 def _faults_of_campaign(campaign: Campaign) -> list[str]:
-    if campaign.starts_at < campaign.ends_at:
-        return []
-    return [f"ends_at: {campaign.ends_at}, expected later than starts_at ({campaign.starts_at})"]
+    faults = [f"eligible_if: {fault}" for fault in rule_faults(campaign.eligible_if)]
+    if campaign.starts_at >= campaign.ends_at:
+        faults.append(f"ends_at: {campaign.ends_at}, expected later than starts_at ({campaign.starts_at})")
+    return faults
 
 
 def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
@@ -164,6 +166,7 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
         found.append("stock is 0: it is never issued")
     if coupon.budget_minor is not None and coupon.budget_minor < coupon.max_discount_minor:
         found.append("budget_minor is less than max_discount_minor: it is never issued")
+    found += [f"eligible_if: {fault}: it is never issued" for fault in _faults_for_coupon(coupon, coupon.eligible_if)]
     if coupon.max_per_user == 0:
         found.append("max_per_user is 0: it is never issued")
     if coupon.valid_until <= now:
@@ -180,6 +183,18 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
     if not has_campaign:
         found += _doubts_of_budget(coupon, coupon.valid_until, "valid_until")
     return found
+
+
+def _faults_for_coupon(coupon: Coupon, rule: str) -> list[str]:
+    """Return what is wrong with a rule, its own or its campaign's, for one coupon."""
+    try:
+        return (
+            ["a clause is not true by the coupon's own fields"]
+            if is_for_nobody(clauses([rule], coupon).values())
+            else []
+        )
+    except BadRule as bad:
+        return [str(bad)]
 
 
 def _doubts_of_campaign(campaign: Campaign, now: float) -> list[str]:
@@ -265,6 +280,8 @@ def _fault_in_campaign(coupon: Coupon, campaign: Campaign) -> str | None:
     since, until, _ = within_campaign(coupon, {campaign.campaign_id: campaign})
     if since >= until:
         return "has no time in common with it: it is never issued"
+    for fault in _faults_for_coupon(coupon, campaign.eligible_if):
+        return f"has an eligible_if that keeps it from everybody: {fault}"
     if campaign.budget_minor is None:
         is_unlimited = coupon.stock is None and coupon.budget_minor is None
         return "has no budget_minor, and it has none of its own: nothing limits what it costs" if is_unlimited else None

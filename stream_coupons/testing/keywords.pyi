@@ -70,6 +70,7 @@ class CouponFields(TypedDict, total=False):
     max_overspend_ratio: float
     max_per_user: int | None
     not_while_held: Literal["overlapping", "same", "none"]
+    eligible_if: str
     paused: bool
     attributes: dict[str, str | float | bool | None]
     description: str
@@ -83,6 +84,7 @@ class CampaignFields(TypedDict, total=False):
     budget_curve: Literal["none", "even", "front_loaded", "by_traffic"]
     budget_hold: Literal["quantile", "maximum"]
     max_overspend_ratio: float
+    eligible_if: str
     paused: bool
 
 class ItemFields(TypedDict, total=False):

@@ -96,6 +96,7 @@ def _populate_domain(metrics: Metrics, domain: str) -> None:
     metrics.issues.labels(domain=domain).inc()
     metrics.unseen.labels(domain=domain).inc()
     metrics.overruns.labels(domain=domain).inc()
+    metrics.rule_errors.labels(domain=domain).inc()
     metrics.model_version.labels(domain=domain).set(12)
     metrics.model_age.labels(domain=domain).set(4)
     metrics.budget_left.labels(domain=domain).set(0.7)

@@ -23,6 +23,7 @@ EXPORTED = {
     "stream_coupons_observed_issues_total": (Counter, ("outcome",)),
     "stream_coupons_unseen_issues_total": (Counter, ("domain",)),
     "stream_coupons_overrun_redemptions_total": (Counter, ("domain",)),
+    "stream_coupons_rule_errors_total": (Counter, ("domain",)),
     "stream_coupons_interests_total": (Counter, ("kind",)),
     "stream_coupons_new_shoppers_total": (Counter, ("kind",)),
     "stream_coupons_erasures_total": (Counter, ("kind",)),

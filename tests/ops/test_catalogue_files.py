@@ -39,6 +39,17 @@ def read(kind: Kind[Any], *entries: dict[str, Any]) -> ParsedFile[Any]:
         (CAMPAIGNS, {"budget_minor": -1}, ["$.budget_minor", ">= 0"]),
         (CAMPAIGNS, {"starts_at": 20.0, "ends_at": 20.0}, ["ends_at: 20.0", "later than starts_at (20.0)"]),
         (CAMPAIGNS, {"end_at": 20.0}, ["end_at: no such field, expected ends_at?"]),
+        (
+            COUPONS,
+            {"eligible_if": "shopper.order > 2"},
+            ["coupon 'tea': eligible_if: character 1: no field 'shopper.order', expected shopper.orders?"],
+        ),
+        (
+            CAMPAIGNS,
+            {"eligible_if": "coupon.kind > 2", "ends_at": 0.0},
+            ["campaign 'spring': eligible_if: character 13: ", "coupon.kind is of type string", "ends_at: 0.0"],
+        ),
+        (COUPONS, {"eligible_if": "x" * 1001}, ["$.eligible_if", "length <= 1000"]),
     ],
 )
 def test_a_bad_entry_is_refused_with_field_and_expectation(
@@ -148,3 +159,27 @@ def test_a_file_may_be_an_array_lines_or_one_entry() -> None:
 def test_a_file_that_is_no_catalogue_is_an_error(data: bytes) -> None:
     with pytest.raises(BadConfig, match=r"catalog\.json"):
         read_entries(COUPONS, data, "catalog.json", NOW)
+
+
+def test_a_rule_that_a_coupon_makes_false_is_doubtful() -> None:
+    own = entry(COUPONS, eligible_if="coupon.kind == 'gift' && shopper.is_new")
+    assert read(COUPONS, own).warnings == [
+        "coupon 'tea': eligible_if: a clause is not true by the coupon's own fields: it is never issued"
+    ]
+    assert read(COUPONS, own | {"kind": "gift"}).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("coupon.kind == 'gift'", ["a clause is not true by the coupon's own fields"]),
+        ("coupon.items.exists(one, one == trigger.item)", ["expected 5000 at most"]),
+        ("coupon.kind == 'percent' && shopper.is_new", []),
+    ],
+)
+def test_a_campaign_whose_rule_keeps_a_coupon_from_everybody_is_doubtful(rule: str, expected: list[str]) -> None:
+    items = [f"{'x' * 90}{number}" for number in range(100)]
+    [one] = read(COUPONS, entry(COUPONS, campaign_id="spring", items=items) | {"kind": "percent"}).entries
+    found = unissuable([one], {"spring": Campaign(campaign_id="spring", budget_minor=10_000, eligible_if=rule)})
+    assert len(found) == len(expected)
+    assert all(text in found[0] for text in expected)

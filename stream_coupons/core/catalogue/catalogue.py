@@ -8,9 +8,11 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
+from stream_coupons.core.catalogue.eligibility_rules import broken_clause, rule_table
+from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
-from stream_coupons.core.messages.inputs import Item
+from stream_coupons.core.messages.inputs import Item, ShopEvent
 from stream_coupons.core.money.accounts import Accounts, within_campaign
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules
@@ -66,6 +68,7 @@ class Catalogue:
                 default_price_minor,
                 None if attributes is None else attributes.get(domain, ()),
                 accounts=self.accounts,
+                campaigns=self.campaigns,
             )
             for domain, members in by_domain.items()
         }
@@ -157,7 +160,15 @@ def _named(coupons: CouponSet) -> tuple[frozenset[str], ...]:
     return frozenset(items), frozenset(categories), frozenset(name for coupon in each for name in coupon.brands)
 
 
-def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules, now: float = 0.0) -> Positions:
+def eligible(  # noqa: PLR0913 - what a decision begins with
+    shopper: Shopper,
+    coupons: CouponSet,
+    at: float,
+    rules: PolicyRules,
+    now: float = 0.0,
+    trigger: ShopEvent | None = None,
+    facts: list[tuple[str, str]] | None = None,
+) -> Positions:
     """Return the coupons that the shopper may get.
 
     Parameters
@@ -173,6 +184,10 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     now : float
         Current time, UTC epoch seconds. If it is later than `at`, as in a backlog, coupons that have ended by now are
         excluded, too.
+    trigger : BrowseEvent, CartEvent or OrderEvent, optional
+        The trigger, for the rules of coupons; without it, only its time is known.
+    facts : list of (noun, kind), optional
+        Extended if a rule raises.
 
     Returns
     -------
@@ -193,15 +208,25 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
             allowed[position] = False
     for held in shopper.held_coupons(at):
         allowed[coupons.excluded_by(held)] = False
+    table = coupons.once(rule_table)
+    if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger)) and facts is not None:
+        facts.append(("rule_error", coupons.coupons[0].domain))
     return np.flatnonzero(allowed)
 
 
-def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
+def objection(
+    shopper: Shopper,
+    coupons: CouponSet,
+    position: int,
+    at: float,
+    rules: PolicyRules,
+    trigger: ShopEvent | None = None,
+) -> Ineligible | None:
     """Return the reason why the shopper may not get a coupon.
 
     Parameters
     ----------
-    shopper, coupons, at, rules
+    shopper, coupons, at, rules, trigger
         As of `eligible`.
     position : int
         Position of the coupon in `coupons`.
@@ -225,7 +250,10 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
         return Ineligible.EXPIRED
     if any(position in coupons.excluded_by(held) for held in shopper.held_coupons(at)):
         return Ineligible.ALREADY_HELD
-    return _past_objection(shopper, coupons, position, at, rules)
+    past = _past_objection(shopper, coupons, position, at, rules)
+    if past is None and broken_clause(coupons, position, Occasion(shopper, at, trigger)) is not None:
+        return Ineligible.RULE
+    return past
 
 
 def _past_objection(

@@ -1,7 +1,7 @@
 """The coupons of a domain, compiled to arrays, so that all of them are judged at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from stream_coupons.core.catalogue.coupon_terms import (
 )
 from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
@@ -46,6 +46,13 @@ class CouponSet:
         Names of the attributes that are compiled; None: those of all coupons.
     accounts : Accounts, optional
         Accounts of the coupons and their campaigns; None: no coupon has a campaign.
+    campaigns : mapping, optional
+        Campaigns by id: each has a rule for its coupons.
+
+    Attributes
+    ----------
+    rules : list of tuple of str
+        Eligibility rules of each coupon: its own, and that of its campaign.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class CouponSet:
         attributes: tuple[str, ...] | None = None,
         *,
         accounts: Accounts | None = None,
+        campaigns: Mapping[str, Campaign] | None = None,
     ) -> None:
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self._default_price_minor = default_price_minor
@@ -62,6 +70,8 @@ class CouponSet:
         self._overlapping: dict[int, frozenset[int]] = {}
         self._derived: dict[Callable[[CouponSet], Any], Any] = {}
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
+        of_campaigns = {name: campaign.eligible_if for name, campaign in (campaigns or {}).items()}
+        self.rules = [(c.eligible_if, of_campaigns.get(c.campaign_id or "", "")) for c in self.coupons]
         self._index_coupons()
         self._compile_limits(accounts or Accounts(self.coupons))
         self._compile_prices()

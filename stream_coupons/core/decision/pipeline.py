@@ -117,7 +117,10 @@ def _trigger(
     if shopper.has_decided(identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.domains.get(event.domain)
-    if coupons is None or not len(positions := catalogue.eligible(shopper, coupons, at, rules, now)):
+    if coupons is None:
+        return NoCoupon.NO_CANDIDATE
+    positions = catalogue.eligible(shopper, coupons, at, rules, now, event, effects.facts)
+    if not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
     if objection is not None:

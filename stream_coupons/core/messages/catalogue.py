@@ -20,6 +20,7 @@ from stream_coupons.core.messages.fields import (
     Id,
     Label,
     Ratio,
+    Rule,
 )
 from stream_coupons.core.messages.terms import Terms
 
@@ -81,6 +82,8 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """The most issues of it to one shopper; absent for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
+    eligible_if: Rule = ""
+    """A rule in CEL over fields of shopper, trigger and coupon, which must be true; empty for everybody."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = field(default_factory=dict)
@@ -137,5 +140,7 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_overspend_ratio: OverspendRatio = DEFAULT_OVERSPEND_RATIO
     """Spending beyond `budget_minor` if every open coupon took the most that it can, as a share of the budget, at most.
     The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
+    eligible_if: Rule = ""
+    """A rule in CEL that must be true for each of its coupons, beside their own."""
     paused: bool = False
     """True: none of its coupons are issued for now."""

@@ -14,6 +14,9 @@ LongId = Annotated[str, Meta(min_length=1, max_length=256)]
 
 Label = Annotated[str, Meta(max_length=200)]
 
+Rule = Annotated[str, Meta(max_length=1000)]
+"""A rule in CEL; empty for none. It is evaluated in every decision, so its length has a bound."""
+
 Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 
 END_OF_TIME = 4_102_444_800.0

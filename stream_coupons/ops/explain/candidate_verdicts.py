@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.eligibility_rules import broken_clause
+from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.charge import charge
 from stream_coupons.core.decision.decided import Decision
@@ -31,6 +33,7 @@ WORDS: Mapping[Code, str] = {
     Ineligible.SHOPPER_CAP: "this shopper has had it as often as max_per_user allows",
     Ineligible.ALREADY_HELD: "the shopper holds it, or one of an overlapping scope, see its not_while_held",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
+    Ineligible.RULE: "a clause of its eligible_if, or its campaign's, is not true",
     NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
     NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s",
     NoCoupon.QUIET_HOURS: "it is an hour in which nobody is disturbed",
@@ -115,6 +118,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
         R(u, i) by the shopper's own interests and by those of similar shoppers; None where not evaluated.
     score : Score or None
         None if it is no candidate.
+    clause : str or None
+        The clause of its rule that is not true, if that is the reason.
     """
 
     coupon_id: str
@@ -126,12 +131,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
     content: float | None = None
     neighbours: float | None = None
     score: Score | None = None
+    clause: str | None = None
 
 
 def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Decision:
     """Return the decision on a shopper in a domain at a moment, with values, prices and shortages."""
     event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
-    positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy)
+    positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy, trigger=event)
     trigger = Trigger(moment, event, "", coupons, positions, Effects())
     [table] = decide([trigger], known)
     return Decision(trigger, charge(table, wallet), wallet, known)
@@ -176,8 +182,14 @@ class CandidateVerdicts:
         """Return why a coupon is no candidate; None if it is."""
         if position in self._row:
             return None
-        personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules)
+        event = self._trigger.event
+        personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules, event)
         return personal or Passed.NOT_SHORTLISTED
+
+    def _clause(self, position: int) -> str | None:
+        """Return the clause of a coupon's rule that is not true."""
+        occasion = Occasion(self._moment.shopper, self._moment.at, self._trigger.event)
+        return broken_clause(self.coupons, position, occasion)
 
     def why_not(self, position: int) -> Code | None:
         """Return the first reason of the coupon itself; None if it could be given."""
@@ -205,6 +217,7 @@ class CandidateVerdicts:
             content=float(self._views.content[position]),
             neighbours=float(self._views.collaborative[position]),
             score=self._score(position) if position in self._row else None,
+            clause=self._clause(position) if reason is Ineligible.RULE else None,
         )
 
     def _score(self, position: int) -> Score:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_coupons.cli import explain_text
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -54,6 +55,7 @@ coupons = st.builds(
     budget_minor=st.sampled_from([None, None, 100, 5000]),
     discount_minor=st.sampled_from([20, 100, 700]),
     max_discount_minor=st.just(700),
+    eligible_if=st.sampled_from(["", "", "", "shopper.active_days > 1", "'tea' in coupon.categories", "1 / 0 > 0"]),
 )
 catalogues = st.lists(coupons, min_size=1, max_size=8, unique_by=lambda one: one.coupon_id)
 some_rules = st.builds(
@@ -122,6 +124,16 @@ def test_the_eligible_are_those_of_the_decision(
         assert said == expected.tolist()
     for verdict in found.coupons:
         assert verdict.eligible == (verdict.reason not in set(Ineligible))
+
+
+def test_the_clause_of_a_rule_that_is_not_true_is_part_of_the_verdict() -> None:
+    rule = "shopper.orders == 0 && (shopper.active_days > 1 || shopper.coupons_received > 0)"
+    found = explain(Shopper(), knowledge(coupon("a", eligible_if=rule), coupon("b")))
+    assert reasons(found)["a"] is Ineligible.RULE
+    clauses = {verdict.coupon_id: verdict.clause for verdict in found.coupons}
+    assert clauses == {"a": "shopper.active_days > 1 || shopper.coupons_received > 0", "b": None}
+    text = "\n".join(str(part) for part in explain_text.of_shopper(found))
+    assert "not true: shopper.active_days > 1 || shopper.coupons_received > 0" in text
 
 
 @pytest.mark.long
