@@ -19,12 +19,6 @@ if TYPE_CHECKING:  # imported where it is used: no help needs it
     from stream_coupons.ops.campaign_states import CampaignState
 
 
-def _compare(campaigns: Sequence[Campaign], settings: Settings | None) -> list[str]:
-    pushed = {campaign.campaign_id: campaign for campaign in campaigns}
-    coupons = () if settings is None else published(settings, COUPONS).entries.values()
-    return unissuable((coupon for coupon in coupons if coupon.campaign_id in pushed), pushed)
-
-
 def _listed(campaigns: Published[Campaign], settings: Settings) -> list[CampaignState]:
     from stream_coupons.ops.campaign_states import read_accounts, states_of
 
@@ -69,7 +63,6 @@ there is money for all coupons that are worth it. Redemptions count here
 within some seconds.""",
         removal="from now on none of their coupons are issued",
         pausable="the coupons of campaigns",
-        compare=_compare,
         listed=_listed,
         show=_show,
     )

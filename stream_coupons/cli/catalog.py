@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import published, span
+from stream_coupons.cli.catalog_entries import span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, overlooked, unissuable
-from stream_coupons.settings import Settings
-
-
-def _compare(coupons: Sequence[Coupon], settings: Settings | None) -> list[str]:
-    if settings is None:
-        return overlooked(coupons, ())
-    others = published(settings, COUPONS).entries.values()
-    return overlooked(coupons, others) + unissuable(coupons, published(settings, CAMPAIGNS).entries)
+from stream_coupons.ops.catalogue_files import COUPONS
 
 
 def _show(coupons: Sequence[Coupon]) -> None:
@@ -56,7 +48,6 @@ app = app_of(
         about_list="List the coupons that the workers know. With --json, as `catalog push` reads\nthem.",
         removal="from now on they are not issued",
         pausable="coupons",
-        compare=_compare,
         show=_show,
     )
 )

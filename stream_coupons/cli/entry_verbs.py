@@ -12,7 +12,14 @@ import typer
 
 from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_entries import Published
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, DryRunOption, JsonOption, settings_with_topics
+from stream_coupons.cli.options import (
+    BootstrapOption,
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    settings_from,
+    settings_with_topics,
+)
 from stream_coupons.ops.catalogue_files import Entry, Kind
 from stream_coupons.settings import Settings
 
@@ -29,8 +36,6 @@ class EntryGroup(Generic[Entry]):
         Name of the group and id of an entry, for the examples.
     about_list, removal, pausable : str
         Parts of the help: first paragraphs of `list`, the effect of removal, and the coupons that are paused.
-    compare : callable
-        Returns warnings of a file's entries beside those that are published; without settings these are not known.
     listed : callable
         Returns the entries to list.
     show : callable
@@ -43,7 +48,6 @@ class EntryGroup(Generic[Entry]):
     about_list: str
     removal: str
     pausable: str
-    compare: Callable[[Sequence[Entry], Settings | None], list[str]]
     listed: Callable[[Published[Entry], Settings], Sequence[Any]] = lambda found, _: [*found.entries.values()]
     show: Callable[[Sequence[Any]], None]
 
@@ -63,7 +67,7 @@ def _push(group: EntryGroup[Entry]) -> Verb:
     def push(
         file: Annotated[
             Path,
-            typer.Argument(help="Entries as a JSON array or as JSON lines; - for standard input.", allow_dash=True),
+            typer.Argument(help="Entries as YAML, JSON or JSON lines; - for standard input.", allow_dash=True),
         ],
         skip_invalid: Annotated[
             bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
@@ -73,10 +77,8 @@ def _push(group: EntryGroup[Entry]) -> Verb:
         config: ConfigOption = None,
         bootstrap: BootstrapOption = None,
     ) -> None:
-        settings = partial(settings_with_topics, config, bootstrap)
-        catalog_entries.push(
-            group.kind, file, settings, group.compare, skip_invalid=skip_invalid, dry_run=dry_run, json=json
-        )
+        settings = settings_from(config, bootstrap)
+        catalog_entries.push(group.kind, file, settings, skip_invalid=skip_invalid, dry_run=dry_run, json=json)
 
     return push
 
@@ -114,10 +116,13 @@ def _texts(group: EntryGroup[Entry]) -> dict[str, str]:
     return {
         "push": f"""Check {noun}s and publish them; workers take them into use at once.
 
-Nothing is published unless every {noun} is good. A {noun} replaces the one
-of the same id; all others stay.
+Nothing is published unless every entry is good. An entry replaces the one
+of the same id; all others stay. A file may hold both, as `campaigns: [...]`
+and `coupons: [...]`. Its times are ISO 8601, in the shop's time zone
+(shop.time_zone) without an offset, or epoch seconds. An end that is a date
+alone includes that day.
 
-Examples: {command} push {group.name}.json
+Examples: {command} push {group.name}.yaml
           {command} push {group.name}.json --dry-run""",
         "list": f"""{group.about_list}
 

@@ -40,9 +40,7 @@ def lift(
             "Without it, the topics of the broker.",
         ),
     ] = None,
-    since: Annotated[
-        float | None, typer.Option(parser=parse_time, metavar="TIME", help="Count orders from this time on.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Count orders from this time on.")] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
@@ -84,7 +82,7 @@ def lift(
             f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
-    found = report(log, settings.policy, -math.inf if since is None else since)
+    found = report(log, settings.policy, -math.inf if since is None else parse_time(since, settings))
     if recording is None and _has_lost_decisions(settings):
         found.warnings.append(
             "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "

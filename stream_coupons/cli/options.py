@@ -1,8 +1,8 @@
 """Options that verbs share."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.times import EXPECTED, epoch_seconds
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import Settings, load
@@ -34,26 +35,32 @@ BootstrapOption = Annotated[
     typer.Option("--bootstrap", "-b", help="Broker addresses, host:port[,host:port]; overrides the settings."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""Seconds of the units in which a time may be stated that is so long ago."""
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check the file only; needs no broker.")]
 
 
-def parse_time(text: str) -> float:
-    """Return UTC epoch seconds of an ISO 8601 time, UTC without an offset, or of a number of such seconds.
+def parse_time(text: str, settings: Settings) -> float:
+    """Return UTC epoch seconds of an ISO 8601 time, in the shop's zone without an offset, or of such a number.
+
+    A number with `s`, `m`, `h` or `d` is so long ago: `7d`.
 
     Raises
     ------
     BadConfig
     """
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS_S else (text, "")
     try:
-        at = float(text)
+        at = float(number)
     except ValueError:
         try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            moment = datetime.max
-        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            return epoch_seconds(text, settings.shop.zone)
+        except ValueError as error:
+            raise BadConfig(f"{error}, 7d for a week ago, or epoch seconds") from None
+    if unit and at >= 0:
+        at = time.time() - at * UNITS_S[unit]
     if not 0 <= at <= END_OF_TIME:
-        raise BadConfig(f"{text!r} is no time before 2100, expected 2026-01-02T18:00 (UTC) or epoch seconds")
+        raise BadConfig(f"{text!r} is not from 1970 to 2099, {EXPECTED}, 7d for a week ago, or epoch seconds")
     return at
 
 

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli.consoles import INTERRUPTED as INTERRUPTED  # verbs take these from here
+from stream_coupons.cli.consoles import print_error as print_error
 from stream_coupons.cli.consoles import printable as printable
 from stream_coupons.cli.consoles import remark as remark
 from stream_coupons.cli.consoles import say as say
@@ -31,9 +32,9 @@ from stream_coupons.cli.consoles import stdout as stdout
 from stream_coupons.cli.consoles import stop_interrupted as stop_interrupted
 from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.times import utc as utc
 from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
 from stream_coupons.ops.recordings import Refusals, not_readable, not_writable
-from stream_coupons.ops.times import utc as utc
 
 if TYPE_CHECKING:  # for type checkers; no help needs them
     from _typeshed import ReadableBuffer

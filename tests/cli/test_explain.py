@@ -91,7 +91,7 @@ def test_an_issue_reads_as_text(run: Run, idle: str, config: Path, shop: Shop) -
     result = run("explain", issue.issue_id, "-b", idle, "-c", config)
     assert result.exit_code == 0
     said = result.stdout
-    assert f"Issue {issue.issue_id}: tea, to shopper ann on 2001-09-09 01:46:40Z" in said
+    assert f"Issue {issue.issue_id}: tea, to shopper ann on 2001-09-09T01:46:40Z" in said
     assert f"drawn by chance, to learn how shoppers answer to it (propensity {issue.propensity:.4g})" in said
     assert f"redeem {issue.p_redeem:.1%}" in said
     assert "is for what this shopper looks at most (share of interest" in said
@@ -202,7 +202,7 @@ def test_what_budgets_charge_is_said() -> None:
         ((), "ISSUE_ID, --user: expected one of them"),
         (("i1", "--user", "ann"), "ISSUE_ID, --user: expected one of them"),
         (("i1", "--at", "0"), "--at, --catalog: an issue is as it was recorded, expected them with --user only"),
-        (("--user", "ann", "--at", "noon"), "'noon' is no time before 2100"),
+        (("--user", "ann", "--at", "noon"), "'noon' is no time"),
     ],
 )
 def test_a_call_that_cannot_work_says_why(run: Run, args: tuple[str, ...], expected: str) -> None:
@@ -215,4 +215,4 @@ def test_a_catalogue_file_with_a_bad_coupon_is_refused(run: Run, tmp_path: Path)
     file = write_lines(tmp_path / "bad.jsonl", {"coupon_id": "x"})
     result = run("explain", "--user", "ann", "--catalog", file)
     assert result.exit_code == 2
-    assert "bad.jsonl: 1 coupons are refused, expected none" in result.stderr
+    assert "bad.jsonl: 1 entries are refused, expected none" in result.stderr

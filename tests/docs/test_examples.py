@@ -111,10 +111,10 @@ def test_the_catalogue_example_is_good() -> None:
     coupons = read_entries(COUPONS, block("catalogue").encode(), "a page", now=1_767_348_000.0)
     campaigns = read_entries(CAMPAIGNS, block("campaigns").encode(), "a page", now=1_767_348_000.0)
     for reading in (coupons, campaigns):
-        assert not reading.refusals.count
+        assert not reading.faults
         assert not reading.warnings
-        assert len(reading.entries) == 1
-    assert unissuable(coupons.entries, {one.campaign_id: one for one in campaigns.entries}) == []
+        assert len(list(reading.entries)) == 1
+    assert unissuable(coupons.coupons.values(), campaigns.campaigns) == []
 
 
 def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:
