@@ -14,7 +14,7 @@ from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, encode, require_not_ahead
+from stream_coupons.kafka.codec import Decoder, encode, require_currency, require_not_ahead
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, origin_of
 from stream_coupons.kafka.topics import Topic
@@ -145,8 +145,11 @@ class KeyedAgent(Generic[State]):
         if record.key != key.encode():
             hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
-        if isinstance(message, Envelope) and appended_at is not None:
-            require_not_ahead(message, appended_at, self.known().rules.profile.max_ahead_s)
+        if isinstance(message, Envelope):
+            rules = self.known().rules
+            require_currency(message, rules.shop.currencies)
+            if appended_at is not None:
+                require_not_ahead(message, appended_at, rules.profile.max_ahead_s)
         return self.state_key(message, key), message
 
     def apply(

@@ -1,4 +1,4 @@
-"""`catalog`: put coupons into the catalogue, list it, take coupons out, pause them."""
+"""`catalog`: check coupons, put them into the catalogue, list it, take coupons out, pause them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,28 @@ from collections.abc import Sequence
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_entries import span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
+from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import COUPONS
 
 
-def _show(coupons: Sequence[Coupon]) -> None:
-    terminal.print_table(("coupon", "title", "for", "gives", "limits", "valid"), map(_row, coupons))
+def _show(coupons: Sequence[Coupon], shop: ShopRules) -> None:
+    rows = (_row(coupon, shop.currency(coupon.domain)) for coupon in coupons)
+    terminal.print_table(("coupon", "title", "for", "gives", "limits", "valid"), rows)
 
 
-def _row(coupon: Coupon) -> list[str]:
+def _row(coupon: Coupon, currency: str | None) -> list[str]:
     scope = ", ".join([*coupon.categories, *coupon.brands, *coupon.items]) or "everything"
     if coupon.discount_minor is not None:
-        gives = str(coupon.discount_minor)
+        gives = money(coupon.discount_minor, currency)
     elif coupon.discount_percent is not None:
-        gives = f"{coupon.discount_percent:g} %, at most {coupon.max_discount_minor}"
+        gives = f"{coupon.discount_percent:g} %, at most {money(coupon.max_discount_minor, currency)}"
     else:
-        gives = str(coupon.max_discount_minor)
+        gives = money(coupon.max_discount_minor, currency)
     limits = {
         "stock": coupon.stock,
-        "budget": coupon.budget_minor,
+        "budget": None if coupon.budget_minor is None else money(coupon.budget_minor, currency),
         "campaign": coupon.campaign_id,
         "a shopper": coupon.max_per_user,
     }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic
 
 import typer
 
-from stream_coupons.cli import catalog_entries, terminal
+from stream_coupons.cli import catalog_entries, catalogue_checks, terminal
 from stream_coupons.cli.catalog_entries import Published
 from stream_coupons.cli.options import (
     BootstrapOption,
@@ -20,10 +20,14 @@ from stream_coupons.cli.options import (
     settings_from,
     settings_with_topics,
 )
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import Entry, Kind
 from stream_coupons.settings import Settings
 
 Verb = Callable[..., None]
+FileArgument = Annotated[
+    Path, typer.Argument(help="Entries as YAML, JSON or JSON lines; - for standard input.", allow_dash=True)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +53,13 @@ class EntryGroup(Generic[Entry]):
     removal: str
     pausable: str
     listed: Callable[[Published[Entry], Settings], Sequence[Any]] = lambda found, _: [*found.entries.values()]
-    show: Callable[[Sequence[Any]], None]
+    show: Callable[[Sequence[Any], ShopRules], None]
 
 
 def app_of(group: EntryGroup[Entry]) -> typer.Typer:
     """Return the verbs of a group."""
     act = partial(_on_ids, group.kind)
-    verbs = [_push(group), _list(group), act(catalog_entries.remove)]
+    verbs = [_push(group), _lint(group), _diff(group), _list(group), act(catalog_entries.remove)]
     verbs += [act(partial(catalog_entries.set_paused, paused=paused)) for paused in (True, False)]
     app = typer.Typer(no_args_is_help=True)
     for verb, (name, text) in zip(verbs, _texts(group).items(), strict=True):
@@ -65,10 +69,7 @@ def app_of(group: EntryGroup[Entry]) -> typer.Typer:
 
 def _push(group: EntryGroup[Entry]) -> Verb:
     def push(
-        file: Annotated[
-            Path,
-            typer.Argument(help="Entries as YAML, JSON or JSON lines; - for standard input.", allow_dash=True),
-        ],
+        file: FileArgument,
         skip_invalid: Annotated[
             bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
         ] = False,
@@ -83,6 +84,29 @@ def _push(group: EntryGroup[Entry]) -> Verb:
     return push
 
 
+def _lint(group: EntryGroup[Entry]) -> Verb:
+    def lint(
+        file: FileArgument,
+        events: Annotated[
+            Path | None, typer.Option(help="A recording of events: warn of scopes that no event is in.")
+        ] = None,
+        json: JsonOption = False,
+        config: ConfigOption = None,
+    ) -> None:
+        catalogue_checks.lint_file(group.kind, file, events, settings_from(config, None), json=json)
+
+    return lint
+
+
+def _diff(group: EntryGroup[Entry]) -> Verb:
+    def diff(
+        file: FileArgument, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
+    ) -> None:
+        catalogue_checks.diff_file(group.kind, file, settings_with_topics(config, bootstrap), json=json)
+
+    return diff
+
+
 def _list(group: EntryGroup[Entry]) -> Verb:
     def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
         settings = settings_with_topics(config, bootstrap)
@@ -92,8 +116,9 @@ def _list(group: EntryGroup[Entry]) -> Verb:
         if json:
             terminal.print_json(listed, indent=2)
         else:
-            group.show(listed)
-            terminal.say(f"{len(listed)} {group.kind.noun}s; money in minor units (cents)")
+            group.show(listed, settings.shop)
+            unit = "" if settings.shop.currencies else "; money in minor units (cents)"
+            terminal.say(f"{len(listed)} {group.kind.noun}s{unit}")
 
     return show
 
@@ -113,17 +138,7 @@ def _on_ids(kind: Kind[Entry], act: Verb) -> Verb:
 def _texts(group: EntryGroup[Entry]) -> dict[str, str]:
     """Return the help of each verb; those of pause and resume last."""
     noun, command = group.kind.noun, f"stream-coupons {group.name}"
-    return {
-        "push": f"""Check {noun}s and publish them; workers take them into use at once.
-
-Nothing is published unless every entry is good. An entry replaces the one
-of the same id; all others stay. A file may hold both, as `campaigns: [...]`
-and `coupons: [...]`. Its times are ISO 8601, in the shop's time zone
-(shop.time_zone) without an offset, or epoch seconds. An end that is a date
-alone includes that day.
-
-Examples: {command} push {group.name}.yaml
-          {command} push {group.name}.json --dry-run""",
+    return _file_texts(group.name, noun, command) | {
         "list": f"""{group.about_list}
 
 Examples: {command} list
@@ -145,4 +160,33 @@ Example: {command} pause {group.id_of_one}""",
 Exit code 1 says that one of them is not known.
 
 Example: {command} resume {group.id_of_one}""",
+    }
+
+
+def _file_texts(name: str, noun: str, command: str) -> dict[str, str]:
+    """Return the help of the verbs that read a file."""
+    return {
+        "push": f"""Check {noun}s and publish them; workers take them into use at once.
+
+Nothing is published unless every entry is good. An entry replaces the one
+of the same id; all others stay. A file may hold both, as `campaigns: [...]`
+and `coupons: [...]`. Its times are ISO 8601, in the shop's time zone
+(shop.time_zone) without an offset, or epoch seconds. An end that is a date
+alone includes that day.
+
+Examples: {command} push {name}.yaml
+          {command} push {name}.json --dry-run""",
+        "lint": f"""Check a file of {noun}s, and warn of what is allowed but doubtful.
+
+Beyond the warnings of push: a cap that does not bind, names that differ by
+case only, {noun}s alike at the same time, and with --events names that the
+shop does not sell by. Exit code 1 says that there is an error or a warning.
+
+Example: {command} lint {name}.yaml --events events.jsonl""",
+        "diff": f"""Compare a file of {noun}s with what is published, field by field.
+
+Exit code 1 says that they differ. `push` adds and changes entries; those
+that are published only stay until `remove`.
+
+Example: {command} diff {name}.yaml""",
     }

@@ -82,11 +82,11 @@ def explain(  # noqa: PLR0913 - the options of a command
     with reading(settings.kafka) as read:
         if issue_id is not None:
             issue = _of_issue(issue_id, settings, read)
-            terminal.show(issue, lambda found: _print(explain_text.of_issue(found)), as_json=json)
+            terminal.show(issue, lambda found: _print(explain_text.of_issue(found, settings.shop)), as_json=json)
         elif user is not None:
             rules = settings.rules(require_workers_key(settings))
             shopper = _of_shopper(user, moment, settings, rules, coupons, read)
-            terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found)), as_json=json)
+            terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found, settings.shop)), as_json=json)
 
 
 def _coupons(file: Path, settings: Settings) -> list[Coupon]:

@@ -183,6 +183,11 @@ class ShopRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         zone(self.time_zone)
 
+    def currency(self, domain: str) -> str | None:
+        """Return the currency of a domain; of an empty name, the one that all domains share."""
+        codes = {*self.currencies.values()} if not domain else {self.currencies.get(domain)}
+        return codes.pop() if len(codes) == 1 else None
+
     @property
     def zone(self) -> ZoneInfo:
         """The time zone."""

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from msgspec import Struct
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.validation_hints import unknown_fields
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, require_not_ahead
+from stream_coupons.kafka.codec import Decoder, require_currency, require_not_ahead
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons.ops.recordings import (
@@ -56,11 +56,14 @@ class LineReader:
         Every line is a message of this topic; else they are envelopes.
     max_ahead_s : float
         Maximum time by which an event may be dated after now.
+    currencies : mapping
+        Setting `shop.currencies`.
     """
 
-    def __init__(self, bare: Topic | None, max_ahead_s: float) -> None:
+    def __init__(self, bare: Topic | None, max_ahead_s: float, currencies: Mapping[str, str]) -> None:
         self._bare = bare
         self._max_ahead_s = max_ahead_s
+        self._currencies = currencies
         self._decoders = {topic.name: Decoder(topic) for topic in topics.INPUTS}
 
     def __call__(self, text: bytes) -> tuple[Entry, bytes]:
@@ -74,6 +77,7 @@ class LineReader:
         if entry.topic is topics.TICKS:
             raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
         message = self._decoders[entry.topic.name](entry.value)
+        require_currency(message, self._currencies)
         require_not_ahead(message, time.time(), self._max_ahead_s)
         return entry, entry.topic.key_of(message)
 

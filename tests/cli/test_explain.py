@@ -20,6 +20,7 @@ from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
@@ -180,7 +181,7 @@ def test_what_budgets_charge_is_said() -> None:
     shared, dear = coupon("shared", discount_minor=20, campaign_id="spring"), coupon("dear", discount_minor=60)
     known = Knowledge(rules(min_value_minor=0.0), Catalogue([shared, dear], campaigns=[spring]), {}, FixedScorer())
     funds = Funds({"campaign:spring": Purse(granted=500, price=26.0)}, partition=0, partitions=1)
-    said = explain_text.of_shopper(explain_shopper("u", Shopper(), AT, known, funds))
+    said = explain_text.of_shopper(explain_shopper("u", Shopper(), AT, known, funds), ShopRules())
     lines = [part.plain for part in said if isinstance(part, Text)]
     assert "shared: worth 238.8, but the budget of campaign spring charges 260.0 for it" in lines
     [code] = [line for line in lines if line.startswith("priced_out: ")]
@@ -190,7 +191,7 @@ def test_what_budgets_charge_is_said() -> None:
     effects = see(Shopper(), browse("now", AT), known, funds.wallet)
     [issue] = [message for message in effects.messages if isinstance(message, CouponIssue)]
     [decision] = [message for message in effects.messages if isinstance(message, LoggedDecision)]
-    said = explain_text.of_issue(explain_issue(issue, decision, known.rules.policy))
+    said = explain_text.of_issue(explain_issue(issue, decision, known.rules.policy), ShopRules())
     lines = [part.plain for part in said if isinstance(part, Text)]
     worth = "worth: +238.8 cents against giving none, of which its budgets charge 10.0 for its expected cost"
     assert (issue.coupon_id, worth in lines) == ("shared", True)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from stream_coupons.core.currencies import Currency
 from stream_coupons.core.messages.fields import (
     NO_COUPON,
     SCHEMA_VERSION,
@@ -55,6 +56,8 @@ class CouponIssue(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Amount off; honour this one where both are set."""
     max_discount_minor: Amount
     """The most that it may take off in any case."""
+    currency: Currency | None = None
+    """Currency of its money: that of the domain by `shop.currencies`."""
     p_click: Ratio
     """Predicted probability of a click."""
     p_redeem: Ratio
