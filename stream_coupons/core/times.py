@@ -1,8 +1,9 @@
 """Times as people write and read them: ISO 8601, and the shop's time zone where no offset is stated."""
 
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any, get_args
 
-from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.messages.fields import END_OF_TIME, EpochSeconds
 
 EXPECTED = "expected ISO 8601, such as 2026-11-27 or 2026-11-27T08:00+01:00"
 
@@ -17,6 +18,11 @@ def utc(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
         return str(at)
+
+
+def is_time(kind: Any) -> bool:
+    """Return True if a field of this type is a time, in messages UTC epoch seconds."""
+    return EpochSeconds in (kind, *get_args(kind))
 
 
 def epoch_seconds(text: str, where: tzinfo, *, ends: bool = False) -> float:

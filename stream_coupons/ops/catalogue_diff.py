@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
-from stream_coupons.core.messages.fields import END_OF_TIME, EpochSeconds
-from stream_coupons.core.times import utc
+from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.times import is_time, utc
 from stream_coupons.core.validation_hints import fields_of
 from stream_coupons.ops.catalogue_files import Kind
 
@@ -46,10 +46,10 @@ def differences(
 
 def shown(kind: type[Struct], field: str, value: Any, currency: str | None) -> str:
     """Return the value of a field to read: times as ISO 8601, money in its currency."""
-    if value is None or (value == END_OF_TIME and fields_of(kind).get(field) == EpochSeconds):
+    if value is None:
         return "none"
-    if fields_of(kind).get(field) == EpochSeconds:
-        return utc(value)
+    if is_time(fields_of(kind)[field]):
+        return "none" if value == END_OF_TIME else utc(value)
     if field.endswith("_minor"):
         return money(value, currency)
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.messages.fields import EpochSeconds
-from stream_coupons.core.times import EXPECTED, epoch_seconds, utc
+from stream_coupons.core.times import EXPECTED, epoch_seconds, is_time, utc
 from stream_coupons.core.validation_hints import explained, fields_of, near, options_of
 from stream_coupons.ops.synonyms import meant
 
@@ -105,7 +105,7 @@ class _Check:
 
     def _value(self, value: Any, kind: Any, path: str) -> Any:
         """Return a value with times as numbers, and note its faults."""
-        if EpochSeconds in (kind, *get_args(kind)) and value is not None:
+        if is_time(kind) and value is not None:
             return self._time(value, path)
         before = len(self.faults)
         for option in options_of(kind):
