@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stream_coupons.cli import terminal
+from stream_coupons.cli import catalogue_checks, terminal
 from stream_coupons.cli.catalog_entries import span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
 from stream_coupons.core.currencies import money
@@ -54,3 +54,5 @@ app = app_of(
         show=_show,
     )
 )
+app.command("lint")(catalogue_checks.lint)
+app.command("diff")(catalogue_checks.diff)

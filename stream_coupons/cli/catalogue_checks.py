@@ -1,33 +1,45 @@
-"""`lint` and `diff` of a catalogue file."""
+"""`catalog lint` and `catalog diff`: a catalogue file by itself, and beside what is published."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated
 
 import typer
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_entries import compared, published, read_file
+from stream_coupons.cli.entry_verbs import FileArgument
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from, settings_with_topics
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, Kind
-from stream_coupons.settings import Settings
-
-if TYPE_CHECKING:  # imported where it is used: no help needs it
-    from stream_coupons.ops.catalogue_diff import Difference
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
 
 
-def lint_file(kind: Kind[Any], file: Path, events: Path | None, settings: Settings, *, json: bool) -> None:
-    """Print all errors and warnings of a file; exit with 1 if there is one."""
-    from stream_coupons.ops.catalogue_lint import lint, sold_in
+def lint(
+    file: FileArgument,
+    events: Annotated[Path | None, typer.Option(help="A recording of events: warn of scopes not sold.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Check a file of coupons, and warn of what is allowed but doubtful.
+
+    Beyond the warnings of push: a cap that does not bind, coupons alike at
+    the same time, a campaign with two currencies, and with --events
+    categories, brands and items that the shop does not sell by. Exit code 1
+    says that there is an error or a warning.
+
+    Example: stream-coupons catalog lint catalog.yaml --events events.jsonl
+    """
+    from stream_coupons.ops.catalogue_lint import find_doubts, sold_in
     from stream_coupons.ops.recordings import lines_or_elements
 
-    reading, sold = read_file(kind, file, settings), None
+    settings, sold = settings_from(config, None), None
+    reading = read_file(COUPONS, file, settings)
     if events is not None:
         with terminal.opened(events) as source:
             sold = sold_in(lines_or_elements(source, str(events)))
     warnings = [*reading.warnings, *compared(reading, None)]
-    warnings += lint(reading.coupons.values(), settings.shop.currencies, sold)
+    warnings += find_doubts(reading.coupons.values(), settings.shop.currencies, sold)
     for warning in warnings:
         terminal.warn(warning)
     if json:
@@ -37,31 +49,34 @@ def lint_file(kind: Kind[Any], file: Path, events: Path | None, settings: Settin
     raise typer.Exit(1 if reading.faults or warnings else 0)
 
 
-def diff_file(kind: Kind[Any], file: Path, settings: Settings, *, json: bool) -> None:
-    """Print how a file differs from what is published; exit with 1 if it does.
+def diff(
+    file: FileArgument, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
+) -> None:
+    """Compare a file with the catalogue that is published, field by field.
 
-    Raises
-    ------
-    BadConfig
-        If the file has faults.
+    Exit code 1 says that they differ. `push` adds and changes entries; those
+    that are published only stay until `remove`.
+
+    Example: stream-coupons catalog diff catalog.yaml
     """
-    from stream_coupons.ops.catalogue_diff import currency_of, differences, shown
+    from stream_coupons.ops.catalogue_diff import Difference, differences, shared_currency, shown
 
-    reading = read_file(kind, file, settings)
+    settings = settings_with_topics(config, bootstrap)
+    reading = read_file(COUPONS, file, settings)
     if reading.refused:
         raise BadConfig(f"{file}: {reading.refused} entries are refused, expected none")
-    campaigns, coupons = published(settings, CAMPAIGNS).entries, published(settings, COUPONS).entries
-    found: list[Difference] = []
-    if reading.campaigns or kind is CAMPAIGNS:
-        found += differences(CAMPAIGNS, campaigns, reading.campaigns)
-    if reading.coupons or (kind is COUPONS and not reading.campaigns):
+    coupons, found = published(settings, COUPONS).entries, list[Difference]()
+    if reading.campaigns:
+        found += differences(CAMPAIGNS, published(settings, CAMPAIGNS).entries, reading.campaigns)
+    if reading.coupons:
         found += differences(COUPONS, coupons, reading.coupons)
     if json:
         terminal.print_json(found)
-    known = coupons | reading.coupons
+    known = (coupons | reading.coupons).values()
     for one in () if json else found:
         of = CAMPAIGNS if one.kind == CAMPAIGNS.noun else COUPONS
-        currency = currency_of(of, one.id, known, settings.shop.currencies)
+        members = (each for each in known if getattr(each, of.topic.key) == one.id)
+        currency = shared_currency(members, settings.shop.currencies)
         terminal.say(f"{one.kind} {terminal.printable(one.id)}: {one.change}")
         for name, values in one.fields.items():
             old, new = (terminal.printable(shown(of.message, name, value, currency)) for value in values)

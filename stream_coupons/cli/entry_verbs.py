@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic
 
 import typer
 
-from stream_coupons.cli import catalog_entries, catalogue_checks, terminal
+from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_entries import Published
 from stream_coupons.cli.options import (
     BootstrapOption,
@@ -59,7 +59,7 @@ class EntryGroup(Generic[Entry]):
 def app_of(group: EntryGroup[Entry]) -> typer.Typer:
     """Return the verbs of a group."""
     act = partial(_on_ids, group.kind)
-    verbs = [_push(group), _lint(group), _diff(group), _list(group), act(catalog_entries.remove)]
+    verbs = [_push(group), _list(group), act(catalog_entries.remove)]
     verbs += [act(partial(catalog_entries.set_paused, paused=paused)) for paused in (True, False)]
     app = typer.Typer(no_args_is_help=True)
     for verb, (name, text) in zip(verbs, _texts(group).items(), strict=True):
@@ -82,29 +82,6 @@ def _push(group: EntryGroup[Entry]) -> Verb:
         catalog_entries.push(group.kind, file, settings, skip_invalid=skip_invalid, dry_run=dry_run, json=json)
 
     return push
-
-
-def _lint(group: EntryGroup[Entry]) -> Verb:
-    def lint(
-        file: FileArgument,
-        events: Annotated[
-            Path | None, typer.Option(help="A recording of events: warn of scopes that no event is in.")
-        ] = None,
-        json: JsonOption = False,
-        config: ConfigOption = None,
-    ) -> None:
-        catalogue_checks.lint_file(group.kind, file, events, settings_from(config, None), json=json)
-
-    return lint
-
-
-def _diff(group: EntryGroup[Entry]) -> Verb:
-    def diff(
-        file: FileArgument, json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None
-    ) -> None:
-        catalogue_checks.diff_file(group.kind, file, settings_with_topics(config, bootstrap), json=json)
-
-    return diff
 
 
 def _list(group: EntryGroup[Entry]) -> Verb:
@@ -176,17 +153,4 @@ alone includes that day.
 
 Examples: {command} push {name}.yaml
           {command} push {name}.json --dry-run""",
-        "lint": f"""Check a file of {noun}s, and warn of what is allowed but doubtful.
-
-Beyond the warnings of push: a cap that does not bind, names that differ by
-case only, {noun}s alike at the same time, and with --events names that the
-shop does not sell by. Exit code 1 says that there is an error or a warning.
-
-Example: {command} lint {name}.yaml --events events.jsonl""",
-        "diff": f"""Compare a file of {noun}s with what is published, field by field.
-
-Exit code 1 says that they differ. `push` adds and changes entries; those
-that are published only stay until `remove`.
-
-Example: {command} diff {name}.yaml""",
     }

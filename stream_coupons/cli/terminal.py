@@ -34,7 +34,7 @@ from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.times import utc as utc
 from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
-from stream_coupons.ops.recordings import Refusals, not_readable, not_writable
+from stream_coupons.ops.recordings import BYTE_ORDER_MARK, Refusals, not_readable, not_writable
 
 if TYPE_CHECKING:  # for type checkers; no help needs them
     from _typeshed import ReadableBuffer
@@ -222,6 +222,6 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise not_readable(path, error) from None
     with file:
-        if what := unlike_json(file.peek(LONGEST_MAGIC)):
+        if what := unlike_json(file.peek(LONGEST_MAGIC).removeprefix(BYTE_ORDER_MARK)):
             raise BadConfig(f"{path} is no JSON{what}")
         yield file

@@ -55,15 +55,6 @@ def shown(kind: type[Struct], field: str, value: Any, currency: str | None) -> s
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def currency_of(
-    kind: Kind[Any], entry_id: str, coupons: Mapping[str, Coupon], currencies: Mapping[str, str]
-) -> str | None:
-    """Return the currency of a coupon's domain, or that which all coupons of a campaign share; else None."""
-    if kind.noun == "coupon":
-        return shared_currency([coupons[entry_id]] if entry_id in coupons else [], currencies)
-    return shared_currency([one for one in coupons.values() if one.campaign_id == entry_id], currencies)
-
-
 def shared_currency(coupons: Iterable[Coupon], currencies: Mapping[str, str]) -> str | None:
     """Return the currency that the domains of all coupons have; None if they have none or several."""
     found = {currencies.get(one.domain) for one in coupons}

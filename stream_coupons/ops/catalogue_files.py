@@ -174,7 +174,7 @@ def _checked(kind: Kind[Entry], written: Written, zone: tzinfo) -> tuple[list[Fa
     faults += [Fault(name, "is written twice, remove one of the two") for name in written.repeated]
     if entry is None:
         return faults, None
-    bad = {fault.field.partition("[")[0] for fault in faults}
+    bad = {fault.field.partition("[")[0] for fault in faults}.intersection(kind.message.__struct_fields__)
     faults += [
         fault
         for fault in kind.faults(entry, written.value)

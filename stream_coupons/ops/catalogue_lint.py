@@ -19,7 +19,7 @@ Sold = Mapping[str, set[str]]
 """Names of categories, brands and items, by the field of coupons that names them."""
 
 
-def lint(coupons: Iterable[Coupon], currencies: Mapping[str, str], sold: Sold | None = None) -> list[str]:
+def find_doubts(coupons: Iterable[Coupon], currencies: Mapping[str, str], sold: Sold | None = None) -> list[str]:
     """Return warnings beyond those of single entries.
 
     Parameters
@@ -31,7 +31,7 @@ def lint(coupons: Iterable[Coupon], currencies: Mapping[str, str], sold: Sold | 
     """
     every = list(coupons)
     found = [f"coupon {one.coupon_id!r}: {text}" for one in every for text in (*_loose_cap(one), *_not_sold(one, sold))]
-    return [*found, *_variants(every), *_twins(every), *mixed_currencies(every, currencies)]
+    return [*found, *_twins(every), *mixed_currencies(every, currencies)]
 
 
 def sold_in(lines: Iterable[Line]) -> Sold:
@@ -78,18 +78,6 @@ def _not_sold(coupon: Coupon, sold: Sold | None) -> Iterator[str]:
             if name not in names:
                 hint = near(name, names) or ": it may never be used"
                 yield f"{field}: {name!r} is in no event of the recording{hint}"
-
-
-def _variants(coupons: Iterable[Coupon]) -> Iterator[str]:
-    """Yield a warning for names that differ by case and spaces only."""
-    forms: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for one in coupons:
-        for field in ("categories", "brands", "items"):
-            for name in getattr(one, field):
-                forms[one.domain, field, "".join(name.casefold().split())].add(name)
-    for (domain, field, _), names in forms.items():
-        if len(names) > 1:
-            yield f"domain {domain!r}: {field} {' and '.join(map(repr, sorted(names)))} are different names; use one"
 
 
 def _twins(coupons: Iterable[Coupon]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """All faults of an entry at once: each field is checked for itself, and each fault states a remedy."""
 
-from collections.abc import Iterator
 from datetime import tzinfo
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -61,8 +60,10 @@ def checked(found: Any, kind: type[AnyStruct], zone: tzinfo) -> tuple[AnyStruct 
         return msgspec.convert(values, kind), check.faults
     except msgspec.ValidationError as error:  # of fields that do not go together
         text = str(error)
+        if any(fault.field in text for fault in check.faults):
+            return None, check.faults
         named = next((name for name in kind.__struct_fields__ if name in text), "")
-        return None, check.faults or [Fault(named, f"{text}; change it")]
+        return None, [*check.faults, Fault(named, f"{text}; change it")]
 
 
 def _imputed(name: str, kind: type[Struct]) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class _Check:
                 values[name] = one
         for each in msgspec.structs.fields(kind):
             if each.required and each.name not in found:
-                what = next((f": {meta.description}" for meta in _metas(each.type) if meta.description), "")
+                what = next((f": {of.description}" for of in get_args(each.type) if getattr(of, "description", "")), "")
                 self.faults.append(Fault(f"{path}{each.name}", f"is missing, add it{what}"))
         return values
 
@@ -144,12 +145,6 @@ class _Check:
                 ms = f" ({utc(value / 1000)} if it is in milliseconds)" if value > 0 else ""
                 self.faults.append(Fault(path, f"{_shown(value)} is no time from 1970 to 2099{ms}, {EXPECTED}"))
         return value
-
-
-def _metas(kind: Any) -> Iterator[msgspec.Meta]:
-    for each in (kind, *get_args(kind)):
-        if isinstance(each, msgspec.Meta):
-            yield each
 
 
 def _shown(value: Any) -> str:

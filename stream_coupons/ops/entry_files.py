@@ -75,7 +75,7 @@ def read_written(data: bytes, name: str) -> list[Written]:
     try:
         value = msgspec.json.decode(data)
     except _NO_JSON as error:
-        if form == ".jsonl" or _is_json(data.lstrip().partition(b"\n")[0]):
+        if form != ".json":
             return list(_json_lines(data, name))
         raise BadConfig(f"{name}{_not_json(error, data)}") from None
     return list(_entries(value, _located(data), name))
@@ -93,14 +93,6 @@ def _json_lines(data: bytes, name: str) -> Iterator[Written]:
         for each in _entries(value, None, name):
             found = _written(each.section, each.value, _located(line))
             yield msgspec.structs.replace(found, line=number, lines=dict.fromkeys(found.lines, number))
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data)
-    except _NO_JSON:
-        return False
-    return True
 
 
 def _entries(value: Any, node: Node, name: str) -> Iterator[Written]:

@@ -180,6 +180,13 @@ def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, 
     assert run("catalog", "remove", unique, "-b", bootstrap).exit_code == 0
 
 
+def test_a_file_of_a_windows_editor_is_read(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    text = "coupons:\r\n  - coupon_id: tea\r\n    discount_percent: 20\r\n    max_discount_minor: 5\r\n    stock: 1\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert run("catalog", "push", path, "--dry-run").exit_code == 0
+
+
 def test_lint_is_exit_code_1_for_errors_and_for_warnings(run: Run, tmp_path: Path) -> None:
     good = write_lines(tmp_path / "good.jsonl", coupon())
     assert run("catalog", "lint", good).stdout == f"{good}: 0 errors, 0 warnings\n"
