@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Generic, TypeVar
@@ -125,7 +125,7 @@ def read_entries(kind: Kind[Any], data: bytes, name: str, now: float, zone: tzin
     BadConfig
         If the file is neither.
     """
-    reading, lines = ParsedFile(), dict[tuple[str, str], int]()
+    reading, lines = ParsedFile(), {noun: dict[str, int]() for noun in ("campaign", "coupon")}
     found = read_written(data, name)
     if not found:
         raise BadConfig(f"{name}: holds no {kind.noun}, expected a list of {kind.noun}s or one {kind.noun} a line")
@@ -133,11 +133,11 @@ def read_entries(kind: Kind[Any], data: bytes, name: str, now: float, zone: tzin
         of = next((each for each in (CAMPAIGNS, COUPONS) if written.section == f"{each.noun}s"), kind)
         faults, entry = _checked(of, written, zone)
         entry_id = str(written.value.get(of.topic.key, "")) if isinstance(written.value, dict) else ""
-        if entry_id and (first := lines.get((of.noun, entry_id))) is not None:
+        if entry_id and (first := lines[of.noun].get(entry_id)) is not None:
             text = f"{entry_id!r} is the id of line {first}, too: write another one, or remove one of the two"
             faults.append(Fault(of.topic.key, text))
-        lines.setdefault((of.noun, entry_id), written.line)
-        faults += _unknown_campaign(written, [name for noun, name in lines if noun == CAMPAIGNS.noun])
+        lines[of.noun].setdefault(entry_id, written.line)
+        faults += _unknown_campaign(written, lines["campaign"])
         if faults or entry is None:
             reading.refused += 1
             reading.faults += [_located(of, written, entry_id, fault) for fault in faults]
@@ -148,12 +148,12 @@ def read_entries(kind: Kind[Any], data: bytes, name: str, now: float, zone: tzin
     return reading
 
 
-def _unknown_campaign(written: Written, campaigns: Sequence[str]) -> list[Fault]:
+def _unknown_campaign(written: Written, campaigns: Mapping[str, int]) -> list[Fault]:
     """Return a fault if a coupon names none of the campaigns of its file."""
     name = written.value.get("campaign_id") if isinstance(written.value, dict) else None
     if written.section != "coupons" or not campaigns or name is None or name in campaigns:
         return []
-    hint = near(str(name), campaigns) or f", expected one of {', '.join(campaigns[:FIRST_NAMED])}"
+    hint = near(str(name), campaigns) or f", expected one of {', '.join([*campaigns][:FIRST_NAMED])}"
     return [Fault("campaign_id", f"{name!r} is no campaign of this file{hint}; or add it to the section campaigns")]
 
 

@@ -1,6 +1,7 @@
 """All faults of an entry at once: each field is checked for itself, and each fault states a remedy."""
 
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
@@ -53,9 +54,9 @@ def checked(found: Any, kind: type[AnyStruct], zone: tzinfo) -> tuple[AnyStruct 
     if not isinstance(found, dict):
         return None, [Fault("", f"{_shown(found)} is no entry, write its fields as `name: value`")]
     values = check.fields(found, kind, "")
-    for name in kind.__struct_fields__:
-        if check.faults and name not in values:
-            values |= _imputed(name, kind)
+    missing = _required(kind).keys() - values.keys() if check.faults else ()
+    for name in missing:
+        values |= _imputed(name, kind)
     try:
         return msgspec.convert(values, kind), check.faults
     except msgspec.ValidationError as error:  # of fields that do not go together
@@ -67,16 +68,20 @@ def checked(found: Any, kind: type[AnyStruct], zone: tzinfo) -> tuple[AnyStruct 
 
 
 def _imputed(name: str, kind: type[Struct]) -> dict[str, Any]:
-    """Return a value for a required field that has none; a field with a default needs none."""
-    fields = {each.name: each for each in msgspec.structs.fields(kind)}
-    if fields[name].required:
-        candidates: tuple[Any, ...] = ("?", 1, [], {})
-        for value in candidates:
-            try:
-                return {name: msgspec.convert(value, fields[name].type)}
-            except msgspec.ValidationError:
-                continue
+    """Return a value for a required field that has none."""
+    candidates: tuple[Any, ...] = ("?", 1, [], {})
+    for value in candidates:
+        try:
+            return {name: msgspec.convert(value, _required(kind)[name])}
+        except msgspec.ValidationError:
+            continue
     return {}
+
+
+@lru_cache
+def _required(kind: type[Struct]) -> dict[str, Any]:
+    """Return the types of the fields without a default."""
+    return {each.name: each.type for each in msgspec.structs.fields(kind) if each.required}
 
 
 class _Check:
@@ -98,10 +103,10 @@ class _Check:
             one = self._value(value, known[name], f"{path}{name}")
             if len(self.faults) == count:
                 values[name] = one
-        for each in msgspec.structs.fields(kind):
-            if each.required and each.name not in found:
-                what = next((f": {of.description}" for of in get_args(each.type) if getattr(of, "description", "")), "")
-                self.faults.append(Fault(f"{path}{each.name}", f"is missing, add it{what}"))
+        for name, of_field in _required(kind).items():
+            if name not in found:
+                what = next((f": {of.description}" for of in get_args(of_field) if getattr(of, "description", "")), "")
+                self.faults.append(Fault(f"{path}{name}", f"is missing, add it{what}"))
         return values
 
     def _value(self, value: Any, kind: Any, path: str) -> Any:

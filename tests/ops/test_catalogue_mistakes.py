@@ -1,11 +1,15 @@
 """Mistakes that marketers make: each error names line, campaign, coupon and field, and states a remedy."""
 
-from typing import NamedTuple
+import json
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.kafka.codec import Decoder, encode
 from stream_coupons.ops.catalogue_files import COUPONS, EntryFault, ParsedFile, read_entries
 
 NOW = 1_793_000_000.0
@@ -213,3 +217,22 @@ def test_a_mistake_in_the_form_is_an_error_with_its_place(text: str, expected: s
     with pytest.raises(BadConfig, match=expected) as error:
         read(text)
     assert str(error.value).startswith("catalog.yaml")
+
+
+FIELDS = ["coupon_id", "campaign_id", "categories", "discount_percent", "max_discount_minor", "valid_until", "stock"]
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    entries=st.lists(st.dictionaries(st.sampled_from([*FIELDS, "attributes", "x"]), ANY) | ANY, min_size=1, max_size=3)
+)
+def test_any_data_is_good_or_has_faults_in_words(entries: Any) -> None:
+    reading = read_entries(COUPONS, json.dumps(entries).encode(), "catalog.json", NOW)
+    assert len(reading.coupons) + reading.refused == len(entries)
+    assert (len(reading.faults) >= reading.refused) and all(fault.detail for fault in reading.faults)
+    for topic, entry in reading.entries:
+        assert Decoder(topic)(encode(entry)) == entry
