@@ -1,5 +1,6 @@
 """All faults of an entry at once: each field is checked for itself, and each fault states a remedy."""
 
+import json
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -153,7 +154,7 @@ class _Check:
 
 
 def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode() if not isinstance(value, str) else repr(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 

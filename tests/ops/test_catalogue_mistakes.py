@@ -220,9 +220,10 @@ def test_a_mistake_in_the_form_is_an_error_with_its_place(text: str, expected: s
 
 
 FIELDS = ["coupon_id", "campaign_id", "categories", "discount_percent", "max_discount_minor", "valid_until", "stock"]
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
 
@@ -230,9 +231,10 @@ ANY = st.recursive(
 ENTRY = st.dictionaries(st.sampled_from([*FIELDS, "attributes", "x"]), ANY)
 
 
+@pytest.mark.parametrize("name", ["catalog.json", "catalog.yaml"])
 @given(entries=st.lists(ENTRY | ANY, min_size=1, max_size=3))
-def test_any_data_is_good_or_has_faults_in_words(entries: Any) -> None:
-    reading = read_entries(COUPONS, json.dumps(entries).encode(), "catalog.json", NOW)
+def test_any_data_is_good_or_has_faults_in_words(name: str, entries: Any) -> None:
+    reading = read_entries(COUPONS, json.dumps(entries).encode(), name, NOW)
     assert len(reading.coupons) + reading.refused == len(entries)
     assert len(reading.faults) >= reading.refused
     assert all(fault.detail for fault in reading.faults)
