@@ -7,6 +7,9 @@ from stream_coupons.core.messages.fields import END_OF_TIME, EpochSeconds
 
 EXPECTED = "expected ISO 8601, such as 2026-11-27 or 2026-11-27T08:00+01:00"
 
+MAX_DAY = date(9000, 1, 1)
+"""Later dates count as this one: the last date of the calendar has no next day."""
+
 
 def utc(at: float) -> str:
     """Return a moment as ISO 8601 in UTC to the second; a number that is no time stays one.
@@ -53,10 +56,11 @@ def epoch_seconds(text: str, where: tzinfo, *, ends: bool = False) -> float:
     except ValueError:
         at = _moment(text, where).timestamp()
     else:
-        first = datetime.combine(day + timedelta(days=ends), datetime.min.time(), where)
+        first = datetime.combine(min(day, MAX_DAY) + timedelta(days=ends), datetime.min.time(), where)
         at = first.timestamp()
     if not 0 <= at <= END_OF_TIME:
-        raise ValueError(f"{text!r} is not from 1970 to 2099, {EXPECTED}")
+        hint = "; remove it for no end" if ends else ""
+        raise ValueError(f"{text!r} is not from 1970 to 2099, {EXPECTED}{hint}")
     return at
 
 

@@ -71,7 +71,7 @@ def read_written(data: bytes, name: str) -> list[Written]:
     data = data.removeprefix(BYTE_ORDER_MARK)
     form = Path(name).suffix.lower()
     if form in (".yaml", ".yml") or (form not in (".json", ".jsonl") and data.lstrip()[:1] not in b"[{"):
-        return [each for node in _composed(data, name) for each in _entries(_plain(node), node, name)]
+        return [each for node, value in _composed(data, name) for each in _entries(value, node, name)]
     try:
         value = msgspec.json.decode(data)
     except _NO_JSON as error:
@@ -151,9 +151,10 @@ def _located(data: bytes) -> Node:
         return None
 
 
-def _composed(data: bytes, name: str) -> list[yaml.Node]:
+def _composed(data: bytes, name: str) -> list[tuple[yaml.Node, Any]]:
+    """Return the nodes of the documents of YAML, each with its data."""
     try:
-        return list(yaml.compose_all(data, Loader=yaml.CBaseLoader))
+        return [(node, _plain(node)) for node in yaml.compose_all(data, Loader=yaml.CBaseLoader)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"

@@ -150,7 +150,7 @@ def test_a_file_may_be_an_array_lines_or_one_entry() -> None:
     [
         *(("catalog.json", data) for data in (b"", b"  \n", b"[]", b"[{]", b'[{"coupon_id": "\xff"}]x')),
         ("catalog.json", b'{"coupons": [], "coupon": []}'),
-        *(("catalog.yaml", data) for data in (b"", b"a: [", b"\xff", b"\t- a", b"coupons: []", b"*a")),
+        *(("catalog.yaml", data) for data in (b"", b"a: [", b"\xff", b"\t- a", b"coupons: []", b"*a", b"&a [*a]")),
     ],
 )
 def test_a_file_that_is_no_catalogue_is_an_error(name: str, data: bytes) -> None:

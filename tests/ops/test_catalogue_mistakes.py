@@ -60,6 +60,7 @@ OF_COUPONS = [
     Mistake("valid_until: 2026", "valid_until", "as epoch seconds", ISO),
     Mistake("valid_until: 1796083200000", "valid_until", "(2026-12-01T00:00:00Z if it is in milliseconds)", ISO),
     Mistake("valid_until: 2126-12-01", "valid_until", "is not from 1970 to 2099", ISO),
+    Mistake("valid_until: 9999-12-31", "valid_until", "is not from 1970 to 2099", "remove it for no end"),
     Mistake(
         "valid_until: 2027-03-28T02:30", "valid_until", "skipped or comes twice in Europe/Berlin", "write the offset"
     ),
