@@ -4,7 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
-Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217 code, such as EUR")]
+Currency = Annotated[
+    str, Meta(pattern="^[A-Z]{3}$", min_length=3, max_length=3, description="ISO 4217 code, such as EUR")
+]
 
 _OTHER_DECIMALS = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
