@@ -21,6 +21,7 @@ from stream_coupons.core.rules import (
     Positive,
     ProfileRules,
     Rules,
+    ShopRules,
     Size,
 )
 from stream_coupons.core.validation_hints import explained, near
@@ -85,6 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
+    shop: ShopRules = ShopRules()
     secret_file: str = ""
 
     def rules(self, key: DrawKey) -> Rules:
@@ -104,6 +106,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             neighbourhood=self.neighbourhood,
             policy=self.policy,
             attribution=self.attribution,
+            shop=self.shop,
             transfer=self.learning.transfer,
             key=key,
         )

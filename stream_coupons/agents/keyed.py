@@ -16,7 +16,7 @@ from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, encode, require_not_ahead
+from stream_coupons.kafka.codec import Decoder, encode, require_currency, require_not_ahead
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, origin_of
 from stream_coupons.kafka.topics import Topic
@@ -142,9 +142,11 @@ class KeyedAgent(Generic[State]):
         if record.key != key.encode():
             hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
-        if isinstance(message, Envelope) and appended_at is not None:
+        if isinstance(message, Envelope):
             rules = self.known().rules
-            require_not_ahead(message, appended_at, rules.profile, rules.attribution)
+            require_currency(message, rules.shop.currencies)
+            if appended_at is not None:
+                require_not_ahead(message, appended_at, rules.profile, rules.attribution)
         return self.state_key(message, key), message
 
     def fold(self, state_key: str, state: State, message: Any, record: Record) -> Folded:

@@ -11,18 +11,14 @@ from rich import box
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_entries import Published, published, span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
+from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Campaign
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, unissuable
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it
     from stream_coupons.ops.campaign_states import CampaignState
-
-
-def _compare(campaigns: Sequence[Campaign], settings: Settings | None) -> list[str]:
-    pushed = {campaign.campaign_id: campaign for campaign in campaigns}
-    coupons = () if settings is None else published(settings, COUPONS).entries.values()
-    return unissuable((coupon for coupon in coupons if coupon.campaign_id in pushed), pushed)
 
 
 def _listed(campaigns: Published[Campaign], settings: Settings) -> list[CampaignState]:
@@ -31,10 +27,11 @@ def _listed(campaigns: Published[Campaign], settings: Settings) -> list[Campaign
     coupons = published(settings, COUPONS).entries.values()
     for warning in unissuable(coupons, campaigns.entries):
         terminal.warn(warning)
-    return states_of(campaigns.entries.values(), coupons, read_accounts(settings.kafka), time.time())
+    accounts, currencies = read_accounts(settings.kafka), settings.shop.currencies
+    return states_of(campaigns.entries.values(), coupons, accounts, time.time(), currencies)
 
 
-def _show(states: Sequence[CampaignState]) -> None:
+def _show(states: Sequence[CampaignState], _: ShopRules) -> None:
     """Print a table that fits 80 columns without breaking a figure."""
     figures = ("budget", "spent", "held", "used", "due", "price")
     style = {"no_wrap": True, "box": box.SIMPLE, "padding": (0, 1, 1, 0)}
@@ -47,9 +44,9 @@ def _row(one: CampaignState) -> list[str]:
     return [
         "\n".join(terminal.printable(line) for line in about if line),
         "\n".join((*span(campaign.starts_at, campaign.ends_at), one.state)),
-        "no limit" if campaign.budget_minor is None else str(campaign.budget_minor),
-        str(one.spent_minor),
-        str(one.held_minor),
+        "no limit" if campaign.budget_minor is None else money(campaign.budget_minor, one.currency),
+        money(one.spent_minor, one.currency),
+        money(one.held_minor, one.currency),
         *("" if share is None else f"{share:.1%}" for share in (one.share_used, one.share_due)),
         f"{one.price:.2f}",
     ]
@@ -69,7 +66,6 @@ there is money for all coupons that are worth it. Redemptions count here
 within some seconds.""",
         removal="from now on none of their coupons are issued",
         pausable="the coupons of campaigns",
-        compare=_compare,
         listed=_listed,
         show=_show,
     )

@@ -1,35 +1,30 @@
-"""`catalog`: put coupons into the catalogue, list it, take coupons out, pause them."""
+"""`catalog`: check coupons, put them into the catalogue, list it, take coupons out, pause them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stream_coupons.cli import terminal
+from stream_coupons.cli import catalogue_checks, terminal
 from stream_coupons.cli.audience import audience
-from stream_coupons.cli.catalog_entries import published, span
+from stream_coupons.cli.catalog_entries import span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
 from stream_coupons.core.catalogue.discount import discount_of
+from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, overlooked, unissuable
-from stream_coupons.settings import Settings
+from stream_coupons.core.rules import ShopRules
+from stream_coupons.ops.catalogue_files import COUPONS
 
 
-def _compare(coupons: Sequence[Coupon], settings: Settings | None) -> list[str]:
-    if settings is None:
-        return overlooked(coupons, ())
-    others = published(settings, COUPONS).entries.values()
-    return overlooked(coupons, others) + unissuable(coupons, published(settings, CAMPAIGNS).entries)
+def _show(coupons: Sequence[Coupon], shop: ShopRules) -> None:
+    rows = (_row(coupon, shop.currency(coupon.domain)) for coupon in coupons)
+    terminal.print_table(("coupon", "title", "for", "gives", "limits", "valid"), rows)
 
 
-def _show(coupons: Sequence[Coupon]) -> None:
-    terminal.print_table(("coupon", "title", "for", "gives", "limits", "valid"), map(_row, coupons))
-
-
-def _row(coupon: Coupon) -> list[str]:
+def _row(coupon: Coupon, currency: str | None) -> list[str]:
     scope = ", ".join([*coupon.categories, *coupon.brands, *coupon.items]) or "everything"
     limits = {
         "stock": coupon.stock,
-        "budget": coupon.budget_minor,
+        "budget": None if coupon.budget_minor is None else money(coupon.budget_minor, currency),
         "campaign": coupon.campaign_id,
         "a shopper": coupon.max_per_user,
     }
@@ -38,7 +33,7 @@ def _row(coupon: Coupon) -> list[str]:
         coupon.coupon_id,
         coupon.title,
         f"{coupon.domain}: {scope if len(scope) <= 60 else scope[:59] + '…'}",
-        discount_of(coupon).text,
+        discount_of(coupon).text(lambda minor: money(minor, currency)),
         ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None) or "none",
         " ".join(when) or "always",
     ]
@@ -52,8 +47,9 @@ app = app_of(
         about_list="List the coupons that the workers know. With --json, as `catalog push` reads\nthem.",
         removal="from now on they are not issued",
         pausable="coupons",
-        compare=_compare,
         show=_show,
     )
 )
 app.command()(audience)
+app.command("lint")(catalogue_checks.lint)
+app.command("diff")(catalogue_checks.diff)

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import msgspec
 import typer
 from msgspec import Raw, Struct
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import publisher_of
+from stream_coupons.cli.options import client_of_topics, publisher_of
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
-from stream_coupons.ops.catalogue_files import Entry, Kind, ParsedFile, read_entries
+from stream_coupons.ops.catalogue_files import (
+    CAMPAIGNS,
+    COUPONS,
+    Entry,
+    Kind,
+    ParsedFile,
+    overlooked,
+    read_entries,
+    unissuable,
+)
 from stream_coupons.ops.worst_cases import SpendingBound, worst_cases
 from stream_coupons.settings import Settings
+
+MAX_WORST_CASES = 10
+"""Maximum number of budgets whose worst case is printed; `--json` has all of them."""
 
 MAX_WORST_CASES = 10
 """Maximum number of budgets whose worst case is printed; `--json` has all of them."""
@@ -70,65 +83,64 @@ def warn_of_unreadable(found: Published[Entry], kind: Kind[Entry]) -> None:
         terminal.warn(f"key {key} of {kind.topic.name} is no {kind.noun}, workers ignore it: {detail}")
 
 
-def read_file(kind: Kind[Entry], file: Path) -> ParsedFile[Entry]:
-    """Read a file of entries, and print what is refused.
+def read_file(kind: Kind[Any], file: Path, settings: Settings) -> ParsedFile:
+    """Read a file of entries, and print its faults.
 
     Raises
     ------
     BadConfig
     """
     with terminal.opened(file) as source:
-        reading = read_entries(kind, source.read(), str(file), time.time())
-    terminal.report_refusals(reading.refusals, reading.place)
+        reading = read_entries(kind, source.read(), str(file), time.time(), settings.shop.zone)
+    for fault in reading.faults:
+        terminal.print_error(f"{file}, {fault}")
     return reading
 
 
-def push(  # noqa: PLR0913 - options of the verbs
-    kind: Kind[Entry],
-    file: Path,
-    settings: Callable[[], Settings],
-    compare: Callable[[Sequence[Entry], Settings | None], list[str]],
-    *,
-    skip_invalid: bool,
-    dry_run: bool,
-    json: bool,
-) -> None:
-    """Check a file and publish its entries, unless one is bad.
+def compared(reading: ParsedFile, settings: Settings | None) -> list[str]:
+    """Return warnings of a file's entries beside those that are published; without settings these are not known."""
+    campaigns, others = reading.campaigns, dict[str, Coupon]()
+    if settings is not None:
+        campaigns = published(settings, CAMPAIGNS).entries | campaigns
+        others = published(settings, COUPONS).entries
+    touched = {name: each for name, each in others.items() if each.campaign_id in reading.campaigns}
+    touched |= {n: each for n, each in reading.coupons.items() if settings is not None or each.campaign_id in campaigns}
+    return overlooked(reading.coupons.values(), others.values()) + unissuable(touched.values(), campaigns)
 
-    Parameters
-    ----------
-    settings : callable
-        Called before anything is published.
-    compare : callable
-        Attribute of `entry_verbs.EntryGroup`.
-    """
-    reading = read_file(kind, file)
-    is_good = skip_invalid or not reading.refusals.count
-    target = settings() if is_good and not dry_run else None
-    reading.warnings += compare(reading.entries, target)
+
+def push(kind: Kind[Any], file: Path, settings: Settings, *, skip_invalid: bool, dry_run: bool, json: bool) -> None:
+    """Check a file and publish its entries, unless one is bad."""
+    reading = read_file(kind, file, settings)
+    is_good = skip_invalid or not reading.refused
+    is_sent = is_good and not dry_run
+    if is_sent:
+        with client_of_topics(settings.kafka):
+            pass
+    reading.warnings += compared(reading, settings if is_sent else None)
     for warning in reading.warnings:
         terminal.warn(warning)
-    worst: list[SpendingBound] = worst_cases(reading.entries)
-    count = len(reading.entries)
-    if target is not None:
-        with publisher_of(target.kafka) as publisher:
-            for entry in reading.entries:
-                publisher.send(kind.topic, entry)
-        count = publisher.appended
-    refusals = reading.refusals
+    worst: list[SpendingBound] = worst_cases(entry for _, entry in reading.entries)
+    count = len(reading.campaigns) + len(reading.coupons)
+    if is_sent:
+        with publisher_of(settings.kafka) as publisher:
+            for topic, entry in reading.entries:
+                publisher.send(topic, entry)
     if json:
-        refused = [{reading.place: one.line, "reason": one.reason, "detail": one.detail} for one in refusals.first]
-        report = {"good": len(reading.entries), "published": 0 if target is None else count, "refused": refused}
-        found = {"refused_count": refusals.count, "warnings": reading.warnings, "worst_cases": worst}
-        terminal.print_json(report | found)
+        report = {"good": count, "published": count if is_sent else 0, "refused": reading.refused}
+        terminal.print_json(report | {"faults": reading.faults, "warnings": reading.warnings, "worst_cases": worst})
     else:
         for one in worst[:MAX_WORST_CASES]:
             terminal.say(terminal.printable(str(one)))
         if worst[MAX_WORST_CASES:]:
             terminal.say(f"{len(worst) - MAX_WORST_CASES} more budgets: --json states their worst cases")
         what = "good, nothing published: --dry-run" if dry_run else "published" if is_good else "good, none published"
-        terminal.say(f"{count} {kind.noun}s {what}; {refusals.count} refused")
-    raise typer.Exit(1 if refusals.count else 0)
+        terminal.say(f"{_counts(reading, kind)} {what}; {reading.refused} refused")
+    raise typer.Exit(1 if reading.refused else 0)
+
+
+def _counts(reading: ParsedFile, kind: Kind[Any]) -> str:
+    counts = {"campaign": len(reading.campaigns), "coupon": len(reading.coupons)}
+    return " and ".join(f"{count} {noun}s" for noun, count in counts.items() if count or noun == kind.noun)
 
 
 def remove(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, json: bool) -> None:

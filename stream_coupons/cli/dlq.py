@@ -34,9 +34,7 @@ SHOWN_DETAIL = 100
 def show_list(  # noqa: PLR0913 - the options of a command
     reason: ReasonOption = None,
     topic: TopicOption = None,
-    since: Annotated[
-        float | None, typer.Option(parser=parse_time, metavar="TIME", help="Only those refused from this time on.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only those refused from this time on.")] = None,
     limit: Annotated[int, typer.Option(help="List at most so many; the totals count all.", min=0)] = 100,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -55,8 +53,9 @@ def show_list(  # noqa: PLR0913 - the options of a command
     """
     from stream_coupons.kafka import letters, redrive
 
-    selection = letters.Selection(reason, known_topic(topic), since_at=since)
-    brokers = settings_from(config, bootstrap).kafka
+    settings = settings_from(config, bootstrap)
+    since_at = None if since is None else parse_time(since, settings)
+    selection, brokers = letters.Selection(reason, known_topic(topic), since_at=since_at), settings.kafka
     require_broker(brokers)
     sent = redrive.sendings(brokers)
     count: Counter[tuple[str, str]] = Counter()

@@ -12,11 +12,22 @@ import typer
 
 from stream_coupons.cli import catalog_entries, terminal
 from stream_coupons.cli.catalog_entries import Published
-from stream_coupons.cli.options import BootstrapOption, ConfigOption, DryRunOption, JsonOption, settings_with_topics
+from stream_coupons.cli.options import (
+    BootstrapOption,
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    settings_from,
+    settings_with_topics,
+)
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import Entry, Kind
 from stream_coupons.settings import Settings
 
 Verb = Callable[..., None]
+FileArgument = Annotated[
+    Path, typer.Argument(help="Entries as YAML, JSON or JSON lines; - for standard input.", allow_dash=True)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +40,6 @@ class EntryGroup(Generic[Entry]):
         Name of the group and id of an entry, for the examples.
     about_list, removal, pausable : str
         Parts of the help: first paragraphs of `list`, the effect of removal, and the coupons that are paused.
-    compare : callable
-        Returns warnings of a file's entries beside those that are published; without settings these are not known.
     listed : callable
         Returns the entries to list.
     show : callable
@@ -43,9 +52,8 @@ class EntryGroup(Generic[Entry]):
     about_list: str
     removal: str
     pausable: str
-    compare: Callable[[Sequence[Entry], Settings | None], list[str]]
     listed: Callable[[Published[Entry], Settings], Sequence[Any]] = lambda found, _: [*found.entries.values()]
-    show: Callable[[Sequence[Any]], None]
+    show: Callable[[Sequence[Any], ShopRules], None]
 
 
 def app_of(group: EntryGroup[Entry]) -> typer.Typer:
@@ -61,10 +69,7 @@ def app_of(group: EntryGroup[Entry]) -> typer.Typer:
 
 def _push(group: EntryGroup[Entry]) -> Verb:
     def push(
-        file: Annotated[
-            Path,
-            typer.Argument(help="Entries as a JSON array or as JSON lines; - for standard input.", allow_dash=True),
-        ],
+        file: FileArgument,
         skip_invalid: Annotated[
             bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
         ] = False,
@@ -73,10 +78,8 @@ def _push(group: EntryGroup[Entry]) -> Verb:
         config: ConfigOption = None,
         bootstrap: BootstrapOption = None,
     ) -> None:
-        settings = partial(settings_with_topics, config, bootstrap)
-        catalog_entries.push(
-            group.kind, file, settings, group.compare, skip_invalid=skip_invalid, dry_run=dry_run, json=json
-        )
+        settings = settings_from(config, bootstrap)
+        catalog_entries.push(group.kind, file, settings, skip_invalid=skip_invalid, dry_run=dry_run, json=json)
 
     return push
 
@@ -90,8 +93,9 @@ def _list(group: EntryGroup[Entry]) -> Verb:
         if json:
             terminal.print_json(listed, indent=2)
         else:
-            group.show(listed)
-            terminal.say(f"{len(listed)} {group.kind.noun}s; money in minor units (cents)")
+            group.show(listed, settings.shop)
+            unit = "" if settings.shop.currencies else "; money in minor units (cents)"
+            terminal.say(f"{len(listed)} {group.kind.noun}s{unit}")
 
     return show
 
@@ -111,14 +115,7 @@ def _on_ids(kind: Kind[Entry], act: Verb) -> Verb:
 def _texts(group: EntryGroup[Entry]) -> dict[str, str]:
     """Return the help of each verb; those of pause and resume last."""
     noun, command = group.kind.noun, f"stream-coupons {group.name}"
-    return {
-        "push": f"""Check {noun}s and publish them; workers take them into use at once.
-
-Nothing is published unless every {noun} is good. A {noun} replaces the one
-of the same id; all others stay.
-
-Examples: {command} push {group.name}.json
-          {command} push {group.name}.json --dry-run""",
+    return _file_texts(group.name, noun, command) | {
         "list": f"""{group.about_list}
 
 Examples: {command} list
@@ -140,4 +137,20 @@ Example: {command} pause {group.id_of_one}""",
 Exit code 1 says that one of them is not known.
 
 Example: {command} resume {group.id_of_one}""",
+    }
+
+
+def _file_texts(name: str, noun: str, command: str) -> dict[str, str]:
+    """Return the help of the verbs that read a file."""
+    return {
+        "push": f"""Check {noun}s and publish them; workers take them into use at once.
+
+Nothing is published unless every entry is good. An entry replaces the one
+of the same id; all others stay. A file may hold both, as `campaigns: [...]`
+and `coupons: [...]`. Its times are ISO 8601, in the shop's time zone
+(shop.time_zone) without an offset, or epoch seconds. An end that is a date
+alone includes that day.
+
+Examples: {command} push {name}.yaml
+          {command} push {name}.json --dry-run""",
     }

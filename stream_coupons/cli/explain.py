@@ -40,9 +40,7 @@ class Unknown(StreamCouponsError):
 def explain(  # noqa: PLR0913 - the options of a command
     issue_id: Annotated[str | None, typer.Argument(metavar="ISSUE_ID", help="Of a coupon that was issued.")] = None,
     user: Annotated[str | None, typer.Option(help="A shopper's user_id: what would be decided for them?")] = None,
-    at: Annotated[
-        float | None, typer.Option(parser=parse_time, metavar="TIME", help="When, with --user; now if left out.")
-    ] = None,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="When, with --user; now if left out.")] = None,
     catalog: Annotated[
         Path | None, typer.Option(help="Coupons from this file in place of the catalogue that the workers have.")
     ] = None,
@@ -77,25 +75,25 @@ def explain(  # noqa: PLR0913 - the options of a command
         raise BadConfig("ISSUE_ID, --user: expected one of them")
     if user is None and not (at is None and catalog is None):
         raise BadConfig("--at, --catalog: an issue is as it was recorded, expected them with --user only")
-    moment = time.time() if at is None else at
-    coupons = _coupons(catalog) if catalog is not None else None
     settings = settings_from(config, bootstrap)
+    moment = time.time() if at is None else parse_time(at, settings)
+    coupons = _coupons(catalog, settings) if catalog is not None else None
     _warn_if_behind(settings)
     with reading(settings.kafka) as read:
         if issue_id is not None:
             issue = _of_issue(issue_id, settings, read)
-            terminal.show(issue, lambda found: _print(explain_text.of_issue(found)), as_json=json)
+            terminal.show(issue, lambda found: _print(explain_text.of_issue(found, settings.shop)), as_json=json)
         elif user is not None:
             rules = settings.rules(require_workers_key(settings))
             shopper = _of_shopper(user, moment, settings, rules, coupons, read)
-            terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found)), as_json=json)
+            terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found, settings.shop)), as_json=json)
 
 
-def _coupons(file: Path) -> list[Coupon]:
-    reading = read_file(COUPONS, file)
-    if reading.refusals.count:
-        raise BadConfig(f"{file}: {reading.refusals.count} coupons are refused, expected none")
-    return reading.entries
+def _coupons(file: Path, settings: Settings) -> list[Coupon]:
+    reading = read_file(COUPONS, file, settings)
+    if reading.refused:
+        raise BadConfig(f"{file}: {reading.refused} entries are refused, expected none")
+    return list(reading.coupons.values())
 
 
 def _warn_if_behind(settings: Settings) -> None:

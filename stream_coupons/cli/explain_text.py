@@ -6,8 +6,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from stream_coupons.cli.terminal import new_table, printable, utc
+from stream_coupons.core.currencies import CENTS, money, units
 from stream_coupons.core.money.accounts import CAMPAIGN
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
 from stream_coupons.ops.explain.explanation import IssueExplanation, PassedOver, ShopperExplanation
 from stream_coupons.ops.explain.feature_text import FeatureText
@@ -16,7 +18,7 @@ BEST = "worth most of all that this shopper could get, less what budgets charge"
 EXPLORED = "drawn by chance, to learn how shoppers answer to it"
 
 
-def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
+def of_issue(explanation: IssueExplanation, shop: ShopRules) -> list[RenderableType]:
     """Return the reasons for this coupon, then those against the others, then the notes."""
     issue = explanation.issue
     name = f"{issue.coupon_id} {issue.title}".strip()
@@ -24,16 +26,16 @@ def of_issue(explanation: IssueExplanation) -> list[RenderableType]:
         _title(f"Issue {issue.issue_id}: {name}, to shopper {issue.user_id} on {utc(issue.issued_at)}"),
         _line("how it was chosen", f"{EXPLORED if issue.is_explored else BEST} (propensity {issue.propensity:.4g})"),
         _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
-        _line("worth", _worth(issue.value_minor, issue.price_minor)),
+        _line("worth", _worth(issue.value_minor, issue.price_minor, shop.currency(issue.domain))),
         _line("model", f"version {issue.model_version} of {issue.domain}"),
         *_told(explanation.reasons),
     ]
     if explanation.others:
-        lines += [_title("Why not the others"), *_passed_over(explanation.others)]
+        lines += [_title("Why not the others"), *_passed_over(explanation.others, shop.currency(issue.domain))]
     return lines + [_note(note) for note in explanation.notes]
 
 
-def of_shopper(explanation: ShopperExplanation) -> list[RenderableType]:
+def of_shopper(explanation: ShopperExplanation, shop: ShopRules) -> list[RenderableType]:
     """Return the coupon that the shopper would get, then every coupon, the best first."""
     at, objection = explanation.at, explanation.objection
     lines: list[RenderableType] = [_title(f"Shopper {explanation.user_id} at {utc(at)}")]
@@ -44,7 +46,7 @@ def of_shopper(explanation: ShopperExplanation) -> list[RenderableType]:
         lines.append(_line("nothing", "no coupon can be given, see why below"))
     for domain in explanation.model_versions:
         lines += _gets([verdict for verdict in given if verdict.domain == domain])
-    lines += _table(explanation.coupons)
+    lines += _table(explanation.coupons, shop)
     models = ", ".join(f"{domain} {version}" for domain, version in explanation.model_versions.items())
     lines.append(_line("models", models or "none: the catalogue is empty"))
     lines.append(_note("what the shopper looks at just then, and the context of the event, would come to it"))
@@ -91,16 +93,18 @@ def _chances(click: float, redeem: float, order: float) -> str:
     return f"click {click:.1%}, redeem {redeem:.1%}, order without a coupon {order:.1%}"
 
 
-def _worth(value_minor: float, price_minor: float) -> str:
-    charged = f", of which its budgets charge {price_minor:.1f} for its expected cost" if price_minor else ""
-    return f"{value_minor:+.1f} cents against giving none{charged}"
+def _worth(value_minor: float, price_minor: float, currency: str | None) -> str:
+    price = money(price_minor, currency, more=1)
+    charged = f", of which its budgets charge {price} for its expected cost" if price_minor else ""
+    return f"{money(value_minor, currency or CENTS, sign='+', more=1)} against giving none{charged}"
 
 
-def _charge(score: Score) -> str:
+def _charge(score: Score, currency: str | None) -> str:
     """Return the sentence that explains which budgets price a coupon out."""
     names = " and ".join(map(_budget, score.charged_by)) or "its budget"
     verb = "charge" if len(score.charged_by) > 1 else "charges"
-    return f"worth {score.value_minor:.1f}, but {names} {verb} {score.price_minor:.1f} for it"
+    worth, price = (money(each, currency, more=1) for each in (score.value_minor, score.price_minor))
+    return f"worth {worth}, but {names} {verb} {price} for it"
 
 
 def _budget(account_id: str) -> str:
@@ -108,17 +112,18 @@ def _budget(account_id: str) -> str:
     return f"the budget of campaign {name}" if kind == CAMPAIGN else "its own budget"
 
 
-def _passed_over(others: Iterable[PassedOver]) -> list[RenderableType]:
+def _passed_over(others: Iterable[PassedOver], currency: str | None) -> list[RenderableType]:
     table = new_table("coupon", "why not", figures=("worth", "price"))
     for one in others:
-        worth = "" if one.value_minor is None else f"{one.value_minor:+.1f}"
-        table.add_row(printable(one.coupon_id), one.reason, worth, f"{one.price_minor:.1f}" if one.price_minor else "")
+        worth = "" if one.value_minor is None else units(one.value_minor, currency, sign="+", more=1)
+        price = units(one.price_minor, currency, more=1) if one.price_minor else ""
+        table.add_row(printable(one.coupon_id), one.reason, worth, price)
     codes = dict.fromkeys(one.reason for one in others)
-    columns = "worth in cents against giving none; price: what budgets charge"
+    columns = f"worth in {currency or CENTS} against giving none; price: what budgets charge"
     return [table, *(_line(code, WORDS[code]) for code in codes), Text(columns, style="dim")]
 
 
-def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
+def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]:
     """Coupons, best first, and what the codes among them mean."""
     names, figures = ("rank", "coupon", "why not"), ("redeem", "order", "worth", "price", "own", "similar")
     table = new_table(*names, figures=figures)
@@ -127,31 +132,34 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
     for verdict in sorted(verdicts, key=_order):
         if verdict.reason is not None:
             said[verdict.reason] = None
-        rank, *numbers = _scored(verdict.score)
+        currency = shop.currency(verdict.domain)
+        rank, *numbers = _scored(verdict.score, currency)
         scores = _number(verdict.content), _number(verdict.neighbours)
         why = verdict.reason or ""
         if verdict.reason in (NoCoupon.SOLD_OUT, NoCoupon.NEW_SHOPPERS) and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
-            details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))
+            details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks, currency)))
         if verdict.clause is not None:
             details.append(_line(verdict.coupon_id, f"not true: {verdict.clause}"))
         if verdict.reason is Passed.PRICED_OUT and verdict.score is not None:
-            details.append(_line(verdict.coupon_id, _charge(verdict.score)))
+            details.append(_line(verdict.coupon_id, _charge(verdict.score, currency)))
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)
         table.add_row(*(Text(printable(cell), overflow="fold") for cell in cells))
     columns = (
-        "worth in cents against giving none; price: what budgets charge; own and similar: R(u, i) by own interests, by "
-        "those of similar shoppers"
+        "worth against giving none, in cents unless a currency is named; price: what budgets charge; own and similar: "
+        "R(u, i) by own interests, by those of similar shoppers"
     )
     return [table, *(_line(code, WORDS[code]) for code in said), *details, Text(columns, style="dim")]
 
 
-def _lack(lack: Lack) -> str:
+def _lack(lack: Lack, currency: str | None) -> str:
     """Return the remaining stock or budget of an account as text."""
-    left = f"{lack.here} left in this shopper's partition"
     if lack.shortage is Shortage.NEW_SHOPPERS:
         return f"{lack.here} left to new shoppers in that hour, and one more coupon takes {lack.needed}"
-    return left if lack.shortage is Shortage.STOCK else f"{left} (cents), and one more coupon takes {lack.needed}"
+    if lack.shortage is Shortage.STOCK:
+        return f"{lack.here} left in this shopper's partition"
+    left, needed = money(lack.here, currency or CENTS), money(lack.needed, currency)
+    return f"{left} left in this shopper's partition, and one more coupon takes {needed}"
 
 
 def _order(verdict: Verdict) -> tuple[str, float, str]:
@@ -159,11 +167,12 @@ def _order(verdict: Verdict) -> tuple[str, float, str]:
     return verdict.domain, rank, verdict.coupon_id
 
 
-def _scored(score: Score | None) -> tuple[str, ...]:
+def _scored(score: Score | None, currency: str | None) -> tuple[str, ...]:
     if score is None:
         return ("",) * 5
-    price = f"{score.price_minor:.1f}" if score.price_minor else ""
-    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", f"{score.value_minor:+.1f}", price
+    price = money(score.price_minor, currency, more=1) if score.price_minor else ""
+    worth = money(score.value_minor, currency, sign="+", more=1)
+    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", worth, price
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,17 +13,19 @@ from rich.text import Text
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_from
 from stream_coupons.cli.own_records import RecordingArgument, take_records
+from stream_coupons.core.currencies import money, units
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.core.rules import ShopRules
     from stream_coupons.models.metrics import Interval
     from stream_coupons.ops.measured_lift import LiftReport, LiftRow
     from stream_coupons.settings import Settings
 
 LEGEND = (
-    "Money in minor units. lift: mean of the treated less mean of the holdout, by shopper, adjusted for what was known "
-    "at the first decision. Intervals hold the effect at all looks together with 95 %. width: of the interval, and "
-    "unadjusted. assumed: share of the margin that neither the items nor the catalogue state"
+    "Money in minor units unless a currency is named. lift: mean of the treated less mean of the holdout, by shopper, "
+    "adjusted for what was known at the first decision. Intervals hold the effect at all looks together with 95 %. "
+    "width: of the interval, and unadjusted. assumed: share of the margin that neither items nor the catalogue state"
 )
 FIGURES_OF_LIFT = ("treated", "holdout", "lift a shopper", "lift of all treated", "width", "unadjusted")
 FIGURES_OF_SUMS = (
@@ -33,9 +36,7 @@ DECIMALS = {"margin": 1, "orders": 4, "money": 1}
 
 def lift(
     recording: RecordingArgument = None,
-    since: Annotated[
-        float | None, typer.Option(parser=parse_time, metavar="TIME", help="Count orders from this time on.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Count orders from this time on.")] = None,
     json: JsonOption = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
@@ -76,7 +77,7 @@ def lift(
             f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
-    found = report(log, settings.policy, -math.inf if since is None else since)
+    found = report(log, settings.policy, -math.inf if since is None else parse_time(since, settings))
     if recording is None and _has_lost_decisions(settings):
         found.warnings.append(
             "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "
@@ -84,7 +85,7 @@ def lift(
         )
     if bad_lines:
         found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
-    terminal.show(found, _print, as_json=json)
+    terminal.show(found, partial(_print, shop=settings.shop), as_json=json)
     is_wrong = any(row.sample_ratio is not None and row.sample_ratio.is_mismatch for row in found.rows)
     raise typer.Exit(1 if is_wrong or bad_lines or log.unreadable else 0)
 
@@ -99,7 +100,7 @@ def _has_lost_decisions(settings: Settings) -> bool:
         return any(offsets(client, [topics.DECISIONS], settings.kafka, OffsetSpec.EARLIEST).values())
 
 
-def _print(found: LiftReport) -> None:
+def _print(found: LiftReport, shop: ShopRules) -> None:
     from stream_coupons.ops.measured_lift import name_of
 
     for warning in found.warnings:
@@ -107,9 +108,9 @@ def _print(found: LiftReport) -> None:
     rows = [(terminal.printable(name_of(row)), row) for row in found.rows]
     for name, row in rows:
         _print_sample_ratio(name, row)
-    lifts = [each for name, row in rows for each in _lifts(name, row)]
+    lifts = [each for name, row in rows for each in _lifts(name, row, shop.currency(row.domain))]
     terminal.print_table(("lift", "outcome"), lifts, FIGURES_OF_LIFT)
-    sums = [_sums(name, row) for name, row in rows]
+    sums = [_sums(name, row, shop.currency(row.domain)) for name, row in rows]
     terminal.print_table(("predicted and measured", "from", "to"), sums, FIGURES_OF_SUMS)
     for note in (LEGEND, *found.notes):
         terminal.say(note)
@@ -127,31 +128,33 @@ def _print_sample_ratio(name: str, row: LiftRow) -> None:
     )
 
 
-def _lifts(name: str, row: LiftRow) -> Iterator[tuple[str | Text, ...]]:
+def _lifts(name: str, row: LiftRow, currency: str | None) -> Iterator[tuple[str | Text, ...]]:
     """Yield a line for each outcome, the name in the first one."""
     for outcome, effect in row.effects.items():
-        decimals = DECIMALS[outcome]
-        means = (f"{mean:,.{decimals}f}" for mean in (effect.treated_mean, effect.holdout_mean))
-        intervals = _interval(effect.lift, decimals), _interval(effect.total, 0)
-        yield name, outcome, *means, *intervals, *(_width(each, decimals) for each in (effect.lift, effect.unadjusted))
+        unit = None if outcome == "orders" else currency
+        write = partial(units, currency=unit, more=DECIMALS[outcome])
+        means = (write(mean) for mean in (effect.treated_mean, effect.holdout_mean))
+        intervals = _interval(effect.lift, write), _interval(effect.total, partial(write, more=0))
+        widths = (_width(each, write) for each in (effect.lift, effect.unadjusted))
+        yield name, " ".join(filter(None, (outcome, unit))), *means, *intervals, *widths
         name = ""
 
 
-def _sums(name: str, row: LiftRow) -> tuple[str | Text, ...]:
+def _sums(name: str, row: LiftRow, currency: str | None) -> tuple[str | Text, ...]:
     times = (terminal.utc(at)[:16] for at in (row.since, row.until))
     counts = (f"{count:,}" for count in (row.treated, row.holdout, row.orders, row.given))
-    predicted = Text(f"{row.predicted_minor:+,.0f}", "bold yellow" if row.agrees is False else "")
-    money = f"{row.discounts_minor:,.0f}", predicted, f"{row.open_minor:+,.0f}"
-    return name, *times, *counts, *money, _interval(row.effects["margin"].total, 0), f"{row.assumed_ratio:.1%}"
+    write = partial(units, currency=currency)
+    predicted = Text(write(row.predicted_minor, sign="+"), "bold yellow" if row.agrees is False else "")
+    sums = money(row.discounts_minor, currency), predicted, write(row.open_minor, sign="+")
+    return name, *times, *counts, *sums, _interval(row.effects["margin"].total, write), f"{row.assumed_ratio:.1%}"
 
 
-def _interval(found: Interval, decimals: int) -> Text:
+def _interval(found: Interval, write: Callable[..., str]) -> Text:
     """Return a difference and its interval; bold where 0 is outside."""
-    form = f"+,.{decimals}f"
     style = "bold" if found.low > 0 or found.high < 0 else ""
-    ends = "too early" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}"
-    return Text.assemble((f"{found.value:{form}}", style), " (", ends, ")")
+    value, low, high = (write(each, sign="+") for each in (found.value, found.low, found.high))
+    return Text.assemble((value, style), " (", "too early" if math.isnan(found.low) else f"{low} to {high}", ")")
 
 
-def _width(found: Interval, decimals: int) -> str:
-    return "" if math.isnan(found.low) else f"{found.high - found.low:,.{decimals}f}"
+def _width(found: Interval, write: Callable[..., str]) -> str:
+    return "" if math.isnan(found.low) else write(found.high - found.low)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.times import EXPECTED, epoch_seconds
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.settings import Settings, load
@@ -53,27 +53,27 @@ def parse_duration(text: str) -> float:
     return int(number) * UNITS_S[unit]
 
 
-def parse_time(text: str) -> float:
-    """Return UTC epoch seconds of an ISO 8601 time, UTC without an offset, or of a number of such seconds.
+def parse_time(text: str, settings: Settings) -> float:
+    """Return UTC epoch seconds of an ISO 8601 time, in the shop's zone without an offset, or of such a number.
 
-    A duration such as 7d states how long ago it was.
+    A number with `s`, `m`, `h` or `d` is so long ago: `7d`.
 
     Raises
     ------
     BadConfig
     """
-    if text[-1:] in UNITS_S:
-        return max(time.time() - parse_duration(text), 0.0)
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS_S else (text, "")
     try:
-        at = float(text)
+        at = float(number)
     except ValueError:
         try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            moment = datetime.max
-        at = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            return epoch_seconds(text, settings.shop.zone)
+        except ValueError as error:
+            raise BadConfig(f"{error}, 7d for a week ago, or epoch seconds") from None
+    if unit and at >= 0:
+        at = time.time() - at * UNITS_S[unit]
     if not 0 <= at <= END_OF_TIME:
-        raise BadConfig(f"{text!r} is no time before 2100, expected 2026-01-02T18:00 (UTC), epoch seconds or 7d")
+        raise BadConfig(f"{text!r} is not from 1970 to 2099, {EXPECTED}, 7d for a week ago, or epoch seconds")
     return at
 
 

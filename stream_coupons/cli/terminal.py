@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_coupons.cli.consoles import INTERRUPTED as INTERRUPTED  # verbs take these from here
+from stream_coupons.cli.consoles import print_error as print_error
 from stream_coupons.cli.consoles import printable as printable
 from stream_coupons.cli.consoles import remark as remark
 from stream_coupons.cli.consoles import say as say
@@ -31,9 +32,9 @@ from stream_coupons.cli.consoles import stdout as stdout
 from stream_coupons.cli.consoles import stop_interrupted as stop_interrupted
 from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.times import utc as utc
 from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
-from stream_coupons.ops.recordings import Refusals, not_readable, not_writable
-from stream_coupons.ops.times import utc as utc
+from stream_coupons.ops.recordings import BYTE_ORDER_MARK, Refusals, not_readable, not_writable
 
 if TYPE_CHECKING:  # for type checkers; no help needs them
     from _typeshed import ReadableBuffer
@@ -221,6 +222,6 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise not_readable(path, error) from None
     with file:
-        if what := unlike_json(file.peek(LONGEST_MAGIC)):
+        if what := unlike_json(file.peek(LONGEST_MAGIC).removeprefix(BYTE_ORDER_MARK)):
             raise BadConfig(f"{path} is no JSON{what}")
         yield file

@@ -1,7 +1,8 @@
 """JSON Schemas of the topics, made from the types, and the check that they only ever grow.
 
-`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/messages/` is what decides. Packages add
-schemas by an entry point: a function that takes the folder of examples, and returns texts by file name.
+`schemas/<topic>.v1.schema.json` is what a person of another team reads; `core/messages/` is what decides. One more
+is that of catalogue files, for editors. Packages add schemas by an entry point: a function that takes the folder of
+examples, and returns texts by file name.
 Two things the files cannot say: a whole number written as 1.0 is an integer to JSON Schema but not to
 the decoder, and base64 is not checked by validators.
 """
@@ -85,11 +86,14 @@ def generate(examples: Path | None = None) -> dict[str, str]:
     examples : Path, optional
         Folder of the hand-written `<topic>.v1.json`; those found there become the schemas' `examples`.
     """
+    from stream_coupons.contracts import catalogue_schema  # it is built on this module
+
     documents = {}
     for topic in [*with_message(), DEAD_LETTERS]:
         source = examples / f"{stem(topic.name)}.json" if examples else None
         shown = json.loads(source.read_text(encoding="utf-8")) if source and source.is_file() else []
         documents[f"{stem(topic.name)}.schema.json"] = text_of(document(topic), shown)
+    documents[catalogue_schema.NAME] = text_of(catalogue_schema.catalogue_schema(), [])
     for point in entry_points(group=OF_PACKAGES):
         documents |= point.load()(examples)
     return documents

@@ -32,6 +32,8 @@ class Rejection(StrEnum):
     """Feedback on a coupon that this shopper was never issued. Fix: the producer of feedback."""
     WRONG_COUPON = "wrong_coupon"
     """Feedback whose `coupon_id` is not that of the issue. Fix: the producer of feedback."""
+    WRONG_CURRENCY = "wrong_currency"
+    """The event's `currency` is not that of its domain by `shop.currencies`. Fix: the producer, or the setting."""
     LATE = "late"
     """Feedback after the coupon's window and grace. Reports of money are booked for `attribution.late_s` more, on the
     last 32 coupons of a shopper; a later one is money that is not booked. Fix: the producer of feedback, or raise

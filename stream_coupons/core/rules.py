@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Literal, cast, get_args
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
 from stream_coupons.core import plugins
+from stream_coupons.core.currencies import Currency
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.time_zones import zone
 
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e15)]
@@ -178,6 +181,29 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_observed_bytes: Size = 262_144
 
 
+class ShopRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Facts about the shop: the time zone of times without an offset, and the currency of each domain.
+
+    A domain that is not among the `currencies`, by their ISO 4217 codes, has money in minor units without a name.
+    """
+
+    time_zone: str = "UTC"
+    currencies: dict[Annotated[str, Meta(min_length=1, max_length=64)], Currency] = {}
+
+    def __post_init__(self) -> None:
+        zone(self.time_zone)
+
+    def currency(self, domain: str) -> str | None:
+        """Return the currency of a domain; of an empty name, the one that all domains share."""
+        codes = {*self.currencies.values()} if not domain else {self.currencies.get(domain)}
+        return codes.pop() if len(codes) == 1 else None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone."""
+        return zone(self.time_zone)
+
+
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All rules of the steps, with the secret of the draws."""
 
@@ -185,6 +211,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
+    shop: ShopRules = ShopRules()
     key: DrawKey
     transfer: dict[str, str] = {}
     """By domain, the domain whose model serves it until it has its own. No chain leads back to its start."""

@@ -19,6 +19,10 @@ MAGIC = {
     b"\xef\xbb\xbf": ": it begins with a byte order mark (BOM), expected UTF-8 without one",
 }
 LONGEST_MAGIC = max(map(len, MAGIC))
+NEAR = 0.75
+"""Similarity from which a name is suggested for another one."""
+_UNIT = re.compile(r"_(minor|s|at|id)$")
+"""Ends of names that state a unit, and no likeness."""
 _PLACE = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 
@@ -38,8 +42,9 @@ def near(name: str, names: Iterable[str]) -> str:
     >>> near("titel", ["title", "stock"]), near("x", ["title"])
     (', expected title?', '')
     """
-    found = difflib.get_close_matches(name, list(names), 1)
-    return f", expected {found[0]}?" if found else ""
+    stems = {_UNIT.sub("", each): each for each in names}
+    found = difflib.get_close_matches(_UNIT.sub("", name), stems, 1, NEAR)
+    return f", expected {stems[found[0]]}?" if found else ""
 
 
 def explained(error: msgspec.ValidationError, kind: Any) -> str:
@@ -61,7 +66,7 @@ def explained(error: msgspec.ValidationError, kind: Any) -> str:
         return text
     if "unknown field `" in text:
         name = text.split("unknown field `")[1].split("`")[0]
-        return text + near(name, [field for option in _options(wanted) for field in _fields(option)])
+        return text + near(name, [field for option in options_of(wanted) for field in fields_of(option)])
     if text.startswith("Invalid enum value") and (allowed := list(_allowed(wanted))):
         return f"{text}, expected one of {', '.join(allowed)}"
     return text
@@ -96,9 +101,9 @@ def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
     >>> list(unknown_fields({"item": {"categry": "tea"}, "context": {"any": 1}}, BrowseEvent))
     ['item.categry: no such field, expected category?']
     """
-    for option in _options(kind):
+    for option in options_of(kind):
         if isinstance(found, dict):
-            fields = _fields(option)
+            fields = fields_of(option)
             for name, value in found.items() if fields else ():
                 if name in fields:
                     yield from unknown_fields(value, fields[name], f"{path}{name}.")
@@ -109,19 +114,19 @@ def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
                 yield from unknown_fields(each, get_args(option)[0], path)
 
 
-def _options(kind: Any) -> Iterator[Any]:
+def options_of(kind: Any) -> Iterator[Any]:
     """Yield the types that a value may have, without the bounds of their range."""
     if get_origin(kind) is Annotated:
-        yield from _options(kind.__origin__)
+        yield from options_of(kind.__origin__)
     elif get_origin(kind) in (Union, UnionType):
         for each in get_args(kind):
-            yield from _options(each)
+            yield from options_of(each)
     else:
         yield kind
 
 
 @lru_cache
-def _fields(kind: Any) -> dict[str, Any]:
+def fields_of(kind: Any) -> dict[str, Any]:
     """Return the types of the fields of a struct; none if `kind` is no struct."""
     is_struct = isinstance(kind, type) and issubclass(kind, Struct)
     return get_type_hints(kind, include_extras=True) if is_struct else {}
@@ -130,9 +135,9 @@ def _fields(kind: Any) -> dict[str, Any]:
 def _at(kind: Any, steps: Iterable[str]) -> Any:
     """Return the type at a place within another; None if it is not known."""
     for step in steps:
-        for option in _options(kind):
-            if step in _fields(option):
-                kind = _fields(option)[step]
+        for option in options_of(kind):
+            if step in fields_of(option):
+                kind = fields_of(option)[step]
                 break
             if not step.isidentifier() and get_args(option):
                 kind = get_args(option)[-1 if step == "..." else 0]
@@ -143,7 +148,7 @@ def _at(kind: Any, steps: Iterable[str]) -> Any:
 
 
 def _allowed(kind: Any) -> Iterator[str]:
-    for option in _options(kind):
+    for option in options_of(kind):
         if get_origin(option) is Literal:
             yield from map(str, get_args(option))
         elif isinstance(option, type) and issubclass(option, Enum):

@@ -1,6 +1,6 @@
 """Bytes to messages and back: the only place where JSON is read or written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -50,6 +50,28 @@ def require_not_ahead(event: Envelope, arrived_at: float, profile: ProfileRules,
             f"occurred_at {event.occurred_at} is {ahead_s:.0f} s after its arrival, expected {max_ahead_s:g} at most"
         )
         raise BadMessage(Rejection.FROM_THE_FUTURE, detail)
+
+
+def require_currency(event: Envelope, currencies: Mapping[str, str]) -> None:
+    """Refuse an event whose money is in another currency than its domain's.
+
+    Parameters
+    ----------
+    event : Envelope
+        The event.
+    currencies : mapping
+        ISO 4217 codes by domain; money of other domains may be in any currency.
+
+    Raises
+    ------
+    BadMessage
+        If it names another one.
+    """
+    found = getattr(event, "currency", None)
+    expected = currencies.get(event.domain)
+    if found is not None and expected is not None and found != expected:
+        detail = f"currency is {found!r}, that of domain {event.domain!r} is {expected!r} by shop.currencies"
+        raise BadMessage(Rejection.WRONG_CURRENCY, detail)
 
 
 class Decoder:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +14,7 @@ from stream_coupons.core.money.leases import Account, is_spent, share_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.ops.catalogue_diff import shared_currency
 from stream_coupons.runtime.cells import CellCodec
 
 
@@ -29,6 +31,8 @@ class CampaignState(Struct, frozen=True, kw_only=True):
         As `campaigns push` reads it.
     coupons : list of str
         Ids of the coupons that name it.
+    currency : str or None
+        Currency that these share, by their domains.
     state : str
         `running`, `paused`, `not begun`, `over` or `spent`: what is left pays for none of its coupons any more.
     spent_minor, held_minor : int
@@ -43,6 +47,7 @@ class CampaignState(Struct, frozen=True, kw_only=True):
 
     campaign: Campaign
     coupons: list[str]
+    currency: str | None = None
     state: str
     spent_minor: int
     held_minor: int
@@ -53,7 +58,11 @@ class CampaignState(Struct, frozen=True, kw_only=True):
 
 
 def states_of(
-    campaigns: Iterable[Campaign], coupons: Iterable[Coupon], accounts: Mapping[str, Account], at: float
+    campaigns: Iterable[Campaign],
+    coupons: Iterable[Coupon],
+    accounts: Mapping[str, Account],
+    at: float,
+    currencies: Mapping[str, str] = MappingProxyType({}),
 ) -> list[CampaignState]:
     """Return what each campaign has spent.
 
@@ -63,21 +72,25 @@ def states_of(
         States at their owner, by account id; one that was never drawn on is not there.
     at : float
         UTC epoch seconds.
+    currencies : mapping
+        ISO 4217 codes by domain.
     """
     every, members = list(campaigns), list(coupons)
     limits = Accounts(members, every)
-    of_campaign = defaultdict(list)
+    of_campaign = defaultdict[str | None, list[Coupon]](list)
     for coupon in members:
-        of_campaign[coupon.campaign_id].append(coupon.coupon_id)
+        of_campaign[coupon.campaign_id].append(coupon)
     found = []
     for campaign in every:
         limit = limits.limit(campaign_of(campaign.campaign_id))
         account = accounts.get(limit.account_id) or Account()
         due, state = share_due(account, limit, at), _state(campaign, at)
+        named = of_campaign[campaign.campaign_id]
         found.append(
             CampaignState(
                 campaign=campaign,
-                coupons=of_campaign[campaign.campaign_id],
+                coupons=[coupon.coupon_id for coupon in named],
+                currency=shared_currency(named, currencies),
                 state="spent" if state == "running" and is_spent(account, limit) else state,
                 spent_minor=account.spent,
                 held_minor=account.held,

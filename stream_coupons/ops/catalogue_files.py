@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from datetime import UTC, tzinfo
+from typing import Any, Generic, TypeVar
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.catalogue.eligibility_rules import BadRule, clauses, is_for_nobody, rule_faults
-from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import DEFAULT_OVERSPEND_RATIO, Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import within_campaign
-from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.validation_hints import unknown_fields
+from stream_coupons.core.times import utc
+from stream_coupons.core.validation_hints import near
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.ops.recordings import BYTE_ORDER_MARK, Line, Refusals, elements, lines
-from stream_coupons.ops.times import utc
+from stream_coupons.ops.entry_checks import Fault, checked
+from stream_coupons.ops.entry_files import Written, read_written
 
 RECORD_OVERHEAD_BYTES = 4096
 """A record is a little larger than the entry in it."""
@@ -41,15 +41,17 @@ class Kind(Generic[Entry]):
     Attributes
     ----------
     noun : str
-        Noun for one entry, for messages.
-    faults, doubts : callable
-        Functions to the errors of a well-formed entry, and to warnings about allowed but doubtful values. Doubts
-        depend on the time, UTC epoch seconds.
+        Noun for one entry, for messages; its plural is the section of a file.
+    faults : callable
+        Function to the faults of fields that do not go together, from an entry and the names of the fields given.
+    doubts : callable
+        Function to warnings about allowed but doubtful values. They depend on the time, UTC epoch seconds.
     """
 
     noun: str
     topic: Topic
-    faults: Callable[[Entry], list[str]]
+    message: type[Entry]
+    faults: Callable[[Entry, Iterable[str]], list[Fault]]
     doubts: Callable[[Entry, float], list[str]]
 
     def id_of(self, entry: Entry) -> str:
@@ -57,104 +59,171 @@ class Kind(Generic[Entry]):
         return self.topic.key_of(entry).decode()
 
 
-class ParsedFile(Struct, Generic[Entry]):
+class EntryFault(Struct, frozen=True, omit_defaults=True):
+    """A fault of a file: where it is, and what to do.
+
+    Attributes
+    ----------
+    line : int
+        Line of the field, of its entry if it is missing; 0 if it is not known.
+    """
+
+    line: int
+    field: str
+    detail: str
+    campaign: str = ""
+    coupon: str = ""
+
+    def __str__(self) -> str:
+        """Return the fault as one line of text."""
+        coupon, campaign = f"coupon {self.coupon!r}" if self.coupon else "", f"campaign {self.campaign!r}"
+        entry = " of ".join(filter(None, (coupon, campaign if self.campaign else "")))
+        parts = (f"line {self.line}" if self.line else "", entry, self.field, self.detail)
+        return ": ".join(filter(None, parts))
+
+
+class ParsedFile(Struct):
     """A file as it was read.
 
     Attributes
     ----------
-    place : str
-        Unit of the numbers of refusals: lines of a file of JSON lines, or entries of an array.
-    numbers : dict
-        Numbers of the entries, by id.
+    coupons, campaigns : dict
+        Good entries by id.
+    faults : list of EntryFault
+        All faults of the others, in the order of the file.
+    refused : int
+        Number of the others.
     """
 
-    place: str
-    entries: list[Entry]
-    warnings: list[str]
-    refusals: Refusals
-    numbers: dict[str, int]
+    coupons: dict[str, Coupon] = {}
+    campaigns: dict[str, Campaign] = {}
+    warnings: list[str] = []
+    faults: list[EntryFault] = []
+    refused: int = 0
+
+    @property
+    def entries(self) -> Iterator[tuple[Topic, Coupon | Campaign]]:
+        """The good entries with their topics, campaigns first, as the coupons need them."""
+        yield from ((topics.CAMPAIGNS, campaign) for campaign in self.campaigns.values())
+        yield from ((topics.CATALOG, coupon) for coupon in self.coupons.values())
 
 
-def read_entries(kind: Kind[Entry], data: bytes, name: str, now: float) -> ParsedFile[Entry]:
+def read_entries(kind: Kind[Any], data: bytes, name: str, now: float, zone: tzinfo = UTC) -> ParsedFile:
     """Check every entry of a file.
 
     Parameters
     ----------
+    kind : Kind
+        Kind of entries that no section names.
     data : bytes
-        A JSON array, or one entry a line.
+        JSON, JSON lines or YAML: entries, or a mapping with the sections `campaigns` and `coupons`.
     name : str
-        Name of the file, for messages.
+        Name of the file, for messages; its suffix decides its form.
     now : float
         UTC epoch seconds: an entry that is over gets a warning.
+    zone : tzinfo
+        The shop's zone, of times without an offset.
 
     Raises
     ------
     BadConfig
         If the file is neither.
     """
-    reading: ParsedFile[Entry] = ParsedFile("line", [], [], Refusals(keep=None), {})
-    decode = Decoder(kind.topic)
-    data = data.removeprefix(BYTE_ORDER_MARK)
-    if data.lstrip().startswith(b"["):
-        reading.place = kind.noun
-        found = elements(data, name)
-    elif _is_one_object(data):
-        found = iter([Line(1, data.strip(), len(data))])
-    else:
-        found = lines(data.splitlines(keepends=True))
-    count = 0
-    for count, line in enumerate(found, start=1):  # noqa: B007 - used below
-        try:
-            entry = _checked(kind, decode, line, reading)
-        except BadMessage as bad:
-            reading.refusals.add(line, bad)
+    reading, lines = ParsedFile(), {noun: dict[str, int]() for noun in ("campaign", "coupon")}
+    found = read_written(data, name)
+    if not found:
+        raise BadConfig(f"{name}: holds no {kind.noun}, expected a list of {kind.noun}s or one {kind.noun} a line")
+    for written in sorted(found, key=lambda each: each.section):  # campaigns first
+        of = next((each for each in (CAMPAIGNS, COUPONS) if written.section == f"{each.noun}s"), kind)
+        faults, entry = _checked(of, written, zone)
+        entry_id = str(written.value.get(of.topic.key, "")) if isinstance(written.value, dict) else ""
+        if entry_id and (first := lines[of.noun].get(entry_id)) is not None:
+            text = f"{entry_id!r} is the id of line {first}, too: write another one, or remove one of the two"
+            faults.append(Fault(of.topic.key, text))
+        lines[of.noun].setdefault(entry_id, written.line)
+        faults += _unknown_campaign(written, lines["campaign"])
+        if faults or entry is None:
+            reading.refused += 1
+            reading.faults += [_located(of, written, entry_id, fault) for fault in faults]
             continue
-        reading.entries.append(entry)
-        reading.numbers[kind.id_of(entry)] = line.number
-        reading.warnings += [f"{kind.noun} {kind.id_of(entry)!r}: {text}" for text in kind.doubts(entry, now)]
-    if not count:
-        raise BadConfig(
-            f"{name}: holds no {kind.noun}, expected a JSON array of {kind.noun}s or one {kind.noun} a line"
-        )
+        getattr(reading, f"{of.noun}s")[entry_id] = entry
+        reading.warnings += [f"{of.noun} {entry_id!r}: {text}" for text in of.doubts(entry, now)]
+    reading.faults.sort(key=lambda fault: fault.line)
     return reading
 
 
-def _is_one_object(data: bytes) -> bool:
-    """Return True if the file is one entry, perhaps over several lines."""
-    try:
-        msgspec.json.decode(data, type=dict[str, Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+def _unknown_campaign(written: Written, campaigns: Mapping[str, int]) -> list[Fault]:
+    """Return a fault if a coupon names none of the campaigns of its file."""
+    name = written.value.get("campaign_id") if isinstance(written.value, dict) else None
+    if written.section != "coupons" or not campaigns or name is None or name in campaigns:
+        return []
+    hint = near(str(name), campaigns) or f", expected one of {', '.join([*campaigns][:FIRST_NAMED])}"
+    return [Fault("campaign_id", f"{name!r} is no campaign of this file{hint}; or add it to the section campaigns")]
 
 
-def _checked(kind: Kind[Entry], decode: Decoder, line: Line, reading: ParsedFile[Entry]) -> Entry:
-    entry: Entry = decode(line.text, kind.topic.max_message_bytes - RECORD_OVERHEAD_BYTES)
-    entry_id = kind.id_of(entry)
-    # Misspelt names: workers would ignore a `bugdet_minor`, and spend without limit.
-    faults = [*unknown_fields(msgspec.json.decode(line.text), type(entry)), *kind.faults(entry)]
-    if entry_id in reading.numbers:
-        first = reading.numbers[entry_id]
-        faults.append(f"{kind.topic.key}: {entry_id!r} is that of {reading.place} {first}, expected another one")
-    if faults:
-        raise BadMessage(Rejection.INVALID, f"{kind.noun} {entry_id!r}: {'; '.join(faults)}")
-    return entry
+def _located(kind: Kind[Any], written: Written, entry_id: str, fault: Fault) -> EntryFault:
+    first = fault.field.replace("[", ".").partition(".")[0]
+    line = written.lines.get(first, written.line)
+    if kind is CAMPAIGNS:
+        return EntryFault(line, fault.field, fault.text, campaign=entry_id)
+    campaign = written.value.get("campaign_id") if isinstance(written.value, dict) else None
+    return EntryFault(line, fault.field, fault.text, str(campaign or ""), entry_id)
 
 
-def _faults_of_coupon(coupon: Coupon) -> list[str]:
+def _checked(kind: Kind[Entry], written: Written, zone: tzinfo) -> tuple[list[Fault], Entry | None]:
+    """Return all faults of an entry, and the entry; if it has faults, what is good of it."""
+    if written.fault:
+        return [Fault("", written.fault)], None
+    entry, faults = checked(written.value, kind.message, zone)
+    faults += [Fault(name, "is written twice, remove one of the two") for name in written.repeated]
+    if entry is None:
+        return faults, None
+    bad = {fault.field.partition("[")[0] for fault in faults}.intersection(kind.message.__struct_fields__)
+    faults += [
+        fault
+        for fault in kind.faults(entry, written.value)
+        if not any(name in f"{fault.field} {fault.text}" for name in bad)
+    ]
+    size, most = len(encode(entry)), kind.topic.max_message_bytes - RECORD_OVERHEAD_BYTES
+    if size > most:
+        faults.append(Fault("", f"has {size} bytes, expected at most {most}: shorten its texts and lists"))
+    return faults, entry
+
+
+def _faults_of_coupon(coupon: Coupon, given: Iterable[str]) -> list[Fault]:
     faults = []
     if coupon.valid_from >= coupon.valid_until:
-        faults.append(f"valid_until: {coupon.valid_until}, expected later than valid_from ({coupon.valid_from})")
+        faults.append(_swapped("valid_from", coupon.valid_from, "valid_until", coupon.valid_until))
     if not discount_of(coupon).is_stated:
-        faults.append("discount_percent, discount_minor: no discount, expected one of them above 0")
-    return faults + [f"eligible_if: {fault}" for fault in rule_faults(coupon.eligible_if)]
+        text = "no discount, write discount_percent (20 for 20 %) or discount_minor (500 for 5.00)"
+        faults.append(Fault("discount_percent", text))
+    if coupon.discount_percent is not None and coupon.discount_percent < 1:
+        percent = f"{coupon.discount_percent:g}"
+        faults.append(
+            Fault("discount_percent", f"{percent} is {percent} %, write {float(percent) * 100:g} for a share")
+        )
+    if coupon.campaign_id is None:
+        faults += _faults_of_curve(coupon, given, "valid_until", coupon.valid_until)
+    return faults + [Fault("eligible_if", fault) for fault in rule_faults(coupon.eligible_if)]
 
 
-def _faults_of_campaign(campaign: Campaign) -> list[str]:
-    faults = [f"eligible_if: {fault}" for fault in rule_faults(campaign.eligible_if)]
+def _faults_of_campaign(campaign: Campaign, given: Iterable[str]) -> list[Fault]:
+    faults = _faults_of_curve(campaign, given, "ends_at", campaign.ends_at)
     if campaign.starts_at >= campaign.ends_at:
-        faults.append(f"ends_at: {campaign.ends_at}, expected later than starts_at ({campaign.starts_at})")
-    return faults
+        faults.append(_swapped("starts_at", campaign.starts_at, "ends_at", campaign.ends_at))
+    return faults + [Fault("eligible_if", fault) for fault in rule_faults(campaign.eligible_if)]
+
+
+def _swapped(first: str, since: float, last: str, until: float) -> Fault:
+    return Fault(
+        last, f"{utc(until)}, expected later than {first} ({utc(since)}); swap them if they are the wrong way round"
+    )
+
+
+def _faults_of_curve(terms: Coupon | Campaign, given: Iterable[str], name: str, ends_at: float) -> list[Fault]:
+    if "budget_curve" not in given or terms.budget_curve == "none" or ends_at < END_OF_TIME:
+        return []
+    return [Fault("budget_curve", f"{terms.budget_curve!r} needs an end, write {name}, or 'none' for no curve")]
 
 
 def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
@@ -223,8 +292,8 @@ def _doubts_of_budget(terms: Coupon | Campaign, ends_at: float, name: str) -> li
     return found
 
 
-COUPONS: Kind[Coupon] = Kind("coupon", topics.CATALOG, _faults_of_coupon, _doubts_of_coupon)
-CAMPAIGNS: Kind[Campaign] = Kind("campaign", topics.CAMPAIGNS, _faults_of_campaign, _doubts_of_campaign)
+COUPONS: Kind[Coupon] = Kind("coupon", topics.CATALOG, Coupon, _faults_of_coupon, _doubts_of_coupon)
+CAMPAIGNS: Kind[Campaign] = Kind("campaign", topics.CAMPAIGNS, Campaign, _faults_of_campaign, _doubts_of_campaign)
 
 
 def overlooked(coupons: Iterable[Coupon], others: Iterable[Coupon]) -> list[str]:

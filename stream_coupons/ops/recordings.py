@@ -185,20 +185,17 @@ class Refusals:
     ----------
     sink : binary file, optional
         Gets every refusal with the line's text, as JSON lines.
-    keep : int or None
-        Number of first refusals that are kept; None keeps all.
     """
 
-    def __init__(self, sink: IO[bytes] | None = None, keep: int | None = FIRST_SHOWN) -> None:
+    def __init__(self, sink: IO[bytes] | None = None) -> None:
         self._sink = sink
-        self._keep = keep
         self.first: list[Refusal] = []
         self.by_reason: Counter[str] = Counter()
 
     def add(self, line: Line, bad: BadMessage) -> None:
         """Note that a line was refused."""
         self.by_reason[str(bad.reason)] += 1
-        if self._keep is None or len(self.first) < self._keep:
+        if len(self.first) < FIRST_SHOWN:
             self.first.append(Refusal(line.number, str(bad.reason), bad.detail))
         if self._sink is not None:
             text = line.text.decode(errors="replace")

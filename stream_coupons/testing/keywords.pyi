@@ -114,6 +114,7 @@ class OrderEventFields(TypedDict, total=False):
     order_id: str
     total_minor: int | None
     discount_minor: int | None
+    currency: str | None
     context: dict[str, str | float | bool | None]
 
 class FeedbackEventFields(TypedDict, total=False):
@@ -124,6 +125,7 @@ class FeedbackEventFields(TypedDict, total=False):
     order_id: str | None
     discount_minor: int | None
     order_value_minor: int | None
+    currency: str | None
 
 class ObservedIssueFields(TypedDict, total=False):
     event_id: str
@@ -162,6 +164,7 @@ class CouponIssueFields(TypedDict, total=False):
     schema_version: int
     title: str
     scope_in_catalogue: bool
+    currency: str | None
     p_click: float
     p_redeem: float
     p_order: float

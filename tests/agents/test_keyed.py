@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream_coupons.agents.budgets import Budgets
@@ -20,7 +21,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import split_cell_key
 from stream_coupons.core.neighbours.relations import is_category_bucket
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.rules import AttributionRules, ShopRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
@@ -134,6 +135,29 @@ def test_an_event_from_far_in_the_future_is_refused(ahead_s: float, is_refused: 
 
 def test_without_a_time_of_arrival_nothing_is_from_the_future() -> None:
     assert Users(known, 1).parse(record(topics.BROWSE, browse())._replace(timestamp_ms=-1))[0] == "u"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_refused"),
+    [
+        (order(currency="EUR"), False),
+        (order(), False),
+        (browse(), False),
+        (order(currency="USD"), True),
+        (feedback("purchase", "i", currency="USD"), True),
+        (order(currency="USD", domain="us"), False),
+    ],
+)
+def test_an_event_in_another_currency_than_its_domain_is_refused(message: Any, is_refused: bool) -> None:
+    rules = msgspec.structs.replace(rules_with(), shop=ShopRules(currencies={"ecommerce": "EUR"}))
+    users = Users(lambda: knowledge(coupon("c1"), rules=rules), 1)
+    topic = {"OrderEvent": topics.ORDER, "BrowseEvent": topics.BROWSE}.get(type(message).__name__, topics.FEEDBACK)
+    if not is_refused:
+        assert users.parse(record(topic, message)) == ("u", message)
+        return
+    with pytest.raises(BadMessage, match="currency is 'USD', that of domain 'ecommerce' is 'EUR'") as caught:
+        users.parse(record(topic, message))
+    assert caught.value.reason == Rejection.WRONG_CURRENCY
 
 
 def test_one_event_of_the_year_2100_costs_a_shopper_nothing() -> None:

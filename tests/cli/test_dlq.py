@@ -36,7 +36,7 @@ class _Appended:
     [
         (b"u1 \x1b[2J", b"{" * 12, "x" * 150, (), None, f"u1 \ufffd[2J  12 bytes  {'x' * 99}…"),
         (None, None, "", (("redriven", b"0:3"),), Sending(1_767_348_000.0, "0:9"),
-         "no key  empty value  was 0:3  sent again 2026-01-02 10:00:00Z"),
+         "no key  empty value  was 0:3  sent again 2026-01-02T10:00:00Z"),
         (b"u1", b"{" * 12_000_000, "why", (), None, "u1  12000000 bytes  cut  why"),
     ],
 )  # fmt: skip
@@ -45,7 +45,7 @@ def test_a_letter_is_one_line(
 ) -> None:
     refused = dead_letter(Record(BROWSE, 2, 9, 5, key, value, headers), "invalid", detail)
     letter = letter_of(_Appended(refused.headers, refused.key, refused.value))
-    start = "0:17  2026-01-02 10:00:00Z  invalid  browse-events:2:9  "
+    start = "0:17  2026-01-02T10:00:00Z  invalid  browse-events:2:9  "
     assert line_of(row_of(letter, sending)).plain == start + expected
 
 
@@ -73,7 +73,7 @@ def test_what_to_send_must_be_said_in_one_way(run: Run, arguments: list[str]) ->
         (["list", "--topic", "coupon-issues"], "--topic 'coupon-issues': no agent reads it"),
         (["redrive", "--topic", "nonsense"], "--topic 'nonsense': no agent reads it, expected one of browse-events"),
         (["redrive", "--reason", "nonsense"], "unknown_issue"),
-        (["list", "--since", "yesterday"], "'yesterday' is no time before 2100"),
+        (["list", "--since", "yesterday"], "'yesterday' is no time"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_code_2(run: Run, arguments: list[str], says: str) -> None:

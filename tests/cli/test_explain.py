@@ -20,6 +20,7 @@ from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
@@ -91,7 +92,7 @@ def test_an_issue_reads_as_text(run: Run, idle: str, config: Path, shop: Shop) -
     result = run("explain", issue.issue_id, "-b", idle, "-c", config)
     assert result.exit_code == 0
     said = result.stdout
-    assert f"Issue {issue.issue_id}: tea, to shopper ann on 2001-09-09 01:46:40Z" in said
+    assert f"Issue {issue.issue_id}: tea, to shopper ann on 2001-09-09T01:46:40Z" in said
     assert f"drawn by chance, to learn how shoppers answer to it (propensity {issue.propensity:.4g})" in said
     assert f"redeem {issue.p_redeem:.1%}" in said
     assert "is for what this shopper looks at most (share of interest" in said
@@ -180,7 +181,7 @@ def test_what_budgets_charge_is_said() -> None:
     shared, dear = coupon("shared", discount_minor=20, campaign_id="spring"), coupon("dear", discount_minor=60)
     known = Knowledge(rules(min_value_minor=0.0), Catalogue([shared, dear], campaigns=[spring]), {}, FixedScorer())
     funds = Funds({"campaign:spring": Purse(granted=500, price=26.0)}, partition=0, partitions=1)
-    said = explain_text.of_shopper(explain_shopper("u", Shopper(), AT, known, funds))
+    said = explain_text.of_shopper(explain_shopper("u", Shopper(), AT, known, funds), ShopRules())
     lines = [part.plain for part in said if isinstance(part, Text)]
     assert "shared: worth 238.8, but the budget of campaign spring charges 260.0 for it" in lines
     [code] = [line for line in lines if line.startswith("priced_out: ")]
@@ -190,7 +191,7 @@ def test_what_budgets_charge_is_said() -> None:
     effects = see(Shopper(), browse("now", AT), known, funds.wallet)
     [issue] = [message for message in effects.messages if isinstance(message, CouponIssue)]
     [decision] = [message for message in effects.messages if isinstance(message, LoggedDecision)]
-    said = explain_text.of_issue(explain_issue(issue, decision, known.rules.policy))
+    said = explain_text.of_issue(explain_issue(issue, decision, known.rules.policy), ShopRules())
     lines = [part.plain for part in said if isinstance(part, Text)]
     worth = "worth: +238.8 cents against giving none, of which its budgets charge 10.0 for its expected cost"
     assert (issue.coupon_id, worth in lines) == ("shared", True)
@@ -202,7 +203,7 @@ def test_what_budgets_charge_is_said() -> None:
         ((), "ISSUE_ID, --user: expected one of them"),
         (("i1", "--user", "ann"), "ISSUE_ID, --user: expected one of them"),
         (("i1", "--at", "0"), "--at, --catalog: an issue is as it was recorded, expected them with --user only"),
-        (("--user", "ann", "--at", "noon"), "'noon' is no time before 2100"),
+        (("--user", "ann", "--at", "noon"), "'noon' is no time"),
     ],
 )
 def test_a_call_that_cannot_work_says_why(run: Run, args: tuple[str, ...], expected: str) -> None:
@@ -215,4 +216,4 @@ def test_a_catalogue_file_with_a_bad_coupon_is_refused(run: Run, tmp_path: Path)
     file = write_lines(tmp_path / "bad.jsonl", {"coupon_id": "x"})
     result = run("explain", "--user", "ann", "--catalog", file)
     assert result.exit_code == 2
-    assert "bad.jsonl: 1 coupons are refused, expected none" in result.stderr
+    assert "bad.jsonl: 1 entries are refused, expected none" in result.stderr

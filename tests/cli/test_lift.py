@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from lab.own_logs import AT, Shop, recording
+from stream_coupons.core.times import utc
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.ops.times import utc
 
 from .conftest import Run, RunBroker
 

@@ -48,18 +48,18 @@ def letter(value: bytes = b"\x1b{") -> Fake:
 
 def test_a_dead_letter_shows_its_reason() -> None:
     line = pretty_line(letter()).plain
-    assert line == "2026-01-02 10:00:00Z  u1  not_json  browse-events:2:9  browse-events: malformed \ufffd"
+    assert line == "2026-01-02T10:00:00Z  u1  not_json  browse-events:2:9  browse-events: malformed \ufffd"
 
 
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (b'{"occurred_at": 0.0, "a": 1}', '1970-01-01 00:00:00Z  u1  {"occurred_at":0.0,"a":1}'),
+        (b'{"occurred_at": 0.0, "a": 1}', '1970-01-01T00:00:00Z  u1  {"occurred_at":0.0,"a":1}'),
         (b'{"occurred_at": 1e300}', '1e+300  u1  {"occurred_at":1e300}'),
-        (b'{"at": "noon", "b": {"c": "\x7f"}}', '2026-01-02 10:00:00Z  u1  {"at":"noon","b":{"c":"\ufffd"}}'),
-        (b"\xff", "2026-01-02 10:00:00Z  u1  not JSON: b'\\xff'"),
-        (None, "2026-01-02 10:00:00Z  u1  removed"),
-        (b"[1]", "2026-01-02 10:00:00Z  u1  not JSON: b'[1]'"),
+        (b'{"at": "noon", "b": {"c": "\x7f"}}', '2026-01-02T10:00:00Z  u1  {"at":"noon","b":{"c":"\ufffd"}}'),
+        (b"\xff", "2026-01-02T10:00:00Z  u1  not JSON: b'\\xff'"),
+        (None, "2026-01-02T10:00:00Z  u1  removed"),
+        (b"[1]", "2026-01-02T10:00:00Z  u1  not JSON: b'[1]'"),
     ],
 )
 def test_any_bytes_make_a_line(value: bytes | None, expected: str) -> None:

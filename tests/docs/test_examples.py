@@ -22,7 +22,7 @@ from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, read_entries, unissuable
+from stream_coupons.ops.catalogue_files import COUPONS, read_entries, unissuable
 from stream_coupons.testing import issue
 
 from .pages import block, example, page
@@ -108,13 +108,10 @@ def test_the_consume_example_delivers_every_issue_once(bootstrap: str, unique: s
 
 
 def test_the_catalogue_example_is_good() -> None:
-    coupons = read_entries(COUPONS, block("catalogue").encode(), "a page", now=1_767_348_000.0)
-    campaigns = read_entries(CAMPAIGNS, block("campaigns").encode(), "a page", now=1_767_348_000.0)
-    for reading in (coupons, campaigns):
-        assert not reading.refusals.count
-        assert not reading.warnings
-        assert len(reading.entries) == 1
-    assert unissuable(coupons.entries, {one.campaign_id: one for one in campaigns.entries}) == []
+    reading = read_entries(COUPONS, block("catalogue").encode(), "page.yaml", now=1_767_348_000.0)
+    assert (reading.faults, reading.warnings) == ([], [])
+    assert (len(reading.campaigns), len(reading.coupons)) == (1, 1)
+    assert unissuable(reading.coupons.values(), reading.campaigns) == []
 
 
 def test_the_log_example_can_be_evaluated(tmp_path: Path) -> None:

@@ -212,6 +212,7 @@ def test_what_this_release_would_refuse_again_is_sent_only_if_forced(given: Lett
         Rejection.STEP_FAILED,
         Rejection.FROM_THE_FUTURE,
         Rejection.LATE,
+        Rejection.WRONG_CURRENCY,
         Rejection.UNKNOWN_VERSION,
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.kafka import topics
-from stream_coupons.ops.recordings import Line, Refusal, Refusals, key_of, lines, parse
+from stream_coupons.ops.recordings import FIRST_SHOWN, Line, Refusal, Refusals, key_of, lines, parse
 
 
 def test_an_envelope_gives_the_message_byte_for_byte() -> None:
@@ -66,10 +66,10 @@ def test_a_message_without_a_user_has_an_empty_key(value: bytes) -> None:
 
 def test_refusals_are_counted_kept_and_written() -> None:
     sink = io.BytesIO()
-    refusals = Refusals(sink, keep=2)
-    for number in range(1, 4):
+    refusals = Refusals(sink)
+    for number in range(1, FIRST_SHOWN + 2):
         refusals.add(Line(number, b"x\xff", 3), BadMessage("not_json", "no"))
-    assert refusals.count == 3
-    assert refusals.first == [Refusal(1, "not_json", "no"), Refusal(2, "not_json", "no")]
+    assert refusals.count == FIRST_SHOWN + 1
+    assert refusals.first == [Refusal(number, "not_json", "no") for number in range(1, FIRST_SHOWN + 1)]
     written = [msgspec.json.decode(line, type=Refusal) for line in sink.getvalue().splitlines()]
     assert written[2] == Refusal(3, "not_json", "no", "x\ufffd")

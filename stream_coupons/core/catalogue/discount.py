@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 
 
+Money = Callable[[int], str]
+"""Writes minor units for people."""
+Words = Callable[[Money], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Discount:
     """The discount of a coupon: a share of the order's value in scope plus an amount, up to a maximum.
@@ -29,8 +34,8 @@ class Discount:
         Amount, minor units.
     most_minor : int
         The most that one redemption takes off, minor units.
-    text : str
-        The discount for people.
+    words : callable
+        Returns the discount for people, by a function that writes minor units.
     is_off_order : bool
         True if it is taken off the items in scope, and so at most their value.
     min_spend_minor, min_pieces : int
@@ -41,10 +46,26 @@ class Discount:
     percent: float
     fixed_minor: float
     most_minor: int
-    text: str
+    words: Words
     is_off_order: bool = True
     min_spend_minor: int = 0
     min_pieces: int = 1
+
+    def text(self, money: Money = str) -> str:
+        """Return the discount and its conditions for people.
+
+        Parameters
+        ----------
+        money : callable
+            Writes minor units.
+        """
+        spend = f", from {money(self.min_spend_minor)} on" if self.min_spend_minor else ""
+        is_of_kind = self.kind == "buy_get"
+        return (
+            self.words(money)
+            + spend
+            + ("" if is_of_kind or self.min_pieces < 2 else f", from {self.min_pieces} pieces on")
+        )
 
     @property
     def is_stated(self) -> bool:
@@ -96,24 +117,25 @@ class Discount:
 
 def _amount(coupon: Coupon) -> Discount | None:
     """Return an amount off."""
-    if coupon.discount_minor is None:
+    if (minor := coupon.discount_minor) is None:
         return None
-    return Discount("amount", 0.0, float(coupon.discount_minor), coupon.max_discount_minor, str(coupon.discount_minor))
+    return Discount("amount", 0.0, float(minor), coupon.max_discount_minor, lambda money: money(minor))
 
 
 def _percent(coupon: Coupon) -> Discount | None:
     """Return a percentage off."""
-    if coupon.discount_percent is None:
+    if (percent := coupon.discount_percent) is None:
         return None
-    text = f"{coupon.discount_percent:g} %, at most {coupon.max_discount_minor}"
-    return Discount("percent", coupon.discount_percent, 0.0, coupon.max_discount_minor, text)
+    most = coupon.max_discount_minor
+    return Discount("percent", percent, 0.0, most, lambda money: f"{percent:g} %, at most {money(most)}")
 
 
 def _free_delivery(coupon: Coupon) -> Discount | None:
     """Return free delivery, which costs the shop its usual cost."""
     if (cost := coupon.free_delivery_minor) is None:
         return None
-    return Discount("free_delivery", 0.0, float(cost), coupon.max_discount_minor, "free delivery", is_off_order=False)
+    most = coupon.max_discount_minor
+    return Discount("free_delivery", 0.0, float(cost), most, lambda _: "free delivery", is_off_order=False)
 
 
 def _gift(coupon: Coupon) -> Discount | None:
@@ -121,7 +143,7 @@ def _gift(coupon: Coupon) -> Discount | None:
     if coupon.gift_item is None:
         return None
     cost, text = float(coupon.gift_cost_minor), f"a gift: {coupon.gift_item}"
-    return Discount("gift", 0.0, cost, coupon.max_discount_minor, text, is_off_order=False)
+    return Discount("gift", 0.0, cost, coupon.max_discount_minor, lambda _: text, is_off_order=False)
 
 
 def _buy_get(coupon: Coupon) -> Discount | None:
@@ -131,7 +153,7 @@ def _buy_get(coupon: Coupon) -> Discount | None:
     pieces = buy + coupon.get_pieces
     percent, text = coupon.get_percent * coupon.get_pieces / pieces, f"buy {buy}, get {coupon.get_pieces}"
     text += " free" if coupon.get_percent == 100.0 else f" at {coupon.get_percent:g} % off"
-    return Discount("buy_get", percent, 0.0, coupon.max_discount_minor, text, min_pieces=pieces)
+    return Discount("buy_get", percent, 0.0, coupon.max_discount_minor, lambda _: text, min_pieces=pieces)
 
 
 KINDS: tuple[Callable[[Coupon], Discount | None], ...] = (_buy_get, _gift, _free_delivery, _amount, _percent)
@@ -142,14 +164,8 @@ def discount_of(coupon: Coupon) -> Discount:
     """Return the discount of a coupon; if it states none, the most that it may take off."""
     most = coupon.max_discount_minor
     found = next((one for kind in KINDS if (one := kind(coupon)) is not None), None)
-    found = found or Discount("", 0.0, float(most), most, f"at most {most}")
-    if coupon.min_spend_minor is not None:
-        found = replace(
-            found, min_spend_minor=coupon.min_spend_minor, text=f"{found.text}, from {coupon.min_spend_minor} on"
-        )
-    if coupon.min_pieces is not None:
-        found = replace(found, min_pieces=coupon.min_pieces, text=f"{found.text}, from {coupon.min_pieces} pieces on")
-    return found
+    found = found or Discount("", 0.0, float(most), most, lambda money: f"at most {money(most)}")
+    return replace(found, min_spend_minor=coupon.min_spend_minor or 0, min_pieces=coupon.min_pieces or found.min_pieces)
 
 
 def conditions(coupons: CouponSet) -> Floats:

@@ -56,6 +56,7 @@ def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow) -> C
         trigger_id=trigger.event.event_id,
         title=coupon.title,
         **issued_terms(coupon),
+        currency=decision.known.rules.shop.currency(trigger.event.domain),
         p_click=p_click,
         p_redeem=p_redeem,
         p_order=p_order,

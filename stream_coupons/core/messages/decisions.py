@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from stream_coupons.core.currencies import Currency
 from stream_coupons.core.messages.fields import (
     NO_COUPON,
     SCHEMA_VERSION,
@@ -52,6 +53,8 @@ class CouponIssue(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """Title of the coupon."""
     scope_in_catalogue: bool = False
     """True if the scope is too long for a message: then it is that of the coupon in the catalogue."""
+    currency: Currency | None = None
+    """Currency of its money: that of the domain by `shop.currencies`."""
     p_click: Ratio
     """Predicted probability of a click."""
     p_redeem: Ratio

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from stream_coupons.core.currencies import Currency
 from stream_coupons.core.messages.fields import (
     MAX_ARMS,
     MAX_WINDOW_S,
@@ -85,6 +86,8 @@ class OrderEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     """Value of the order. Decisions use the prices of its items."""
     discount_minor: Amount | None = None
     """Discount by coupons of any system."""
+    currency: Currency | None = None
+    """Currency of its money. An event in another currency than that of its domain is refused."""
     context: Context = {}
     """Anything else known at that moment."""
 
@@ -119,6 +122,8 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     `max_discount_minor`; in a refund: nothing. Of each order, the report with the latest `occurred_at` counts."""
     order_value_minor: Amount | None = None
     """Value of the order that the coupon was used in."""
+    currency: Currency | None = None
+    """Currency of its money. An event in another currency than that of its domain is refused."""
 
     def __post_init__(self) -> None:
         if self.kind in MONEY_KINDS and self.order_id is None:

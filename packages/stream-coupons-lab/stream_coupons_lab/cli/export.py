@@ -32,10 +32,8 @@ def export(  # noqa: PLR0913 - the options of a command
     file: Annotated[Path, typer.Argument(help="The file to write: .parquet, .csv or .jsonl.")],
     recording: RecordingArgument = None,
     since: Annotated[
-        float | None,
-        typer.Option(
-            parser=parse_time, metavar="TIME", help="Leave out earlier decisions: ISO 8601, epoch seconds, or 7d ago."
-        ),
+        str | None,
+        typer.Option(metavar="TIME", help="Leave out earlier decisions: ISO 8601, epoch seconds, or 7d ago."),
     ] = None,
     window: Annotated[
         float | None,
@@ -68,7 +66,8 @@ def export(  # noqa: PLR0913 - the options of a command
               stream-coupons export decisions.jsonl own.jsonl --window 3d
     """
     settings = settings_from(config, bootstrap)
-    rows, unusable = _write(file, recording, settings, since, window)
+    begins_at = None if since is None else parse_time(since, settings)
+    rows, unusable = _write(file, recording, settings, begins_at, window)
     found = {"decisions": rows.decisions, "rows": rows.rows, "unusable": unusable}
     terminal.show(found, lambda _: terminal.say(f"{rows.decisions:,} decisions, {rows.rows:,} rows"), as_json=json)
     if unusable:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stream_coupons.cli import terminal
+from stream_coupons.cli.catalog_entries import read_file
 from stream_coupons.cli.options import ConfigOption, JsonOption, settings_from
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.kafka import topics
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, Kind, read_entries
-from stream_coupons.ops.catalogue_files import Entry as CatalogEntry
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, Kind, ParsedFile
 from stream_coupons.ops.interrupts import Interruptions
-from stream_coupons.ops.recordings import (
-    Refusals,
-    lines,
-    not_readable,
-    parse,
-)
+from stream_coupons.ops.recordings import Refusals, lines, parse
+from stream_coupons.settings import Settings
 from stream_coupons_lab.cli.output import fields_table
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -68,13 +63,14 @@ def replay(  # noqa: PLR0913 - the options of a command
     if not log.is_file():
         raise BadConfig(f"{log}: is no file; it is read twice, so it cannot be a pipe")
     _require_other(out, log, catalog, *([] if campaigns is None else [campaigns]))
-    coupons = _read(COUPONS, catalog)
-    shared = [] if campaigns is None else _read(CAMPAIGNS, campaigns)
+    settings = settings_from(config, None)
+    entries = _read(COUPONS, catalog, settings)
+    shared = entries.campaigns if campaigns is None else _read(CAMPAIGNS, campaigns, settings).campaigns
     with terminal.opened(log) as source:
         derive_every_s = None if _has_ticks(source) else tick_every
-    settings = settings_from(config, None)
     with terminal.opened(log) as source, terminal.written(out) as sink:
-        replaying = Replay(settings, coupons, derive_every_s, OutputWriter(sink, everything), shared)
+        writer = OutputWriter(sink, everything)
+        replaying = Replay(settings, list(entries.coupons.values()), derive_every_s, writer, list(shared.values()))
         interrupted = _run(replaying, source, terminal.size_of(log))
     summary = replaying.summary(interrupted, draw_key(settings).fingerprint)
     _report(summary, replaying.refusals, json)
@@ -115,16 +111,11 @@ def _require_other(out: Path | None, *inputs: Path) -> None:
             raise BadConfig(f"--out {out}: is a file to read, expected another one")
 
 
-def _read(kind: Kind[CatalogEntry], file: Path) -> list[CatalogEntry]:
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise not_readable(file, error) from None
-    reading = read_entries(kind, data, str(file), time.time())
-    if reading.refusals.count:
-        terminal.report_refusals(reading.refusals, f"{file}, {reading.place}")
-        raise BadConfig(f"{file}: {reading.refusals.count} {kind.noun}s are not valid")
-    return reading.entries
+def _read(kind: Kind[Any], file: Path, settings: Settings) -> ParsedFile:
+    reading = read_file(kind, file, settings)
+    if reading.refused:
+        raise BadConfig(f"{file}: {reading.refused} entries are refused, expected none")
+    return reading
 
 
 def _report(summary: ReplaySummary, refusals: Refusals, json: bool) -> None:

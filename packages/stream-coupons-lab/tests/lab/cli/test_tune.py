@@ -93,7 +93,7 @@ def test_what_is_no_better_is_not_written_but_by_force(run: Run, log: Path, tmp_
 def test_the_table_has_both_parts_and_both_settings(run: Run, log: Path, slow_learner: Path, tmp_path: Path) -> None:
     arguments = ("--trials", 2, "--only", RATE, "--head", "click", "--held-out", 0.5)
     result = run("tune", log, *arguments, "--study", tmp_path / "study", "--config", slow_learner)
-    assert "log loss of P(click), cut at 2026-01-04 08:00:00Z" in result.stdout
+    assert "log loss of P(click), cut at 2026-01-04T08:00:00Z" in result.stdout
     assert "searched" in result.stdout
     assert "held out" in result.stdout
     assert "0.0001" in result.stdout
@@ -202,7 +202,7 @@ def test_a_log_without_outcomes_to_tell_apart_is_an_error(run: Run, log: Path, t
     path.write_bytes(b"".join(line for line in log.read_bytes().splitlines(True) if b"purchase" not in line))
     result = run("tune", path, "--trials", 1, "--study", tmp_path / "study")
     assert result.exit_code == 2
-    assert "P(redeem), before 2026-01-05 16:00:00Z: 0 of 88 " in result.stderr
+    assert "P(redeem), before 2026-01-05T16:00:00Z: 0 of 88 " in result.stderr
     assert "known outcomes are positive, expected some but not all" in result.stderr
 
 
