@@ -114,7 +114,7 @@ def learnt(examples: list[TrainingExample], level: int) -> tuple[ModelSnapshot, 
 def test_a_model_of_a_sample_is_about_as_good_as_one_of_all_examples() -> None:
     examples = stream(6_000, 3)
     whole, sample = learnt(examples, 0), learnt(examples, 4)
-    assert sample[1] < 0.35 * whole[1]
+    assert sample[1] < 0.4 * whole[1]
     assert sample[0].source_offset == whole[0].source_offset
     rows = random_rows(3, 300)
     truth = np.array([sigmoid(-3.0 + float(value)) for value in rows.numeric[:, 0]])
@@ -132,8 +132,8 @@ def test_quality_and_level_count_those_left_out() -> None:
     whole, sample = learnt(examples, 0)[0].quality, learnt(examples, 4)[0].quality
     for label in ("click", "visit"):
         assert sample[label].positives == whole[label].positives
-        assert sample[label].examples == pytest.approx(whole[label].examples, rel=0.15)
-        assert sample[label].log_loss == pytest.approx(whole[label].log_loss, rel=0.15)
+        assert sample[label].examples == pytest.approx(whole[label].examples, rel=0.25)
+        assert sample[label].log_loss == pytest.approx(whole[label].log_loss, rel=0.3)
 
 
 def test_a_restart_draws_the_same_examples_and_ends_at_the_same_model() -> None:

@@ -87,7 +87,7 @@ def log_odds(trainer: Trainer, name: str, rows: FeatureRows) -> Floats:
 def test_the_compiled_snapshot_predicts_what_the_champion_predicts() -> None:
     trainer = trained(size=300)
     [snapshot] = trainer.snapshots()
-    rows, scorer = random_rows(2, 20), compile_snapshot(over_the_wire(snapshot))
+    rows, scorer = random_rows(3, 20), compile_snapshot(over_the_wire(snapshot))
     assert scorer.version == snapshot.version == 1
     for column, head in enumerate(ALL_HEADS):
         assert scorer.log_odds(rows)[:, column] == pytest.approx(log_odds(trainer, head, rows), abs=1e-6)

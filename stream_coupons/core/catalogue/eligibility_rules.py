@@ -126,7 +126,9 @@ def _told(rule: str, error: str) -> Iterator[str]:
     for line, column, text in positions:
         index = sum(len(each) + 1 for each in rule.split("\n")[: int(line) - 1]) + int(column) - 1
         if found := _UNDECLARED.search(text):
-            yield f"{_place(rule, named.get(found[1], index))}: no field {found[1]!r}{near(found[1], fields)}"
+            owned = next((f", expected {name}?" for name in fields if name.endswith(f".{found[1]}")), "")
+            hint = owned or near(found[1], fields)
+            yield f"{_place(rule, named.get(found[1], index))}: no field {found[1]!r}{hint}"
         else:
             remedy = f"; {types}" if types and "no matching overload" in text else ""
             yield f"{_place(rule, index)}: {text}{remedy}"

@@ -31,34 +31,34 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         Factor of all values: see `LiftBrake`.
     """
     coupons, position, scorer, rows = table.coupons, table.position, table.model, table.features
-    is_cut, order_minor, discount_minor, raised_minor = np.zeros(len(table), np.bool_), *_of_users(table)
+    is_cut, discount_minor, raised_minor = np.zeros(len(table), np.bool_), *_of_users(table)
     if isinstance(scorer, ValueScorer):
         worth = scorer.values(rows)
     else:
         chances = Chances(table.predicted[:, REDEEM], table.predicted[:, ORDER], rows.numeric[:, COLUMNS])
         orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
-        worth = values(coupons, position, orders, chances.redeem, order_minor, rules.policy, discount_minor)
+        worth = values(coupons, position, orders, chances.redeem, table.order_minor, rules.policy, discount_minor)
         worth += scorer.incremental.uses_ratio * chances.anyway * coupons.margin_ratio[position] * raised_minor
         is_cut = table.is_strange & (worth > 0.0)
         worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
     return replace(table, value_minor=worth * value_ratio, discount_minor=discount_minor, is_cut=is_cut)
 
 
-def _of_users(table: CandidateTable) -> tuple[Floats, Floats, Floats]:
-    """Return value and discount of the orders on which each coupon is used, and what its threshold adds to an order."""
+def _of_users(table: CandidateTable) -> tuple[Floats, Floats]:
+    """Return the discount of the orders on which each coupon is used, and what its threshold adds to an order."""
     coupons, position = table.coupons, table.position
-    order_minor, raised_minor = table.order_minor, np.zeros(len(table))
-    discount_minor = coupons.discounts_minor(position, order_minor)
+    raised_minor = np.zeros(len(table))
+    discount_minor = coupons.discounts_minor(position, table.order_minor)
     threshold = coupons.once(conditions)[0, position]
     some = np.flatnonzero(threshold)
     if len(some):
         baskets = [moment.shopper.profile.baskets or NO_ORDERS for moment in table.moments]
         orders = order_values_of(baskets, coupons, table.owner[some], position[some])
-        order_minor, least = order_minor.copy(), threshold[some]
-        order_minor[some] = orders.mean_reached(least)
-        discount_minor[some] = orders.discount_minor(coupons.once(linear_terms)[:, position[some]], least)
+        least, terms = threshold[some], coupons.once(linear_terms)[:, position[some]]
+        anyway = orders.discount_minor(terms, np.zeros(len(some)))
+        discount_minor[some] *= orders.discount_minor(terms, least) / np.maximum(anyway, 1e-9)
         raised_minor[some] = orders.raised_minor(least)
-    return order_minor, discount_minor, raised_minor
+    return discount_minor, raised_minor
 
 
 def values(  # noqa: PLR0913 - terms of a value

@@ -86,7 +86,8 @@ def _threshold_missed(rows: RowBatch) -> Floats:
         baskets, owner = [each.profile.baskets or NO_ORDERS for each in rows.shoppers], rows.owner[some]
         values = order_values_of(baskets, rows.coupons, owner, rows.position[some])
         enough = pieces_reached(baskets, owner, rows.views.is_for_all[some].astype(np.float64), pieces[some])
-        found[some] = -np.log(np.maximum(values.reached(spend_minor[some]) * enough, LEAST_REACHED))
+        reached = np.clip(values.reached(spend_minor[some]) * enough, LEAST_REACHED, 1.0)
+        found[some] = 0.0 - np.log(reached)
     return found
 
 

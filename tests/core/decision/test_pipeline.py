@@ -984,7 +984,8 @@ def test_an_unknown_catalogue_gives_nobody_anything() -> None:
 
 
 def test_a_minimum_spend_that_the_shopper_rarely_reaches_makes_a_coupon_worth_less() -> None:
-    case = Case(knowledge(coupon("any"), coupon("large", min_spend_minor=9000), scorer=prior()))
+    terms = coupon("any"), coupon("large", min_spend_minor=9000)
+    case = Case(knowledge(*terms, rules=rules(redemption_worth_minor=500.0), scorer=prior()))
     for n in range(8):
         case.see(order(f"o{n}", AT + n, item("A", price_minor=2000)))
     case.see(browse("t", AT + DAY_S))

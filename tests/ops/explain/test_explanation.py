@@ -18,7 +18,7 @@ from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
-from stream_coupons.core.rules import ProfileRules, Rules
+from stream_coupons.core.rules import ProfileRules, Rules, ShopRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.models.linear import prior
@@ -132,7 +132,7 @@ def test_the_clause_of_a_rule_that_is_not_true_is_part_of_the_verdict() -> None:
     assert reasons(found)["a"] is Ineligible.RULE
     clauses = {verdict.coupon_id: verdict.clause for verdict in found.coupons}
     assert clauses == {"a": "shopper.active_days > 1 || shopper.coupons_received > 0", "b": None}
-    text = "\n".join(str(part) for part in explain_text.of_shopper(found))
+    text = "\n".join(str(part) for part in explain_text.of_shopper(found, ShopRules()))
     assert "not true: shopper.active_days > 1 || shopper.coupons_received > 0" in text
 
 
