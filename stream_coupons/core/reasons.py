@@ -28,6 +28,8 @@ class Rejection(StrEnum):
     """Feedback on a coupon that this shopper was never issued. Fix: the producer of feedback."""
     WRONG_COUPON = "wrong_coupon"
     """Feedback whose `coupon_id` is not that of the issue. Fix: the producer of feedback."""
+    WRONG_CODE = "wrong_code"
+    """Feedback whose `code` is not that of the issue: mistyped, or another shopper's. Fix: the producer of feedback."""
     LATE = "late"
     """Feedback after the coupon's window and grace. Fix: the producer of feedback, or raise `attribution.grace_s`."""
     STEP_FAILED = "step_failed"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.catalogue import is_over_own_cap
 from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy
 from stream_coupons.core.decision.candidates import Candidates, StoredRow, unpack
+from stream_coupons.core.decision.issue_codes import with_code
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
@@ -40,7 +41,7 @@ def give(decision: Candidates, choice: Choice, row: int, known: Knowledge) -> No
     limits, coupon = undecided.coupons.accounts[int(decision.positions[row])], decision.coupon(row)
     numeric, hashed, predicted = stored = decision.stored(row)
     reasons = _reasons(decision, coupon, unpack(numeric, hashed), known)
-    issue = _issue(decision, choice, row, coupon, predicted, reasons)
+    issue = with_code(_issue(decision, choice, row, coupon, predicted, reasons), coupon, known)
     opened = _opened(issue, stored, decision, row, known)
     undecided.wallet.draw(limits, open_issues.opening(opened), effects)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
@@ -112,6 +113,7 @@ def _opened(issue: CouponIssue, stored: StoredRow, decision: Candidates, row: in
         until=issue.expires_at,
         scope_mark=known.catalogue.scope_mark(issue.coupon_id),
         value_minor=round(issue.value_minor / known.brake(issue.domain).value_ratio, 3),
+        code=issue.code,
     )
 
 

@@ -32,6 +32,10 @@ BudgetHold = Literal["quantile", "maximum"]
 """Money that an open coupon holds of its budgets: its maximum cost, or its share of a quantile of the cost of all open
 coupons."""
 
+CodeSource = Literal["none", "generated"]
+"""Source of the codes of a coupon's issues: no codes; derived from each issue, and verified by a till without a
+connection."""
+
 
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
@@ -85,6 +89,10 @@ class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The most issues of it to one shopper; absent for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
+    codes: CodeSource = "none"
+    """Source of the code that each issue carries."""
+    code_prefix: Annotated[str, Meta(pattern="^[A-Z0-9]{0,12}$")] = ""
+    """Name of the coupon before a generated code: capitals and digits."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = {}

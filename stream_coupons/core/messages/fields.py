@@ -14,6 +14,9 @@ LongId = Annotated[str, Meta(min_length=1, max_length=256)]
 
 Label = Annotated[str, Meta(max_length=200)]
 
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+"""A coupon code, as a shopper shows it at a till."""
+
 Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 
 END_OF_TIME = 4_102_444_800.0

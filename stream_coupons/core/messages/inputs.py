@@ -9,6 +9,7 @@ from stream_coupons.core.messages.fields import (
     MAX_WINDOW_S,
     SCHEMA_VERSION,
     Amount,
+    Code,
     Context,
     Domain,
     EpochSeconds,
@@ -108,6 +109,8 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     longer usable."""
     coupon_id: Id | None = None
     """The coupon of the issue; refused if it is another one."""
+    code: Code | None = None
+    """The code that the shopper showed; refused if the issue has another one."""
     discount_minor: Amount | None = None
     """Discount that the coupon has taken off in all. Absent in a purchase: the issue's `max_discount_minor`; in a
     refund: nothing. The report with the latest `occurred_at` counts."""

@@ -126,6 +126,8 @@ class OpenIssue(Struct, array_like=True):
     """Time of the purchase, refund or cancellation that counts."""
     value_minor: float = 0.0
     """Predicted value when it was given, before the correction by the measured lift."""
+    code: str | None = None
+    """As in `CouponIssue`."""
     withheld: ClassVar[bool] = False
     """False for every issue: it was given, or another system chose to give none."""
 
