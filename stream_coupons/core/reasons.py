@@ -91,6 +91,8 @@ class Shortage(StrEnum):
 
     STOCK = "stock"
     """All units are given or held."""
+    CODES = "codes"
+    """All imported codes are given."""
     BUDGET = "budget"
     """All money is spent or held."""
 

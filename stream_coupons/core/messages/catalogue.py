@@ -13,6 +13,7 @@ from stream_coupons.core.messages.fields import (
     MAX_WINDOW_S,
     NO_COUPON,
     Amount,
+    Code,
     Context,
     Count,
     Domain,
@@ -32,9 +33,11 @@ BudgetHold = Literal["quantile", "maximum"]
 """Money that an open coupon holds of its budgets: its maximum cost, or its share of a quantile of the cost of all open
 coupons."""
 
-CodeSource = Literal["none", "generated"]
+CodeSource = Literal["none", "generated", "pool"]
 """Source of the codes of a coupon's issues: no codes; derived from each issue, and verified by a till without a
-connection."""
+connection; imported, each given once."""
+MAX_BLOCK = 5000
+"""The most codes of one record."""
 
 
 class Coupon(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -148,3 +151,17 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
     paused: bool = False
     """True: none of its coupons are issued for now."""
+
+
+class CodeBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Codes that were imported for a coupon, or codes that are revoked."""
+
+    coupon_id: Id
+    """The coupon, and the key of its record."""
+    first: Count | None = None
+    """Number of the first code in the coupon's pool, from 0 on. Imported codes that do not begin where the pool ends
+    count for nothing. Absent: the revoked code was generated."""
+    codes: Annotated[list[Code], Meta(min_length=1, max_length=MAX_BLOCK)]
+    """The codes, in the order of their numbers."""
+    revoked: bool = False
+    """True: these codes must not be given or accepted any more."""

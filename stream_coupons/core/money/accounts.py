@@ -11,7 +11,7 @@ from typing import NamedTuple
 from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold, Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 
-UNITS, MONEY, CAMPAIGN = "units", "money", "campaign"
+UNITS, MONEY, CAMPAIGN, CODES = "units", "money", "campaign", "codes"
 LAG_RATIO = 0.4
 """Mean time from an issue to its redemption, over the time that a coupon can be used: most use comes early."""
 
@@ -35,6 +35,11 @@ def money_of(coupon_id: str) -> str:
 def campaign_of(campaign_id: str) -> str:
     """Return the account of a campaign's budget."""
     return f"{CAMPAIGN}:{campaign_id}"
+
+
+def codes_of(coupon_id: str) -> str:
+    """Return the account of a coupon's pool of codes."""
+    return f"{CODES}:{coupon_id}"
 
 
 def budgets_of(coupon_id: str, campaign_id: str | None) -> tuple[str, ...]:
@@ -73,6 +78,8 @@ class Limit(NamedTuple):
         True if the account is in units of stock; False for money.
     unit_minor : int
         Minor units that one unit of stock counts for where prices are set, above 0; 0 of money.
+    revoked : frozenset of int or None
+        Of a pool of codes, the numbers that must not be given; None of any other account.
     """
 
     most: int | None
@@ -85,6 +92,7 @@ class Limit(NamedTuple):
     lag_s: float = 0.0
     is_stock: bool = False
     unit_minor: int = 0
+    revoked: frozenset[int] | None = None
 
     @property
     def is_priced(self) -> bool:
@@ -95,13 +103,25 @@ class Limit(NamedTuple):
 class Accounts:
     """All accounts of a catalogue.
 
+    Parameters
+    ----------
+    coupons, campaigns : iterable of Coupon, of Campaign
+        The catalogue.
+    pools : mapping of str to (int, frozenset of int)
+        Number of codes and revoked numbers of each pool, by coupon.
+
     Attributes
     ----------
     limits : dict
         By account id.
     """
 
-    def __init__(self, coupons: Iterable[Coupon] = (), campaigns: Iterable[Campaign] = ()) -> None:
+    def __init__(
+        self,
+        coupons: Iterable[Coupon] = (),
+        campaigns: Iterable[Campaign] = (),
+        pools: Mapping[str, tuple[int, frozenset[int]]] = {},
+    ) -> None:
         self.limits: dict[str, Limit] = {}
         self._of_coupon: dict[str, tuple[Limit, ...]] = {}
         members = list(coupons)
@@ -114,6 +134,10 @@ class Accounts:
             own = [self._add(limit) for limit in _own_limits(coupon)]
             if coupon.campaign_id is not None:
                 own.append(self.limit(campaign_of(coupon.campaign_id)))
+            if coupon.codes == "pool":
+                size, revoked = pools.get(coupon.coupon_id, (0, frozenset()))
+                pool = Limit(size, 1, codes_of(coupon.coupon_id), is_stock=True, revoked=revoked)
+                own.append(self._add(pool))
             self._of_coupon[coupon.coupon_id] = tuple(own)
 
     def _add(self, limit: Limit) -> Limit:
@@ -125,7 +149,7 @@ class Accounts:
         return self.limits.get(account_id) or Limit(0, 1, account_id)
 
     def of(self, coupon: Coupon) -> tuple[Limit, ...]:
-        """Return the accounts that a coupon draws on: its stock, then those of money."""
+        """Return the accounts that a coupon draws on: its stock, those of money, its pool of codes."""
         return self._of_coupon.get(coupon.coupon_id) or _own_limits(coupon)
 
 

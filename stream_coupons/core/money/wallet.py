@@ -12,6 +12,7 @@ from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
+from stream_coupons.core.money.code_ranges import split, without
 from stream_coupons.core.money.holds import hold_of
 from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse
@@ -124,10 +125,27 @@ class Wallet:
     def _shortage(self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int) -> Shortage | None:
         for limit, purse in found:
             if not self._has(limit, purse, 1 if limit.is_stock else held_minor):
-                return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
+                other = Shortage.STOCK if limit.is_stock else Shortage.BUDGET
+                return other if limit.revoked is None else Shortage.CODES
         return None
 
+    def next_code(self, limits: Iterable[Limit]) -> int | None:
+        """Return the number of the code that the next draw takes; None if there is none.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that a coupon with a pool of codes draws on.
+        """
+        [pool] = [limit for limit in limits if limit.revoked is not None]
+        purse = self._purses.get(pool.account_id)
+        left = [] if purse is None else without(purse.codes, pool.revoked or ())
+        # What was leased may have been imported after this worker last read the pool.
+        return left[0][0] if left and left[0][0] < (pool.most or 0) else None
+
     def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
+        if limit.revoked is not None:
+            return self.next_code([limit]) is not None
         if purse is None:
             return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
         is_countable = purse.drawn + amount <= purses.MAX_TOTAL
@@ -147,6 +165,9 @@ class Wallet:
         """
         for limit in limits:
             purse = self._open(limit)
+            if limit.revoked is not None:
+                purses.skip_revoked(purse, limit.revoked)
+                _, purse.codes = split(purse.codes, 1)
             if limit.is_stock:
                 purse.drawn += 1
             else:
@@ -175,6 +196,7 @@ class Wallet:
             if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
                 purse = self._open(limit)
                 purses.want(purse, amount)
+                purses.skip_revoked(purse, limit.revoked or ())
                 if purses.is_low(purse, limit):
                     self._ask(limit, purse, at, effects)
 

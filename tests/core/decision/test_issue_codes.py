@@ -53,3 +53,44 @@ def test_feedback_with_a_code_on_an_issue_without_one_counts() -> None:
     shop, issue = given()
     shop.publish(feedback(issue, "purchase", at=START + 60.0, code="ANY"))
     assert shop.facts["feedback", "purchase"] == 1
+
+
+def pool_of(count: int, **terms: Any) -> LocalPipeline:
+    """A shop of three partitions and a coupon with so many imported codes."""
+    codes = {"tea": [f"TEA-{number:04}" for number in range(count)]}
+    return LocalPipeline(plain_settings(), [coupon("tea", codes="pool", **terms)], codes=codes, partitions=3)
+
+
+def serve(shop: LocalPipeline, shoppers: int, step_s: float = 6.0) -> None:
+    """Let shoppers come, one after the other."""
+    for number in range(shoppers):
+        at = START + number * step_s
+        shop.publish(browse(f"s{number}", at=at))
+        shop.tick(at)
+
+
+def test_each_imported_code_is_given_once_and_then_the_coupon_is_sold_out() -> None:
+    shop = pool_of(40)
+    serve(shop, 150)
+    assert sorted(issue.code or "" for issue in shop.issues) == [f"TEA-{number:04}" for number in range(40)]
+    assert shop.facts["decision", "sold_out"] == 110
+
+
+def test_the_same_events_give_the_same_imported_codes() -> None:
+    one, other = pool_of(40), pool_of(40)
+    serve(one, 30)
+    serve(other, 30)
+    assert [issue.code for issue in one.issues] == [issue.code for issue in other.issues]
+
+
+def test_stock_ends_before_the_codes_do() -> None:
+    shop = pool_of(40, stock=10)
+    serve(shop, 60)
+    assert len({issue.code for issue in shop.issues}) == len(shop.issues) == 10
+
+
+def test_a_coupon_without_imported_codes_is_not_given() -> None:
+    shop = LocalPipeline(plain_settings(), [coupon("tea", codes="pool")])
+    shop.publish(browse("ann"))
+    assert shop.issues == []
+    assert shop.facts["decision", "sold_out"] == 1
