@@ -75,7 +75,8 @@ class Metrics:
         self.feedback = self._counter(
             "feedback_total",
             "Feedback: impression, click, purchase, refund, cancel, corrected (a purchase with another amount), "
-            "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain).",
+            "repeated, outdated (a later report counts), early (waits for its issue), unknown (waited in vain), or "
+            "revoked (a purchase with a code that was revoked).",
             "kind",
         )
 
@@ -197,7 +198,7 @@ class Metrics:
                 self.dead_letters.labels(topic.name, reason)
         for outcome in ("given", *NoCoupon):
             self.decisions.labels(outcome)
-        for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected"):
+        for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected", "revoked"):
             self.feedback.labels(kind)
         for kind in ("familiar", "strange"):
             self.interests.labels(kind)

@@ -127,6 +127,8 @@ def _apply(
     if event.kind == "expiry":
         _end_observed(event, shopper, issue, catalogue, rules, min(event.occurred_at, latest), effects)
         return None
+    if event.kind == "purchase" and issue.code is not None and canonical(issue.code) in catalogue.pools.revoked:
+        effects.facts.append(("feedback", "revoked"))
     if event.kind in MONEY_KINDS:
         _settle(shopper, issue, event, catalogue, latest, effects)
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:

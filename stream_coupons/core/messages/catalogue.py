@@ -36,7 +36,7 @@ coupons."""
 CodeSource = Literal["none", "generated", "pool"]
 """Source of the codes of a coupon's issues: no codes; derived from each issue, and verified by a till without a
 connection; imported, each given once."""
-MAX_BLOCK = 5000
+MAX_BLOCK = 2000
 """The most codes of one record."""
 
 

@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 
 from stream_coupons.core import codes
+from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.code_pools import CodePools
+from stream_coupons.core.decision import attribution, open_issues
 from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.messages.catalogue import CodeBlock
 from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, feedback, plain_settings
+from tests.core.builders import feedback as event
+from tests.core.builders import opened
 
 
 def given(at: float = START, **terms: Any) -> tuple[LocalPipeline, CouponIssue]:
@@ -94,3 +102,13 @@ def test_a_coupon_without_imported_codes_is_not_given() -> None:
     shop.publish(browse("ann"))
     assert shop.issues == []
     assert shop.facts["decision", "sold_out"] == 1
+
+
+def test_a_purchase_with_a_revoked_code_is_booked_and_counted() -> None:
+    pools = CodePools()
+    pools.take(CodeBlock(coupon_id="tea", codes=["TEA-1"], revoked=True))
+    shopper, catalogue = Shopper(), Catalogue([coupon("tea")], pools=pools)
+    open_issues.open_issue(shopper, opened("tea", code="TEA-1"), catalogue)
+    effects = attribution.join(shopper, event("purchase", "i1", code="tea 1"), catalogue, AttributionRules())
+    assert effects.facts[0] == ("feedback", "revoked")
+    assert [one.after.spent_minor for one in effects.bookings] == [100]
