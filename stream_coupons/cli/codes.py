@@ -134,8 +134,8 @@ def revoke(
         raise BadConfig("expected a code, or --issue")
     settings, pools = _read(config, bootstrap)
     if code is None:
-        issued = coupon_codes.given(settings.kafka, pools)
-        code = next((each.code for each in issued if each.issue_id == issue_id), None)
+        issues = coupon_codes.issues_with_code(settings.kafka)
+        code = next((issue.code for issue in issues if issue.issue_id == issue_id), None)
     if code is None:
         raise BadConfig(f"issue {issue_id!r} has no code, or is not in coupon-issues any more")
     found = _find(code, settings, pools)
@@ -164,16 +164,19 @@ def export(
     Examples: stream-coupons codes export --coupon coffee-15-percent
               stream-coupons codes export --revoked --json
     """
+    from stream_coupons.core.codes import canonical
     from stream_coupons.ops import coupon_codes
 
     settings, pools = _read(config, bootstrap)
-    issued = coupon_codes.given(settings.kafka, pools, coupon_id)
     with terminal.results():
-        for row in sorted(pools.revoked) if revoked else issued:
-            if json:
-                terminal.print_json(row)
-            else:
-                typer.echo(row if isinstance(row, str) else "\t".join(map(str, msgspec.structs.astuple(row))))
+        for code in sorted(pools.revoked) if revoked else ():
+            typer.echo(f'"{code}"' if json else code)
+        for issue in () if revoked else coupon_codes.issues_with_code(settings.kafka):
+            if coupon_id not in (None, issue.coupon_id):
+                continue
+            row = {name: getattr(issue, name) for name in ("code", "coupon_id", "issue_id", "user_id", "expires_at")}
+            row["revoked"] = canonical(row["code"]) in pools.revoked
+            typer.echo(msgspec.json.encode(row).decode() if json else "\t".join(map(str, row.values())))
 
 
 def _read(config: Path | None, bootstrap: str | None) -> tuple[Settings, CodePools]:

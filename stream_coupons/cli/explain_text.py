@@ -147,7 +147,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
 def _lack(lack: Lack) -> str:
     """Return the remaining stock or budget of an account as text."""
     left = f"{lack.here} left in this shopper's partition"
-    return f"{left} (cents), and one more coupon takes {lack.needed}" if lack.shortage is Shortage.BUDGET else left
+    return left if lack.shortage is Shortage.STOCK else f"{left} (cents), and one more coupon takes {lack.needed}"
 
 
 def _order(verdict: Verdict) -> tuple[str, float, str]:

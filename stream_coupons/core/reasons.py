@@ -90,9 +90,7 @@ class Shortage(StrEnum):
     """Resources whose lack ends the issues of a coupon."""
 
     STOCK = "stock"
-    """All units are given or held."""
-    CODES = "codes"
-    """All imported codes are given."""
+    """All units, or all imported codes, are given or held."""
     BUDGET = "budget"
     """All money is spent or held."""
 

@@ -37,17 +37,6 @@ class Found(Struct, frozen=True, kw_only=True):
     revoked: bool = False
 
 
-class IssuedCode(Struct, frozen=True):
-    """A code that a shopper has."""
-
-    code: str
-    coupon_id: str
-    issue_id: str
-    user_id: str
-    expires_at: float
-    revoked: bool
-
-
 def read_pools(kafka: KafkaSettings) -> CodePools:
     """Return all codes that were imported or revoked, as workers read them."""
     pools, decode = CodePools(), Decoder(topics.CODES)
@@ -167,8 +156,8 @@ def find(code: str, pools: CodePools, coupons: Iterable[Coupon], key: DrawKey) -
     return fault
 
 
-def given(kafka: KafkaSettings, pools: CodePools, coupon_id: str | None = None) -> Iterator[IssuedCode]:
-    """Yield the codes of the issues that the topic has, each issue once; those of one coupon, if it is named."""
+def issues_with_code(kafka: KafkaSettings) -> Iterator[CouponIssue]:
+    """Yield the issues with a code that the topic has, each once."""
     seen, decode = set(), Decoder(topics.ISSUES)
     with Reader(kafka, [topics.ISSUES.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
@@ -176,11 +165,9 @@ def given(kafka: KafkaSettings, pools: CodePools, coupon_id: str | None = None) 
                 issue: CouponIssue = decode(record.value)
             except BadMessage:
                 continue
-            if issue.code is None or issue.issue_id in seen or coupon_id not in (None, issue.coupon_id):
-                continue
-            seen.add(issue.issue_id)
-            is_revoked = codes.canonical(issue.code) in pools.revoked
-            yield IssuedCode(issue.code, issue.coupon_id, issue.issue_id, issue.user_id, issue.expires_at, is_revoked)
+            if issue.code is not None and issue.issue_id not in seen:
+                seen.add(issue.issue_id)
+                yield issue
 
 
 def revoke(found: Found, kafka: KafkaSettings) -> None:

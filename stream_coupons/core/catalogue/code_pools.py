@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from stream_coupons.core.codes import canonical
 from stream_coupons.core.messages.catalogue import CodeBlock
 
-SEPARATOR = "\n"
+SEPARATOR = b"\0"
+"""Byte between two codes of a block, which no code has."""
 
 
 class CodePool:
@@ -24,7 +25,7 @@ class CodePool:
         self._blocks: list[bytes] = []
 
     def add(self, first: int, codes: list[str]) -> bool:
-        """Append codes; return False, and append nothing, if they do not begin where the pool ends.
+        """Append codes; return False, and append nothing, if they do not begin where the pool ends, or cannot be read.
 
         Parameters
         ----------
@@ -33,10 +34,10 @@ class CodePool:
         codes : list of str
             The codes.
         """
-        if first != self.size or not codes:
+        if first != self.size or not codes or any("\0" in code for code in codes):
             return False
         self._firsts.append(first)
-        self._blocks.append(SEPARATOR.join(codes).encode())
+        self._blocks.append(SEPARATOR.join([code.encode() for code in codes]))
         self.size += len(codes)
         return True
 
@@ -45,11 +46,11 @@ class CodePool:
         if not 0 <= number < self.size:
             return None
         place = bisect_right(self._firsts, number) - 1
-        return self._blocks[place].decode().split(SEPARATOR)[number - self._firsts[place]]
+        return self._blocks[place].split(SEPARATOR)[number - self._firsts[place]].decode()
 
     def codes(self) -> list[str]:
         """Return all codes in their order."""
-        return [code for block in self._blocks for code in block.decode().split(SEPARATOR)]
+        return [code.decode() for block in self._blocks for code in block.split(SEPARATOR)]
 
 
 class CodePools:

@@ -125,8 +125,7 @@ class Wallet:
     def _shortage(self, found: Iterable[tuple[Limit, Purse | None]], held_minor: int) -> Shortage | None:
         for limit, purse in found:
             if not self._has(limit, purse, 1 if limit.is_stock else held_minor):
-                other = Shortage.STOCK if limit.is_stock else Shortage.BUDGET
-                return other if limit.revoked is None else Shortage.CODES
+                return Shortage.STOCK if limit.is_stock else Shortage.BUDGET
         return None
 
     def next_code(self, limits: Iterable[Limit]) -> int | None:

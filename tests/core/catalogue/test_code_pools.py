@@ -18,8 +18,8 @@ def test_numbers_follow_the_order_of_the_import() -> None:
 
 def test_of_two_imports_at_once_the_first_one_counts_and_a_copy_changes_nothing() -> None:
     pools = CodePools()
-    taken = [pools.take(block(*one)) for one in [(0, "A"), (0, "X"), (1, "B"), (1, "B"), (3, "C")]]
-    assert taken == [True, False, True, False, False]
+    taken = [pools.take(block(*one)) for one in [(0, "A"), (0, "X"), (1, "B"), (1, "B"), (3, "C"), (2, "C\0D")]]
+    assert taken == [True, False, True, False, False, False]
     assert pools.sizes() == {"tea": (2, frozenset())}
     assert [pools.code("tea", number) for number in range(3)] == ["A", "B", None]
 

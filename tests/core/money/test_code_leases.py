@@ -47,7 +47,7 @@ class Machine:
         shared = SharedStates(self.purses.setdefault(number, {}), Purse)
         wallet, effects, limits = Wallet(shared, number, self.partitions), Effects(), [limit or self.limit]
         code = wallet.next_code(limits)
-        assert wallet.shortage(limits, 0) == (Shortage.CODES if code is None else None)
+        assert wallet.shortage(limits, 0) == (Shortage.STOCK if code is None else None)
         if code is None:
             wallet.want(limits, 0, self.now, effects)
         else:
