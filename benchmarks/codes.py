@@ -193,14 +193,17 @@ def run(broker: BrokerProcess, folder: Path, codes: int, draws: int, kills: int)
         before = memory_mib(system)
         began = time.monotonic()
         run_import(system, (f"C{number * 2654435761 % 2**32:08X}{number:07}" for number in range(codes)), folder)
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"imported {codes} codes in {time.monotonic() - began:.1f} s; peak of the importer {peak:.0f} MiB")
-        system.wait_idle(IDLE_WITHIN_S)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        print(f"imported {codes} codes in {time.monotonic() - began:.1f} s, {cpu_s:.1f} s of CPU; peak {peak:.0f} MiB")
         began = time.monotonic()
+        system.wait_idle(IDLE_WITHIN_S)
         draw(system, range(100), 0)  # the first shoppers of each partition let it ask for codes
+        imported = memory_mib(system)
         draw(system, range(100, 100 + draws), kills)
         print(f"{draws} shoppers in {time.monotonic() - began:.1f} s, {kills} workers killed")
-        print(f"memory of a worker: {before:.0f} MiB before the import, {memory_mib(system):.0f} MiB after the draws")
+        after = f"{imported:.0f} MiB after it, {memory_mib(system):.0f} MiB after the draws"
+        print(f"memory of a worker: {before:.0f} MiB before the import, {after}")
         print(judge(system))
 
 
