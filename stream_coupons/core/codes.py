@@ -80,7 +80,7 @@ def generate(key: bytes, issue_id: str, expires_at: float, prefix: str = "") -> 
     Examples
     --------
     >>> generate(b"key", "i1", 1767225600.0, "TEA")
-    'TEA-1JB0HWJ-2GRNEXV-FDM2V72'
+    'TEA-1KAGDSF-EDT9H4F-2H6A4VC'
     """
     step = min(max(math.ceil((expires_at - EPOCH) / STEP_S), 0), MAX_STEP)
     body = _digits(step, 4) + _mark(key, f"issue:{issue_id}")

@@ -31,6 +31,8 @@ def of_type(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case msgspec.inspect.Metadata(type=inner):
             return of_type(inner)
+        case msgspec.inspect.StrType(pattern=str() as pattern):
+            return st.from_regex(pattern, fullmatch=True)
         case msgspec.inspect.StrType(min_length=low, max_length=high):
             text = st.text(st.characters(exclude_categories=["Cs"]), min_size=low or 0, max_size=min(high or 12, 12))
             return text | st.just("x" * (high or 12))
