@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import BrowseEvent, FeedbackEvent
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
@@ -75,6 +77,8 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
         values["indices"], values["weights"] = values["indices"][:size], values["weights"][:size]
         values["indices"] = [index % 2**32 for index in values["indices"]]
         values["weights"] = [math.fmod(weight, 1e6) for weight in values["weights"]]
+    if cls is Coupon and values["coupon_id"] == NO_COUPON:
+        values["coupon_id"] = "another"
     vector = values.get("vector")
     if vector is not None and not any(vector):
         vector[0] = 1.0
