@@ -13,8 +13,8 @@ def attribute_docs(of: type) -> dict[str, str]:
     Examples
     --------
     >>> from stream_coupons.core.reasons import Shortage
-    >>> attribute_docs(Shortage)["STOCK"]
-    'All units are given or held.'
+    >>> attribute_docs(Shortage)["BUDGET"]
+    'All money is spent or held.'
     """
     found: dict[str, str] = {}
     for base in reversed(of.__mro__):

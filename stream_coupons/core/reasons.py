@@ -32,6 +32,8 @@ class Rejection(StrEnum):
     """Feedback on a coupon that this shopper was never issued. Fix: the producer of feedback."""
     WRONG_COUPON = "wrong_coupon"
     """Feedback whose `coupon_id` is not that of the issue. Fix: the producer of feedback."""
+    WRONG_CODE = "wrong_code"
+    """Feedback whose `code` is not that of the issue: mistyped, or another shopper's. Fix: the producer of feedback."""
     WRONG_CURRENCY = "wrong_currency"
     """The event's `currency` is not that of its domain by `shop.currencies`. Fix: the producer, or the setting."""
     LATE = "late"
@@ -100,7 +102,7 @@ class Shortage(StrEnum):
     """Resources whose lack ends the issues of a coupon."""
 
     STOCK = "stock"
-    """All units are given or held."""
+    """All units, or all imported codes, are given or held."""
     BUDGET = "budget"
     """All money is spent or held."""
     NEW_SHOPPERS = "new_shoppers"

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 from msgspec import Struct
 
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
@@ -207,6 +207,17 @@ CAMPAIGNS = Topic(
     written_by=("`stream-coupons campaigns`",),
     read_by=("every worker",),
 )
+# Kept without end, and not compacted: the order of the records says which block of codes counts.
+CODES = Topic(
+    "coupon-codes",
+    CodeBlock,
+    "coupon_id",
+    "codes that were imported or revoked",
+    1,
+    retention_ms=FOR_EVER,
+    written_by=("`stream-coupons codes`",),
+    read_by=("every worker",),
+)
 SNAPSHOTS = Topic(
     "model-snapshots",
     ModelSnapshot,
@@ -290,6 +301,7 @@ ALL: tuple[Topic, ...] = (
     LIFT_TOTALS,
     CATALOG,
     CAMPAIGNS,
+    CODES,
     SNAPSHOTS,
     DEAD_LETTERS,
     REDRIVES,

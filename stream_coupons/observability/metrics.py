@@ -55,20 +55,13 @@ class Metrics:
             "topic",
         )
         self.replays = self._counter(
-            "replays_total",
-            "Records delivered again after a restart. Nothing is decided anew.",
-            "topic",
+            "replays_total", "Records delivered again after a restart. Nothing is decided anew.", "topic"
         )
         self.dead_letters = self._counter(
-            "dead_letters_total",
-            "Records refused and written to dead-letters.",
-            "topic",
-            "reason",
+            "dead_letters_total", "Records refused and written to dead-letters.", "topic", "reason"
         )
         self.decisions = self._counter(
-            "decisions_total",
-            "Decisions on triggers: given, or the reason why there is no coupon.",
-            "outcome",
+            "decisions_total", "Decisions on triggers: given, or the reason why there is no coupon.", "outcome"
         )
         self.new_shoppers = self._counter(
             "new_shoppers_total",
@@ -87,7 +80,8 @@ class Metrics:
             "Feedback: impression, click, purchase, refund, cancel, corrected (a purchase with another amount), "
             "repeated, outdated (a later report counts), early (waits for its issue) or unknown (waited in vain); "
             "used_again (in another order) or used_late (reported after the window) where nothing was held for it; "
-            "not_booked (reported too late) or refund_raises where it was refused.",
+            "not_booked (reported too late) or refund_raises where it was refused; and revoked (a purchase with a "
+            "code that was revoked), beside its own kind.",
             "kind",
         )
 
@@ -214,7 +208,7 @@ class Metrics:
                 self.dead_letters.labels(topic.name, reason)
         for outcome in ("given", *NoCoupon):
             self.decisions.labels(outcome)
-        for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected"):
+        for kind in ("impression", "click", "purchase", "refund", "cancel", "corrected", "revoked"):
             self.feedback.labels(kind)
         for kind in ("used_again", "used_late", "not_booked", "refund_raises"):
             self.feedback.labels(kind)

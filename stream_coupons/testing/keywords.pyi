@@ -71,6 +71,8 @@ class CouponFields(TypedDict, total=False):
     max_per_user: int | None
     not_while_held: Literal["overlapping", "same", "none"]
     eligible_if: str
+    codes: Literal["none", "generated", "pool"]
+    code_prefix: str
     paused: bool
     attributes: dict[str, str | float | bool | None]
     description: str
@@ -122,6 +124,7 @@ class FeedbackEventFields(TypedDict, total=False):
     schema_version: int
     domain: str
     coupon_id: str | None
+    code: str | None
     order_id: str | None
     discount_minor: int | None
     order_value_minor: int | None
@@ -171,6 +174,7 @@ class CouponIssueFields(TypedDict, total=False):
     value_minor: float
     price_minor: float
     campaign_id: str | None
+    code: str | None
     held_minor: int
     propensity: float
     is_explored: bool

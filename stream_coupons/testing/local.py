@@ -5,7 +5,7 @@ One thread, one order: the same records always give the same bytes.
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from stream_coupons.agents.keyed import TOPIC_OF, KeyedAgent, sender_of
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage
@@ -78,6 +79,8 @@ class LocalPipeline:
         The catalogue.
     campaigns : iterable of Campaign
         The campaigns that coupons name.
+    codes : mapping of str to sequence of str
+        Imported codes of coupons whose `codes` is "pool", by coupon id.
     clock : callable, optional
         Current time in UTC epoch seconds, such as a `ManualClock`: records arrive and are processed at that time.
     scorer : Scorer, optional
@@ -120,6 +123,7 @@ class LocalPipeline:
         coupons: Iterable[Coupon],
         *,
         campaigns: Iterable[Campaign] = (),
+        codes: Mapping[str, Sequence[str]] = {},
         clock: Callable[[], float] | None = None,
         scorer: Scorer | None = None,
         serves_at_once: bool = True,
@@ -128,12 +132,12 @@ class LocalPipeline:
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._rules = rules_of(settings)
-        self._catalogue = Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns)
-        self._fixed = scorer
-        self._serves_at_once = serves_at_once
+        price_minor, pools = self._rules.policy.typical_price_minor, CodePools.of(codes)
+        self._catalogue = Catalogue(coupons, price_minor, campaigns=campaigns, pools=pools)
+        self._fixed, self._serves_at_once = scorer, serves_at_once
         self.outputs: list[Output] = []
         self._on_output = on_output or self.outputs.append
-        self._on_result = on_result
+        self._on_result, self._partitions = on_result, partitions
         self._clock = clock or _end_of_time
         from stream_coupons.models.learner import Trainer  # here, for it takes all of River
 
@@ -145,7 +149,6 @@ class LocalPipeline:
             Budgets(self._get_known, partitions),
             Neighbours(self._get_known, partitions),
         )
-        self._partitions = partitions
         self.owners = {agent.name: _Owner(agent, partitions) for agent in agents}
         self._readers = {topic: owner for owner in self.owners.values() for topic in owner.step.topics}
         self._pending: deque[Record] = deque()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.errors import BadMessage, SnapshotMismatch
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import Rules
@@ -64,6 +65,7 @@ class CurrentKnowledge:
         self._metrics = metrics
         self._coupons: dict[str, Coupon] = {}
         self._campaigns: dict[str, Campaign] = {}
+        self._pools = CodePools()
         self._scorers: dict[str, Scorer] = {}
         self._domains: set[str] = set()
         """Domains that have or had coupons: after the last coupon is withdrawn, the gauge must be zero."""
@@ -73,7 +75,7 @@ class CurrentKnowledge:
         self._received_at: dict[str, float] = {}
         self.snapshots: dict[str, ModelSnapshot] = {}
         self._prior = prior()
-        self._decoders = {topic.name: Decoder(topic) for topic in (topics.CATALOG, topics.CAMPAIGNS)}
+        self._decoders = {topic.name: Decoder(topic) for topic in (topics.CATALOG, topics.CAMPAIGNS, topics.CODES)}
         self._decode_snapshot = Decoder(topics.SNAPSHOTS)
         self._catalogue: Catalogue | None = None
         self._has_changed = False
@@ -101,7 +103,7 @@ class CurrentKnowledge:
             self._use(await asyncio.to_thread(self._new_catalogue, *entries))
 
     def _new_catalogue(self, coupons: Sequence[Coupon], campaigns: Sequence[Campaign]) -> Catalogue:
-        return Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns)
+        return Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns, pools=self._pools)
 
     def _use(self, catalogue: Catalogue) -> Catalogue:
         self._catalogue, self._now = catalogue, None
@@ -129,6 +131,10 @@ class CurrentKnowledge:
         """Return the id in a record of the campaigns and, unless it is withdrawn, the campaign; as `read_coupon`."""
         return self._read(topics.CAMPAIGNS, key, value)
 
+    def read_codes(self, key: bytes | None, value: bytes | None) -> tuple[str, CodeBlock | None] | None:
+        """Return the coupon and the codes in a record of the codes; as `read_coupon`."""
+        return self._read(topics.CODES, key, value)
+
     def _read(self, topic: Topic, key: bytes | None, value: bytes | None) -> tuple[str, Any] | None:
         if key is None:
             return None
@@ -151,6 +157,11 @@ class CurrentKnowledge:
     def take_campaign(self, read: tuple[str, Campaign | None]) -> None:
         """Know what `read_campaign` read."""
         self._take(self._campaigns, *read)
+
+    def take_codes(self, read: tuple[str, CodeBlock | None]) -> None:
+        """Know what `read_codes` read; codes that another import has overtaken count for nothing."""
+        if read[1] is not None:
+            self._has_changed |= self._pools.take(read[1])
 
     def _take(self, entries: dict[str, Entry], entry_id: str, entry: Entry | None) -> None:
         if entry is None:

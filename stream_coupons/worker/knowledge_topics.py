@@ -1,11 +1,11 @@
-"""The compacted topics that hold what a process knows besides its states: coupons, campaigns and models."""
+"""The compacted topics that hold what a process knows besides its states: coupons, campaigns, codes and models."""
 
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream_coupons.core.decision.scoring import Scorer
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
@@ -26,6 +26,9 @@ class KnowledgeTopics:
         self.campaigns: Follower[tuple[str, Campaign | None]] = self._follower(
             topics.CAMPAIGNS, RecordHandlers(known.read_campaign, known.take_campaign, settle=known.compile)
         )
+        self.codes: Follower[tuple[str, CodeBlock | None]] = self._follower(
+            topics.CODES, RecordHandlers(known.read_codes, known.take_codes, settle=known.compile)
+        )
         self.snapshots: Follower[tuple[ModelSnapshot, Scorer]] = self._follower(
             topics.SNAPSHOTS,
             RecordHandlers(known.read_snapshot, known.take_snapshot, prepare=self._prepare_for_snapshots),
@@ -43,7 +46,7 @@ class KnowledgeTopics:
     @property
     def followers(self) -> tuple[Follower[Any], ...]:
         """All followers; start each."""
-        return self.campaigns, self.catalogue, self.snapshots
+        return self.campaigns, self.codes, self.catalogue, self.snapshots
 
     @property
     def is_caught_up(self) -> bool:

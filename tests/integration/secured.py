@@ -106,7 +106,8 @@ class SecuredKafka(ApacheKafka):
 def rights_of_the_readme() -> list[ACL]:
     """Who may do what, as docs/how-to/run-in-production.md states it."""
     read, write, describe = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
-    of_others = (*topics.INPUTS, topics.CATALOG, topics.CAMPAIGNS, topics.REDRIVES, topics.FINGERPRINTS)
+    written = topics.CATALOG, topics.CAMPAIGNS, topics.CODES, topics.REDRIVES, topics.FINGERPRINTS
+    of_others = (*topics.INPUTS, *written)
     return [
         *(_allow(ENGINE, read, ResourceType.TOPIC, topic.name) for topic in topics.ALL),
         *(_allow(ENGINE, ACLOperation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name) for topic in topics.ALL),

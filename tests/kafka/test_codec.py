@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import BrowseEvent, FeedbackEvent
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
@@ -31,8 +33,8 @@ def of_type(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case msgspec.inspect.Metadata(type=inner):
             return of_type(inner)
-        case msgspec.inspect.StrType(pattern=str(pattern), max_length=int(high)):
-            return st.from_regex(pattern).filter(lambda text: len(text) <= high)
+        case msgspec.inspect.StrType(pattern=str(pattern), max_length=high):
+            return st.from_regex(pattern, fullmatch=True).filter(lambda text: high is None or len(text) <= high)
         case msgspec.inspect.StrType(min_length=low, max_length=high):
             text = st.text(st.characters(exclude_categories=["Cs"]), min_size=low or 0, max_size=min(high or 12, 12))
             return text | st.just("x" * (high or 12))
@@ -77,6 +79,8 @@ def build(cls: type[msgspec.Struct], values: dict[str, Any]) -> msgspec.Struct:
         values["weights"] = [math.fmod(weight, 1e6) for weight in values["weights"]]
     if cls is FeedbackEvent:
         values["order_id"] = values["order_id"] or "o1"
+    if cls is Coupon and values["coupon_id"] == NO_COUPON:
+        values["coupon_id"] = "another"
     vector = values.get("vector")
     if vector is not None and not any(vector):
         vector[0] = 1.0

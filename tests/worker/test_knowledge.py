@@ -13,8 +13,9 @@ from stream_coupons.agents.keyed import output
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED, schema_of
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import CodeBlock, Coupon
 from stream_coupons.core.messages.learning import Array, ModelSnapshot
+from stream_coupons.core.money.accounts import codes_of
 from stream_coupons.kafka.codec import encode
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.rules import LearningRules
@@ -284,3 +285,18 @@ def test_a_model_is_read_under_the_key_that_versions_before_gave_it_and_refused_
     other = msgspec.structs.replace(snapshot, feature_schema="0123456789abcdef")
     assert known.read_snapshot(b"ecommerce", encode(other)) is None
     assert metrics.snapshots_refused._value.get() == 1
+
+
+def test_imported_codes_count_once_they_are_compiled_and_what_does_not_fit_does_not() -> None:
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
+    known.take_coupon(("c", Coupon(coupon_id="c", max_discount_minor=1, codes="pool")))
+    sizes = []
+    for first, codes in [(0, ["A", "B"]), (0, ["X"]), (2, ["C"])]:
+        read = known.read_codes(b"c", encode(CodeBlock(coupon_id="c", first=first, codes=codes)))
+        assert read is not None
+        known.take_codes(read)
+        asyncio.run(known.compile())
+        sizes.append(known.now().catalogue.accounts.limit(codes_of("c")).most)
+    assert sizes == [2, 2, 3]
+    assert [known.now().catalogue.pools.code("c", number) for number in range(3)] == ["A", "B", "C"]
+    assert known.read_codes(b"another", encode(CodeBlock(coupon_id="c", first=3, codes=["D"]))) is None

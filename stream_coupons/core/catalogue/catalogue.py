@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 import numpy as np
 
+from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
 from stream_coupons.core.catalogue.eligibility_rules import broken_clause, rule_table
@@ -37,6 +38,8 @@ class Catalogue:
         Domains that are known although they have no coupon.
     campaigns : iterable of Campaign
         A coupon takes part in its campaign's time and pause.
+    pools : CodePools, optional
+        Imported codes. It may grow: codes that come later are given by the next catalogue.
 
     Attributes
     ----------
@@ -53,10 +56,12 @@ class Catalogue:
         attributes: Mapping[str, tuple[str, ...]] | None = None,
         others: Iterable[str] = (),
         campaigns: Iterable[Campaign] = (),
+        pools: CodePools | None = None,
     ) -> None:
+        self.pools = CodePools() if pools is None else pools
         self.campaigns = {campaign.campaign_id: campaign for campaign in campaigns}
         self.by_id = {coupon.coupon_id: self._as_in_campaign(coupon) for coupon in coupons}
-        self.accounts = Accounts(self.by_id.values(), self.campaigns.values())
+        self.accounts = Accounts(self.by_id.values(), self.campaigns.values(), self.pools.sizes())
         self._default_price_minor = default_price_minor
         self.nothing = CouponSet([NOTHING], default_price_minor)
         by_domain: dict[str, list[Coupon]] = {}

@@ -14,6 +14,7 @@ learnt. P(click) and P(redeem) are then conditional on an impression.
 import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.codes import canonical
 from stream_coupons.core.decision import lift_steps, uses, visits
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
@@ -192,6 +193,8 @@ def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: AttributionRules) -
     """
     if event.coupon_id is not None and event.coupon_id != issue.coupon_id:
         return Rejection.WRONG_COUPON, f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
+    if event.code is not None and issue.code is not None and canonical(event.code) != canonical(issue.code):
+        return Rejection.WRONG_CODE, f"{event.code} is not its code"
     if event.occurred_at < issue.at - max(rules.early_feedback_s, CLOCKS_DIFFER_S):
         return Rejection.INVALID, f"it was issued at {issue.at}, {issue.at - event.occurred_at:.0f} s after this"
     if event.kind == "expiry" and not issue.observed:

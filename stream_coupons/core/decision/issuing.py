@@ -2,6 +2,7 @@
 
 from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy
 from stream_coupons.core.decision.decided import Decision
+from stream_coupons.core.decision.issue_codes import with_code
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import REDEEM
 from stream_coupons.core.decision.stored_row import StoredRow, unpack
@@ -29,9 +30,9 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     trigger, table, rules, catalogue = decision.trigger, decision.table, decision.known.rules, decision.known.catalogue
     shopper, effects = trigger.moment.shopper, trigger.effects
     stored = table.stored(row)
-    issue = _issue(decision, choice, row, stored)
-    opened = _opened(decision, row, issue, stored)
-    limits, is_new = table.coupons.accounts[int(table.position[row])], shopper.is_new(issue.issued_at)
+    limits, issue = table.coupons.accounts[int(table.position[row])], _issue(decision, choice, row, stored)
+    issue = with_code(issue, table.coupon(row), decision.wallet, limits, decision.known)
+    opened, is_new = _opened(decision, row, issue, stored), shopper.is_new(issue.issued_at)
     decision.wallet.draw(limits, open_issues.opening(opened), effects, is_new=is_new)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     effects.messages.append(issue)
@@ -98,6 +99,7 @@ def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow)
         until=issue.expires_at,
         scope_mark=known.catalogue.scope_mark(issue.coupon_id),
         value_minor=round(issue.value_minor / known.brake(issue.domain).value_ratio, 3),
+        code=issue.code,
     )
 
 

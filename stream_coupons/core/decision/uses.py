@@ -8,6 +8,7 @@ and counted.
 from copy import copy
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.codes import canonical
 from stream_coupons.core.decision import lift_steps
 from stream_coupons.core.decision.open_issues import booking, counts_of
 from stream_coupons.core.effects import Effects
@@ -43,6 +44,8 @@ def settle(
     effects : Effects
         Effects of the step so far; extended.
     """
+    if event.kind == "purchase" and issue.code is not None and canonical(issue.code) in catalogue.pools.revoked:
+        effects.facts.append(("feedback", "revoked"))
     before, was_redeemed = issue.stake, issue.redeemed
     use, is_in_time = use_in(issue.uses, event.order_id or ""), event.occurred_at <= issue.until
     if event.occurred_at < use.reported_at:

@@ -13,6 +13,7 @@ from stream_coupons.core.messages.fields import (
     MAX_WINDOW_S,
     NO_COUPON,
     Amount,
+    Code,
     Context,
     Count,
     Domain,
@@ -34,7 +35,14 @@ BudgetHold = Literal["quantile", "maximum"]
 """Money that an open coupon holds of its budgets: its maximum cost, or its share of a quantile of the cost of all open
 coupons."""
 
+CodeSource = Literal["none", "generated", "pool"]
+"""Source of the codes of a coupon's issues: no codes; derived from each issue, and verified by a till without a
+connection; imported, each given once."""
+MAX_BLOCK = 2000
+"""The most codes of one record."""
+
 OverspendRatio = Annotated[float, Meta(ge=0, le=100)]
+
 
 DEFAULT_OVERSPEND_RATIO = 0.05
 
@@ -84,6 +92,10 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
     eligible_if: Rule = ""
     """A rule in CEL over fields of shopper, trigger and coupon, which must be true; empty for everybody."""
+    codes: CodeSource = "none"
+    """Source of the code that each issue carries."""
+    code_prefix: Annotated[str, Meta(pattern="^[A-Z0-9]{0,12}$")] = ""
+    """Name of the coupon before a generated code: capitals and digits."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = field(default_factory=dict)
@@ -144,3 +156,17 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A rule in CEL that must be true for each of its coupons, beside their own."""
     paused: bool = False
     """True: none of its coupons are issued for now."""
+
+
+class CodeBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Codes that were imported for a coupon, or codes that are revoked."""
+
+    coupon_id: Id
+    """The coupon, and the key of its record."""
+    first: Count | None = None
+    """Number of the first code in the coupon's pool, from 0 on. Imported codes that do not begin where the pool ends
+    count for nothing. Absent: the revoked code was generated."""
+    codes: Annotated[list[Code], Meta(min_length=1, max_length=MAX_BLOCK)]
+    """The codes, in the order of their numbers."""
+    revoked: bool = False
+    """True: these codes must not be given or accepted any more."""

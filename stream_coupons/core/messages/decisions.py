@@ -9,6 +9,7 @@ from stream_coupons.core.messages.fields import (
     NO_COUPON,
     SCHEMA_VERSION,
     Amount,
+    Code,
     Count,
     Domain,
     EpochSeconds,
@@ -67,6 +68,8 @@ class CouponIssue(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """Price of its expected cost by its budgets, in minor units; below its value unless it was explored."""
     campaign_id: Id | None = None
     """The coupon's campaign."""
+    code: Code | None = None
+    """The code that the shopper shows at a till, if the coupon has codes."""
     held_minor: Amount
     """Money held for it. Less than `max_discount_minor` falls evenly to nothing while it can be used."""
     propensity: Ratio

@@ -17,6 +17,9 @@ Label = Annotated[str, Meta(max_length=200)]
 Rule = Annotated[str, Meta(max_length=1000)]
 """A rule in CEL; empty for none. It is evaluated in every decision, so its length has a bound."""
 
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+"""A coupon code, as a shopper shows it at a till."""
+
 Domain = Annotated[str, Meta(min_length=1, max_length=64)]
 
 END_OF_TIME = 4_102_444_800.0

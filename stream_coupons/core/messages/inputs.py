@@ -10,6 +10,7 @@ from stream_coupons.core.messages.fields import (
     MAX_WINDOW_S,
     SCHEMA_VERSION,
     Amount,
+    Code,
     Context,
     Domain,
     EpochSeconds,
@@ -115,6 +116,8 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     longer usable."""
     coupon_id: Id | None = None
     """The coupon of the issue; refused if it is another one."""
+    code: Code | None = None
+    """The code that the shopper showed; refused if the issue has another one."""
     order_id: Id | None = None
     """The order that the coupon was used in. Required for `purchase`, `refund` and `cancel`."""
     discount_minor: Amount | None = None

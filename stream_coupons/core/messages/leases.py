@@ -18,12 +18,15 @@ Term = Annotated[float, Meta(ge=-1e60, le=1e60)]
 
 Line = tuple[Term, Term]
 
+CodeRange = tuple[Count, Count]
+"""Numbers of codes in a pool: the first one, and the one behind the last."""
+
 
 class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The amount that a partition may draw on an account: a total that only grows. `keep` calls part of it back.
 
     An account is a limit: `units:` and a coupon's id is its stock, `money:` and a coupon's id its budget, `campaign:`
-    and a campaign's id the budget of the campaign.
+    and a campaign's id the budget of the campaign, `codes:` and a coupon's id its pool of codes.
     """
 
     account_id: LongId
@@ -49,6 +52,9 @@ class Lease(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_spent: bool = False
     """True if less of the budget is not spent than the cheapest coupon can cost: none is issued until it is raised, or
     money comes back."""
+    codes: list[CodeRange] = []
+    """Numbers of a pool of codes that were granted to the partition, and that it has not reported as given or returned,
+    in the order of their grants."""
 
 
 class LeaseReport(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from stream_coupons.core.messages.catalogue import BudgetCurve, BudgetHold, Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 
-UNITS, MONEY, CAMPAIGN = "units", "money", "campaign"
+UNITS, MONEY, CAMPAIGN, CODES = "units", "money", "campaign", "codes"
 LAG_RATIO = 0.4
 """Mean time from an issue to its redemption, over the time that a coupon can be used: most use comes early."""
 
@@ -36,6 +36,11 @@ def money_of(coupon_id: str) -> str:
 def campaign_of(campaign_id: str) -> str:
     """Return the account of a campaign's budget."""
     return f"{CAMPAIGN}:{campaign_id}"
+
+
+def codes_of(coupon_id: str) -> str:
+    """Return the account of a coupon's pool of codes."""
+    return f"{CODES}:{coupon_id}"
 
 
 def budgets_of(coupon_id: str, campaign_id: str | None) -> tuple[str, ...]:
@@ -78,6 +83,8 @@ class Limit(NamedTuple):
         Spending beyond `most` if every open coupon took the most that it can, at most, as a share of `most`.
     unit_minor : int
         Minor units that one unit of stock counts for where prices are set, above 0; 0 of money.
+    revoked : frozenset of int or None
+        Of a pool of codes, the numbers that must not be given; None of any other account.
     """
 
     most: int | None
@@ -92,6 +99,7 @@ class Limit(NamedTuple):
     unit_minor: int = 0
     least: int = 1
     max_overspend_ratio: float = 0.0
+    revoked: frozenset[int] | None = None
 
     @property
     def worst(self) -> int | None:
@@ -107,13 +115,25 @@ class Limit(NamedTuple):
 class Accounts:
     """All accounts of a catalogue.
 
+    Parameters
+    ----------
+    coupons, campaigns : iterable of Coupon, of Campaign
+        The catalogue.
+    pools : mapping of str to (int, frozenset of int)
+        Number of codes and revoked numbers of each pool, by coupon.
+
     Attributes
     ----------
     limits : dict
         By account id.
     """
 
-    def __init__(self, coupons: Iterable[Coupon] = (), campaigns: Iterable[Campaign] = ()) -> None:
+    def __init__(
+        self,
+        coupons: Iterable[Coupon] = (),
+        campaigns: Iterable[Campaign] = (),
+        pools: Mapping[str, tuple[int, frozenset[int]]] = {},
+    ) -> None:
         self.limits: dict[str, Limit] = {}
         self._of_coupon: dict[str, tuple[Limit, ...]] = {}
         members = list(coupons)
@@ -126,6 +146,8 @@ class Accounts:
             own = [self._add(limit) for limit in _own_limits(coupon)]
             if coupon.campaign_id is not None:
                 own.append(self.limit(campaign_of(coupon.campaign_id)))
+            if coupon.codes == "pool":
+                own.append(self._add(_pool_limit(coupon, *pools.get(coupon.coupon_id, (0, frozenset())))))
             self._of_coupon[coupon.coupon_id] = tuple(own)
 
     def _add(self, limit: Limit) -> Limit:
@@ -137,7 +159,7 @@ class Accounts:
         return self.limits.get(account_id) or Limit(0, 1, account_id)
 
     def of(self, coupon: Coupon) -> tuple[Limit, ...]:
-        """Return the accounts that a coupon draws on: its stock, then those of money."""
+        """Return the accounts that a coupon draws on: its stock, those of money, its pool of codes."""
         return self._of_coupon.get(coupon.coupon_id) or _own_limits(coupon)
 
 
@@ -164,6 +186,11 @@ def _own_limits(coupon: Coupon) -> tuple[Limit, Limit]:
     own = money_of(coupon.coupon_id)
     terms = coupon.budget_minor, most, own, coupon.budget_hold, coupon.budget_curve, *span, lag_s
     return stock, Limit(*terms, least=most, max_overspend_ratio=_overspend_ratio(coupon))
+
+
+def _pool_limit(coupon: Coupon, size: int, revoked: frozenset[int]) -> Limit:
+    span = (coupon.valid_from, coupon.valid_until)
+    return Limit(size, 1, codes_of(coupon.coupon_id), "maximum", "none", *span, is_stock=True, revoked=revoked)
 
 
 def _overspend_ratio(terms: Coupon | Campaign) -> float:

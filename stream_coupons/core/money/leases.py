@@ -26,9 +26,10 @@ References
 import numpy as np
 from msgspec import Struct, field
 
-from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.messages.leases import CodeRange, Lease, LeaseReport
 from stream_coupons.core.money import price as pricing
 from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.code_ranges import count, joined, split
 from stream_coupons.core.money.holds import QUANTILE_Z, Falling, risk_of
 from stream_coupons.core.money.price import PRICES, Budget, Price
 from stream_coupons.core.money.purses import ASK_AGAIN_S, PurseTotals, first_lease, sum_of_totals
@@ -75,6 +76,9 @@ class Holding(PurseTotals, array_like=True):
     over_expected: float = 0.0
     over_spent: int = 0
     """Discounts of coupons that are over, by the newest report."""
+    codes: list[CodeRange] = field(default_factory=list)
+    """Numbers of a pool of codes that were granted and not reported as given or returned, in the order of their
+    grants."""
 
     @property
     def is_called(self) -> bool:
@@ -102,6 +106,10 @@ class Account(Struct, array_like=True):
     """Price, risk, cost ratio and whether the budget is spent, of the last leases."""
     learnt_from: int = 0
     """Number of coupons that were over when the risk was computed last."""
+    codes: list[CodeRange] = field(default_factory=list)
+    """Numbers of a pool of codes that no partition has."""
+    pooled: int = 0
+    """Numbers that were ever in `codes`."""
 
     @property
     def drawn(self) -> int:
@@ -126,7 +134,7 @@ class Account(Struct, array_like=True):
 
 def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
     """Return the amount reserved for a partition that never reported: the limit may rise before its first draw."""
-    return first_lease(Limit((limit.most or 0) + 2 * (limit.quantum - 1), limit.quantum), partitions, number)
+    return first_lease(limit._replace(most=(limit.most or 0) + 2 * (limit.quantum - 1)), partitions, number)
 
 
 def left(account: Account, limit: Limit, partitions: int) -> int:
@@ -166,7 +174,11 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
     holding = account.holdings.setdefault(said.partition, Holding())
     if not holding.is_known and account.told != NOTHING_TOLD:
         _renew(holding)  # it has not heard of price and risk
+    _take_back(account, holding, said)
     _merge(holding, said)
+    if limit.revoked is not None and (limit.most or 0) > account.pooled:
+        account.codes = joined([*account.codes, (account.pooled, limit.most or 0)])
+        account.pooled = limit.most or 0
     holding.is_waiting = (holding.is_waiting or said.asks) and limit.most is not None
     # A partition that has not taken in what it was sent is sent it again.
     told = [said.partition] if holding.heard_version < holding.version else []
@@ -177,6 +189,14 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
         told += _grant(account, limit, partitions, said.at)
         told += _recall(account, limit, partitions, said.at)
     return [_lease(said.account_id, number, account, said.at) for number in dict.fromkeys(told)]
+
+
+def _take_back(account: Account, holding: Holding, said: LeaseReport) -> None:
+    """Forget the codes that a partition has given since its last report, and take back those that it returned."""
+    if holding.codes:
+        _, held = split(holding.codes, said.drawn - holding.drawn)
+        holding.codes, returned = split(held, count(held) - max(said.returned - holding.returned, 0))
+        account.codes = joined(sorted([*account.codes, *returned]))
 
 
 def _merge(holding: Holding, said: LeaseReport) -> None:
@@ -328,12 +348,18 @@ def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[i
     granted = []
     for number in _queue(account, limit):
         holding, rest = account.holdings[number], left(account, limit, partitions)
+        if limit.revoked is not None and holding.is_called:
+            continue  # it is about to return the last numbers of its list
         least = _lacks(holding, limit) or limit.quantum
         if rest < least:
             break
         # What was drawn while there was no limit was never granted, and is no part of what is left.
         beyond = max(-holding.available, 0)
-        holding.granted += beyond + max(least, rest // (2 * partitions))
+        amount = max(least, rest // (2 * partitions))
+        holding.granted += beyond + amount
+        if limit.revoked is not None:
+            news, account.codes = split(account.codes, amount)
+            holding.codes = joined([*holding.codes, *news])
         holding.is_waiting, holding.granted_at = False, at
         _renew(holding)
         granted.append(number)
@@ -386,4 +412,5 @@ def _lease(account_id: str, number: int, account: Account, at: float) -> Lease:
         version=holding.version,
         granted=holding.granted,
         keep=holding.keep,
+        codes=holding.codes,
     )

@@ -15,13 +15,15 @@ The sum over partitions is the bound of the budget: leases together never exceed
 """
 
 import math
+from collections.abc import Container
 
 import numpy as np
 from msgspec import Struct, field
 
 from stream_coupons.core.effects import Booking
-from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.messages.leases import CodeRange, Lease, LeaseReport
 from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.code_ranges import count, joined, split, without
 from stream_coupons.core.money.holds import Falling
 from stream_coupons.core.money.price import PRICES
 from stream_coupons.core.money.traffic import Floats
@@ -61,6 +63,8 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
     (100, 100)
     """
     most = limit.most or 0
+    if limit.revoked is not None:
+        return 0  # codes have numbers, which a lease names
     if partitions == 1:
         return most
     return (most // limit.quantum // 2 + number) // partitions * limit.quantum
@@ -137,6 +141,8 @@ class Purse(PurseTotals, array_like=True, tag="purse"):
     """Hour since the epoch of the last draw of a new shopper (`newcomers`)."""
     new_drawn: int = 0
     """Amount that new shoppers drew in this hour."""
+    codes: list[CodeRange] = field(default_factory=list)
+    """Numbers of a pool of codes that may be given, the next one first."""
 
 
 def sum_of_totals(said: Purse | LeaseReport) -> float:
@@ -285,6 +291,21 @@ def fall(purse: Purse, at: float) -> None:
     _reserve(purse)
 
 
+def skip_revoked(purse: Purse, revoked: Container[int]) -> None:
+    """Count codes as drawn that are revoked and would be next.
+
+    Parameters
+    ----------
+    purse : Purse
+        Changed in place.
+    revoked : container of int
+        Numbers that must not be given.
+    """
+    left = without(purse.codes, revoked)
+    purse.drawn += count(purse.codes) - count(left)
+    purse.codes = left
+
+
 def add_demand(purse: Purse, demand: Floats) -> None:
     """Add the amounts that a decision would have drawn at each price.
 
@@ -390,7 +411,10 @@ def receive(purse: Purse, lease: Lease) -> bool:
     grown = lease.granted - purse.granted
     if grown > 0:
         purse.granted, purse.size, purse.asked_at = lease.granted, grown, None
+        _, news = split(lease.codes, count(lease.codes) - grown)
+        purse.codes = joined([*purse.codes, *news])
     if lease.keep is None or purse.available <= lease.keep:
         return lease.keep is not None
     purse.returned += purse.available - lease.keep
+    purse.codes, _ = split(purse.codes, lease.keep)
     return True

@@ -12,6 +12,7 @@ from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import newcomers, purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
+from stream_coupons.core.money.code_ranges import split, without
 from stream_coupons.core.money.holds import hold_of
 from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse
@@ -183,7 +184,23 @@ class Wallet:
         bound = newcomers.hourly_bound(limit, self._new_ratio, self._partitions, self._partition)
         return None if bound is None else bound - newcomers.drawn_by_new(purse, at)
 
+    def next_code(self, limits: Iterable[Limit]) -> int | None:
+        """Return the number of the code that the next draw takes; None if there is none.
+
+        Parameters
+        ----------
+        limits : iterable of Limit
+            Accounts that a coupon with a pool of codes draws on.
+        """
+        [pool] = [limit for limit in limits if limit.revoked is not None]
+        purse = self._purses.get(pool.account_id)
+        left = [] if purse is None else without(purse.codes, pool.revoked or ())
+        # What was leased may have been imported after this worker last read the pool.
+        return left[0][0] if left and left[0][0] < (pool.most or 0) else None
+
     def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
+        if limit.revoked is not None:
+            return self.next_code([limit]) is not None
         if purse is None:
             return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
         is_countable = purse.drawn + amount <= purses.MAX_TOTAL
@@ -205,6 +222,9 @@ class Wallet:
         """
         for limit in limits:
             purse = self._open(limit)
+            if limit.revoked is not None:
+                purses.skip_revoked(purse, limit.revoked)
+                _, purse.codes = split(purse.codes, 1)
             if is_new and limit.most is not None:
                 newcomers.draw_for_new(purse, booking.at, 1 if limit.is_stock else booking.after.held_minor)
             if limit.is_stock:
@@ -239,6 +259,7 @@ class Wallet:
             if purse is None or purses.may_ask(purse, at):  # each of thousands would write it anew
                 purse = self._open(limit)
                 purses.want(purse, amount)
+                purses.skip_revoked(purse, limit.revoked or ())
                 if purses.is_low(purse, limit):
                     self._ask(limit, purse, at, effects)
 

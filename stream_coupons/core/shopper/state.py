@@ -122,6 +122,8 @@ class OpenIssue(Struct, array_like=True):
     """Expected value and variance of its cost when it was given."""
     value_minor: float = 0.0
     """Predicted value when it was given, before the correction by the measured lift."""
+    code: str | None = None
+    """As in `CouponIssue`."""
     is_closed: bool = False
     """True if its window has closed: it holds nothing, and late reports are booked."""
     withheld: ClassVar[bool] = False

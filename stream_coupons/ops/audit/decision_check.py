@@ -19,7 +19,7 @@ from stream_coupons.core.decision.attribution import CLOCKS_DIFFER_S
 from stream_coupons.core.decision.pipeline import KINDS, issue_id
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import MONEY_KINDS, FeedbackEvent, Tick
-from stream_coupons.core.money.accounts import budgets_of, units_of
+from stream_coupons.core.money.accounts import budgets_of, codes_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
@@ -174,6 +174,7 @@ class DecisionCheck:
                 each = sums.setdefault((account_id, home), Sums(self._places[account_id, home]))
                 each.add(given, courses, self._clocks[home], is_over=is_over)
         self._commit(sums)
+        purses = {key: placed for key, placed in purses.items() if not key[0].startswith(codes_of(""))}
         is_stock = {key: key[0] == units_of(key[0].partition(":")[2]) for key in purses}
         drawn_on = [(account_id.partition(":")[2], home) for account_id, home in purses if is_stock[account_id, home]]
         beyond = {key: self._compare(*key, counts.get(key, 0), purses) for key in dict.fromkeys([*counts, *drawn_on])}

@@ -19,6 +19,8 @@ class IssueCheck:
         self._findings = findings
         self._issued: Counter[str] = Counter()
         self._given: Counter[int] = Counter()
+        self._coded: dict[str, str] = {}
+        """Issue of each code."""
         self._sold_out: dict[str, tuple[str, str]] = {}
 
     def issue(self, record: Record, issue: CouponIssue, home: int) -> None:
@@ -28,6 +30,7 @@ class IssueCheck:
         self._check_stock(record, issue, home)
         self._check_cap(record, issue)
         self._check_hold(record, issue, home)
+        self._check_code(record, issue)
 
     def _check_stock(self, record: Record, issue: CouponIssue, home: int) -> None:
         coupon_id = issue.coupon_id
@@ -62,6 +65,16 @@ class IssueCheck:
         given = f"{self._given[pair]} times to {issue.user_id} with {issue.issue_id}"
         detail = f"coupon {coupon_id} {given}, expected at most {cap.max_per_user}"
         self._findings.violate(Check.CAPS, place_of(record), detail)
+
+    def _check_code(self, record: Record, issue: CouponIssue) -> None:
+        if issue.code is None:
+            return
+        other = self._coded.setdefault(issue.code, issue.issue_id)
+        if other == issue.issue_id:
+            self._findings.passed(Check.CODES)
+        else:
+            detail = f"issue {issue.issue_id} has the code of issue {other}, expected one of its own"
+            self._findings.violate(Check.CODES, place_of(record), detail)
 
     def _check_hold(self, record: Record, issue: CouponIssue, home: int) -> None:
         """Check that an issue holds what its budgets ask for."""

@@ -108,6 +108,8 @@ class KnownTerms:
             return
         made = Accounts((entry,)) if isinstance(entry, Coupon) else Accounts((), (entry,))
         for limit in made.limits.values():
+            if limit.revoked is not None:
+                continue  # pools of codes only grow, and are leased by number
             known = self.widest.setdefault(limit.account_id, WidestTerms(record.timestamp_ms, limit.most))
             known.widen(limit)
         if isinstance(entry, Coupon):

@@ -74,7 +74,7 @@ class ShopperEvidence:
         The latest state.
     """
 
-    READ = (topics.CATALOG.name, topics.CAMPAIGNS.name, topics.SNAPSHOTS.name)
+    READ = (topics.CATALOG.name, topics.CAMPAIGNS.name, topics.CODES.name, topics.SNAPSHOTS.name)
 
     def __init__(self, rules: Rules, user_id: str, partitions: int, learning: LearningRules = DEFAULT_RULES) -> None:
         self.now: Shopper | None = None
@@ -104,6 +104,10 @@ class ShopperEvidence:
                 campaign = self._known.read_campaign(record.key, record.value)
                 if campaign is not None:
                     self._known.take_campaign(campaign)
+            elif record.topic == topics.CODES.name:
+                block = self._known.read_codes(record.key, record.value)
+                if block is not None:
+                    self._known.take_codes(block)
             elif record.topic == topics.SNAPSHOTS.name:
                 snapshot = self._known.read_snapshot(record.key, record.value)
                 if snapshot is not None:
@@ -132,4 +136,7 @@ class ShopperEvidence:
         if coupons is None:
             return known
         campaigns = known.catalogue.campaigns.values()
-        return replace(known, catalogue=Catalogue(coupons, self._typical_price_minor, campaigns=campaigns))
+        return replace(
+            known,
+            catalogue=Catalogue(coupons, self._typical_price_minor, campaigns=campaigns, pools=known.catalogue.pools),
+        )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.newcomers import HOUR_S, draw_for_new, drawn_by_new, hourly_bound
 from stream_coupons.core.money.purses import Purse
@@ -84,3 +85,10 @@ def test_a_new_shop_whose_shoppers_are_all_new_loses_no_coupon_of_a_month() -> N
     for number in range(24):  # a whole day of one coupon an hour, and three in the busiest
         given += play(shop, range(3 * number, 3 * number + (3 if number == 18 else 1)), HOUR + number * HOUR_S)
     assert (given, shop.facts["new_shopper", "held_back"]) == (26, 0)
+
+
+@pytest.mark.parametrize(("until", "given"), [(END_OF_TIME, 10), (HOUR + 2 * HOUR_S, 99)])
+def test_fresh_ids_take_the_stated_share_of_a_pool_of_codes_unless_it_is_a_short_sale(until: float, given: int) -> None:
+    terms = coupon("c1", codes="pool", valid_from=HOUR, valid_until=until)
+    shop = LocalPipeline(plain_settings(new_shopper_ratio=0.1), [terms], codes={"c1": [f"C{n}" for n in range(100)]})
+    assert play(shop, range(100), HOUR) == given, "the first shopper lets the partition ask for codes"

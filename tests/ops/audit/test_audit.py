@@ -139,7 +139,15 @@ def _forge(
     log.put(last._replace(value=encode(replace(message, **fields)), headers=headers))
 
 
+def _with_the_code_of_another(log: Log) -> None:
+    """Give the second issue with a code that of the first one."""
+    found = [one for one in log.read((ISSUES,)) if b'"code"' in (one.value or b"")]
+    first, second = (msgspec.json.decode(one.value or b"")["code"] for one in found[:2])
+    _instead(log, ISSUES, second.encode(), first.encode())
+
+
 MUTATIONS: dict[str, tuple[Change, set[str]]] = {
+    "an issue has the code of another one": (_with_the_code_of_another, {"codes"}),
     "an issue is lost": (lambda log: log.take_out(ISSUES, 2), {"issues"}),
     "an issue is copied with another title": (
         lambda log: _again(log, ISSUES, b'"trigger_id"', b'"title":"x","trigger_id"'),
@@ -151,7 +159,7 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
     ),
     "a trigger has a second issue": (
         lambda log: _again(log, ISSUES, b'"issue_id":"i', b'"issue_id":"j', of=b'"coupon_id":"once"'),
-        {"triggers", "issues", "caps"},
+        {"triggers", "issues", "caps", "codes"},
     ),
     "an issue holds more": (
         lambda log: _with_other_hold(log, 1),

@@ -287,7 +287,7 @@ CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=3000, max_overspend_rat
 COUPONS = [
     coupon("few", stock=4, redeem_within_s=3600.0),
     coupon("poor", budget_minor=550, budget_hold="maximum", redeem_within_s=5400.0, discount_minor=80),
-    coupon("once", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
+    coupon("once", codes="generated", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
     coupon("shared", campaign_id="spring", discount_minor=70, redeem_within_s=7200.0),
     coupon(
         "both",
