@@ -56,9 +56,9 @@ def not_judged(promised: PromisedRules) -> list[str]:
 def verify(
     json: Annotated[bool, typer.Option("--json", help="Print all of it as one JSON object, for a script.")] = False,
     settings_since: Annotated[
-        float,
-        typer.Option(parser=parse_time, metavar="TIME", help="When the workers began to run with these settings."),
-    ] = "0",  # type: ignore[assignment]  # parsed
+        float | None,
+        typer.Option(parser=parse_time, metavar="TIME", help="Since when the workers have these settings."),
+    ] = None,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
@@ -103,7 +103,7 @@ def verify(
     rules = secret.rules_of(settings)
     with client_of_topics(settings.kafka) as client:
         marks = take_marks(client, settings.kafka)
-    promised = PromisedRules(rules, settings_since * 1000, secret.known_since(settings) * 1000)
+    promised = PromisedRules(rules, (settings_since or 0.0) * 1000, secret.known_since(settings) * 1000)
     with (
         terminal.fraction_progress("reading", marks.size(READ)) as progress,
         Interruptions() as interruptions,
