@@ -1,6 +1,7 @@
 """The secret that every random draw is keyed by: its file, and the fingerprint that the workers' topics keep of it."""
 
 import logging
+import math
 import os
 import secrets
 import time
@@ -162,10 +163,13 @@ class Adopted(NamedTuple):
         Fingerprint in the latest record, whoever wrote it; None without a record.
     is_own : bool or None
         True if the holder's key is adopted; False if another one replaced it; None if it signed no record.
+    since : float
+        Time of the latest record that the key signed, UTC epoch seconds; 0 without one.
     """
 
     stated: str | None = None
     is_own: bool | None = None
+    since: float = 0.0
 
     @classmethod
     def of(cls, values: Iterable[bytes | None], key: DrawKey) -> Self:
@@ -180,6 +184,7 @@ class Adopted(NamedTuple):
         return cls(
             None if stated is None else stated.fingerprint,
             None if latest is None else latest.fingerprint == key.fingerprint,
+            0.0 if latest is None else latest.at,
         )
 
 
@@ -241,9 +246,29 @@ def require_workers_key(settings: Settings) -> DrawKey:
     return key
 
 
+def known_since(settings: Settings) -> float:
+    """Return the time since which the workers draw by the key of the settings, UTC epoch seconds.
+
+    It is infinite if no `secret_file` is set and the workers do not draw by the public key.
+
+    Raises
+    ------
+    BadConfig
+        If the key of `secret_file` is not that of the workers.
+    """
+    key = draw_key(settings)
+    found = adopted(settings.kafka, key)
+    if settings.secret_file:
+        _require(settings, key, found)
+    return found.since if _is_drawn_by(key, found) else math.inf
+
+
+def _is_drawn_by(key: DrawKey, found: Adopted) -> bool:
+    return bool(found.is_own) or (key == PUBLIC_KEY and found.stated is None)
+
+
 def _require(settings: Settings, key: DrawKey, found: Adopted) -> None:
-    is_first_public = key == PUBLIC_KEY and found.stated is None
-    if not (found.is_own or is_first_public):
+    if not _is_drawn_by(key, found):
         others = "no key was adopted" if found.stated is None else f"the adopted one is {found.stated}"
         raise BadConfig(
             f"{named(settings)} has the fingerprint {key.fingerprint}, which the workers of these topics do not draw "

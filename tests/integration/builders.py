@@ -97,7 +97,7 @@ def distinct_issues(system: LocalSystem) -> dict[str, CouponIssue]:
 
 def violations(system: LocalSystem) -> list[Violation]:
     """What the audit finds in the topics of an idle system, of which nothing is open."""
-    findings = audit_topics(system.settings.kafka)
+    findings = audit_topics(system.settings)
     assert not any(tally.open for tally in findings.tallies.values()), findings
     return findings.violations
 

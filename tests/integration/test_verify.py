@@ -38,9 +38,9 @@ ACCOUNTS = 2 * len(COUPONS) + len(CAMPAIGNS)
 SHOPPERS = 40
 
 
-def run(system: LocalSystem, *verb: str) -> dict[str, Any]:
-    """What a verb says of a system as JSON."""
-    result = CliRunner().invoke(app, [*verb, "--json", "--bootstrap", system.bootstrap])
+def run(folder: Path, *verb: str) -> dict[str, Any]:
+    """What a verb says as JSON, of the system whose workers have their settings in a folder."""
+    result = CliRunner().invoke(app, [*verb, "--json", "--config", str(min(folder.glob("*.toml")))])
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     return found
@@ -68,9 +68,9 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
         system.wait_ready()
         for visit in range(3):
             shoppers_come(system, visit)
-            assert run(system, "verify")["clean"]
+            assert run(tmp_path, "verify")["clean"]
         system.wait_idle(IDLE_WITHIN_S)
-        before = run(system, "state", "digest")
+        before = run(tmp_path, "state", "digest")
         assert {agent: found["keys"] for agent, found in before.items()} == {
             "users": SHOPPERS + 3 + (ACCOUNTS + 1) * system.settings.kafka.partitions,  # and the sums of lift
             "budgets": ACCOUNTS,
@@ -84,8 +84,8 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
             system.restart(index)
         system.wait_ready()
         system.wait_idle(IDLE_WITHIN_S)
-        assert run(system, "state", "digest") == before
-        audited = run(system, "verify")
+        assert run(tmp_path, "state", "digest") == before
+        audited = run(tmp_path, "verify")
         assert (audited["clean"], audited["not_committed"]) == (True, {})
         checked = {one["check"]: one["checked"] for one in audited["checks"]}
         assert checked["issues"] == len(distinct_issues(system)) > SHOPPERS
@@ -93,4 +93,4 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
 
         shoppers_come(system, 3)
         system.wait_idle(IDLE_WITHIN_S)
-        assert run(system, "state", "digest")["users"] != before["users"]
+        assert run(tmp_path, "state", "digest")["users"] != before["users"]

@@ -7,6 +7,7 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 
+from stream_coupons import secret
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
@@ -16,6 +17,8 @@ from stream_coupons.ops.audit.audit import READ, audit
 from stream_coupons.ops.audit.coverage_check import TABLES
 from stream_coupons.ops.audit.findings import Findings
 from stream_coupons.ops.audit.offsets import AuditedOffsets, Partition
+from stream_coupons.ops.audit.promised import PromisedRules
+from stream_coupons.settings import Settings
 
 EFFECTS_FIRST = (
     (topics.DEAD_LETTERS,),
@@ -77,8 +80,10 @@ def record_of(one: Any) -> Record:
     return Record(one.topic, one.partition, one.offset, one.timestamp, one.key, one.value, tuple(one.headers or ()))
 
 
-def audit_topics(kafka: KafkaSettings) -> Findings:
-    """Audit a system by its topics."""
+def audit_topics(settings: Settings) -> Findings:
+    """Audit a system by its topics, its settings and its secret."""
+    kafka = settings.kafka
     with admin.admin_client(kafka) as client:
         marks = take_marks(client, kafka)
-    return audit(partial(read_records, kafka), marks)
+    promised = PromisedRules(secret.rules_of(settings), key_since_ms=secret.known_since(settings) * 1000)
+    return audit(partial(read_records, kafka), marks, promised)

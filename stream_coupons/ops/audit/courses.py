@@ -104,6 +104,10 @@ class Given:
     ----------
     at_ms : int
         When the issue was appended.
+    propensity : float
+        Its probability, by the issue.
+    is_explored : bool
+        True if the issue states that chance drew it.
     settlements : tuple of Settlement
         In the order in which they were appended.
     """
@@ -118,6 +122,8 @@ class Given:
     issued_at: float
     expires_at: float
     at_ms: int
+    propensity: float
+    is_explored: bool
     settlements: tuple[Settlement, ...] = ()
 
     def courses(self, *, has_lost: bool) -> Iterator[Course]:
@@ -144,6 +150,8 @@ class PartitionClock(NamedTuple):
     ----------
     reached : float
         The latest tick; ticks end coupons.
+    settled : float
+        The latest tick that the workers have committed: feedback that waited in vain until then has a dead letter.
     latest : float
         The latest of all records, by which holds fall.
     gap_s : float
@@ -153,6 +161,7 @@ class PartitionClock(NamedTuple):
     reached: float = -math.inf
     latest: float = -math.inf
     gap_s: float = 0.0
+    settled: float = -math.inf
 
     def fallen(self, given: Given) -> float:
         """Return the share of a hold that may have fallen: above 1 if a coupon was over before a tick ended it."""

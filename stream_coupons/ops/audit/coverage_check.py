@@ -26,8 +26,9 @@ from stream_coupons.ops.audit.offsets import AuditedOffsets, Retained
 from stream_coupons.runtime.cells import CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
 
+USERS = topics.changelog("users").name
 TABLES = {
-    topics.changelog("users").name: topics.INPUTS,
+    USERS: topics.INPUTS,
     topics.changelog("accounts").name: (topics.LEASE_REPORTS,),
 }
 """Changelog to the topics whose records are applied to the state of their own key."""
@@ -38,9 +39,12 @@ NOT_FOLLOWED = tuple(
 SOURCE_HEADERS = ("topic", "partition", "offset")
 NOTHING_APPLIED = {Rejection.STEP_FAILED.encode(), Rejection.TOO_LARGE.encode()}
 """Reasons for which a readable record had no effect."""
+LATE = Rejection.LATE.encode()
 NOTHING: tuple[int, ...] = ()
 UNKNOWN_OFFSET = -1
 """In the dead letter of feedback that waited for its issue: it is no copy of one record."""
+
+ERASURES_COLUMN = COLUMNS[topics.ERASURES.name][1]
 
 _codec = CellCodec(Raw)
 _shared: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
@@ -51,6 +55,24 @@ class PlacedPurse(NamedTuple):
     """A purse and the record of the changelog that has it, as topic:partition:offset."""
 
     purse: Purse
+    place: str
+
+
+class ErasedCell(NamedTuple):
+    """The state record of a shopper who asked to be erased.
+
+    Attributes
+    ----------
+    state : bytes
+        The shopper's state, packed.
+    applied : int
+        Offset of the last request of erasure that was applied.
+    place : str
+        Its record as topic:partition:offset.
+    """
+
+    state: Raw
+    applied: int
     place: str
 
 
@@ -86,12 +108,18 @@ class CoverageCheck:
         self._refused_feedback: set[int] = set()
         self.purses: dict[tuple[str, int], PlacedPurse] = {}
         """By account and partition."""
+        self.erased: dict[bytes, ErasedCell | None] = {}
+        """By key of a shopper who asked to be erased, the latest state record; set the keys before cells are read."""
+        self.not_booked: dict[tuple[str, str], FeedbackEvent] = {}
+        """By issue and order, purchases that were refused since they came late."""
         self._applied: dict[str, dict[bytes, tuple[int, ...]]] = {table: {} for table in TABLES}
 
     def take_letter(self, letter: Record) -> None:
         """Check that a dead letter names a record that existed, and that none with other bytes names it."""
         place = place_of(letter)
         source = _source_of(letter)
+        if dict(letter.headers).get("reason") == LATE and source is not None and source[0] == topics.FEEDBACK.name:
+            self._note_late(letter)
         if source is None:
             detail = "headers name no record, expected topic, partition and offset of one that an agent read"
             self._findings.violate(Check.LETTERS, place, detail)
@@ -121,6 +149,14 @@ class CoverageCheck:
             return
         self._refused_feedback.add(hash((event.user_id, event.event_id)))
 
+    def _note_late(self, letter: Record) -> None:
+        try:
+            event: FeedbackEvent = _feedback(letter.value)
+        except BadMessage:
+            return
+        if event.kind == "purchase":
+            self.not_booked[event.issue_id, event.order_id or ""] = event
+
     def take_cell(self, record: Record) -> None:
         """Take in a state record of a changelog, or a purse of its partition: the latest of a key counts."""
         cells = self._applied[record.topic]
@@ -130,13 +166,17 @@ class CoverageCheck:
             return
         if record.value is None:
             cells.pop(key, None)
+            if key in self.erased and record.topic == USERS:
+                self.erased[key] = None
             return
         try:
-            applied = _codec.decode(record.value).applied
+            cell = _codec.decode(record.value)
         except msgspec.DecodeError as error:
             self._findings.violate(Check.RECORDS, place_of(record), f"is no cell of a table: {error}")
             return
-        cells[key] = tuple(applied.get(topic.name, -1) for topic in TABLES[record.topic])
+        cells[key] = tuple(cell.applied.get(topic.name, -1) for topic in TABLES[record.topic])
+        if key in self.erased and record.topic == USERS:
+            self.erased[key] = ErasedCell(cell.state, cells[key][ERASURES_COLUMN], place_of(record))
 
     def _take_purse(self, record: Record, account_id: str) -> None:
         if record.value is None:

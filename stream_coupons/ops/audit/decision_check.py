@@ -51,13 +51,16 @@ class DecisionCheck:
         budgets: BudgetCheck,
         findings: Findings,
     ) -> None:
+        self.early_feedback_s = CLOCKS_DIFFER_S
+        """Time for which feedback waits for its issue, in seconds."""
         self._marks = marks
         self._retained = retained
         self._known = known
         self._issues = issues
         self._budgets = budgets
         self._findings = findings
-        self._given: dict[str, Given] = {}
+        self.given: dict[str, Given] = {}
+        """By id, all issues."""
         self._issues_of: dict[int, tuple[str, ...]] = {}
         self._places: dict[tuple[str, int], str] = {}
         self._heard: set[int] = set()
@@ -66,8 +69,8 @@ class DecisionCheck:
 
     # ------------------------------------------------------------ one record
 
-    def issue(self, record: Record, issue: CouponIssue) -> None:
-        """Take in an issue."""
+    def issue(self, record: Record, issue: CouponIssue) -> bool:
+        """Take in an issue; return False if it is a copy."""
         identity = issue.issue_id
         trigger = hash((issue.user_id, issue.trigger_id))
         before = self._issues_of.get(trigger, ())
@@ -76,7 +79,7 @@ class DecisionCheck:
             if identity not in before:
                 detail = f"issue {identity} is for {about} now, expected the one trigger that it was for before"
                 self._findings.violate(Check.TRIGGERS, place_of(record), detail)
-            return
+            return False
         self._issues_of[trigger] = (*before, identity)
         if not before or _are_of_several_kinds(issue, before):
             self._findings.passed(Check.TRIGGERS)
@@ -86,12 +89,13 @@ class DecisionCheck:
         home = topics.partition_for(issue.user_id.encode(), self._partitions)
         self._issues.issue(record, issue, home)
         self._keep(record, issue, home)
+        return True
 
     def _keep(self, record: Record, issue: CouponIssue, home: int) -> None:
         for account_id in (units_of(issue.coupon_id), *budgets_of(issue.coupon_id, issue.campaign_id)):
             self._places[account_id, home] = place_of(record)
         self._pass(home, issue.issued_at)
-        self._given[issue.issue_id] = Given(
+        self.given[issue.issue_id] = Given(
             content=fingerprint(record),
             user=hash(issue.user_id),
             coupon_id=issue.coupon_id,
@@ -102,6 +106,8 @@ class DecisionCheck:
             issued_at=issue.issued_at,
             expires_at=issue.expires_at,
             at_ms=record.timestamp_ms,
+            propensity=issue.propensity,
+            is_explored=issue.is_explored,
         )
 
     def _pass(self, partition: int, at: float) -> None:
@@ -110,7 +116,7 @@ class DecisionCheck:
 
     def _is_copy(self, record: Record, identity: str) -> bool:
         """Return whether this was issued before; then check that the bytes are the same."""
-        known = self._given.get(identity)
+        known = self.given.get(identity)
         if known is None:
             return False
         if known.content == fingerprint(record):
@@ -126,13 +132,15 @@ class DecisionCheck:
         at = tick.at if appended_at is None else min(tick.at, appended_at)
         clock = self._clocks[record.partition]
         gap_s = at - clock.reached if clock.reached > -math.inf else 0.0
+        is_settled = self._marks.is_committed(record.topic, record.partition, record.offset)
+        settled = max(at, clock.settled) if is_settled else clock.settled
         self._clocks[record.partition] = PartitionClock(
-            max(at, clock.reached), max(at, clock.latest), max(gap_s, clock.gap_s)
+            max(at, clock.reached), max(at, clock.latest), max(gap_s, clock.gap_s), settled
         )
 
     def feedback(self, record: Record, event: FeedbackEvent, *, may_be_refused: bool) -> None:
         """Take in feedback that has no dead letter; `may_be_refused` if a copy of it has one."""
-        given = self._given.get(event.issue_id)
+        given = self.given.get(event.issue_id)
         if given is None or given.user != hash(event.user_id):
             return
         event_id = hash((event.user_id, event.event_id))
@@ -140,33 +148,46 @@ class DecisionCheck:
         self._heard.add(event_id)
         if event.kind not in MONEY_KINDS or event.coupon_id not in (None, given.coupon_id):
             return
+        may_be_late = not 0 <= record.timestamp_ms < given.expires_at * 1000
         is_sure = (
             is_first
             and not may_be_refused
             and event.occurred_at >= given.issued_at - CLOCKS_DIFFER_S
-            and 0 <= record.timestamp_ms < given.expires_at * 1000
+            and (not may_be_late or self._has_waited(record, event))
             and self._marks.is_committed(record.topic, record.partition, record.offset)
             and not self._retained.may_have_lost(LETTERS, record.partition, record.timestamp_ms)
         )
         about = event_id, event.order_id or "", event.occurred_at, event.kind, taken(event, given)
-        settlement = Settlement(*about, not 0 <= record.timestamp_ms < given.expires_at * 1000, is_sure)
+        settlement = Settlement(*about, may_be_late, is_sure)
         if is_repeated(settlement, given.settlements):
             return
-        is_unheld = settlement.may_be_late or any(one.order_id != event.order_id for one in given.settlements)
+        is_again = any(one.order_id != event.order_id for one in given.settlements)
         given.settlements += (settlement,)
         appended_at = record.appended_at
         self._pass(record.partition, event.occurred_at if appended_at is None else min(event.occurred_at, appended_at))
-        if is_unheld:
+        if is_again or may_be_late:
+            noted = self._findings.used_late if may_be_late else self._findings.used_again
+            noted.add(settlement.taken_minor)
             account_ids = budgets_of(given.coupon_id, given.campaign_id)
             self._budgets.take_unheld(account_ids, given.partition, settlement.taken_minor)
 
+    def _has_waited(self, record: Record, event: FeedbackEvent) -> bool:
+        """Return whether late feedback would have a dead letter by now, had it waited for an issue in vain."""
+        waits_until = max(event.occurred_at + self.early_feedback_s, record.appended_at or math.inf)
+        return self._clocks[record.partition].settled >= waits_until
+
     # ------------------------------------------------------------ when all is read
 
-    def end(self, purses: Mapping[tuple[str, int], PlacedPurse]) -> None:
-        """Compare the issues with the amounts that the purses drew for them."""
+    def end(
+        self, purses: Mapping[tuple[str, int], PlacedPurse], not_booked: Mapping[tuple[str, str], FeedbackEvent]
+    ) -> None:
+        """Compare the issues with the amounts that the purses drew for them, and count purchases `not_booked`."""
+        for event in not_booked.values():
+            about = self.given.get(event.issue_id)
+            self._findings.not_booked.add((event.discount_minor or 0) if about is None else taken(event, about))
         counts: dict[tuple[str, int], int] = {}
         sums: dict[tuple[str, int], Sums] = {}
-        for given in self._given.values():
+        for given in self.given.values():
             home, is_over = given.partition, self._may_be_over(given)
             counts[given.coupon_id, home] = counts.get((given.coupon_id, home), 0) + 1
             courses = list(given.courses(has_lost=self._has_lost(given)))

@@ -18,12 +18,21 @@ class Check(Enum):
     BUDGET = ("I2", "budget", "held and leased <= budget, and spent within its bound, per coupon and campaign")
     CAPS = ("I2", "caps", "a shopper has a coupon at most max_per_user times")
     CODES = ("I2", "codes", "no code is given twice")
+    FREQUENCY = ("I2", "frequency cap", "a shopper gets at most max_issues_per_window coupons in issue_window_s")
     LEASES = ("I2", "leases", "totals only grow, and a partition draws no more than it was granted")
     AMOUNTS = ("I2", "amounts", "a partition holds, spends and frees what its issues and purchases say")
     RECORDS = ("I3", "records", "a record read by users or budgets is applied, a duplicate or a dead letter")
     LETTERS = ("I3", "dead letters", "a dead letter is the copy of one record that is or was there")
     ISSUES = ("I4", "issues", "an issue was drawn in its shopper's partition, and what was drawn is issued")
     COPIES = ("I6", "copies", "copies of an issue have the same bytes")
+    SIGNATURES = ("I8", "signatures", "a lease or report that is taken in is signed with the secret")
+    HOLDOUT = ("I9", "holdout", "a shopper of the permanent control group gets no coupon")
+    PROPENSITIES = ("I9", "propensities", "result and propensity of a decision follow from its arms and the keyed draw")
+    PAUSES = ("terms", "pauses", "no coupon is issued while it or its campaign is paused or withdrawn")
+    VALIDITY = ("terms", "validity", "a coupon is issued within its time and that of its campaign")
+    QUIET_HOURS = ("rules", "quiet hours", "no coupon is issued within the quiet hours")
+    COOLDOWN = ("rules", "cooldown", "decisions for a shopper are cooldown_s apart")
+    ERASURES = ("rules", "erasures", "an erased shopper is forgotten, and events of before lead to no coupon")
 
     def __init__(self, invariant: str, title: str, about: str) -> None:
         self.invariant = invariant
@@ -40,6 +49,25 @@ class Violation(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.check.invariant} {self.check.title}: {self.place}: {self.detail}"
+
+
+@dataclass(slots=True)
+class Reported:
+    """Reports of money that no hold was for.
+
+    Attributes
+    ----------
+    reports, minor : int
+        Number of reports, and what the coupons took off, minor units.
+    """
+
+    reports: int = 0
+    minor: int = 0
+
+    def add(self, minor: int) -> None:
+        """Count one."""
+        self.reports += 1
+        self.minor += minor
 
 
 class Overspent(NamedTuple):
@@ -97,6 +125,8 @@ class Findings:
         The first of every check, in the order in which they were found.
     overspent : list of Overspent
         Overspent budgets; with quantile holds they may be, within a bound.
+    used_again, used_late, not_booked : Reported
+        Uses of a coupon in a further order; reports that came after a coupon's end; late purchases that were refused.
     shortened : list of str
         Topics that have lost their beginning.
     """
@@ -104,6 +134,9 @@ class Findings:
     tallies: dict[Check, CheckCounts] = field(default_factory=lambda: {check: CheckCounts() for check in Check})
     violations: list[Violation] = field(default_factory=list)
     overspent: list[Overspent] = field(default_factory=list)
+    used_again: Reported = field(default_factory=Reported)
+    used_late: Reported = field(default_factory=Reported)
+    not_booked: Reported = field(default_factory=Reported)
     shortened: list[str] = field(default_factory=list)
 
     def passed(self, check: Check, count: int = 1) -> None:
@@ -125,6 +158,13 @@ class Findings:
         tally.violations += 1
         if tally.violations <= FIRST_KEPT:
             self.violations.append(Violation(check, place, detail))
+
+    def judge(self, check: Check, record: Record, fault: str | None) -> None:
+        """Count a record that holds, or whose fault is a violation."""
+        if fault is None:
+            self.passed(check)
+        else:
+            self.violate(check, place_of(record), fault)
 
     @property
     def count(self) -> int:

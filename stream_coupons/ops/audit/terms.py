@@ -16,6 +16,7 @@ from stream_coupons.core.money.accounts import Accounts, Limit, budgets_of, camp
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.records import Record, began_header
 from stream_coupons.kafka.topics import BY_NAME, CAMPAIGNS, CATALOG
+from stream_coupons.ops.audit.catalogue_history import CatalogueHistory
 from stream_coupons.ops.audit.coverage_check import PlacedPurse
 from stream_coupons.ops.audit.offsets import AuditedOffsets
 
@@ -85,6 +86,7 @@ class KnownTerms:
         """By account."""
         self.caps: dict[str, Cap] = {}
         """By coupon."""
+        self.history = CatalogueHistory()
         self._purses = purses
         self._decoders = {topic.name: Decoder(topic) for topic in (CATALOG, CAMPAIGNS)}
         self._unread = {topic.name: marks.ends.get((topic.name, 0), 0) for topic in (CATALOG, CAMPAIGNS)}
@@ -100,12 +102,16 @@ class KnownTerms:
     def take(self, record: Record) -> None:
         """Take in a version of a coupon or a campaign; what workers ignore is ignored here."""
         self._unread[record.topic] -= 1
+        if record.value is None:
+            self.history.withdraw(record, is_coupon=record.topic == CATALOG.name)
+            return
         try:
             entry: Coupon | Campaign = self._decoders[record.topic](record.value)
         except BadMessage:
             return
         if record.key != BY_NAME[record.topic].key_of(entry):
             return
+        self.history.take(record, entry)
         made = Accounts((entry,)) if isinstance(entry, Coupon) else Accounts((), (entry,))
         for limit in made.limits.values():
             if limit.revoked is not None:
@@ -121,6 +127,7 @@ class KnownTerms:
 
     def end(self) -> None:
         """Add what the coupons of campaigns may cost: all of them are there."""
+        self.history.is_whole = not any(self._unread.values())
         for account_id, quanta in self._quanta.items():
             if account_id in self.widest:
                 self.widest[account_id].quanta |= quanta

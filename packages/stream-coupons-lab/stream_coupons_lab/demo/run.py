@@ -75,7 +75,7 @@ class ShopperDemo:
                 live = _Live(self, system, world, others)
                 result = live.play()
                 with waiting(self._console, "auditing what was issued"):
-                    violations = audit_topics(system.settings.kafka).violations
+                    violations = audit_topics(system.settings).violations
             live.wait_for_baselines()
         by_policy = {**others.played, "learned": result.live}
         played = [by_policy[policy] for policy in POLICIES]

@@ -18,7 +18,7 @@ from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Accounts, budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.money.purses import Purse
-from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.dead_letters import dead_letter
@@ -28,6 +28,7 @@ from stream_coupons.ops.audit.audit import audit
 from stream_coupons.ops.audit.coverage_check import COLUMNS
 from stream_coupons.ops.audit.findings import Findings
 from stream_coupons.ops.audit.offsets import AuditedOffsets, Partition
+from stream_coupons.ops.audit.promised import UNKNOWN_RULES, PromisedRules
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.testing import item
@@ -128,9 +129,9 @@ class Log:
         begins = {place: records[0].offset for place, records in self.records.items() if records}
         return AuditedOffsets(begins, ends, ends if self.committed is None else self.committed)
 
-    def audit(self, marks: AuditedOffsets | None = None) -> Findings:
+    def audit(self, marks: AuditedOffsets | None = None, promised: PromisedRules = UNKNOWN_RULES) -> Findings:
         """What an audit says that began when the logs were as `marks` say."""
-        return audit(self.read, marks or self.marks())
+        return audit(self.read, marks or self.marks(), promised)
 
 
 def _place(record: Record) -> str:
@@ -299,6 +300,18 @@ COUPONS = [
     ),
 ]
 RULES = rules(exploration_ratio=0.3, attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0))
+PROMISED = rules(
+    exploration_ratio=0.3,
+    control_ratio=0.2,
+    holdout_ratio=0.2,
+    cooldown_s=2000.0,
+    max_issues_per_window=2,
+    issue_window_s=14400.0,
+    quiet_from_hour=2.5,
+    quiet_until_hour=3.0,
+    attribution=AttributionRules(early_feedback_s=600.0, grace_s=60.0),
+)
+"""Rules with which each promise to shoppers binds."""
 HALF_HOUR_S = 1800.0
 REACTIONS = (
     ("click", "purchase", "refund", "purchase"),
@@ -308,10 +321,10 @@ REACTIONS = (
 )
 
 
-def new_shop(partitions: int = 2) -> Shop:
+def new_shop(partitions: int = 2, rules: Rules = RULES) -> Shop:
     """Agents that have done nothing yet."""
     catalogue = Catalogue(COUPONS, campaigns=CAMPAIGNS)
-    known = Knowledge(RULES, catalogue, {}, FixedScorer(by="discount_depth"))
+    known = Knowledge(rules, catalogue, {}, FixedScorer(by="discount_depth"))
     shop = Shop(lambda: known, partitions)
     shop.now = AT
     return shop
@@ -359,9 +372,9 @@ def log_of(shop: Shop) -> Log:
     return log
 
 
-def live_shop(partitions: int = 2) -> Shop:
+def live_shop(partitions: int = 2, rules: Rules = RULES) -> Shop:
     """A few hours of a shop: coupons that sell out, redemptions, expiries, duplicates and dead letters."""
-    shop = new_shop(partitions)
+    shop = new_shop(partitions, rules)
     for visit in range(8):
         shoppers_act(shop, visit)
         strangers_act(shop, visit)

@@ -1,0 +1,98 @@
+"""Times and pauses of coupons and campaigns, version by version, as far as their compacted topics have them.
+
+Compaction keeps the latest version of a key, and every version behind it in the log. So only versions before the oldest
+one that is there are lost, and what was decided since then can be judged.
+"""
+
+import math
+from collections import defaultdict
+from typing import NamedTuple
+
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.kafka.records import Record
+
+LAG_MS = 300_000
+"""Longest time that a worker may take to follow a change, or that clocks of operator and broker may differ."""
+
+
+class Version(NamedTuple):
+    """Terms of a coupon or a campaign from a time on.
+
+    Attributes
+    ----------
+    since_ms : float
+        Timestamp of its record, epoch milliseconds.
+    start, end : float
+        Times between which coupons may be issued, UTC epoch seconds.
+    is_paused : bool
+        True if none may be issued: it is paused or withdrawn.
+    """
+
+    since_ms: float
+    start: float = -math.inf
+    end: float = math.inf
+    is_paused: bool = False
+    campaign_id: str | None = None
+
+
+class CatalogueHistory:
+    """The versions of all coupons and campaigns; take in both topics, then ask.
+
+    Attributes
+    ----------
+    is_whole : bool
+        True if compaction has dropped no version: then the oldest one that is there is the first one ever.
+    """
+
+    def __init__(self) -> None:
+        self.is_whole = False
+        self._coupons: defaultdict[str, list[Version]] = defaultdict(list)
+        self._campaigns: defaultdict[str, list[Version]] = defaultdict(list)
+
+    def take(self, record: Record, entry: Coupon | Campaign) -> None:
+        """Take in a version."""
+        at_ms = record.timestamp_ms
+        if isinstance(entry, Coupon):
+            version = Version(at_ms, entry.valid_from, entry.valid_until, entry.paused, entry.campaign_id)
+            self._coupons[entry.coupon_id].append(version)
+        else:
+            self._campaigns[entry.campaign_id].append(Version(at_ms, entry.starts_at, entry.ends_at, entry.paused))
+
+    def withdraw(self, record: Record, *, is_coupon: bool) -> None:
+        """Take in that a coupon or a campaign was withdrawn."""
+        versions = self._coupons if is_coupon else self._campaigns
+        versions[(record.key or b"").decode(errors="replace")].append(Version(record.timestamp_ms, is_paused=True))
+
+    def at(self, coupon_id: str, began_ms: int, appended_ms: int) -> list[Version]:
+        """Return the terms that a coupon and its campaign may have had when an issue was decided; none if unknown.
+
+        Parameters
+        ----------
+        coupon_id : str
+            Coupon of the issue.
+        began_ms, appended_ms : int
+            Append times of its trigger and of the issue, epoch milliseconds: it was decided between them.
+        """
+        found = []
+        for own in self._between(self._coupons.get(coupon_id, []), began_ms, appended_ms):
+            if own.campaign_id is None:
+                found.append(own)
+                continue
+            shared = self._between(self._campaigns.get(own.campaign_id, []), began_ms, appended_ms)
+            if not shared:
+                return []
+            for each in shared:
+                start, end = max(own.start, each.start), min(own.end, each.end)
+                found.append(Version(own.since_ms, start, end, own.is_paused or each.is_paused))
+        return found
+
+    def _between(self, versions: list[Version], began_ms: int, appended_ms: int) -> list[Version]:
+        """Return the versions that a worker may have known at some moment of a time; none if it may be a lost one."""
+        if not versions or began_ms < versions[0].since_ms + (0 if self.is_whole else LAG_MS):
+            return []
+        ends = [*(one.since_ms for one in versions[1:]), math.inf]
+        return [
+            one
+            for one, end in zip(versions, ends, strict=True)
+            if one.since_ms <= appended_ms + LAG_MS and began_ms <= end + LAG_MS
+        ]
