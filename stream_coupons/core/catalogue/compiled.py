@@ -16,7 +16,7 @@ from stream_coupons.core.catalogue.coupon_terms import (
     prior_part,
     scope_features,
 )
-from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
+from stream_coupons.core.catalogue.scopes import ScopeColumns, Scopes
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.vectors.sparse import feature_index
@@ -121,7 +121,9 @@ class CouponSet:
             self._columns_of([[f"item:{name}" for name in c.items] for c in each]),
             self._columns_of([scope_features(c) for c in each]),
         )
-        self.width = max(len(self.vocabulary) + 1, *(scope.columns.size for scope in self.scopes[:3]))
+        self.columns = len(self.vocabulary) + 1
+        """Number of columns of a dense vector over the vocabulary."""
+        self.width = max(self.columns, *(scope.columns.size for scope in self.scopes[:3]))
         """The length of the longest array of one moment: of features, columns of scopes, or coupons."""
         self.category_columns = {
             name: self.vocabulary[feature_index(f"category:{name}")] for c in each for name in c.categories
@@ -135,15 +137,18 @@ class CouponSet:
         """Column of the first category; 0 if there is none."""
         self.names_category = np.array([bool(c.categories) for c in each], dtype=bool)
         self.names_finer = np.array([bool(c.items or c.brands) for c in each], dtype=bool)
+        self.names_part = self.names_category & self.names_finer
+        """True of coupons for some brands or items of their categories."""
         self.is_for_all = ~(self.names_category | self.names_finer)
         """True of coupons for the whole shop."""
+        self.any_for_all = bool(self.is_for_all.any())
         self.has_items = np.array([bool(c.items) for c in each], dtype=bool)
         self.prior_part: Floats = np.array([prior_part(c) for c in each])
         """Prior share of the coupon's scope in the demand for its categories."""
         # Never empty: features that are not in the vocabulary are looked up, too.
         known = np.array(sorted(self.vocabulary.items()) or [(0, 0)])
         self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)
-        self._sorted_columns: Positions = known[:, 1].astype(np.intp)
+        self._sorted_columns: Positions = np.array([*known[:, 1].tolist(), 0], np.intp)
 
     def _compile_hashes(self, attributes: tuple[str, ...] | None) -> None:
         """Compile the hashes of attributes and vectors."""
@@ -238,7 +243,7 @@ class CouponSet:
         for coupon, price_log2 in zip(self.coupons, self.price_log2.tolist(), strict=True):
             for name in coupon.categories:
                 of_column[self.category_columns[name]].append(price_log2)
-        prices = np.zeros(len(self.vocabulary) + 1)
+        prices = np.zeros(self.columns)
         for column, each in of_column.items():
             prices[column] = sum(each) / len(each)
         return prices
@@ -262,12 +267,6 @@ class CouponSet:
         taken: Floats = np.minimum(np.minimum(asked, self.most_minor[positions]), values_minor)
         return taken
 
-    def pairs(self, chosen: Sequence[Positions]) -> Pairs:
-        """Return a row for each position chosen; `chosen` has the positions of each moment."""
-        owner, position = np.repeat(np.arange(len(chosen)), [*map(len, chosen)]), np.concatenate(chosen)
-        first = owner * (len(self.vocabulary) + 1)
-        return Pairs(owner, position, self.scopes.at(position, first))
-
     def _columns_of(self, rows: list[list[str]]) -> ScopeColumns:
         """Return the columns of rows of feature names; a new name gets the next column."""
         indices = [[feature_index(name) for name in row] for row in rows]
@@ -275,16 +274,19 @@ class CouponSet:
             [[self.vocabulary.setdefault(index, len(self.vocabulary) + 1) for index in row] for row in indices]
         )
 
-    def dense(self, vectors: Sequence[tuple[Hashes, Floats]]) -> Floats:
-        """Return vectors of (indices, weights) as dense ones over the vocabulary, shape (vectors, columns).
+    def fill(self, dense: Floats, sparse: Sequence[tuple[Hashes, Floats]]) -> None:
+        """Set dense vectors over the vocabulary to sparse ones; features that are not in the vocabulary are left out.
 
-        Features that are not in the vocabulary are left out.
+        Parameters
+        ----------
+        dense : array, shape (..., columns)
+            Zeros, contiguous.
+        sparse : sequence of (indices, weights)
+            As many.
         """
-        indices, weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
-        row = np.repeat(np.arange(len(vectors)), [len(each) for each, _ in vectors])
-        place = np.minimum(np.searchsorted(self._sorted_indices, indices), len(self._sorted_indices) - 1)
-        is_known = self._sorted_indices[place] == indices
-        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
-        dense[row, np.where(is_known, self._sorted_columns[place], 0)] = weights
-        dense[:, 0] = 0.0
-        return dense
+        indices = np.concatenate([each for each, _ in sparse])
+        first = np.arange(0, dense.size, self.columns).repeat([len(each) for each, _ in sparse])
+        place = self._sorted_indices.searchsorted(indices)
+        column = np.where(self._sorted_indices.take(place, mode="clip") == indices, self._sorted_columns[place], 0)
+        dense.reshape(-1)[first + column] = np.concatenate([weights for _, weights in sparse])
+        dense[..., 0] = 0.0

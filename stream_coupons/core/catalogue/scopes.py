@@ -51,9 +51,9 @@ class ScopeColumns:
             Index at which the vector of each row begins in all vectors end to end.
         """
         if self.starts is None and self.axis == -2:
-            return ScopeColumns(self.columns[:, positions] + first, -2)
+            return ScopeColumns(self.columns.take(positions, axis=1) + first, -2)
         if self.starts is None:
-            return ScopeColumns(self.columns[positions] + first[:, None])
+            return ScopeColumns(self.columns.take(positions, axis=0) + first[:, None])
         sizes = np.diff(self.starts, append=len(self.columns))[positions]
         starts = np.cumsum(sizes) - sizes
         place = np.arange(sizes.sum()) + np.repeat(self.starts[positions] - starts, sizes)
@@ -78,12 +78,18 @@ class ScopeColumns:
         [4.0, 0.0, 3.0]
         """
         values = vectors.take(self.columns, axis=-1)
-        return values.sum(axis=self.axis) if self.starts is None else np.add.reduceat(values, self.starts, axis=-1)
+        if self.starts is not None:
+            return np.add.reduceat(values, self.starts, axis=-1)
+        scores: Scores = np.add.reduce(values, self.axis)
+        return scores
 
     def greatest(self, vectors: Scores) -> Scores:
         """Return the greatest value of each vector in the columns of every row, shapes as in `score`."""
         values = vectors.take(self.columns, axis=-1)
-        return values.max(axis=self.axis) if self.starts is None else np.maximum.reduceat(values, self.starts, axis=-1)
+        if self.starts is not None:
+            return np.maximum.reduceat(values, self.starts, axis=-1)
+        greatest: Scores = np.maximum.reduce(values, self.axis)
+        return greatest
 
 
 class Scopes(NamedTuple):
@@ -94,24 +100,7 @@ class Scopes(NamedTuple):
     items: ScopeColumns
     narrowest: ScopeColumns
 
-    def at(self, positions: Columns, first: Columns) -> "Scopes":
-        """Return the scopes of some of the rows; parameters as of `ScopeColumns.at`."""
-        return Scopes(*(each.at(positions, first) for each in self))
-
     def content(self, vectors: Scores) -> Scores:
         """Return R(u, i) = sum_k w(i, k) f(u, k) of each vector and row; shapes as in `ScopeColumns.score`."""
         brands = BRAND_WEIGHT * self.brands.score(vectors)
         return self.categories.score(vectors) + brands + self.items.score(vectors)
-
-
-class Pairs(NamedTuple):
-    """Rows of a moment with a coupon each.
-
-    Indices of both, and the coupons' scopes over vectors of all moments, end to end.
-    """
-
-    owner: Columns
-    """Index of the moment, shape (n,)."""
-    position: Columns
-    """Position of the coupon in its set, shape (n,)."""
-    scopes: Scopes

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.catalogue.viewed_prices import ScopePrices, ViewedPrices
-from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.features.affinity import PRICE_TOTAL, PRICE_WEIGHT, Moment, RowBatch
 from stream_coupons.core.vectors.sparse import feature_index
 
 PRICE_STRENGTH = 20.0
@@ -87,7 +86,7 @@ def _viewed_log2(moments: Sequence[Moment], prices: ScopePrices) -> Floats:
     return np.asarray(np.log2(np.maximum(minor, 1.0)))
 
 
-def stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -> Floats:
+def stated_values(rows: RowBatch) -> Floats:
     r"""Return the value of an order by the typical prices that the catalogue states, minor units, shape (n,).
 
     The prices that a shopper looks at in the coupon's categories predict better; if there are few, the shopper's price
@@ -101,17 +100,14 @@ def stated_values(moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs) -
 
     Parameters
     ----------
-    moments, coupons
-        As of `at_viewed_prices`.
-    pairs : Pairs
+    rows : RowBatch
         n rows of a moment and a coupon each.
     """
-    owner, position = pairs.owner, pairs.position
-    weight, total = _own_prices(moments, coupons.category_columns.get, len(coupons.vocabulary) + 1)
+    coupons, position, interests = rows.coupons, rows.position, rows.interests.vectors
+    weight, total = interests[PRICE_WEIGHT], interests[PRICE_TOTAL]
     level = _price_level(weight, total - weight * coupons.category_price_log2)
-    has_items, categories = coupons.has_items[position], pairs.scopes.categories
-    own = np.where(has_items, 0.0, categories.score(weight.ravel()))
-    own_total = np.where(has_items, 0.0, categories.score(total.ravel()))
-    log2 = (own_total - own * coupons.price_log2[position] + PRICE_STRENGTH * level[owner]) / (own + PRICE_STRENGTH)
-    values: Floats = coupons.price_minor[position] * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
+    own, own_total = np.where(coupons.has_items.take(position), 0.0, rows.prices)
+    log2 = own_total - own * coupons.price_log2.take(position) + PRICE_STRENGTH * level.take(rows.owner)
+    log2 /= own + PRICE_STRENGTH
+    values: Floats = coupons.price_minor.take(position) * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
     return values

@@ -11,10 +11,9 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.decision.table import CandidateTable
-from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
+from stream_coupons.core.features.affinity import Interests, Moment, RowBatch, look
 from stream_coupons.core.features.rows import blank, extract
 from stream_coupons.core.rules import Rules
-from stream_coupons.core.shopper.profile import events_of
 
 ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
@@ -43,12 +42,13 @@ def tabulate(
     interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
     chosen = list(eligible)
     if any(len(positions) > size for positions in chosen):
-        promise = interests.promise(coupons)
+        promise = interests.promise()
         chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
-    views = look(moments, coupons, chosen, rules.profile, interests)
-    rows, pairs = extract(moments, coupons, chosen, rules.profile, views), views.pairs
-    stated, is_strange = stated_values(moments, coupons, pairs), _is_strange(moments, views, rules)
-    return CandidateTable(moments, coupons, pairs.owner, pairs.position, rows, stated, is_strange)
+    rows = look(interests, chosen)
+    features = extract(moments, coupons, chosen, rules.profile, rows)
+    return CandidateTable(
+        moments, coupons, rows.owner, rows.position, features, stated_values(rows), _is_strange(rows, rules)
+    )
 
 
 def list_all(moments: Sequence[Moment], eligible: Sequence[Positions], coupons: CouponSet) -> CandidateTable:
@@ -109,12 +109,11 @@ def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
     return kept
 
 
-def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
+def _is_strange(rows: RowBatch, rules: Rules) -> NDArray[np.bool_]:
     """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
 
     The shopper's interest in such a coupon is a guess, and a wrong guess is noticed.
     """
-    events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
-    is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
-    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
-    return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
+    is_hardly_known = np.array([each.events < rules.policy.known_after for each in rows.shoppers])
+    is_alike = (rows.collaborative > 0.0) & (rows.near_share > ALIKE_SHARE)
+    return is_hardly_known.take(rows.owner) & (rows.content <= 0.0) & ~is_alike

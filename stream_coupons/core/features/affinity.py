@@ -1,29 +1,51 @@
-"""Affinity of shoppers to coupons at a moment: scores against interests, habits and days.
+"""Affinity of shoppers to coupons at a moment: what a shopper cares for, and how much of it lies in a coupon's scope.
 
-The scores R(u, i), by a shopper's own interests and by the neighbours', are computed for every coupon of a set, for the
-shortlist. The other scores are computed for the rows that are chosen, for their features.
+All that is known of the shoppers of a batch by feature or category is one table over the vocabulary of the coupons
+(`Interests`). The scores R(u, i), by a shopper's own interests and by the neighbours', are computed for every coupon of
+a set, for the shortlist. All scores are computed for the rows that are chosen (`look`), for their features.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT, Pairs
+from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
+from stream_coupons.core.shopper.habits import habit_fading, unpack_habits, usual_gap_s
 from stream_coupons.core.shopper.preferences import count_days
-from stream_coupons.core.shopper.profile import decay
-from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, item_features, unpack_vector
+from stream_coupons.core.shopper.profile import Profile, decay
+from stream_coupons.core.shopper.state import NEUTRAL_REDEEM_RATE, History, Shopper, shrunk_rate
+from stream_coupons.core.vectors.sparse import interest_indices, unpack_vector
 
 PRIOR_SHARE = 0.05
 """Prior share of a coupon's scope in a shopper's demand."""
+
+_ROWS = 15
+(
+    PRICE_WEIGHT,
+    PRICE_TOTAL,
+    RELATED,
+    DAYS,
+    NOW,
+    OWN,
+    NEAR,
+    HABIT,
+    FRESH,
+    RECENCY,
+    ORDERED,
+    CARTED,
+    GAP,
+    ISSUED,
+    REDEEM_RATE,
+) = range(_ROWS)
+"""Rows of `Interests.vectors`. Those of a kind of sum lie side by side: `look` takes them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +59,64 @@ class Moment:
     trigger: BrowseEvent | CartEvent | OrderEvent | None = None
 
 
-class Interests(NamedTuple):
-    """Interests of the shoppers of some moments: dense vectors over the vocabulary of a set, (8, moments, columns).
+class ShopperMoment(NamedTuple):
+    """A shopper at a moment, with the numbers that several features need."""
 
-    In this order: related categories; days on which the shopper cared for a category; the item of the trigger; the
-    shopper's own interests; those of the neighbours; slow and fast counts of habits; and recency of a category.
+    moment: Moment
+    profile: Profile
+    history: History
+    at: float
+    """UTC epoch seconds."""
+    fading: float
+    """Factor of the profile's counts at this time: they halve with their half-life."""
+    habit_fading: float
+    fresh_fading: float
+    """Factors of the profile's slow and fast counts of habits."""
+    events: float
+    """Number of the shopper's events, each faded by its age."""
+    mean_price_minor: float | None
+    """Mean price of an item that the shopper ordered or, before the first order, turned to; None if none is known."""
+    click_rate: float
+    redeem_rate: float
+    """Rates over all coupons of the shopper: those of a coupon, or a kind, that was not given yet."""
+
+    @classmethod
+    def of(cls, moment: Moment, rules: ProfileRules) -> "ShopperMoment":
+        """Return the numbers of a moment.
+
+        Parameters
+        ----------
+        moment : Moment
+            The moment.
+        rules : ProfileRules
+            Half-lives.
+        """
+        profile, history, at = moment.shopper.profile, moment.shopper.history, moment.at
+        price = None
+        if profile.units > 0:
+            price = profile.spend_minor / profile.units
+        elif profile.prices:
+            price = sum(profile.prices) / len(profile.prices)
+        fading, habits = decay(profile, at, rules), habit_fading(at - profile.habits_at, rules)
+        events = (profile.browses + max(profile.carts, 0.0) + profile.orders) * fading
+        return cls(moment, profile, history, at, fading, *habits, events, price, *history.rates())
+
+
+class Interests(NamedTuple):
+    """Table of what is known of the shoppers of some moments by feature or category, and the sums of it.
+
+    `vectors`, (rows, moments, columns), are dense over the vocabulary of a set. In this order: weight and weighted
+    logarithms of prices; related categories; days on which the shopper cared for a category; the item of the trigger;
+    the shopper's own interests; those of the neighbours; slow and fast counts of habits; recency of a category; times
+    of the last order, and of the last cart without an order since, of a category (-inf: never); its usual time between
+    two orders (NaN: not known); coupons that the shopper got for it, and the share redeemed.
     `masses`, (4, moments), are the sums of interests in categories, of the neighbours' interests, of days, and of slow
-    counts, in the vocabulary or not. `latest`, (moments,), is the recency of the latest category, likewise.
+    counts, in the vocabulary or not. `latest`, (moments,), is the recency of the latest category, likewise; it is empty
+    if no coupon is for the whole shop.
     """
 
+    coupons: CouponSet
+    shoppers: list[ShopperMoment]
     vectors: Floats
     masses: Floats
     latest: Floats
@@ -63,47 +134,80 @@ class Interests(NamedTuple):
         rules : ProfileRules
             Half-lives.
         """
-        shoppers, ats = [moment.shopper for moment in moments], [moment.at for moment in moments]
-        profiles = [shopper.profile for shopper in shoppers]
-        scale = [decay(profile, at, rules) for profile, at in zip(profiles, ats, strict=True)]
-        own = [as_arrays(profile.interests) for profile in profiles]
-        near = [unpack_vector(shopper.neighbourhood.packed) for shopper in shoppers]
-        left = [habit_fading(at - profile.habits_at, rules) for profile, at in zip(profiles, ats, strict=True)]
-        habits = list(zip([unpack_habits(profile.habits) for profile in profiles], left, strict=True))
-        whose, cared_for, days, lately = count_days(profiles, ats, rules)
-        each = [slice(*bounds) for bounds in pairwise(np.searchsorted(whose, np.arange(len(moments) + 1)).tolist())]
-        vectors = (
-            *(unpack_vector(shopper.related.packed) for shopper in shoppers),
-            *((cared_for[those], days[those]) for those in each),
-            *(as_arrays(_looked_at(moment.trigger)) for moment in moments),
-            *((indices, weights * factor) for (indices, weights), factor in zip(own, scale, strict=True)),
-            *near,
-            *((indices, ever * slow) for (indices, ever, _), (slow, _) in habits),
-            *((indices, late * fast) for (indices, _, late), (_, fast) in habits),
-            *((cared_for[those], lately[those]) for those in each),
-        )
-        masses = (
-            np.array([sum(profile.category_interests.values()) for profile in profiles]) * scale,
-            [weights.sum() for _, weights in near],
-            np.bincount(whose, days, len(moments)),
-            [ever.sum() * slow for (_, ever, _), (slow, _) in habits],
-        )
-        latest = np.array([max(lately[those], default=0.0) for those in each])
-        return cls(coupons.dense(vectors).reshape(8, len(moments), -1), np.array(masses), latest)
+        shoppers, n = [ShopperMoment.of(moment, rules) for moment in moments], len(moments)
+        whose, cared_for, days, lately = count_days([each.profile for each in shoppers], [m.at for m in moments], rules)
+        bounds = [0, *np.searchsorted(whose, np.arange(1, n)).tolist(), len(whose)]
+        vectors, masses = np.zeros((_ROWS, n, coupons.columns)), np.empty((4, n))
+        masses[2] = np.bincount(whose, days, n)
+        sparse: list[Any] = [()] * (8 * n)
+        for number, (each, those) in enumerate(zip(shoppers, [slice(*pair) for pair in pairwise(bounds)], strict=True)):
+            profile, shopper, count = each.profile, each.moment.shopper, len(each.profile.category_interests)
+            habits, ever, late = unpack_habits(profile.habits)
+            near = unpack_vector(shopper.neighbourhood.packed)
+            count += len(profile.finer_interests)
+            own = np.fromiter(chain(profile.category_interests, profile.finer_interests), np.uint32, count)
+            weights = chain(profile.category_interests.values(), profile.finer_interests.values())
+            sparse[number::n] = (
+                unpack_vector(shopper.related.packed),
+                (cared_for[those], days[those]),
+                _looked_at(each.moment.trigger),
+                (own, np.fromiter(weights, np.float64, count) * each.fading),
+                near,
+                (habits, ever * each.habit_fading),
+                (habits, late * each.fresh_fading),
+                (cared_for[those], lately[those]),
+            )
+            masses[0, number] = sum(profile.category_interests.values()) * each.fading
+            masses[1, number] = np.add.reduce(near[1])
+            masses[3, number] = np.add.reduce(ever) * each.habit_fading
+        coupons.fill(vectors[RELATED : RECENCY + 1], sparse)
+        _fill_by_category(vectors, shoppers, coupons.category_columns)
+        latest = [lately[first:end].max(initial=0.0) for first, end in pairwise(bounds)] if coupons.any_for_all else ()
+        return cls(coupons, shoppers, vectors, masses, np.array(latest))
 
-    def promise(self, coupons: CouponSet) -> Floats:
+    def promise(self) -> Floats:
         """Return the sum of all scores R(u, i) of every coupon, shape (moments, coupons)."""
-        content = coupons.scopes.content(self.vectors[3:5])
-        promise: Floats = content[0] + content[1] + coupons.scopes.categories.score(self.vectors[0])
+        scopes = self.coupons.scopes
+        content = scopes.content(self.vectors[OWN : NEAR + 1])
+        promise: Floats = content[0] + content[1] + scopes.categories.score(self.vectors[RELATED])
         of_all = self.masses[0] + self.masses[1]
-        return np.where(coupons.is_for_all, of_all[:, None], promise)
+        return np.where(self.coupons.is_for_all, of_all[:, None], promise)
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """Affinity of shoppers to coupons: arrays of shape (n,), one number for each of `pairs`."""
+def _fill_by_category(vectors: Floats, shoppers: Sequence[ShopperMoment], columns: Mapping[str, int]) -> None:
+    """Set the rows of what profiles and histories keep by the names of categories."""
+    vectors[ORDERED : CARTED + 1] = -math.inf
+    vectors[GAP] = math.nan
+    vectors[REDEEM_RATE] = NEUTRAL_REDEEM_RATE
+    for number, each in enumerate(shoppers):
+        of_one = vectors[:, number]
+        for name, level in each.profile.price_levels.items():
+            if column := columns.get(name):
+                of_one[PRICE_WEIGHT, column], of_one[PRICE_TOTAL, column] = level.weight, level.total
+        for name, known in each.profile.in_category.items():
+            if column := columns.get(name):
+                if known.ordered_at:
+                    of_one[ORDERED, column], of_one[GAP, column] = known.ordered_at, usual_gap_s(known.order_slots)
+                if known.carted_at > max(known.taken_out_at, known.ordered_at):
+                    of_one[CARTED, column] = known.carted_at
+        for name, tally in each.history.by_category.items():
+            if column := columns.get(name):
+                of_one[ISSUED, column] = tally.issued
+                of_one[REDEEM_RATE, column] = shrunk_rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
 
-    pairs: Pairs
+
+class RowBatch(NamedTuple):
+    """The n rows of a batch: pairs of a shopper at a moment and a coupon, and the affinity of each.
+
+    Arrays have shape (n,) unless they say otherwise.
+    """
+
+    interests: Interests
+    coupons: CouponSet
+    """Coupons of one domain."""
+    owner: Positions
+    position: Positions
+    """Indices of each row's moment in `shoppers`, and of its coupon in `coupons`."""
     is_for_all: NDArray[np.bool_]
     """True of coupons for the whole shop."""
     category: Floats
@@ -124,12 +228,10 @@ class Views:
     """The shopper's interest in the coupon's scope, and in all categories."""
     recency: Floats
     """Recency of the coupon's categories: 1 for today, 1/2 for yesterday."""
-    near_scope_share: Floats
-    """Logarithm of the share of the coupon's scope in the neighbours' interests."""
+    near_share: Floats
+    """Share of the coupon's scope in the neighbours' interests."""
     looked_at: Floats
     """Score of the item of the trigger: the one that the shopper looks at, or puts into the cart."""
-    is_browsed: NDArray[np.bool_]
-    """True where the trigger is a browse event."""
     habit: Floats
     fresh_habit: Floats
     """Slow and fast counts of orders in the coupon's scope."""
@@ -137,46 +239,50 @@ class Views:
     """Slow counts of orders in the coupon's categories."""
     all_habits: Floats
     """All slow counts."""
+    last_at: Sequence[Floats]
+    """Time of the last order in the coupon's categories, and of the last cart without an order since; -inf: never."""
+    prices: Sequence[Floats]
+    """Weight and weighted logarithms of the shopper's prices in the coupon's categories."""
+    of_first: Floats
+    """Rows of `Interests.vectors` from `ORDERED` on, for the first category of the coupon, shape (5, n)."""
+
+    @property
+    def shoppers(self) -> list[ShopperMoment]:
+        """The moments of the batch."""
+        return self.interests.shoppers
 
 
-def look(
-    moments: Sequence[Moment],
-    coupons: CouponSet,
-    chosen: Sequence[Positions],
-    rules: ProfileRules,
-    interests: Interests | None = None,
-) -> Views:
+def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     """Score coupons against each shopper's interests, the neighbours' interests, and the item of the trigger.
 
     Parameters
     ----------
-    moments : sequence of Moment
-        At least one.
-    coupons : CouponSet
-        Coupons of one domain.
+    interests : Interests
+        Of some moments, over the vocabulary of a set.
     chosen : sequence of arrays of int
-        For each moment, positions in `coupons`.
-    rules : ProfileRules
-        Half-lives.
-    interests : Interests, optional
-        Interests of these moments, if they are computed already.
+        For each moment, positions in the set.
 
     Returns
     -------
-    Views
+    RowBatch
         A row for each position chosen.
     """
-    pairs, interests = coupons.pairs(chosen), interests or Interests.of(moments, coupons, rules)
-    is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[pairs.owner]
-    scopes, vectors = pairs.scopes, interests.vectors.reshape(len(interests.vectors), -1)
-    own_mass, near_mass, all_days, habit_mass = interests.masses[:, pairs.owner]
-    related, days, now, category, near, habit_of_category = scopes.categories.score(vectors[:6])
-    now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.score(vectors[2:5])
-    now_item, item, near_item = scopes.items.score(vectors[2:5])
-    scope, near_scope, habit, fresh_habit = scopes.narrowest.score(vectors[3:7])
-    views = Views(
-        pairs=pairs,
-        is_for_all=coupons.is_for_all[pairs.position],
+    coupons, scopes = interests.coupons, interests.coupons.scopes
+    owner, position = np.arange(len(chosen)).repeat([*map(len, chosen)]), np.concatenate(chosen)
+    first, vectors = owner * coupons.columns, interests.vectors.reshape(_ROWS, -1)
+    own_mass, near_mass, all_days, habit_mass = interests.masses.take(owner, axis=1)
+    categories = scopes.categories.at(position, first)
+    *prices, related, days, now, category, near, habits = categories.score(vectors[: HABIT + 1])
+    recency, *last_at = categories.greatest(vectors[RECENCY : CARTED + 1])
+    now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.at(position, first).score(vectors[NOW : NEAR + 1])
+    now_item, item, near_item = scopes.items.at(position, first).score(vectors[NOW : NEAR + 1])
+    scope, near_scope, habit, fresh_habit = scopes.narrowest.at(position, first).score(vectors[OWN : FRESH + 1])
+    rows = RowBatch(
+        interests,
+        coupons,
+        owner,
+        position,
+        is_for_all=coupons.is_for_all.take(position),
         category=category,
         brand=brand,
         item=item,
@@ -187,51 +293,56 @@ def look(
         all_days=all_days,
         scope=scope,
         all_interest=own_mass,
-        recency=scopes.categories.greatest(vectors[7]),
-        near_scope_share=log_share(share_of(near_scope, near_mass, PRIOR_SHARE)),
+        recency=recency,
+        near_share=share_of(near_scope, near_mass, PRIOR_SHARE),
         looked_at=now + now_brand + now_item,
-        is_browsed=is_browsed,
         habit=habit,
         fresh_habit=fresh_habit,
-        habit_of_category=habit_of_category,
+        habit_of_category=habits,
         all_habits=habit_mass,
+        last_at=last_at,
+        prices=prices,
+        of_first=vectors[ORDERED:].take(first + coupons.first_category.take(position), axis=1),
     )
-    return _of_whole_shop(views, moments, interests, rules) if views.is_for_all.any() else views
+    return _of_whole_shop(rows) if coupons.any_for_all else rows
 
 
-def _of_whole_shop(views: Views, moments: Sequence[Moment], interests: Interests, rules: ProfileRules) -> Views:
-    """Return the views with those of coupons for the whole shop: all that the shopper cares for lies in their scope."""
-    owner, is_for_all = views.pairs.owner, views.is_for_all
-    orders = np.array([each.shopper.profile.usual_orders * _fading(each, rules) for each in moments])[owner]
-    looks = np.array([bool(_looked_at(each.trigger)) for each in moments])[owner]
-    whole: dict[str, Floats | float] = {
-        "category": views.all_interest,
-        "content": views.all_interest,
+def _of_whole_shop(rows: RowBatch) -> RowBatch:
+    """Return the rows with those of coupons for the whole shop: all that the shopper cares for lies in their scope."""
+    owner, interests, ordered, carted = rows.owner, rows.interests, [], []
+    for each in rows.shoppers:
+        last = -math.inf if each.profile.last_order_at is None else each.profile.last_order_at
+        times = [one.carted_at for one in each.profile.in_category.values() if one.carted_at > one.taken_out_at]
+        ordered.append(last)
+        carted.append(max((at for at in times if at > last), default=-math.inf))
+    orders = np.array([each.profile.usual_orders * each.habit_fading for each in rows.shoppers])[owner]
+    whole: dict[str, Any] = {
+        "category": rows.all_interest,
+        "content": rows.all_interest,
         "collaborative": interests.masses[1][owner],
-        "days": views.all_days,
-        "scope": views.all_interest,
+        "days": rows.all_days,
+        "scope": rows.all_interest,
         "recency": interests.latest[owner],
-        "near_scope_share": log_share(1.0),
-        "looked_at": looks.astype(np.float64),
+        "near_share": 1.0,
+        "looked_at": np.array([float(len(_looked_at(each.moment.trigger)[0]) > 0) for each in rows.shoppers])[owner],
         "habit": orders,
         "habit_of_category": orders,
+        "last_at": np.array((ordered, carted))[:, owner],
     }
-    changed: dict[str, Any] = {name: np.where(is_for_all, of, getattr(views, name)) for name, of in whole.items()}
-    return replace(views, **changed)
+    changed: dict[str, Any] = {name: np.where(rows.is_for_all, of, getattr(rows, name)) for name, of in whole.items()}
+    return rows._replace(**changed)
 
 
-def _fading(moment: Moment, rules: ProfileRules) -> float:
-    """Return the factor of the slow counts of a shopper's habits at this moment."""
-    return habit_fading(moment.at - moment.shopper.profile.habits_at, rules)[0]
-
-
-def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
+def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> tuple[NDArray[np.uint32], Floats]:
     """Return the features of the item that is looked at or put into the cart, each of weight 1."""
-    item = None
+    indices: tuple[int, ...] = ()
     if isinstance(trigger, BrowseEvent) or (isinstance(trigger, CartEvent) and trigger.action == "add"):
         item = trigger.item
-    names = item_features(item.item_id, item.category, item.brand) if item is not None else []
-    return {feature_index(name): 1.0 for name in names}
+        if item is not None:
+            of_category, indices = interest_indices(item.item_id, item.category, item.brand)
+            if item.category is not None:
+                indices = of_category, *indices
+    return np.array(indices, np.uint32), np.ones(len(indices))
 
 
 def share_of(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:

@@ -14,11 +14,13 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import ABSENT, depth_of, discount_of
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.shopper.habits import WEEKEND, hour, weekday
+from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
 from stream_coupons.core.shopper.preferences import favourite
-from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.core.vectors.sparse import feature_index, name_index
 
 HOURS_OF_BLOCK = 4
+MOST_REDEEMED = 5
+"""Coupons redeemed from which on shoppers are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,6 @@ class CouponCategory(Category):
 
     value: Callable[[Coupon], str | None]
     is_of_terms: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MomentCategory(Category):
-    """A category of the shopper and the moment; `value` returns the text that is hashed."""
-
-    value: Callable[[Moment], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,40 +111,32 @@ COUPON_CATEGORIES = (
     ),
 )
 MOMENT_CATEGORIES = (
-    MomentCategory(
+    Category(
         name="shopper",
-        value=lambda moment: f"shopper={moment.user_id}",
         text="goes to this very shopper: experience with their coupons",
     ),
-    # A block of hours needs few examples and is crossed; the clock, one hour, is for peaks. Both are UTC.
-    MomentCategory(
+    Category(
         name="hour",
-        value=lambda moment: f"hour={hour(moment.at) // HOURS_OF_BLOCK}",
         text="comes at this time of day: experience with all coupons at that time",
     ),
-    MomentCategory(
+    Category(
         name="weekday",
-        value=lambda moment: f"weekday={weekday(moment.at)}",
         text="comes on this day of the week: experience with all coupons on that day",
     ),
-    MomentCategory(
+    Category(
         name="taste",
-        value=lambda moment: f"taste={favourite(moment.shopper.profile)}",
         text="goes to someone with this favourite category: experience with all such shoppers",
     ),
-    MomentCategory(
+    Category(
         name="redeemer",
-        value=lambda moment: f"redeemer={min(int(moment.shopper.history.redeemed), 5)}",
         text="goes to someone who redeemed as often: experience with all such shoppers",
     ),
-    MomentCategory(
+    Category(
         name="clock",
-        value=lambda moment: f"clock={hour(moment.at)}",
         text="comes at this hour of the day (UTC): experience with all coupons at that hour",
     ),
-    MomentCategory(
+    Category(
         name="weekend",
-        value=lambda moment: f"weekend={weekday(moment.at) in WEEKEND}",
         text="comes on a weekend, or not: experience with all coupons on such days",
     ),
 )
@@ -169,6 +156,27 @@ VECTOR_TEXTS = {
 }
 CATEGORY_TEXTS = {each.name: each.text for each in (*COUPON_CATEGORIES, *MOMENT_CATEGORIES, *CROSSES)} | VECTOR_TEXTS
 """Text of each hashed feature by its name."""
+
+
+def moment_hashes(moment: Moment) -> list[int]:
+    """Return the hashes of the shopper and the moment, in the order of `MOMENT_CATEGORIES`.
+
+    A block of hours needs few examples and is crossed; the clock, one hour, is for peaks. Both are UTC.
+    """
+    hour, weekday = int(moment.at // 3600.0 % HOURS), int(moment.at // 86400.0 % WEEKDAYS)
+    profile, redeemed = moment.shopper.profile, moment.shopper.history.redeemed
+    return [
+        name_index(text)
+        for text in (
+            f"shopper={moment.user_id}",
+            f"hour={hour // HOURS_OF_BLOCK}",
+            f"weekday={weekday}",
+            f"taste={favourite(profile)}",
+            f"redeemer={min(int(redeemed), MOST_REDEEMED)}",
+            f"clock={hour}",
+            f"weekend={weekday in WEEKEND}",
+        )
+    ]
 
 
 def coupon_hashes(coupons: CouponSet) -> NDArray[np.uint32]:

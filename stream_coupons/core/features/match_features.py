@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.affinity import PRIOR_SHARE, log_share, share_of
-from stream_coupons.core.features.feature import MatchFeature, RowBatch
+from stream_coupons.core.features.affinity import PRIOR_SHARE, RowBatch, share_of
+from stream_coupons.core.features.feature import Feature
+from stream_coupons.core.messages.inputs import BrowseEvent
 
 PART_STRENGTH = 8.0
 """Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
@@ -15,6 +16,8 @@ The Dirichlet: a comprehensive model of buying behaviour)."""
 PRIOR_DAYS = 3.0
 """Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 SHARE_BOUNDS = (-6.0, 4.0)
+_OF_SHARES = np.array([[PRIOR_SHARE], [1.0], [PRIOR_SHARE], [PRIOR_SHARE]])
+"""The share at which each feature that is a logarithm of a share is 0."""
 MOST_SHARE = 4 * PRIOR_SHARE
 """Share of interest from which the text calls a scope the shopper's favourite."""
 
@@ -24,52 +27,46 @@ def share_number(value: float) -> float:
     return PRIOR_SHARE * math.exp(3.0 * value)
 
 
-def _demand_share(rows: RowBatch) -> Floats:
-    """Return the logarithm of the share of a coupon's scope in the shopper's demand.
+def match_numbers(rows: RowBatch, out: Floats) -> None:
+    """Compute the features before logarithms and bounds.
 
-    Of a coupon with categories it is the share of days on which the shopper cared for them; `_scope_part` is the part
-    of its brands or items in them. Of a coupon without a category it is the share of its brands or items in all
-    interest. A coupon for the whole shop has all of it.
+    Of a coupon with categories, `demand_share` is the share of days on which the shopper cared for them, and
+    `scope_part` the part of its brands or items in them: of a shopper without events the prior part, a tenth for an
+    item, a quarter for a brand. Of a coupon without a category, `demand_share` is the share of its brands or items in
+    all interest. A coupon for the whole shop has all of it. `passed_over` counts the days on which the shopper cared
+    for something, for a coupon within no interest of theirs: a scope that a newcomer did not turn to may still be
+    wanted, one that was passed over on twenty days hardly is. `price_fit` is 1 where the coupon's typical price is the
+    shopper's mean price, half for each octave between them.
+
+    Parameters
+    ----------
+    rows : RowBatch
+        n rows.
+    out : array, shape (len(MATCH_FEATURES), n)
+        Filled, in the order of `MATCH_FEATURES`.
     """
-    views, names_category = rows.views, rows.coupons.names_category[rows.position]
-    of_days = (views.days + PRIOR_DAYS * PRIOR_SHARE) / (views.all_days + PRIOR_DAYS)
-    of_interest = np.minimum(share_of(views.scope, views.all_interest, PRIOR_SHARE), 1.0)
-    demand = np.where(names_category, of_days, of_interest)
-    return log_share(np.where(views.is_for_all, 1.0, demand))
-
-
-def _passed_over(rows: RowBatch) -> Floats:
-    """Return the days on which the shopper cared for something, for a coupon within no interest of theirs; else 0.
-
-    A scope that a newcomer did not turn to may still be wanted. One that was passed over on twenty days hardly is.
-    """
-    views = rows.views
-    return np.where((views.content <= 0.0) & ~views.is_for_all, views.all_days, 0.0)
-
-
-def _scope_part(rows: RowBatch) -> Floats:
-    """Return the logarithm of the part of a coupon's brands or items in their category's demand; 0 for all of it.
-
-    A shopper without events has the prior part: a tenth for an item, a quarter for a brand.
-    """
-    views, coupons, position = rows.views, rows.coupons, rows.position
-    part = share_of(views.scope, views.category, coupons.prior_part[position], PART_STRENGTH)
-    is_part = (coupons.names_category & coupons.names_finer)[position]
-    return np.where(is_part, np.log(np.minimum(part, 1.0)) / 3.0, 0.0)
-
-
-def _habit_share(rows: RowBatch) -> Floats:
-    """Return the logarithm of the share of a coupon's scope in all that the shopper orders."""
-    share = share_of(rows.views.habit, rows.views.all_habits, PRIOR_SHARE)
-    return log_share(np.where(rows.views.is_for_all, 1.0, share))
-
-
-def _price_fit(rows: RowBatch) -> Floats:
-    """Return 1 where the coupon's typical price is the shopper's mean price, half for each octave between them."""
-    prices = (each.mean_price_minor for each in rows.shoppers)
+    coupons, owner, position, is_for_all = rows.coupons, rows.owner, rows.position, rows.is_for_all
+    of_days = (rows.days + PRIOR_DAYS * PRIOR_SHARE) / (rows.all_days + PRIOR_DAYS)
+    of_interest = np.minimum(share_of(rows.scope, rows.all_interest, PRIOR_SHARE), 1.0)
+    demand = np.where(coupons.names_category.take(position), of_days, of_interest)
+    part = share_of(rows.scope, rows.category, coupons.prior_part.take(position), PART_STRENGTH)
+    habit = share_of(rows.habit, rows.all_habits, PRIOR_SHARE)
+    shares = np.array((demand, np.minimum(part, 1.0), rows.near_share, habit))
+    if coupons.any_for_all:
+        shares[:, is_for_all] = 1.0
+    logarithms = np.log(shares / _OF_SHARES) / 3.0
+    browsed = np.array([isinstance(each.moment.trigger, BrowseEvent) for each in rows.shoppers]).take(owner)
+    prices = [each.mean_price_minor for each in rows.shoppers]
     price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
-    distance = np.abs(rows.coupons.price_log2[rows.position] - price_log2[rows.owner])
-    return np.where(np.isnan(distance), 0.5, np.exp2(-distance))
+    distance = np.abs(coupons.price_log2.take(position) - price_log2.take(owner))
+    out[0], out[1], out[2], out[3] = rows.content, rows.category, rows.brand, rows.item
+    out[4], out[5], out[6] = rows.collaborative, rows.related, logarithms[0]
+    out[7] = np.where((rows.content <= 0.0) & ~is_for_all, rows.all_days, 0.0)
+    out[8] = np.where(coupons.names_part.take(position), logarithms[1], 0.0)
+    out[9] = logarithms[2]
+    out[10], out[11] = np.where(browsed, rows.looked_at, 0.0), np.where(browsed, 0.0, rows.looked_at)
+    out[12] = np.where(np.isnan(distance), 0.5, np.exp2(-distance))
+    out[13], out[14], out[15], out[16] = rows.habit, rows.fresh_habit, rows.habit_of_category, logarithms[3]
 
 
 def _looks(share: float, ending: str) -> str:
@@ -79,45 +76,38 @@ def _looks(share: float, ending: str) -> str:
 
 
 MATCH_FEATURES = (
-    MatchFeature(
+    Feature(
         name="content",
-        compute=lambda rows: rows.views.content,
         log_divisor=2.0,
         text="fits what this shopper looks at, puts into the cart and orders (score {number})",
     ),
-    MatchFeature(
+    Feature(
         name="category_interest",
-        compute=lambda rows: rows.views.category,
         log_divisor=2.0,
         text="is for a category of interest to this shopper (score {number})",
     ),
-    MatchFeature(
+    Feature(
         name="brand_interest",
-        compute=lambda rows: rows.views.brand,
         log_divisor=2.0,
         text="is for a brand of interest to this shopper (score {number})",
     ),
-    MatchFeature(
+    Feature(
         name="item_interest",
-        compute=lambda rows: rows.views.item,
         log_divisor=2.0,
         text="is for items of interest to this shopper (score {number})",
     ),
-    MatchFeature(
+    Feature(
         name="collaborative",
-        compute=lambda rows: rows.views.collaborative,
         log_divisor=2.0,
         text="fits what similar shoppers look at, put into the cart and order (score {number})",
     ),
-    MatchFeature(
+    Feature(
         name="related",
-        compute=lambda rows: rows.views.related,
         log_divisor=2.0,
         text="is for a category that goes with those of this shopper, who is new to it (score {number})",
     ),
-    MatchFeature(
+    Feature(
         name="demand_share",
-        compute=_demand_share,
         bounds=SHARE_BOUNDS,
         text=lambda share: f"is for what this shopper {_looks(share, 's')} (share of interest {{percent}})",
         number=share_number,
@@ -125,76 +115,66 @@ MATCH_FEATURES = (
         prior={"click": 0.35, "effect": 0.8, "demand": 1.2},
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="passed_over",
-        compute=_passed_over,
         log_divisor=1.0,
         text="is for nothing that this shopper turned to on {number} days of shopping",
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="scope_part",
-        compute=_scope_part,
         bounds=(SHARE_BOUNDS[0], 0.0),
         text="is for {percent} of what this shopper likes in its category",
         number=lambda value: math.exp(3.0 * value),
         prior={"click": 0.35, "effect": 2.5, "demand": 2.5},
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="near_scope_share",
-        compute=lambda rows: rows.views.near_scope_share,
         bounds=SHARE_BOUNDS,
         text=lambda share: f"is for what similar shoppers {_looks(share, '')} (share of their interest {{percent}})",
         number=share_number,
         prior={"click": 0.2, "effect": 0.8, "demand": 1.2},
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="browsed_now",
-        compute=lambda rows: np.where(rows.views.is_browsed, rows.views.looked_at, 0.0),
         text="fits what this shopper was looking at just then",
         prior={"effect": 0.5, "demand": 0.2, "visit": 1.5},
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="carted_now",
-        compute=lambda rows: np.where(rows.views.is_browsed, 0.0, rows.views.looked_at),
         text="fits what this shopper was putting into the cart just then",
         # About seven of ten carts are left, mostly because of the price.
         prior={"effect": 0.9, "demand": 0.2, "visit": 2.3},
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="price_fit",
-        compute=_price_fit,
         bounds=(0.0, 1.0),
         text="is for prices as this shopper pays them (closeness {percent})",
     ),
-    MatchFeature(
+    Feature(
         name="habit",
-        compute=lambda rows: rows.views.habit,
         log_divisor=2.0,
         text="is for what this shopper ordered {number} times in the long run",
         # A shopper who orders on schedule orders without a coupon as well: it has little effect.
         prior={"effect": -0.6, "demand": 1.0},
         is_of_effect=True,
     ),
-    MatchFeature(
+    Feature(
         name="fresh_habit",
-        compute=lambda rows: rows.views.fresh_habit,
         log_divisor=2.0,
         text="is for what this shopper ordered {number} times of late",
     ),
-    MatchFeature(
+    Feature(
         name="habit_of_category",
-        compute=lambda rows: rows.views.habit_of_category,
         log_divisor=2.0,
         text="is for a category that this shopper ordered from {number} times in the long run",
     ),
-    MatchFeature(
+    Feature(
         name="habit_share",
-        compute=_habit_share,
         bounds=SHARE_BOUNDS,
         text="is for {percent} of all that this shopper orders",
         number=share_number,

@@ -164,11 +164,6 @@ def decay(profile: Profile, at: float, rules: ProfileRules) -> float:
     return float(2.0 ** (until_then + (latest - max(at, latest)) / rules.half_life_s))
 
 
-def events_of(profile: Profile, at: float, rules: ProfileRules) -> float:
-    """Return the number of the shopper's events, each faded by its age; parameters as of `decay`."""
-    return (profile.browses + max(profile.carts, 0.0) + profile.orders) * decay(profile, at, rules)
-
-
 def _landmark(at: float, half_life_s: float) -> float:
     """Return the last landmark at or before a time."""
     span = LANDMARK_HALF_LIVES * half_life_s

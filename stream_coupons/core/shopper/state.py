@@ -14,6 +14,8 @@ from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
 
+NEUTRAL_CLICK_RATE = 0.1
+NEUTRAL_REDEEM_RATE = 0.05
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
@@ -44,6 +46,19 @@ class Tally(Struct, array_like=True):
     clicked: int = 0
 
 
+def shrunk_rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
+    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials.
+
+    Parameters
+    ----------
+    successes, trials : float
+        Counts, possibly decayed.
+    prior, strength : float
+        Mean of the Beta prior, and the number of trials that it counts as.
+    """
+    return (successes + prior * strength) / (max(trials, successes) + strength)
+
+
 EXPOSURE_HALF_LIFE_S = 86400.0
 WEEKLY_EXPOSURE_HALF_LIFE_S = 7 * 86400.0
 
@@ -69,6 +84,11 @@ class History(Struct, array_like=True):
     """Number of coupons, fading with a half-life of a day, valued at the last one; see `exposures_at`."""
     weekly_exposure: float = 0.0
     """The same with a half-life of a week."""
+
+    def rates(self) -> tuple[float, float]:
+        """Return the click rate and the redeem rate over all coupons, each shrunk towards a neutral one."""
+        clicks = shrunk_rate(self.clicked, self.issued, NEUTRAL_CLICK_RATE)
+        return clicks, shrunk_rate(self.redeemed, self.issued, NEUTRAL_REDEEM_RATE)
 
     def exposures_at(self, at: float) -> tuple[float, float]:
         """Return the number of coupons issued, faded with a half-life of a day and of a week: a measure of fatigue."""

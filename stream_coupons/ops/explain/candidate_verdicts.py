@@ -15,7 +15,7 @@ from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
 from stream_coupons.core.decision.stored_row import stored
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.features.affinity import Moment, look
+from stream_coupons.core.features.affinity import Interests, Moment, look
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.money.wallet import Wallet
@@ -158,7 +158,7 @@ class CandidateVerdicts:
         self.leader: int | None = None
         self._moment = decision.trigger.moment
         everything = [np.arange(len(self.coupons))]
-        self._views = look([self._moment], self.coupons, everything, decision.known.rules.profile)
+        self._views = look(Interests.of([self._moment], self.coupons, decision.known.rules.profile), everything)
         self._row = {position: row for row, position in enumerate(self._table.position.tolist())}
         self._rank = {row: rank for rank, row in enumerate(policy.ranking(self._table.net_minor).tolist(), start=1)}
         self._propensity: dict[int, float] = {}

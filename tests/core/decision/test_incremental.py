@@ -155,7 +155,7 @@ def test_a_decision_values_coupons_by_the_model_of_its_scorer() -> None:
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
     scorer = FixedScorer()
     orders = np.full(len(COUPONS), scorer.redeem - USES_RATIO * scorer.order)
-    values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
+    values_minor = order_values(moments, COUPONS, everything)
     expected = values(COUPONS, everything[0], orders, before.predicted[:, 1], values_minor, known.policy)
     assert not before.is_cut.any()
     assert before.value_minor.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
@@ -173,7 +173,7 @@ def test_a_decision_reads_the_learnt_share_of_use() -> None:
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
     scorer = FixedScorer(incremental=replace(STRUCTURAL, uses_ratio=USES_RATIO - 0.5))
     after = valued(moments, everything, COUPONS, scorer, known)
-    values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
+    values_minor = order_values(moments, COUPONS, everything)
     gained = KEPT_RATIO * 0.5 * scorer.order * COUPONS.margin_ratio * values_minor
     assert (after.value_minor - before.value_minor).tolist() == pytest.approx(gained.tolist())
 
@@ -181,7 +181,7 @@ def test_a_decision_reads_the_learnt_share_of_use() -> None:
 def test_a_decision_reads_the_terms_of_its_own_rows() -> None:
     moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
-    values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
+    values_minor = order_values(moments, COUPONS, everything)
     for name, number in (("depth", "discount_pull"), ("whole_shop", "whole_shop"), ("exposure", "weekly_exposure")):
         weights = STRUCTURAL.weights + 0.125 * (np.array(TERMS) == name)
         after = valued(

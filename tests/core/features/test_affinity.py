@@ -36,7 +36,7 @@ from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, order, rul
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")
-NUMBERS = ("demand_share", "passed_over", "scope_part", "browsed_now", "carted_now", "habit_share")
+NUMBERS = ("demand_share", "passed_over", "scope_part", "near_scope_share", "browsed_now", "carted_now", "habit_share")
 """Features that are computed from views; the others are views."""
 
 
@@ -206,13 +206,13 @@ def test_views_are_those_of_the_formulas_to_the_last_bit(seed: int) -> None:
     moments = [some_moment(chance, coupons) for _ in range(chance.randint(1, 4))]
     chosen = [np.array(chance.sample(range(len(coupons)), chance.randint(0, len(coupons)))) for _ in moments]
     chosen = [positions.astype(np.intp) for positions in chosen]
-    views = look(moments, coupons, chosen, RULES)
+    views = look(Interests.of(moments, coupons, RULES), chosen)
     by_formula = [
         expected(moment, coupons.coupons[position])
         for moment, positions in zip(moments, chosen, strict=True)
         for position in positions.tolist()
     ]
-    numbers = dict(zip(NUMERIC, numbers_of(moments, views, coupons, RULES).T, strict=True))
+    numbers = dict(zip(NUMERIC, numbers_of(views).T, strict=True))
     for name in expected(moments[0], coupons.coupons[0]):
         found = numbers[name] if name in NUMBERS else getattr(views, name)
         assert found.tolist() == [each[name] for each in by_formula], name
@@ -227,7 +227,7 @@ def test_the_shortlist_is_that_of_the_formulas_and_its_rows_are_those_of_all(see
     candidates = [everything[sorted(chance.sample(range(len(coupons)), len(coupons) - n))] for n in range(len(moments))]
     known = rules(max_candidates=size)
     judged = valued(moments, candidates, coupons, FixedScorer(), known)
-    promise = Interests.of(moments, coupons, RULES).promise(coupons)
+    promise = Interests.of(moments, coupons, RULES).promise()
     rows = extract(moments, coupons, [everything] * len(moments), RULES)
     first = 0
     for n, (moment, positions) in enumerate(zip(moments, candidates, strict=True)):

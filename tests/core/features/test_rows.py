@@ -14,7 +14,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
 from stream_coupons.core.decision.stored_row import packed_row, unpack
-from stream_coupons.core.features.affinity import PRIOR_SHARE, Moment, Views, log_share, look
+from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, RowBatch, look
 from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import (
@@ -39,7 +39,7 @@ from stream_coupons.core.shopper.profile import HOUR_S, fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import feature_index, pack_vector
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, cart, order
+from tests.core.builders import AT, DAY_S, browse, cart, log_share, order
 
 RULES = ProfileRules()
 COUPONS = CouponSet(
@@ -169,15 +169,15 @@ def rows_at(moment: Moment, chosen: Positions = ALL) -> FeatureRows:
     return extract([moment], COUPONS, [chosen], RULES)
 
 
-def views_of(shopper: Shopper, coupons: CouponSet, at: float = AT) -> Views:
+def views_of(shopper: Shopper, coupons: CouponSet, at: float = AT) -> RowBatch:
     """Of every coupon of a set."""
-    return look([Moment("u", shopper, at, {})], coupons, [np.arange(len(coupons))], RULES)
+    return look(Interests.of([Moment("u", shopper, at, {})], coupons, RULES), [np.arange(len(coupons))])
 
 
 def exact(shopper: Shopper, coupons: CouponSet, name: str, at: float = AT) -> Floats:
     """A number of each coupon of a set, before it is rounded."""
     moments, everything = [Moment("u", shopper, at, {})], [np.arange(len(coupons))]
-    numbers = numbers_of(moments, look(moments, coupons, everything, RULES), coupons, RULES)
+    numbers = numbers_of(look(Interests.of(moments, coupons, RULES), everything))
     return numbers[:, NUMERIC.index(name)]
 
 
