@@ -115,14 +115,14 @@ class LinearScorer:
 
     def log_odds(self, rows: FeatureRows) -> Floats:
         """Return the log-odds of the heads, shape (n, len(ALL_HEADS))."""
-        log_odds: Floats = np.empty((len(rows), len(self._bias)))
-        for start in range(0, len(rows), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            numbers, places = rows.numeric[some], places_of(rows.hashed[some])
-            numeric = np.einsum("nf,hf->nh", numbers, self._numeric)
-            hashed = np.einsum("nfh->nh", self._look_up(places))
-            binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
-            log_odds[some] = numeric + binned + hashed + self._bias
+        if len(rows.numeric) > AT_ONCE:
+            chunks = [slice(start, start + AT_ONCE) for start in range(0, len(rows.numeric), AT_ONCE)]
+            each = [self.log_odds(FeatureRows(rows.numeric[some], rows.hashed[some])) for some in chunks]
+            return np.concatenate(each)
+        log_odds: Floats = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
+        log_odds += np.einsum("nfh->nh", self._bins.take(bins_of(rows.numeric), axis=0))
+        log_odds += np.einsum("nfh->nh", self._look_up(places_of(rows.hashed)))
+        log_odds += self._bias
         return log_odds
 
     def contributions(

@@ -123,7 +123,7 @@ class CouponSet:
         )
         self.columns = len(self.vocabulary) + 1
         """Number of columns of a dense vector over the vocabulary."""
-        self.width = max(self.columns, *(scope.columns.size for scope in self.scopes[:3]))
+        self.width = max(self.columns, *self.scopes.sizes)
         """The length of the longest array of one moment: of features, columns of scopes, or coupons."""
         self.category_columns = {
             name: self.vocabulary[feature_index(f"category:{name}")] for c in each for name in c.categories

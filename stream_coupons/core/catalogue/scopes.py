@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -59,46 +59,72 @@ class ScopeColumns:
         place = np.arange(sizes.sum()) + np.repeat(self.starts[positions] - starts, sizes)
         return ScopeColumns(self.columns[place] + np.repeat(first, sizes), starts=starts)
 
+    def values(self, vectors: Scores) -> "ScopeValues":
+        """Return the values of vectors, shape (..., columns), in the columns of every row; that of column 0 is 0."""
+        return ScopeValues(vectors.take(self.columns, axis=-1), self.axis, self.starts)
+
     def score(self, vectors: Scores) -> Scores:
-        """Return the sum of each vector over the columns of every row.
-
-        Parameters
-        ----------
-        vectors : array, shape (..., columns)
-            Values by column of the vocabulary; that of column 0 is 0.
-
-        Returns
-        -------
-        array, shape (..., rows)
-            Sums.
+        """Return the sum of each vector over the columns of every row, shape (..., rows).
 
         Examples
         --------
         >>> ScopeColumns.of([[1, 2], [], [2]]).score(np.array([0.0, 1.0, 3.0])).tolist()
         [4.0, 0.0, 3.0]
         """
-        values = vectors.take(self.columns, axis=-1)
-        if self.starts is not None:
-            return np.add.reduceat(values, self.starts, axis=-1)
-        scores: Scores = np.add.reduce(values, self.axis)
-        return scores
+        return self.values(vectors).sums()
 
-    def greatest(self, vectors: Scores) -> Scores:
-        """Return the greatest value of each vector in the columns of every row, shapes as in `score`."""
-        values = vectors.take(self.columns, axis=-1)
+
+class ScopeValues(NamedTuple):
+    """Values of vectors in the columns of scopes, laid out as `ScopeColumns`."""
+
+    values: Scores
+    axis: int
+    starts: Columns | None = None
+
+    def sums(self, some: slice = slice(None)) -> Scores:
+        """Return the sum of some of the vectors in each scope, shape (vectors, rows)."""
         if self.starts is not None:
-            return np.maximum.reduceat(values, self.starts, axis=-1)
-        greatest: Scores = np.maximum.reduce(values, self.axis)
+            return np.add.reduceat(self.values[some], self.starts, axis=-1)
+        sums: Scores = np.add.reduce(self.values[some], self.axis)
+        return sums
+
+    def greatest(self, some: slice) -> Scores:
+        """Return the greatest value of some of the vectors in each scope, shape (vectors, rows)."""
+        if self.starts is not None:
+            return np.maximum.reduceat(self.values[some], self.starts, axis=-1)
+        greatest: Scores = np.maximum.reduce(self.values[some], self.axis)
         return greatest
 
 
-class Scopes(NamedTuple):
-    """Scopes of some rows; `narrowest` has the features of the narrowest scope that each coupon lists."""
+class Scopes:
+    """Scopes of coupons; `narrowest` has the features of the narrowest scope that each coupon lists."""
 
-    categories: ScopeColumns
-    brands: ScopeColumns
-    items: ScopeColumns
-    narrowest: ScopeColumns
+    def __init__(
+        self, categories: ScopeColumns, brands: ScopeColumns, items: ScopeColumns, narrowest: ScopeColumns
+    ) -> None:
+        self.categories, self.brands, self.items, self.narrowest = self._each = categories, brands, items, narrowest
+        self.sizes = [each.columns.size for each in self._each]
+        self._parts: list[slice] = []
+        """Places of the columns of each in `_joined`; none if some lie in another layout."""
+        if all(each.axis == -2 for each in self._each):
+            self._joined = np.concatenate([each.columns for each in self._each])
+            bounds = accumulate([len(each.columns) for each in self._each], initial=0)
+            self._parts = [slice(*pair) for pair in pairwise(bounds)]
+
+    def values(self, vectors: Scores, positions: Columns, first: Columns) -> list[ScopeValues]:
+        """Return the values of vectors in the categories, brands, items and narrowest scopes of some rows.
+
+        Parameters
+        ----------
+        vectors : array, shape (vectors, columns)
+            Each those of all moments, end to end.
+        positions, first : array of int, shape (n,)
+            As of `ScopeColumns.at`.
+        """
+        if not self._parts:
+            return [each.at(positions, first).values(vectors) for each in self._each]
+        values = vectors.take(self._joined.take(positions, axis=1) + first, axis=1)
+        return [ScopeValues(values[:, part], -2) for part in self._parts]
 
     def content(self, vectors: Scores) -> Scores:
         """Return R(u, i) = sum_k w(i, k) f(u, k) of each vector and row; shapes as in `ScopeColumns.score`."""

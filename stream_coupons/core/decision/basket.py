@@ -72,7 +72,8 @@ def _price_level(weight: Floats, above: Floats) -> Floats:
 
     The argument `above` has the sums of the logarithms of the shopper's prices over those of the categories.
     """
-    return np.asarray(LEVEL_CARRIES * above.sum(axis=1) / (weight.sum(axis=1) + LEVEL_STRENGTH))
+    level: Floats = LEVEL_CARRIES * np.add.reduce(above, axis=1) / (np.add.reduce(weight, axis=1) + LEVEL_STRENGTH)
+    return level
 
 
 def _viewed_log2(moments: Sequence[Moment], prices: ScopePrices) -> Floats:
@@ -109,5 +110,5 @@ def stated_values(rows: RowBatch) -> Floats:
     own, own_total = np.where(coupons.has_items.take(position), 0.0, rows.prices)
     log2 = own_total - own * coupons.price_log2.take(position) + PRICE_STRENGTH * level.take(rows.owner)
     log2 /= own + PRICE_STRENGTH
-    values: Floats = coupons.price_minor.take(position) * np.exp2(np.clip(log2, -MOST_LOG2, MOST_LOG2))
+    values: Floats = coupons.price_minor.take(position) * np.exp2(np.minimum(np.maximum(log2, -MOST_LOG2), MOST_LOG2))
     return values

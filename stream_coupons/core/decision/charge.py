@@ -1,7 +1,6 @@
 """The draws of candidates on stock and budgets: prices, holds, shortages, and the demand that sets prices."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -34,7 +33,7 @@ def charge(table: CandidateTable, wallet: Wallet) -> CandidateTable:
             redeems, discount = float(table.predicted[row, REDEEM]), float(table.discount_minor[row])
             price[row], held[row], lack = wallet.charge(limits, int(most[row]), redeems, discount)
             shortage[row] = lack.value if lack is not None else ""
-    return replace(table, price_minor=price, held_minor=held, shortage=shortage)
+    return table.filled(price_minor=price, held_minor=held, shortage=shortage)
 
 
 def want_missed(

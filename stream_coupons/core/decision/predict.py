@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +71,7 @@ def predict(table: CandidateTable, scorer: Scorer) -> CandidateTable:
     """
     rows = table.owner, table.position
     order_minor = at_viewed_prices(table.stated_minor, table.moments, table.coupons, rows, scorer.viewed_prices)
-    return replace(table, scorer=scorer, predicted=scorer.predict(table.features), order_minor=order_minor)
+    return table.filled(scorer=scorer, predicted=scorer.predict(table.features), order_minor=order_minor)
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
@@ -115,5 +114,7 @@ def _is_strange(rows: RowBatch, rules: Rules) -> NDArray[np.bool_]:
     The shopper's interest in such a coupon is a guess, and a wrong guess is noticed.
     """
     is_hardly_known = np.array([each.events < rules.policy.known_after for each in rows.shoppers])
+    if not is_hardly_known.any():
+        return np.zeros(len(rows.owner), np.bool_)
     is_alike = (rows.collaborative > 0.0) & (rows.near_share > ALIKE_SHARE)
     return is_hardly_known.take(rows.owner) & (rows.content <= 0.0) & ~is_alike

@@ -5,7 +5,8 @@ issues its coupon. Many triggers of one domain are predicted and valued as one t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +48,11 @@ SHORTAGES = "<U16"
 """Type of the column `shortage`."""
 
 
-def _floats() -> Floats:
-    return np.zeros(0)
+_FLOATS, _FLAGS, _COUNTS, _SHORTAGES = np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64), np.zeros(0, SHORTAGES)
+"""Columns that are not filled."""
 
 
-def _flags() -> NDArray[np.bool_]:
-    return np.zeros(0, np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CandidateTable:
     """The candidates of some moments, n rows, ordered by moment and then by coupon.
 
@@ -76,21 +73,21 @@ class CandidateTable:
     """True for a coupon outside the interests of a hardly known shopper."""
     scorer: Scorer | None = None
     """Model that predicted."""
-    predicted: Floats = field(default_factory=_floats)
+    predicted: Floats = field(default_factory=lambda: _FLOATS)
     """P(click), P(redeem), P(order) and, of learnt models, P(order within the visit): shape (n, 3) or (n, 4)."""
-    order_minor: Floats = field(default_factory=_floats)
+    order_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Expected value of an order in the coupon's scope, minor units."""
-    discount_minor: Floats = field(default_factory=_floats)
+    discount_minor: Floats = field(default_factory=lambda: _FLOATS)
     """E(discount | redeem), minor units."""
-    value_minor: Floats = field(default_factory=_floats)
+    value_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Value of giving the coupon over giving none, before the price of its budgets, minor units."""
-    is_cut: NDArray[np.bool_] = field(default_factory=_flags)
+    is_cut: NDArray[np.bool_] = field(default_factory=lambda: _FLAGS)
     """True where the value is reduced, because the coupon is strange to the shopper."""
-    price_minor: Floats = field(default_factory=_floats)
+    price_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Price of the coupon's expected cost, by all budgets that it draws on, minor units."""
-    held_minor: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    held_minor: NDArray[np.int64] = field(default_factory=lambda: _COUNTS)
     """Money that the coupon would hold in each of its budgets, minor units."""
-    shortage: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, SHORTAGES))
+    shortage: NDArray[np.str_] = field(default_factory=lambda: _SHORTAGES)
     """The value of each row's `Shortage`; empty if the coupon can be given."""
 
     def __len__(self) -> int:
@@ -139,15 +136,23 @@ class CandidateTable:
         """Return some of the rows."""
         filled = {name: column[some] for name in _COLUMNS if len(column := getattr(self, name))}
         rows = FeatureRows(self.features.numeric[some], self.features.hashed[some], self.features.subjects)
-        return replace(self, features=rows, **filled)
+        return self.filled(features=rows, **filled)
+
+    def filled(self, **columns: Any) -> "CandidateTable":
+        """Return the table with some columns filled, or replaced."""
+        found = object.__new__(CandidateTable)  # `replace` would look at every field, several times a decision
+        found.__dict__.update(self.__dict__, **columns)
+        return found
 
     def of(self, moment: int) -> "CandidateTable":
         """Return the rows of one moment, by its index."""
+        if len(self.moments) == 1:
+            return self
         first, end = np.searchsorted(self.owner, (moment, moment + 1)).tolist()
         found = self.take(slice(first, end))
         rows = FeatureRows(found.features.numeric, found.features.hashed, self.features.subjects[moment : moment + 1])
         owner = np.zeros_like(found.owner)
-        return replace(found, moments=self.moments[moment : moment + 1], owner=owner, features=rows)
+        return found.filled(moments=self.moments[moment : moment + 1], owner=owner, features=rows)
 
     def coupon(self, row: int) -> Coupon:
         """Return the coupon of a row."""

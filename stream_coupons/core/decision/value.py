@@ -1,10 +1,8 @@
 """The value of giving each candidate over giving none."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import COLUMNS, KEPT_RATIO, Chances
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable
@@ -28,27 +26,28 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         Factor of all values: see `LiftBrake`.
     """
     coupons, position, scorer, rows = table.coupons, table.position, table.model, table.features
-    is_cut = np.zeros(len(table), np.bool_)
+    discount_minor, is_cut = coupons.discounts_minor(position, table.order_minor), np.zeros(len(position), np.bool_)
     if isinstance(scorer, ValueScorer):
         worth = scorer.values(rows)
     else:
-        chances = Chances(table.predicted[:, REDEEM], table.predicted[:, ORDER], rows.numeric[:, COLUMNS])
-        orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
-        worth = values(coupons, position, orders, chances.redeem, table.order_minor, rules.policy)
+        redeem = table.predicted[:, REDEEM]
+        chances = Chances(redeem, table.predicted[:, ORDER], rows.numeric.take(COLUMNS, axis=1))
+        orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]))
+        margin_ratio = coupons.margin_ratio.take(position)
+        worth = values(orders, redeem, table.order_minor, margin_ratio, discount_minor, rules.policy)
         is_cut = table.is_strange & (worth > 0.0)
-        worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
-    discount_minor = coupons.discounts_minor(position, table.order_minor)
-    return replace(table, value_minor=worth * value_ratio, discount_minor=discount_minor, is_cut=is_cut)
+        if is_cut.any():
+            worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
+    return table.filled(value_minor=worth * value_ratio, discount_minor=discount_minor, is_cut=is_cut)
 
 
-def values(  # noqa: PLR0913 - terms of a value
-    coupons: CouponSet,
-    chosen: Positions,
+def values(
     orders: Floats,
     redeem: Floats,
-    values_minor: Floats,
+    order_minor: Floats,
+    margin_ratio: Floats,
+    discount_minor: Floats,
     rules: PolicyRules,
-    kept_ratio: float = KEPT_RATIO,
 ) -> Floats:
     """Return the value of giving each coupon over giving none, minor units, shape (n,).
 
@@ -58,24 +57,20 @@ def values(  # noqa: PLR0913 - terms of a value
 
     Parameters
     ----------
-    coupons : CouponSet
-        Coupons of one domain.
-    chosen : array of int, shape (n,)
-        Positions in `coupons`.
     orders : array, shape (n,)
         Change of P(order in scope) by the coupon.
     redeem : array, shape (n,)
         P(redeem).
-    values_minor : array, shape (n,)
-        Expected value of an order in scope, minor units.
+    order_minor, discount_minor : array, shape (n,)
+        Expected value of an order in scope, and E(discount | redeem), minor units.
+    margin_ratio : array, shape (n,)
+        Margin on such an order.
     rules : PolicyRules
         Cost of sending, and worth of a redemption.
-    kept_ratio : float
-        Share of the additional orders that are not taken from others.
     """
     worth: Floats = (
-        kept_ratio * orders * coupons.margin_ratio[chosen] * values_minor
-        - redeem * (coupons.discounts_minor(chosen, values_minor) - rules.redemption_worth_minor)
+        KEPT_RATIO * orders * margin_ratio * order_minor
+        - redeem * (discount_minor - rules.redemption_worth_minor)
         - rules.cost_weight * rules.cost_minor
     )
     return worth

@@ -8,7 +8,7 @@ a set, for the shortlist. All scores are computed for the rows that are chosen (
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,16 +135,16 @@ class Interests(NamedTuple):
             Half-lives.
         """
         shoppers, n = [ShopperMoment.of(moment, rules) for moment in moments], len(moments)
-        whose, cared_for, days, lately = count_days([each.profile for each in shoppers], [m.at for m in moments], rules)
-        bounds = [0, *np.searchsorted(whose, np.arange(1, n)).tolist(), len(whose)]
-        vectors, masses = np.zeros((_ROWS, n, coupons.columns)), np.empty((4, n))
-        masses[2] = np.bincount(whose, days, n)
+        profiles = [each.profile for each in shoppers]
+        cared_for, days, lately = count_days(profiles, [each.at for each in shoppers], rules)
+        bounds = [*accumulate([len(profile.category_days) for profile in profiles], initial=0)]
+        vectors, masses = np.zeros((_ROWS, n, coupons.columns)), list[Sequence[float]]()
         sparse: list[Any] = [()] * (8 * n)
-        for number, (each, those) in enumerate(zip(shoppers, [slice(*pair) for pair in pairwise(bounds)], strict=True)):
-            profile, shopper, count = each.profile, each.moment.shopper, len(each.profile.category_interests)
+        for number, each in enumerate(shoppers):
+            profile, shopper, those = each.profile, each.moment.shopper, slice(bounds[number], bounds[number + 1])
             habits, ever, late = unpack_habits(profile.habits)
             near = unpack_vector(shopper.neighbourhood.packed)
-            count += len(profile.finer_interests)
+            count = len(profile.category_interests) + len(profile.finer_interests)
             own = np.fromiter(chain(profile.category_interests, profile.finer_interests), np.uint32, count)
             weights = chain(profile.category_interests.values(), profile.finer_interests.values())
             sparse[number::n] = (
@@ -157,13 +157,12 @@ class Interests(NamedTuple):
                 (habits, late * each.fresh_fading),
                 (cared_for[those], lately[those]),
             )
-            masses[0, number] = sum(profile.category_interests.values()) * each.fading
-            masses[1, number] = np.add.reduce(near[1])
-            masses[3, number] = np.add.reduce(ever) * each.habit_fading
+            in_all = sum(profile.category_interests.values()) * each.fading, np.add.reduce(near[1])
+            masses.append((*in_all, sum(days[those].tolist()), np.add.reduce(ever) * each.habit_fading))
         coupons.fill(vectors[RELATED : RECENCY + 1], sparse)
         _fill_by_category(vectors, shoppers, coupons.category_columns)
         latest = [lately[first:end].max(initial=0.0) for first, end in pairwise(bounds)] if coupons.any_for_all else ()
-        return cls(coupons, shoppers, vectors, masses, np.array(latest))
+        return cls(coupons, shoppers, vectors, np.array(masses).T, np.array(latest))
 
     def promise(self) -> Floats:
         """Return the sum of all scores R(u, i) of every coupon, shape (moments, coupons)."""
@@ -267,16 +266,16 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     RowBatch
         A row for each position chosen.
     """
-    coupons, scopes = interests.coupons, interests.coupons.scopes
+    coupons = interests.coupons
     owner, position = np.arange(len(chosen)).repeat([*map(len, chosen)]), np.concatenate(chosen)
     first, vectors = owner * coupons.columns, interests.vectors.reshape(_ROWS, -1)
     own_mass, near_mass, all_days, habit_mass = interests.masses.take(owner, axis=1)
-    categories = scopes.categories.at(position, first)
-    *prices, related, days, now, category, near, habits = categories.score(vectors[: HABIT + 1])
-    recency, *last_at = categories.greatest(vectors[RECENCY : CARTED + 1])
-    now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.at(position, first).score(vectors[NOW : NEAR + 1])
-    now_item, item, near_item = scopes.items.at(position, first).score(vectors[NOW : NEAR + 1])
-    scope, near_scope, habit, fresh_habit = scopes.narrowest.at(position, first).score(vectors[OWN : FRESH + 1])
+    categories, brands, items, narrowest = coupons.scopes.values(vectors[: CARTED + 1], position, first)
+    *prices, related, days, now, category, near, habits = categories.sums(slice(HABIT + 1))
+    recency, *last_at = categories.greatest(slice(RECENCY, CARTED + 1))
+    now_brand, brand, near_brand = BRAND_WEIGHT * brands.sums(slice(NOW, NEAR + 1))
+    now_item, item, near_item = items.sums(slice(NOW, NEAR + 1))
+    scope, near_scope, habit, fresh_habit = narrowest.sums(slice(OWN, FRESH + 1))
     rows = RowBatch(
         interests,
         coupons,

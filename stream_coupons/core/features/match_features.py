@@ -47,11 +47,12 @@ def match_numbers(rows: RowBatch, out: Floats) -> None:
     """
     coupons, owner, position, is_for_all = rows.coupons, rows.owner, rows.position, rows.is_for_all
     of_days = (rows.days + PRIOR_DAYS * PRIOR_SHARE) / (rows.all_days + PRIOR_DAYS)
-    of_interest = np.minimum(share_of(rows.scope, rows.all_interest, PRIOR_SHARE), 1.0)
-    demand = np.where(coupons.names_category.take(position), of_days, of_interest)
+    shares = np.empty((4, len(position)))
+    shares[0] = np.minimum(share_of(rows.scope, rows.all_interest, PRIOR_SHARE), 1.0)
+    np.copyto(shares[0], of_days, where=coupons.names_category.take(position))
     part = share_of(rows.scope, rows.category, coupons.prior_part.take(position), PART_STRENGTH)
-    habit = share_of(rows.habit, rows.all_habits, PRIOR_SHARE)
-    shares = np.array((demand, np.minimum(part, 1.0), rows.near_share, habit))
+    shares[1], shares[2] = np.minimum(part, 1.0), rows.near_share
+    shares[3] = share_of(rows.habit, rows.all_habits, PRIOR_SHARE)
     if coupons.any_for_all:
         shares[:, is_for_all] = 1.0
     logarithms = np.log(shares / _OF_SHARES) / 3.0

@@ -66,7 +66,7 @@ def _groups(names: Iterable[str]) -> Indices:
 
 Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
 """Some columns: two hashes each, as arrays (n, columns); True for columns of the coupon itself; and their groups."""
-_ONE = np.uint32(1)
+_ONE, _PLACES = np.uint32(1), np.uint32(DIMENSIONS - 1)
 OF_SECOND = 0x9E3779B1
 """Factor of the second key of a pair, so that its group differs from that of the reversed pair."""
 
@@ -179,7 +179,7 @@ class FeatureRows:
 
 def places_of(hashed: Indices) -> Indices:
     """Return the indices of hashed features, without their groups."""
-    return hashed % np.uint32(DIMENSIONS)
+    return hashed & _PLACES
 
 
 def _half(hashes: Indices) -> Indices:
@@ -350,13 +350,14 @@ def _hashes(moments: Sequence[Moment], rows: RowBatch) -> Indices:
     coupons, owner, position = rows.coupons, rows.owner, rows.position
     known = coupons.once(_CouponHashes.of)
     hashes = np.array([moment_hashes(each) for each in moments], np.uint32)
-    is_there = (hashes != ABSENT).astype(np.uint32)
-    alone = (_mix(_half(hashes), _ONE) + _MOMENT_OFFSETS) * is_there
+    is_absent = hashes == ABSENT
+    alone = _mix(_half(hashes), _ONE) + _MOMENT_OFFSETS
     crossed = _mix(known.halves.take(position, axis=0), hashes.take(known.crossed, axis=1).take(owner, axis=0))
     crossed += known.offsets
     crossed *= known.is_there.take(position, axis=0)
-    if not is_there.all():
-        crossed *= is_there.take(known.crossed, axis=1).take(owner, axis=0)
+    if is_absent.any():
+        alone[is_absent] = 0
+        crossed[is_absent.take(known.crossed, axis=1).take(owner, axis=0)] = 0
     hashed = np.concatenate((known.alone.take(position, axis=0), alone.take(owner, axis=0), crossed), axis=1)
     if hashed.shape[1] > len(HASHED):
         hashed = hashed.take(known.order, axis=1)

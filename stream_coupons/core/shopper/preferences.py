@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -103,7 +104,7 @@ def _weighed(profile: Profile, at: float, rules: ProfileRules) -> Callable[[Spar
 
 def count_days(
     profiles: Sequence[Profile], ats: Sequence[float], rules: ProfileRules
-) -> tuple[NDArray[np.intp], NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.uint32], NDArray[np.float64], NDArray[np.float64]]:
     """Count the days on which each shopper cared for each category.
 
     All views within a day are one decision to look, however many pages they take: a share of days varies less than a
@@ -120,25 +121,29 @@ def count_days(
 
     Returns
     -------
-    owner : array of int, shape (n,)
-        Index of the shopper, ascending.
     category : array of uint32, shape (n,)
-        Feature index of the category.
+        Feature index of each category: the `category_days` of one shopper after the other.
     days : array of float, shape (n,)
         Number of days, each faded by its age.
     recency : array of float, shape (n,)
         1 if the last day is today, 1/2 if it was yesterday, 1/3 for the day before.
     """
     of_each = [profile.category_days for profile in profiles]
-    owner = np.repeat(np.arange(len(profiles)), [len(days) for days in of_each])
-    n = len(owner)
+    counts = [*map(len, of_each)]
+    n = sum(counts)
     since = np.array([max(at // DAY_S - profile.days_until, 0.0) for profile, at in zip(profiles, ats, strict=True)])
     bits = np.fromiter(chain.from_iterable(days.values() for days in of_each), "<u8", n)
     cared = np.unpackbits(bits.view(np.uint8).reshape(n, DAYS_KEPT // 8), axis=1, bitorder="little")
-    fading = 2.0 ** (-np.arange(DAYS_KEPT) * DAY_S / rules.half_life_s)
-    counts = (cared * fading).sum(axis=1) * (2.0 ** (-since * DAY_S / rules.half_life_s))[owner]
+    days = np.add.reduce(cared * _fading(rules.half_life_s), axis=1)
+    days *= (2.0 ** (-since * DAY_S / rules.half_life_s)).repeat(counts)
     categories = np.fromiter(chain.from_iterable(of_each), np.uint32, n)
-    return owner, categories, counts, 1.0 / (1.0 + since[owner] + cared.argmax(axis=1))
+    return categories, days, 1.0 / (1.0 + since.repeat(counts) + cared.argmax(axis=1))
+
+
+@lru_cache
+def _fading(half_life_s: float) -> NDArray[np.float64]:
+    """Return the factor of each of the last days."""
+    return np.asarray(2.0 ** (-np.arange(DAYS_KEPT) * DAY_S / half_life_s))
 
 
 def favourite(profile: Profile) -> str:

@@ -141,8 +141,9 @@ def test_the_value_is_that_of_the_formula(costs: dict[str, float]) -> None:
     positions, values_minor = rng.integers(0, len(COUPONS), size), rng.uniform(50.0, 20_000.0, size)
     chances, plain = drawn(5, size), PolicyRules(**({"redemption_worth_minor": 0.0, "cost_weight": 0.0} | costs))
     orders = STRUCTURAL.of(chances, np.zeros(size, np.int64))
-    found = values(COUPONS, positions, orders, chances.redeem, values_minor, plain)
     discounts_minor = COUPONS.discounts_minor(positions, values_minor)
+    margins = COUPONS.margin_ratio[positions]
+    found = values(orders, chances.redeem, values_minor, margins, discounts_minor, plain)
     for row in range(size):
         redeem, anyway, value = float(chances.redeem[row]), float(chances.anyway[row]), float(values_minor[row])
         gained = KEPT_RATIO * (redeem - USES_RATIO * anyway) * float(COUPONS.margin_ratio[positions[row]]) * value
@@ -156,7 +157,8 @@ def test_a_decision_values_coupons_by_the_model_of_its_scorer() -> None:
     scorer = FixedScorer()
     orders = np.full(len(COUPONS), scorer.redeem - USES_RATIO * scorer.order)
     values_minor = order_values(moments, COUPONS, everything)
-    expected = values(COUPONS, everything[0], orders, before.predicted[:, 1], values_minor, known.policy)
+    redeem, margins, discounts_minor = before.predicted[:, 1], COUPONS.margin_ratio, before.discount_minor
+    expected = values(orders, redeem, values_minor, margins, discounts_minor, known.policy)
     assert not before.is_cut.any()
     assert before.value_minor.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 

@@ -77,7 +77,7 @@ def expected(moment: Moment, one: Coupon) -> dict[str, float]:
         "collaborative": unpack_vector(moment.shopper.neighbourhood.packed)[1].sum(),
         "demand_share": log(1.0 / PRIOR_SHARE),
         "passed_over": 0.0,
-        "recency": max(count_days([profile], [at], RULES)[3].tolist(), default=0.0),
+        "recency": max(count_days([profile], [at], RULES)[2].tolist(), default=0.0),
         "near_scope_share": log(1.0 / PRIOR_SHARE),
         "browsed_now": float(is_on_view and isinstance(trigger, BrowseEvent)),
         "carted_now": float(is_on_view and isinstance(trigger, CartEvent)),
@@ -96,7 +96,7 @@ def of_named_scope(moment: Moment, one: Coupon) -> dict[str, float]:
     indices, ever, late = (array.tolist() for array in unpack_habits(profile.habits))
     habits = {index: often * slow for index, often in zip(indices, ever, strict=True)}
     fresh = {index: often * fast for index, often in zip(indices, late, strict=True)}
-    _, cared_for, counts, lately = (array.tolist() for array in count_days([profile], [at], RULES))
+    cared_for, counts, lately = (array.tolist() for array in count_days([profile], [at], RULES))
     days, last = dict(zip(cared_for, counts, strict=True)), dict(zip(cared_for, lately, strict=True))
 
     categories, brands, items = (

@@ -140,7 +140,7 @@ def test_the_days_of_each_category_are_those_of_its_looks_in_any_order(
     for n, (category, day) in enumerate(shuffled):
         fold(profile, browse(str(n), AT + day * DAY_S, item("A", category=category)), DEFAULT)
     last = max((day for _, day in looks), default=0)
-    _, indices, counts, lately = count_days([profile], [AT + last * DAY_S], DEFAULT)
+    indices, counts, lately = count_days([profile], [AT + last * DAY_S], DEFAULT)
     for category in ("tea", "soap"):
         ages = {last - day for name, day in looks if name == category and last - day < DAYS_KEPT}
         [place] = np.flatnonzero(indices == feature_index(f"category:{category}")).tolist() or [None]
