@@ -1,31 +1,46 @@
 """Apply a batch of records to the states of one agent: the straight path, which never retries.
 
-A batch is applied in rounds (`rounds`): the records of a round are folded into the states of their keys, decided
-together over all partitions, and committed one after the other. Cells are decoded once, changed in memory and encoded
-once. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
+A batch is applied in rounds: the records of a round are folded into the states of their keys, decided together over
+all partitions, and committed one after the other. A round ends before a record whose key is still to be committed, and
+before a tick, which concerns all keys. Cells are decoded once, changed in memory and encoded once. A part that cannot
+be applied raises `CannotApply`; the attempt is then thrown away.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
 from stream_coupons.runtime.attempt import Attempt
 from stream_coupons.runtime.cells import Cell, OutboxEntry
-from stream_coupons.runtime.rounds import RecordReader, RoundEntry
 from stream_coupons.runtime.shard import AgentTable
-from stream_coupons.runtime.steps import (
-    SHARED_PREFIX,
-    OpenTick,
-    Outcome,
-    Slot,
-    StepFailed,
-)
+from stream_coupons.runtime.steps import SHARED_PREFIX, OpenTick, Outcome, Slot, StepFailed
 
 State = TypeVar("State")
 Returned = TypeVar("Returned")
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
+
+
+class RoundEntry(NamedTuple, Generic[State]):
+    """A record of a round.
+
+    Attributes
+    ----------
+    key : str or None
+        Key of its state; None for a record of a shared topic.
+    slot : list of Output
+        Place of its outputs among those of its partition.
+    work : any
+        Output of `KeyedStep.fold`, or the message of a shared topic.
+    """
+
+    attempt: Attempt[State]
+    key: str | None
+    record: Record
+    slot: Slot
+    work: Any
 
 
 def _run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
@@ -51,16 +66,17 @@ class Applier(Generic[State]):
         parts : sequence of (Attempt, sequence of Record)
             Attempts, changed in place, each with the records of its partition in order.
         """
-        readers = [RecordReader(attempt, records) for attempt, records in parts]
-        while any(entries := [self._next_round(reader) for reader in readers]):
+        waiting = [(attempt, deque(records)) for attempt, records in parts]
+        while any(entries := [self._next_round(attempt, records) for attempt, records in waiting]):
             self._commit([entry for of_partition in entries for entry in of_partition])
-        for reader in readers:
-            reader.attempt.result.left = reader.left()
+        for attempt, records in waiting:
+            attempt.result.left = [*records]
 
-    def _next_round(self, reader: RecordReader[State]) -> list[RoundEntry[State]]:
+    def _next_round(self, attempt: Attempt[State], waiting: deque[Record]) -> list[RoundEntry[State]]:
         """Fold records into their states up to the first that has to wait: for its key, or a tick for all of them."""
-        attempt, entries, open_keys = reader.attempt, list[RoundEntry[State]](), set[str | None]()
-        while (record := reader.peek()) is not None and not attempt.is_full:
+        entries, open_keys = list[RoundEntry[State]](), set[str | None]()
+        while waiting and attempt.steps < attempt.most:
+            record = waiting[0]
             if record.topic == self._table.ticks:
                 if entries or not self._pass_tick(attempt, record):
                     break
@@ -76,7 +92,7 @@ class Applier(Generic[State]):
                 except BadMessage as bad:
                     attempt.refuse(record, bad.reason, bad.detail)
                 attempt.steps += 1
-            reader.advance()
+            waiting.popleft()
         return entries
 
     def _pass_tick(self, attempt: Attempt[State], record: Record) -> bool:
@@ -92,8 +108,8 @@ class Applier(Generic[State]):
 
     def _read(self, record: Record) -> tuple[str | None, Any]:
         """Return key and message of a record; the key of a shared topic is None."""
-        check_whole(record)
         if record.key is None:
+            check_whole(record)
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self._step.parse(record)
         return None if record.topic in self._step.shared_topics else key, message

@@ -48,11 +48,6 @@ class Attempt(Generic[State]):
         self.loaded: dict[str, Cell[State]] = {}
         self.over: set[str] = set()
 
-    @property
-    def is_full(self) -> bool:
-        """True if it holds as many steps as it is to."""
-        return self.steps >= self.most
-
     def cell(self, key: str) -> Cell[State]:
         """Return the cell of a key, to be changed."""
         cell = self.loaded.get(key)
@@ -156,7 +151,8 @@ class Attempt(Generic[State]):
             if shard.last_tick >= 0:
                 cell.applied[table.ticks] = max(shard.last_tick, cell.applied.get(table.ticks, -1))
             cell.passed = cell.passed if cell.passed > shard.last_tick else -1
-            cell.prune(self.committed)
+            if cell.outbox:
+                cell.prune(self.committed)
             if key in shard.unsent_ticks and not cell.keeps_for(table.ticks):
                 shard.unsent_ticks.discard(key)
             result.cells[key] = table.codec.encode_within(max_cell_bytes, key, cell)

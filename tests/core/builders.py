@@ -13,10 +13,10 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import pipeline
-from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
 from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
+from stream_coupons.core.decision.predict import at_viewed_prices, stated_values
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import PUBLIC_KEY

@@ -7,7 +7,7 @@ is the margin of all orders since, less the discounts and the sending of coupons
 from collections.abc import Iterable, Mapping
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision import arms
+from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import stable_hash
@@ -27,8 +27,7 @@ from stream_coupons.core.measurement.lift_sums import (
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.followed import DAY_S, Followed, rate_days
-from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.state import DAY_S, Followed, OpenIssue, Shopper, rate_days
 
 MAX_ORDER_MINOR = 1e9
 """Bound of the margin of one order that is counted: a forged price must not decide for all shoppers."""
@@ -91,7 +90,7 @@ def enrol(trigger: Trigger, table: CandidateTable, known: Knowledge) -> None:
     period = known.brake(domain).period
     if one.domain and (one.domain != domain or period <= one.period):
         return
-    is_without = arms.is_without(moment.user_id, domain, known)
+    is_without = policy.is_without(moment.user_id, domain, known)
     if is_without is None:
         return
     days = rate_days(moment.at, one.first_order_at)

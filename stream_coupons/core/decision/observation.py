@@ -9,7 +9,7 @@ from stream_coupons.core.decision import attribution, erasure
 from stream_coupons.core.decision.open_issues import open_issue
 from stream_coupons.core.decision.policy import control_row
 from stream_coupons.core.decision.scoring import HEADS, Knowledge
-from stream_coupons.core.decision.stored_row import packed_row, stored
+from stream_coupons.core.decision.table import packed_row, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
@@ -18,8 +18,7 @@ from stream_coupons.core.messages.inputs import ObservedIssue, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context
-from stream_coupons.core.shopper.state import OpenIssue, Shopper
-from stream_coupons.core.shopper.watched import Predicted
+from stream_coupons.core.shopper.state import OpenIssue, Predicted, Shopper
 
 
 def row_of(moment: Moment, event: ObservedIssue, known: Knowledge) -> FeatureRows:

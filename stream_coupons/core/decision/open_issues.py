@@ -5,13 +5,12 @@ from typing import Literal
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.scoring import LABELS
-from stream_coupons.core.decision.stored_row import unpack
+from stream_coupons.core.decision.table import unpack
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.learning import OnView, TrainingExample
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import History, OpenIssue, Shopper, Tally, tally
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit
+from stream_coupons.core.shopper.state import History, OpenControl, OpenIssue, OpenVisit, Shopper, Tally, tally
 
 MAX_VALUE_MINOR = 2**53
 """Bound of the value of orders in the scope of one coupon: the maximum of the message field."""

@@ -30,8 +30,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Feedback
 from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.imputation import fill_context
-from stream_coupons.core.shopper.preferences import is_familiar
-from stream_coupons.core.shopper.profile import fold, is_duplicate
+from stream_coupons.core.shopper.profile import fold, is_duplicate, is_familiar
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 

@@ -5,21 +5,66 @@ issues its coupon. Many triggers of one domain are predicted and valued as one t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.decision.scoring import HEADS, Scorer
-from stream_coupons.core.decision.stored_row import StoredRow, packed_row, stored
+from stream_coupons.core.decision.policy_plugin import Offer
+from stream_coupons.core.decision.scoring import HEADS, Knowledge, Scorer
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ShopEvent
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon, Shortage
+from stream_coupons.core.shopper.state import Predicted
+
+INDEX_BYTES = 4
+
+StoredRow = tuple[bytes, bytes, Predicted]
+"""Numeric features, hashed features and probabilities."""
+
+
+def packed_row(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
+    """Return the numeric and the hashed features of a row as they are stored with a decision, until its labels come.
+
+    Parameters
+    ----------
+    rows : FeatureRows
+        Rows of a batch.
+    row : int
+        Index among them.
+
+    Returns
+    -------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits; hashed columns at the end that only other rows need are left out.
+    """
+    hashed = rows.hashed[row].astype("<u4").tobytes()
+    used = len(hashed.rstrip(b"\0"))
+    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES]
+
+
+def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
+    """Return the one row that `packed_row` made bytes of.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits.
+    """
+    numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
+
+
+def stored(predicted: Sequence[float]) -> Predicted:
+    """Return P(click), P(redeem) and P(order) as they are stored."""
+    click, redeem, order = predicted
+    return round(click, 6), round(redeem, 6), round(order, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +226,39 @@ _COLUMNS = (
     "held_minor",
     "shortage",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A trigger, its candidates, the purses of its partition, and rules, catalogue and models."""
+
+    trigger: Trigger
+    table: CandidateTable
+    wallet: Wallet
+    known: Knowledge
+
+    def among(self, table: CandidateTable, kept: NDArray[np.bool_]) -> "Decision":
+        """Return the decision among some rows of a table.
+
+        Parameters
+        ----------
+        table : CandidateTable
+            The trigger's candidates.
+        kept : array of bool, shape (n,)
+            True for the rows to choose among.
+        """
+        return replace(self, table=table if kept.all() else table.take(kept))
+
+    def offer(self) -> Offer:
+        """Return what a policy from another package decides by; the table has prices."""
+        table, moment = self.table, self.trigger.moment
+        return Offer(
+            user_id=moment.user_id,
+            domain=self.trigger.event.domain,
+            at=moment.at,
+            coupon_ids=[coupon.coupon_id for coupon in table.listed()],
+            predicted=table.predicted[:, : len(HEADS)],
+            values_minor=table.value_minor,
+            prices_minor=table.price_minor,
+            rules=self.known.rules.policy,
+        )

@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet, Floats, Positions
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits, usual_gap_s
-from stream_coupons.core.shopper.preferences import count_days
-from stream_coupons.core.shopper.profile import Profile, decay
+from stream_coupons.core.shopper.profile import Profile, count_days, decay
 from stream_coupons.core.shopper.state import NEUTRAL_REDEEM_RATE, History, Shopper, shrunk_rate
 from stream_coupons.core.vectors.sparse import interest_indices, unpack_vector
 

@@ -15,7 +15,7 @@ from stream_coupons.core.catalogue.coupon_terms import ABSENT, depth_of, discoun
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
-from stream_coupons.core.shopper.preferences import favourite
+from stream_coupons.core.shopper.profile import favourite
 from stream_coupons.core.vectors.sparse import feature_index, name_index
 
 HOURS_OF_BLOCK = 4

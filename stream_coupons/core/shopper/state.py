@@ -1,18 +1,138 @@
 """State of a shopper: profile, neighbourhood, coupon history, and open issues."""
 
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Stake
+from stream_coupons.core.measurement.lift_sums import Row
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import OnView
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.profile import Profile
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
+
+Predicted = tuple[float, float, float]
+"""P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+VISIT_GRACE_S = 600.0
+"""Time for which a visit waits for its orders."""
+Probabilities = TypeVar("Probabilities")
+
+
+class WatchedScope(Struct, Generic[Probabilities], array_like=True):
+    """A decision, the coupon whose scope is watched after it, and whether the shopper orders there."""
+
+    issue_id: str
+    """The id of the decision."""
+    coupon_id: str
+    domain: str
+    at: float
+    until: float
+    """End of the time in which an order is a yes; it closes some time later, for orders that are late."""
+    numeric: bytes
+    hashed: bytes
+    predicted: Probabilities
+    """One for each outcome, in the order of `scoring.LABELS`."""
+    model_version: int
+    ordered: bool = False
+    """True if the shopper ordered in the coupon's scope up to `until`."""
+    feature_schema: str = ""
+    """Feature space of the row, as in `OpenIssue`."""
+    scope_mark: int = 0
+    """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
+    order_value_minor: int = 0
+    """Value of all orders in its scope up to `until`, before any discount."""
+    spent_minor: ClassVar[int] = 0
+    propensity: ClassVar[None] = None
+    observed: ClassVar[bool] = False
+    """Constants shared with issues: the decision was ours, and the coupon does not count as given."""
+
+
+class OpenControl(WatchedScope[Predicted]):
+    """A control observation: a coupon that was the best but was not given, and whether the shopper orders without it.
+
+    The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
+    """
+
+    withheld: bool = False
+    """True if it would have been given, but for the holdout."""
+
+
+class OpenVisit(WatchedScope[tuple[float, float, float, float]]):
+    """A visit in which a decision was made: whether its coupon was given does not matter."""
+
+    on_view: OnView | None = None
+    """The item on view, if its category and price are known."""
+    withheld: ClassVar[bool] = False
+
+    @property
+    def closes_at(self) -> float:
+        """Time by which the orders of the visit are known."""
+        return self.until + VISIT_GRACE_S
+
+
+DAY_S = 86400.0
+SHRUNKEN_BY_DAYS = 7.0
+"""Days without an order that are added to the time before enrolment, for rates of shoppers who were hardly seen."""
+
+
+def rate_days(at: float, first_order_at: float | None) -> float:
+    """Return the days over which orders before enrolment count, for their rate a day.
+
+    Parameters
+    ----------
+    at : float
+        Time of the enrolment, UTC epoch seconds.
+    first_order_at : float or None
+        Time of the shopper's first order, if there was one.
+
+    Examples
+    --------
+    >>> rate_days(3 * 86400.0, 86400.0), rate_days(0.0, None)
+    (9.0, 7.0)
+    """
+    return max(at - (at if first_order_at is None else first_order_at), 0.0) / DAY_S + SHRUNKEN_BY_DAYS
+
+
+class Followed(Struct, array_like=True):
+    """A shopper of the measurement. Money is in hundredths of a minor unit, so that sums are exact.
+
+    Attributes
+    ----------
+    all_margin, all_orders : int
+        Margin and number of all orders known, before and since.
+    domain : str
+        Domain of the first decision; empty before it.
+    period : int
+        Period of measurement of that decision.
+    cell : int
+        Fold and arm, as in `LiftChange`.
+    known : tuple of int
+        Enrolment, best value, and margin and orders a day before it, in the units of `lift_sums`.
+    margin, orders : int
+        Outcome since: margin of orders less discounts and the sending of coupons, and number of orders.
+    """
+
+    first_order_at: float | None = None
+    all_margin: int = 0
+    all_orders: int = 0
+    domain: str = ""
+    period: int = 0
+    at: float = 0.0
+    cell: int = 0
+    known: tuple[int, int, int, int] = (0, 0, 0, 0)
+    margin: int = 0
+    orders: int = 0
+
+    @property
+    def row(self) -> Row:
+        """Numbers whose products the shopper adds to the sums."""
+        start, best, margin_rate, order_rate = self.known
+        crossed = start * margin_rate, start * order_rate
+        return (1, start, best, margin_rate, order_rate, *crossed, self.margin, self.orders)
+
 
 NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05

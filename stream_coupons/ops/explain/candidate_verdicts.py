@@ -8,12 +8,10 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.charge import charge
-from stream_coupons.core.decision.decided import Decision
+from stream_coupons.core.decision.commit import charge
 from stream_coupons.core.decision.pipeline import decide
 from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
-from stream_coupons.core.decision.stored_row import stored
-from stream_coupons.core.decision.table import CandidateTable, Trigger
+from stream_coupons.core.decision.table import CandidateTable, Decision, Trigger, stored
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Interests, Moment, look
 from stream_coupons.core.messages.decisions import Reason

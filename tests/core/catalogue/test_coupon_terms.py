@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
     PRIOR_DEPTH_RATIO,
@@ -16,7 +16,6 @@ from stream_coupons.core.catalogue.coupon_terms import (
     is_in_scope,
     price_of,
 )
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.features.categories import coupon_hashes
 from stream_coupons.core.features.feature import CouponFeature
 from stream_coupons.core.features.numeric import FEATURE_BY_NAME

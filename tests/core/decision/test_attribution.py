@@ -6,7 +6,7 @@ import pytest
 
 from stream_coupons.core.decision import attribution
 from stream_coupons.core.decision.open_issues import observe_order, open_control, open_issue
-from stream_coupons.core.decision.stored_row import packed_row
+from stream_coupons.core.decision.table import packed_row
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
@@ -16,8 +16,7 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenIssue, Shopper, next_due
-from stream_coupons.core.shopper.watched import OpenControl
+from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, DAY_S, changes, feedback, knowledge, of_type, order
 

@@ -15,8 +15,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules, ProfileRules
 from stream_coupons.core.shopper.profile import fold
-from stream_coupons.core.shopper.state import History, Shopper
-from stream_coupons.core.shopper.watched import OpenControl
+from stream_coupons.core.shopper.state import History, OpenControl, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, DAY_S, browse, opened, order

@@ -8,9 +8,8 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
@@ -19,8 +18,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
-from stream_coupons.core.shopper.preferences import count_days
-from stream_coupons.core.shopper.profile import decay, fold
+from stream_coupons.core.shopper.profile import count_days, decay, fold
 from stream_coupons.core.shopper.state import Shopper, Tally
 from stream_coupons.core.vectors.sparse import (
     PackedVector,

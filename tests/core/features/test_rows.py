@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.decision.stored_row import packed_row, unpack
+from stream_coupons.core.decision.table import packed_row, unpack
 from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, RowBatch, look
 from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of

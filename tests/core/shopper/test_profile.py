@@ -15,16 +15,19 @@ from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.habits import MAX_CATEGORIES, habit_indices, unpack_habits
-from stream_coupons.core.shopper.preferences import count_days, favourite, is_familiar, portrait
 from stream_coupons.core.shopper.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
     MAX_RECENT_ORDERS,
     Profile,
+    count_days,
     decay,
+    favourite,
     fold,
     is_duplicate,
+    is_familiar,
     place_of,
+    portrait,
 )
 from stream_coupons.core.vectors.sparse import feature_index, interest_indices, name_index, price_band
 from stream_coupons.testing import item
