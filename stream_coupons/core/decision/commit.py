@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy, watching
-from stream_coupons.core.decision.policy import BRAKED, Choice, Draw, draw_in_arm
+from stream_coupons.core.decision.policy import BRAKED, Choice, Draw
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
 from stream_coupons.core.decision.table import SHORTAGES, CandidateTable, Decision, StoredRow, Trigger, unpack
 from stream_coupons.core.effects import Effects
@@ -64,8 +64,9 @@ def _conclude(decision: Decision) -> str:
         return trigger.refusal
     everything = charge(decision.table, wallet)
     user_id, is_available = trigger.moment.user_id, everything.is_available
-    draw = draw_in_arm(user_id, trigger.event.domain, trigger.identity, known)
-    is_holdout = policy.is_holdout(user_id, rules, key)
+    arm = policy.arm_of(user_id, trigger.event.domain, known)
+    is_holdout = arm.is_holdout
+    draw = BRAKED if arm.is_braked and not is_holdout else policy.draw(trigger.identity, rules, key)
     if not is_holdout and draw is not BRAKED:
         note_demand(everything, wallet, rules.min_value_minor)
         if not is_available.all():
@@ -77,7 +78,7 @@ def _conclude(decision: Decision) -> str:
         decision, is_due = watching.under_caps_of_holdout(decision)
     choice = policy.pick(decision.table.net_minor, draw, rules, partial(decision.offer))
     result = _result(choice, draw, is_holdout=is_holdout)
-    lift_steps.enrol(trigger, decision.table, known)
+    lift_steps.enrol(trigger, decision.table, arm)
     if policy.is_logged(trigger.identity, rules, key):
         sold_out = [everything.coupon(row).coupon_id for row in np.flatnonzero(~is_available).tolist()]
         trigger.effects.messages.append(record(decision, sold_out, choice, result, is_holdout=is_holdout))
@@ -260,7 +261,7 @@ def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow) -> C
         held_minor=int(table.held_minor[row]),
         propensity=round(choice.propensity(row), 9),
         is_explored=choice.is_drawn,
-        model_version=table.model_version,
+        model_version=table.scorer.version,
         reasons=_reasons(decision, coupon, unpack(numeric, hashed)),
     )
 
@@ -301,7 +302,7 @@ def _reasons(decision: Decision, coupon: Coupon, rows: FeatureRows) -> list[Reas
     table, coupons = decision.table, decision.table.coupons
     named = {name: coupon.attributes.get(name) for name in coupons.attributes}
     names = hashed_names(named, decision.trigger.moment.context, has_vectors=coupons.has_vectors)
-    contributions = table.model.contributions(rows, 0, REDEEM, names)
+    contributions = table.scorer.contributions(rows, 0, REDEEM, names)
     loudest = contributions[: decision.known.rules.policy.explain_top]
     return [Reason(name, round(value, 4), round(added, 4)) for name, value, added in loudest]
 
@@ -336,7 +337,7 @@ def record(
         at=trigger.moment.at,
         trigger_id=trigger.event.event_id,
         result=result,
-        model_version=table.model_version,
+        model_version=table.scorer.version,
         logged_ratio=decision.known.rules.policy.decisions_logged_ratio,
         sold_out=sold_out,
         coupon_id=NO_COUPON if given is None else arms[given],

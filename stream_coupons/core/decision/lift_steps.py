@@ -7,8 +7,7 @@ is the margin of all orders since, less the discounts and the sending of coupons
 from collections.abc import Iterable, Mapping
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.policy import Arm
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
@@ -73,7 +72,7 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
         _bring(one, effects, margin, orders=1)
 
 
-def enrol(trigger: Trigger, table: CandidateTable, known: Knowledge) -> None:
+def enrol(trigger: Trigger, table: CandidateTable, arm: Arm) -> None:
     """Follow a shopper from this decision on, if it is the first one, or the first of a later period of the domain.
 
     Parameters
@@ -82,16 +81,12 @@ def enrol(trigger: Trigger, table: CandidateTable, known: Knowledge) -> None:
         The trigger of the decision.
     table : CandidateTable
         The candidates that can be had; the greatest value among them is a covariate.
-    known : Knowledge
-        The domain's brake and the arms.
+    arm : Arm
+        Of the shopper.
     """
-    moment, domain = trigger.moment, trigger.event.domain
+    moment, domain, is_without, period = trigger.moment, trigger.event.domain, arm.is_without, arm.period
     one = _known(moment.shopper)
-    period = known.brake(domain).period
-    if one.domain and (one.domain != domain or period <= one.period):
-        return
-    is_without = policy.is_without(moment.user_id, domain, known)
-    if is_without is None:
+    if (one.domain and (one.domain != domain or period <= one.period)) or is_without is None:
         return
     days = rate_days(moment.at, one.first_order_at)
     best_minor = round(float(table.value_minor.max()), 2)  # as the record of the decision states it

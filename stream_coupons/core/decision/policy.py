@@ -36,7 +36,8 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
         return NoCoupon.COOLDOWN
     if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
         return NoCoupon.FREQUENCY_CAP
-    if is_quiet(at, rules) or is_quiet(now, rules):
+    has_quiet_hours = rules.quiet_from_hour != rules.quiet_until_hour
+    if has_quiet_hours and (is_quiet(at, rules) or is_quiet(now, rules)):
         return NoCoupon.QUIET_HOURS
     return None
 
@@ -318,43 +319,46 @@ BRAKED = Draw(is_control=True, is_explored=False, arm=0.0)
 """Draw of a trigger of a shopper whom the brake leaves out."""
 
 
-def is_braked(user_id: str, domain: str, known: Knowledge) -> bool:
-    """Return True if the shopper gets no coupon because the lift of the domain lies below zero.
+class Arm(NamedTuple):
+    """The arm of a shopper in the live measurement of lift: those who may get coupons, and those who get none.
 
-    A drawn few, `LiftBrake.given_ratio` of the shoppers, go on getting coupons: they show whether coupons earn again.
+    Attributes
+    ----------
+    is_holdout : bool
+        True if the shopper is in the permanent control group.
+    is_braked : bool
+        True if the shopper gets no coupon because the lift of the domain lies below zero.
+    period : int
+        Period of the measurement.
+    is_without : bool or None
+        True in the arm without coupons. While the domain is braked, the few who get coupons are compared with the
+        others who got some before; the holdout is in neither arm then (None): it has another past.
+    """
+
+    is_holdout: bool
+    is_braked: bool
+    period: int
+    is_without: bool | None
+
+
+def arm_of(user_id: str, domain: str, known: Knowledge) -> Arm:
+    """Return the arm of a shopper.
+
+    While the lift of a domain lies below zero, a drawn few, `LiftBrake.given_ratio` of the shoppers, go on getting
+    coupons: they show whether coupons earn again.
 
     Parameters
     ----------
     user_id, domain : str
         The shopper and the domain of the decision.
     known : Knowledge
-        The domain's brake, and the secret.
+        The domain's brake, the size of the holdout, and the secret.
     """
-    brake = known.brake(domain)
-    return brake.is_on and known.rules.key.uniform("lift probe", user_id) >= brake.given_ratio
-
-
-def is_without(user_id: str, domain: str, known: Knowledge) -> bool | None:
-    """Return True if the shopper is in the arm without coupons; parameters as of `is_braked`.
-
-    While the domain is braked, the few who get coupons are compared with the others who got some before. The holdout
-    is in neither arm then (None): it has another past.
-    """
-    if is_holdout(user_id, known.rules.policy, known.rules.key):
-        return None if known.brake(domain).is_on else True
-    return is_braked(user_id, domain, known)
-
-
-def draw_in_arm(user_id: str, domain: str, trigger: str, known: Knowledge) -> Draw:
-    """Return the draw of a trigger, which gives no coupon to a shopper whom the brake leaves out.
-
-    Parameters
-    ----------
-    user_id, domain, known
-        As of `is_braked`.
-    trigger : str
-        Identity of the trigger.
-    """
-    # The brake first: it is mostly off, and then no hash is drawn.
-    is_left_out = is_braked(user_id, domain, known) and not is_holdout(user_id, known.rules.policy, known.rules.key)
-    return BRAKED if is_left_out else draw(trigger, known.rules.policy, known.rules.key)
+    brake, key, in_holdout = (
+        known.brake(domain),
+        known.rules.key,
+        is_holdout(user_id, known.rules.policy, known.rules.key),
+    )
+    is_on = brake.given_ratio < 1.0
+    braked = is_on and key.uniform("lift probe", user_id) >= brake.given_ratio
+    return Arm(in_holdout, braked, brake.period, braked if not in_holdout else None if is_on else True)

@@ -99,6 +99,10 @@ class ValueScorer:
         return []
 
 
+UNPREDICTED = ValueScorer()
+"""Scorer of what was not predicted yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """Immutable context of a step, besides its state and its message: rules, catalogue and models."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer
-from stream_coupons.core.decision.scoring import HEADS, Knowledge, Scorer
+from stream_coupons.core.decision.scoring import HEADS, UNPREDICTED, Knowledge, Scorer
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows
@@ -116,7 +116,7 @@ class CandidateTable:
     """Value of an order in the coupon's scope by the catalogue's prices, minor units."""
     is_strange: NDArray[np.bool_]
     """True for a coupon outside the interests of a hardly known shopper."""
-    scorer: Scorer | None = None
+    scorer: Scorer = UNPREDICTED
     """Model that predicted."""
     predicted: Floats = field(default_factory=lambda: _FLOATS)
     """P(click), P(redeem), P(order) and, of learnt models, P(order within the visit): shape (n, 3) or (n, 4)."""
@@ -153,24 +153,6 @@ class CandidateTable:
     def is_finite(self) -> bool:
         """True if all numbers are finite: a row that is not is forged or broken, and no message can hold it."""
         return bool(np.isfinite(self.features.numeric).all() and np.isfinite(self.predicted).all())
-
-    @property
-    def model(self) -> Scorer:
-        """The model that predicted.
-
-        Raises
-        ------
-        ValueError
-            If none did yet.
-        """
-        if self.scorer is None:
-            raise ValueError("the table has no predictions yet: call predict")
-        return self.scorer
-
-    @property
-    def model_version(self) -> int:
-        """Version of the model that predicted."""
-        return self.model.version
 
     def lacks(self, shortage: Shortage) -> NDArray[np.bool_]:
         """Return the rows, as a mask, that have this shortage."""

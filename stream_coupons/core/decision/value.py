@@ -25,7 +25,7 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
     value_ratio : float
         Factor of all values: see `LiftBrake`.
     """
-    coupons, position, scorer, rows = table.coupons, table.position, table.model, table.features
+    coupons, position, scorer, rows = table.coupons, table.position, table.scorer, table.features
     discount_minor, is_cut = coupons.discounts_minor(position, table.order_minor), np.zeros(len(position), np.bool_)
     if isinstance(scorer, ValueScorer):
         worth = scorer.values(rows)

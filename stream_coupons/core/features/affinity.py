@@ -200,6 +200,8 @@ class RowBatch(NamedTuple):
     """
 
     interests: Interests
+    shoppers: list[ShopperMoment]
+    """Moments of the batch."""
     coupons: CouponSet
     """Coupons of one domain."""
     owner: Positions
@@ -243,11 +245,6 @@ class RowBatch(NamedTuple):
     of_first: Floats
     """Rows of `Interests.vectors` from `ORDERED` on, for the first category of the coupon, shape (5, n)."""
 
-    @property
-    def shoppers(self) -> list[ShopperMoment]:
-        """The moments of the batch."""
-        return self.interests.shoppers
-
 
 def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     """Score coupons against each shopper's interests, the neighbours' interests, and the item of the trigger.
@@ -276,6 +273,7 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     scope, near_scope, habit, fresh_habit = narrowest.sums(slice(OWN, FRESH + 1))
     rows = RowBatch(
         interests,
+        interests.shoppers,
         coupons,
         owner,
         position,

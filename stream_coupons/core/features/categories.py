@@ -6,6 +6,7 @@ beside these, by the names that catalogue and events give them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
 from stream_coupons.core.shopper.profile import favourite
-from stream_coupons.core.vectors.sparse import feature_index, name_index
+from stream_coupons.core.vectors.sparse import feature_index
 
 HOURS_OF_BLOCK = 4
 MOST_REDEEMED = 5
@@ -166,7 +167,7 @@ def moment_hashes(moment: Moment) -> list[int]:
     hour, weekday = int(moment.at // 3600.0 % HOURS), int(moment.at // 86400.0 % WEEKDAYS)
     profile, redeemed = moment.shopper.profile, moment.shopper.history.redeemed
     return [
-        name_index(text)
+        crc32(text.encode())  # `name_index`
         for text in (
             f"shopper={moment.user_id}",
             f"hour={hour // HOURS_OF_BLOCK}",

@@ -151,9 +151,9 @@ def note_time(counts: Counts, at: float, *, is_order: bool) -> Counts:
     if not counts:
         counts = [0] * (WEEKDAYS + HOURS)
     count = ORDER_COUNTS if is_order else 1
-    day = weekday(at)
+    day = int(at // 86400.0 % WEEKDAYS)
     counts[day] += count
-    counts[WEEKDAYS + hour(at)] += count
+    counts[WEEKDAYS + int(at // 3600.0 % HOURS)] += count
     return counts if counts[day] <= MOST_COUNTED else [each // 2 for each in counts]
 
 

@@ -204,7 +204,7 @@ class CandidateVerdicts:
     def _score(self, position: int) -> Score:
         row, table = self._row[position], self._table
         click, redeem, order = stored(table.predicted[row, : len(HEADS)].tolist())
-        contributions = table.model.contributions(table.features, row, REDEEM)
+        contributions = table.scorer.contributions(table.features, row, REDEEM)
         loudest = contributions[: self.rules.explain_top]
         return Score(
             p_click=click,
