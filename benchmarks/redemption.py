@@ -33,12 +33,12 @@ from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.models.effect import sigmoid
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import HEAD_OF
 from stream_coupons.models.metrics import Interval
 from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
 from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc

@@ -95,16 +95,13 @@ class Users(KeyedAgent[Shopper]):
     ) -> Outcome:
         """Commit a decision, and book the effects of any record."""
         if not isinstance(work, Effects):
-            work = commit(*work, self._wallet(record.partition, shared), self.known())
+            work = commit(*work, Wallet(shared, record.partition, self.partitions), self.known())
         return self._outcome(work, record, shared)
 
     def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
         """Apply bookings and changes of lift to the partition's purses and sums."""
         if effects.bookings or effects.lift:
-            self._wallet(partition, shared).settle(effects)
-
-    def _wallet(self, partition: int, shared: SharedStates[Any]) -> Wallet:
-        return Wallet(shared, partition, self.partitions)
+            Wallet(shared, partition, self.partitions).settle(effects)
 
     def step_shared(self, message: Lease, record: Record, shared: SharedStates[Any]) -> Effects:
         """Take in a lease."""
@@ -117,11 +114,11 @@ class Users(KeyedAgent[Shopper]):
             fault = f"it is for partition {message.partition}, not {record.partition}"
             effects.refuse(Rejection.WRONG_PARTITION, fault)
             return effects
-        return self._wallet(record.partition, shared).receive(message)
+        return Wallet(shared, record.partition, self.partitions).receive(message)
 
     def expire_shared(self, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
         """Tell the owners of accounts what has changed, and the reader of lift its totals."""
-        wallet = self._wallet(partition, shared)
+        wallet = Wallet(shared, partition, self.partitions)
         effects = wallet.tell(at)
         totals = lift_steps.reports(wallet.sums(), partition, at, self.known().rules.policy.lift_every_s)
         for domain, message in totals.items():

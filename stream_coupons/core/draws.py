@@ -25,7 +25,8 @@ def stable_hash(*parts: str) -> int:
     >>> stable_hash("a", "bc") == stable_hash("ab", "c")
     False
     """
-    return int.from_bytes(stable_digest(*parts), "big")
+    joined = "".join([f"{len(part)}:{part}" for part in parts])
+    return int.from_bytes(blake2b(joined.encode(), digest_size=DIGEST_BYTES).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.incremental import USES_RATIO
-from stream_coupons.core.decision.scoring import ORDER, REDEEM, VISIT
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows, hashed_names, places_of
-from stream_coupons.models.effect import either, redemption
+from stream_coupons.core.features.rows import DIMENSIONS, PLACES, FeatureRows, hashed_names
+from stream_coupons.models.effect import probabilities
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, HELD, bins_of
 from stream_coupons.models.incremental import ShopModels, prior_shop_models
-from stream_coupons.models.sigmoid import sigmoids
 
 ALL_HEADS = ("click", "effect", "demand", "visit")
 """Heads that are learnt: P(click), P(persuaded | would not order), P(order without a coupon after the visit | none
@@ -121,7 +118,7 @@ class LinearScorer:
             return np.concatenate(each)
         log_odds: Floats = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
         log_odds += np.einsum("nfh->nh", self._bins.take(bins_of(rows.numeric), axis=0))
-        log_odds += np.einsum("nfh->nh", self._look_up(places_of(rows.hashed)))
+        log_odds += np.einsum("nfh->nh", self._look_up(rows.hashed & PLACES))
         log_odds += self._bias
         return log_odds
 
@@ -139,7 +136,7 @@ class LinearScorer:
         names : sequence of str
             Names of the hashed columns, if the coupon has attributes or the moment a context.
         """
-        numbers, places = rows.numeric[row], places_of(rows.hashed[row])
+        numbers, places = rows.numeric[row], rows.hashed[row] & PLACES
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
         of_places = self._look_up(places)[:, head]
         said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]
@@ -150,25 +147,6 @@ class LinearScorer:
             by_name[name] = by_name.get(name, 0.0) + float(of_places[column])
         said += [(name, 1.0, added) for name, added in by_name.items()]
         return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
-
-
-def probabilities(log_odds: Floats, uses_ratio: float = USES_RATIO) -> Floats:
-    """Return the probabilities of all outcomes.
-
-    Parameters
-    ----------
-    log_odds, uses_ratio : array, shape (n, 4), and float
-        Columns as in `ALL_HEADS`. Share of the orders that would be placed anyway, on which a coupon is used.
-
-    Returns
-    -------
-    array, shape (n, 4)
-        Columns as in `LABELS`.
-    """
-    p = sigmoids(log_odds)
-    p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
-    p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER], uses_ratio)
-    return p
 
 
 def prior() -> LinearScorer:

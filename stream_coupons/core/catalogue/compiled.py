@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,41 +74,30 @@ class ScopeColumns:
         place = np.arange(sizes.sum()) + np.repeat(self.starts[positions] - starts, sizes)
         return ScopeColumns(self.columns[place] + np.repeat(first, sizes), starts=starts)
 
-    def values(self, vectors: Scores) -> "ScopeValues":
-        """Return the values of vectors, shape (..., columns), in the columns of every row; that of column 0 is 0."""
-        return ScopeValues(vectors.take(self.columns, axis=-1), self.axis, self.starts)
-
     def score(self, vectors: Scores) -> Scores:
         """Return the sum of each vector over the columns of every row, shape (..., rows).
+
+        Parameters
+        ----------
+        vectors : array, shape (..., columns)
+            Values by column of the vocabulary; that of column 0 is 0.
 
         Examples
         --------
         >>> ScopeColumns.of([[1, 2], [], [2]]).score(np.array([0.0, 1.0, 3.0])).tolist()
         [4.0, 0.0, 3.0]
         """
-        return self.values(vectors).sums()
+        return _reduced(np.add, vectors.take(self.columns, axis=-1), self)
 
 
-class ScopeValues(NamedTuple):
-    """Values of vectors in the columns of scopes, laid out as `ScopeColumns`."""
-
-    values: Scores
-    axis: int
-    starts: Columns | None = None
-
-    def sums(self, some: slice = slice(None)) -> Scores:
-        """Return the sum of some of the vectors in each scope, shape (vectors, rows)."""
-        if self.starts is not None:
-            return np.add.reduceat(self.values[some], self.starts, axis=-1)
-        sums: Scores = np.add.reduce(self.values[some], self.axis)
-        return sums
-
-    def greatest(self, some: slice) -> Scores:
-        """Return the greatest value of some of the vectors in each scope, shape (vectors, rows)."""
-        if self.starts is not None:
-            return np.maximum.reduceat(self.values[some], self.starts, axis=-1)
-        greatest: Scores = np.maximum.reduce(self.values[some], self.axis)
-        return greatest
+def _reduced(ufunc: np.ufunc, values: Scores, of: ScopeColumns) -> Scores:
+    """Return the sums, or the greatest, of values that lie as the columns of some rows."""
+    reduced: Scores
+    if of.starts is not None:
+        reduced = ufunc.reduceat(values, of.starts, axis=-1)
+    else:
+        reduced = ufunc.reduce(values, axis=of.axis)
+    return reduced
 
 
 class Scopes:
@@ -126,8 +115,10 @@ class Scopes:
             bounds = accumulate([len(each.columns) for each in self._each], initial=0)
             self._parts = [slice(*pair) for pair in pairwise(bounds)]
 
-    def values(self, vectors: Scores, positions: Columns, first: Columns) -> list[ScopeValues]:
-        """Return the values of vectors in the categories, brands, items and narrowest scopes of some rows.
+    def sums(
+        self, vectors: Scores, positions: Columns, first: Columns, summed: Sequence[slice], compared: slice
+    ) -> list[Scores]:
+        """Return sums of vectors over the scopes of some rows, each of shape (vectors, n).
 
         Parameters
         ----------
@@ -135,11 +126,18 @@ class Scopes:
             Each those of all moments, end to end.
         positions, first : array of int, shape (n,)
             As of `ScopeColumns.at`.
+        summed : sequence of slice
+            The vectors whose sums are returned: over categories, brands, items, and the narrowest scope.
+        compared : slice
+            The vectors whose greatest values in the categories are returned behind the sums.
         """
-        if not self._parts:
-            return [each.at(positions, first).values(vectors) for each in self._each]
-        values = vectors.take(self._joined.take(positions, axis=1) + first, axis=1)
-        return [ScopeValues(values[:, part], -2) for part in self._parts]
+        if self._parts:
+            values = vectors.take(self._joined.take(positions, axis=1) + first, axis=1)
+            each = [np.add.reduce(values[some, part], axis=1) for some, part in zip(summed, self._parts, strict=True)]
+            return [*each, np.maximum.reduce(values[compared, self._parts[0]], axis=1)]
+        scopes = [each.at(positions, first) for each in self._each]
+        sums = [scope.score(vectors[some]) for some, scope in zip(summed, scopes, strict=True)]
+        return [*sums, _reduced(np.maximum, vectors[compared].take(scopes[0].columns, axis=-1), scopes[0])]
 
     def content(self, vectors: Scores) -> Scores:
         """Return R(u, i) = sum_k w(i, k) f(u, k) of each vector and row; shapes as in `ScopeColumns.score`."""

@@ -105,7 +105,7 @@ def _act(decision: Decision, choice: Choice, result: DecisionResult, *, is_due: 
         watching.open_controls_beside(decision, choice.best)
     else:
         trigger, key = decision.trigger, decision.known.rules.key
-        watching.open_control(decision, policy.control_row(len(decision.table), trigger.identity, key))
+        watching.open_control(decision, policy.control_row(len(decision.table.position), trigger.identity, key))
 
 
 def charge(table: CandidateTable, wallet: Wallet) -> CandidateTable:
@@ -118,7 +118,7 @@ def charge(table: CandidateTable, wallet: Wallet) -> CandidateTable:
     wallet : Wallet
         The purses of the shopper's partition.
     """
-    coupons, n = table.coupons, len(table)
+    coupons, n = table.coupons, len(table.position)
     most = coupons.most_minor[table.position]
     price, held, shortage = np.zeros(n), most.astype(np.int64), np.full(n, "", SHORTAGES)
     for row, position in enumerate(table.position.tolist()):

@@ -33,6 +33,7 @@ from stream_coupons.core.shopper.imputation import fill_context
 from stream_coupons.core.shopper.profile import fold, is_duplicate, is_familiar
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.vectors.value_binning import Value
 
 MAX_TOGETHER = 2**17
 """The most numbers in one array of a chunk of decisions. A chunk has some dozens of such arrays; beyond a processor's
@@ -123,7 +124,9 @@ def _trigger(
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
-    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
+    context: Mapping[str, Value] = event.context
+    if known.rules.profile.missing_context:
+        context = fill_context(shopper.profile.contexts, context, at, known.rules.profile)
     moment = Moment(user_id, shopper, at, context, event)
     return Trigger(moment, event, identity, coupons, positions, effects, objection)
 

@@ -239,12 +239,8 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
     """
     if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
         return Draw(is_control=True, is_explored=False, arm=0.0)
-    is_explored = key.uniform("explore", trigger) < _epsilon(rules)
+    is_explored = key.uniform("explore", trigger) < (rules.exploration_ratio if rules.strategy == "value" else 1.0)
     return Draw(is_control=False, is_explored=is_explored, arm=key.uniform("arm", trigger) if is_explored else 0.0)
-
-
-def _epsilon(rules: PolicyRules) -> float:
-    return rules.exploration_ratio if rules.strategy == "value" else 1.0
 
 
 def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Offer] | None = None) -> Choice:
@@ -261,7 +257,7 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Off
     offer : callable, optional
         Returns what a policy from another package decides by; if it fails, that is a `PluginError`.
     """
-    tried, epsilon = explored(worth, rules), _epsilon(rules)
+    tried, epsilon = explored(worth, rules), rules.exploration_ratio if rules.strategy == "value" else 1.0
     best, control = int(np.argmax(worth)), rules.control_ratio
     if offer is not None and rules.strategy not in STRATEGIES:
         of_rows = shares(offer())
@@ -354,11 +350,7 @@ def arm_of(user_id: str, domain: str, known: Knowledge) -> Arm:
     known : Knowledge
         The domain's brake, the size of the holdout, and the secret.
     """
-    brake, key, in_holdout = (
-        known.brake(domain),
-        known.rules.key,
-        is_holdout(user_id, known.rules.policy, known.rules.key),
-    )
-    is_on = brake.given_ratio < 1.0
+    brake, key = known.brake(domain), known.rules.key
+    in_holdout, is_on = is_holdout(user_id, known.rules.policy, key), brake.given_ratio < 1.0
     braked = is_on and key.uniform("lift probe", user_id) >= brake.given_ratio
     return Arm(in_holdout, braked, brake.period, braked if not in_holdout else None if is_on else True)

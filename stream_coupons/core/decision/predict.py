@@ -117,8 +117,9 @@ def _is_strange(rows: RowBatch, rules: Rules) -> NDArray[np.bool_]:
     is_hardly_known = np.array([each.events < rules.policy.known_after for each in rows.shoppers])
     if not is_hardly_known.any():
         return np.zeros(len(rows.owner), np.bool_)
-    is_alike = (rows.collaborative > 0.0) & (rows.near_share > ALIKE_SHARE)
-    return is_hardly_known.take(rows.owner) & (rows.content <= 0.0) & ~is_alike
+    is_alike = (rows.collaborative > 0.0) & (rows.shares[2] > ALIKE_SHARE)
+    strange: NDArray[np.bool_] = is_hardly_known.take(rows.owner) & (rows.content <= 0.0) & ~is_alike
+    return strange
 
 
 PRICE_STRENGTH = 20.0
@@ -157,7 +158,7 @@ def at_viewed_prices(
     viewed_prices : ViewedPrices
         Prices that visitors look at.
     """
-    if not len(viewed_prices):
+    if not viewed_prices.views.size:
         return stated
     (owner, position), prices = rows, viewed_prices.of(coupons)
     viewed = _viewed_log2(moments, prices)[owner, position]

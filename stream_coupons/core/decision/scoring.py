@@ -119,6 +119,8 @@ class Knowledge:
 
     def scorer(self, domain: str) -> Scorer:
         """Return the model of a domain, else the model of its first source that has one, else the prior."""
+        if not self.scorers:
+            return self.prior
         source = first_of(domain, self.scorers, self.rules.transfer)
         return self.scorers[source] if source is not None else self.prior
 

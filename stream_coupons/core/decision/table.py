@@ -191,7 +191,8 @@ class CandidateTable:
 
     def stored(self, row: int) -> StoredRow:
         """Return a row as it is stored with an issue or a control."""
-        return *packed_row(self.features, row), stored(self.predicted[row, : len(HEADS)].tolist())
+        click, redeem, order = self.predicted[row, : len(HEADS)].tolist()
+        return *packed_row(self.features, row), (round(click, 6), round(redeem, 6), round(order, 6))
 
 
 _COLUMNS = (

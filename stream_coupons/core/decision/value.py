@@ -6,7 +6,7 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import COLUMNS, KEPT_RATIO, Chances
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable
-from stream_coupons.core.features.rows import places_of
+from stream_coupons.core.features.rows import PLACES
 from stream_coupons.core.rules import PolicyRules, Rules
 
 STRANGE_RATIO = 0.5
@@ -32,12 +32,12 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
     else:
         redeem = table.predicted[:, REDEEM]
         chances = Chances(redeem, table.predicted[:, ORDER], rows.numeric.take(COLUMNS, axis=1))
-        orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]))
+        orders = scorer.incremental.of(chances, rows.hashed[:, 0] & PLACES)
         margin_ratio = coupons.margin_ratio.take(position)
         worth = values(orders, redeem, table.order_minor, margin_ratio, discount_minor, rules.policy)
         is_cut = table.is_strange & (worth > 0.0)
         if is_cut.any():
-            worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
+            worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
     return table.filled(value_minor=worth * value_ratio, discount_minor=discount_minor, is_cut=is_cut)
 
 

@@ -70,7 +70,7 @@ def open_controls_beside(decision: Decision, best: int) -> None:
     """
     rules = decision.known.rules
     size, identity = rules.policy.holdout_controls - 1, decision.trigger.identity
-    for row in policy.watched(len(decision.table), best, identity, size, rules.key):
+    for row in policy.watched(len(decision.table.position), best, identity, size, rules.key):
         open_control(decision, row, is_beside=True)
 
 
@@ -86,7 +86,7 @@ def open_controls_apart(decision: Decision, given: int) -> None:
     """
     rules, table, identity = decision.known.rules, decision.table, decision.trigger.identity
     overlapping = table.coupons.overlapping(int(table.position[given]))
-    for row in policy.watched(len(table), given, identity, rules.policy.controls_apart, rules.key):
+    for row in policy.watched(len(table.position), given, identity, rules.policy.controls_apart, rules.key):
         if int(table.position[row]) not in overlapping:
             open_control(decision, row, is_beside=True)
 
@@ -183,7 +183,7 @@ def watch_visit(decision: Decision) -> None:
     if not knows_visits or moment.shopper.visit is not None or not rules.attribution.visit_s:
         return
     on_view = np.flatnonzero(table.features.numeric[:, ON_VIEW].any(axis=1))
-    row = watched_row(len(table), on_view, identity, rules.key)
+    row = watched_row(len(table.position), on_view, identity, rules.key)
     coupon_id, (numeric, hashed, predicted) = table.coupon(row).coupon_id, table.stored(row)
     moment.shopper.visit = OpenVisit(
         issue_id=identity,

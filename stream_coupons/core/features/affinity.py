@@ -25,6 +25,13 @@ from stream_coupons.core.vectors.sparse import interest_indices, unpack_vector
 PRIOR_SHARE = 0.05
 """Prior share of a coupon's scope in a shopper's demand."""
 
+PART_STRENGTH = 8.0
+"""Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
+orders, like the sum of the parameters of a Dirichlet model of brand choice (Goodhardt, Ehrenberg, and Chatfield 1984:
+The Dirichlet: a comprehensive model of buying behaviour)."""
+_STRENGTHS = np.array([[1.0], [PART_STRENGTH], [1.0], [1.0]])
+"""Mass of interest that the prior of each of `RowBatch.shares` counts as."""
+
 _ROWS = 15
 (
     PRICE_WEIGHT,
@@ -43,7 +50,11 @@ _ROWS = 15
     ISSUED,
     REDEEM_RATE,
 ) = range(_ROWS)
-"""Rows of `Interests.vectors`. Those of a kind of sum lie side by side: `look` takes them together."""
+"""Rows of `Interests.vectors`. Those of a kind of sum lie side by side."""
+_SUMMED = slice(HABIT + 1), slice(NOW, NEAR + 1), slice(NOW, NEAR + 1), slice(OWN, FRESH + 1)
+"""Rows that are summed over categories, brands, items and the narrowest scope."""
+_COMPARED = slice(RECENCY, CARTED + 1)
+"""Rows of which the greatest value in the categories counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +233,13 @@ class RowBatch(NamedTuple):
     days: Floats
     all_days: Floats
     """Days on which the shopper cared for the coupon's categories, and for any category; older ones count less."""
-    scope: Floats
-    all_interest: Floats
-    """The shopper's interest in the coupon's scope, and in all categories."""
     recency: Floats
     """Recency of the coupon's categories: 1 for today, 1/2 for yesterday."""
-    near_share: Floats
-    """Share of the coupon's scope in the neighbours' interests."""
+    shares: Floats
+    """Shares of the coupon's scope, shape (4, n): in the shopper's interests in all categories, in those in its own
+    categories, in the neighbours' interests, and in all habits. Each is shrunk towards a prior share while the mass of
+    interest is small: a ratio, not an amount, as a tenth of a profile counts the same after ten visits and after a
+    hundred."""
     looked_at: Floats
     """Score of the item of the trigger: the one that the shopper looks at, or puts into the cart."""
     habit: Floats
@@ -236,8 +247,6 @@ class RowBatch(NamedTuple):
     """Slow and fast counts of orders in the coupon's scope."""
     habit_of_category: Floats
     """Slow counts of orders in the coupon's categories."""
-    all_habits: Floats
-    """All slow counts."""
     last_at: Sequence[Floats]
     """Time of the last order in the coupon's categories, and of the last cart without an order since; -inf: never."""
     prices: Sequence[Floats]
@@ -265,12 +274,15 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     owner, position = np.arange(len(chosen)).repeat([*map(len, chosen)]), np.concatenate(chosen)
     first, vectors = owner * coupons.columns, interests.vectors.reshape(_ROWS, -1)
     own_mass, near_mass, all_days, habit_mass = interests.masses.take(owner, axis=1)
-    categories, brands, items, narrowest = coupons.scopes.values(vectors[: CARTED + 1], position, first)
-    *prices, related, days, now, category, near, habits = categories.sums(slice(HABIT + 1))
-    recency, *last_at = categories.greatest(slice(RECENCY, CARTED + 1))
-    now_brand, brand, near_brand = BRAND_WEIGHT * brands.sums(slice(NOW, NEAR + 1))
-    now_item, item, near_item = items.sums(slice(NOW, NEAR + 1))
-    scope, near_scope, habit, fresh_habit = narrowest.sums(slice(OWN, FRESH + 1))
+    in_categories, brands, items, narrowest, latest = coupons.scopes.sums(vectors, position, first, _SUMMED, _COMPARED)
+    *prices, related, days, now, category, near, habits = in_categories
+    recency, *last_at = latest
+    now_brand, brand, near_brand = BRAND_WEIGHT * brands
+    (now_item, item, near_item), (scope, near_scope, habit, fresh_habit) = items, narrowest
+    prior_mass = np.full((4, len(position)), PRIOR_SHARE)
+    prior_mass[1] = PART_STRENGTH * coupons.prior_part.take(position)
+    within, mass = np.array((scope, scope, near_scope, habit)), np.array((own_mass, category, near_mass, habit_mass))
+    shares = (np.maximum(within, 0.0) + prior_mass) / (np.maximum(mass, 0.0) + _STRENGTHS)
     rows = RowBatch(
         interests,
         interests.shoppers,
@@ -286,15 +298,12 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
         related=related,
         days=days,
         all_days=all_days,
-        scope=scope,
-        all_interest=own_mass,
         recency=recency,
-        near_share=share_of(near_scope, near_mass, PRIOR_SHARE),
+        shares=shares,
         looked_at=now + now_brand + now_item,
         habit=habit,
         fresh_habit=fresh_habit,
         habit_of_category=habits,
-        all_habits=habit_mass,
         last_at=last_at,
         prices=prices,
         of_first=vectors[ORDERED:].take(first + coupons.first_category.take(position), axis=1),
@@ -312,13 +321,12 @@ def _of_whole_shop(rows: RowBatch) -> RowBatch:
         carted.append(max((at for at in times if at > last), default=-math.inf))
     orders = np.array([each.profile.usual_orders * each.habit_fading for each in rows.shoppers])[owner]
     whole: dict[str, Any] = {
-        "category": rows.all_interest,
-        "content": rows.all_interest,
+        "category": interests.masses[0][owner],
+        "content": interests.masses[0][owner],
         "collaborative": interests.masses[1][owner],
         "days": rows.all_days,
-        "scope": rows.all_interest,
         "recency": interests.latest[owner],
-        "near_share": 1.0,
+        "shares": 1.0,
         "looked_at": np.array([float(len(_looked_at(each.moment.trigger)[0]) > 0) for each in rows.shoppers])[owner],
         "habit": orders,
         "habit_of_category": orders,
@@ -338,27 +346,3 @@ def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> tuple[ND
             if item.category is not None:
                 indices = of_category, *indices
     return np.array(indices, np.uint32), np.ones(len(indices))
-
-
-def share_of(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:
-    """Return the scope's share of a mass of interest, shrunk towards the prior while the mass is small.
-
-    A ratio, not an amount: a tenth of a profile counts the same after ten visits and after a hundred.
-
-    Parameters
-    ----------
-    scope, mass : ndarray, shape (n,)
-        Interest within the scope, and in all.
-    prior : float or ndarray
-        The share to expect without any interest.
-    strength : float
-        The mass of interest that the prior counts as.
-    """
-    share: Floats = (np.maximum(scope, 0.0) + strength * prior) / (np.maximum(mass, 0.0) + strength)
-    return share
-
-
-def log_share(share: float | Floats) -> Floats:
-    """Return the logarithm of a share, 0 at `PRIOR_SHARE`, over 3."""
-    logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
-    return logarithm

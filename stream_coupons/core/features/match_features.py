@@ -5,19 +5,17 @@ import math
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.features.affinity import PRIOR_SHARE, RowBatch, share_of
+from stream_coupons.core.features.affinity import PRIOR_SHARE, RowBatch
 from stream_coupons.core.features.feature import Feature
 from stream_coupons.core.messages.inputs import BrowseEvent
 
-PART_STRENGTH = 8.0
-"""Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
-orders, like the sum of the parameters of a Dirichlet model of brand choice (Goodhardt, Ehrenberg, and Chatfield 1984:
-The Dirichlet: a comprehensive model of buying behaviour)."""
 PRIOR_DAYS = 3.0
 """Days at which a shopper's share of days counts as much as `PRIOR_SHARE`."""
 SHARE_BOUNDS = (-6.0, 4.0)
 _OF_SHARES = np.array([[PRIOR_SHARE], [1.0], [PRIOR_SHARE], [PRIOR_SHARE]])
 """The share at which each feature that is a logarithm of a share is 0."""
+_MOST_SHARES = np.array([[1.0], [1.0], [math.inf], [math.inf]])
+"""The greatest of each."""
 MOST_SHARE = 4 * PRIOR_SHARE
 """Share of interest from which the text calls a scope the shopper's favourite."""
 
@@ -47,14 +45,8 @@ def match_numbers(rows: RowBatch, out: Floats) -> None:
     """
     coupons, owner, position, is_for_all = rows.coupons, rows.owner, rows.position, rows.is_for_all
     of_days = (rows.days + PRIOR_DAYS * PRIOR_SHARE) / (rows.all_days + PRIOR_DAYS)
-    shares = np.empty((4, len(position)))
-    shares[0] = np.minimum(share_of(rows.scope, rows.all_interest, PRIOR_SHARE), 1.0)
+    shares = np.minimum(rows.shares, _MOST_SHARES)
     np.copyto(shares[0], of_days, where=coupons.names_category.take(position))
-    part = share_of(rows.scope, rows.category, coupons.prior_part.take(position), PART_STRENGTH)
-    shares[1], shares[2] = np.minimum(part, 1.0), rows.near_share
-    shares[3] = share_of(rows.habit, rows.all_habits, PRIOR_SHARE)
-    if coupons.any_for_all:
-        shares[:, is_for_all] = 1.0
     logarithms = np.log(shares / _OF_SHARES) / 3.0
     browsed = np.array([isinstance(each.moment.trigger, BrowseEvent) for each in rows.shoppers]).take(owner)
     prices = [each.mean_price_minor for each in rows.shoppers]

@@ -66,7 +66,9 @@ def _groups(names: Iterable[str]) -> Indices:
 
 Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
 """Some columns: two hashes each, as arrays (n, columns); True for columns of the coupon itself; and their groups."""
-_ONE, _PLACES = np.uint32(1), np.uint32(DIMENSIONS - 1)
+_ONE, _FACTOR = np.uint32(1), np.uint32(0x9E3779B1)
+PLACES = np.uint32(DIMENSIONS - 1)
+"""Mask of the index of a hashed feature, without its group."""
 OF_SECOND = 0x9E3779B1
 """Factor of the second key of a pair, so that its group differs from that of the reversed pair."""
 
@@ -177,19 +179,8 @@ class FeatureRows:
         return len(self.numeric)
 
 
-def places_of(hashed: Indices) -> Indices:
-    """Return the indices of hashed features, without their groups."""
-    return hashed & _PLACES
-
-
-def _half(hashes: Indices) -> Indices:
-    """Return the part of the mix that depends on the first hash alone."""
-    half: Indices = hashes * np.uint32(0x9E3779B1)
-    return half
-
-
 def _mix(halves: Indices, others: Indices | np.uint32) -> Indices:
-    """Return the index of each pair of hashes within its range, from the first one's `_half`."""
+    """Return the index of each pair of hashes within its range, the first times `_FACTOR`."""
     mixed: Indices = halves ^ others
     mixed ^= mixed >> np.uint32(15)
     mixed *= np.uint32(0x85EBCA6B)
@@ -208,7 +199,7 @@ def _offsets(of_terms: Sequence[bool] | NDArray[np.bool_], groups: Indices) -> I
 def _hashed(part: Part) -> Indices:
     """Return the hashed features of a part; 0 where one of the two hashes is absent."""
     one, other, of_terms, groups = part
-    hashed: Indices = (_mix(_half(one), other) + _offsets(of_terms, groups)) * ((one != ABSENT) & (other != ABSENT))
+    hashed: Indices = (_mix(one * _FACTOR, other) + _offsets(of_terms, groups)) * ((one != ABSENT) & (other != ABSENT))
     return hashed
 
 
@@ -267,7 +258,7 @@ class _CouponHashes(NamedTuple):
     alone : array, shape (coupons, a)
         Columns of the coupon alone: its categories, then the values of its attributes and its vector.
     halves, is_there : array, shape (coupons, b)
-        Columns that are crossed with the moment: `_half` of the coupon's hash; 1 unless it is absent.
+        Columns that are crossed with the moment: the coupon's hash times `_FACTOR`; 1 unless it is absent.
     crossed : array of int, shape (b,)
         The category of the moment that each of them is crossed with.
     offsets : array, shape (b,)
@@ -306,7 +297,7 @@ class _CouponHashes(NamedTuple):
         of_context = [OF_EVERY_COUPON.index(name) for name in CROSSED_WITH_CONTEXT]
         return cls(
             _hashed(alone),
-            _half(crossed),
+            crossed * _FACTOR,
             (crossed != ABSENT).astype(np.uint32),
             np.array([*(OF_MOMENT.index(each.one) for each in CROSSES), *[shopper] * (slots + c)], np.intp),
             _offsets(
@@ -351,7 +342,7 @@ def _hashes(moments: Sequence[Moment], rows: RowBatch) -> Indices:
     known = coupons.once(_CouponHashes.of)
     hashes = np.array([moment_hashes(each) for each in moments], np.uint32)
     is_absent = hashes == ABSENT
-    alone = _mix(_half(hashes), _ONE) + _MOMENT_OFFSETS
+    alone = _mix(hashes * _FACTOR, _ONE) + _MOMENT_OFFSETS
     crossed = _mix(known.halves.take(position, axis=0), hashes.take(known.crossed, axis=1).take(owner, axis=0))
     crossed += known.offsets
     crossed *= known.is_there.take(position, axis=0)

@@ -208,7 +208,8 @@ def fold(profile: Profile, event: BrowseEvent | CartEvent | OrderEvent, rules: P
     grown = growth(profile, at, rules)
     profile.last_event_at = max(profile.last_event_at, at)
     profile.rhythm = note_time(profile.rhythm, at, is_order=isinstance(event, OrderEvent))
-    remember_context(profile.contexts, event.context, at, rules)
+    if rules.missing_context:
+        remember_context(profile.contexts, event.context, at, rules)
     if isinstance(event, BrowseEvent):
         profile.browses += grown
         if event.item is not None:

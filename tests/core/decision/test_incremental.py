@@ -19,7 +19,7 @@ from stream_coupons.core.decision.incremental import (
 from stream_coupons.core.decision.value import values
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import places_of
+from stream_coupons.core.features.rows import PLACES
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
@@ -162,7 +162,7 @@ def test_a_decision_values_coupons_by_the_model_of_its_scorer() -> None:
     assert not before.is_cut.any()
     assert before.value_minor.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 
-    place = int(places_of(before.features.hashed[1, 0]))
+    place = int(before.features.hashed[1, 0] & PLACES)
     worse = replace(STRUCTURAL, places=np.array([place]), deviations=np.array([-0.25]))
     after = valued(moments, everything, COUPONS, FixedScorer(incremental=worse), known)
     assert after.value_minor[[0, 2]].tolist() == before.value_minor[[0, 2]].tolist()

@@ -10,8 +10,8 @@ import pytest
 
 from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
-from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
+from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_SHARE, Interests, Moment, look
+from stream_coupons.core.features.match_features import PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.messages.catalogue import Coupon
