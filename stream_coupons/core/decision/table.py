@@ -97,9 +97,9 @@ _FLOATS, _FLAGS, _COUNTS, _SHORTAGES = np.zeros(0), np.zeros(0, np.bool_), np.ze
 """Columns that are not filled."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class CandidateTable:
-    """The candidates of some moments, n rows, ordered by moment and then by coupon.
+    """The candidates of some moments, n rows, ordered by moment and then by coupon. Never changed: see `filled`.
 
     Columns have shape (n,) unless they say otherwise; those that no function has filled yet have no row.
     """

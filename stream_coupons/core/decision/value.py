@@ -26,9 +26,9 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         Factor of all values: see `LiftBrake`.
     """
     coupons, position, scorer, rows = table.coupons, table.position, table.scorer, table.features
-    discount_minor, is_cut = coupons.discounts_minor(position, table.order_minor), np.zeros(len(position), np.bool_)
+    discount_minor = coupons.discounts_minor(position, table.order_minor)
     if isinstance(scorer, ValueScorer):
-        worth = scorer.values(rows)
+        worth, is_cut = scorer.values(rows), np.zeros(len(position), np.bool_)
     else:
         redeem = table.predicted[:, REDEEM]
         chances = Chances(redeem, table.predicted[:, ORDER], rows.numeric.take(COLUMNS, axis=1))
@@ -38,7 +38,9 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         is_cut = table.is_strange & (worth > 0.0)
         if is_cut.any():
             worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
-    return table.filled(value_minor=worth * value_ratio, discount_minor=discount_minor, is_cut=is_cut)
+    if value_ratio != 1.0:
+        worth = worth * value_ratio
+    return table.filled(value_minor=worth, discount_minor=discount_minor, is_cut=is_cut)
 
 
 def values(

@@ -31,6 +31,8 @@ orders, like the sum of the parameters of a Dirichlet model of brand choice (Goo
 The Dirichlet: a comprehensive model of buying behaviour)."""
 _STRENGTHS = np.array([[1.0], [PART_STRENGTH], [1.0], [1.0]])
 """Mass of interest that the prior of each of `RowBatch.shares` counts as."""
+_WITHIN, _MASSES = [0, 0, 1, 2], [0, 0, 1, 3]
+"""Of each of them, the row of the sums over the narrowest scope, and that of `Interests.masses`."""
 
 _ROWS = 15
 (
@@ -247,10 +249,11 @@ class RowBatch(NamedTuple):
     """Slow and fast counts of orders in the coupon's scope."""
     habit_of_category: Floats
     """Slow counts of orders in the coupon's categories."""
-    last_at: Sequence[Floats]
-    """Time of the last order in the coupon's categories, and of the last cart without an order since; -inf: never."""
-    prices: Sequence[Floats]
-    """Weight and weighted logarithms of the shopper's prices in the coupon's categories."""
+    last_at: Floats
+    """Time of the last order in the coupon's categories, and of the last cart without an order since, shape (2, n);
+    -inf: never."""
+    prices: Floats
+    """Weight and weighted logarithms of the shopper's prices in the coupon's categories, shape (2, n)."""
     of_first: Floats
     """Rows of `Interests.vectors` from `ORDERED` on, for the first category of the coupon, shape (5, n)."""
 
@@ -271,18 +274,17 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
         A row for each position chosen.
     """
     coupons = interests.coupons
-    owner, position = np.arange(len(chosen)).repeat([*map(len, chosen)]), np.concatenate(chosen)
+    position = chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
+    owner = np.arange(len(chosen)).repeat([*map(len, chosen)])
     first, vectors = owner * coupons.columns, interests.vectors.reshape(_ROWS, -1)
-    own_mass, near_mass, all_days, habit_mass = interests.masses.take(owner, axis=1)
     in_categories, brands, items, narrowest, latest = coupons.scopes.sums(vectors, position, first, _SUMMED, _COMPARED)
-    *prices, related, days, now, category, near, habits = in_categories
-    recency, *last_at = latest
+    related, days, now, category, near, habits = in_categories[RELATED:]
     now_brand, brand, near_brand = BRAND_WEIGHT * brands
-    (now_item, item, near_item), (scope, near_scope, habit, fresh_habit) = items, narrowest
-    prior_mass = np.full((4, len(position)), PRIOR_SHARE)
-    prior_mass[1] = PART_STRENGTH * coupons.prior_part.take(position)
-    within, mass = np.array((scope, scope, near_scope, habit)), np.array((own_mass, category, near_mass, habit_mass))
-    shares = (np.maximum(within, 0.0) + prior_mass) / (np.maximum(mass, 0.0) + _STRENGTHS)
+    (now_item, item, near_item), (_, _, habit, fresh_habit) = items, narrowest
+    within, mass = narrowest.take(_WITHIN, axis=0), interests.masses.take(_MASSES, axis=0).take(owner, axis=1)
+    mass[1] = category
+    shares = np.maximum(within, 0.0) + coupons.once(_prior_masses).take(position, axis=1)
+    shares /= np.maximum(mass, 0.0) + _STRENGTHS
     rows = RowBatch(
         interests,
         interests.shoppers,
@@ -297,18 +299,25 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
         collaborative=near + near_brand + near_item,
         related=related,
         days=days,
-        all_days=all_days,
-        recency=recency,
+        all_days=interests.masses[2].take(owner),
+        recency=latest[0],
         shares=shares,
         looked_at=now + now_brand + now_item,
         habit=habit,
         fresh_habit=fresh_habit,
         habit_of_category=habits,
-        last_at=last_at,
-        prices=prices,
+        last_at=latest[1:],
+        prices=in_categories[:RELATED],
         of_first=vectors[ORDERED:].take(first + coupons.first_category.take(position), axis=1),
     )
     return _of_whole_shop(rows) if coupons.any_for_all else rows
+
+
+def _prior_masses(coupons: CouponSet) -> Floats:
+    """Return the interest that each coupon's scope has before any is known, for each of `RowBatch.shares`."""
+    masses = np.full((4, len(coupons)), PRIOR_SHARE)
+    masses[1] = PART_STRENGTH * coupons.prior_part
+    return masses
 
 
 def _of_whole_shop(rows: RowBatch) -> RowBatch:

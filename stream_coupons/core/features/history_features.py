@@ -12,6 +12,7 @@ from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.core.shopper.state import Tally, shrunk_rate
 
 REORDER_S = 3 * DAY_S
+_SCALES_S = np.array([[REORDER_S], [DAY_S]])
 OF_ONE = 1.5
 """Number for a ratio of 1: the middle of a bin of numbers."""
 REDEEM_SCALE = 4.0
@@ -37,34 +38,34 @@ def history_numbers(rows: RowBatch, out: Floats) -> None:
     coupons, owner, position = rows.coupons, rows.owner, rows.position
     now = np.array([each.at for each in rows.shoppers]).take(owner)
     ordered_at, _, gap_s, issued, redeem_rate = rows.of_first
-    out[0] = 1.0 / (1.0 + np.maximum(now - rows.last_at[0], 0.0) / REORDER_S)
-    out[1] = 1.0 / (1.0 + np.maximum(now - rows.last_at[1], 0.0) / DAY_S)
+    out[:2] = 1.0 / (1.0 + np.maximum(now - rows.last_at, 0.0) / _SCALES_S)
     # From the last order to the middle of the coupon's window, over the usual time between two orders.
     middle_s = np.maximum(now - ordered_at, 0.0) + coupons.redeem_within_s.take(position) / 2.0
     gaps_over = np.log2(middle_s) - np.log2(gap_s)
     out[2] = np.where(np.isfinite(gaps_over), 2.0 * gaps_over + OF_ONE, 0.0)
     out[3] = rows.recency
-    out[6], out[7] = issued, REDEEM_SCALE * redeem_rate
+    out[6], out[7] = issued, redeem_rate
     _fill_rates(rows, out)
-    out[9] *= REDEEM_SCALE
-    out[11] *= REDEEM_SCALE
+    out[7::2] *= REDEEM_SCALE
 
 
 def _fill_rates(rows: RowBatch, out: Floats) -> None:
     """Fill the counts and rates of each row's coupon, and the rates of its kind: the shopper's own, as far as known."""
-    coupons, owner, position, kinds = rows.coupons, rows.owner, rows.position, len(rows.coupons.kinds) + 1
-    of_kinds = np.empty((2, len(rows.shoppers), kinds))
+    coupons, owner, position = rows.coupons, rows.owner, rows.position
+    own = np.array([(each.click_rate, each.redeem_rate) for each in rows.shoppers]).T
+    out[4:6], out[8:10] = 0.0, own.take(owner, axis=1)
+    out[10:12] = out[8:10]
     tallies: dict[tuple[int, int], Tally] = {}
     for number, each in enumerate(rows.shoppers):
-        of_kinds[0, number], of_kinds[1, number] = each.click_rate, each.redeem_rate
-        for kind, tally in each.history.by_kind.items():
-            if place := coupons.kinds.get(kind):
-                of_kinds[:, number, place] = _rates(tally, each)
         for coupon_id, tally in each.history.by_coupon.items():
             tallies |= {(number, place): tally for place in coupons.positions_of.get(coupon_id, ())}
-    out[4:6] = 0.0
-    out[8:10] = of_kinds[:, :, 0].take(owner, axis=1)
-    out[10:12] = of_kinds.reshape(2, -1).take(owner * kinds + coupons.kind.take(position), axis=1)
+    if any(each.history.by_kind for each in rows.shoppers):
+        of_kinds = own[:, :, None].repeat(len(coupons.kinds) + 1, axis=2)
+        for number, each in enumerate(rows.shoppers):
+            for kind, tally in each.history.by_kind.items():
+                if place := coupons.kinds.get(kind):
+                    of_kinds[:, number, place] = _rates(tally, each)
+        out[10:12] = of_kinds[:, owner, coupons.kind.take(position)]
     if tallies:
         for row, pair in enumerate(zip(owner.tolist(), position.tolist(), strict=True)):
             if (found := tallies.get(pair)) is not None:

@@ -43,7 +43,7 @@ def match_numbers(rows: RowBatch, out: Floats) -> None:
     out : array, shape (len(MATCH_FEATURES), n)
         Filled, in the order of `MATCH_FEATURES`.
     """
-    coupons, owner, position, is_for_all = rows.coupons, rows.owner, rows.position, rows.is_for_all
+    coupons, owner, position = rows.coupons, rows.owner, rows.position
     of_days = (rows.days + PRIOR_DAYS * PRIOR_SHARE) / (rows.all_days + PRIOR_DAYS)
     shares = np.minimum(rows.shares, _MOST_SHARES)
     np.copyto(shares[0], of_days, where=coupons.names_category.take(position))
@@ -54,7 +54,10 @@ def match_numbers(rows: RowBatch, out: Floats) -> None:
     distance = np.abs(coupons.price_log2.take(position) - price_log2.take(owner))
     out[0], out[1], out[2], out[3] = rows.content, rows.category, rows.brand, rows.item
     out[4], out[5], out[6] = rows.collaborative, rows.related, logarithms[0]
-    out[7] = np.where((rows.content <= 0.0) & ~is_for_all, rows.all_days, 0.0)
+    is_outside = rows.content <= 0.0
+    if coupons.any_for_all:
+        is_outside &= ~rows.is_for_all
+    out[7] = np.where(is_outside, rows.all_days, 0.0)
     out[8] = np.where(coupons.names_part.take(position), logarithms[1], 0.0)
     out[9] = logarithms[2]
     out[10], out[11] = np.where(browsed, rows.looked_at, 0.0), np.where(browsed, 0.0, rows.looked_at)
