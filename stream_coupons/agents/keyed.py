@@ -143,7 +143,7 @@ class KeyedAgent(Generic[State]):
         if record.key != key.encode():
             hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
-        if isinstance(message, Envelope) and appended_at is not None:
+        if isinstance(message, Envelope) and appended_at is not None and message.occurred_at > appended_at:
             require_not_ahead(message, appended_at, self.known().rules.profile.max_ahead_s)
         return self.state_key(message, key), message
 

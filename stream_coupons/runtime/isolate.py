@@ -12,8 +12,7 @@ from typing import TypeVar
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier
-from stream_coupons.runtime.attempt import Attempt
+from stream_coupons.runtime.apply import Applier, Attempt
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import CannotApply, StepFailed
 

@@ -237,7 +237,10 @@ def order_values(
 ) -> Floats:
     """Expected values of an order, as a decision computes them."""
     rows = look(Interests.of(moments, coupons, ProfileRules()), chosen)
-    return at_viewed_prices(stated_values(rows), moments, coupons, (rows.owner, rows.position), viewed_prices)
+    stated = stated_values(rows)
+    if not viewed_prices.views.size:
+        return stated
+    return at_viewed_prices(stated, moments, coupons, (rows.owner, rows.position), viewed_prices)
 
 
 def log_share(share: float) -> float:

@@ -191,8 +191,9 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
-    for held in shopper.held_coupons(at):
-        allowed[coupons.excluded_by(held)] = False
+    if shopper.issues or shopper.controls:
+        for held in shopper.held_coupons(at):
+            allowed[coupons.excluded_by(held)] = False
     return np.flatnonzero(allowed)
 
 

@@ -14,7 +14,15 @@ import numpy as np
 from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy, watching
 from stream_coupons.core.decision.policy import BRAKED, Choice, Draw
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
-from stream_coupons.core.decision.table import SHORTAGES, CandidateTable, Decision, StoredRow, Trigger, unpack
+from stream_coupons.core.decision.table import (
+    SHORTAGES,
+    CandidateTable,
+    Decision,
+    StoredRow,
+    Trigger,
+    stored_row,
+    unpack,
+)
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
@@ -223,7 +231,7 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     """
     trigger, table, rules, catalogue = decision.trigger, decision.table, decision.known.rules, decision.known.catalogue
     shopper, effects = trigger.moment.shopper, trigger.effects
-    stored = table.stored(row)
+    stored = stored_row(table.features, row, table.predicted[row])
     issue = _issue(decision, choice, row, stored)
     opened = _opened(decision, row, issue, stored)
     decision.wallet.draw(table.coupons.accounts[int(table.position[row])], open_issues.opening(opened), effects)

@@ -75,7 +75,7 @@ def take_in(
     effects = Effects()
     kind = KINDS[type(event)]
     # Before its id is remembered: what is ignored must not make the mark of an erasure grow.
-    if shopper.has_forgotten(event.occurred_at):
+    if shopper.erased_at is not None and shopper.has_forgotten(event.occurred_at):
         effects.facts.append((erasure.ERASURE, "ignored"))
         return effects
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):

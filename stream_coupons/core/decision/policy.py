@@ -308,7 +308,7 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     """
     if rules.strategy != "value":
         return list(range(len(worth)))
-    return sorted(ranking(worth)[: rules.explored_candidates].tolist())
+    return sorted(np.argsort(-worth, kind="stable")[: rules.explored_candidates].tolist())
 
 
 BRAKED = Draw(is_control=True, is_explored=False, arm=0.0)

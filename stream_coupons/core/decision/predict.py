@@ -70,8 +70,10 @@ def predict(table: CandidateTable, scorer: Scorer) -> CandidateTable:
     scorer : Scorer
         Model of the domain.
     """
-    rows = table.owner, table.position
-    order_minor = at_viewed_prices(table.stated_minor, table.moments, table.coupons, rows, scorer.viewed_prices)
+    order_minor, viewed_prices = table.stated_minor, scorer.viewed_prices
+    if viewed_prices.views.size:
+        rows = table.owner, table.position
+        order_minor = at_viewed_prices(order_minor, table.moments, table.coupons, rows, viewed_prices)
     return table.filled(scorer=scorer, predicted=scorer.predict(table.features), order_minor=order_minor)
 
 
@@ -158,8 +160,6 @@ def at_viewed_prices(
     viewed_prices : ViewedPrices
         Prices that visitors look at.
     """
-    if not viewed_prices.views.size:
-        return stated
     (owner, position), prices = rows, viewed_prices.of(coupons)
     viewed = _viewed_log2(moments, prices)[owner, position]
     over_all = viewed - prices.mean_log2[position]

@@ -29,8 +29,8 @@ StoredRow = tuple[bytes, bytes, Predicted]
 """Numeric features, hashed features and probabilities."""
 
 
-def packed_row(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
-    """Return the numeric and the hashed features of a row as they are stored with a decision, until its labels come.
+def stored_row(rows: FeatureRows, row: int, predicted: Floats) -> StoredRow:
+    """Return a row as it is stored with an issue or a control, until its labels come.
 
     Parameters
     ----------
@@ -38,19 +38,24 @@ def packed_row(rows: FeatureRows, row: int) -> tuple[bytes, bytes]:
         Rows of a batch.
     row : int
         Index among them.
+    predicted : array, shape (3,) or (4,)
+        Its probabilities.
 
     Returns
     -------
-    numeric, hashed : bytes
+    numeric, hashed, predicted : bytes, bytes and tuple of float
         Little-endian floats and integers of 32 bits; hashed columns at the end that only other rows need are left out.
+        P(click), P(redeem) and P(order).
     """
     hashed = rows.hashed[row].astype("<u4").tobytes()
     used = len(hashed.rstrip(b"\0"))
-    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES]
+    click, redeem, order, *_ = predicted.tolist()
+    probabilities = round(click, 6), round(redeem, 6), round(order, 6)
+    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES], probabilities
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
-    """Return the one row that `packed_row` made bytes of.
+    """Return the one row that `stored_row` made bytes of.
 
     Parameters
     ----------
@@ -188,11 +193,6 @@ class CandidateTable:
     def listed(self) -> list[Coupon]:
         """Return the coupon of every row."""
         return [self.coupons.coupons[position] for position in self.position.tolist()]
-
-    def stored(self, row: int) -> StoredRow:
-        """Return a row as it is stored with an issue or a control."""
-        click, redeem, order = self.predicted[row, : len(HEADS)].tolist()
-        return *packed_row(self.features, row), (round(click, 6), round(redeem, 6), round(order, 6))
 
 
 _COLUMNS = (

@@ -15,7 +15,7 @@ from stream_coupons.core.catalogue.coupon_terms import may_overlap
 from stream_coupons.core.decision import open_issues, policy
 from stream_coupons.core.decision.open_issues import example, is_still_watched
 from stream_coupons.core.decision.scoring import VISIT
-from stream_coupons.core.decision.table import Decision
+from stream_coupons.core.decision.table import Decision, stored_row
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import SCHEMA
@@ -40,7 +40,7 @@ def open_control(decision: Decision, row: int, *, withheld: bool = False, is_bes
     """
     trigger, table, known = decision.trigger, decision.table, decision.known
     coupon, moment = table.coupon(row), trigger.moment
-    numeric, hashed, predicted = table.stored(row)
+    numeric, hashed, predicted = stored_row(table.features, row, table.predicted[row])
     control = OpenControl(
         issue_id=f"{trigger.identity}-{coupon.coupon_id}" if is_beside else trigger.identity,
         coupon_id=coupon.coupon_id,
@@ -184,7 +184,10 @@ def watch_visit(decision: Decision) -> None:
         return
     on_view = np.flatnonzero(table.features.numeric[:, ON_VIEW].any(axis=1))
     row = watched_row(len(table.position), on_view, identity, rules.key)
-    coupon_id, (numeric, hashed, predicted) = table.coupon(row).coupon_id, table.stored(row)
+    coupon_id, (numeric, hashed, predicted) = (
+        table.coupon(row).coupon_id,
+        stored_row(table.features, row, table.predicted[row]),
+    )
     moment.shopper.visit = OpenVisit(
         issue_id=identity,
         coupon_id=coupon_id,

@@ -32,7 +32,7 @@ The Dirichlet: a comprehensive model of buying behaviour)."""
 _STRENGTHS = np.array([[1.0], [PART_STRENGTH], [1.0], [1.0]])
 """Mass of interest that the prior of each of `RowBatch.shares` counts as."""
 _WITHIN, _MASSES = [0, 0, 1, 2], [0, 0, 1, 3]
-"""Of each of them, the row of the sums over the narrowest scope, and that of `Interests.masses`."""
+"""Rows of the sums over the narrowest scope, and of `Interests.masses`, that each of them is made of."""
 
 _ROWS = 15
 (

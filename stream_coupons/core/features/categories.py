@@ -6,22 +6,14 @@ beside these, by the names that catalogue and events give them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import ABSENT, depth_of, discount_of
-from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
-from stream_coupons.core.shopper.profile import favourite
 from stream_coupons.core.vectors.sparse import feature_index
-
-HOURS_OF_BLOCK = 4
-MOST_REDEEMED = 5
-"""Coupons redeemed from which on shoppers are alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,27 +149,6 @@ VECTOR_TEXTS = {
 }
 CATEGORY_TEXTS = {each.name: each.text for each in (*COUPON_CATEGORIES, *MOMENT_CATEGORIES, *CROSSES)} | VECTOR_TEXTS
 """Text of each hashed feature by its name."""
-
-
-def moment_hashes(moment: Moment) -> list[int]:
-    """Return the hashes of the shopper and the moment, in the order of `MOMENT_CATEGORIES`.
-
-    A block of hours needs few examples and is crossed; the clock, one hour, is for peaks. Both are UTC.
-    """
-    hour, weekday = int(moment.at // 3600.0 % HOURS), int(moment.at // 86400.0 % WEEKDAYS)
-    profile, redeemed = moment.shopper.profile, moment.shopper.history.redeemed
-    return [
-        crc32(text.encode())  # `name_index`
-        for text in (
-            f"shopper={moment.user_id}",
-            f"hour={hour // HOURS_OF_BLOCK}",
-            f"weekday={weekday}",
-            f"taste={favourite(profile)}",
-            f"redeemer={min(int(redeemed), MOST_REDEEMED)}",
-            f"clock={hour}",
-            f"weekend={weekday in WEEKEND}",
-        )
-    ]
 
 
 def coupon_hashes(coupons: CouponSet) -> NDArray[np.uint32]:

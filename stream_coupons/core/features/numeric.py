@@ -14,8 +14,7 @@ from stream_coupons.core.features.affinity import RowBatch
 from stream_coupons.core.features.categories import CATEGORY_TEXTS
 from stream_coupons.core.features.coupon_features import COUPON_FEATURES
 from stream_coupons.core.features.feature import CouponFeature, Feature, MatchFeature, ShopperFeature
-from stream_coupons.core.features.history_features import HISTORY_FEATURES, history_numbers
-from stream_coupons.core.features.match_features import MATCH_FEATURES, match_numbers
+from stream_coupons.core.features.match_features import HISTORY_FEATURES, MATCH_FEATURES, history_numbers, match_numbers
 from stream_coupons.core.features.plugins import installed_features
 from stream_coupons.core.features.shopper_features import SHOPPER_FEATURES, shopper_numbers
 

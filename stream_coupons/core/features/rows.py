@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,12 @@ from stream_coupons.core.features.categories import (
     CROSSES,
     MOMENT_CATEGORIES,
     coupon_hashes,
-    moment_hashes,
 )
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.shopper_features import MOST_ABOVE, RECENCY_SCALE
 from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
+from stream_coupons.core.shopper.profile import favourite
 from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.vectors.sparse import feature_index, name_index
 from stream_coupons.core.vectors.value_binning import LEVELS, TILES, Value, value_hashes
@@ -66,6 +68,9 @@ def _groups(names: Iterable[str]) -> Indices:
 
 Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
 """Some columns: two hashes each, as arrays (n, columns); True for columns of the coupon itself; and their groups."""
+MOST_REDEEMED = 5
+"""Coupons redeemed from which on shoppers are alike."""
+HOURS_OF_BLOCK = 4
 _ONE, _FACTOR = np.uint32(1), np.uint32(0x9E3779B1)
 PLACES = np.uint32(DIMENSIONS - 1)
 """Mask of the index of a hashed feature, without its group."""
@@ -333,6 +338,27 @@ def _order(slots: int, codes: int) -> Positions:
     )
 
 
+def _moment_hashes(moment: Moment) -> list[int]:
+    """Return the hashes of the shopper and the moment, in the order of `MOMENT_CATEGORIES`.
+
+    A block of hours needs few examples and is crossed; the clock, one hour, is for peaks. Both are UTC.
+    """
+    hour, weekday = int(moment.at // 3600.0 % HOURS), int(moment.at // 86400.0 % WEEKDAYS)
+    profile, redeemed = moment.shopper.profile, moment.shopper.history.redeemed
+    return [
+        crc32(text.encode())  # `name_index`
+        for text in (
+            f"shopper={moment.user_id}",
+            f"hour={hour // HOURS_OF_BLOCK}",
+            f"weekday={weekday}",
+            f"taste={favourite(profile)}",
+            f"redeemer={min(int(redeemed), MOST_REDEEMED)}",
+            f"clock={hour}",
+            f"weekend={weekday in WEEKEND}",
+        )
+    ]
+
+
 _MOMENT_OFFSETS = _offsets(_ALONE_OF_TERMS[len(OF_EVERY_COUPON) :], _ALONE_GROUPS[len(OF_EVERY_COUPON) :])
 
 
@@ -340,7 +366,7 @@ def _hashes(moments: Sequence[Moment], rows: RowBatch) -> Indices:
     """Return the hashed features, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
     coupons, owner, position = rows.coupons, rows.owner, rows.position
     known = coupons.once(_CouponHashes.of)
-    hashes = np.array([moment_hashes(each) for each in moments], np.uint32)
+    hashes = np.array([_moment_hashes(each) for each in moments], np.uint32)
     is_absent = hashes == ABSENT
     alone = _mix(hashes * _FACTOR, _ONE) + _MOMENT_OFFSETS
     crossed = _mix(known.halves.take(position, axis=0), hashes.take(known.crossed, axis=1).take(owner, axis=0))

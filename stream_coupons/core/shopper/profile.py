@@ -121,7 +121,7 @@ def is_duplicate(profile: Profile, kind: str, event_id: str, rules: ProfileRules
         `max_seen_events` is the number of events that are remembered.
     """
     digest = stable_digest(kind, event_id)
-    if place_of(profile.seen, digest) >= 0:
+    if digest in profile.seen and place_of(profile.seen, digest) >= 0:
         return True
     profile.seen = (profile.seen + digest)[-rules.max_seen_events * DIGEST_BYTES :]
     return False

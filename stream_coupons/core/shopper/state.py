@@ -136,6 +136,8 @@ class Followed(Struct, array_like=True):
 
 NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
+PRIOR_TRIALS = 4.0
+"""Number of trials that a prior rate counts as."""
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
@@ -166,7 +168,7 @@ class Tally(Struct, array_like=True):
     clicked: int = 0
 
 
-def shrunk_rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
+def shrunk_rate(successes: float, trials: float, prior: float, strength: float = PRIOR_TRIALS) -> float:
     """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials.
 
     Parameters
@@ -207,8 +209,12 @@ class History(Struct, array_like=True):
 
     def rates(self) -> tuple[float, float]:
         """Return the click rate and the redeem rate over all coupons, each shrunk towards a neutral one."""
-        clicks = shrunk_rate(self.clicked, self.issued, NEUTRAL_CLICK_RATE)
-        return clicks, shrunk_rate(self.redeemed, self.issued, NEUTRAL_REDEEM_RATE)
+        clicks = self.clicked + NEUTRAL_CLICK_RATE * PRIOR_TRIALS
+        redeems = self.redeemed + NEUTRAL_REDEEM_RATE * PRIOR_TRIALS
+        return (
+            clicks / (max(self.issued, self.clicked) + PRIOR_TRIALS),
+            redeems / (max(self.issued, self.redeemed) + PRIOR_TRIALS),
+        )
 
     def exposures_at(self, at: float) -> tuple[float, float]:
         """Return the number of coupons issued, faded with a half-life of a day and of a week: a measure of fatigue."""
@@ -385,7 +391,7 @@ class Shopper(Struct, array_like=True):
     def has_decided(self, issue_id: str) -> bool:
         """Return True if this id led to an issue of ours; another system may have given the id to one of its own."""
         is_open = issue_id in self.issues and not self.issue(issue_id).observed
-        return is_open or stable_hash(issue_id) in self.closed
+        return is_open or (bool(self.closed) and stable_hash(issue_id) in self.closed)
 
     def has_forgotten(self, at: float) -> bool:
         """Return True if the shopper asked to be forgotten at this time, UTC epoch seconds, or later."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.decision.table import packed_row, unpack
+from stream_coupons.core.decision.table import stored_row, unpack
 from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_SHARE, Interests, Moment, RowBatch, look
 from stream_coupons.core.features.match_features import PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
@@ -270,7 +270,7 @@ def test_a_stored_row_is_the_row_that_was_scored(folded: list, history: History)
         fold(shopper.profile, event, RULES)
     rows = rows_of(shopper, weather="rain")
     for row in range(len(rows)):
-        again = unpack(*packed_row(rows, row))
+        again = unpack(*stored_row(rows, row, np.zeros(3))[:2])
         assert again.numeric.tolist() == rows.numeric[row : row + 1].tolist()
         assert again.hashed[0].tolist() == np.trim_zeros(rows.hashed[row], "b").tolist()
 
@@ -755,7 +755,7 @@ def test_a_moment_is_described_alike_beside_one_that_has_more_keys() -> None:
     for place, moment in enumerate(moments):
         alone, first = rows_at(moment), place * len(COUPONS)
         for n in range(len(COUPONS)):
-            assert packed_row(together, first + n) == packed_row(alone, n)
+            assert stored_row(together, first + n, np.zeros(3)) == stored_row(alone, n, np.zeros(3))
         assert alone.hashed.shape[1] == len(hashed_names({}, moment.context))
 
 
