@@ -266,6 +266,7 @@ class CouponSet:
         """True of coupons for the whole shop."""
         self.any_for_all = bool(self.is_for_all.any())
         self.has_items = np.array([bool(c.items) for c in each], dtype=bool)
+        self.any_items = bool(self.has_items.any())
         self.prior_part: Floats = np.array([prior_part(c) for c in each])
         """Prior share of the coupon's scope in the demand for its categories."""
         # Never empty: features that are not in the vocabulary are looked up, too.

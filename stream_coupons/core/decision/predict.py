@@ -220,7 +220,9 @@ def stated_values(rows: RowBatch) -> Floats:
     coupons, position, interests = rows.coupons, rows.position, rows.interests.vectors
     weight, total = interests[PRICE_WEIGHT], interests[PRICE_TOTAL]
     level = _price_level(weight, total - weight * coupons.category_price_log2)
-    own, own_total = np.where(coupons.has_items.take(position), 0.0, rows.prices)
+    own, own_total = rows.prices
+    if coupons.any_items:
+        own, own_total = np.where(coupons.has_items.take(position), 0.0, rows.prices)
     log2 = own_total - own * coupons.price_log2.take(position) + PRICE_STRENGTH * level.take(rows.owner)
     log2 /= own + PRICE_STRENGTH
     values: Floats = coupons.price_minor.take(position) * np.exp2(np.minimum(np.maximum(log2, -MOST_LOG2), MOST_LOG2))

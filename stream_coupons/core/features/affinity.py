@@ -31,7 +31,7 @@ orders, like the sum of the parameters of a Dirichlet model of brand choice (Goo
 The Dirichlet: a comprehensive model of buying behaviour)."""
 _STRENGTHS = np.array([[1.0], [PART_STRENGTH], [1.0], [1.0]])
 """Mass of interest that the prior of each of `RowBatch.shares` counts as."""
-_WITHIN, _MASSES = [0, 0, 1, 2], [0, 0, 1, 3]
+_WITHIN, _MASSES = np.array([0, 0, 1, 2]), np.array([0, 0, 1, 3])
 """Rows of the sums over the narrowest scope, and of `Interests.masses`, that each of them is made of."""
 
 _ROWS = 15
@@ -149,7 +149,7 @@ class Interests(NamedTuple):
         profiles = [each.profile for each in shoppers]
         cared_for, days, lately = count_days(profiles, [each.at for each in shoppers], rules)
         bounds = [*accumulate([len(profile.category_days) for profile in profiles], initial=0)]
-        vectors, masses = np.zeros((_ROWS, n, coupons.columns)), list[Sequence[float]]()
+        vectors, masses = coupons.once(_unknown).repeat(n, axis=1), list[Sequence[float]]()
         sparse: list[Any] = [()] * (8 * n)
         for number, each in enumerate(shoppers):
             profile, shopper, those = each.profile, each.moment.shopper, slice(bounds[number], bounds[number + 1])
@@ -184,11 +184,17 @@ class Interests(NamedTuple):
         return np.where(self.coupons.is_for_all, of_all[:, None], promise)
 
 
-def _fill_by_category(vectors: Floats, shoppers: Sequence[ShopperMoment], columns: Mapping[str, int]) -> None:
-    """Set the rows of what profiles and histories keep by the names of categories."""
+def _unknown(coupons: CouponSet) -> Floats:
+    """Return `Interests.vectors` of a shopper of whom nothing is known."""
+    vectors = np.zeros((_ROWS, 1, coupons.columns))
     vectors[ORDERED : CARTED + 1] = -math.inf
     vectors[GAP] = math.nan
     vectors[REDEEM_RATE] = NEUTRAL_REDEEM_RATE
+    return vectors
+
+
+def _fill_by_category(vectors: Floats, shoppers: Sequence[ShopperMoment], columns: Mapping[str, int]) -> None:
+    """Set the rows of what profiles and histories keep by the names of categories."""
     for number, each in enumerate(shoppers):
         of_one = vectors[:, number]
         for name, level in each.profile.price_levels.items():
@@ -354,4 +360,4 @@ def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> tuple[ND
             of_category, indices = interest_indices(item.item_id, item.category, item.brand)
             if item.category is not None:
                 indices = of_category, *indices
-    return np.array(indices, np.uint32), np.ones(len(indices))
+    return np.array(indices, np.uint32), np.array([1.0] * len(indices))

@@ -54,7 +54,9 @@ def match_numbers(rows: RowBatch, out: Floats) -> None:
     browsed = np.array([isinstance(each.moment.trigger, BrowseEvent) for each in rows.shoppers]).take(owner)
     prices = [each.mean_price_minor for each in rows.shoppers]
     price_log2 = np.array([math.nan if price is None else math.log2(max(price, 1.0)) for price in prices])
-    distance = np.abs(coupons.price_log2.take(position) - price_log2.take(owner))
+    fit = np.exp2(-np.abs(coupons.price_log2.take(position) - price_log2.take(owner)))
+    if None in prices:
+        fit[np.isnan(fit)] = 0.5
     out[0], out[1], out[2], out[3] = rows.content, rows.category, rows.brand, rows.item
     out[4], out[5], out[6] = rows.collaborative, rows.related, logarithms[0]
     is_outside = rows.content <= 0.0
@@ -64,7 +66,7 @@ def match_numbers(rows: RowBatch, out: Floats) -> None:
     out[8] = np.where(coupons.names_part.take(position), logarithms[1], 0.0)
     out[9] = logarithms[2]
     out[10], out[11] = np.where(browsed, rows.looked_at, 0.0), np.where(browsed, 0.0, rows.looked_at)
-    out[12] = np.where(np.isnan(distance), 0.5, np.exp2(-distance))
+    out[12] = fit
     out[13], out[14], out[15], out[16] = rows.habit, rows.fresh_habit, rows.habit_of_category, logarithms[3]
 
 

@@ -57,7 +57,7 @@ class _Scale(NamedTuple):
 
     def take(self, computed: Floats) -> Floats:
         """Return the features of computed values (features, n), which are changed, with the features last."""
-        computed[self.logarithms] = np.log1p(np.maximum(computed[self.logarithms], 0.0)) / self.divisors
+        computed[self.logarithms] = np.log1p(np.maximum(computed.take(self.logarithms, axis=0), 0.0)) / self.divisors
         np.maximum(computed, self.lowest, out=computed)
         np.minimum(computed, self.highest, out=computed)
         return computed.T
@@ -81,7 +81,8 @@ def numbers_of(rows: RowBatch) -> Floats:
     for row, each in enumerate(_INSTALLED_OF_MATCH, _FIRST_INSTALLED):
         matches[row] = each.compute(rows)
     numbers = np.empty((len(rows.owner), len(NUMERIC)))
-    numbers[:, :_FIRST_OF_COUPON] = _SHOPPER.take(of_shoppers.T).take(rows.owner, axis=0)
+    of_rows = _SHOPPER.take(of_shoppers.T)
+    numbers[:, :_FIRST_OF_COUPON] = of_rows if len(of_rows) == 1 else of_rows.take(rows.owner, axis=0)
     numbers[:, _FIRST_OF_COUPON:_FIRST_OF_MATCH] = rows.coupons.once(_coupon_numbers).take(rows.position, axis=0)
     numbers[:, _FIRST_OF_MATCH:] = _MATCH.take(matches)
     return numbers

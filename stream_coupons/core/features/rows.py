@@ -366,15 +366,18 @@ def _hashes(moments: Sequence[Moment], rows: RowBatch) -> Indices:
     """Return the hashed features, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
     coupons, owner, position = rows.coupons, rows.owner, rows.position
     known = coupons.once(_CouponHashes.of)
-    hashes = np.array([_moment_hashes(each) for each in moments], np.uint32)
-    is_absent = hashes == ABSENT
+    of_moments = [_moment_hashes(each) for each in moments]
+    hashes = np.array(of_moments, np.uint32)
+    others = hashes.take(known.crossed, axis=1)
+    if len(moments) > 1:
+        others = others.take(owner, axis=0)
     alone = _mix(hashes * _FACTOR, _ONE) + _MOMENT_OFFSETS
-    crossed = _mix(known.halves.take(position, axis=0), hashes.take(known.crossed, axis=1).take(owner, axis=0))
+    crossed = _mix(known.halves.take(position, axis=0), others)
     crossed += known.offsets
     crossed *= known.is_there.take(position, axis=0)
-    if is_absent.any():
-        alone[is_absent] = 0
-        crossed[is_absent.take(known.crossed, axis=1).take(owner, axis=0)] = 0
+    if any(ABSENT in each for each in of_moments):
+        alone *= hashes != ABSENT
+        crossed *= others != ABSENT
     hashed = np.concatenate((known.alone.take(position, axis=0), alone.take(owner, axis=0), crossed), axis=1)
     if hashed.shape[1] > len(HASHED):
         hashed = hashed.take(known.order, axis=1)

@@ -458,13 +458,14 @@ def count_days(
     of_each = [profile.category_days for profile in profiles]
     counts = [*map(len, of_each)]
     n = sum(counts)
-    since = np.array([max(at // DAY_S - profile.days_until, 0.0) for profile, at in zip(profiles, ats, strict=True)])
+    ages = [max(at // DAY_S - profile.days_until, 0.0) for profile, at in zip(profiles, ats, strict=True)]
+    since = np.array(ages).repeat(counts)
     bits = np.fromiter(chain.from_iterable(days.values() for days in of_each), "<u8", n)
     cared = np.unpackbits(bits.view(np.uint8).reshape(n, DAYS_KEPT // 8), axis=1, bitorder="little")
     days = np.add.reduce(cared * _fading(rules.half_life_s), axis=1)
-    days *= (2.0 ** (-since * DAY_S / rules.half_life_s)).repeat(counts)
+    days *= 2.0 ** (-since * DAY_S / rules.half_life_s)
     categories = np.fromiter(chain.from_iterable(of_each), np.uint32, n)
-    return categories, days, 1.0 / (1.0 + since.repeat(counts) + cared.argmax(axis=1))
+    return categories, days, 1.0 / (1.0 + since + cared.argmax(axis=1))
 
 
 @lru_cache
