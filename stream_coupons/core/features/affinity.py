@@ -281,7 +281,7 @@ def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     """
     coupons = interests.coupons
     position = chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
-    owner = np.zeros_like(position) if len(chosen) == 1 else np.arange(len(chosen)).repeat([*map(len, chosen)])
+    owner = np.zeros(len(position), np.intp) if len(chosen) == 1 else np.arange(len(chosen)).repeat([*map(len, chosen)])
     first, vectors = owner * coupons.columns, interests.vectors.reshape(_ROWS, -1)
     in_categories, brands, items, narrowest, latest = coupons.scopes.sums(vectors, position, first, _SUMMED, _COMPARED)
     related, days, now, category, near, habits = in_categories[RELATED:]
