@@ -211,8 +211,9 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
-    for held in shopper.held_coupons(at):
-        allowed[coupons.excluded_by(held)] = False
+    if shopper.issues or shopper.controls:
+        for held in shopper.held_coupons(at):
+            allowed[coupons.excluded_by(held)] = False
     table = coupons.once(rule_table)
     if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger)) and facts is not None:
         facts.append(("rule_error", coupons.coupons[0].domain))

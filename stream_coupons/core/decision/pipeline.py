@@ -30,10 +30,10 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Feedback
 from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.imputation import fill_context
-from stream_coupons.core.shopper.preferences import is_familiar
-from stream_coupons.core.shopper.profile import fold, is_duplicate
+from stream_coupons.core.shopper.profile import fold, is_duplicate, is_familiar
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.vectors.value_binning import Value
 
 MAX_TOGETHER = 2**17
 """The most numbers in one array of a chunk of decisions. A chunk has some dozens of such arrays; beyond a processor's
@@ -75,7 +75,7 @@ def take_in(
     effects = Effects()
     kind = KINDS[type(event)]
     # Before its id is remembered: what is ignored must not make the mark of an erasure grow.
-    if shopper.has_forgotten(event.occurred_at):
+    if shopper.erased_at is not None and shopper.has_forgotten(event.occurred_at):
         effects.facts.append((erasure.ERASURE, "ignored"))
         return effects
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
@@ -128,7 +128,9 @@ def _trigger(
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
-    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
+    context: Mapping[str, Value] = event.context
+    if known.rules.profile.missing_context:
+        context = fill_context(shopper.profile.contexts, context, at, known.rules.profile)
     moment = Moment(user_id, shopper, at, context, event)
     return Trigger(moment, event, identity, coupons, positions, effects, objection)
 

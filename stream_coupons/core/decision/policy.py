@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
@@ -35,7 +36,8 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
         return NoCoupon.COOLDOWN
     if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
         return NoCoupon.FREQUENCY_CAP
-    if is_quiet(at, rules) or is_quiet(now, rules):
+    has_quiet_hours = rules.quiet_from_hour != rules.quiet_until_hour
+    if has_quiet_hours and (is_quiet(at, rules) or is_quiet(now, rules)):
         return NoCoupon.QUIET_HOURS
     return None
 
@@ -237,12 +239,8 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
     """
     if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
         return Draw(is_control=True, is_explored=False, arm=0.0)
-    is_explored = key.uniform("explore", trigger) < _epsilon(rules)
+    is_explored = key.uniform("explore", trigger) < (rules.exploration_ratio if rules.strategy == "value" else 1.0)
     return Draw(is_control=False, is_explored=is_explored, arm=key.uniform("arm", trigger) if is_explored else 0.0)
-
-
-def _epsilon(rules: PolicyRules) -> float:
-    return rules.exploration_ratio if rules.strategy == "value" else 1.0
 
 
 def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Offer] | None = None) -> Choice:
@@ -259,7 +257,7 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Off
     offer : callable, optional
         Returns what a policy from another package decides by; if it fails, that is a `PluginError`.
     """
-    tried, epsilon = explored(worth, rules), _epsilon(rules)
+    tried, epsilon = explored(worth, rules), rules.exploration_ratio if rules.strategy == "value" else 1.0
     best, control = int(np.argmax(worth)), rules.control_ratio
     if offer is not None and rules.strategy not in STRATEGIES:
         of_rows = shares(offer())
@@ -310,4 +308,49 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     """
     if rules.strategy != "value":
         return list(range(len(worth)))
-    return sorted(ranking(worth)[: rules.explored_candidates].tolist())
+    return sorted(np.argsort(-worth, kind="stable")[: rules.explored_candidates].tolist())
+
+
+BRAKED = Draw(is_control=True, is_explored=False, arm=0.0)
+"""Draw of a trigger of a shopper whom the brake leaves out."""
+
+
+class Arm(NamedTuple):
+    """The arm of a shopper in the live measurement of lift: those who may get coupons, and those who get none.
+
+    Attributes
+    ----------
+    is_holdout : bool
+        True if the shopper is in the permanent control group.
+    is_braked : bool
+        True if the shopper gets no coupon because the lift of the domain lies below zero.
+    period : int
+        Period of the measurement.
+    is_without : bool or None
+        True in the arm without coupons. While the domain is braked, the few who get coupons are compared with the
+        others who got some before; the holdout is in neither arm then (None): it has another past.
+    """
+
+    is_holdout: bool
+    is_braked: bool
+    period: int
+    is_without: bool | None
+
+
+def arm_of(user_id: str, domain: str, known: Knowledge) -> Arm:
+    """Return the arm of a shopper.
+
+    While the lift of a domain lies below zero, a drawn few, `LiftBrake.given_ratio` of the shoppers, go on getting
+    coupons: they show whether coupons earn again.
+
+    Parameters
+    ----------
+    user_id, domain : str
+        The shopper and the domain of the decision.
+    known : Knowledge
+        The domain's brake, the size of the holdout, and the secret.
+    """
+    brake, key = known.brake(domain), known.rules.key
+    in_holdout, is_on = is_holdout(user_id, known.rules.policy, key), brake.given_ratio < 1.0
+    braked = is_on and key.uniform("lift probe", user_id) >= brake.given_ratio
+    return Arm(in_holdout, braked, brake.period, braked if not in_holdout else None if is_on else True)

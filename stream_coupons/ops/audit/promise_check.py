@@ -1,4 +1,4 @@
-"""Promises to shoppers and marketers, checked on every issue: holdout, pauses, times, quiet hours, spacing, erasures."""
+"""Promises to shoppers and marketers, checked on each issue: holdout, pauses, times, quiet hours, spacing, erasures."""
 
 import math
 from collections import defaultdict
