@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from stream_coupons.core import plugins
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.local_time import is_zone
 
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
 NonNegative = Annotated[float, Meta(ge=0, le=1e15)]
@@ -106,6 +107,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     items outside of every coupon's scope, if neither the item nor its category states one.
     Partitions report the totals of lift every `lift_every_s` at most. With `lift_brake`, a domain whose lift lies below
     zero gives coupons to `brake_probe_ratio` of the shoppers only, and values beyond the measured lift are reduced.
+    Quiet hours are in the time zone that a trigger's context names as `time_zone`, or else in that of the shop.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -115,6 +117,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     issue_window_s: Positive = 7 * 86400.0
     quiet_from_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
     quiet_until_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
+    time_zone: str = "UTC"
     reorder_suppress_s: NonNegative = 7 * 86400.0
     holdout_ratio: Ratio = 0.05
     holdout_controls: Size = 5
@@ -141,6 +144,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     explain_top: Size = 5
 
     def __post_init__(self) -> None:
+        if not is_zone(self.time_zone):
+            raise ValueError(f"time_zone: {self.time_zone!r} is no IANA time zone, expected one such as Europe/Berlin")
         if self.strategy not in STRATEGIES:
             try:
                 plugins.point_of(self.strategy, plugins.POLICIES, STRATEGIES)

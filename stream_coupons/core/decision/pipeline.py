@@ -110,7 +110,9 @@ def _trigger(
     at = event.occurred_at if times.appended_at is None else min(event.occurred_at, times.appended_at)
     now = max(at, times.now or at)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
-    objection = policy.standing_objection(shopper, at, now, rules)
+    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
+    zone = policy.zone_of(context, rules)
+    objection = policy.standing_objection(shopper, at, now, rules, zone)
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
     if shopper.has_decided(identity):
@@ -124,7 +126,6 @@ def _trigger(
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
-    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
     moment = Moment(user_id, shopper, at, context, event)
     return Trigger(moment, event, identity, coupons, positions, effects, objection)
 

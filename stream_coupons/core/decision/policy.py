@@ -1,6 +1,6 @@
 """Decision policy: standing objections to any coupon, and the choice of the one to give, if any."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,10 +9,10 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.local_time import is_zone, local_time
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import STRATEGIES, PolicyRules
-from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
 from stream_coupons.core.shopper.state import Shopper
 
 
@@ -21,13 +21,32 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
     return key.uniform("holdout", user_id) < rules.holdout_ratio
 
 
-def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
+def zone_of(context: Mapping[str, object], rules: PolicyRules) -> str:
+    """Return the shopper's time zone: that of the trigger's context if it names one, or else that of the shop.
+
+    Parameters
+    ----------
+    context : mapping
+        Context of the trigger; its `time_zone` counts.
+    rules : PolicyRules
+        Has the zone of the shop.
+
+    >>> [zone_of({"time_zone": name}, PolicyRules()) for name in ("Asia/Tokyo", "Bonn", None)]
+    ['Asia/Tokyo', 'UTC', 'UTC']
+    """
+    named = context.get("time_zone")
+    return named if isinstance(named, str) and is_zone(named) else rules.time_zone
+
+
+def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules, zone: str) -> NoCoupon | None:
     """Return the reason why this shopper gets no coupon at this moment, whatever the coupons; None if there is none.
 
     Parameters
     ----------
     at, now : float
         Time of the trigger and of the decision, UTC epoch seconds.
+    zone : str
+        Time zone of the shopper.
     """
     if now - at > rules.trigger_timeout_s:
         return NoCoupon.TIMED_OUT
@@ -35,7 +54,7 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
         return NoCoupon.COOLDOWN
     if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
         return NoCoupon.FREQUENCY_CAP
-    if is_quiet(at, rules) or is_quiet(now, rules):
+    if is_quiet(at, rules, zone) or is_quiet(now, rules, zone):
         return NoCoupon.QUIET_HOURS
     return None
 
@@ -69,15 +88,17 @@ def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
     del recent[: -rules.max_issues_per_window]
 
 
-def is_quiet(at: float, rules: PolicyRules) -> bool:
-    """Return whether the hour (UTC) is within the quiet hours; equal bounds mean never.
+def is_quiet(at: float, rules: PolicyRules, zone: str = "UTC") -> bool:
+    """Return whether the time on the shopper's clock is within the quiet hours; equal bounds mean never.
 
     >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
-    >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)
-    (True, False)
+    >>> [is_quiet(noon_or_night * 3600.0, night, "Asia/Tokyo") for noon_or_night in (3, 14)]
+    [False, True]
     """
-    hour = at % DAY_S / HOUR_S
     start, end = rules.quiet_from_hour, rules.quiet_until_hour
+    if start == end:
+        return False
+    hour = local_time(at, zone).hour
     return start <= hour < end if start <= end else hour >= start or hour < end
 
 

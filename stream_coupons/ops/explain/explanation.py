@@ -83,11 +83,12 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     """Explain the decision in each domain on a trigger at this moment of which only the time is known."""
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
-    standing = policy.standing_objection(shopper, at, at, known.rules.policy)
+    context = fill_context(shopper.profile.contexts, {}, at, known.rules.profile)
+    zone = policy.zone_of(context, known.rules.policy)
+    standing = policy.standing_objection(shopper, at, at, known.rules.policy, zone)
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT
-    context = fill_context(shopper.profile.contexts, {}, at, known.rules.profile)
     moment, verdicts = Moment(user_id, shopper, at, context), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
         is_braked = standing is None and arms.is_braked(user_id, domain, known)

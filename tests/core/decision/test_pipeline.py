@@ -501,6 +501,25 @@ def test_no_coupon_is_given_in_quiet_hours_that_began_before_the_decision(decide
     assert decision(case.see(browse("t1", at), Times(at, midnight + decided_at * HOUR_S))) == [outcome]
 
 
+@pytest.mark.parametrize(
+    ("shop", "shopper", "outcome"),
+    [
+        ("UTC", None, "given"),
+        ("Asia/Tokyo", None, NoCoupon.QUIET_HOURS),
+        ("UTC", "Asia/Tokyo", NoCoupon.QUIET_HOURS),
+        ("Asia/Tokyo", "UTC", "given"),
+        ("Asia/Tokyo", "Bonn", NoCoupon.QUIET_HOURS),
+    ],
+)
+def test_quiet_hours_are_on_the_shoppers_clock_or_else_on_that_of_the_shop(
+    shop: str, shopper: str | None, outcome: str
+) -> None:
+    case = Case(knowledge(coupon("c1"), rules=rules(quiet_from_hour=22, quiet_until_hour=7, time_zone=shop)))
+    noon = AT - AT % DAY_S + 14 * HOUR_S
+    context = {} if shopper is None else {"time_zone": shopper}
+    assert decision(case.see(browse("t1", noon, context=context))) == [outcome]
+
+
 def test_an_event_that_is_too_old_for_a_coupon_counts_as_one_that_is_no_trigger() -> None:
     known, shoppers = knowledge(coupon("c1")), (Shopper(), Shopper())
     no_trigger = knowledge(coupon("c1"), rules=rules(triggers=frozenset()))
