@@ -30,7 +30,7 @@ def _row(coupon: Coupon) -> list[str]:
         "stock": coupon.stock,
         "budget": coupon.budget_minor,
         "campaign": coupon.campaign_id,
-        "a shopper": coupon.max_per_user,
+        "a shopper": ", ".join(map(str, coupon.caps)) or None,
     }
     when = [*span(coupon.valid_from, coupon.valid_until), *(["paused"] if coupon.paused else [])]
     return [

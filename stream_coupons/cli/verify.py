@@ -24,8 +24,8 @@ def never_checked() -> str:
     from stream_coupons.ops.audit.coverage_check import NOT_FOLLOWED
 
     return (
-        f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the cap on "
-        "coupons within a window; prices, and the size of a quantile hold; a hold that is never freed"
+        f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the shop's "
+        "caps; prices, and the size of a quantile hold; a hold that is never freed"
     )
 
 
@@ -69,7 +69,7 @@ def verify(
         def read(names: tuple[str, ...]) -> Iterable[Record]:
             return interruptions.each(terminal.tracked(read_records(settings.kafka, names), progress))
 
-        findings = audit(read, marks)
+        findings = audit(read, marks, settings.policy.time_zone)
     if interruptions.happened:
         terminal.stop_interrupted(": nothing is known")
     if json:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, cast, get_args
 from msgspec import Meta, Struct
 
 from stream_coupons.core import plugins
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.local_time import is_zone
 
@@ -107,6 +108,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     items outside of every coupon's scope, if neither the item nor its category states one.
     Partitions report the totals of lift every `lift_every_s` at most. With `lift_brake`, a domain whose lift lies below
     zero gives coupons to `brake_probe_ratio` of the shoppers only, and values beyond the measured lift are reduced.
+    `max_issues_per_window` counts in any window of that length, `caps` in calendar periods of the shop's time zone.
     Quiet hours are in the time zone that a trigger's context names as `time_zone`, or else in that of the shop.
     """
 
@@ -115,6 +117,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cooldown_s: NonNegative = 6 * 3600.0
     max_issues_per_window: Size = 3
     issue_window_s: Positive = 7 * 86400.0
+    caps: list[Cap] = []
     quiet_from_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
     quiet_until_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
     time_zone: str = "UTC"

@@ -162,8 +162,8 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
         found.append("stock is 0: it is never issued")
     if coupon.budget_minor is not None and coupon.budget_minor < coupon.max_discount_minor:
         found.append("budget_minor is less than max_discount_minor: it is never issued")
-    if coupon.max_per_user == 0:
-        found.append("max_per_user is 0: it is never issued")
+    if any(cap.n == 0 for cap in coupon.caps):
+        found.append("caps has an n of 0: it is never issued")
     if coupon.valid_until <= now:
         found.append(f"valid_until is {utc(coupon.valid_until)}: it is over")
     if coupon.discount_minor is not None and coupon.discount_percent is not None:

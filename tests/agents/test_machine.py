@@ -22,7 +22,19 @@ from stream_coupons.core.rules import AttributionRules, ProfileRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import ORIGIN_HEADER, Output
 from stream_coupons.testing import campaign, coupon, item
-from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, order, rules
+from tests.core.builders import (
+    AT,
+    DAY_S,
+    FixedScorer,
+    browse,
+    cart,
+    erasure,
+    feedback,
+    for_life,
+    knowledge,
+    order,
+    rules,
+)
 
 from .fakes import Shop
 
@@ -49,7 +61,7 @@ FIRST_COME = {"budget_curve": "none", **HARD, **WEEK}
 COUPONS = [
     coupon("few", stock=2, campaign_id=TRIAL, budget_curve="none", **WEEK),
     coupon("poor", budget_minor=250, discount_minor=120, max_discount_minor=120, redeem_within_s=3600.0, **HARD),
-    coupon("once", max_per_user=1, discount_minor=80, max_discount_minor=80, stock=4, budget_minor=300, **FIRST_COME),
+    coupon("once", caps=for_life(1), discount_minor=80, max_discount_minor=80, stock=4, budget_minor=300, **FIRST_COME),
     coupon("spring", campaign_id=SPRING, **WEEK),
     coupon("trial", campaign_id=TRIAL, budget_minor=1000, discount_minor=30, **WEEK),
     coupon("lost", campaign_id="unknown", **WEEK),
@@ -288,7 +300,7 @@ class System(RuleBasedStateMachine):
         own = [issue for issue in self.issues.values() if issue.user_id == latest.user_id]
         assert sum(latest.issued_at - WINDOW_S < issue.issued_at <= latest.issued_at for issue in own) <= CAP
         of_this = sum(issue.coupon_id == terms.coupon_id for issue in own)
-        assert terms.max_per_user is None or of_this <= terms.max_per_user
+        assert all(of_this <= cap.n for cap in terms.caps)
 
     def _purses(self, account_id: str) -> dict[int, Purse]:
         found = {home: self.shop.purse(account_id, home) for home in HOMES}

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from stream_coupons import testing
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.scopes import Pairs
@@ -39,6 +40,7 @@ from stream_coupons.core.messages.inputs import (
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules
+from stream_coupons.core.shopper.issue_counts import IssueCounts, PeriodCounts
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.runtime.steps import SharedStates
@@ -74,6 +76,15 @@ def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
 
 
 # Events of the shopper `u`, by id and time.
+
+
+def counts_of(coupons: dict[str, int], campaigns: dict[str, int] | None = None) -> IssueCounts:
+    """Coupons given in all, long ago."""
+    return IssueCounts({"life": PeriodCounts(0, coupons, campaigns or {})})
+
+
+def for_life(n: int | None) -> list[Cap]:
+    return [] if n is None else [Cap(per="life", n=n)]
 
 
 def browse(

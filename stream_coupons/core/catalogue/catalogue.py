@@ -9,11 +9,13 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
 from stream_coupons.core.draws import stable_hash
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.money.accounts import Accounts, within_campaign
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
@@ -66,6 +68,7 @@ class Catalogue:
                 default_price_minor,
                 None if attributes is None else attributes.get(domain, ()),
                 accounts=self.accounts,
+                campaigns=self.campaigns,
             )
             for domain, members in by_domain.items()
         }
@@ -232,8 +235,8 @@ def _past_objection(
     shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
 ) -> Ineligible | None:
     coupon = coupons.coupons[position]
-    if is_over_own_cap(shopper.history.given, coupon):
-        return Ineligible.SHOPPER_CAP
+    if (found := cap_objection(shopper.history.given, coupons, position, at, rules)) is not None:
+        return found
     if coupon.items:
         since = at - rules.reorder_suppress_s
         ordered = shopper.profile.ordered_at
@@ -242,14 +245,30 @@ def _past_objection(
     return None
 
 
-def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
-    """Return True if a shopper has reached the coupon's cap.
+def cap_objection(
+    counts: IssueCounts, coupons: CouponSet, position: int, at: float, rules: PolicyRules
+) -> Ineligible | None:
+    """Return the reason if a cap of the coupon, or of its campaign, allows the shopper no more for now.
 
     Parameters
     ----------
-    given : mapping
-        Number of times that the shopper was given each coupon, by id.
-    coupon : Coupon
-        A coupon, with a cap or without.
+    counts : IssueCounts
+        Coupons that the shopper was given, or that were withheld.
+    coupons : CouponSet
+        Coupons of one domain.
+    position : int
+        Position of the coupon in `coupons`.
+    at : float
+        UTC epoch seconds.
+    rules : PolicyRules
+        Has the shop's time zone.
     """
-    return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user
+    own, shared = coupons.caps[position]
+    if not (own or shared):
+        return None
+    coupon, on = coupons.coupons[position], local_time(at, rules.time_zone)
+    if counts.reached(own, on, coupon_id=coupon.coupon_id) is not None:
+        return Ineligible.SHOPPER_CAP
+    if counts.reached(shared, on, campaign_id=coupon.campaign_id) is not None:
+        return Ineligible.CAMPAIGN_CAP
+    return None

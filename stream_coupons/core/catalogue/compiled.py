@@ -1,12 +1,13 @@
 """The coupons of a domain, compiled to arrays, so that all of them are judged at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
@@ -17,8 +18,9 @@ from stream_coupons.core.catalogue.coupon_terms import (
 )
 from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
 
@@ -46,6 +48,8 @@ class CouponSet:
         Names of the attributes that are compiled; None: those of all coupons.
     accounts : Accounts, optional
         Accounts of the coupons and their campaigns; None: no coupon has a campaign.
+    campaigns : mapping, optional
+        Campaigns by id.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class CouponSet:
         attributes: tuple[str, ...] | None = None,
         *,
         accounts: Accounts | None = None,
+        campaigns: Mapping[str, Campaign] | None = None,
     ) -> None:
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self._default_price_minor = default_price_minor
@@ -62,6 +67,7 @@ class CouponSet:
         self._overlapping: dict[int, frozenset[int]] = {}
         self._derived: dict[Callable[[CouponSet], Any], Any] = {}
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
+        self._compile_caps(campaigns or {})
         self._index_coupons()
         self._compile_limits(accounts or Accounts(self.coupons))
         self._compile_prices()
@@ -77,10 +83,22 @@ class CouponSet:
             self.positions_of[coupon.coupon_id].append(position)
             if coupon.items:
                 self._of_first_item[coupon.items[0]].append(position)
-        self._for_nobody = [position for position, coupon in enumerate(self.coupons) if coupon.max_per_user == 0]
         self.kinds = {kind: number for number, kind in enumerate(sorted({c.kind for c in self.coupons} - {""}), 1)}
         self.kind: Positions = np.array([self.kinds.get(c.kind, 0) for c in self.coupons], np.intp)
         """Number of the coupon's kind in `kinds`; 0 if it has none."""
+
+    def _compile_caps(self, campaigns: Mapping[str, Campaign]) -> None:
+        """Look up caps, and the coupons of each campaign that has some."""
+        self._of_campaign: defaultdict[str, list[int]] = defaultdict(list)
+        self.caps: list[tuple[Sequence[Cap], Sequence[Cap]]] = []
+        """Caps of each coupon, and of its campaign."""
+        for position, coupon in enumerate(self.coupons):
+            campaign = campaigns.get(coupon.campaign_id or "")
+            self.caps.append((coupon.caps, campaign.caps if campaign is not None else ()))
+            if campaign is not None and campaign.caps:
+                self._of_campaign[campaign.campaign_id].append(position)
+        zeros = [any(cap.n == 0 for cap in (*own, *shared)) for own, shared in self.caps]
+        self._for_nobody = [position for position, is_zero in enumerate(zeros) if is_zero]
 
     def _compile_limits(self, accounts: Accounts) -> None:
         """Compile the times and the accounts of each coupon."""
@@ -195,16 +213,16 @@ class CouponSet:
     def __len__(self) -> int:
         return len(self.coupons)
 
-    def in_question(self, given: Iterable[str], ordered: Iterable[str]) -> set[int]:
+    def in_question(self, given: IssueCounts, ordered: Iterable[str]) -> set[int]:
         """Return the coupons that a shopper's past may exclude.
 
-        A cap excludes a coupon that was given, or one with a cap of zero. A shopper who ordered all items of a coupon
-        ordered the first.
+        Caps exclude a coupon that was given, those of a campaign of which one was given, and any with a cap of zero.
+        A shopper who ordered all items of a coupon ordered the first.
 
         Parameters
         ----------
-        given : iterable of str
-            Ids of the coupons that the shopper was given.
+        given : IssueCounts
+            Coupons that the shopper was given.
         ordered : iterable of str
             Ids of the items that the shopper ordered.
 
@@ -213,7 +231,9 @@ class CouponSet:
         set of int
             Positions; a superset of the coupons that are excluded.
         """
-        found = {position for one in given if (position := self.position.get(one)) is not None}
+        found = {position for one in given.coupons if (position := self.position.get(one)) is not None}
+        if self._of_campaign:
+            found.update(*(self._of_campaign.get(one, ()) for one in given.campaigns))
         return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
 
     def overlapping(self, position: int) -> frozenset[int]:

@@ -13,6 +13,7 @@ from stream_coupons.core.local_time import is_zone, local_time
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import STRATEGIES, PolicyRules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 
 
@@ -52,28 +53,33 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRul
         return NoCoupon.TIMED_OUT
     if shopper.considered_at is not None and at < shopper.considered_at + rules.cooldown_s:
         return NoCoupon.COOLDOWN
-    if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
+    if is_over_frequency_cap(shopper.history.recent_issues, shopper.history.given, at, rules):
         return NoCoupon.FREQUENCY_CAP
     if is_quiet(at, rules, zone) or is_quiet(now, rules, zone):
         return NoCoupon.QUIET_HOURS
     return None
 
 
-def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
-    """Return whether the frequency cap allows no more coupons in the window.
+def is_over_frequency_cap(recent: Sequence[float], counts: IssueCounts, at: float, rules: PolicyRules) -> bool:
+    """Return whether the shop's caps allow no more coupons, in the window or in a calendar period.
 
     Parameters
     ----------
     recent : sequence of float
         Times of the last coupons, UTC epoch seconds.
+    counts : IssueCounts
+        Number of coupons by calendar period.
     at : float
         End of the window, UTC epoch seconds.
 
-    >>> is_over_frequency_cap([10.0, 50.0], 60.0, PolicyRules(max_issues_per_window=2, issue_window_s=30.0))
+    >>> rules = PolicyRules(max_issues_per_window=2, issue_window_s=30.0)
+    >>> is_over_frequency_cap([10.0, 50.0], IssueCounts(), 60.0, rules)
     False
     """
     since = at - rules.issue_window_s
-    return sum(issued > since for issued in recent) >= rules.max_issues_per_window
+    if sum(issued > since for issued in recent) >= rules.max_issues_per_window:
+        return True
+    return bool(rules.caps) and counts.reached(rules.caps, local_time(at, rules.time_zone)) is not None
 
 
 def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:

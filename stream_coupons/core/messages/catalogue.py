@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.fields import (
     END_OF_TIME,
     MAX_NUMBERS,
@@ -70,8 +71,8 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """Target use of `stock` and `budget_minor` from `valid_from` to `valid_until`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
-    max_per_user: Count | None = None
-    """The most issues of it to one shopper; absent for no limit."""
+    caps: list[Cap] = field(default_factory=list)
+    """The most issues of it to one shopper, by calendar period; empty for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
     paused: bool = False
@@ -127,5 +128,7 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Target of the spending between `starts_at` and `ends_at`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    caps: list[Cap] = []
+    """The most issues of all of its coupons to one shopper, by calendar period; empty for no limit."""
     paused: bool = False
     """True: none of its coupons are issued for now."""

@@ -33,7 +33,7 @@ Read = Callable[[tuple[str, ...]], Iterable[Record]]
 """Names of topics to their records, from the beginning to the end or beyond, in order within each partition."""
 
 
-def audit(read: Read, marks: AuditedOffsets) -> Findings:
+def audit(read: Read, marks: AuditedOffsets, zone: str = "UTC") -> Findings:
     """Check I1 to I4 and I6 as far as the topics prove them.
 
     Memory: some 500 bytes for an issue and for a shopper, whatever their number of events.
@@ -44,20 +44,22 @@ def audit(read: Read, marks: AuditedOffsets) -> Findings:
         Called once for every topic of `READ`, for some of them together.
     marks : Marks
         Taken before anything is read, in the order that `audit_topics.take_marks` explains.
+    zone : str
+        Time zone of the shop.
     """
-    return _Audit(marks).run(read)
+    return _Audit(marks, zone).run(read)
 
 
 class _Audit:
     """An audit in progress: its marks, checks and findings."""
 
-    def __init__(self, marks: AuditedOffsets) -> None:
+    def __init__(self, marks: AuditedOffsets, zone: str) -> None:
         self._marks = marks
         self._retained = Retained(marks)
         self._findings = Findings()
         self._accounts = CoverageCheck(marks, self._retained, self._findings)
         self._terms = KnownTerms(marks, self._accounts.purses)
-        self._issues = IssueCheck(self._terms, self._findings)
+        self._issues = IssueCheck(self._terms, self._findings, zone)
         self._budgets = BudgetCheck(marks, self._retained, self._accounts.purses, self._terms, self._findings)
         self._decisions = DecisionCheck(marks, self._retained, self._terms, self._issues, self._budgets, self._findings)
 

@@ -16,7 +16,7 @@ class Check(Enum):
     TRIGGERS = ("I1", "triggers", "a trigger of a shopper has one issue, an issue one trigger")
     STOCK = ("I2", "stock", "issued <= stock and leased to all partitions <= stock, per coupon")
     BUDGET = ("I2", "budget", "held and leased <= budget, and spent within its bound, per coupon and campaign")
-    CAPS = ("I2", "caps", "a shopper has a coupon at most max_per_user times")
+    CAPS = ("I2", "caps", "a shopper has a coupon, and those of a campaign, as often as its caps allow")
     LEASES = ("I2", "leases", "totals only grow, and a partition draws no more than it was granted")
     AMOUNTS = ("I2", "amounts", "a partition holds, spends and frees what its issues and purchases say")
     RECORDS = ("I3", "records", "a record read by users or budgets is applied, a duplicate or a dead letter")

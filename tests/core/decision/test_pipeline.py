@@ -51,6 +51,7 @@ from tests.core.builders import (
     cart,
     decided,
     feedback,
+    for_life,
     knowledge,
     observed,
     of_type,
@@ -453,7 +454,7 @@ def test_a_share_of_the_decisions_is_on_record() -> None:
 
 @pytest.mark.parametrize("cap", [1, 2])
 def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
-    case = Case(knowledge(coupon("c1", max_per_user=cap)))
+    case = Case(knowledge(coupon("c1", caps=for_life(cap))))
     for n in range(4):
         case.see(browse(f"t{n}", AT + n))
     assert len(case.issues()) == cap
@@ -462,10 +463,10 @@ def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
 
 @pytest.mark.parametrize("earlier_cap", [None, 5])
 def test_a_cap_that_is_set_later_counts_what_was_given_before(earlier_cap: int | None) -> None:
-    case = Case(knowledge(coupon("c1", max_per_user=earlier_cap)))
+    case = Case(knowledge(coupon("c1", caps=for_life(earlier_cap))))
     for n in range(2):
         case.see(browse(f"t{n}", AT + n))
-    case.known = knowledge(coupon("c1", max_per_user=2))
+    case.known = knowledge(coupon("c1", caps=for_life(2)))
     assert decision(case.see(browse("t8", AT + 8))) == [NoCoupon.NO_CANDIDATE]
 
 
@@ -711,7 +712,7 @@ def test_shoppers_whose_event_ids_are_the_same_counters_explore_at_different_one
 
 
 def test_the_holdout_is_under_the_caps_of_others() -> None:
-    terms = (coupon("a", max_per_user=1), coupon("b", discount_minor=90, max_per_user=2))
+    terms = (coupon("a", caps=for_life(1)), coupon("b", discount_minor=90, caps=for_life(2)))
     caps = {"max_issues_per_window": 2, "cooldown_s": 0.0}
     times = [AT + n * DAY_S for n in (0, 1, 2, 3, 8, 9, 17)]
     given, held = (Case(knowledge(*terms, rules=rules(holdout_ratio=ratio, **caps))) for ratio in (0.0, 1.0))
@@ -733,7 +734,7 @@ def test_a_cap_that_is_set_later_counts_what_was_withheld_before_as_it_does_what
     given, held = (Case(knowledge(coupon("a"), rules=rules(holdout_ratio=ratio))) for ratio in (0.0, 1.0))
     for n, cap in enumerate((None, None, 3, 3, 3)):
         for case in (given, held):
-            case.known = Knowledge(case.known.rules, Catalogue([coupon("a", max_per_user=cap)]), {}, FixedScorer())
+            case.known = Knowledge(case.known.rules, Catalogue([coupon("a", caps=for_life(cap))]), {}, FixedScorer())
             case.see(browse(f"t{n}", AT + n))
     withheld = [control.at for control in held.shopper.controls.values() if control.withheld]
     assert withheld == [issue.issued_at for issue in given.issues()] == [AT, AT + 1, AT + 2]

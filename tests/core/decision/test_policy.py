@@ -21,6 +21,7 @@ from stream_coupons.core.decision.value import values
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.testing import coupon
 from tests.core.builders import AT, DAY_S, HOUR_S
@@ -170,7 +171,7 @@ RULES = PolicyRules(cooldown_s=100.0, max_issues_per_window=2, issue_window_s=10
 )
 def test_the_frequency_cap_counts_within_the_window(recent: list[float], is_over: bool) -> None:
     shopper = Shopper(history=History(recent_issues=recent))
-    assert is_over_frequency_cap(recent, AT, RULES) is is_over
+    assert is_over_frequency_cap(recent, IssueCounts(), AT, RULES) is is_over
     assert (standing_objection(shopper, AT, AT, RULES, "UTC") is NoCoupon.FREQUENCY_CAP) is is_over
 
 

@@ -25,7 +25,21 @@ from stream_coupons.ops.explain.candidate_verdicts import WORDS, Lack
 from stream_coupons.ops.explain.explanation import ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.ops.explain.funds import Funds
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, knowledge, of_type, order, rules, see
+from tests.core.builders import (
+    AT,
+    DAY_S,
+    HOUR_S,
+    FixedScorer,
+    browse,
+    cart,
+    counts_of,
+    for_life,
+    knowledge,
+    of_type,
+    order,
+    rules,
+    see,
+)
 
 CATEGORIES = ("tea", "ham", "ink")
 IDS = tuple("abcdefgh")
@@ -47,7 +61,7 @@ coupons = st.builds(
     items=st.lists(st.sampled_from(["tea0", "ham1"]), max_size=2),
     valid_from=st.sampled_from([0.0, 0.0, AT - 5, AT + 5]),
     valid_until=st.sampled_from([AT + DAY_S, AT + DAY_S, AT + 5, AT - 5]),
-    max_per_user=st.sampled_from([None, 1, 2]),
+    caps=st.sampled_from([None, 1, 2]).map(for_life),
     stock=st.sampled_from([None, None, 0]),
     paused=st.sampled_from([False, False, False, True]),
     campaign_id=st.sampled_from([None, None, "spring", "unknown"]),
@@ -91,7 +105,7 @@ def shoppers(draw: st.DrawFn) -> Shopper:
     for event in draw(st.lists(events, max_size=8)):
         fold(shopper.profile, event, ProfileRules())
     shopper.history = History(
-        given=draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2))),
+        given=counts_of(draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2)))),
         recent_issues=draw(st.lists(st.sampled_from([AT - 30 * DAY_S, AT - HOUR_S]), max_size=2)),
     )
     shopper.considered_at = draw(st.sampled_from([None, None, AT - DAY_S, AT - 60.0]))

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stream_coupons import testing
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
@@ -128,9 +129,9 @@ class Log:
         begins = {place: records[0].offset for place, records in self.records.items() if records}
         return AuditedOffsets(begins, ends, ends if self.committed is None else self.committed)
 
-    def audit(self, marks: AuditedOffsets | None = None) -> Findings:
+    def audit(self, marks: AuditedOffsets | None = None, zone: str = "UTC") -> Findings:
         """What an audit says that began when the logs were as `marks` say."""
-        return audit(self.read, marks or self.marks())
+        return audit(self.read, marks or self.marks(), zone)
 
 
 def _place(record: Record) -> str:
@@ -286,7 +287,7 @@ CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=3000, ends_at=AT + 5 * 
 COUPONS = [
     coupon("few", stock=4, redeem_within_s=3600.0),
     coupon("poor", budget_minor=450, budget_hold="maximum", redeem_within_s=1800.0, discount_minor=80),
-    coupon("once", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
+    coupon("once", caps=[Cap(per="life", n=1)], discount_minor=60, stock=40, redeem_within_s=3600.0),
     coupon("shared", campaign_id="spring", discount_minor=70, redeem_within_s=7200.0),
     coupon("both", campaign_id="spring", discount_minor=50, redeem_within_s=7200.0, budget_minor=1000),
 ]
