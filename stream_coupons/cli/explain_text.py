@@ -129,7 +129,7 @@ def _table(verdicts: Iterable[Verdict]) -> list[RenderableType]:
             said[verdict.reason] = None
         rank, *numbers = _scored(verdict.score)
         scores = _number(verdict.content), _number(verdict.neighbours)
-        why = verdict.reason or ""
+        why = f"{verdict.reason or ''} ({verdict.by})" if verdict.by else verdict.reason or ""
         if verdict.reason is NoCoupon.SOLD_OUT and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
             details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks)))

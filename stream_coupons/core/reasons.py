@@ -50,6 +50,8 @@ class Ineligible(StrEnum):
     """The shopper got as many coupons of the campaign as its `caps` allow for now."""
     ALREADY_HELD = "already_held"
     """The shopper holds this coupon, or one of an overlapping scope: see the coupon's `not_while_held`."""
+    EXCLUSION_GROUP = "exclusion_group"
+    """The shopper holds another coupon of its `exclusion_group`."""
     ALREADY_ORDERED = "already_ordered"
     """Every item that the coupon is for was ordered within `policy.reorder_suppress_s`."""
 
@@ -107,5 +109,7 @@ class Passed(StrEnum):
     """The coupon was worth more than giving none, but not more than the price of its budgets."""
     OUTRANKED = "outranked"
     """Another coupon was worth more, less the price of its budgets."""
+    PRIORITY = "priority"
+    """A coupon of a higher `priority` was worth giving."""
     EXPLORED = "explored"
     """Another coupon was drawn by chance, to learn."""

@@ -59,6 +59,7 @@ class Catalogue:
         self.accounts = Accounts(self.by_id.values(), self.campaigns.values())
         self._default_price_minor = default_price_minor
         self.nothing = CouponSet([NOTHING], default_price_minor)
+        groups = {one.coupon_id: one.exclusion_group for one in self.by_id.values() if one.exclusion_group}
         by_domain: dict[str, list[Coupon]] = {}
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
@@ -69,6 +70,7 @@ class Catalogue:
                 None if attributes is None else attributes.get(domain, ()),
                 accounts=self.accounts,
                 campaigns=self.campaigns,
+                groups=groups,
             )
             for domain, members in by_domain.items()
         }
@@ -195,7 +197,7 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
     for held in shopper.held_coupons(at):
-        allowed[coupons.excluded_by(held)] = False
+        allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
     return np.flatnonzero(allowed)
 
 
@@ -228,6 +230,8 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
         return Ineligible.EXPIRED
     if any(position in coupons.excluded_by(held) for held in shopper.held_coupons(at)):
         return Ineligible.ALREADY_HELD
+    if any(position in coupons.of_group(held) for held in shopper.held_coupons(at)):
+        return Ineligible.EXCLUSION_GROUP
     return _past_objection(shopper, coupons, position, at, rules)
 
 

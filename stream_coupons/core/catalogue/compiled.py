@@ -50,6 +50,8 @@ class CouponSet:
         Accounts of the coupons and their campaigns; None: no coupon has a campaign.
     campaigns : mapping, optional
         Campaigns by id.
+    groups : mapping, optional
+        Exclusion group by the id of each coupon that has one, of all domains.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class CouponSet:
         *,
         accounts: Accounts | None = None,
         campaigns: Mapping[str, Campaign] | None = None,
+        groups: Mapping[str, str] | None = None,
     ) -> None:
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self._default_price_minor = default_price_minor
@@ -68,6 +71,7 @@ class CouponSet:
         self._derived: dict[Callable[[CouponSet], Any], Any] = {}
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
         self._compile_caps(campaigns or {})
+        self._groups = groups or {}
         self._index_coupons()
         self._compile_limits(accounts or Accounts(self.coupons))
         self._compile_prices()
@@ -79,10 +83,16 @@ class CouponSet:
         self.positions_of: defaultdict[str, list[int]] = defaultdict(list)
         """By id, the positions of the coupon and of the pseudo-coupons that have its history."""
         self._of_first_item: defaultdict[str, list[int]] = defaultdict(list)
+        self._of_group: defaultdict[str, list[int]] = defaultdict(list)
         for position, coupon in enumerate(self.coupons):
             self.positions_of[coupon.coupon_id].append(position)
             if coupon.items:
                 self._of_first_item[coupon.items[0]].append(position)
+            if coupon.exclusion_group:
+                self._of_group[coupon.exclusion_group].append(position)
+        priority = [coupon.priority for coupon in self.coupons]
+        self.priority: Positions | None = np.array(priority, np.intp) if any(priority) else None
+        """Priority of each coupon; None if all have the same."""
         self.kinds = {kind: number for number, kind in enumerate(sorted({c.kind for c in self.coupons} - {""}), 1)}
         self.kind: Positions = np.array([self.kinds.get(c.kind, 0) for c in self.coupons], np.intp)
         """Number of the coupon's kind in `kinds`; 0 if it has none."""
@@ -258,6 +268,11 @@ class CouponSet:
             return []
         terms = ((other, self.coupons[other].not_while_held) for other in self.overlapping(position))
         return [other for other, term in terms if term == "overlapping" or (term == "same" and other == position)]
+
+    def of_group(self, held: str) -> Sequence[int]:
+        """Return the positions of the coupons in the exclusion group of one that is held, of any domain."""
+        group = self._groups.get(held)
+        return () if group is None else self._of_group.get(group, ())
 
     def _category_prices(self) -> Floats:
         of_column: defaultdict[int, list[float]] = defaultdict(list)

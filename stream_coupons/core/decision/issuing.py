@@ -137,6 +137,7 @@ def record(
         table.value_minor,
         table.price_minor,
         decision_id=trigger.identity,
+        priorities=[] if table.priority is None else table.priority.tolist(),
         user_id=trigger.moment.user_id,
         domain=trigger.event.domain,
         at=trigger.moment.at,

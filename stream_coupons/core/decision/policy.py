@@ -166,13 +166,13 @@ class Choice:
     is_drawn : bool
         True if exploration drew it.
     leader : int or None
-        The row to give without exploration: the best one, if its value exceeds `min_value_minor`.
+        The row to give without exploration: see `leading`.
     tried : list of int
         Rows that exploration draws from, uniformly.
     epsilon : float
         Probability of exploration.
     best : int
-        The row with the greatest value.
+        The row that would lead if exploration never drew; the one with the greatest value if none would.
     control_ratio : float
         Probability that no coupon is given, by chance; drawn first.
     is_control : bool
@@ -272,7 +272,36 @@ def _epsilon(rules: PolicyRules) -> float:
     return rules.exploration_ratio if rules.strategy == "value" else 1.0
 
 
-def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Offer] | None = None) -> Choice:
+def leading(worth: Floats, rules: PolicyRules, priority: Positions | None = None) -> int | None:
+    """Return the best row of the highest priority, of those whose value exceeds `min_value_minor`; None if none does.
+
+    Parameters
+    ----------
+    worth : array, shape (n,)
+        Value less price of each candidate, minor units; n is at least 1.
+    priority : array, shape (n,), optional
+        Priority of each candidate; None: the same for all.
+
+    >>> leading(np.array([9.0, 5.0, 6.0, 1.0]), PolicyRules(), np.array([0, 1, 1, 2]))
+    2
+    """
+    best = int(np.argmax(worth))
+    if not worth[best] > rules.min_value_minor:
+        return None
+    if priority is None:
+        return best
+    is_worth_it = worth > rules.min_value_minor
+    is_first = is_worth_it & (priority == priority[is_worth_it].max())
+    return int(np.argmax(np.where(is_first, worth, -np.inf)))
+
+
+def pick(
+    worth: Floats,
+    drawn: Draw,
+    rules: PolicyRules,
+    offer: Callable[[], Offer] | None = None,
+    priority: Positions | None = None,
+) -> Choice:
     """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever its value.
 
     The candidates are all available coupons, so the probability of the choice is exact (`Choice.propensity`). Under the
@@ -285,14 +314,17 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Off
         Value less price of each candidate, minor units; n is at least 1.
     offer : callable, optional
         Returns what a policy from another package decides by; if it fails, that is a `PluginError`.
+    priority : array, shape (n,), optional
+        Priority of each candidate, which only exploration ignores; None: the same for all.
     """
-    tried, epsilon = explored(worth, rules), _epsilon(rules)
-    best, control = int(np.argmax(worth)), rules.control_ratio
+    tried, epsilon, control = explored(worth, rules), _epsilon(rules), rules.control_ratio
+    found = leading(worth, rules, priority)
+    best = int(np.argmax(worth)) if found is None else found
     if offer is not None and rules.strategy not in STRATEGIES:
         of_rows = shares(offer())
         row = None if drawn.is_control else drawn_row(of_rows, drawn.arm)
         return Choice(row, row is not None, None, tried, epsilon, best, control, drawn.is_control, of_rows.tolist())
-    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
+    leader = found if epsilon < 1.0 else None
     if drawn.is_control:
         return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
     if drawn.is_explored:
@@ -301,7 +333,12 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Off
 
 
 def choose(
-    worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey, offer: Callable[[], Offer] | None = None
+    worth: Floats,
+    trigger: str,
+    rules: PolicyRules,
+    key: DrawKey,
+    offer: Callable[[], Offer] | None = None,
+    priority: Positions | None = None,
 ) -> Choice:
     """Return the choice of `pick` by the draw of a trigger.
 
@@ -316,7 +353,7 @@ def choose(
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    return pick(worth, draw(trigger, rules, key), rules, offer)
+    return pick(worth, draw(trigger, rules, key), rules, offer, priority)
 
 
 def ranking(worth: Floats) -> Positions:

@@ -75,6 +75,11 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """The most issues of it to one shopper, by calendar period; empty for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
+    exclusion_group: Label = ""
+    """Group of coupons, in all domains, of which a shopper holds at most one at a time; empty for none."""
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    """Among the coupons that are worth giving, one of the highest priority is given, and of these the most valuable.
+    Exploration, and a policy from another package, draw whatever the priority."""
     paused: bool = False
     """True: none are issued for now."""
     attributes: Context = field(default_factory=dict)

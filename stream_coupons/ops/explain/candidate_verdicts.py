@@ -16,6 +16,7 @@ from stream_coupons.core.decision.stored_row import stored
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment, look
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.money.wallet import Wallet
@@ -31,6 +32,7 @@ WORDS: Mapping[Code, str] = {
     Ineligible.SHOPPER_CAP: "this shopper has had it as often as its caps allow for now",
     Ineligible.CAMPAIGN_CAP: "this shopper has had as many coupons of its campaign as the caps of that allow for now",
     Ineligible.ALREADY_HELD: "the shopper holds it, or one of an overlapping scope, see its not_while_held",
+    Ineligible.EXCLUSION_GROUP: "the shopper holds another coupon of its exclusion_group",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
     NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
     NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s, "
@@ -45,6 +47,7 @@ WORDS: Mapping[Code, str] = {
     Passed.HARDLY_KNOWN: "the shopper turned to nothing that it is for, and is hardly known: see policy.known_after",
     Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
     Passed.OUTRANKED: "another one is worth more, less what its budgets charge",
+    Passed.PRIORITY: "another one of a higher priority is worth giving",
     Passed.EXPLORED: "another one was drawn by chance, to learn",
 }
 """The meaning of every code of a verdict."""
@@ -109,6 +112,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
         True if `eligibility.eligible` lets this shopper have it.
     reason : str or None
         Code of the first reason against it; None if it is given, or may be.
+    by : str or None
+        What the reason is about: the cap that is reached, the coupon that is held, or the one that is given.
     lacks : Lack or None
         The shortage if it is sold out, where stock and budgets were evaluated.
     content, neighbours : float or None
@@ -122,6 +127,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     domain: str
     eligible: bool
     reason: Code | None
+    by: str | None = None
     lacks: Lack | None = None
     content: float | None = None
     neighbours: float | None = None
@@ -162,12 +168,16 @@ class CandidateVerdicts:
         everything = [np.arange(len(self.coupons))]
         self._views = look([self._moment], self.coupons, everything, decision.known.rules.profile)
         self._row = {position: row for row, position in enumerate(self._table.position.tolist())}
-        self._rank = {row: rank for rank, row in enumerate(policy.ranking(self._table.net_minor).tolist(), start=1)}
+        net, priority = self._table.net_minor, self._table.priority
+        level = 0.0 * net if priority is None else np.where(net > self.rules.min_value_minor, priority, -np.inf)
+        self._rank = {row: rank for rank, row in enumerate(np.lexsort((-net, -level)).tolist(), start=1)}
         self._propensity: dict[int, float] = {}
         if self._table.is_available.any():
             left = decision.among(self._table, self._table.is_available)
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(left.table.net_minor, "", self.rules, decision.known.rules.key, left.offer)
+            choice = policy.choose(
+                left.table.net_minor, "", self.rules, decision.known.rules.key, left.offer, left.table.priority
+            )
             positions = left.table.position.tolist()
             self._propensity = {position: choice.propensity(row) for row, position in enumerate(positions)}
             self.leader = None if choice.leader is None else positions[choice.leader]
@@ -190,6 +200,29 @@ class CandidateVerdicts:
             return Passed.HARDLY_KNOWN if table.is_cut[row] else NoCoupon.NOT_WORTH_IT
         return None if table.is_available[row] else NoCoupon.SOLD_OUT
 
+    def outranked(self, position: int) -> Passed:
+        """Return the reason why the leader is given and not this coupon, which could be."""
+        priority = self.coupons.priority
+        is_behind = priority is not None and self.leader is not None and priority[position] < priority[self.leader]
+        return Passed.PRIORITY if is_behind else Passed.OUTRANKED
+
+    def _named_by(self, position: int, reason: Code | None) -> str | None:
+        """Return what a reason is about: a cap, a coupon that is held, or the one that is given."""
+        coupon, shopper, at = self.coupons.coupons[position], self._moment.shopper, self._moment.at
+        match reason:
+            case Ineligible.SHOPPER_CAP | Ineligible.CAMPAIGN_CAP:
+                (own, shared), on = self.coupons.caps[position], local_time(at, self.rules.time_zone)
+                counts, campaign_id = shopper.history.given, coupon.campaign_id
+                if (cap := counts.reached(own, on, coupon_id=coupon.coupon_id)) is not None:
+                    return str(cap)
+                return f"{campaign_id}: {counts.reached(shared, on, campaign_id=campaign_id)}"
+            case Ineligible.ALREADY_HELD | Ineligible.EXCLUSION_GROUP:
+                find = self.coupons.of_group if reason is Ineligible.EXCLUSION_GROUP else self.coupons.excluded_by
+                return ", ".join(sorted(one for one in shopper.held_coupons(at) if position in find(one)))
+            case Passed.OUTRANKED | Passed.PRIORITY if self.leader is not None:
+                return self.coupons.coupons[self.leader].coupon_id
+        return None
+
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """Return the verdict on a coupon, with the reason not to give it."""
         coupon = self.coupons.coupons[position]
@@ -199,6 +232,7 @@ class CandidateVerdicts:
             domain=coupon.domain,
             eligible=position in self._trigger.eligible,
             reason=reason,
+            by=self._named_by(position, reason),
             lacks=lacks,
             content=float(self._views.content[position]),
             neighbours=float(self._views.collaborative[position]),

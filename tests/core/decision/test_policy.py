@@ -15,6 +15,7 @@ from stream_coupons.core.decision.policy import (
     is_holdout,
     is_over_frequency_cap,
     is_quiet,
+    leading,
     standing_objection,
 )
 from stream_coupons.core.decision.value import values
@@ -103,6 +104,32 @@ def test_what_is_given_is_as_frequent_as_its_propensity_says_whatever_is_sold_ou
         [propensity] = {choice.propensity(row) for choice in choices}
         error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
         assert frequency[row] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+
+
+@pytest.mark.parametrize("priority", [[0, 1, 2, 1], [3, 1, 9, -1], [-1, -1, 0, -1]])
+@pytest.mark.parametrize(("rules", "worth"), [case for case in CASES if len(case[1]) == 4])
+def test_what_is_given_by_priority_is_as_frequent_as_its_propensity_says(
+    rules: PolicyRules, worth: list[float], priority: list[int]
+) -> None:
+    net, level = np.array(worth), np.array(priority)
+    choices = [choose(net, trigger, rules, OTHER_KEY, priority=level) for trigger in TRIGGERS]
+    frequency = Counter(choice.row for choice in choices)
+    for row in (None, *range(4)):
+        [propensity] = {choice.propensity(row) for choice in choices}
+        error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
+        assert frequency[row] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+    if rules.strategy == "value":
+        assert {choice.leader for choice in choices if not choice.is_control} == {leading(net, rules, level)}
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.lists(st.tuples(st.floats(-10, 10), st.integers(-2, 2)), min_size=1, max_size=8))
+def test_the_most_valuable_of_the_highest_priority_leads_among_those_worth_it(rows: list[tuple[float, int]]) -> None:
+    rules, (worth, priority) = PolicyRules(), (np.array(column) for column in zip(*rows, strict=True))
+    found = leading(worth, rules, priority)
+    worth_it = [row for row in range(len(rows)) if worth[row] > rules.min_value_minor]
+    assert found == max(worth_it, key=lambda row: (priority[row], worth[row], -row), default=None)
+    assert leading(worth, rules, np.zeros_like(priority)) == leading(worth, rules)
 
 
 @pytest.mark.parametrize(("rules", "worth"), CASES)

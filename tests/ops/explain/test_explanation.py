@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
@@ -36,6 +39,7 @@ from tests.core.builders import (
     for_life,
     knowledge,
     of_type,
+    opened,
     order,
     rules,
     see,
@@ -201,6 +205,30 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     found = explain(Shopper(), knowledge(CHEAP, DEAR, LOSS, rules=WORTH))
     assert reasons(found) == {"cheap": None, "dear": Passed.OUTRANKED, "loss": NoCoupon.NOT_WORTH_IT}
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
+
+
+def test_the_winner_the_cap_and_the_coupon_that_is_held_are_named() -> None:
+    shopper, caps = Shopper(), [Cap(per="week", n=2)]
+    shopper.keep_issue(opened("held", until=AT + DAY_S))
+    shopper.history.given = counts_of({"capped": 9}, {"spring": 9})
+    for _ in range(2):
+        shopper.history.given.note("capped", "spring", local_time(AT, "UTC"))
+    coupons = (
+        replaced(CHEAP, priority=0),
+        replaced(DEAR, priority=1),
+        coupon("capped", caps=[*for_life(11), *caps], not_while_held="none"),
+        coupon("other", campaign_id="spring", not_while_held="none"),
+        coupon("group", exclusion_group="tea", not_while_held="none"),
+        coupon("held", exclusion_group="tea", domain="travel", not_while_held="none"),
+    )
+    found = explain(shopper, knowing(*coupons, campaign=replaced(SPRING, caps=caps)))
+    assert {one.coupon_id: (one.reason, one.by) for one in found.coupons if one.domain == "ecommerce"} == {
+        "dear": (None, None),
+        "cheap": (Passed.PRIORITY, "dear"),
+        "capped": (Ineligible.SHOPPER_CAP, "11 for life"),
+        "other": (Ineligible.CAMPAIGN_CAP, "spring: 2 a week"),
+        "group": (Ineligible.EXCLUSION_GROUP, "held"),
+    }
 
 
 def test_a_shopper_whom_the_brake_leaves_out_is_told_so() -> None:
