@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
+from stream_coupons.core.catalogue.occasions import Context
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -20,6 +21,9 @@ from stream_coupons.core.shopper.state import Shopper
 
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
 """The pseudo-coupon of the no-coupon arm: for everything, it takes nothing off. No other has an empty id."""
+
+
+NO_CONTEXT: Context = {}
 
 
 class Catalogue:
@@ -162,7 +166,14 @@ def _named(coupons: CouponSet) -> tuple[frozenset[str], ...]:
     return frozenset(items), frozenset(categories), frozenset(name for coupon in each for name in coupon.brands)
 
 
-def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules, now: float = 0.0) -> Positions:
+def eligible(
+    shopper: Shopper,
+    coupons: CouponSet,
+    at: float,
+    rules: PolicyRules,
+    now: float = 0.0,
+    context: Context = NO_CONTEXT,
+) -> Positions:
     """Return the coupons that the shopper may get.
 
     Parameters
@@ -178,6 +189,8 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     now : float
         Current time, UTC epoch seconds. If it is later than `at`, as in a backlog, coupons that have ended by now are
         excluded, too.
+    context : mapping
+        Context of the trigger: its `time_zone` and `channel` count.
 
     Returns
     -------
@@ -193,6 +206,10 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
     if now > at:
         allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
+    if (occasions := coupons.occasions) is not None:
+        allowed &= occasions.at(at, context, rules) & occasions.through(context)
+        if now > at:
+            allowed &= occasions.at(now, context, rules)
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
@@ -201,12 +218,19 @@ def eligible(shopper: Shopper, coupons: CouponSet, at: float, rules: PolicyRules
     return np.flatnonzero(allowed)
 
 
-def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules) -> Ineligible | None:
+def objection(
+    shopper: Shopper,
+    coupons: CouponSet,
+    position: int,
+    at: float,
+    rules: PolicyRules,
+    context: Context = NO_CONTEXT,
+) -> Ineligible | None:
     """Return the reason why the shopper may not get a coupon.
 
     Parameters
     ----------
-    shopper, coupons, at, rules
+    shopper, coupons, at, rules, context
         As of `eligible`.
     position : int
         Position of the coupon in `coupons`.
@@ -228,6 +252,8 @@ def objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, ru
         return Ineligible.NOT_YET_VALID
     if at >= coupons.valid_until[position]:
         return Ineligible.EXPIRED
+    if coupons.occasions is not None and (found := coupons.occasions.objection(position, at, context, rules)):
+        return found
     if any(position in coupons.excluded_by(held) for held in shopper.held_coupons(at)):
         return Ineligible.ALREADY_HELD
     if any(position in coupons.of_group(held) for held in shopper.held_coupons(at)):

@@ -17,6 +17,7 @@ from stream_coupons.core.catalogue.coupon_terms import (
     scope_features,
 )
 from stream_coupons.core.catalogue.discount import discount_of
+from stream_coupons.core.catalogue.occasions import Occasions, has_occasions
 from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
@@ -98,7 +99,10 @@ class CouponSet:
         """Number of the coupon's kind in `kinds`; 0 if it has none."""
 
     def _compile_caps(self, campaigns: Mapping[str, Campaign]) -> None:
-        """Look up caps, and the coupons of each campaign that has some."""
+        """Look up caps, and the coupons of each campaign that has some; compile occasions."""
+        has_some = any(map(has_occasions, self.coupons)) or any(map(has_occasions, campaigns.values()))
+        self.occasions = Occasions(self.coupons, campaigns) if has_some else None
+        """Weekdays, hours and channels; None if there are none."""
         self._of_campaign: defaultdict[str, list[int]] = defaultdict(list)
         self.caps: list[tuple[Sequence[Cap], Sequence[Cap]]] = []
         """Caps of each coupon, and of its campaign."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from stream_coupons.core.catalogue import catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
+from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.decision import attribution, erasure, lift_steps, policy
 from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.predict import list_all, predict, tabulate
@@ -111,14 +112,13 @@ def _trigger(
     now = max(at, times.now or at)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
     context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
-    zone = policy.zone_of(context, rules)
-    objection = policy.standing_objection(shopper, at, now, rules, zone)
+    objection = policy.standing_objection(shopper, at, now, rules, zone_of(context, rules))
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
     if shopper.has_decided(identity):
         return NoCoupon.REPEATED
     coupons = known.catalogue.domains.get(event.domain)
-    if coupons is None or not len(positions := catalogue.eligible(shopper, coupons, at, rules, now)):
+    if coupons is None or not len(positions := catalogue.eligible(shopper, coupons, at, rules, now, context)):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
     if objection is not None:

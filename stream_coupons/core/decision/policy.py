@@ -1,6 +1,6 @@
 """Decision policy: standing objections to any coupon, and the choice of the one to give, if any."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.local_time import is_zone, local_time
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import STRATEGIES, PolicyRules
@@ -20,23 +20,6 @@ from stream_coupons.core.shopper.state import Shopper
 def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
     """Return whether the shopper is in the permanent control group, which never gets a coupon."""
     return key.uniform("holdout", user_id) < rules.holdout_ratio
-
-
-def zone_of(context: Mapping[str, object], rules: PolicyRules) -> str:
-    """Return the shopper's time zone: that of the trigger's context if it names one, or else that of the shop.
-
-    Parameters
-    ----------
-    context : mapping
-        Context of the trigger; its `time_zone` counts.
-    rules : PolicyRules
-        Has the zone of the shop.
-
-    >>> [zone_of({"time_zone": name}, PolicyRules()) for name in ("Asia/Tokyo", "Bonn", None)]
-    ['Asia/Tokyo', 'UTC', 'UTC']
-    """
-    named = context.get("time_zone")
-    return named if isinstance(named, str) and is_zone(named) else rules.time_zone
 
 
 def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules, zone: str) -> NoCoupon | None:

@@ -35,6 +35,11 @@ BudgetHold = Literal["quantile", "maximum"]
 coupons."""
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+Hour = Annotated[float, Meta(ge=0, le=24)]
+
+
 class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
 
@@ -75,6 +80,14 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """The most issues of it to one shopper, by calendar period; empty for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
+    weekdays: list[Weekday] = field(default_factory=list)
+    """Days on the shopper's calendar on which it may be issued; empty for all."""
+    from_hour: Hour = 0.0
+    """Hour on the shopper's clock from which it may be issued; equal to `until_hour` for all day."""
+    until_hour: Hour = 0.0
+    """Hour until which it may be issued. From 22 until 2 passes midnight: the weekday then changes, too."""
+    channels: list[Label] = field(default_factory=list)
+    """Channels in which it may be issued: the `channel` of a trigger's context is one of them; empty for any."""
     exclusion_group: Label = ""
     """Group of coupons, in all domains, of which a shopper holds at most one at a time; empty for none."""
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
@@ -133,6 +146,12 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Target of the spending between `starts_at` and `ends_at`; without an end, none."""
     budget_hold: BudgetHold = "quantile"
     """Money that an open coupon holds: `maximum` never overspends, `quantile` does so rarely and a little."""
+    weekdays: list[Weekday] = []
+    """Days on the shopper's calendar on which its coupons may be issued; empty for all."""
+    from_hour: Hour = 0.0
+    """Hour on the shopper's clock from which its coupons may be issued; equal to `until_hour` for all day."""
+    until_hour: Hour = 0.0
+    """Hour until which its coupons may be issued."""
     caps: list[Cap] = []
     """The most issues of all of its coupons to one shopper, by calendar period; empty for no limit."""
     paused: bool = False

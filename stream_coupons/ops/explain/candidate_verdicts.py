@@ -29,6 +29,8 @@ WORDS: Mapping[Code, str] = {
     Ineligible.NOT_YET_VALID: "it is not valid yet",
     Ineligible.PAUSED: "it is paused, or its campaign is",
     Ineligible.EXPIRED: "it is no longer valid",
+    Ineligible.NOT_AT_THIS_HOUR: "it is for other weekdays or hours on the shopper's clock, or its campaign is",
+    Ineligible.OTHER_CHANNEL: "it is for other channels than the trigger's",
     Ineligible.SHOPPER_CAP: "this shopper has had it as often as its caps allow for now",
     Ineligible.CAMPAIGN_CAP: "this shopper has had as many coupons of its campaign as the caps of that allow for now",
     Ineligible.ALREADY_HELD: "the shopper holds it, or one of an overlapping scope, see its not_while_held",
@@ -137,7 +139,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Decision:
     """Return the decision on a shopper in a domain at a moment, with values, prices and shortages."""
     event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
-    positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy)
+    positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy, context=moment.context)
     trigger = Trigger(moment, event, "", coupons, positions, Effects())
     [table] = decide([trigger], known)
     return Decision(trigger, charge(table, wallet), wallet, known)
@@ -186,7 +188,8 @@ class CandidateVerdicts:
         """Return why a coupon is no candidate; None if it is."""
         if position in self._row:
             return None
-        personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules)
+        moment = self._moment
+        personal = objection(moment.shopper, self.coupons, position, moment.at, self.rules, moment.context)
         return personal or Passed.NOT_SHORTLISTED
 
     def why_not(self, position: int) -> Code | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.decision import arms, policy
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
@@ -84,8 +85,8 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
     context = fill_context(shopper.profile.contexts, {}, at, known.rules.profile)
-    zone = policy.zone_of(context, known.rules.policy)
-    standing = policy.standing_objection(shopper, at, at, known.rules.policy, zone)
+    rules = known.rules.policy
+    standing = policy.standing_objection(shopper, at, at, rules, zone_of(context, rules))
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT
