@@ -72,7 +72,7 @@ CAMPAIGNS = [
     campaign(SPRING, budget_minor=410, starts_at=AT, ends_at=AT + LASTS_S, **HARD),
     campaign(TRIAL, budget_minor=900, starts_at=AT, ends_at=AT + 365 * DAY_S),
 ]
-PAUSED = [msgspec.structs.replace(each, paused=True) for each in CAMPAIGNS]
+PAUSED = [msgspec.structs.replace(each, state="paused") for each in CAMPAIGNS]
 TERMS = {each.coupon_id: each for each in COUPONS}
 TRIGGERS = {browse: topics.BROWSE, cart: topics.CART}
 AGENTS = ("users", "budgets", "neighbours")

@@ -129,6 +129,10 @@ def check_vector(vector: Sequence[float]) -> None:
         raise ValueError("vector is all zeros, expected one number at least that is not")
 
 
+CampaignState = Literal["running", "paused"]
+"""States of a campaign's life."""
+
+
 class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A budget and a time shared by the coupons that name it as their `campaign_id`."""
 
@@ -154,5 +158,10 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hour until which its coupons may be issued."""
     caps: list[Cap] = []
     """The most issues of all of its coupons to one shopper, by calendar period; empty for no limit."""
-    paused: bool = False
-    """True: none of its coupons are issued for now."""
+    state: CampaignState = "running"
+    """State of its life: `running`, or `paused`, in which none of its coupons are issued for now."""
+
+    @property
+    def paused(self) -> bool:
+        """True if none of its coupons are issued for now."""
+        return self.state == "paused"

@@ -68,6 +68,11 @@ coupons = st.builds(
     caps=st.sampled_from([None, 1, 2]).map(for_life),
     stock=st.sampled_from([None, None, 0]),
     paused=st.sampled_from([False, False, False, True]),
+    exclusion_group=st.sampled_from(["", "", "g"]),
+    not_while_held=st.sampled_from(["overlapping", "none"]),
+    priority=st.sampled_from([0, 0, 1]),
+    weekdays=st.sampled_from([[], [], ["mon", "tue"], ["fri"]]),
+    channels=st.sampled_from([[], [], ["app"]]),
     campaign_id=st.sampled_from([None, None, "spring", "unknown"]),
     budget_minor=st.sampled_from([None, None, 100, 5000]),
     discount_minor=st.sampled_from([20, 100, 700]),
@@ -87,7 +92,9 @@ campaigns = st.builds(
     starts_at=st.sampled_from([0.0, 0.0, AT + 5]),
     ends_at=st.just(AT + 2 * DAY_S),
     budget_hold=st.sampled_from(["quantile", "maximum"]),
-    paused=st.sampled_from([False, False, True]),
+    state=st.sampled_from(["running", "running", "paused"]),
+    caps=st.sampled_from([[], [], [Cap(per="day", n=1)]]),
+    from_hour=st.sampled_from([0.0, 0.0, 9.0]),
 )
 purses = st.dictionaries(
     st.sampled_from(["campaign:spring", *(f"money:{one}" for one in IDS)]),
@@ -294,7 +301,7 @@ def test_a_coupon_may_be_worth_less_than_its_budgets_charge() -> None:
 
 
 def test_a_paused_coupon_says_so() -> None:
-    paused = Campaign(campaign_id="spring", paused=True)
+    paused = Campaign(campaign_id="spring", state="paused")
     found = explain(Shopper(), knowing(SHARED, coupon("halted", paused=True), DEAR, campaign=paused))
     assert reasons(found) == {"dear": None, "halted": Ineligible.PAUSED, "shared": Ineligible.PAUSED}
 
