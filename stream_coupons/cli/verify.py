@@ -24,8 +24,9 @@ def never_checked() -> str:
     from stream_coupons.ops.audit.coverage_check import NOT_FOLLOWED
 
     return (
-        f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the shop's "
-        "caps; prices, and the size of a quantile hold; a hold that is never freed"
+        f"records of {', '.join(NOT_FOLLOWED)}; a record skipped before a later one of the same key; the shop's caps; "
+        "exclusion groups; weekdays, hours and channels; prices, and the size of a quantile hold; a hold that is never "
+        "freed"
     )
 
 

@@ -213,6 +213,10 @@ def eligible(
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
+    for campaign_id in shopper.history.given.campaigns.keys() & coupons.capped_campaigns.keys():
+        caps, members = coupons.capped_campaigns[campaign_id]
+        if shopper.history.given.reached(caps, local_time(at, rules.time_zone), campaign_id=campaign_id) is not None:
+            allowed[members] = False
     for held in shopper.held_coupons(at):
         allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
     return np.flatnonzero(allowed)
