@@ -27,6 +27,7 @@ from stream_coupons.core.decision.table import (
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
@@ -89,7 +90,7 @@ def _conclude(decision: Decision) -> str:
     decision, is_due = decision.among(everything, is_available), True
     if is_holdout:
         decision, is_due = watching.under_caps_of_holdout(decision)
-    choice = policy.pick(decision.table.net_minor, draw, rules, partial(decision.offer))
+    choice = policy.pick(decision.table.net_minor, draw, rules, partial(decision.offer), decision.table.priority)
     result = _result(choice, draw, is_holdout=is_holdout)
     lift_steps.enrol(trigger, decision.table, arm)
     if policy.is_logged(trigger.identity, rules, key):
@@ -177,10 +178,14 @@ def _missed(table: CandidateTable, draw: Draw, rules: PolicyRules) -> list[int]:
     """
     if draw.is_control:
         return []
-    net, is_available = table.net_minor, table.is_available
-    least = max(float(net[is_available].max(initial=-np.inf)), rules.min_value_minor)
-    missed = np.flatnonzero(~is_available & (net > least)).tolist()
-    row = policy.pick(net, draw, rules).row
+    net, is_available, priority = table.net_minor, table.is_available, table.priority
+    leader = policy.leading(np.where(is_available, net, -np.inf), rules, priority)
+    is_better = net > (rules.min_value_minor if leader is None else net[leader])
+    if priority is not None and leader is not None:
+        level, is_worth_it = priority[leader], net > rules.min_value_minor
+        is_better = is_worth_it & ((priority > level) | (is_better & (priority == level)))
+    missed = np.flatnonzero(~is_available & is_better).tolist()
+    row = policy.pick(net, draw, rules, priority=priority).row
     if row is None or is_available[row] or row in missed:
         return missed
     return [*missed, row]
@@ -212,11 +217,16 @@ def note_demand(table: CandidateTable, wallet: Wallet, least_value_minor: float)
         for limit in limits:
             if limit.is_stock or allowed[row] > -math.inf:
                 rows_of.setdefault(limit.account_id, (limit, []))[1].append(row)
-    best = max(allowed)
+    best, priority = max(allowed), table.priority
     top = allowed.index(best)
     for limit, rows in rows_of.values():
-        others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
-        outside = max(others, least_value_minor)
+        if priority is None:
+            others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
+            outside = max(others, least_value_minor)
+        else:
+            rows, outside = _contest(rows, allowed, values, priority.tolist(), least_value_minor)
+            if not rows:
+                continue
         if max([values[row] for row in rows]) <= outside:  # not even at prices of 0
             continue
         price = wallet.price(limit)
@@ -224,6 +234,31 @@ def note_demand(table: CandidateTable, wallet: Wallet, least_value_minor: float)
         before_price = [net[row] + price * cost for row, cost in zip(rows, drawn, strict=True)]
         if max(before_price) > outside:
             wallet.add_demand(limit, np.array(before_price), np.array(drawn), outside)
+
+
+def _contest(
+    rows: list[int], allowed: list[float], values: list[float], priority: list[int], least: float
+) -> tuple[list[int], float]:
+    """Return the rows of an account that compete at the highest priority, and the value that one must exceed.
+
+    Parameters
+    ----------
+    rows : list of int
+        Rows of the account.
+    allowed, values : list of float
+        Value of each row after all prices, and before any, minor units.
+    priority : list of int
+        Priority of each row.
+    least : float
+        Value above which a coupon is given, minor units.
+    """
+    others = [row for row, net in enumerate(allowed) if net > least and row not in rows]
+    possible = [*others, *(row for row in rows if values[row] > least)]
+    level = max((priority[row] for row in possible), default=0)
+    return (
+        [row for row in rows if priority[row] == level],
+        max((allowed[row] for row in others if priority[row] == level), default=least),
+    )
 
 
 def give(decision: Decision, choice: Choice, row: int) -> None:
@@ -246,6 +281,7 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     opened, is_new = _opened(decision, row, issue, stored), shopper.is_new(issue.issued_at)
     decision.wallet.draw(limits, open_issues.opening(opened), effects, is_new=is_new)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
+    shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
     lift_steps.note_issue(shopper, opened, rules.policy, effects)
@@ -349,6 +385,7 @@ def record(
         table.value_minor,
         table.price_minor,
         decision_id=trigger.identity,
+        priorities=[] if table.priority is None else table.priority.tolist(),
         user_id=trigger.moment.user_id,
         domain=trigger.event.domain,
         at=trigger.moment.at,
