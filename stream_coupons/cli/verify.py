@@ -170,9 +170,9 @@ def notes(findings: Findings, marks: AuditedOffsets, promised: PromisedRules) ->
 def _beyond_holds(findings: Findings) -> list[tuple[str, Reported, str]]:
     """Return name, amount and text of what tills took and no hold was for."""
     return [
-        ("used_again", findings.used_again, "reports of a coupon used in a further order"),
-        ("used_late", findings.used_late, "reports after a coupon's end"),
-        ("not_booked", findings.not_booked, "purchases reported too late, in dead-letters and in no budget"),
+        ("used_again", findings.used_again, "coupons used in a further order"),
+        ("used_late", findings.used_late, "purchases reported after a coupon's end"),
+        ("not_booked", findings.not_booked, "purchases reported too late: in dead-letters, booked on no budget"),
     ]
 
 
