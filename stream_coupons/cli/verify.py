@@ -48,7 +48,7 @@ def not_judged(promised: PromisedRules) -> list[str]:
     elif promised.key_since_ms:
         found.append(f"holdout, draws and signatures before {when(promised.key_since_ms / 1000)}: other secret")
     if promised.since_ms:
-        rules = "holdout, quiet hours, cooldown and frequency cap"
+        rules = "holdout, draws, quiet hours, cooldown and frequency cap"
         found.append(f"{rules} before {when(promised.since_ms / 1000)}: --settings-since")
     return found
 
