@@ -1,4 +1,4 @@
-"""Promises to shoppers and marketers, checked on every issue: holdout, pauses, times, quiet hours, spacing, erasures."""
+"""Promises to shoppers and marketers, checked on every issue: holdout, pauses, times, spacing, erasures."""
 
 import math
 from collections import defaultdict
@@ -9,10 +9,10 @@ from msgspec import msgpack
 
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.erasure import STAYS_S
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import ErasureRequest
-from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka.records import Record
 from stream_coupons.ops.audit.catalogue_history import CatalogueHistory
@@ -42,6 +42,8 @@ class PromiseCheck:
         self._erased: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
         """By shopper, requests of erasure: the time up to which all is forgotten, append time (ms), offset."""
         self._recent: dict[int, tuple[float, ...]] = {}
+        self._counts: defaultdict[int, IssueCounts] = defaultdict(IssueCounts)
+        """By shopper, if the shop has caps."""
 
     def erase(self, record: Record, request: ErasureRequest) -> None:
         """Take in a request of erasure that was not refused."""
@@ -92,18 +94,14 @@ class PromiseCheck:
         self._findings.judge(Check.HOLDOUT, record, fault)
 
     def _check_rules(self, record: Record, issue: CouponIssue, about: str) -> None:
-        """Check quiet hours, cooldown and frequency cap."""
+        """Check cooldown and frequency cap."""
         rules, at, shopper = self._policy, issue.issued_at, hash(issue.user_id)
         recent = self._recent.get(shopper, ())
         self._recent[shopper] = (*recent, at)[-rules.max_issues_per_window :]
         if began_ms(record) < self._promised.since_ms:
-            for check in (Check.QUIET_HOURS, Check.COOLDOWN, Check.FREQUENCY):
+            for check in (Check.COOLDOWN, Check.FREQUENCY):
                 self._findings.skip(check)
             return
-        is_quiet = policy.is_quiet(at, rules) or _is_all_quiet(began_ms(record), record.timestamp_ms, rules)
-        hours = f"{rules.quiet_from_hour:g} and {rules.quiet_until_hour:g}"
-        fault = f"{about}: expected none between the hours {hours} UTC" if is_quiet else None
-        self._findings.judge(Check.QUIET_HOURS, record, fault)
         is_erased = issue.user_id in self._erased
         remembered_s = STAYS_S if is_erased or self._promised.rules.profile.forget_after_s else math.inf
         if is_erased or rules.cooldown_s > remembered_s:
@@ -112,16 +110,21 @@ class PromiseCheck:
             is_early = bool(recent) and at < recent[-1] + rules.cooldown_s
             fault = f"{about}: expected {rules.cooldown_s:g} s after {when(recent[-1])}" if is_early else None
             self._findings.judge(Check.COOLDOWN, record, fault)
+        zone = self._promised.rules.shop.time_zone
         if rules.issue_window_s > remembered_s:
             self._findings.skip(Check.FREQUENCY)
         else:
-            is_over = policy.is_over_frequency_cap(recent, at, rules)
+            counts = IssueCounts() if math.isfinite(remembered_s) else self._counts[shopper]
+            is_over = policy.is_over_frequency_cap(recent, counts, at, rules, zone)
             most = f"{rules.max_issues_per_window} coupons in {rules.issue_window_s:g} s"
+            most = " or ".join([most, *map(str, rules.caps)])
             self._findings.judge(
                 Check.FREQUENCY,
                 record,
                 f"{about}: the shopper had {most} before it, expected no more" if is_over else None,
             )
+        if rules.caps:
+            self._counts[shopper].note(issue.coupon_id, issue.campaign_id, local_time(at, zone))
 
     def end(self, cells: Mapping[bytes, ErasedCell | None]) -> None:
         """Check the states of erased shoppers.
@@ -153,13 +156,6 @@ def _state_fault(shopper: Shopper, erased_at: float) -> str | None:
     if min(kept, default=math.inf) > shopper.erased_at:
         return None
     return f"has an event of {when(min(kept))}, expected none up to their erasure at {when(shopper.erased_at)}"
-
-
-def _is_all_quiet(began_ms_: int, appended_ms: int, rules: PolicyRules) -> bool:
-    """Return True if all of the time in which an issue was decided is within quiet hours."""
-    loud_s = (rules.quiet_from_hour - rules.quiet_until_hour) * HOUR_S % DAY_S
-    began, appended = began_ms_ / 1000, appended_ms / 1000
-    return policy.is_quiet(began, rules) and policy.is_quiet(appended, rules) and appended - began < loud_s
 
 
 def _text(at: float) -> str:

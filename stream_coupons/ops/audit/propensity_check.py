@@ -135,9 +135,10 @@ def _form_fault(decision: LoggedDecision) -> str | None:
     """Return the fault of a record that contradicts itself."""
     n = len(decision.arms)
     indices = [index for index in (*decision.tried, decision.best, decision.drawn) if index is not None]
-    lengths = len(decision.values_minor), len(decision.prices_minor) or n, len(decision.shares) or n + 1
-    if not n or lengths != (n, n, n + 1) or max(indices, default=0) >= n:
-        return f"it has {n} arms, expected as many values and prices, and no index beyond"
+    of_arms = [len(each) or n for each in (decision.prices_minor, decision.priorities)]
+    lengths = len(decision.values_minor), *of_arms, len(decision.shares) or n + 1
+    if not n or lengths != (n, n, n, n + 1) or max(indices, default=0) >= n:
+        return f"it has {n} arms, expected as many values, prices and priorities, and no index beyond"
     if (decision.result == "given") != (decision.coupon_id in decision.arms):
         return "expected one of its arms if given, none otherwise"
     if (decision.propensity is None) != (decision.result in ("holdout", "lift_below_zero")):
@@ -159,14 +160,17 @@ def _identity_fault(record: Record, decision: LoggedDecision) -> str | None:
 
 
 def _value_fault(decision: LoggedDecision) -> str | None:
-    """Return the fault of `best` or `tried`, which are the arms with the greatest values less prices."""
+    """Return the fault of `best` or `tried`, which are the arms with the greatest values less prices.
+
+    Arms of a lower priority than the best one may be worth more.
+    """
     if decision.shares:
         return None
-    worth, prices = decision.values_minor, decision.prices_minor
-    if prices:
-        worth = [value - price for value, price in zip(worth, prices, strict=True)]
-    if decision.best is not None and worth[decision.best] < max(worth) - ROUNDED_MINOR:
-        return f"best is {decision.best} with value less price {worth[decision.best]:.2f}, expected {max(worth):.2f}"
+    worth, levels = _worth(decision), decision.priorities or [0] * len(decision.arms)
+    if (best := decision.best) is not None:
+        most = max(value for value, level in zip(worth, levels, strict=True) if level >= levels[best])
+        if worth[best] < most - ROUNDED_MINOR:
+            return f"best is {best} with value less price {worth[best]:.2f}, expected {most:.2f}"
     tried = set(decision.tried)
     left_out = [value for row, value in enumerate(worth) if row not in tried] if tried else []
     if left_out and min(worth[row] for row in tried) < max(left_out) - ROUNDED_MINOR:
@@ -185,10 +189,24 @@ def _settings_fault(decision: LoggedDecision, rules: PolicyRules) -> str | None:
             *stated, exploration, rules.control_ratio, tried
         )
     if is_own and exploration < 1.0:
-        prices = decision.prices_minor or [0.0] * len(decision.arms)
-        most = max(value - price for value, price in zip(decision.values_minor, prices, strict=True))
-        if abs(most - rules.min_value_minor) > ROUNDED_MINOR and (decision.best is None) == (
-            most > rules.min_value_minor
-        ):
-            return f"best is {decision.best} with at most {most:.2f}, expected one if above {rules.min_value_minor:g}"
+        return _best_fault(decision, rules.min_value_minor)
     return None
+
+
+def _best_fault(decision: LoggedDecision, least: float) -> str | None:
+    """Return the fault of `best` by the value above which a coupon is given, minor units."""
+    best, worth = decision.best, _worth(decision)
+    most = max(worth) if best is None else worth[best]
+    if abs(most - least) > ROUNDED_MINOR and (best is None) == (most > least):
+        return f"best is {best} with at most {most:.2f}, expected one if above {least:g}"
+    levels = decision.priorities or [0] * len(decision.arms)
+    worth_it = [level for value, level in zip(worth, levels, strict=True) if value > least + ROUNDED_MINOR]
+    if best is not None and levels[best] < max(worth_it, default=levels[best]):
+        return f"best is {best} of priority {levels[best]}, expected one of priority {max(worth_it)}"
+    return None
+
+
+def _worth(decision: LoggedDecision) -> list[float]:
+    """Return the values of the arms less their prices, minor units."""
+    prices = decision.prices_minor or [0.0] * len(decision.arms)
+    return [value - price for value, price in zip(decision.values_minor, prices, strict=True)]

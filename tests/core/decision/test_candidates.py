@@ -13,19 +13,19 @@ from stream_coupons.core.decision.predict import shortlist
 from stream_coupons.core.features.affinity import Interests, Moment
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.reasons import Ineligible
-from stream_coupons.core.rules import PolicyRules, ProfileRules
+from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, opened, order, used
+from tests.core.builders import AT, DAY_S, browse, counts_of, for_life, opened, order, rules, used
 
-RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
+RULES = rules(reorder_suppress_s=7 * DAY_S)
 
 
 def shopper_who(ordered: dict[str, float] | None = None, given: dict[str, int] | None = None) -> Shopper:
-    shopper = Shopper(history=History(given=given or {}))
+    shopper = Shopper(history=History(given=counts_of(given or {})))
     shopper.profile.ordered_at = ordered or {}
     return shopper
 
@@ -43,9 +43,9 @@ def why_not(shopper: Shopper, one: Coupon, at: float = AT) -> Ineligible | None:
         (coupon(valid_until=AT + 1), None),
         (coupon(valid_until=AT), Ineligible.EXPIRED),
         (coupon(paused=True), Ineligible.PAUSED),
-        (coupon(max_per_user=3), None),
-        (coupon(max_per_user=2), Ineligible.SHOPPER_CAP),
-        (coupon(max_per_user=0), Ineligible.SHOPPER_CAP),
+        (coupon(caps=for_life(3)), None),
+        (coupon(caps=for_life(2)), Ineligible.SHOPPER_CAP),
+        (coupon(caps=for_life(0)), Ineligible.SHOPPER_CAP),
         (coupon(items=["new"]), Ineligible.ALREADY_ORDERED),
         (coupon(items=["new", "other"]), None),
         (coupon(items=["old"]), None),
@@ -107,7 +107,7 @@ coupons = st.builds(
     coupon_id=st.uuids().map(str),
     valid_from=st.sampled_from([0.0, AT - 5, AT + 5]),
     valid_until=st.sampled_from([AT - 5, AT + 5, AT + 99]),
-    max_per_user=st.sampled_from([None, 0, 1, 2]),
+    caps=st.sampled_from([None, 0, 1, 2]).map(for_life),
     paused=st.booleans(),
     items=st.lists(st.sampled_from("ABC"), max_size=2),
 )
@@ -129,9 +129,9 @@ def test_the_eligible_are_those_nobody_objects_to(
 
 
 def test_only_coupons_that_the_past_may_speak_against_are_looked_at_one_by_one() -> None:
-    many = [coupon(f"c{n}", items=[f"i{n}", "A"], max_per_user=1) for n in range(50)]
-    compiled = CouponSet([*many, coupon("never", max_per_user=0), coupon("any")], 1000.0)
-    found = compiled.in_question({"c7": 1, "gone": 1}, {"A": AT, "i9": AT})
+    many = [coupon(f"c{n}", items=[f"i{n}", "A"], caps=for_life(1)) for n in range(50)]
+    compiled = CouponSet([*many, coupon("never", caps=for_life(0)), coupon("any")], 1000.0)
+    found = compiled.in_question(counts_of({"c7": 1, "gone": 1}), {"A": AT, "i9": AT})
     assert {compiled.coupons[position].coupon_id for position in found} == {"c7", "c9", "never"}
 
 
