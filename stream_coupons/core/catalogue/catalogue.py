@@ -229,6 +229,10 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
+    for campaign_id in shopper.history.given.campaigns.keys() & coupons.capped_campaigns.keys():
+        (caps, members), on = coupons.capped_campaigns[campaign_id], local_time(at, rules.shop.time_zone)
+        if shopper.history.given.reached(caps, on, campaign_id=campaign_id) is not None:
+            allowed[members] = False
     for held in shopper.held_coupons(at):
         allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
     table = coupons.once(rule_table)

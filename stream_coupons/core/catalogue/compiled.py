@@ -110,14 +110,16 @@ class CouponSet:
         has_some = any(map(has_occasions, self.coupons)) or any(map(has_occasions, campaigns.values()))
         self.occasions = Occasions(self.coupons, campaigns) if has_some else None
         """Weekdays, hours and channels; None if there are none."""
-        self._of_campaign: defaultdict[str, list[int]] = defaultdict(list)
+        members: defaultdict[str, list[int]] = defaultdict(list)
         self.caps: list[tuple[Sequence[Cap], Sequence[Cap]]] = []
         """Caps of each coupon, and of its campaign."""
         for position, coupon in enumerate(self.coupons):
             campaign = campaigns.get(coupon.campaign_id or "")
             self.caps.append((coupon.caps, campaign.caps if campaign is not None else ()))
             if campaign is not None and campaign.caps:
-                self._of_campaign[campaign.campaign_id].append(position)
+                members[campaign.campaign_id].append(position)
+        self.capped_campaigns = {name: (campaigns[name].caps, np.array(each)) for name, each in members.items()}
+        """Caps of each campaign that has some, and the positions of its coupons."""
         zeros = [any(cap.n == 0 for cap in (*own, *shared)) for own, shared in self.caps]
         self._for_nobody = [position for position, is_zero in enumerate(zeros) if is_zero]
 
@@ -237,8 +239,8 @@ class CouponSet:
     def in_question(self, given: IssueCounts, ordered: Iterable[str]) -> set[int]:
         """Return the coupons that a shopper's past may exclude.
 
-        Caps exclude a coupon that was given, those of a campaign of which one was given, and any with a cap of zero.
-        A shopper who ordered all items of a coupon ordered the first.
+        Its caps exclude a coupon that was given, or one with a cap of zero; those of campaigns are apart. A shopper
+        who ordered all items of a coupon ordered the first.
 
         Parameters
         ----------
@@ -253,8 +255,6 @@ class CouponSet:
             Positions; a superset of the coupons that are excluded.
         """
         found = {position for one in given.coupons if (position := self.position.get(one)) is not None}
-        if self._of_campaign:
-            found.update(*(self._of_campaign.get(one, ()) for one in given.campaigns))
         return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
 
     def overlapping(self, position: int) -> frozenset[int]:

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.catalogue import eligible, objection
+from stream_coupons.core.catalogue.catalogue import Catalogue, eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.predict import shortlist
 from stream_coupons.core.features.affinity import Interests, Moment
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.core.vectors.sparse import pack_vector
-from stream_coupons.testing import coupon, item
+from stream_coupons.testing import campaign, coupon, item
 from tests.core.builders import AT, DAY_S, browse, counts_of, for_life, opened, order, rules, used
 
 RULES = rules(reorder_suppress_s=7 * DAY_S)
@@ -110,22 +110,41 @@ coupons = st.builds(
     caps=st.sampled_from([None, 0, 1, 2]).map(for_life),
     paused=st.booleans(),
     items=st.lists(st.sampled_from("ABC"), max_size=2),
+    campaign_id=st.sampled_from([None, "k", "unknown"]),
+    weekdays=st.sampled_from([[], ["mon", "tue", "wed"], ["thu", "fri", "sat", "sun"]]),
+    until_hour=st.sampled_from([0.0, 12.0]),
+    channels=st.sampled_from([[], ["app"], ["web"]]),
+    exclusion_group=st.sampled_from(["", "g"]),
+    not_while_held=st.sampled_from(["overlapping", "none"]),
+)
+campaigns = st.builds(
+    campaign,
+    campaign_id=st.just("k"),
+    caps=st.sampled_from([None, 0, 1, 2]).map(for_life),
+    from_hour=st.sampled_from([0.0, 6.0]),
 )
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(
     st.lists(coupons, min_size=1, max_size=10),
     st.dictionaries(st.sampled_from("ABC"), st.floats(AT - 14 * DAY_S, AT)),
     st.integers(0, 2),
+    campaigns,
+    st.sampled_from([None, "g", ""]),
 )
 def test_the_eligible_are_those_nobody_objects_to(
-    each: list[Coupon], ordered: dict[str, float], given_before: int
+    each: list[Coupon], ordered: dict[str, float], given_before: int, shared: Campaign, held: str | None
 ) -> None:
-    compiled = CouponSet(each, 1000.0)
-    shopper = shopper_who(ordered, {one.coupon_id: given_before for one in each[::2]})
-    expected = [p for p in range(len(each)) if objection(shopper, compiled, p, AT, RULES) is None]
-    assert eligible(shopper, compiled, AT, RULES).tolist() == expected
+    holding = coupon("held", domain="travel", exclusion_group=held or "")
+    compiled = Catalogue([*each, holding], campaigns=[shared]).domains["ecommerce"]
+    shopper = shopper_who(ordered)
+    shopper.history.given = counts_of({one.coupon_id: given_before for one in each[::2]}, {"k": given_before})
+    if held is not None:
+        shopper.keep_issue(opened("held"))
+    context = {"channel": "app", "time_zone": "Asia/Kolkata"}
+    expected = [p for p in range(len(each)) if objection(shopper, compiled, p, AT, RULES, context=context) is None]
+    assert eligible(shopper, compiled, AT, RULES, context=context).tolist() == expected
 
 
 def test_only_coupons_that_the_past_may_speak_against_are_looked_at_one_by_one() -> None:
