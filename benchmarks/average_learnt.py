@@ -26,6 +26,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, OrderEvent
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 
 PRIOR_UPLIFT = 0.02
 """Orders that a coupon brings about by the prior, of a typical basket each."""
@@ -106,7 +107,7 @@ class AverageLearnt(ValueScorer):
 
     def _open_control(self, subject: Subject) -> None:
         recent = self._recent[subject.user_id]
-        if not policy.is_over_frequency_cap(recent, subject.at, self._rules):
+        if not policy.is_over_frequency_cap(recent, IssueCounts(), subject.at, self._rules):
             policy.note_issue(recent, subject.at, self._rules)
             self._open(_Window(subject.at, subject.user_id, -1))
 

@@ -198,7 +198,7 @@ def problem_of(moments: Moments, catalogue: list[Coupon], rules: PolicyRules, da
         redeems=moments.dense(moments.redeems, 0.0, len(coupons)),
         most_minor=np.array([float(most_off(coupon)) for coupon in coupons]),
         most_per_shopper=np.array(
-            [math.inf if coupon.max_per_user is None else coupon.max_per_user for coupon in coupons]
+            [min((cap.n for cap in coupon.caps if cap.per == "life"), default=math.inf) for coupon in coupons]
         ),
         account=np.zeros(len(coupons), np.int64),
         amounts=np.array([math.inf]),
@@ -485,15 +485,15 @@ def bound_of(problem: Problem, steps: int = BOUND_STEPS, *, caps_coupons: bool =
     """Return the most that any policy can earn in expectation, minor units: the dual of a linear programme.
 
     The programme knows all moments. It gives at most one coupon a moment, three to a shopper in a calendar week, and no
-    more than `max_per_user` of a coupon, within every budget in expectation. Its dual is minimised by subgradient
-    steps; all multipliers give a bound, and the least one is returned.
+    more of a coupon than its `caps` for life allow, within every budget in expectation. Its dual is minimised by
+    subgradient steps; all multipliers give a bound, and the least one is returned.
 
     Parameters
     ----------
     steps : int
         More make it tighter.
     caps_coupons : bool
-        Whether `max_per_user` is a constraint. Without it the bound is looser.
+        Whether `caps` for life are a constraint. Without it the bound is looser.
     """
     shopper = np.array(problem.shopper)
     week = (problem.day // WEEK_DAYS).astype(np.int64)

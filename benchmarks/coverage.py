@@ -86,7 +86,7 @@ class _Run:
         # A few units each, so that most of what is wanted is gone by the middle of the run. Of some coupons there are
         # enough: where all are sold out nothing is decided.
         few = max(2, setup.shoppers // (4 * setup.coupons)) if setup.sells_out else None
-        terms = {"budget_minor": None, "max_per_user": None, "redeem_within_s": WINDOW_S}
+        terms = {"budget_minor": None, "caps": [], "redeem_within_s": WINDOW_S}
         self.coupons = [
             msgspec.structs.replace(coupon, stock=few if number % 3 else None, **terms)
             for number, coupon in enumerate(self.world.catalogue())

@@ -18,6 +18,7 @@ from benchmarks.profile import Logs, Owner, drive, sources
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
@@ -54,7 +55,7 @@ def limited(coupon: Coupon, number: int) -> dict[str, Any]:
         "budget_minor": 20_000 if number % 4 == 1 else None,
         "campaign_id": f"campaign-{number % 5}" if number % 2 else None,
         "budget_hold": "maximum" if number % 8 < 4 else "quantile",
-        "max_per_user": 1 + number % 3,
+        "caps": [Cap(per="life", n=1 + number % 3)],
         "valid_until": BEGIN_AT + 20 * 86400.0,
         "redeem_within_s": 86400.0 * (1 + number % 4),
         "not_while_held": ("overlapping", "same", "none")[number % 3],

@@ -459,7 +459,7 @@ def outcomes_page() -> str:
     for value, text in member_docs(reasons.Rejection).items():
         meaning, _, fix = text.partition(" Fix: ")
         letters.append([code(value), meaning, _sentence(fix)])
-    names = [*settings_comments(), "max_per_user"]
+    names = [*settings_comments(), "caps"]
     ineligible = [
         [code(one), _sentence(_marked(candidate_verdicts.WORDS[one], names))]
         for one in (*reasons.Ineligible, *reasons.Passed)

@@ -52,7 +52,7 @@ def _coupon(domain: Domain, category: str, offer: Offer) -> dict[str, Any]:
         "redeem_within_s": round(domain.window_days * DAY_S),
         "budget_minor": round(most) * 200,
         "budget_curve": "none",
-        "max_per_user": 5,
+        "caps": [{"per": "life", "n": 5}],
     }
 
 

@@ -204,7 +204,7 @@ def _variables(values: Mapping[str, Any]) -> list[str]:
 
 
 def _value_like(default: Any, text: str) -> Any:
-    """A variable's text as msgspec converts it: a list has commas, a table is a JSON object."""
-    if isinstance(default, dict):
+    """A variable's text as msgspec converts it: a list has commas or is JSON, a table is a JSON object."""
+    if isinstance(default, dict) or text.startswith("["):
         return msgspec.json.decode(text)
     return [part for part in text.split(",") if part] if isinstance(default, list) else text

@@ -42,6 +42,8 @@ def audience(
     Examples: stream-coupons catalog audience coffee-15-percent
               stream-coupons catalog audience coffee-15-percent --json
     """
+    from stream_coupons.core.draws import PUBLIC_KEY
+    from stream_coupons.core.rules import Rules
     from stream_coupons.ops.audience import AudienceCount
     from stream_coupons.ops.audit.findings import place_of
 
@@ -50,7 +52,8 @@ def audience(
     if coupon_id not in coupons:
         raise UnknownCoupon(f"coupon {coupon_id!r} is not in the catalogue{near(coupon_id, coupons)}")
     campaigns = published(settings, CAMPAIGNS).entries
-    count = AudienceCount(coupon_id, coupons.values(), campaigns.values(), time.time(), settings.policy)
+    rules = Rules(policy=settings.policy, shop=settings.shop, key=PUBLIC_KEY)  # it draws nothing
+    count = AudienceCount(coupon_id, coupons.values(), campaigns.values(), time.time(), rules)
     with reading(settings.kafka) as read:
         for record in read("reading shoppers", (topics.changelog("users").name,)):
             try:

@@ -26,7 +26,7 @@ def _row(coupon: Coupon, currency: str | None) -> list[str]:
         "stock": coupon.stock,
         "budget": None if coupon.budget_minor is None else money(coupon.budget_minor, currency),
         "campaign": coupon.campaign_id,
-        "a shopper": coupon.max_per_user,
+        "a shopper": ", ".join(map(str, coupon.caps)) or None,
     }
     when = [*span(coupon.valid_from, coupon.valid_until), *(["paused"] if coupon.paused else [])]
     return [

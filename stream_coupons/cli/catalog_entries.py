@@ -33,9 +33,6 @@ from stream_coupons.settings import Settings
 MAX_WORST_CASES = 10
 """Maximum number of budgets whose worst case is printed; `--json` has all of them."""
 
-MAX_WORST_CASES = 10
-"""Maximum number of budgets whose worst case is printed; `--json` has all of them."""
-
 
 class Published(Struct, Generic[Entry]):
     """The records of a topic as they are now.
@@ -150,16 +147,17 @@ def remove(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, json: b
 
 
 def set_paused(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, paused: bool, json: bool) -> None:
-    """Publish entries again with another flag `paused`; all their other fields stay byte for byte."""
+    """Publish entries again, paused or not; all their other fields stay byte for byte."""
     found = published(settings, kind)
-    values = {entry_id: _with_flag(found.records[entry_id], paused=paused) for entry_id in found.entries}
+    values = {entry_id: _with_pause(found.records[entry_id], kind, paused=paused) for entry_id in found.entries}
     _publish(kind, ids, values, settings, "paused" if paused else "resumed", json=json)
 
 
-def _with_flag(value: bytes, *, paused: bool) -> bytes:
+def _with_pause(value: bytes, kind: Kind[Entry], *, paused: bool) -> bytes:
+    name, text = ("state", b'"paused"') if kind.topic is CAMPAIGNS.topic else ("paused", b"true")
     fields = msgspec.json.decode(value, type=dict[str, Raw])
-    fields.pop("paused", None)
-    return msgspec.json.encode(fields | ({"paused": Raw(b"true")} if paused else {}))
+    fields.pop(name, None)
+    return msgspec.json.encode(fields | ({name: Raw(text)} if paused else {}))
 
 
 def _publish(

@@ -135,7 +135,7 @@ def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]
         currency = shop.currency(verdict.domain)
         rank, *numbers = _scored(verdict.score, currency)
         scores = _number(verdict.content), _number(verdict.neighbours)
-        why = verdict.reason or ""
+        why = f"{verdict.reason or ''} ({verdict.by})" if verdict.by else verdict.reason or ""
         if verdict.reason in (NoCoupon.SOLD_OUT, NoCoupon.NEW_SHOPPERS) and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
             details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks, currency)))

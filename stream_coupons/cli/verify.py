@@ -29,7 +29,7 @@ def never_checked() -> list[str]:
         f"records of {', '.join(NOT_FOLLOWED)}",
         "a record skipped before a later one of the same key",
         "minimum spend, minimum pieces, gifts and free pieces: no topic has the order that the till saw",
-        "scopes, items ordered before, and coupons that exclude each other",
+        "scopes, weekdays, hours, channels, rules, items ordered before, and coupons that exclude each other",
         "predictions, values of arms and prices, and the size of a quantile hold",
         "decisions that are not on record, and those of a domain that the brake stops",
         "the hourly bound on what new shoppers draw",
@@ -48,7 +48,7 @@ def not_judged(promised: PromisedRules) -> list[str]:
     elif promised.key_since_ms:
         found.append(f"holdout, draws and signatures before {when(promised.key_since_ms / 1000)}: other secret")
     if promised.since_ms:
-        rules = "holdout, draws, quiet hours, cooldown and frequency cap"
+        rules = "holdout, draws, cooldown, frequency cap, and caps by day, week and month"
         found.append(f"{rules} before {when(promised.since_ms / 1000)}: --settings-since")
     return found
 

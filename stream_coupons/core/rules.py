@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Meta, Struct
 
 from stream_coupons.core import plugins
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.currencies import Currency
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.time_zones import zone
@@ -112,6 +113,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     items outside of every coupon's scope, if neither the item nor its category states one.
     Partitions report the totals of lift every `lift_every_s` at most. With `lift_brake`, a domain whose lift lies below
     zero gives coupons to `brake_probe_ratio` of the shoppers only, and values beyond the measured lift are reduced.
+    `max_issues_per_window` counts in any window of that length, `caps` in calendar periods of `shop.time_zone`.
+    Quiet hours are in the time zone that a trigger's context names as `time_zone`, or else in `shop.time_zone`.
     """
 
     triggers: frozenset[Literal["browse", "cart", "order"]] = frozenset({"browse", "cart"})
@@ -119,6 +122,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cooldown_s: NonNegative = 6 * 3600.0
     max_issues_per_window: Size = 3
     issue_window_s: Positive = 7 * 86400.0
+    caps: list[Cap] = []
     quiet_from_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
     quiet_until_hour: Annotated[float, Meta(ge=0, lt=24)] = 0.0
     reorder_suppress_s: NonNegative = 7 * 86400.0
@@ -182,8 +186,10 @@ class AttributionRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ShopRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Facts about the shop: the time zone of times without an offset, and the currency of each domain.
+    """Facts about the shop: its time zone, and the currency of each domain.
 
+    Times without an offset are in its `time_zone`; the periods of caps begin at midnight there. Hours and weekdays of
+    coupons, of rules and of quiet hours are in the zone that a trigger's context names as `time_zone`, or else in it.
     A domain that is not among the `currencies`, by their ISO 4217 codes, has money in minor units without a name.
     """
 

@@ -10,7 +10,7 @@ from stream_coupons.core.catalogue.eligibility_rules import broken_clause, claus
 from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.reasons import Ineligible
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.runtime.cells import CellCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
@@ -51,7 +51,7 @@ class AudienceCount:
     """
 
     def __init__(
-        self, coupon_id: str, coupons: Iterable[Coupon], campaigns: Iterable[Campaign], at: float, rules: PolicyRules
+        self, coupon_id: str, coupons: Iterable[Coupon], campaigns: Iterable[Campaign], at: float, rules: Rules
     ) -> None:
         catalogue = Catalogue(coupons, campaigns=campaigns)
         self._coupons = catalogue.domains[catalogue.by_id[coupon_id].domain]
@@ -78,7 +78,7 @@ class AudienceCount:
         found = objection(shopper, self._coupons, self._position, self._at, self._rules)
         if found is not None and found is not Ineligible.RULE:
             return found
-        occasion = Occasion(shopper, self._at)
+        occasion = Occasion(shopper, self._at, zone=self._rules.shop.time_zone)
         return broken_clause(self._coupons, self._position, occasion, needs_trigger=False) or QUALIFIES
 
     def result(self) -> Audience:

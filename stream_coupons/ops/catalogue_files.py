@@ -236,8 +236,8 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
     if coupon.budget_minor is not None and coupon.budget_minor < coupon.max_discount_minor:
         found.append("budget_minor is less than max_discount_minor: it is never issued")
     found += [f"eligible_if: {fault}: it is never issued" for fault in _faults_for_coupon(coupon, coupon.eligible_if)]
-    if coupon.max_per_user == 0:
-        found.append("max_per_user is 0: it is never issued")
+    if any(cap.n == 0 for cap in coupon.caps):
+        found.append("caps has an n of 0: it is never issued")
     if coupon.valid_until <= now:
         found.append(f"valid_until is {utc(coupon.valid_until)}: it is over")
     if coupon.discount_minor is not None and coupon.discount_percent is not None:
@@ -272,6 +272,8 @@ def _doubts_of_campaign(campaign: Campaign, now: float) -> list[str]:
         found.append(f"ends_at is {utc(campaign.ends_at)}: it is over")
     if campaign.budget_minor == 0:
         found.append("budget_minor is 0: none of its coupons is issued")
+    if any(cap.n == 0 for cap in campaign.caps):
+        found.append("caps has an n of 0: none of its coupons is issued")
     return found + _doubts_of_budget(campaign, campaign.ends_at, "ends_at")
 
 

@@ -2,6 +2,7 @@
 
 from typing import Literal, TypedDict
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.decisions import Reason
 
 class PolicyRulesFields(TypedDict, total=False):
@@ -10,6 +11,7 @@ class PolicyRulesFields(TypedDict, total=False):
     cooldown_s: float
     max_issues_per_window: int
     issue_window_s: float
+    caps: list[Cap]
     quiet_from_hour: float
     quiet_until_hour: float
     reorder_suppress_s: float
@@ -68,9 +70,15 @@ class CouponFields(TypedDict, total=False):
     budget_curve: Literal["none", "even", "front_loaded", "by_traffic"]
     budget_hold: Literal["quantile", "maximum"]
     max_overspend_ratio: float
-    max_per_user: int | None
+    caps: list[Cap]
     not_while_held: Literal["overlapping", "same", "none"]
     eligible_if: str
+    weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
+    from_hour: float
+    until_hour: float
+    channels: list[str]
+    exclusion_group: str
+    priority: int
     codes: Literal["none", "generated", "pool"]
     code_prefix: str
     paused: bool
@@ -87,7 +95,11 @@ class CampaignFields(TypedDict, total=False):
     budget_hold: Literal["quantile", "maximum"]
     max_overspend_ratio: float
     eligible_if: str
-    paused: bool
+    weekdays: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
+    from_hour: float
+    until_hour: float
+    caps: list[Cap]
+    state: Literal["running", "paused"]
 
 class ItemFields(TypedDict, total=False):
     category: str | None

@@ -15,14 +15,29 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.money.accounts import budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse, fallen, first_lease
 from stream_coupons.core.rules import AttributionRules, ProfileRules
+from stream_coupons.core.shopper.issue_counts import number_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import ORIGIN_HEADER, Output
 from stream_coupons.testing import campaign, coupon, item
-from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, order, rules
+from tests.core.builders import (
+    AT,
+    DAY_S,
+    FixedScorer,
+    browse,
+    cart,
+    erasure,
+    feedback,
+    for_life,
+    knowledge,
+    order,
+    rules,
+)
 
 from .fakes import Shop
 
@@ -47,10 +62,10 @@ SPRING, TRIAL = "spring", "trial"
 HARD: dict[str, Any] = {"budget_hold": "maximum"}
 FIRST_COME = {"budget_curve": "none", **HARD, **WEEK}
 COUPONS = [
-    coupon("few", stock=2, campaign_id=TRIAL, budget_curve="none", **WEEK),
+    coupon("few", stock=2, campaign_id=TRIAL, budget_curve="none", exclusion_group="tea", **WEEK),
     coupon("poor", budget_minor=250, discount_minor=120, max_discount_minor=120, redeem_within_s=3600.0, **HARD),
-    coupon("once", max_per_user=1, discount_minor=80, max_discount_minor=80, stock=4, budget_minor=300, **FIRST_COME),
-    coupon("spring", campaign_id=SPRING, **WEEK),
+    coupon("once", caps=for_life(1), discount_minor=80, max_discount_minor=80, stock=4, budget_minor=300, **FIRST_COME),
+    coupon("spring", campaign_id=SPRING, caps=[Cap(per="day", n=1)], exclusion_group="tea", priority=1, **WEEK),
     coupon("trial", campaign_id=TRIAL, budget_minor=1000, discount_minor=30, **WEEK),
     coupon("lost", campaign_id="unknown", **WEEK),
 ]
@@ -58,9 +73,9 @@ COUPONS = [
 the last units are for who comes first."""
 CAMPAIGNS = [
     campaign(SPRING, budget_minor=410, starts_at=AT, ends_at=AT + LASTS_S, **HARD),
-    campaign(TRIAL, budget_minor=900, starts_at=AT, ends_at=AT + 365 * DAY_S),
+    campaign(TRIAL, budget_minor=900, starts_at=AT, ends_at=AT + 365 * DAY_S, caps=[Cap(per="week", n=2)]),
 ]
-PAUSED = [msgspec.structs.replace(each, paused=True) for each in CAMPAIGNS]
+PAUSED = [msgspec.structs.replace(each, state="paused") for each in CAMPAIGNS]
 TERMS = {each.coupon_id: each for each in COUPONS}
 TRIGGERS = {browse: topics.BROWSE, cart: topics.CART}
 AGENTS = ("users", "budgets", "neighbours")
@@ -261,6 +276,7 @@ class System(RuleBasedStateMachine):
         self.checked = len(self.shop.everything)
         self._check_accounts()
         self._check_nothing_of_before_is_known()
+        self._check_groups()
 
     def _check_nothing_of_before_is_known(self) -> None:
         for user in SHOPPERS:
@@ -287,8 +303,23 @@ class System(RuleBasedStateMachine):
         assert terms.stock is None or len(given) <= terms.stock
         own = [issue for issue in self.issues.values() if issue.user_id == latest.user_id]
         assert sum(latest.issued_at - WINDOW_S < issue.issued_at <= latest.issued_at for issue in own) <= CAP
-        of_this = sum(issue.coupon_id == terms.coupon_id for issue in own)
-        assert terms.max_per_user is None or of_this <= terms.max_per_user
+        self._check_caps(terms.caps, [issue for issue in own if issue.coupon_id == terms.coupon_id])
+        for each in CAMPAIGNS:
+            self._check_caps(each.caps, [issue for issue in own if issue.campaign_id == each.campaign_id])
+
+    def _check_caps(self, caps: list[Cap], issues: list[Any]) -> None:
+        for cap in caps:
+            periods = Counter(number_of(cap.per, local_time(issue.issued_at, "UTC")) for issue in issues)
+            assert all(count <= cap.n for count in periods.values())
+
+    def _check_groups(self) -> None:
+        """Nobody holds two coupons of a group."""
+        for user in SHOPPERS:
+            shopper = self.shop.state("users", user)
+            latest = shopper.history.last_issued_at
+            if latest is not None:
+                held = Counter(TERMS[one].exclusion_group for one in shopper.held_coupons(latest))
+                assert held["tea"] <= 1
 
     def _purses(self, account_id: str) -> dict[int, Purse]:
         found = {home: self.shop.purse(account_id, home) for home in HOMES}

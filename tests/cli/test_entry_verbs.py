@@ -177,7 +177,7 @@ def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, 
     assert run("campaigns", "push", again, "-b", bootstrap).exit_code == 0, "what is listed can be pushed"
 
     assert run("campaigns", "pause", unique, "-b", bootstrap).stdout == f"{unique}: paused\n"
-    assert (listed()["state"], listed()["campaign"]["paused"]) == ("paused", True)
+    assert (listed()["state"], listed()["campaign"]["state"]) == ("paused", "paused")
     lines = run("campaigns", "list", "-b", bootstrap).stdout.splitlines()
     first = next(number for number, line in enumerate(lines) if unique in line)
     row = " ".join(lines[first : first + 3])

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from stream_coupons import testing
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.scopes import Pairs
@@ -39,7 +40,8 @@ from stream_coupons.core.messages.inputs import (
 )
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules
+from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules, ShopRules
+from stream_coupons.core.shopper.issue_counts import IssueCounts, PeriodCounts
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.vectors.sparse import feature_index
@@ -83,6 +85,15 @@ def used(spent: int, *, is_used: bool = True) -> list[Use]:
 # Events of the shopper `u`, by id and time.
 
 
+def counts_of(coupons: dict[str, int], campaigns: dict[str, int] | None = None) -> IssueCounts:
+    """Coupons given in all, long ago."""
+    return IssueCounts({"life": PeriodCounts(0, coupons, campaigns or {})})
+
+
+def for_life(n: int | None) -> list[Cap]:
+    return [] if n is None else [Cap(per="life", n=n)]
+
+
 def browse(
     event_id: str = "b1", at: float = AT, what: Item | None = None, user: str = "u", **about: Any
 ) -> BrowseEvent:
@@ -119,8 +130,9 @@ def rules(**policy: Any) -> Rules:
     profile = policy.pop("profile", ProfileRules())
     attribution = policy.pop("attribution", AttributionRules())
     key = policy.pop("key", PUBLIC_KEY)
+    shop = policy.pop("shop", ShopRules())
     plain = testing.plain_settings(**policy).policy
-    return Rules(policy=plain, profile=profile, attribution=attribution, key=key)
+    return Rules(policy=plain, profile=profile, attribution=attribution, shop=shop, key=key)
 
 
 @dataclass(frozen=True)

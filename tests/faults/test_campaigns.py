@@ -72,7 +72,7 @@ def test_a_paused_campaign_gives_nothing_until_it_is_resumed(
         running.flush()
         with running.load():
             wait_until(lambda: count(running) >= 10, "the first coupons")
-            running.send(topics.CAMPAIGNS, msgspec.structs.replace(campaign, paused=True))
+            running.send(topics.CAMPAIGNS, msgspec.structs.replace(campaign, state="paused"))
             running.flush()
             paused_at = time.time()
             wait_until(lambda: is_quiet(running), "no coupon while events go on")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from loopback_kafka import BrokerProcess
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
@@ -28,7 +29,8 @@ LEFT = (1, 3, 2)
 def last_of(number: int) -> tuple[Coupon, int]:
     """The coupon of a round, of a domain of its own, and how many of it there are."""
     kind = number % len(LIMITS)
-    return coupon(f"last-{number}", domain=f"round-{number}", **LIMITS[kind]), LEFT[kind]
+    terms = {"caps": [Cap(per="week", n=1)], "exclusion_group": "last", "priority": 1}
+    return coupon(f"last-{number}", domain=f"round-{number}", **terms, **LIMITS[kind]), LEFT[kind]
 
 
 @pytest.mark.essential

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from loopback_kafka import BrokerProcess
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.money.purses import ASK_AGAIN_S
 from stream_coupons.kafka import topics
 from stream_coupons.testing import browse
@@ -33,8 +34,8 @@ GRACE_S = 30.0
 """What docker-compose.yml gives a worker to end in."""
 
 COUPONS = [
-    coupon("last-units", domain="goods", stock=LEFT),
-    coupon("last-money", domain="travel", budget_minor=LEFT * 100 + 99),
+    coupon("last-units", domain="goods", stock=LEFT, exclusion_group="last"),
+    coupon("last-money", domain="travel", budget_minor=LEFT * 100 + 99, exclusion_group="last"),
 ]
 
 
@@ -46,7 +47,9 @@ def shoppers(domain: str) -> list[str]:
 def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     """A system in which every shopper has asked once; at most one coupon a shopper."""
     folder: Path = tmp_path_factory.mktemp("workers")
-    system = LocalSystem(module_broker, settings(max_issues_per_window=1), folder, workers=2)
+    system = LocalSystem(
+        module_broker, settings(max_issues_per_window=9, caps=[Cap(per="life", n=1)]), folder, workers=2
+    )
     system.prepare(COUPONS)
     with system:
         system.wait_ready()

@@ -13,6 +13,7 @@ from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.kafka import topics
 from stream_coupons.testing import browse, item
 from stream_coupons_lab.demo.system import LocalSystem
+from tests.core.builders import for_life
 
 from .builders import (
     AT,
@@ -31,7 +32,7 @@ CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=4000, ends_at=AT + 30 *
 COUPONS = [
     coupon("few", stock=20, redeem_within_s=DAY_S),
     coupon("poor", budget_minor=3000, redeem_within_s=DAY_S),
-    coupon("once", max_per_user=1, redeem_within_s=DAY_S, campaign_id="spring"),
+    coupon("once", caps=for_life(1), redeem_within_s=DAY_S, campaign_id="spring"),
 ]
 ACCOUNTS = 2 * len(COUPONS) + len(CAMPAIGNS)
 """Stock and money of each, and the money of the campaign: of all every partition has a purse."""

@@ -59,8 +59,8 @@ def test_a_campaign_without_budget_or_end_is_not_steered() -> None:
     [
         ({}, "running"),
         ({"starts_at": NOW + 1.0}, "not begun"),
-        ({"paused": True}, "paused"),
-        ({"ends_at": NOW, "paused": True}, "over"),
+        ({"state": "paused"}, "paused"),
+        ({"ends_at": NOW, "state": "paused"}, "over"),
     ],
 )
 def test_a_campaign_says_whether_its_coupons_are_issued(fields: dict[str, Any], state: str) -> None:

@@ -80,7 +80,7 @@ def test_fields_that_depend_on_each_other_are_compared_beside_other_faults() -> 
         (COUPONS, {"stock": None}, "nothing limits what it costs"),
         (COUPONS, {"stock": 0}, "stock is 0"),
         (COUPONS, {"budget_minor": 499}, "less than max_discount_minor"),
-        (COUPONS, {"max_per_user": 0}, "max_per_user is 0"),
+        (COUPONS, {"caps": [{"per": "day", "n": 0}]}, "caps has an n of 0"),
         (COUPONS, {"valid_until": NOW}, "it is over"),
         (COUPONS, {"discount_minor": 100}, "both discount_minor and discount_percent"),
         (COUPONS, {"discount_percent": None, "discount_minor": 501}, "which caps it"),

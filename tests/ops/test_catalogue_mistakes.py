@@ -92,7 +92,7 @@ OF_COUPONS = [
     Mistake("stock: -1", "stock", "expected `int` >= 0", "remove the field for no limit"),
     Mistake("stock: 1,000", "stock", "got `str`", "write a whole number without quotes"),
     Mistake('stock: "1000"', "stock", "got `str`", "write a whole number without quotes"),
-    Mistake("max_per_user: once", "max_per_user", "got `str`", "write a whole number without quotes"),
+    Mistake("caps: once a week", "caps", "got `str`", "write a list"),
     # texts, lists and flags
     Mistake("categories: tea", "categories", "got `str`", "write a list: [tea]"),
     Mistake("categories: [2026]", "categories[0]", "got `int`", 'write it in quotes: "2026"'),
@@ -109,7 +109,7 @@ OF_COUPONS = [
     # names
     Mistake("bugdet_minor: 5000", "bugdet_minor", "no such field", "expected budget_minor?"),
     Mistake("endDate: 2026-12-01", "endDate", "no such field", "expected valid_until?"),
-    Mistake("usage_limit_per_customer: 1", "usage_limit_per_customer", "no such field", "expected max_per_user?"),
+    Mistake("usage_limit_per_customer: 1", "usage_limit_per_customer", "no such field", "expected caps?"),
     Mistake("products: [tea-1]", "products", "no such field", "expected items?"),
     Mistake("colour: green", "colour", "no such field", "remove it"),
 ]

@@ -24,6 +24,7 @@ from stream_coupons.settings import Settings
 from stream_coupons.testing import START as AT
 from stream_coupons.testing import LocalPipeline, browse, cart, coupon, item, observed, order
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
+from tests.core.builders import for_life
 
 pytestmark = pytest.mark.long
 
@@ -177,7 +178,7 @@ class Simulated(Recorded):
                 each,
                 stock=8 + n % 4,
                 budget_minor=each.max_discount_minor * (6 + n % 3),
-                max_per_user=1 + n % 2,
+                caps=for_life(1 + n % 2),
                 redeem_within_s=DAY_S,
                 budget_hold="maximum" if n % 2 else "quantile",
                 campaign_id="spring" if n % 3 else None,
@@ -221,7 +222,7 @@ def test_stock_budget_and_caps_hold_at_every_prefix_of_the_simulated_log(simulat
             stock[message.coupon_id] += 1
             own[message.user_id, message.coupon_id] += 1
             assert stock[message.coupon_id] <= (terms.stock or 0)
-            assert own[message.user_id, message.coupon_id] <= (terms.max_per_user or 0)
+            assert own[message.user_id, message.coupon_id] <= terms.caps[0].n
             if terms.budget_hold == "maximum":
                 assert message.held_minor == message.max_discount_minor
                 cost[message.coupon_id][message.issue_id] = message.max_discount_minor

@@ -30,6 +30,7 @@ from stream_coupons.testing import (
     order,
     plain_settings,
 )
+from tests.core.builders import for_life
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 TEA = item("tea-0815", category="tea", price_minor=449)
@@ -86,7 +87,7 @@ def test_an_issue_has_the_terms_of_its_coupon() -> None:
 def test_the_next_visit_is_decided_on_when_the_one_before_has_been() -> None:
     shop = LocalPipeline(
         plain_settings(),
-        [coupon("one", categories=["tea"], stock=1), coupon("two", categories=["ham"], max_per_user=1)],
+        [coupon("one", categories=["tea"], stock=1), coupon("two", categories=["ham"], caps=for_life(1))],
     )
     shop.publish(*(browse("ann", at=START + number) for number in range(3)))
     assert sorted(one.coupon_id for one in shop.issues) == ["one", "two"]

@@ -10,17 +10,23 @@ from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
 from stream_coupons.core.catalogue.eligibility_rules import broken_clause, rule_table
+from stream_coupons.core.catalogue.occasions import Context, zone_of
 from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.draws import stable_hash
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.inputs import Item, ShopEvent
 from stream_coupons.core.money.accounts import Accounts, within_campaign
 from stream_coupons.core.reasons import Ineligible
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import Rules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 
 NOTHING = Coupon(coupon_id="", discount_minor=0, max_discount_minor=1)
 """The pseudo-coupon of the no-coupon arm: for everything, it takes nothing off. No other has an empty id."""
+
+
+NO_CONTEXT: Context = {}
 
 
 class Catalogue:
@@ -64,6 +70,7 @@ class Catalogue:
         self.accounts = Accounts(self.by_id.values(), self.campaigns.values(), self.pools.sizes())
         self._default_price_minor = default_price_minor
         self.nothing = CouponSet([NOTHING], default_price_minor)
+        groups = {one.coupon_id: one.exclusion_group for one in self.by_id.values() if one.exclusion_group}
         by_domain: dict[str, list[Coupon]] = {}
         for coupon in self.by_id.values():
             by_domain.setdefault(coupon.domain, []).append(coupon)
@@ -74,6 +81,7 @@ class Catalogue:
                 None if attributes is None else attributes.get(domain, ()),
                 accounts=self.accounts,
                 campaigns=self.campaigns,
+                groups=groups,
             )
             for domain, members in by_domain.items()
         }
@@ -169,10 +177,11 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     shopper: Shopper,
     coupons: CouponSet,
     at: float,
-    rules: PolicyRules,
+    rules: Rules,
     now: float = 0.0,
     trigger: ShopEvent | None = None,
     facts: list[tuple[str, str]] | None = None,
+    context: Context = NO_CONTEXT,
 ) -> Positions:
     """Return the coupons that the shopper may get.
 
@@ -184,8 +193,9 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
         Coupons of one domain.
     at : float
         Time of the trigger, UTC epoch seconds.
-    rules : PolicyRules
-        `reorder_suppress_s` is the time for which an ordered item is not offered again.
+    rules : Rules
+        `policy.reorder_suppress_s` is the time for which an ordered item is not offered again, `shop.time_zone` the
+        zone of caps, and of hours unless the context names one.
     now : float
         Current time, UTC epoch seconds. If it is later than `at`, as in a backlog, coupons that have ended by now are
         excluded, too.
@@ -193,6 +203,8 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
         The trigger, for the rules of coupons; without it, only its time is known.
     facts : list of (noun, kind), optional
         Extended if a rule raises.
+    context : mapping
+        Context of the trigger, imputed where it lacks a key: its `time_zone` and `channel` count.
 
     Returns
     -------
@@ -201,37 +213,48 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
 
     Examples
     --------
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
     >>> coupons = [Coupon(coupon_id=name, max_discount_minor=1, paused=name == "b") for name in "abc"]
-    >>> eligible(Shopper(), CouponSet(coupons, 1000.0), 0.0, PolicyRules()).tolist()
+    >>> eligible(Shopper(), CouponSet(coupons, 1000.0), 0.0, Rules(key=PUBLIC_KEY)).tolist()
     [0, 2]
     """
+    zone = zone_of(context, rules.shop.time_zone)
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
     if now > at:
         allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
+    if (occasions := coupons.occasions) is not None:
+        allowed &= occasions.at(at, zone) & occasions.through(context)
+        if now > at:
+            allowed &= occasions.at(now, zone)
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
+    for campaign_id in shopper.history.given.campaigns.keys() & coupons.capped_campaigns.keys():
+        (caps, members), on = coupons.capped_campaigns[campaign_id], local_time(at, rules.shop.time_zone)
+        if shopper.history.given.reached(caps, on, campaign_id=campaign_id) is not None:
+            allowed[members] = False
     for held in shopper.held_coupons(at):
-        allowed[coupons.excluded_by(held)] = False
+        allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
     table = coupons.once(rule_table)
-    if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger)) and facts is not None:
+    if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger, zone)) and facts is not None:
         facts.append(("rule_error", coupons.coupons[0].domain))
     return np.flatnonzero(allowed)
 
 
-def objection(
+def objection(  # noqa: PLR0913 - as `eligible`
     shopper: Shopper,
     coupons: CouponSet,
     position: int,
     at: float,
-    rules: PolicyRules,
+    rules: Rules,
     trigger: ShopEvent | None = None,
+    context: Context = NO_CONTEXT,
 ) -> Ineligible | None:
     """Return the reason why the shopper may not get a coupon.
 
     Parameters
     ----------
-    shopper, coupons, at, rules, trigger
+    shopper, coupons, at, rules, trigger, context
         As of `eligible`.
     position : int
         Position of the coupon in `coupons`.
@@ -243,46 +266,64 @@ def objection(
 
     Examples
     --------
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
     >>> coupons = CouponSet([Coupon(coupon_id="c", max_discount_minor=1, valid_until=50.0)], 1000.0)
-    >>> objection(Shopper(), coupons, 0, 60.0, PolicyRules()).value
+    >>> objection(Shopper(), coupons, 0, 60.0, Rules(key=PUBLIC_KEY)).value
     'expired'
     """
+    zone = zone_of(context, rules.shop.time_zone)
     if coupons.is_paused[position]:
         return Ineligible.PAUSED
     if at < coupons.valid_from[position]:
         return Ineligible.NOT_YET_VALID
     if at >= coupons.valid_until[position]:
         return Ineligible.EXPIRED
+    if coupons.occasions is not None and (found := coupons.occasions.objection(position, at, context, zone)):
+        return found
     if any(position in coupons.excluded_by(held) for held in shopper.held_coupons(at)):
         return Ineligible.ALREADY_HELD
+    if any(position in coupons.of_group(held) for held in shopper.held_coupons(at)):
+        return Ineligible.EXCLUSION_GROUP
     past = _past_objection(shopper, coupons, position, at, rules)
-    if past is None and broken_clause(coupons, position, Occasion(shopper, at, trigger)) is not None:
+    if past is None and broken_clause(coupons, position, Occasion(shopper, at, trigger, zone)) is not None:
         return Ineligible.RULE
     return past
 
 
-def _past_objection(
-    shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: PolicyRules
-) -> Ineligible | None:
+def _past_objection(shopper: Shopper, coupons: CouponSet, position: int, at: float, rules: Rules) -> Ineligible | None:
     coupon = coupons.coupons[position]
-    if is_over_own_cap(shopper.history.given, coupon):
-        return Ineligible.SHOPPER_CAP
+    if (found := cap_objection(shopper.history.given, coupons, position, at, rules.shop.time_zone)) is not None:
+        return found
     if coupon.items:
-        since = at - rules.reorder_suppress_s
+        since = at - rules.policy.reorder_suppress_s
         ordered = shopper.profile.ordered_at
         if all(ordered.get(item_id, -math.inf) > since for item_id in coupon.items):
             return Ineligible.ALREADY_ORDERED
     return None
 
 
-def is_over_own_cap(given: Mapping[str, int], coupon: Coupon) -> bool:
-    """Return True if a shopper has reached the coupon's cap.
+def cap_objection(counts: IssueCounts, coupons: CouponSet, position: int, at: float, zone: str) -> Ineligible | None:
+    """Return the reason if a cap of the coupon, or of its campaign, allows the shopper no more for now.
 
     Parameters
     ----------
-    given : mapping
-        Number of times that the shopper was given each coupon, by id.
-    coupon : Coupon
-        A coupon, with a cap or without.
+    counts : IssueCounts
+        Coupons that the shopper was given, or that were withheld.
+    coupons : CouponSet
+        Coupons of one domain.
+    position : int
+        Position of the coupon in `coupons`.
+    at : float
+        UTC epoch seconds.
+    zone : str
+        Time zone of the shop.
     """
-    return coupon.max_per_user is not None and given.get(coupon.coupon_id, 0) >= coupon.max_per_user
+    own, shared = coupons.caps[position]
+    if not (own or shared):
+        return None
+    coupon, on = coupons.coupons[position], local_time(at, zone)
+    if counts.reached(own, on, coupon_id=coupon.coupon_id) is not None:
+        return Ineligible.SHOPPER_CAP
+    if counts.reached(shared, on, campaign_id=coupon.campaign_id) is not None:
+        return Ineligible.CAMPAIGN_CAP
+    return None

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
@@ -16,9 +17,11 @@ from stream_coupons.core.catalogue.coupon_terms import (
     scope_features,
 )
 from stream_coupons.core.catalogue.discount import discount_of
+from stream_coupons.core.catalogue.occasions import Occasions, has_occasions
 from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
 
@@ -47,7 +50,9 @@ class CouponSet:
     accounts : Accounts, optional
         Accounts of the coupons and their campaigns; None: no coupon has a campaign.
     campaigns : mapping, optional
-        Campaigns by id: each has a rule for its coupons.
+        Campaigns by id: each has a rule, caps and times for its coupons.
+    groups : mapping, optional
+        Exclusion group by the id of each coupon that has one, of all domains.
 
     Attributes
     ----------
@@ -63,6 +68,7 @@ class CouponSet:
         *,
         accounts: Accounts | None = None,
         campaigns: Mapping[str, Campaign] | None = None,
+        groups: Mapping[str, str] | None = None,
     ) -> None:
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self._default_price_minor = default_price_minor
@@ -72,6 +78,8 @@ class CouponSet:
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
         of_campaigns = {name: campaign.eligible_if for name, campaign in (campaigns or {}).items()}
         self.rules = [(c.eligible_if, of_campaigns.get(c.campaign_id or "", "")) for c in self.coupons]
+        self._compile_caps(campaigns or {})
+        self._groups = groups or {}
         self._index_coupons()
         self._compile_limits(accounts or Accounts(self.coupons))
         self._compile_prices()
@@ -83,14 +91,37 @@ class CouponSet:
         self.positions_of: defaultdict[str, list[int]] = defaultdict(list)
         """By id, the positions of the coupon and of the pseudo-coupons that have its history."""
         self._of_first_item: defaultdict[str, list[int]] = defaultdict(list)
+        self._of_group: defaultdict[str, list[int]] = defaultdict(list)
         for position, coupon in enumerate(self.coupons):
             self.positions_of[coupon.coupon_id].append(position)
             if coupon.items:
                 self._of_first_item[coupon.items[0]].append(position)
-        self._for_nobody = [position for position, coupon in enumerate(self.coupons) if coupon.max_per_user == 0]
+            if coupon.exclusion_group:
+                self._of_group[coupon.exclusion_group].append(position)
+        priority = [coupon.priority for coupon in self.coupons]
+        self.priority: Positions | None = np.array(priority, np.intp) if any(priority) else None
+        """Priority of each coupon; None if all have the same."""
         self.kinds = {kind: number for number, kind in enumerate(sorted({c.kind for c in self.coupons} - {""}), 1)}
         self.kind: Positions = np.array([self.kinds.get(c.kind, 0) for c in self.coupons], np.intp)
         """Number of the coupon's kind in `kinds`; 0 if it has none."""
+
+    def _compile_caps(self, campaigns: Mapping[str, Campaign]) -> None:
+        """Look up caps, and the coupons of each campaign that has some; compile occasions."""
+        has_some = any(map(has_occasions, self.coupons)) or any(map(has_occasions, campaigns.values()))
+        self.occasions = Occasions(self.coupons, campaigns) if has_some else None
+        """Weekdays, hours and channels; None if there are none."""
+        members: defaultdict[str, list[int]] = defaultdict(list)
+        self.caps: list[tuple[Sequence[Cap], Sequence[Cap]]] = []
+        """Caps of each coupon, and of its campaign."""
+        for position, coupon in enumerate(self.coupons):
+            campaign = campaigns.get(coupon.campaign_id or "")
+            self.caps.append((coupon.caps, campaign.caps if campaign is not None else ()))
+            if campaign is not None and campaign.caps:
+                members[campaign.campaign_id].append(position)
+        self.capped_campaigns = {name: (campaigns[name].caps, np.array(each)) for name, each in members.items()}
+        """Caps of each campaign that has some, and the positions of its coupons."""
+        zeros = [any(cap.n == 0 for cap in (*own, *shared)) for own, shared in self.caps]
+        self._for_nobody = [position for position, is_zero in enumerate(zeros) if is_zero]
 
     def _compile_limits(self, accounts: Accounts) -> None:
         """Compile the times and the accounts of each coupon."""
@@ -205,16 +236,16 @@ class CouponSet:
     def __len__(self) -> int:
         return len(self.coupons)
 
-    def in_question(self, given: Iterable[str], ordered: Iterable[str]) -> set[int]:
+    def in_question(self, given: IssueCounts, ordered: Iterable[str]) -> set[int]:
         """Return the coupons that a shopper's past may exclude.
 
-        A cap excludes a coupon that was given, or one with a cap of zero. A shopper who ordered all items of a coupon
-        ordered the first.
+        Its caps exclude a coupon that was given, or one with a cap of zero; those of campaigns are apart. A shopper
+        who ordered all items of a coupon ordered the first.
 
         Parameters
         ----------
-        given : iterable of str
-            Ids of the coupons that the shopper was given.
+        given : IssueCounts
+            Coupons that the shopper was given.
         ordered : iterable of str
             Ids of the items that the shopper ordered.
 
@@ -223,7 +254,7 @@ class CouponSet:
         set of int
             Positions; a superset of the coupons that are excluded.
         """
-        found = {position for one in given if (position := self.position.get(one)) is not None}
+        found = {position for one in given.coupons if (position := self.position.get(one)) is not None}
         return found.union(self._for_nobody, *(self._of_first_item.get(item_id, ()) for item_id in ordered))
 
     def overlapping(self, position: int) -> frozenset[int]:
@@ -248,6 +279,11 @@ class CouponSet:
             return []
         terms = ((other, self.coupons[other].not_while_held) for other in self.overlapping(position))
         return [other for other, term in terms if term == "overlapping" or (term == "same" and other == position)]
+
+    def of_group(self, held: str) -> Sequence[int]:
+        """Return the positions of the coupons in the exclusion group of one that is held, of any domain."""
+        group = self._groups.get(held)
+        return () if group is None else self._of_group.get(group, ())
 
     def _category_prices(self) -> Floats:
         of_column: defaultdict[int, list[float]] = defaultdict(list)

@@ -6,12 +6,12 @@ compare a decimal number with a literal such as 30.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import reduce
 from inspect import isfunction
 from operator import or_
 from typing import Any, NamedTuple
 
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import Context
 from stream_coupons.core.messages.inputs import Item, OrderEvent, ShopEvent
@@ -34,6 +34,8 @@ class Occasion(NamedTuple):
     """Time of the trigger, UTC epoch seconds."""
     trigger: ShopEvent | None = None
     """None: only the time is known."""
+    zone: str = "UTC"
+    """Time zone of the shopper: the trigger's, or else the shop's."""
 
 
 class ShopperFields(Occasion):
@@ -129,12 +131,12 @@ class TriggerFields(Occasion):
         return _item(self.trigger).price_minor or 0
 
     def hour(self) -> int:
-        """Return the hour of the day, 0 to 23, UTC."""
-        return datetime.fromtimestamp(self.at, UTC).hour
+        """Return the hour on the shopper's clock, 0 to 23."""
+        return int(local_time(self.at, self.zone).hour)
 
     def weekday(self) -> int:
-        """Return the day of the week, 1 (Monday) to 7, UTC."""
-        return datetime.fromtimestamp(self.at, UTC).isoweekday()
+        """Return the day of the week on the shopper's calendar, 1 (Monday) to 7."""
+        return local_time(self.at, self.zone).weekday + 1
 
     def channel(self) -> str:
         """Return the key `channel` of its context."""

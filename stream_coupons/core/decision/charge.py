@@ -72,10 +72,14 @@ def _missed(table: CandidateTable, draw: Draw, rules: PolicyRules) -> list[int]:
     """
     if draw.is_control:
         return []
-    net, is_available = table.net_minor, table.is_available
-    least = max(float(net[is_available].max(initial=-np.inf)), rules.min_value_minor)
-    missed = np.flatnonzero(~is_available & (net > least)).tolist()
-    row = policy.pick(net, draw, rules).row
+    net, is_available, priority = table.net_minor, table.is_available, table.priority
+    leader = policy.leading(np.where(is_available, net, -np.inf), rules, priority)
+    is_better = net > (rules.min_value_minor if leader is None else net[leader])
+    if priority is not None and leader is not None:
+        level, is_worth_it = priority[leader], net > rules.min_value_minor
+        is_better = is_worth_it & ((priority > level) | (is_better & (priority == level)))
+    missed = np.flatnonzero(~is_available & is_better).tolist()
+    row = policy.pick(net, draw, rules, priority=priority).row
     if row is None or is_available[row] or row in missed:
         return missed
     return [*missed, row]
@@ -107,11 +111,16 @@ def note_demand(table: CandidateTable, wallet: Wallet, least_value_minor: float)
         for limit in limits:
             if limit.is_stock or allowed[row] > -math.inf:
                 rows_of.setdefault(limit.account_id, (limit, []))[1].append(row)
-    best = max(allowed)
+    best, priority = max(allowed), table.priority
     top = allowed.index(best)
     for limit, rows in rows_of.values():
-        others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
-        outside = max(others, least_value_minor)
+        if priority is None:
+            others = float(np.delete(allowed, rows).max(initial=-math.inf)) if top in rows else best
+            outside = max(others, least_value_minor)
+        else:
+            rows, outside = _contest(rows, allowed, values, priority.tolist(), least_value_minor)
+            if not rows:
+                continue
         if max([values[row] for row in rows]) <= outside:  # not even at prices of 0
             continue
         price = wallet.price(limit)
@@ -119,3 +128,28 @@ def note_demand(table: CandidateTable, wallet: Wallet, least_value_minor: float)
         before_price = [net[row] + price * cost for row, cost in zip(rows, drawn, strict=True)]
         if max(before_price) > outside:
             wallet.add_demand(limit, np.array(before_price), np.array(drawn), outside)
+
+
+def _contest(
+    rows: list[int], allowed: list[float], values: list[float], priority: list[int], least: float
+) -> tuple[list[int], float]:
+    """Return the rows of an account that compete at the highest priority, and the value that one must exceed.
+
+    Parameters
+    ----------
+    rows : list of int
+        Rows of the account.
+    allowed, values : list of float
+        Value of each row after all prices, and before any, minor units.
+    priority : list of int
+        Priority of each row.
+    least : float
+        Value above which a coupon is given, minor units.
+    """
+    others = [row for row, net in enumerate(allowed) if net > least and row not in rows]
+    possible = [*others, *(row for row in rows if values[row] > least)]
+    level = max((priority[row] for row in possible), default=0)
+    return (
+        [row for row in rows if priority[row] == level],
+        max((allowed[row] for row in others if priority[row] == level), default=least),
+    )

@@ -72,7 +72,7 @@ def _conclude(decision: Decision) -> str:
     decision, is_due = decision.among(everything, is_available), True
     if is_holdout:
         decision, is_due = controls.under_caps_of_holdout(decision)
-    choice = policy.pick(decision.table.net_minor, draw, rules, partial(decision.offer))
+    choice = policy.pick(decision.table.net_minor, draw, rules, partial(decision.offer), decision.table.priority)
     result = _result(choice, draw, is_holdout=is_holdout)
     lift_steps.enrol(trigger, decision.table, known)
     if policy.is_logged(trigger.identity, rules, key):

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from stream_coupons.core.catalogue.catalogue import is_over_own_cap
+from stream_coupons.core.catalogue.catalogue import cap_objection
 from stream_coupons.core.decision import open_issues, policy
 from stream_coupons.core.decision.decided import Decision
 from stream_coupons.core.features.rows import SCHEMA
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.shopper.watched import OpenControl
 
 
@@ -96,9 +97,10 @@ def under_caps_of_holdout(decision: Decision) -> tuple[Decision, bool]:
     """
     moment, table = decision.trigger.moment, decision.table
     history = moment.shopper.history
-    kept = np.array([not is_over_own_cap(history.withheld, coupon) for coupon in table.listed()])
-    rules = decision.known.rules.policy
-    if not kept.any() or policy.is_over_frequency_cap(history.recent_withheld, moment.at, rules):
+    rules, counts, coupons = decision.known.rules, history.withheld, table.coupons
+    positions, zone = table.position.tolist(), rules.shop.time_zone
+    kept = np.array([cap_objection(counts, coupons, position, moment.at, zone) is None for position in positions])
+    if not kept.any() or policy.is_over_frequency_cap(history.recent_withheld, counts, moment.at, rules.policy, zone):
         return decision, False
     return decision.among(table, kept), True
 
@@ -117,8 +119,8 @@ def withhold(decision: Decision, row: int, *, is_due: bool) -> None:
     """
     history = decision.trigger.moment.shopper.history
     if is_due:
-        policy.note_issue(history.recent_withheld, decision.trigger.moment.at, decision.known.rules.policy)
-        coupon_id = decision.table.coupon(row).coupon_id  # capped or not: the catalogue may set a cap later
-        history.withheld[coupon_id] = history.withheld.get(coupon_id, 0) + 1
+        at, rules, coupon = decision.trigger.moment.at, decision.known.rules, decision.table.coupon(row)
+        policy.note_issue(history.recent_withheld, at, rules.policy)
+        history.withheld.note(coupon.coupon_id, coupon.campaign_id, local_time(at, rules.shop.time_zone))
     open_control(decision, row, withheld=is_due)
     open_controls_beside(decision, row)

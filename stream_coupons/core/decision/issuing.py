@@ -7,6 +7,7 @@ from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import REDEEM
 from stream_coupons.core.decision.stored_row import StoredRow, unpack
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
@@ -35,6 +36,7 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     opened, is_new = _opened(decision, row, issue, stored), shopper.is_new(issue.issued_at)
     decision.wallet.draw(limits, open_issues.opening(opened), effects, is_new=is_new)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
+    shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
     lift_steps.note_issue(shopper, opened, rules.policy, effects)
@@ -138,6 +140,7 @@ def record(
         table.value_minor,
         table.price_minor,
         decision_id=trigger.identity,
+        priorities=[] if table.priority is None else table.priority.tolist(),
         user_id=trigger.moment.user_id,
         domain=trigger.event.domain,
         at=trigger.moment.at,

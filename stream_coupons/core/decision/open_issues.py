@@ -41,8 +41,6 @@ def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None
     history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
     for each in counts_of(history, issue.coupon_id, catalogue):
         each.issued += 1
-    if not issue.observed:  # capped or not: the catalogue may set a cap later
-        history.given[issue.coupon_id] = history.given.get(issue.coupon_id, 0) + 1
 
 
 def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from stream_coupons.core.catalogue import catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
+from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.decision import attribution, erasure, lift_steps, policy
 from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.predict import list_all, predict, tabulate
@@ -111,7 +112,8 @@ def _trigger(
     at = event.occurred_at if times.appended_at is None else min(event.occurred_at, times.appended_at)
     now = max(at, times.now or at)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
-    objection = policy.standing_objection(shopper, at, now, rules)
+    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
+    objection = policy.standing_objection(shopper, at, now, known.rules, zone_of(context, known.rules.shop.time_zone))
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
     if shopper.has_decided(identity):
@@ -119,7 +121,7 @@ def _trigger(
     coupons = known.catalogue.domains.get(event.domain)
     if coupons is None:
         return NoCoupon.NO_CANDIDATE
-    positions = catalogue.eligible(shopper, coupons, at, rules, now, event, effects.facts)
+    positions = catalogue.eligible(shopper, coupons, at, known.rules, now, event, effects.facts, context)
     if not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
@@ -128,7 +130,6 @@ def _trigger(
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
-    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
     moment = Moment(user_id, shopper, at, context, event)
     return Trigger(moment, event, identity, coupons, positions, effects, objection)
 

@@ -9,10 +9,11 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.rules import STRATEGIES, PolicyRules
-from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
+from stream_coupons.core.rules import STRATEGIES, PolicyRules, Rules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 
 
@@ -21,40 +22,52 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
     return key.uniform("holdout", user_id) < rules.holdout_ratio
 
 
-def standing_objection(shopper: Shopper, at: float, now: float, rules: PolicyRules) -> NoCoupon | None:
+def standing_objection(shopper: Shopper, at: float, now: float, rules: Rules, zone: str) -> NoCoupon | None:
     """Return the reason why this shopper gets no coupon at this moment, whatever the coupons; None if there is none.
 
     Parameters
     ----------
     at, now : float
         Time of the trigger and of the decision, UTC epoch seconds.
+    zone : str
+        Time zone of the shopper.
     """
-    if now - at > rules.trigger_timeout_s:
+    policy, history = rules.policy, shopper.history
+    if now - at > policy.trigger_timeout_s:
         return NoCoupon.TIMED_OUT
-    if shopper.considered_at is not None and at < shopper.considered_at + rules.cooldown_s:
+    if shopper.considered_at is not None and at < shopper.considered_at + policy.cooldown_s:
         return NoCoupon.COOLDOWN
-    if is_over_frequency_cap(shopper.history.recent_issues, at, rules):
+    if is_over_frequency_cap(history.recent_issues, history.given, at, policy, rules.shop.time_zone):
         return NoCoupon.FREQUENCY_CAP
-    if is_quiet(at, rules) or is_quiet(now, rules):
+    if is_quiet(at, policy, zone) or is_quiet(now, policy, zone):
         return NoCoupon.QUIET_HOURS
     return None
 
 
-def is_over_frequency_cap(recent: Sequence[float], at: float, rules: PolicyRules) -> bool:
-    """Return whether the frequency cap allows no more coupons in the window.
+def is_over_frequency_cap(
+    recent: Sequence[float], counts: IssueCounts, at: float, rules: PolicyRules, zone: str = "UTC"
+) -> bool:
+    """Return whether the shop's caps allow no more coupons, in the window or in a calendar period.
 
     Parameters
     ----------
     recent : sequence of float
         Times of the last coupons, UTC epoch seconds.
+    counts : IssueCounts
+        Number of coupons by calendar period.
     at : float
         End of the window, UTC epoch seconds.
+    zone : str
+        Time zone of the shop.
 
-    >>> is_over_frequency_cap([10.0, 50.0], 60.0, PolicyRules(max_issues_per_window=2, issue_window_s=30.0))
+    >>> rules = PolicyRules(max_issues_per_window=2, issue_window_s=30.0)
+    >>> is_over_frequency_cap([10.0, 50.0], IssueCounts(), 60.0, rules)
     False
     """
     since = at - rules.issue_window_s
-    return sum(issued > since for issued in recent) >= rules.max_issues_per_window
+    if sum(issued > since for issued in recent) >= rules.max_issues_per_window:
+        return True
+    return bool(rules.caps) and counts.reached(rules.caps, local_time(at, zone)) is not None
 
 
 def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
@@ -69,15 +82,17 @@ def note_issue(recent: list[float], at: float, rules: PolicyRules) -> None:
     del recent[: -rules.max_issues_per_window]
 
 
-def is_quiet(at: float, rules: PolicyRules) -> bool:
-    """Return whether the hour (UTC) is within the quiet hours; equal bounds mean never.
+def is_quiet(at: float, rules: PolicyRules, zone: str = "UTC") -> bool:
+    """Return whether the time on the shopper's clock is within the quiet hours; equal bounds mean never.
 
     >>> night = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
-    >>> is_quiet(23 * 3600.0, night), is_quiet(12 * 3600.0, night)
-    (True, False)
+    >>> [is_quiet(noon_or_night * 3600.0, night, "Asia/Tokyo") for noon_or_night in (3, 14)]
+    [False, True]
     """
-    hour = at % DAY_S / HOUR_S
     start, end = rules.quiet_from_hour, rules.quiet_until_hour
+    if start == end:
+        return False
+    hour = local_time(at, zone).hour
     return start <= hour < end if start <= end else hour >= start or hour < end
 
 
@@ -139,13 +154,13 @@ class Choice:
     is_drawn : bool
         True if exploration drew it.
     leader : int or None
-        The row to give without exploration: the best one, if its value exceeds `min_value_minor`.
+        The row to give without exploration: see `leading`.
     tried : list of int
         Rows that exploration draws from, uniformly.
     epsilon : float
         Probability of exploration.
     best : int
-        The row with the greatest value.
+        The row that would lead if exploration never drew; the one with the greatest value if none would.
     control_ratio : float
         Probability that no coupon is given, by chance; drawn first.
     is_control : bool
@@ -245,7 +260,36 @@ def _epsilon(rules: PolicyRules) -> float:
     return rules.exploration_ratio if rules.strategy == "value" else 1.0
 
 
-def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Offer] | None = None) -> Choice:
+def leading(worth: Floats, rules: PolicyRules, priority: Positions | None = None) -> int | None:
+    """Return the best row of the highest priority, of those whose value exceeds `min_value_minor`; None if none does.
+
+    Parameters
+    ----------
+    worth : array, shape (n,)
+        Value less price of each candidate, minor units; n is at least 1.
+    priority : array, shape (n,), optional
+        Priority of each candidate; None: the same for all.
+
+    >>> leading(np.array([9.0, 5.0, 6.0, 1.0]), PolicyRules(), np.array([0, 1, 1, 2]))
+    2
+    """
+    best = int(np.argmax(worth))
+    if not worth[best] > rules.min_value_minor:
+        return None
+    if priority is None:
+        return best
+    is_worth_it = worth > rules.min_value_minor
+    is_first = is_worth_it & (priority == priority[is_worth_it].max())
+    return int(np.argmax(np.where(is_first, worth, -np.inf)))
+
+
+def pick(
+    worth: Floats,
+    drawn: Draw,
+    rules: PolicyRules,
+    offer: Callable[[], Offer] | None = None,
+    priority: Positions | None = None,
+) -> Choice:
     """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever its value.
 
     The candidates are all available coupons, so the probability of the choice is exact (`Choice.propensity`). Under the
@@ -258,14 +302,17 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Off
         Value less price of each candidate, minor units; n is at least 1.
     offer : callable, optional
         Returns what a policy from another package decides by; if it fails, that is a `PluginError`.
+    priority : array, shape (n,), optional
+        Priority of each candidate, which only exploration ignores; None: the same for all.
     """
-    tried, epsilon = explored(worth, rules), _epsilon(rules)
-    best, control = int(np.argmax(worth)), rules.control_ratio
+    tried, epsilon, control = explored(worth, rules), _epsilon(rules), rules.control_ratio
+    found = leading(worth, rules, priority)
+    best = int(np.argmax(worth)) if found is None else found
     if offer is not None and rules.strategy not in STRATEGIES:
         of_rows = shares(offer())
         row = None if drawn.is_control else drawn_row(of_rows, drawn.arm)
         return Choice(row, row is not None, None, tried, epsilon, best, control, drawn.is_control, of_rows.tolist())
-    leader = best if epsilon < 1.0 and worth[best] > rules.min_value_minor else None
+    leader = found if epsilon < 1.0 else None
     if drawn.is_control:
         return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
     if drawn.is_explored:
@@ -274,7 +321,12 @@ def pick(worth: Floats, drawn: Draw, rules: PolicyRules, offer: Callable[[], Off
 
 
 def choose(
-    worth: Floats, trigger: str, rules: PolicyRules, key: DrawKey, offer: Callable[[], Offer] | None = None
+    worth: Floats,
+    trigger: str,
+    rules: PolicyRules,
+    key: DrawKey,
+    offer: Callable[[], Offer] | None = None,
+    priority: Positions | None = None,
 ) -> Choice:
     """Return the choice of `pick` by the draw of a trigger.
 
@@ -289,7 +341,7 @@ def choose(
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    return pick(worth, draw(trigger, rules, key), rules, offer)
+    return pick(worth, draw(trigger, rules, key), rules, offer, priority)
 
 
 def ranking(worth: Floats) -> Positions:

@@ -102,6 +102,11 @@ class CandidateTable:
         return self.value_minor - self.price_minor
 
     @property
+    def priority(self) -> Positions | None:
+        """Priority of each coupon, shape (n,); None if all have the same."""
+        return None if self.coupons.priority is None else self.coupons.priority[self.position]
+
+    @property
     def is_available(self) -> NDArray[np.bool_]:
         """True where stock and money are left."""
         found: NDArray[np.bool_] = self.shortage == ""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.fields import (
     END_OF_TIME,
     MAX_NUMBERS,
@@ -47,6 +48,11 @@ OverspendRatio = Annotated[float, Meta(ge=0, le=100)]
 DEFAULT_OVERSPEND_RATIO = 0.05
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+Hour = Annotated[float, Meta(ge=0, le=24)]
+
+
 class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     """A coupon of the catalogue: its scope, its discount and its limits.
 
@@ -86,12 +92,25 @@ class Coupon(Terms, frozen=True, kw_only=True, omit_defaults=True):
     max_overspend_ratio: OverspendRatio = DEFAULT_OVERSPEND_RATIO
     """Spending beyond `budget_minor` if every open coupon took the most that it can, as a share of the budget, at most.
     The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
-    max_per_user: Count | None = None
-    """The most issues of it to one shopper; absent for no limit."""
+    caps: list[Cap] = field(default_factory=list)
+    """The most issues of it to one shopper, by calendar period; empty for no limit."""
     not_while_held: WhileHeld = "overlapping"
     """Coupons that keep it from a shopper who holds one of them and has not used it yet."""
     eligible_if: Rule = ""
     """A rule in CEL over fields of shopper, trigger and coupon, which must be true; empty for everybody."""
+    weekdays: list[Weekday] = field(default_factory=list)
+    """Days on the shopper's calendar on which it may be issued; empty for all."""
+    from_hour: Hour = 0.0
+    """Hour on the shopper's clock from which it may be issued; equal to `until_hour` for all day."""
+    until_hour: Hour = 0.0
+    """Hour until which it may be issued. From 22 until 2 passes midnight: the weekday then changes, too."""
+    channels: list[Label] = field(default_factory=list)
+    """Channels in which it may be issued: the `channel` of a trigger's context is one of them; empty for any."""
+    exclusion_group: Label = ""
+    """Group of coupons, in all domains, of which a shopper holds at most one at a time; empty for none."""
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    """Among the coupons that are worth giving, one of the highest priority is given, and of these the most valuable.
+    Exploration, and a policy from another package, draw whatever the priority."""
     codes: CodeSource = "none"
     """Source of the code that each issue carries."""
     code_prefix: Annotated[str, Meta(pattern="^[A-Z0-9]{0,12}$")] = ""
@@ -132,6 +151,10 @@ def check_vector(vector: Sequence[float]) -> None:
         raise ValueError("vector is all zeros, expected one number at least that is not")
 
 
+CampaignState = Literal["running", "paused"]
+"""States of a campaign's life."""
+
+
 class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A budget and a time shared by the coupons that name it as their `campaign_id`."""
 
@@ -154,8 +177,21 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     The larger, the more coupons are open at a time. No effect where `budget_hold` is `maximum`."""
     eligible_if: Rule = ""
     """A rule in CEL that must be true for each of its coupons, beside their own."""
-    paused: bool = False
-    """True: none of its coupons are issued for now."""
+    weekdays: list[Weekday] = []
+    """Days on the shopper's calendar on which its coupons may be issued; empty for all."""
+    from_hour: Hour = 0.0
+    """Hour on the shopper's clock from which its coupons may be issued; equal to `until_hour` for all day."""
+    until_hour: Hour = 0.0
+    """Hour until which its coupons may be issued."""
+    caps: list[Cap] = []
+    """The most issues of all of its coupons to one shopper, by calendar period; empty for no limit."""
+    state: CampaignState = "running"
+    """State of its life: `running`, or `paused`, in which none of its coupons are issued for now."""
+
+    @property
+    def paused(self) -> bool:
+        """True if none of its coupons are issued for now."""
+        return self.state == "paused"
 
 
 class CodeBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -88,7 +88,8 @@ DecisionResult = Literal["given", "not_worth_it", "control", "holdout", "lift_be
 class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision on a trigger, whatever its result: the arms and the probability of each.
 
-    Without exploration the arm `best` is given, the one with the greatest value less price. Exploration draws one of
+    Without exploration the arm `best` is given: of the arms that are worth it and of the highest priority among these,
+    the one with the greatest value less price. Exploration draws one of
     `tried` uniformly. So arm i is given with probability `exploration_ratio / len(tried)` if it is among the tried, and
     `1 - exploration_ratio` more if it is the best one. No arm is given with probability `1 - exploration_ratio` if none
     is worth it. Sold-out coupons are no arms. Deduplicate on `decision_id`.
@@ -121,6 +122,8 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Expected gain of each arm over giving none, in minor units of money."""
     prices_minor: list[float] = []
     """Price of each arm's expected cost by the budgets that it draws on, in minor units; empty: 0 for all."""
+    priorities: list[int] = []
+    """Priority of each arm; empty: the same for all."""
     best: Count | None = None
     """Index of the arm that is given without exploration; absent: no arm was worth it."""
     tried: list[Count] = []

@@ -216,7 +216,7 @@ def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[
 
     Examples
     --------
-    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0, paused=True)
+    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0, state="paused")
     >>> coupon = Coupon(coupon_id="tea", max_discount_minor=1, campaign_id="spring", valid_until=15.0)
     >>> within_campaign(coupon, {"spring": spring})
     (10.0, 15.0, True)

@@ -10,6 +10,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.followed import Followed
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
@@ -58,15 +59,14 @@ class History(Struct, array_like=True):
     clicked: int = 0
     redeemed: int = 0
     last_issued_at: float | None = None
-    given: dict[str, int] = field(default_factory=dict)
-    """Number of times that each of our coupons was given, by id; never forgotten, as a cap lasts as long as its
-    coupon."""
+    given: IssueCounts = field(default_factory=IssueCounts)
+    """Our coupons that were given."""
     by_coupon: dict[str, Tally] = field(default_factory=dict)
     by_category: dict[str, Tally] = field(default_factory=dict)
     by_kind: dict[str, Tally] = field(default_factory=dict)
     recent_issues: list[float] = field(default_factory=list)
-    withheld: dict[str, int] = field(default_factory=dict)
-    """Number of times that each was withheld from a shopper of the holdout, by id; never forgotten, as `given`."""
+    withheld: IssueCounts = field(default_factory=IssueCounts)
+    """Coupons that were withheld from a shopper of the holdout, counted as `given`."""
     recent_withheld: list[float] = field(default_factory=list)
     exposure: float = 0.0
     """Number of coupons, fading with a half-life of a day, valued at the last one; see `exposures_at`."""

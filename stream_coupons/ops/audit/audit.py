@@ -23,6 +23,7 @@ from stream_coupons.ops.audit.offsets import AuditedOffsets, Retained
 from stream_coupons.ops.audit.promise_check import PromiseCheck
 from stream_coupons.ops.audit.promised import UNKNOWN_RULES, PromisedRules
 from stream_coupons.ops.audit.propensity_check import PropensityCheck
+from stream_coupons.ops.audit.quiet_hours_check import QuietHoursCheck
 from stream_coupons.ops.audit.terms import KnownTerms
 
 TERMS = (topics.CATALOG.name, topics.CAMPAIGNS.name)
@@ -69,11 +70,12 @@ class _Audit:
         self._findings = Findings()
         self._accounts = CoverageCheck(marks, self._retained, self._findings)
         self._terms = KnownTerms(marks, self._accounts.purses)
-        self._issues = IssueCheck(self._terms, self._findings)
+        self._issues = IssueCheck(self._terms, self._findings, promised)
         self._budgets = BudgetCheck(marks, self._retained, self._accounts.purses, self._terms, self._findings)
         self._decisions = DecisionCheck(marks, self._retained, self._terms, self._issues, self._budgets, self._findings)
         self._decisions.early_feedback_s = promised.rules.attribution.early_feedback_s
         self._promises = PromiseCheck(promised, self._terms.history, self._findings)
+        self._quiet = QuietHoursCheck(promised, self._retained, self._findings)
         self._propensities = PropensityCheck(promised, self._decisions.given, self._findings)
 
     def run(self, read: Read) -> Findings:
@@ -96,6 +98,9 @@ class _Audit:
             self._accounts.check(record)
             if record.topic == topics.FEEDBACK.name:
                 self._take_feedback(record, decode)
+            elif not self._accounts.is_refused(record):
+                self._quiet.trigger(record)
+        self._quiet.end()
         self._follow(read, topics.LEASE_REPORTS)
         self._budgets.end_purses()
         self._issues.end(self._budgets.has_known_terms)
@@ -146,6 +151,7 @@ class _Audit:
             case CouponIssue():
                 if self._decisions.issue(record, message):
                     self._promises.issue(record, message)
+                    self._quiet.issue(record, message)
             case LoggedDecision():
                 self._propensities.decision(record, message)
             case Lease():

@@ -3,18 +3,29 @@
 from collections import Counter
 from collections.abc import Callable
 
+from stream_coupons.core.caps import Cap
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.money.accounts import budgets_of, units_of
+from stream_coupons.core.money.accounts import budgets_of, campaign_of, units_of
+from stream_coupons.core.shopper.issue_counts import number_of
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import CAMPAIGNS, CATALOG
 from stream_coupons.ops.audit.findings import Check, Findings, place_of
+from stream_coupons.ops.audit.promised import PromisedRules
 from stream_coupons.ops.audit.terms import KnownTerms, began_ms
 
 
 class IssueCheck:
-    """Checks that an issue is within stock and cap, and holds what its budgets ask for."""
+    """Checks that an issue is within stock and caps, and holds what its budgets ask for.
 
-    def __init__(self, known: KnownTerms, findings: Findings) -> None:
+    Parameters
+    ----------
+    promised : PromisedRules
+        Has the time zone of the shop, in which the periods of caps begin.
+    """
+
+    def __init__(self, known: KnownTerms, findings: Findings, promised: PromisedRules) -> None:
+        self._promised = promised
         self._known = known
         self._findings = findings
         self._issued: Counter[str] = Counter()
@@ -28,7 +39,7 @@ class IssueCheck:
         self._issued[issue.coupon_id] += 1
         self._known.take_issue(issue, home)
         self._check_stock(record, issue, home)
-        self._check_cap(record, issue)
+        self._check_caps(record, issue)
         self._check_hold(record, issue, home)
         self._check_code(record, issue)
 
@@ -48,23 +59,36 @@ class IssueCheck:
             detail = f"coupon {coupon_id}: {count} issued with {issue.issue_id}, expected at most {terms.most}"
             self._sold_out[coupon_id] = place_of(record), detail
 
-    def _check_cap(self, record: Record, issue: CouponIssue) -> None:
-        coupon_id, cap = issue.coupon_id, self._known.caps.get(issue.coupon_id)
-        if cap is None or began_ms(record) < cap.since_ms:
+    def _check_caps(self, record: Record, issue: CouponIssue) -> None:
+        """Check the caps of the coupon and of its campaign, by the calendar of the shop."""
+        capped = {units_of(issue.coupon_id): f"coupon {issue.coupon_id}"}
+        if issue.campaign_id is not None:
+            capped[campaign_of(issue.campaign_id)] = f"coupons of campaign {issue.campaign_id}"
+        known = [(one, self._known.caps.get(one)) for one in capped]
+        if any(caps is None or began_ms(record) < caps.since_ms for _, caps in known):
             self._findings.skip(Check.CAPS)
             return
-        if cap.max_per_user is None:
+        on, is_fine = local_time(issue.issued_at, self._promised.rules.shop.time_zone), True
+        has_zone, is_known = began_ms(record) >= self._promised.since_ms, True
+        for one, caps in known:
+            for per, most in caps.most.items() if caps is not None else ():
+                if most is None:
+                    continue
+                if per != "life" and not has_zone:
+                    is_known = False
+                    continue
+                # Workers count what they gave under a cap: what came before there was one is not counted here either.
+                key = hash((one, issue.user_id, per, number_of(per, on)))
+                self._given[key] += 1
+                if self._given[key] == most + 1:
+                    is_fine = False
+                    given = f"{capped[one]} {most + 1} times to {issue.user_id} with {issue.issue_id}"
+                    detail = f"{given}, expected at most {Cap(per=per, n=most)}"
+                    self._findings.violate(Check.CAPS, place_of(record), detail)
+        if is_fine and is_known:
             self._findings.passed(Check.CAPS)
-            return
-        # Workers count what they gave under a cap: what came before the coupon had one is not counted here either.
-        pair = hash((coupon_id, issue.user_id))
-        self._given[pair] += 1
-        if self._given[pair] != cap.max_per_user + 1:
-            self._findings.passed(Check.CAPS)
-            return
-        given = f"{self._given[pair]} times to {issue.user_id} with {issue.issue_id}"
-        detail = f"coupon {coupon_id} {given}, expected at most {cap.max_per_user}"
-        self._findings.violate(Check.CAPS, place_of(record), detail)
+        elif is_fine:
+            self._findings.skip(Check.CAPS)
 
     def _check_code(self, record: Record, issue: CouponIssue) -> None:
         if issue.code is None:

@@ -1,4 +1,4 @@
-"""Promises to shoppers and marketers on every issue: holdout, pauses, times, quiet hours, spacing, erasures."""
+"""Promises to shoppers and marketers on every issue: holdout, pauses, times, spacing, erasures."""
 
 import math
 from collections import defaultdict
@@ -9,10 +9,10 @@ from msgspec import msgpack
 
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.erasure import STAYS_S
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import ErasureRequest
-from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka.records import Record
 from stream_coupons.ops.audit.catalogue_history import CatalogueHistory, Version
@@ -44,6 +44,8 @@ class PromiseCheck:
         self._erased: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
         """By shopper, requests of erasure: the time up to which all is forgotten, append time (ms), offset."""
         self._recent: dict[int, tuple[float, ...]] = {}
+        self._counts: defaultdict[int, IssueCounts] = defaultdict(IssueCounts)
+        """By shopper, if the shop has caps."""
 
     def erase(self, record: Record, request: ErasureRequest) -> None:
         """Take in a request of erasure that was not refused."""
@@ -66,10 +68,8 @@ class PromiseCheck:
         else:
             faults |= self._secret_faults(issue)
         if began < self._promised.since_ms:
-            faults |= dict.fromkeys((Check.QUIET_HOURS, Check.COOLDOWN, Check.FREQUENCY), NOT_JUDGED)
+            faults |= dict.fromkeys((Check.COOLDOWN, Check.FREQUENCY), NOT_JUDGED)
         else:
-            decided = began / 1000 - CLOCKS_DIFFER_S, record.timestamp_ms / 1000 + CLOCKS_DIFFER_S
-            faults[Check.QUIET_HOURS] = _quiet_fault(issue.issued_at, *decided, rules)
             faults |= self._spacing_faults(issue, recent)
         for check, fault in faults.items():
             if fault and fault is not NOT_JUDGED:
@@ -105,9 +105,14 @@ class PromiseCheck:
         cooldown = frequency = None
         if recent and issue.issued_at < recent[-1] + rules.cooldown_s:
             cooldown = f"expected {rules.cooldown_s:g} s after {when(recent[-1])}"
-        if policy.is_over_frequency_cap(recent, issue.issued_at, rules):
+        zone, shopper = self._promised.rules.shop.time_zone, hash(issue.user_id)
+        counts = IssueCounts() if math.isfinite(remembered_s) else self._counts[shopper]
+        if policy.is_over_frequency_cap(recent, counts, issue.issued_at, rules, zone):
             most = f"{rules.max_issues_per_window} coupons in {rules.issue_window_s:g} s"
+            most = " or ".join([most, *map(str, rules.caps)])
             frequency = f"the shopper had {most} before it, expected no more"
+        if rules.caps:
+            counts.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, zone))
         return {
             Check.COOLDOWN: NOT_JUDGED if is_erased or rules.cooldown_s > remembered_s else cooldown,
             Check.FREQUENCY: NOT_JUDGED if rules.issue_window_s > remembered_s else frequency,
@@ -140,15 +145,6 @@ def _validity_fault(known: list[Version], at: float) -> str | None:
     if any(terms.start <= at < terms.end for terms in known):
         return None
     return f"expected {when(known[-1].start)} <= time < {when(known[-1].end)}"
-
-
-def _quiet_fault(at: float, begin: float, end: float, rules: PolicyRules) -> str | None:
-    """Return a fault if the trigger, or all of the time in which it was decided, is within quiet hours."""
-    loud_s = (rules.quiet_from_hour - rules.quiet_until_hour) * HOUR_S % DAY_S
-    is_all_quiet = policy.is_quiet(begin, rules) and policy.is_quiet(end, rules) and end - begin < loud_s
-    if not (is_all_quiet or policy.is_quiet(at, rules)):
-        return None
-    return f"expected none between the hours {rules.quiet_from_hour:g} and {rules.quiet_until_hour:g} UTC"
 
 
 def _state_fault(shopper: Shopper, erased_at: float) -> str | None:

@@ -125,9 +125,10 @@ def _form_fault(decision: LoggedDecision) -> str | None:
     """Return the fault of a record that contradicts itself."""
     n = len(decision.arms)
     indices = [index for index in (*decision.tried, decision.best, decision.drawn) if index is not None]
-    lengths = len(decision.values_minor), len(decision.prices_minor) or n, len(decision.shares) or n + 1
-    if not n or lengths != (n, n, n + 1) or max(indices, default=0) >= n:
-        return f"it has {n} arms, expected as many values and prices, and no index beyond"
+    of_arms = [len(each) or n for each in (decision.prices_minor, decision.priorities)]
+    lengths = len(decision.values_minor), *of_arms, len(decision.shares) or n + 1
+    if not n or lengths != (n, n, n, n + 1) or max(indices, default=0) >= n:
+        return f"it has {n} arms, expected as many values, prices and priorities, and no index beyond"
     is_given = decision.result == "given"
     if is_given != (decision.coupon_id in decision.arms) or (is_given and decision.is_holdout):
         return f"is_holdout is {decision.is_holdout}, expected one of its arms if given, and none in the holdout"
@@ -147,11 +148,20 @@ def _value_fault(decision: LoggedDecision, rules: PolicyRules | None) -> str | N
         return None
     if decision.prices_minor:
         worth = [value - price for value, price in zip(worth, decision.prices_minor, strict=True)]
-    most = max(worth)
+    levels = decision.priorities or [0] * n
+    level = levels[best] if best is not None else min(levels)
+    most = max(value for value, each in zip(worth, levels, strict=True) if each >= level)
     if best is not None and worth[best] < most - ROUNDED_MINOR:
         return f"best is {best} with value less price {worth[best]:.2f}, expected {most:.2f}"
     if rules is not None and (most - rules.min_value_minor) * (-1 if best is None else 1) < -ROUNDED_MINOR:
         return f"best is {best} with at most {most:.2f}, expected one if above {rules.min_value_minor:g}"
+    if rules is not None and best is not None:
+        of_worth = zip(worth, levels, strict=True)
+        highest = max(
+            (each for value, each in of_worth if value > rules.min_value_minor + ROUNDED_MINOR), default=level
+        )
+        if level < highest:
+            return f"best is {best} of priority {level}, expected one of priority {highest}"
     tried = set(decision.tried)
     left_out = [value for row, value in enumerate(worth) if row not in tried] if tried else []
     if left_out and min(worth[row] for row in tried) < max(left_out) - ROUNDED_MINOR:

@@ -6,9 +6,10 @@ have sent it much later than it was decided.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from stream_coupons.core.caps import Cap, CapPeriod
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -58,11 +59,24 @@ class WidestTerms:
 
 
 @dataclass(slots=True)
-class Cap:
-    """The widest cap among the versions of a coupon."""
+class WidestCaps:
+    """The widest caps among the versions of a coupon or a campaign: None, or a missing period, is no cap."""
 
     since_ms: int
-    max_per_user: int | None
+    most: dict[CapPeriod, int | None]
+
+    @classmethod
+    def of(cls, since_ms: int, caps: Iterable[Cap]) -> "WidestCaps":
+        """Return the caps of one version."""
+        most: dict[CapPeriod, int | None] = {}
+        for cap in caps:
+            known = most.get(cap.per)
+            most[cap.per] = cap.n if known is None else min(known, cap.n)
+        return cls(since_ms, most)
+
+    def widen(self, other: "WidestCaps") -> None:
+        """Take in another version."""
+        self.most = {per: wider(most, other.most.get(per)) for per, most in self.most.items()}
 
 
 def wider(one: int | None, other: int | None) -> int | None:
@@ -84,8 +98,8 @@ class KnownTerms:
     def __init__(self, marks: AuditedOffsets, purses: Mapping[tuple[str, int], PlacedPurse]) -> None:
         self.widest: dict[str, WidestTerms] = {}
         """By account."""
-        self.caps: dict[str, Cap] = {}
-        """By coupon."""
+        self.caps: dict[str, WidestCaps] = {}
+        """By account: the stock of a coupon, the budget of a campaign."""
         self.history = CatalogueHistory()
         self._purses = purses
         self._decoders = {topic.name: Decoder(topic) for topic in (CATALOG, CAMPAIGNS)}
@@ -118,9 +132,10 @@ class KnownTerms:
                 continue  # pools of codes only grow, and are leased by number
             known = self.widest.setdefault(limit.account_id, WidestTerms(record.timestamp_ms, limit.most))
             known.widen(limit)
+        caps = WidestCaps.of(record.timestamp_ms, entry.caps)
+        capped = units_of(entry.coupon_id) if isinstance(entry, Coupon) else campaign_of(entry.campaign_id)
+        self.caps.setdefault(capped, caps).widen(caps)
         if isinstance(entry, Coupon):
-            cap = self.caps.setdefault(entry.coupon_id, Cap(record.timestamp_ms, entry.max_per_user))
-            cap.max_per_user = wider(cap.max_per_user, entry.max_per_user)
             self._note_use(entry.coupon_id, entry.campaign_id)
             if entry.campaign_id is not None:
                 self._quanta[campaign_of(entry.campaign_id)].add(entry.max_discount_minor)

@@ -8,6 +8,7 @@ from msgspec import Struct
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.eligibility_rules import broken_clause
+from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.charge import charge
@@ -18,6 +19,7 @@ from stream_coupons.core.decision.stored_row import stored
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment, look
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.core.money.wallet import Wallet
@@ -30,12 +32,17 @@ WORDS: Mapping[Code, str] = {
     Ineligible.NOT_YET_VALID: "it is not valid yet",
     Ineligible.PAUSED: "it is paused, or its campaign is",
     Ineligible.EXPIRED: "it is no longer valid",
-    Ineligible.SHOPPER_CAP: "this shopper has had it as often as max_per_user allows",
+    Ineligible.NOT_AT_THIS_HOUR: "it is for other weekdays or hours on the shopper's clock, or its campaign is",
+    Ineligible.OTHER_CHANNEL: "it is for other channels than the trigger's",
+    Ineligible.SHOPPER_CAP: "this shopper has had it as often as its caps allow for now",
+    Ineligible.CAMPAIGN_CAP: "this shopper has had as many coupons of its campaign as the caps of that allow for now",
     Ineligible.ALREADY_HELD: "the shopper holds it, or one of an overlapping scope, see its not_while_held",
+    Ineligible.EXCLUSION_GROUP: "the shopper holds another coupon of its exclusion_group",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
     Ineligible.RULE: "a clause of its eligible_if, or its campaign's, is not true",
     NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
-    NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s",
+    NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s, "
+    "or as many as policy.caps allow for now",
     NoCoupon.QUIET_HOURS: "it is an hour in which nobody is disturbed",
     NoCoupon.HOLDOUT: "this shopper belongs to the control group, which never gets a coupon",
     NoCoupon.LIFT_BELOW_ZERO: "coupons lose money by the measured lift: only few shoppers go on getting some",
@@ -48,6 +55,7 @@ WORDS: Mapping[Code, str] = {
     Passed.HARDLY_KNOWN: "the shopper turned to nothing that it is for, and is hardly known: see policy.known_after",
     Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
     Passed.OUTRANKED: "another one is worth more, less what its budgets charge",
+    Passed.PRIORITY: "another one of a higher priority is worth giving",
     Passed.EXPLORED: "another one was drawn by chance, to learn",
 }
 """The meaning of every code of a verdict."""
@@ -112,6 +120,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
         True if `eligibility.eligible` lets this shopper have it.
     reason : str or None
         Code of the first reason against it; None if it is given, or may be.
+    by : str or None
+        What the reason is about: the cap that is reached, the coupon that is held, or the one that is given.
     lacks : Lack or None
         The shortage if it is sold out, where stock and budgets were evaluated.
     content, neighbours : float or None
@@ -127,6 +137,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     domain: str
     eligible: bool
     reason: Code | None
+    by: str | None = None
     lacks: Lack | None = None
     content: float | None = None
     neighbours: float | None = None
@@ -137,7 +148,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, known: Knowledge) -> Decision:
     """Return the decision on a shopper in a domain at a moment, with values, prices and shortages."""
     event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
-    positions = eligible(moment.shopper, coupons, moment.at, known.rules.policy, trigger=event)
+    positions = eligible(moment.shopper, coupons, moment.at, known.rules, trigger=event, context=moment.context)
     trigger = Trigger(moment, event, "", coupons, positions, Effects())
     [table] = decide([trigger], known)
     return Decision(trigger, charge(table, wallet), wallet, known)
@@ -161,19 +172,24 @@ class CandidateVerdicts:
         self._table: CandidateTable = decision.table
         self._trigger = decision.trigger
         self.coupons = decision.table.coupons
-        self.rules = decision.known.rules.policy
+        self._all_rules = decision.known.rules
+        self.rules = self._all_rules.policy
         self.is_random = self.rules.strategy != "value"
         self.leader: int | None = None
         self._moment = decision.trigger.moment
         everything = [np.arange(len(self.coupons))]
         self._views = look([self._moment], self.coupons, everything, decision.known.rules.profile)
         self._row = {position: row for row, position in enumerate(self._table.position.tolist())}
-        self._rank = {row: rank for rank, row in enumerate(policy.ranking(self._table.net_minor).tolist(), start=1)}
+        net, priority = self._table.net_minor, self._table.priority
+        level = 0.0 * net if priority is None else np.where(net > self.rules.min_value_minor, priority, -np.inf)
+        self._rank = {row: rank for rank, row in enumerate(np.lexsort((-net, -level)).tolist(), start=1)}
         self._propensity: dict[int, float] = {}
         if self._table.is_available.any():
             left = decision.among(self._table, self._table.is_available)
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(left.table.net_minor, "", self.rules, decision.known.rules.key, left.offer)
+            choice = policy.choose(
+                left.table.net_minor, "", self.rules, decision.known.rules.key, left.offer, left.table.priority
+            )
             positions = left.table.position.tolist()
             self._propensity = {position: choice.propensity(row) for row, position in enumerate(positions)}
             self.leader = None if choice.leader is None else positions[choice.leader]
@@ -182,13 +198,14 @@ class CandidateVerdicts:
         """Return why a coupon is no candidate; None if it is."""
         if position in self._row:
             return None
-        event = self._trigger.event
-        personal = objection(self._moment.shopper, self.coupons, position, self._moment.at, self.rules, event)
+        moment, event = self._moment, self._trigger.event
+        personal = objection(moment.shopper, self.coupons, position, moment.at, self._all_rules, event, moment.context)
         return personal or Passed.NOT_SHORTLISTED
 
     def _clause(self, position: int) -> str | None:
         """Return the clause of a coupon's rule that is not true."""
-        occasion = Occasion(self._moment.shopper, self._moment.at, self._trigger.event)
+        moment, zone = self._moment, zone_of(self._moment.context, self._all_rules.shop.time_zone)
+        occasion = Occasion(moment.shopper, moment.at, self._trigger.event, zone)
         return broken_clause(self.coupons, position, occasion)
 
     def why_not(self, position: int) -> Code | None:
@@ -204,6 +221,29 @@ class CandidateVerdicts:
             return NoCoupon.NEW_SHOPPERS
         return None if table.is_available[row] else NoCoupon.SOLD_OUT
 
+    def outranked(self, position: int) -> Passed:
+        """Return the reason why the leader is given and not this coupon, which could be."""
+        priority = self.coupons.priority
+        is_behind = priority is not None and self.leader is not None and priority[position] < priority[self.leader]
+        return Passed.PRIORITY if is_behind else Passed.OUTRANKED
+
+    def _named_by(self, position: int, reason: Code | None) -> str | None:
+        """Return what a reason is about: a cap, a coupon that is held, or the one that is given."""
+        coupon, shopper, at = self.coupons.coupons[position], self._moment.shopper, self._moment.at
+        match reason:
+            case Ineligible.SHOPPER_CAP | Ineligible.CAMPAIGN_CAP:
+                (own, shared), on = self.coupons.caps[position], local_time(at, self._all_rules.shop.time_zone)
+                counts, campaign_id = shopper.history.given, coupon.campaign_id
+                if (cap := counts.reached(own, on, coupon_id=coupon.coupon_id)) is not None:
+                    return str(cap)
+                return f"{campaign_id}: {counts.reached(shared, on, campaign_id=campaign_id)}"
+            case Ineligible.ALREADY_HELD | Ineligible.EXCLUSION_GROUP:
+                find = self.coupons.of_group if reason is Ineligible.EXCLUSION_GROUP else self.coupons.excluded_by
+                return ", ".join(sorted(one for one in shopper.held_coupons(at) if position in find(one)))
+            case Passed.OUTRANKED | Passed.PRIORITY if self.leader is not None:
+                return self.coupons.coupons[self.leader].coupon_id
+        return None
+
     def verdict(self, position: int, reason: Code | None, lacks: Lack | None = None) -> Verdict:
         """Return the verdict on a coupon, with the reason not to give it."""
         coupon = self.coupons.coupons[position]
@@ -213,6 +253,7 @@ class CandidateVerdicts:
             domain=coupon.domain,
             eligible=position in self._trigger.eligible,
             reason=reason,
+            by=self._named_by(position, reason),
             lacks=lacks,
             content=float(self._views.content[position]),
             neighbours=float(self._views.collaborative[position]),

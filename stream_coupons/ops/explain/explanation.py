@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.decision import arms, policy
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
@@ -84,11 +85,12 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     shopper = copy.deepcopy(shopper)
     pass_time(user_id, shopper, at, known)
     shopper.note_arrival(at, known.rules.policy.new_for_s)
-    standing = policy.standing_objection(shopper, at, at, known.rules.policy)
+    context = fill_context(shopper.profile.contexts, {}, at, known.rules.profile)
+    zone = zone_of(context, known.rules.shop.time_zone)
+    standing = policy.standing_objection(shopper, at, at, known.rules, zone)
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT
-    context = fill_context(shopper.profile.contexts, {}, at, known.rules.profile)
     moment, verdicts = Moment(user_id, shopper, at, context), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
         is_braked = standing is None and arms.is_braked(user_id, domain, known)
@@ -98,7 +100,7 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
         for position in range(len(coupons)):
             reason = judged.why_not(position) or against
             if reason is None and not (position == judged.leader or judged.is_random):
-                reason = Passed.OUTRANKED
+                reason = judged.outranked(position)
             verdicts.append(judged.verdict(position, reason, lacking.get(position)))
     return ShopperExplanation(
         user_id=user_id,
@@ -125,9 +127,11 @@ def explain_issue(issue: CouponIssue, decision: LoggedDecision | None, rules: Po
 
 def _passed_over(issue: CouponIssue, decision: LoggedDecision, rules: PolicyRules) -> Iterator[PassedOver]:
     prices = decision.prices_minor or [0.0] * len(decision.arms)
-    rows = zip(decision.arms, decision.values_minor, prices, strict=True)
+    levels = decision.priorities or [0] * len(decision.arms)
+    given = dict(zip(decision.arms, levels, strict=True)).get(issue.coupon_id, 0)
+    rows = zip(decision.arms, decision.values_minor, prices, levels, strict=True)
     is_drawn = bool(decision.shares) or rules.strategy != "value"
-    for coupon_id, value, price in sorted(rows, key=lambda row: row[2] - row[1]):
+    for coupon_id, value, price, level in sorted(rows, key=lambda row: row[2] - row[1]):
         if coupon_id == issue.coupon_id:
             continue
         if is_drawn:
@@ -135,8 +139,9 @@ def _passed_over(issue: CouponIssue, decision: LoggedDecision, rules: PolicyRule
         elif value - price <= rules.min_value_minor:
             reason = Passed.PRICED_OUT if value > rules.min_value_minor else NoCoupon.NOT_WORTH_IT
         else:
-            is_better = issue.is_explored and value - price > issue.value_minor - issue.price_minor
-            reason = Passed.EXPLORED if is_better else Passed.OUTRANKED
+            is_better = (level, value - price) > (given, issue.value_minor - issue.price_minor)
+            reason = Passed.PRIORITY if level < given else Passed.OUTRANKED
+            reason = Passed.EXPLORED if issue.is_explored and is_better else reason
         yield PassedOver(coupon_id=coupon_id, reason=reason, value_minor=value, price_minor=price)
     for coupon_id in decision.sold_out:
         yield PassedOver(coupon_id=coupon_id, reason=NoCoupon.SOLD_OUT)

@@ -13,16 +13,17 @@ from stream_coupons.core.catalogue.catalogue import Catalogue, eligible, objecti
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.eligibility_rules import CHUNK, broken_clause, clauses, is_for_nobody, rule_faults
 from stream_coupons.core.catalogue.rule_fields import Occasion
+from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.reasons import Ineligible
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import Rules, ShopRules
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.ops.digest import digests_of
 from stream_coupons.testing import LocalPipeline, browse, coupon, item, plain_settings
 from tests.core.builders import AT
 
-RULES = PolicyRules()
+RULES = Rules(key=PUBLIC_KEY)
 TEA = item("tea-1", category="tea", brand="green's", price_minor=500)
 
 
@@ -315,3 +316,18 @@ def test_a_replay_of_a_catalogue_with_rules_decides_the_same() -> None:
     assert first == second
     assert first[2]["decision", "given"] > 0
     assert first[2]["rule_error", "ecommerce"] > 0
+
+
+@pytest.mark.parametrize(
+    ("shop", "own", "found"), [("UTC", None, [0]), ("Asia/Tokyo", None, [1]), ("UTC", "Asia/Tokyo", [1])]
+)
+def test_the_hour_of_a_rule_is_on_the_shoppers_clock_or_else_on_that_of_the_shop(
+    shop: str, own: str | None, found: list[int]
+) -> None:
+    times = [f"trigger.hour == {hour} && trigger.weekday == {day}" for hour, day in ((20, 7), (5, 1))]
+    compiled = CouponSet([coupon(f"c{n}", eligible_if=rule) for n, rule in enumerate(times)], 1000.0)
+    sunday, here = 1772395200.0, Rules(key=PUBLIC_KEY, shop=ShopRules(time_zone=shop))
+    context = {} if own is None else {"time_zone": own}
+    assert eligible(Shopper(), compiled, sunday, here, trigger=event(), context=context).tolist() == found
+    reasons = [objection(Shopper(), compiled, n, sunday, here, event(), context) for n in (0, 1)]
+    assert [n for n in (0, 1) if reasons[n] is None] == found

@@ -30,8 +30,8 @@ def after(*events: ShopEvent) -> Shopper:
     return shopper
 
 
-def value(name: str, shopper: Shopper, at: float = AT, trigger: ShopEvent | None = None) -> Any:
-    return OCCASION_FIELDS[name].read(Occasion(shopper, at, trigger))
+def value(name: str, shopper: Shopper, at: float = AT, trigger: ShopEvent | None = None, zone: str = "UTC") -> Any:
+    return OCCASION_FIELDS[name].read(Occasion(shopper, at, trigger, zone))
 
 
 def test_orders_are_counted_and_dated() -> None:
@@ -91,11 +91,18 @@ def test_the_trigger_is_read_with_its_item_and_its_context() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "weekday", "hour"),
-    [(0.0, 4, 0), (1709251199.0, 4, 23), (1709251200.0, 5, 0)],
+    ("at", "zone", "weekday", "hour"),
+    [
+        (0.0, "UTC", 4, 0),
+        (1709251199.0, "UTC", 4, 23),
+        (1709251200.0, "UTC", 5, 0),
+        (1709251199.0, "Asia/Kolkata", 5, 5),
+        (1709251200.0, "America/New_York", 4, 19),
+    ],
 )
-def test_time_is_that_of_the_trigger_in_utc(at: float, weekday: int, hour: int) -> None:
-    assert (value("trigger.weekday", Shopper(), at), value("trigger.hour", Shopper(), at)) == (weekday, hour)
+def test_time_is_that_of_the_trigger_on_the_shoppers_clock(at: float, zone: str, weekday: int, hour: int) -> None:
+    found = [value(f"trigger.{name}", Shopper(), at, zone=zone) for name in ("weekday", "hour")]
+    assert found == [weekday, hour]
 
 
 @pytest.mark.parametrize(

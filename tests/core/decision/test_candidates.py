@@ -7,25 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.catalogue import eligible, objection
+from stream_coupons.core.catalogue.catalogue import Catalogue, eligible, objection
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.predict import shortlist
 from stream_coupons.core.features.affinity import Interests, Moment
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.reasons import Ineligible
-from stream_coupons.core.rules import PolicyRules, ProfileRules
+from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.core.shopper.watched import OpenControl
 from stream_coupons.core.vectors.sparse import pack_vector
-from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, opened, order, used
+from stream_coupons.testing import campaign, coupon, item
+from tests.core.builders import AT, DAY_S, browse, counts_of, for_life, opened, order, rules, used
 
-RULES = PolicyRules(reorder_suppress_s=7 * DAY_S)
+RULES = rules(reorder_suppress_s=7 * DAY_S)
 
 
 def shopper_who(ordered: dict[str, float] | None = None, given: dict[str, int] | None = None) -> Shopper:
-    shopper = Shopper(history=History(given=given or {}))
+    shopper = Shopper(history=History(given=counts_of(given or {})))
     shopper.profile.ordered_at = ordered or {}
     return shopper
 
@@ -43,9 +43,9 @@ def why_not(shopper: Shopper, one: Coupon, at: float = AT) -> Ineligible | None:
         (coupon(valid_until=AT + 1), None),
         (coupon(valid_until=AT), Ineligible.EXPIRED),
         (coupon(paused=True), Ineligible.PAUSED),
-        (coupon(max_per_user=3), None),
-        (coupon(max_per_user=2), Ineligible.SHOPPER_CAP),
-        (coupon(max_per_user=0), Ineligible.SHOPPER_CAP),
+        (coupon(caps=for_life(3)), None),
+        (coupon(caps=for_life(2)), Ineligible.SHOPPER_CAP),
+        (coupon(caps=for_life(0)), Ineligible.SHOPPER_CAP),
         (coupon(items=["new"]), Ineligible.ALREADY_ORDERED),
         (coupon(items=["new", "other"]), None),
         (coupon(items=["old"]), None),
@@ -107,31 +107,50 @@ coupons = st.builds(
     coupon_id=st.uuids().map(str),
     valid_from=st.sampled_from([0.0, AT - 5, AT + 5]),
     valid_until=st.sampled_from([AT - 5, AT + 5, AT + 99]),
-    max_per_user=st.sampled_from([None, 0, 1, 2]),
+    caps=st.sampled_from([None, 0, 1, 2]).map(for_life),
     paused=st.booleans(),
     items=st.lists(st.sampled_from("ABC"), max_size=2),
+    campaign_id=st.sampled_from([None, "k", "unknown"]),
+    weekdays=st.sampled_from([[], ["mon", "tue", "wed"], ["thu", "fri", "sat", "sun"]]),
+    until_hour=st.sampled_from([0.0, 12.0]),
+    channels=st.sampled_from([[], ["app"], ["web"]]),
+    exclusion_group=st.sampled_from(["", "g"]),
+    not_while_held=st.sampled_from(["overlapping", "none"]),
+)
+campaigns = st.builds(
+    campaign,
+    campaign_id=st.just("k"),
+    caps=st.sampled_from([None, 0, 1, 2]).map(for_life),
+    from_hour=st.sampled_from([0.0, 6.0]),
 )
 
 
-@settings(max_examples=60, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(
     st.lists(coupons, min_size=1, max_size=10),
     st.dictionaries(st.sampled_from("ABC"), st.floats(AT - 14 * DAY_S, AT)),
     st.integers(0, 2),
+    campaigns,
+    st.sampled_from([None, "g", ""]),
 )
 def test_the_eligible_are_those_nobody_objects_to(
-    each: list[Coupon], ordered: dict[str, float], given_before: int
+    each: list[Coupon], ordered: dict[str, float], given_before: int, shared: Campaign, held: str | None
 ) -> None:
-    compiled = CouponSet(each, 1000.0)
-    shopper = shopper_who(ordered, {one.coupon_id: given_before for one in each[::2]})
-    expected = [p for p in range(len(each)) if objection(shopper, compiled, p, AT, RULES) is None]
-    assert eligible(shopper, compiled, AT, RULES).tolist() == expected
+    holding = coupon("held", domain="travel", exclusion_group=held or "")
+    compiled = Catalogue([*each, holding], campaigns=[shared]).domains["ecommerce"]
+    shopper = shopper_who(ordered)
+    shopper.history.given = counts_of({one.coupon_id: given_before for one in each[::2]}, {"k": given_before})
+    if held is not None:
+        shopper.keep_issue(opened("held"))
+    context = {"channel": "app", "time_zone": "Asia/Kolkata"}
+    expected = [p for p in range(len(each)) if objection(shopper, compiled, p, AT, RULES, context=context) is None]
+    assert eligible(shopper, compiled, AT, RULES, context=context).tolist() == expected
 
 
 def test_only_coupons_that_the_past_may_speak_against_are_looked_at_one_by_one() -> None:
-    many = [coupon(f"c{n}", items=[f"i{n}", "A"], max_per_user=1) for n in range(50)]
-    compiled = CouponSet([*many, coupon("never", max_per_user=0), coupon("any")], 1000.0)
-    found = compiled.in_question({"c7": 1, "gone": 1}, {"A": AT, "i9": AT})
+    many = [coupon(f"c{n}", items=[f"i{n}", "A"], caps=for_life(1)) for n in range(50)]
+    compiled = CouponSet([*many, coupon("never", caps=for_life(0)), coupon("any")], 1000.0)
+    found = compiled.in_question(counts_of({"c7": 1, "gone": 1}), {"A": AT, "i9": AT})
     assert {compiled.coupons[position].coupon_id for position in found} == {"c7", "c9", "never"}
 
 

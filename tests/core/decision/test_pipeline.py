@@ -37,7 +37,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.neighbours.relations import is_category_bucket
 from stream_coupons.core.reasons import NoCoupon
-from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules
+from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules, Rules, ShopRules
 from stream_coupons.core.shopper.state import MAX_CLOSED, Shopper
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.models.linear import prior
@@ -51,6 +51,7 @@ from tests.core.builders import (
     cart,
     decided,
     feedback,
+    for_life,
     knowledge,
     observed,
     of_type,
@@ -455,7 +456,7 @@ def test_a_share_of_the_decisions_is_on_record() -> None:
 
 @pytest.mark.parametrize("cap", [1, 2])
 def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
-    case = Case(knowledge(coupon("c1", max_per_user=cap)))
+    case = Case(knowledge(coupon("c1", caps=for_life(cap))))
     for n in range(4):
         case.see(browse(f"t{n}", AT + n))
     assert len(case.issues()) == cap
@@ -464,10 +465,10 @@ def test_a_coupon_is_given_as_often_as_its_cap_allows(cap: int) -> None:
 
 @pytest.mark.parametrize("earlier_cap", [None, 5])
 def test_a_cap_that_is_set_later_counts_what_was_given_before(earlier_cap: int | None) -> None:
-    case = Case(knowledge(coupon("c1", max_per_user=earlier_cap)))
+    case = Case(knowledge(coupon("c1", caps=for_life(earlier_cap))))
     for n in range(2):
         case.see(browse(f"t{n}", AT + n))
-    case.known = knowledge(coupon("c1", max_per_user=2))
+    case.known = knowledge(coupon("c1", caps=for_life(2)))
     assert decision(case.see(browse("t8", AT + 8))) == [NoCoupon.NO_CANDIDATE]
 
 
@@ -501,6 +502,26 @@ def test_no_coupon_is_given_in_quiet_hours_that_began_before_the_decision(decide
     case = Case(knowledge(coupon("c1"), rules=rules(quiet_from_hour=22, quiet_until_hour=7)))
     at = midnight + 21.8 * HOUR_S
     assert decision(case.see(browse("t1", at), Times(at, midnight + decided_at * HOUR_S))) == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("shop", "shopper", "outcome"),
+    [
+        ("UTC", None, "given"),
+        ("Asia/Tokyo", None, NoCoupon.QUIET_HOURS),
+        ("UTC", "Asia/Tokyo", NoCoupon.QUIET_HOURS),
+        ("Asia/Tokyo", "UTC", "given"),
+        ("Asia/Tokyo", "Bonn", NoCoupon.QUIET_HOURS),
+    ],
+)
+def test_quiet_hours_are_on_the_shoppers_clock_or_else_on_that_of_the_shop(
+    shop: str, shopper: str | None, outcome: str
+) -> None:
+    night = rules(quiet_from_hour=22, quiet_until_hour=7, shop=ShopRules(time_zone=shop))
+    case = Case(knowledge(coupon("c1"), rules=night))
+    noon = AT - AT % DAY_S + 14 * HOUR_S
+    context = {} if shopper is None else {"time_zone": shopper}
+    assert decision(case.see(browse("t1", noon, context=context))) == [outcome]
 
 
 def test_an_event_that_is_too_old_for_a_coupon_counts_as_one_that_is_no_trigger() -> None:
@@ -695,7 +716,7 @@ def test_shoppers_whose_event_ids_are_the_same_counters_explore_at_different_one
 
 
 def test_the_holdout_is_under_the_caps_of_others() -> None:
-    terms = (coupon("a", max_per_user=1), coupon("b", discount_minor=90, max_per_user=2))
+    terms = (coupon("a", caps=for_life(1)), coupon("b", discount_minor=90, caps=for_life(2)))
     caps = {"max_issues_per_window": 2, "cooldown_s": 0.0}
     times = [AT + n * DAY_S for n in (0, 1, 2, 3, 8, 9, 17)]
     given, held = (Case(knowledge(*terms, rules=rules(holdout_ratio=ratio, **caps))) for ratio in (0.0, 1.0))
@@ -717,7 +738,7 @@ def test_a_cap_that_is_set_later_counts_what_was_withheld_before_as_it_does_what
     given, held = (Case(knowledge(coupon("a"), rules=rules(holdout_ratio=ratio))) for ratio in (0.0, 1.0))
     for n, cap in enumerate((None, None, 3, 3, 3)):
         for case in (given, held):
-            case.known = Knowledge(case.known.rules, Catalogue([coupon("a", max_per_user=cap)]), {}, FixedScorer())
+            case.known = Knowledge(case.known.rules, Catalogue([coupon("a", caps=for_life(cap))]), {}, FixedScorer())
             case.see(browse(f"t{n}", AT + n))
     withheld = [control.at for control in held.shopper.controls.values() if control.withheld]
     assert withheld == [issue.issued_at for issue in given.issues()] == [AT, AT + 1, AT + 2]

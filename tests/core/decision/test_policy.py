@@ -15,15 +15,17 @@ from stream_coupons.core.decision.policy import (
     is_holdout,
     is_over_frequency_cap,
     is_quiet,
+    leading,
     standing_objection,
 )
 from stream_coupons.core.decision.value import values
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import History, Shopper
 from stream_coupons.testing import coupon
-from tests.core.builders import AT, DAY_S, HOUR_S
+from tests.core.builders import AT, DAY_S, HOUR_S, rules
 
 KEY, OTHER_KEY = DrawKey(b"one"), DrawKey(b"other")
 TRIGGERS = [f"t{n}" for n in range(6000)]
@@ -104,6 +106,32 @@ def test_what_is_given_is_as_frequent_as_its_propensity_says_whatever_is_sold_ou
         assert frequency[row] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
 
 
+@pytest.mark.parametrize("priority", [[0, 1, 2, 1], [3, 1, 9, -1], [-1, -1, 0, -1]])
+@pytest.mark.parametrize(("rules", "worth"), [case for case in CASES if len(case[1]) == 4])
+def test_what_is_given_by_priority_is_as_frequent_as_its_propensity_says(
+    rules: PolicyRules, worth: list[float], priority: list[int]
+) -> None:
+    net, level = np.array(worth), np.array(priority)
+    choices = [choose(net, trigger, rules, OTHER_KEY, priority=level) for trigger in TRIGGERS]
+    frequency = Counter(choice.row for choice in choices)
+    for row in (None, *range(4)):
+        [propensity] = {choice.propensity(row) for choice in choices}
+        error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
+        assert frequency[row] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
+    if rules.strategy == "value":
+        assert {choice.leader for choice in choices if not choice.is_control} == {leading(net, rules, level)}
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.lists(st.tuples(st.floats(-10, 10), st.integers(-2, 2)), min_size=1, max_size=8))
+def test_the_most_valuable_of_the_highest_priority_leads_among_those_worth_it(rows: list[tuple[float, int]]) -> None:
+    rules, (worth, priority) = PolicyRules(), (np.array(column) for column in zip(*rows, strict=True))
+    found = leading(worth, rules, priority)
+    worth_it = [row for row in range(len(rows)) if worth[row] > rules.min_value_minor]
+    assert found == max(worth_it, key=lambda row: (priority[row], worth[row], -row), default=None)
+    assert leading(worth, rules, np.zeros_like(priority)) == leading(worth, rules)
+
+
 @pytest.mark.parametrize(("rules", "worth"), CASES)
 def test_the_propensities_of_all_rows_and_of_giving_none_sum_to_one(rules: PolicyRules, worth: list[float]) -> None:
     for trigger in TRIGGERS[:50]:
@@ -161,7 +189,7 @@ def test_quiet_hours_include_their_start_and_pass_midnight(start: float, end: fl
     assert {hour for hour in range(24) if is_quiet(midnight + (hour + 0.99) * HOUR_S, rules)} == quiet
 
 
-RULES = PolicyRules(cooldown_s=100.0, max_issues_per_window=2, issue_window_s=1000.0)
+RULES = rules(cooldown_s=100.0, max_issues_per_window=2, issue_window_s=1000.0)
 
 
 @pytest.mark.parametrize(
@@ -170,27 +198,27 @@ RULES = PolicyRules(cooldown_s=100.0, max_issues_per_window=2, issue_window_s=10
 )
 def test_the_frequency_cap_counts_within_the_window(recent: list[float], is_over: bool) -> None:
     shopper = Shopper(history=History(recent_issues=recent))
-    assert is_over_frequency_cap(recent, AT, RULES) is is_over
-    assert (standing_objection(shopper, AT, AT, RULES) is NoCoupon.FREQUENCY_CAP) is is_over
+    assert is_over_frequency_cap(recent, IssueCounts(), AT, RULES.policy) is is_over
+    assert (standing_objection(shopper, AT, AT, RULES, "UTC") is NoCoupon.FREQUENCY_CAP) is is_over
 
 
 def test_a_shopper_is_not_considered_twice_within_the_cooldown() -> None:
     shopper = Shopper(considered_at=AT)
-    assert standing_objection(shopper, AT + 99.9, AT + 99.9, RULES) is NoCoupon.COOLDOWN
-    assert standing_objection(shopper, AT - 50.0, AT - 50.0, RULES) is NoCoupon.COOLDOWN
-    assert standing_objection(shopper, AT + 100.0, AT + 100.0, RULES) is None
+    assert standing_objection(shopper, AT + 99.9, AT + 99.9, RULES, "UTC") is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT - 50.0, AT - 50.0, RULES, "UTC") is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT + 100.0, AT + 100.0, RULES, "UTC") is None
 
 
 def test_quiet_hours_object() -> None:
-    rules = PolicyRules(quiet_from_hour=22, quiet_until_hour=7)
+    some = rules(quiet_from_hour=22, quiet_until_hour=7)
     midnight = AT // DAY_S * DAY_S
     night, noon, evening = midnight, midnight + 12 * HOUR_S, midnight + 21.9 * HOUR_S
-    assert standing_objection(Shopper(), night, night, rules) is NoCoupon.QUIET_HOURS
-    assert standing_objection(Shopper(), noon, noon, rules) is None
-    assert standing_objection(Shopper(), evening, evening + 600.0, rules) is NoCoupon.QUIET_HOURS
+    assert standing_objection(Shopper(), night, night, some, "UTC") is NoCoupon.QUIET_HOURS
+    assert standing_objection(Shopper(), noon, noon, some, "UTC") is None
+    assert standing_objection(Shopper(), evening, evening + 600.0, some, "UTC") is NoCoupon.QUIET_HOURS
 
 
 def test_a_trigger_that_waited_too_long_is_timed_out_before_anything_else_is_said_of_it() -> None:
-    rules, shopper = PolicyRules(trigger_timeout_s=60.0, cooldown_s=100.0), Shopper(considered_at=AT)
-    assert standing_objection(shopper, AT, AT + 60.0, rules) is NoCoupon.COOLDOWN
-    assert standing_objection(shopper, AT, AT + 60.1, rules) is NoCoupon.TIMED_OUT
+    some, shopper = rules(trigger_timeout_s=60.0, cooldown_s=100.0), Shopper(considered_at=AT)
+    assert standing_objection(shopper, AT, AT + 60.0, some, "UTC") is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT, AT + 60.1, some, "UTC") is NoCoupon.TIMED_OUT

@@ -264,7 +264,7 @@ def test_coupons_of_a_campaign_share_its_budget() -> None:
 def test_a_pause_gives_nothing_takes_feedback_and_ends(pauses_campaign: bool) -> None:
     def catalogue(paused: bool) -> tuple[list[Coupon], list[Campaign]]:
         terms = coupon("a", campaign_id="k1", paused=paused and not pauses_campaign)
-        return [terms], [campaign(budget_minor=1000, paused=paused and pauses_campaign)]
+        return [terms], [campaign(budget_minor=1000, state="paused" if paused and pauses_campaign else "running")]
 
     case = Case(*catalogue(False))
     assert case.see() == "given"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.newcomers import HOUR_S, draw_for_new, drawn_by_new, hourly_bound
@@ -56,7 +57,9 @@ def test_an_event_of_an_earlier_hour_begins_no_new_share() -> None:
 
 def test_fresh_ids_take_the_stated_share_of_a_stock_in_each_hour_and_known_shoppers_all_they_want() -> None:
     shop = LocalPipeline(
-        plain_settings(new_shopper_ratio=0.1), [coupon("c1", stock=STOCK, max_per_user=2)], partitions=PARTITIONS
+        plain_settings(new_shopper_ratio=0.1),
+        [coupon("c1", stock=STOCK, caps=[Cap(per="life", n=2)])],
+        partitions=PARTITIONS,
     )
     with shop.without_coupons():
         play(shop, range(200), HOUR - 2 * DAY_S)

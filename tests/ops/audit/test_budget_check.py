@@ -1,5 +1,7 @@
 """Stock, budgets, caps and leases: what the order of the topics proves, and what it does not."""
 
+import datetime as dt
+import math
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from lab.builders import (
     AT_MS,
     FEEDBACK,
+    HOLD,
     ISSUES,
     LEASES,
     MONEY,
@@ -18,11 +21,15 @@ from lab.builders import (
     found,
     red,
 )
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money import purses
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER
 from stream_coupons.ops.audit.findings import Check, CheckCounts
+from stream_coupons.ops.audit.promised import PromisedRules
+from tests.core.builders import for_life, rules
 
 HOUR_MS = 3_600_000
 
@@ -347,14 +354,36 @@ def test_what_leases_that_are_dropped_granted_is_not_missed() -> None:
 
 @pytest.mark.parametrize("cap", [0, 1, 2, None])
 def test_a_shopper_has_a_coupon_at_most_as_often_as_its_cap_says(cap: int | None) -> None:
-    log = Handmade(max_per_user=cap).give("1", "2", user_id="u")
+    log = Handmade(caps=for_life(cap)).give("1", "2", user_id="u")
     log.give("3", user_id="another") if cap != 0 else None
     detail = {
-        0: "coupon c 1 times to u with 1, expected at most 0",
-        1: "coupon c 2 times to u with 2, expected at most 1",
+        0: "coupon c 1 times to u with 1, expected at most 0 for life",
+        1: "coupon c 2 times to u with 2, expected at most 1 for life",
     }
     expected = [] if cap not in detail else [("caps", f"coupon-issues:0:{cap}", detail[cap])]
     assert finished(log) == expected
+
+
+def shop_in(zone: str, since_ms: float = 0.0) -> PromisedRules:
+    return PromisedRules(rules(shop=ShopRules(time_zone=zone)), since_ms, math.inf)
+
+
+def test_the_caps_of_a_coupon_and_of_its_campaign_are_by_the_calendar_of_the_shop() -> None:
+    monday = dt.datetime(2026, 3, 2, tzinfo=dt.UTC).timestamp()
+    log = Handmade(caps=[Cap(per="day", n=1)], campaign={"caps": [Cap(per="week", n=1)]})
+    for n, at in enumerate((monday - 1.0, monday, monday + 1.0)):
+        log.look(str(n), "u")
+        log.draw(str(n))
+        log.issue(str(n), issued_at=at, campaign_id="spring", held_minor=HOLD)
+    log.save_cells()
+    for zone, later in (("UTC", 2), ("Asia/Tokyo", 1)):  # where it is Monday all the time
+        found = [one.detail for one in log.audit(promised=shop_in(zone)).violations if one.check is Check.CAPS]
+        assert found == [
+            f"coupon c 2 times to u with {later}, expected at most 1 a day",
+            f"coupons of campaign spring 2 times to u with {later}, expected at most 1 a week",
+        ]
+    unknown = log.audit(promised=shop_in("UTC", math.inf))
+    assert unknown.tallies[Check.CAPS] == CheckCounts(not_checked=3), "the zone of the shop is not known"
 
 
 # ---------------------------------------------------------------- a catalogue that changes
@@ -364,7 +393,7 @@ def pushed(log: Handmade, at_ms: int, **limits: Any) -> None:
     log.append(topics.CATALOG, Coupon(coupon_id="c", max_discount_minor=100, **limits), at_ms=at_ms)
 
 
-NARROW: dict[str, int] = {"stock": 1, "budget_minor": 100, "max_per_user": 1}
+NARROW: dict[str, Any] = {"stock": 1, "budget_minor": 100, "caps": for_life(1)}
 
 
 def test_the_widest_of_all_known_terms_is_what_counts() -> None:
@@ -372,7 +401,7 @@ def test_the_widest_of_all_known_terms_is_what_counts() -> None:
     assert {title for title, _, _ in finished(log)} == {"stock", "budget", "caps", "leases"}
     log.spoil(UNITS, granted=1)
     log.spoil(MONEY, granted=100)
-    pushed(log, AT_MS, stock=2, budget_minor=200, max_per_user=2)
+    pushed(log, AT_MS, stock=2, budget_minor=200, caps=for_life(2))
     pushed(log, AT_MS, **NARROW)
     assert finished(log) == []
 
@@ -436,8 +465,8 @@ def test_what_was_leased_before_a_stock_was_lowered_may_be_given_until_it_is_cal
 
 
 def test_what_was_sent_again_after_a_crash_is_judged_by_when_it_began() -> None:
-    log = Handmade(max_per_user=2).give("1", "2", user_id="u")
-    narrowed(log, max_per_user=1)
+    log = Handmade(caps=for_life(2)).give("1", "2", user_id="u")
+    narrowed(log, caps=for_life(1))
     for index in (0, 1):
         log.change(ISSUES, index, timestamp_ms=AT_MS + 2 * HOUR_MS)
     assert [title for title, _, _ in finished(log)] == ["caps"]

@@ -27,6 +27,7 @@ from stream_coupons.core.money.accounts import money_of, units_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.ops.audit.findings import Check, CheckCounts
+from tests.core.builders import for_life
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -52,14 +53,14 @@ def purse_at(number: int) -> str:
 
 
 def test_whole_decisions_are_clean() -> None:
-    log = Handmade(stock=2, budget_minor=200, max_per_user=1).give("1", "2")
+    log = Handmade(stock=2, budget_minor=200, caps=for_life(1)).give("1", "2")
     assert finished(log) == []
     assert tally(log, Check.ISSUES) == CheckCounts(checked=2)
     assert tally(log, Check.AMOUNTS) == CheckCounts(checked=4)
 
 
 def test_identical_copies_of_every_issue_are_no_violation() -> None:
-    log = Handmade(stock=2, budget_minor=200, max_per_user=1).give("1", "2")
+    log = Handmade(stock=2, budget_minor=200, caps=for_life(1)).give("1", "2")
     for record in list(log.read((ISSUES,))):
         log.put(record)
     assert finished(log) == []

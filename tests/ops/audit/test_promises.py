@@ -9,9 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from lab.builders import AT, AT_MS, COUPONS, ISSUES, LEASES, PROMISED, USERS, Handmade, Log, live_shop, log_of
+from stream_coupons.core.caps import Cap
+from stream_coupons.core.decision import policy
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.decisions import LoggedDecision
-from stream_coupons.core.rules import Rules
+from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
@@ -25,6 +27,7 @@ from tests.core.builders import erasure
 DECISIONS = topics.DECISIONS.name
 HOUR_MS = 3_600_000
 DAY = PROMISED.policy
+LOUD = replace(DAY, quiet_until_hour=2.5)
 
 
 def sent_by(worker: Rules = PROMISED) -> Log:
@@ -79,7 +82,7 @@ def campaign_paused() -> Log:
     log = sent_by()
     [one] = log.read((topics.CAMPAIGNS.name,))
     campaign = Decoder(topics.CAMPAIGNS)(one.value)
-    log.append(topics.CAMPAIGNS, replace(campaign, paused=True), at_ms=AT_MS + HOUR_MS)
+    log.append(topics.CAMPAIGNS, replace(campaign, state="paused"), at_ms=AT_MS + HOUR_MS)
     return log
 
 
@@ -168,7 +171,7 @@ FORGERIES = {
         "by the secret",
     ),
     "quiet hours are ignored": Forgery(
-        lambda: with_policy(quiet_until_hour=2.5), {"quiet hours"}, "expected none between the hours 2.5 and 3 UTC"
+        lambda: with_policy(quiet_until_hour=2.5), {"quiet hours"}, "expected none between the hours 2.5 and 3 in UTC"
     ),
     "the cooldown is ignored": Forgery(
         lambda: with_policy(cooldown_s=0.0), {"cooldown"}, "expected 2000 s after 2001-09-09T"
@@ -287,6 +290,17 @@ FORGERIES = {
         lambda: edited(DECISIONS, lambda one: replace(one, is_holdout=True), is_given),
         {"propensities", "holdout"},
         "is_holdout is True, expected",
+    ),
+    "a coupon of a lower priority is the best on record": Forgery(
+        lambda: edited(
+            DECISIONS,
+            lambda one: replace(one, priorities=[int(row != one.best) for row in range(len(one.arms))]),
+            lambda one: (
+                one.best is not None and min(one.values_minor) > DAY.min_value_minor + 1.0 and len(one.arms) > 1
+            ),
+        ),
+        {"propensities"},
+        "of priority 0, expected one of priority 1",
     ),
     "a second use is not booked": Forgery(
         lambda: used(second_order=True), {"amounts"}, "of money:c in partition 0 is spent and not refunded"
@@ -420,3 +434,38 @@ def test_a_trigger_of_before_quiet_hours_leads_to_no_issue_within_them(began_ms:
     log.change(ISSUES, timestamp_ms=AT_MS + 3 * HOUR_MS, headers=(("began-ms", b"%d" % began_ms),))
     rules = replace(PROMISED, policy=replace(DAY, quiet_from_hour=2.0, quiet_until_hour=8.0))
     assert log.audit(promised=PromisedRules(rules)).tallies[Check.QUIET_HOURS].violations == is_found
+
+
+IN_INDIA = {"context": {"time_zone": "Asia/Kolkata"}}
+
+
+def test_quiet_hours_are_judged_on_the_clock_of_each_shopper() -> None:
+    honest, others = (log_of(live_shop(rules=each, **IN_INDIA)) for each in (PROMISED, replace(PROMISED, policy=LOUD)))
+    times = [Decoder(topics.ISSUES)(one.value).issued_at for one in honest.read((ISSUES,))]
+    assert any(policy.is_quiet(at, DAY, "UTC") for at in times)
+    assert audited(honest).violations == []
+    in_india = replace(PROMISED, policy=replace(DAY, quiet_from_hour=8.0, quiet_until_hour=8.5))
+    [found] = {one.check for one in others.audit(promised=PromisedRules(in_india)).violations}
+    assert found is Check.QUIET_HOURS
+
+
+def test_a_shopper_whose_time_zone_is_not_on_record_is_not_judged() -> None:
+    log = log_of(live_shop(rules=PROMISED))
+    imputed = replace(PROMISED, profile=ProfileRules(missing_context=frozenset({"time_zone=last"})))
+    assert skipped(log.audit(promised=PromisedRules(imputed))) == {Check.QUIET_HOURS}
+
+
+def test_a_worker_that_ignores_the_caps_of_the_shop_is_found() -> None:
+    capped = replace(PROMISED, policy=replace(DAY, caps=[Cap(per="day", n=1)]))
+    assert log_of(live_shop(rules=capped)).audit(promised=PromisedRules(capped)).violations == []
+    found = sent_by().audit(promised=PromisedRules(capped)).violations
+    assert {one.check for one in found} == {Check.FREQUENCY}
+    assert "coupons in 14400 s or 1 a day before it" in found[0].detail
+
+
+def test_a_coupon_of_a_higher_priority_may_be_worth_less() -> None:
+    first = [replace(one, priority=int(one.coupon_id == "both")) for one in COUPONS]
+    log = log_of(live_shop(rules=PROMISED, coupons=first))
+    decisions = [Decoder(topics.DECISIONS)(one.value) for one in log.read((DECISIONS,))]
+    assert any(one.best is not None and one.values_minor[one.best] < max(one.values_minor) - 1.0 for one in decisions)
+    assert audited(log).violations == []

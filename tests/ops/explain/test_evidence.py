@@ -185,7 +185,7 @@ def test_another_catalogue_may_be_tried() -> None:
 def test_campaigns_are_known_with_any_catalogue() -> None:
     evidence = ShopperEvidence(RULES, "ann", 2)
     log = Log()
-    log.append(topics.CAMPAIGNS, Campaign(campaign_id="spring", paused=True))
+    log.append(topics.CAMPAIGNS, Campaign(campaign_id="spring", state="paused"))
     for record in log.read(evidence.READ):
         evidence.take(record)
     shared = coupon("new", campaign_id="spring")

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from stream_coupons.cli import explain_text
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
@@ -26,7 +29,22 @@ from stream_coupons.ops.explain.candidate_verdicts import WORDS, Lack
 from stream_coupons.ops.explain.explanation import ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.ops.explain.funds import Funds
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, HOUR_S, FixedScorer, browse, cart, knowledge, of_type, order, rules, see
+from tests.core.builders import (
+    AT,
+    DAY_S,
+    HOUR_S,
+    FixedScorer,
+    browse,
+    cart,
+    counts_of,
+    for_life,
+    knowledge,
+    of_type,
+    opened,
+    order,
+    rules,
+    see,
+)
 
 CATEGORIES = ("tea", "ham", "ink")
 IDS = tuple("abcdefgh")
@@ -48,9 +66,14 @@ coupons = st.builds(
     items=st.lists(st.sampled_from(["tea0", "ham1"]), max_size=2),
     valid_from=st.sampled_from([0.0, 0.0, AT - 5, AT + 5]),
     valid_until=st.sampled_from([AT + DAY_S, AT + DAY_S, AT + 5, AT - 5]),
-    max_per_user=st.sampled_from([None, 1, 2]),
+    caps=st.sampled_from([None, 1, 2]).map(for_life),
     stock=st.sampled_from([None, None, 0]),
     paused=st.sampled_from([False, False, False, True]),
+    exclusion_group=st.sampled_from(["", "", "g"]),
+    not_while_held=st.sampled_from(["overlapping", "none"]),
+    priority=st.sampled_from([0, 0, 1]),
+    weekdays=st.sampled_from([[], [], ["mon", "tue"], ["fri"]]),
+    channels=st.sampled_from([[], [], ["app"]]),
     campaign_id=st.sampled_from([None, None, "spring", "unknown"]),
     budget_minor=st.sampled_from([None, None, 100, 5000]),
     discount_minor=st.sampled_from([20, 100, 700]),
@@ -71,7 +94,9 @@ campaigns = st.builds(
     starts_at=st.sampled_from([0.0, 0.0, AT + 5]),
     ends_at=st.just(AT + 2 * DAY_S),
     budget_hold=st.sampled_from(["quantile", "maximum"]),
-    paused=st.sampled_from([False, False, True]),
+    state=st.sampled_from(["running", "running", "paused"]),
+    caps=st.sampled_from([[], [], [Cap(per="day", n=1)]]),
+    from_hour=st.sampled_from([0.0, 0.0, 9.0]),
 )
 purses = st.dictionaries(
     st.sampled_from(["campaign:spring", *(f"money:{one}" for one in IDS)]),
@@ -93,7 +118,7 @@ def shoppers(draw: st.DrawFn) -> Shopper:
     for event in draw(st.lists(events, max_size=8)):
         fold(shopper.profile, event, ProfileRules())
     shopper.history = History(
-        given=draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2))),
+        given=counts_of(draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 2)))),
         recent_issues=draw(st.lists(st.sampled_from([AT - 30 * DAY_S, AT - HOUR_S]), max_size=2)),
     )
     shopper.considered_at = draw(st.sampled_from([None, None, AT - DAY_S, AT - 60.0]))
@@ -119,7 +144,7 @@ def test_the_eligible_are_those_of_the_decision(
     assert len(found.coupons) == len(catalogue)
     for domain, compiled in known.catalogue.domains.items():
         expected = np.zeros(len(compiled), dtype=bool)
-        expected[eligible(shopper, compiled, AT, some.policy)] = True
+        expected[eligible(shopper, compiled, AT, some)] = True
         said = [verdict.eligible for verdict in found.coupons if verdict.domain == domain]
         assert said == expected.tolist()
     for verdict in found.coupons:
@@ -201,6 +226,30 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
 
 
+def test_the_winner_the_cap_and_the_coupon_that_is_held_are_named() -> None:
+    shopper, caps = Shopper(), [Cap(per="week", n=2)]
+    shopper.keep_issue(opened("held", until=AT + DAY_S))
+    shopper.history.given = counts_of({"capped": 9}, {"spring": 9})
+    for _ in range(2):
+        shopper.history.given.note("capped", "spring", local_time(AT, "UTC"))
+    coupons = (
+        replaced(CHEAP, priority=0),
+        replaced(DEAR, priority=1),
+        coupon("capped", caps=[*for_life(11), *caps], not_while_held="none"),
+        coupon("other", campaign_id="spring", not_while_held="none"),
+        coupon("group", exclusion_group="tea", not_while_held="none"),
+        coupon("held", exclusion_group="tea", domain="travel", not_while_held="none"),
+    )
+    found = explain(shopper, knowing(*coupons, campaign=replaced(SPRING, caps=caps)))
+    assert {one.coupon_id: (one.reason, one.by) for one in found.coupons if one.domain == "ecommerce"} == {
+        "dear": (None, None),
+        "cheap": (Passed.PRIORITY, "dear"),
+        "capped": (Ineligible.SHOPPER_CAP, "11 for life"),
+        "other": (Ineligible.CAMPAIGN_CAP, "spring: 2 a week"),
+        "group": (Ineligible.EXCLUSION_GROUP, "held"),
+    }
+
+
 def test_a_shopper_whom_the_brake_leaves_out_is_told_so() -> None:
     known = replace(knowledge(CHEAP, LOSS, rules=WORTH), brakes={"ecommerce": LiftBrake(period=1, given_ratio=0.0)})
     assert reasons(explain(Shopper(), known)) == {"cheap": NoCoupon.LIFT_BELOW_ZERO, "loss": NoCoupon.NOT_WORTH_IT}
@@ -275,7 +324,7 @@ def test_a_coupon_may_be_worth_less_than_its_budgets_charge() -> None:
 
 
 def test_a_paused_coupon_says_so() -> None:
-    paused = Campaign(campaign_id="spring", paused=True)
+    paused = Campaign(campaign_id="spring", state="paused")
     found = explain(Shopper(), knowing(SHARED, coupon("halted", paused=True), DEAR, campaign=paused))
     assert reasons(found) == {"dear": None, "halted": Ineligible.PAUSED, "shared": Ineligible.PAUSED}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import msgspec
 from kafka import KafkaAdminClient
@@ -294,12 +294,19 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 
 def _to_toml(settings: Settings) -> str:
-    """Settings as TOML: every value is a string, a number or a list of strings, which JSON writes alike."""
+    """Settings as TOML."""
     lines: list[str] = []
     for section, values in msgspec.to_builtins(settings, order="deterministic").items():
         if not isinstance(values, dict):
             lines.insert(0, f"{section} = {json.dumps(values)}")
             continue
         lines.append(f"[{section}]")
-        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+        lines += [f"{name} = {_value_to_toml(value)}" for name, value in values.items()]
     return "\n".join(lines) + "\n"
+
+
+def _value_to_toml(value: Any) -> str:
+    """Return a value of a setting as TOML; JSON writes strings, numbers and flags alike."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_value_to_toml(one)}" for name, one in value.items()) + "}"
+    return f"[{', '.join(map(_value_to_toml, value))}]" if isinstance(value, list) else json.dumps(value)

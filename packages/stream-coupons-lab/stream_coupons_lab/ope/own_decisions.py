@@ -20,6 +20,8 @@ from stream_coupons_lab.ope.policies import ArmScores, ArmTable
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 Mask = NDArray[np.bool_]
+PRIORITY_MINOR = 1e9
+"""Weight of one step of priority, minor units: more than any value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class OwnDecisions(ArmTable):
         a row does not have.
     price : array, shape (n, a)
         Price of each arm's expected cost by its budgets, minor units; 0 for none.
+    priority : array, shape (n, a)
+        Priority of each arm above the least one.
     logging : array, shape (n, a)
         Probability of each arm by the policy that decided; rows sum to 1.
     chosen : array of int, shape (n,)
@@ -49,6 +53,7 @@ class OwnDecisions(ArmTable):
 
     value: Floats
     price: Floats
+    priority: Floats
     logging: Floats
     chosen: Rows
     user_ids: list[str]
@@ -64,8 +69,9 @@ class OwnDecisions(ArmTable):
         return probability
 
     def choices(self, rules: PolicyRules) -> ArmScores:
-        """Return what policies choose by: value less price; what is drawn is a coupon where one could be had."""
+        """Return what policies choose by: priority, then value less price; a coupon is drawn where there is one."""
         score = self.value - self.price
+        score += np.where(score > rules.min_value_minor, PRIORITY_MINOR * self.priority, 0.0)
         score[:, 0] = rules.min_value_minor
         drawn = self.is_coupon
         drawn[:, 0] = ~drawn.any(axis=1)
@@ -98,12 +104,13 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
     index = {name: number for number, name in enumerate(names)}
     n, width = len(kept), 1 + max(len(one.arms) for one in kept)
     arm, value = np.full((n, width), -1), np.full((n, width), -np.inf)
-    price, logging = np.zeros((n, width)), np.zeros((n, width))
+    price, priority, logging = np.zeros((3, n, width))
     arm[:, 0] = value[:, 0] = 0
     for row, one in enumerate(kept):
         arm[row, 1 : 1 + len(one.arms)] = [index[name] for name in one.arms]
         value[row, 1 : 1 + len(one.arms)] = one.values_minor
         price[row, 1 : 1 + len(one.prices_minor)] = one.prices_minor
+        priority[row, 1 : 1 + len(one.priorities)] = one.priorities
         logging[row, : 1 + len(one.arms)] = np.roll(probabilities(one), 1)
     users: dict[str, int] = {}
     return OwnDecisions(
@@ -111,6 +118,7 @@ def arrays(decisions: Sequence[LoggedDecision], domain: str, until: float) -> Ow
         arm=arm,
         value=value,
         price=price,
+        priority=priority - priority.min(axis=1, keepdims=True),
         logging=logging,
         chosen=np.array([1 + one.arms.index(one.coupon_id) if one.result == "given" else 0 for one in kept]),
         shopper=np.array([users.setdefault(one.user_id, len(users)) for one in kept]),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons_lab.simulation.assortment import BRANDS, CATEGORIES, MARGIN_RATIO, Assortment
 
@@ -109,5 +110,5 @@ def _make_coupon(
         redeem_within_s=REDEEM_WITHIN_S,
         stock=max(5, round(expected_issues * rng.uniform(0.5, 2.0))) if stock < 0.25 else None,
         budget_minor=round(most * max(5.0, expected_issues * rng.uniform(0.3, 1.0))) if budget < 0.33 else None,
-        max_per_user=int(rng.integers(1, 4)) if per_user < 0.3 else None,
+        caps=[Cap(per="life", n=int(rng.integers(1, 4)))] if per_user < 0.3 else [],
     )

@@ -1,13 +1,14 @@
 """Logs in memory: made by hand, one decision at a time, or by the agents themselves; and what an audit says of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from stream_coupons import testing
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Booking, Stake
@@ -288,7 +289,7 @@ CAMPAIGNS = [Campaign(campaign_id="spring", budget_minor=3000, max_overspend_rat
 COUPONS = [
     coupon("few", stock=4, redeem_within_s=3600.0),
     coupon("poor", budget_minor=550, budget_hold="maximum", redeem_within_s=5400.0, discount_minor=80),
-    coupon("once", codes="generated", max_per_user=1, discount_minor=60, stock=40, redeem_within_s=3600.0),
+    coupon("once", codes="generated", caps=[Cap(per="life", n=1)], discount_minor=60, stock=40, redeem_within_s=3600.0),
     coupon("shared", campaign_id="spring", discount_minor=70, redeem_within_s=7200.0),
     coupon(
         "both",
@@ -321,20 +322,21 @@ REACTIONS = (
 )
 
 
-def new_shop(partitions: int = 2, rules: Rules = RULES) -> Shop:
+def new_shop(partitions: int = 2, rules: Rules = RULES, coupons: Sequence[Coupon] = COUPONS) -> Shop:
     """Agents that have done nothing yet."""
-    catalogue = Catalogue(COUPONS, campaigns=CAMPAIGNS)
+    catalogue = Catalogue(coupons, campaigns=CAMPAIGNS)
     known = Knowledge(rules, catalogue, {}, FixedScorer(by="discount_depth"))
     shop = Shop(lambda: known, partitions)
     shop.now = AT
     return shop
 
 
-def shoppers_act(shop: Shop, visit: int) -> None:
+def shoppers_act(shop: Shop, visit: int, **about_all: Any) -> None:
     """Everybody looks at something or puts it into the cart; one orders; the last coupons are answered."""
     for number, user in enumerate(SHOPPERS):
         about = (f"{user}-{visit}", shop.now + number + 1.0, item(f"i{number % 3}", price_minor=500), user)
-        shop.publish(*((topics.BROWSE, browse(*about)) if (visit + number) % 3 else (topics.CART, cart(*about))))
+        topic, event = (topics.BROWSE, browse) if (visit + number) % 3 else (topics.CART, cart)
+        shop.publish(topic, event(*about, **about_all))
     user = SHOPPERS[visit % len(SHOPPERS)]
     shop.publish(topics.ORDER, order(f"o-{user}-{visit}", shop.now, item("i1"), user=user))
     heard = Counter(event.issue_id for event in {one.event_id: one for one in shop.messages(topics.FEEDBACK)}.values())
@@ -372,11 +374,14 @@ def log_of(shop: Shop) -> Log:
     return log
 
 
-def live_shop(partitions: int = 2, rules: Rules = RULES) -> Shop:
-    """A few hours of a shop: coupons that sell out, redemptions, expiries, duplicates and dead letters."""
-    shop = new_shop(partitions, rules)
+def live_shop(partitions: int = 2, rules: Rules = RULES, coupons: Sequence[Coupon] = COUPONS, **about_all: Any) -> Shop:
+    """A few hours of a shop: coupons that sell out, redemptions, expiries, duplicates and dead letters.
+
+    `about_all` are further fields of all triggers.
+    """
+    shop = new_shop(partitions, rules, coupons)
     for visit in range(8):
-        shoppers_act(shop, visit)
+        shoppers_act(shop, visit, **about_all)
         strangers_act(shop, visit)
         shop.settle()
         shop.tick(shop.now + HALF_HOUR_S)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from stream_coupons.core.caps import Cap
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.rules import PolicyRules
@@ -22,7 +23,7 @@ SETTINGS = Settings(policy=msgspec.structs.replace(POLICY, holdout_ratio=0.0))
 CATALOGUE = [
     coupon("tea", categories=["tea"], discount_minor=40, budget_minor=3000),
     coupon("few", categories=["tea"], discount_minor=20, stock=5, title="The first five"),
-    coupon("ham", categories=["ham"], discount_minor=30, max_per_user=1),
+    coupon("ham", categories=["ham"], discount_minor=30, caps=[Cap(per="life", n=1)]),
     coupon("late", valid_from=AT + 30 * 86400.0),
     coupon("trip", domain="travel"),
 ]
