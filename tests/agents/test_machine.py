@@ -21,7 +21,7 @@ from stream_coupons.core.local_time import local_time
 from stream_coupons.core.money.accounts import budgets_of, campaign_of, money_of, units_of
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse, fallen, first_lease
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.shopper.issue_counts import number_of
+from stream_coupons.core.shopper.issue_counts import numbers_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import ORIGIN_HEADER, Output
 from stream_coupons.testing import campaign, coupon, item
@@ -309,7 +309,7 @@ class System(RuleBasedStateMachine):
 
     def _check_caps(self, caps: list[Cap], issues: list[Any]) -> None:
         for cap in caps:
-            periods = Counter(number_of(cap.per, local_time(issue.issued_at, "UTC")) for issue in issues)
+            periods = Counter(numbers_of(local_time(issue.issued_at, "UTC"))[cap.per] for issue in issues)
             assert all(count <= cap.n for count in periods.values())
 
     def _check_groups(self) -> None:

@@ -1,7 +1,6 @@
 """Number of coupons that a shopper got in the current day, week and month of the shop, and in all."""
 
-from collections.abc import Iterable, Mapping
-from typing import get_args
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -45,8 +44,8 @@ class IssueCounts(Struct, array_like=True):
         on : LocalTime
             Time of the coupon in the shop's zone. Periods that are over are no longer counted.
         """
-        for per in get_args(CapPeriod):
-            number, found = number_of(per, on), self.periods.get(per)
+        for per, number in numbers_of(on).items():
+            found = self.periods.get(per)
             if found is None or found.number < number:
                 found = self.periods[per] = PeriodCounts(number)
             if found.number == number:
@@ -55,7 +54,7 @@ class IssueCounts(Struct, array_like=True):
                     found.campaigns[campaign_id] = found.campaigns.get(campaign_id, 0) + 1
 
     def reached(
-        self, caps: Iterable[Cap], on: LocalTime, *, coupon_id: str | None = None, campaign_id: str | None = None
+        self, caps: Sequence[Cap], on: LocalTime, *, coupon_id: str | None = None, campaign_id: str | None = None
     ) -> Cap | None:
         """Return the first cap that allows no more coupons; None if all allow one.
 
@@ -63,16 +62,16 @@ class IssueCounts(Struct, array_like=True):
 
         Parameters
         ----------
-        caps : iterable of Cap
+        caps : sequence of Cap
             Caps of the coupon, of the campaign, or of the shop if neither is named.
         on : LocalTime
             Time in the shop's zone.
         coupon_id, campaign_id : str, optional
             The coupon or the campaign that the caps are of.
         """
+        numbers = numbers_of(on) if caps else {}
         for cap in caps:
-            found, number = self.periods.get(cap.per), number_of(cap.per, on)
-            count = 0
+            found, number, count = self.periods.get(cap.per), numbers[cap.per], 0
             if found is not None and found.number >= number:
                 if found.number > number:
                     return cap
@@ -85,26 +84,17 @@ class IssueCounts(Struct, array_like=True):
         return None
 
 
-def number_of(per: CapPeriod, on: LocalTime) -> int:
-    """Return the number of the period that a time lies in; later periods have greater ones.
+def numbers_of(on: LocalTime) -> dict[CapPeriod, int]:
+    """Return the numbers of the periods that a time lies in; later periods have greater ones.
 
     Parameters
     ----------
-    per : str
-        Kind of the period.
     on : LocalTime
         A time.
 
     Examples
     --------
-    >>> [number_of(per, LocalTime(59, 0.0)) for per in ("day", "week", "month", "life")]
-    [59, 8, 23642, 0]
+    >>> numbers_of(LocalTime(59, 0.0))
+    {'day': 59, 'week': 8, 'month': 23642, 'life': 0}
     """
-    match per:
-        case "day":
-            return on.day
-        case "week":
-            return on.week
-        case "month":
-            return on.month
-    return 0
+    return {"day": on.day, "week": on.week, "month": on.month, "life": 0}
