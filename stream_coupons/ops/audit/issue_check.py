@@ -7,7 +7,7 @@ from stream_coupons.core.caps import Cap
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.money.accounts import budgets_of, campaign_of, units_of
-from stream_coupons.core.shopper.issue_counts import number_of
+from stream_coupons.core.shopper.issue_counts import numbers_of
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import CAMPAIGNS, CATALOG
 from stream_coupons.ops.audit.findings import Check, Findings, place_of
@@ -68,7 +68,7 @@ class IssueCheck:
         if any(caps is None or began_ms(record) < caps.since_ms for _, caps in known):
             self._findings.skip(Check.CAPS)
             return
-        on, is_fine = local_time(issue.issued_at, self._promised.rules.shop.time_zone), True
+        numbers, is_fine = numbers_of(local_time(issue.issued_at, self._promised.rules.shop.time_zone)), True
         has_zone, is_known = began_ms(record) >= self._promised.since_ms, True
         for one, caps in known:
             for per, most in caps.most.items() if caps is not None else ():
@@ -78,7 +78,7 @@ class IssueCheck:
                     is_known = False
                     continue
                 # Workers count what they gave under a cap: what came before there was one is not counted here either.
-                key = hash((one, issue.user_id, per, number_of(per, on)))
+                key = hash((one, issue.user_id, per, numbers[per]))
                 self._given[key] += 1
                 if self._given[key] == most + 1:
                     is_fine = False
