@@ -27,18 +27,18 @@ from rich.table import Table
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from stream_coupons.cli.terminal import fraction_progress, stdout
-from stream_coupons.core.features.numeric import FEATURES, NUMERIC
+from stream_coupons.core.features.numeric import BUILT_IN, NUMERIC
 from stream_coupons.core.features.rows import HASHED
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.models.effect import sigmoid
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import HEAD_OF
 from stream_coupons.models.metrics import Interval
 from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
 from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
@@ -176,10 +176,8 @@ def relearnt(scored: Scored, settings: Settings, without: Sequence[str] = ()) ->
 
 GROUPS: dict[str, Sequence[str]] = {
     "nothing": (),
-    **{
-        kind: [one.name for one in FEATURES if type(one).__name__ == kind]
-        for kind in ("ShopperFeature", "MatchFeature")
-    },
+    "of the shopper": [one.name for one in BUILT_IN["shopper"]],
+    "of the match": [one.name for subject in ("match", "history") for one in BUILT_IN[subject]],
     "time": (*(name for name in NUMERIC if "sine" in name), "hour", "clock", "weekday", "weekend", "hour*category"),
     "the shopper's own weights": tuple(name for name in HASHED if "shopper" in name),
     "crosses": tuple(name for name in HASHED if "*" in name),

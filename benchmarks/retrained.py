@@ -19,10 +19,10 @@ from stream_coupons.core.decision.scoring import HEADS, Scorer
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
+from stream_coupons.models.effect import sigmoids
 from stream_coupons.models.encoding import BIAS
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import HEAD_OF, LinearScorer, prior, prior_array
-from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons_lab.offline.metrics import log_loss
 
 PENALTIES = (0.01, 0.1, 1.0)

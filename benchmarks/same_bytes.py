@@ -87,6 +87,7 @@ def answers(issue: CouponIssue, chance: random.Random) -> list[FeedbackEvent]:
             domain=issue.domain,
             issue_id=issue.issue_id,
             kind=kind,
+            order_id=None if kind == "click" else f"{issue.issue_id}-order",
             discount_minor=None if kind == "click" else 50 + len(issue.coupon_id) * 10,
         )
         for place, kind in enumerate(kinds)

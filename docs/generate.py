@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +29,7 @@ from stream_coupons.core import reasons
 from stream_coupons.core.catalogue import rule_fields
 from stream_coupons.core.features import numeric
 from stream_coupons.core.features.affinity import PRIOR_SHARE
+from stream_coupons.core.features.feature import Feature
 from stream_coupons.core.messages.fields import END_OF_TIME, MONEY
 from stream_coupons.kafka import topics
 from stream_coupons.observability import metrics
@@ -500,11 +501,10 @@ def exit_codes() -> list[tuple[str, str]]:
 
 def features_page() -> str:
     """Return the page of numeric features by group."""
-    subjects = dict.fromkeys(map(_subject, numeric.BUILT_IN))
     parts = [
         f"## {subject.capitalize()}\n\n"
-        + table(["Feature", "Text", "Bounds", "Prior weights"], list(_features(subject)))
-        for subject in subjects
+        + table(["Feature", "Text", "Bounds", "Prior weights"], list(_features(features)))
+        for subject, features in numeric.BUILT_IN.items()
     ]
     return page(
         "Features",
@@ -536,18 +536,13 @@ def rule_fields_page() -> str:
     )
 
 
-def _subject(feature: Any) -> str:
-    return feature.compute.__module__.rpartition(".")[2].removesuffix("_features")
-
-
-def _features(subject: str) -> Iterator[list[str]]:
-    for feature in numeric.BUILT_IN:
-        if _subject(feature) == subject:
-            text = feature.text if isinstance(feature.text, str) else feature.text(PRIOR_SHARE)
-            low, high = feature.bounds
-            weights = ", ".join(f"{head} {weight:g}" for head, weight in feature.prior.items())
-            shown = re.sub(r"\{(\w+)\}", lambda form: PLACEHOLDERS[form[1]], text)
-            yield [code(feature.name), shown, f"{low:g} to {high:g}", weights]
+def _features(features: Iterable[Feature]) -> Iterator[list[str]]:
+    for feature in features:
+        text = feature.text if isinstance(feature.text, str) else feature.text(PRIOR_SHARE)
+        low, high = feature.bounds
+        weights = ", ".join(f"{head} {weight:g}" for head, weight in feature.prior.items())
+        shown = re.sub(r"\{(\w+)\}", lambda form: PLACEHOLDERS[form[1]], text)
+        yield [code(feature.name), shown, f"{low:g} to {high:g}", weights]
 
 
 # ------------------------------------------------------------ the command line

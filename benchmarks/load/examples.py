@@ -18,8 +18,8 @@ from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.shopper.profile import DAY_S
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.models.effect import sigmoids
 from stream_coupons.models.metrics import EPSILON
-from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline
 

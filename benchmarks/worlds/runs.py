@@ -44,10 +44,10 @@ POLICIES = tuple(ABOUT)
 HINDSIGHT = frozenset({TRUE_VALUE, RANKING_TRUE, "learnable"})
 """Policies that know true values, and refuse what is worth nothing."""
 SYSTEM = (
-    "stream_coupons/core/decision/candidates.py",
+    "stream_coupons/core/decision/table.py",
     "stream_coupons/core/decision/policy.py",
     "stream_coupons/core/decision/pipeline.py",
-    "stream_coupons/core/decision/issuing.py",
+    "stream_coupons/core/decision/commit.py",
     "stream_coupons/core/decision/open_issues.py",
     "stream_coupons/core/messages/*.py",
     "benchmarks/worlds/play.py",

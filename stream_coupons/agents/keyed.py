@@ -145,7 +145,7 @@ class KeyedAgent(Generic[State]):
         if isinstance(message, Envelope):
             rules = self.known().rules
             require_currency(message, rules.shop.currencies)
-            if appended_at is not None:
+            if appended_at is not None and message.occurred_at > appended_at:
                 require_not_ahead(message, appended_at, rules.profile, rules.attribution)
         return self.state_key(message, key), message
 

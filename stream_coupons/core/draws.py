@@ -8,22 +8,13 @@ FINGERPRINT_BYTES = 8
 SIGNATURE_BYTES = 32
 
 
-def joined(*parts: str) -> bytes:
-    """Return the parts as UTF-8, each led by its length, so that no two lists of parts give the same bytes.
-
-    Examples
-    --------
-    >>> joined("a", "bc"), joined("ab", "c")
-    (b'1:a2:bc', b'2:ab1:c')
-    """
-    if len(parts) == 1:
-        return f"{len(parts[0])}:{parts[0]}".encode()
-    return "".join([f"{len(part)}:{part}" for part in parts]).encode()
-
-
 def stable_digest(*parts: str) -> bytes:
-    """Return a digest of `parts` with `DIGEST_BYTES` bytes, the same on every machine and run."""
-    return blake2b(joined(*parts), digest_size=DIGEST_BYTES).digest()
+    """Return a digest of `parts` with `DIGEST_BYTES` bytes, the same on every machine and run.
+
+    Each part is led by its length, so that no two lists of parts give the same bytes.
+    """
+    joined = "".join([f"{len(part)}:{part}" for part in parts])
+    return blake2b(joined.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def stable_hash(*parts: str) -> int:
@@ -34,7 +25,8 @@ def stable_hash(*parts: str) -> int:
     >>> stable_hash("a", "bc") == stable_hash("ab", "c")
     False
     """
-    return int.from_bytes(stable_digest(*parts), "big")
+    joined = "".join([f"{len(part)}:{part}" for part in parts])
+    return int.from_bytes(blake2b(joined.encode(), digest_size=DIGEST_BYTES).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,8 @@ class DrawKey:
         >>> 0.0 <= PUBLIC_KEY.uniform("explore", "t1") < 1.0
         True
         """
-        digest = blake2b(joined(*parts), digest_size=8, key=self.secret, person=b"draw").digest()
+        joined = "".join([f"{len(part)}:{part}" for part in parts])
+        digest = blake2b(joined.encode(), digest_size=8, key=self.secret, person=b"draw").digest()
         return (int.from_bytes(digest, "big") >> 11) / 2**53
 
     def signature(self, data: bytes) -> bytes:

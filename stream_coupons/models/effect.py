@@ -23,10 +23,58 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import USES_RATIO
+from stream_coupons.core.decision.scoring import ORDER, REDEEM, VISIT
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.sigmoid import PRECISION, mode, sigmoid
+
+MAX_LOGIT = 30.0
+"""Log-odds beyond this are cut to it: so no exponential overflows, and no probability is 0 or 1."""
+MOST_STEPS = 50
+PRECISION = 1e-10
+
+
+def sigmoid(logit: float) -> float:
+    """Return the probability of log-odds, which are cut to `MAX_LOGIT`."""
+    return 1.0 / (1.0 + math.exp(-min(max(logit, -MAX_LOGIT), MAX_LOGIT)))
+
+
+def sigmoids(logits: Floats) -> Floats:
+    """Return the probabilities of an array of log-odds, which are cut to `MAX_LOGIT`."""
+    probabilities: Floats = 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logits, -MAX_LOGIT), MAX_LOGIT)))
+    return probabilities
+
+
+def mode(logit: float, variance: float, label: bool) -> float:
+    """Return the z with z = logit + variance (label - sigmoid(z)): the mode after one label of a Gaussian prior.
+
+    Newton's method from the point between the bounds of z that is nearest to 0, where the sigmoid turns: from there
+    it never steps over the solution.
+
+    Parameters
+    ----------
+    logit, variance : float
+        Mean and variance of the log-odds before the label.
+    label : bool
+        The outcome.
+
+    Examples
+    --------
+    >>> round(mode(0.0, 0.0, True), 6), round(mode(0.0, 4.0, True), 6)
+    (0.0, 1.042597)
+    """
+    low, high = (logit, logit + variance) if label else (logit - variance, logit)
+    z = min(max(0.0, low), high)
+    for _ in range(MOST_STEPS):
+        p = sigmoid(z)
+        step = (z - logit - variance * (label - p)) / (1.0 + variance * p * (1.0 - p))
+        z -= step
+        if abs(step) < PRECISION:
+            break
+    return z
+
 
 LEAST = 1e-9
 MAX_STEP = 3.0
@@ -72,6 +120,27 @@ def redemption(effect: Probability, anyway: Probability, uses: Any = USES_RATIO)
     """
     found: Probability = (1.0 - anyway) * effect + uses * anyway
     return found
+
+
+def probabilities(log_odds: Floats, uses_ratio: float | Floats = USES_RATIO) -> Floats:
+    """Return the probabilities of all outcomes.
+
+    Parameters
+    ----------
+    log_odds : array, shape (n, 4)
+        Columns as in `ALL_HEADS`.
+    uses_ratio : float or array, shape (n,)
+        Share of the orders that would be placed anyway, on which a coupon is used.
+
+    Returns
+    -------
+    array, shape (n, 4)
+        Columns as in `LABELS`.
+    """
+    p = sigmoids(log_odds)
+    p[:, ORDER] = redemption(p[:, ORDER], p[:, VISIT], 1.0)  # `either`
+    p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER], uses_ratio)
+    return p
 
 
 def evidence(effect: float, anyway: float, label: bool, uses: float = USES_RATIO) -> float:

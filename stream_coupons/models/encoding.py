@@ -44,7 +44,8 @@ def bins_of(numeric: Floats) -> NDArray[np.intp]:
         Numeric features of n rows.
     """
     # Narrow integers until the end, and no negative number before truncation: a third of the time.
-    bins: NDArray[np.intp] = ((_within(numeric) + _FIRST_OF_EACH) * (numeric != 0.0)).astype(np.intp)
+    within = np.minimum(np.maximum(numeric - LOWEST, 0.0), BINS - 1.0).astype(np.int16)
+    bins: NDArray[np.intp] = ((within + _FIRST_OF_EACH) * (numeric != 0.0)).astype(np.intp)
     return bins
 
 
@@ -76,19 +77,14 @@ def encode(numeric: Floats, places: Indices, *, is_held: bool = False) -> tuple[
     indices, values = np.empty(last + 1 + is_held, np.int64), np.ones(last + 1 + is_held)
     indices[:first] = hit
     np.add(numbers, DIMENSIONS, out=indices[first:end])
-    np.add(_FIRST_BINS.take(numbers), _within(numeric), out=indices[end:last])
+    within = np.minimum(np.maximum(numeric - LOWEST, 0.0), BINS - 1.0).astype(np.int16)
+    np.add(_FIRST_BINS.take(numbers), within, out=indices[end:last])
     values[first:end], values[last], indices[last] = numeric, CONSTANT, BIAS
     if counts is not None:
         values[:first] = counts
     if is_held:
         indices[-1] = HELD
     return indices, values
-
-
-def _within(numbers: Floats) -> NDArray[np.int16]:
-    """Return the bin of each number among the bins of its feature, from 0."""
-    within: NDArray[np.int16] = np.minimum(np.maximum(numbers - LOWEST, 0.0), BINS - 1.0).astype(np.int16)
-    return within
 
 
 _OF_EFFECT = np.array([feature.is_of_effect for feature in FEATURES], np.float64)

@@ -9,7 +9,7 @@ from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.messages.learning import HeadState, TrainingExample
 from stream_coupons.models.champion import Contest, Promotion
 from stream_coupons.models.drift import QUICKEN, DriftDetector
-from stream_coupons.models.effect import redemption
+from stream_coupons.models.effect import redemption, sigmoid
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.level import Level
@@ -19,7 +19,6 @@ from stream_coupons.models.model import Model, Servable
 from stream_coupons.models.registry import make_models
 from stream_coupons.models.row_scorer import Served, row_log_odds
 from stream_coupons.models.rules import LearningRules, ModelName
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import COMPARISON, DRIFT, LEVEL, pack_head, unpack_model, unpack_part
 
 log = logging.getLogger(__name__)

@@ -39,11 +39,10 @@ from scipy.linalg.blas import dger
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
-from stream_coupons.models.effect import evidence, redemption_by, step_of
+from stream_coupons.models.effect import PRECISION, evidence, redemption_by, sigmoid, step_of
 from stream_coupons.models.encoding import BIAS, CONSTANT, MOST_JOINT, Indices
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.relevance import OF_GROUPS, REVIEWS, Relevance
-from stream_coupons.models.sigmoid import PRECISION, sigmoid
 from stream_coupons.models.states import State, check_finite, check_linear, check_names, check_no_less
 from stream_coupons.models.variances import (
     FIRST_VARIANCES,

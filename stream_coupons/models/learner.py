@@ -14,7 +14,7 @@ from stream_coupons.core.features.rows import DIMENSIONS, SCHEMA
 from stream_coupons.core.messages.learning import MAX_THINNING, ModelSnapshot, TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.carry_over import carried, changes, earlier_of, is_carriable
-from stream_coupons.models.effect import RedemptionCurve, either
+from stream_coupons.models.effect import RedemptionCurve, either, sigmoid
 from stream_coupons.models.heads import Happening, Head, News
 from stream_coupons.models.incremental import IncrementalLearner, ShopModels
 from stream_coupons.models.inputs import WHOLE, Row, Sample, check_features, input_of
@@ -26,7 +26,6 @@ from stream_coupons.models.row_scorer import Served
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.sampling import draw
 from stream_coupons.models.serving import HeadScorer, live_scorer, scorer_of
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import check, label, make_snapshot, named, unpack_state
 from stream_coupons.models.viewed_prices import ViewCounts
 

@@ -8,14 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
-from stream_coupons.core.decision.incremental import USES_RATIO, uses_of
-from stream_coupons.core.decision.scoring import ORDER, REDEEM, VISIT
+from stream_coupons.core.decision.incremental import uses_of
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, FeatureRows, hashed_names, places_of
-from stream_coupons.models.effect import either, redemption
+from stream_coupons.core.features.rows import DIMENSIONS, PLACES, FeatureRows, hashed_names
+from stream_coupons.models.effect import probabilities
 from stream_coupons.models.encoding import BIAS, CONSTANT, FIRST_BIN, HELD, bins_of
 from stream_coupons.models.incremental import ShopModels, prior_shop_models
-from stream_coupons.models.sigmoid import sigmoids
 
 ALL_HEADS = ("click", "effect", "demand", "visit")
 """Heads that are learnt: P(click), P(persuaded | would not order), P(order without a coupon after the visit | none
@@ -115,14 +113,14 @@ class LinearScorer:
 
     def log_odds(self, rows: FeatureRows) -> Floats:
         """Return the log-odds of the heads, shape (n, len(ALL_HEADS))."""
-        log_odds: Floats = np.empty((len(rows), len(self._bias)))
-        for start in range(0, len(rows), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
-            numbers, places = rows.numeric[some], places_of(rows.hashed[some])
-            numeric = np.einsum("nf,hf->nh", numbers, self._numeric)
-            hashed = np.einsum("nfh->nh", self._look_up(places))
-            binned = np.einsum("nfh->nh", np.take(self._bins, bins_of(numbers), axis=0))
-            log_odds[some] = numeric + binned + hashed + self._bias
+        if len(rows.numeric) > AT_ONCE:
+            chunks = [slice(start, start + AT_ONCE) for start in range(0, len(rows.numeric), AT_ONCE)]
+            each = [self.log_odds(FeatureRows(rows.numeric[some], rows.hashed[some])) for some in chunks]
+            return np.concatenate(each)
+        log_odds: Floats = np.einsum("nf,hf->nh", rows.numeric, self._numeric)
+        log_odds += np.einsum("nfh->nh", self._bins.take(bins_of(rows.numeric), axis=0))
+        log_odds += np.einsum("nfh->nh", self._look_up(rows.hashed & PLACES))
+        log_odds += self._bias
         return log_odds
 
     def contributions(
@@ -139,7 +137,7 @@ class LinearScorer:
         names : sequence of str
             Names of the hashed columns, if the coupon has attributes or the moment a context.
         """
-        numbers, places = rows.numeric[row], places_of(rows.hashed[row])
+        numbers, places = rows.numeric[row], rows.hashed[row] & PLACES
         of_numbers = numbers * self._numeric[head] + self._bins[bins_of(rows.numeric[row : row + 1])[0], head]
         of_places = self._look_up(places)[:, head]
         said = [(NUMERIC[n], float(numbers[n]), float(of_numbers[n])) for n in np.flatnonzero(of_numbers).tolist()]
@@ -150,27 +148,6 @@ class LinearScorer:
             by_name[name] = by_name.get(name, 0.0) + float(of_places[column])
         said += [(name, 1.0, added) for name, added in by_name.items()]
         return sorted(said, key=lambda entry: (-abs(entry[2]), entry[0]))
-
-
-def probabilities(log_odds: Floats, uses_ratio: float | Floats = USES_RATIO) -> Floats:
-    """Return the probabilities of all outcomes.
-
-    Parameters
-    ----------
-    log_odds : array, shape (n, 4)
-        Columns as in `ALL_HEADS`.
-    uses_ratio : float or array, shape (n,)
-        Share of the orders that would be placed anyway, on which a coupon is used.
-
-    Returns
-    -------
-    array, shape (n, 4)
-        Columns as in `LABELS`.
-    """
-    p = sigmoids(log_odds)
-    p[:, ORDER] = either(p[:, ORDER], p[:, VISIT])
-    p[:, REDEEM] = redemption(p[:, REDEEM], p[:, ORDER], uses_ratio)
-    return p
 
 
 def prior() -> LinearScorer:

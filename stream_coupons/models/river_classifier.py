@@ -17,10 +17,10 @@ from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
+from stream_coupons.models.effect import sigmoids
 from stream_coupons.models.encoding import BIAS, CONSTANT, Indices
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import KalmanFilter
-from stream_coupons.models.sigmoid import sigmoids
 
 Features = Mapping[Any, Any]
 

@@ -31,9 +31,8 @@ from stream_coupons.core.draws import SIGNATURE_BYTES, DrawKey
 from stream_coupons.core.errors import BadConfig, PluginError, SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS
-from stream_coupons.models.effect import evidence, redemption
+from stream_coupons.models.effect import evidence, redemption, sigmoid
 from stream_coupons.models.inputs import Row
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.states import PICKLE, State, check_finite, check_names, check_no_less
 
 PRIOR_EXAMPLES = 100.0

@@ -16,9 +16,10 @@ from stream_coupons.core.decision.incremental import uses_of
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows, hashed_names
+from stream_coupons.models.effect import probabilities
 from stream_coupons.models.incremental import ShopModels, prior_shop_models
 from stream_coupons.models.inputs import Row, input_of
-from stream_coupons.models.linear import ALL_HEADS, probabilities
+from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import log_odds
 

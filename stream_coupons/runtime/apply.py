@@ -1,24 +1,28 @@
 """Apply a batch of records to the states of one agent: the straight path, which never retries.
 
-A batch is applied in rounds (`rounds`): the records of a round are folded into the states of their keys, decided
-together over all partitions, and committed one after the other. Cells are decoded once, changed in memory and encoded
-once. A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
+A batch is applied in rounds: the records of a round are folded into the states of their keys, decided together over
+all partitions, and committed one after the other. A round ends before a record whose key is still to be committed, and
+before a tick, which concerns all keys. The cells of an `Attempt` are decoded once, changed in memory and encoded once.
+A part that cannot be applied raises `CannotApply`; the attempt is then thrown away.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Record, began_header, check_whole, origin_header
-from stream_coupons.runtime.attempt import Attempt
+from stream_coupons.kafka.records import Record, began_header, check_whole, client_of, origin_header
 from stream_coupons.runtime.cells import Cell, OutboxEntry
-from stream_coupons.runtime.rounds import RecordReader, RoundEntry
-from stream_coupons.runtime.shard import AgentTable
+from stream_coupons.runtime.shard import AgentTable, Shard
 from stream_coupons.runtime.steps import (
     SHARED_PREFIX,
     OpenTick,
     Outcome,
+    Readable,
+    Result,
+    SharedStates,
     Slot,
     StepFailed,
 )
@@ -26,6 +30,177 @@ from stream_coupons.runtime.steps import (
 State = TypeVar("State")
 Returned = TypeVar("Returned")
 NO_KEY = "key is null: key every record by the id that its topic is keyed by"
+
+
+class Attempt(Generic[State]):
+    """A batch of one partition in the making, or a trial: a part of a batch that changes copies.
+
+    Attributes
+    ----------
+    committed : mapping
+        The next offset to be delivered after a restart, by topic.
+    parent : Attempt or None
+        The attempt that this one is a trial of.
+    most, steps : int
+        Most steps that it is to hold, and those that it holds: records, and keys for which a tick passed.
+    loaded : dict
+        The cells that it reads or changes, by key.
+    over : set
+        Keys whose cells have ended: those loaded are new ones.
+    """
+
+    def __init__(
+        self,
+        shard: Shard[State],
+        committed: Mapping[str, int],
+        parent: "Attempt[State] | None" = None,
+        most: int = sys.maxsize,
+    ) -> None:
+        self.shard = shard
+        self.committed = committed
+        self.parent = parent
+        self.most = most
+        self.steps = 0
+        self.result = Result(shard.partition, shard.last_tick, shard.open_tick)
+        self._step = shard.table.step
+        below: Readable[Any] = shard.shared if parent is None else parent.shared
+        self.shared: SharedStates[Any] = SharedStates(below, self._step.new_shared)
+        self.loaded: dict[str, Cell[State]] = {}
+        self.over: set[str] = set()
+
+    def cell(self, key: str) -> Cell[State]:
+        """Return the cell of a key, to be changed."""
+        cell = self.loaded.get(key)
+        if cell is None:
+            live = self.shard.live.pop(key, None)
+            if self.parent is not None:
+                cell = self.shard.table.codec.copy(self.before(key))
+            else:
+                cell = live or self.shard.saved(key)
+            self.loaded[key] = cell
+        return cell
+
+    def before(self, key: str) -> Cell[State]:
+        """Return the cell of a key as it was before this attempt."""
+        if self.parent is None:
+            return self.shard.saved(key)
+        return self.parent.loaded.get(key) or self.parent.before(key)
+
+    def slot(self) -> Slot:
+        """Return the place of the next input's outputs, to be filled now or later."""
+        slot: Slot = []
+        self.result.slots.append(slot)
+        return slot
+
+    def count(self, topic: str, outcome: Outcome) -> None:
+        """Count a record by the outcome of its step.
+
+        Parameters
+        ----------
+        topic : str
+            Topic of the record.
+        outcome : Outcome
+            Refused, a duplicate, or applied.
+        """
+        if outcome.refused is not None:
+            self.result.dead[topic, outcome.refused] += 1
+        else:
+            (self.result.duplicates if outcome.is_duplicate else self.result.applied)[topic] += 1
+
+    def settle(self, key: str, is_over: bool) -> None:
+        """Set the deadline of a changed state at once: a later tick of this very batch must see it.
+
+        Parameters
+        ----------
+        key : str
+            Key of a loaded cell.
+        is_over : bool
+            True to replace the cell by a new one; if nothing stays or comes to it, there is none any more.
+        """
+        cell = self.loaded[key]
+        if is_over:
+            remains = self._step.remains(cell.state)
+            cell = self.loaded[key] = self.shard.table.codec.new()
+            if remains is None:
+                self.over.add(key)
+            else:
+                cell.state = remains
+        else:
+            cell.due = self._step.due(cell.state)
+        self.shard.deadlines.set(key, cell.due)
+
+    def roll_back(self) -> None:
+        """Bring all that is derived from cells in line with those before this attempt."""
+        self.shard.undo(self.result.last_tick, self.result.open_tick, ((key, self.before(key)) for key in self.loaded))
+
+    def take_over(self, trial: "Attempt[State]") -> None:
+        """Take a trial of this attempt for a part of it."""
+        self.loaded |= trial.loaded
+        self.over |= trial.over
+        self.shared.changed |= trial.shared.changed
+        self.result.add(trial.result)
+
+    def refuse(self, record: Record, reason: str, detail: str) -> None:
+        """Send the dead letter of a record and count it.
+
+        Parameters
+        ----------
+        record : Record
+            A record that cannot be applied, or not whole.
+        reason, detail : str
+            Code of `Rejection`, and the fault for people.
+        """
+        self.slot().append(self._step.refuse(record, reason, detail))
+        self.result.dead[record.topic, reason] += 1
+        if (client := client_of(record)) is not None:
+            self.result.refused_of[record.topic, client] += 1
+
+    def encode(self, max_cell_bytes: int) -> Result:
+        """Encode all that was changed.
+
+        Raises
+        ------
+        TooLarge
+            If a cell cannot be saved.
+        """
+        result, shard, table = self.result, self.shard, self.shard.table
+        for key, cell in self.loaded.items():
+            if key in self.over and not cell.applied:
+                result.cells[key] = None
+                continue
+            if shard.last_tick >= 0:
+                cell.applied[table.ticks] = max(shard.last_tick, cell.applied.get(table.ticks, -1))
+            cell.passed = cell.passed if cell.passed > shard.last_tick else -1
+            if cell.outbox:
+                cell.prune(self.committed)
+            if key in shard.unsent_ticks and not cell.keeps_for(table.ticks):
+                shard.unsent_ticks.discard(key)
+            result.cells[key] = table.codec.encode_within(max_cell_bytes, key, cell)
+        result.live, result.shared = self.loaded, self.shared.changed
+        if table.shared_codec is not None:
+            for key, state in result.shared.items():
+                result.cells[SHARED_PREFIX + key] = table.shared_codec.encode(state)
+        return result
+
+
+class RoundEntry(NamedTuple, Generic[State]):
+    """A record of a round.
+
+    Attributes
+    ----------
+    key : str or None
+        Key of its state; None for a record of a shared topic.
+    slot : list of Output
+        Place of its outputs among those of its partition.
+    work : any
+        Output of `KeyedStep.fold`, or the message of a shared topic.
+    """
+
+    attempt: Attempt[State]
+    key: str | None
+    record: Record
+    slot: Slot
+    work: Any
 
 
 def _run_step(function: Callable[..., Returned], *arguments: Any) -> Returned:
@@ -51,16 +226,17 @@ class Applier(Generic[State]):
         parts : sequence of (Attempt, sequence of Record)
             Attempts, changed in place, each with the records of its partition in order.
         """
-        readers = [RecordReader(attempt, records) for attempt, records in parts]
-        while any(entries := [self._next_round(reader) for reader in readers]):
+        waiting = [(attempt, deque(records)) for attempt, records in parts]
+        while any(entries := [self._next_round(attempt, records) for attempt, records in waiting]):
             self._commit([entry for of_partition in entries for entry in of_partition])
-        for reader in readers:
-            reader.attempt.result.left = reader.left()
+        for attempt, records in waiting:
+            attempt.result.left = [*records]
 
-    def _next_round(self, reader: RecordReader[State]) -> list[RoundEntry[State]]:
+    def _next_round(self, attempt: Attempt[State], waiting: deque[Record]) -> list[RoundEntry[State]]:
         """Fold records into their states up to the first that has to wait: for its key, or a tick for all of them."""
-        attempt, entries, open_keys = reader.attempt, list[RoundEntry[State]](), set[str | None]()
-        while (record := reader.peek()) is not None and not attempt.is_full:
+        entries, open_keys = list[RoundEntry[State]](), set[str | None]()
+        while waiting and attempt.steps < attempt.most:
+            record = waiting[0]
             if record.topic == self._table.ticks:
                 if entries or not self._pass_tick(attempt, record):
                     break
@@ -76,7 +252,7 @@ class Applier(Generic[State]):
                 except BadMessage as bad:
                     attempt.refuse(record, bad.reason, bad.detail)
                 attempt.steps += 1
-            reader.advance()
+            waiting.popleft()
         return entries
 
     def _pass_tick(self, attempt: Attempt[State], record: Record) -> bool:
@@ -92,8 +268,8 @@ class Applier(Generic[State]):
 
     def _read(self, record: Record) -> tuple[str | None, Any]:
         """Return key and message of a record; the key of a shared topic is None."""
-        check_whole(record)
         if record.key is None:
+            check_whole(record)
             raise BadMessage(Rejection.NO_KEY, NO_KEY)
         key, message = self._step.parse(record)
         return None if record.topic in self._step.shared_topics else key, message

@@ -11,8 +11,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier
-from stream_coupons.runtime.attempt import Attempt
+from stream_coupons.runtime.apply import Applier, Attempt
 from stream_coupons.runtime.cells import CellCodec, CellStore, StateCodec
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
 from stream_coupons.runtime.shard import AgentTable, Shard

@@ -105,8 +105,7 @@ class Cell(Struct, Generic[State], array_like=True):
 
     def prune(self, committed: Mapping[str, int]) -> None:
         """Forget the outputs of inputs that will not come again: `committed` is the next offset by topic."""
-        if self.outbox:
-            self.outbox = [kept for kept in self.outbox if kept.offset >= committed.get(kept.topic, -1)]
+        self.outbox = [kept for kept in self.outbox if kept.offset >= committed.get(kept.topic, -1)]
 
 
 class CellHeader(Struct, array_like=True):

@@ -4,6 +4,7 @@ A failed trial is discarded, so that what failed becomes a dead letter as if it 
 nothing. Every cell that a trial changes is encoded, so that one that grows too large is found in the same way.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -11,9 +12,7 @@ from typing import TypeVar
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.apply import Applier
-from stream_coupons.runtime.attempt import Attempt
-from stream_coupons.runtime.rounds import RecordReader
+from stream_coupons.runtime.apply import Applier, Attempt
 from stream_coupons.runtime.shard import AgentTable
 from stream_coupons.runtime.steps import CannotApply, StepFailed
 
@@ -45,19 +44,20 @@ class Isolation(Applier[State]):
         A tick passes for all keys at once: the trial of a key that fails must not undo those before it.
         """
         [(attempt, records)] = parts
-        reader = RecordReader(attempt, records)
-        while (record := reader.peek()) is not None and not attempt.is_full:
+        waiting = deque(records)
+        while waiting and attempt.steps < attempt.most:
+            record = waiting[0]
             attempt.steps += 1
             try:
                 self._try(attempt, partial(self._apply, record))
             except CannotApply as problem:
                 attempt.refuse(record, *self._noted(problem, record))
-            reader.advance()
-        attempt.result.left = reader.left()
+            waiting.popleft()
+        attempt.result.left = [*waiting]
 
     def _apply(self, record: Record, trial: Attempt[State]) -> None:
         """Apply one record to a trial."""
-        self._commit(self._next_round(RecordReader(trial, [record])))
+        self._commit(self._next_round(trial, deque([record])))
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> bool:
         """Let time pass for all keys that can; refuse the tick for those that cannot, steps that raised first."""

@@ -12,18 +12,17 @@ from stream_coupons import testing
 from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.scopes import Pairs
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import pipeline
-from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
 from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
+from stream_coupons.core.decision.predict import at_viewed_prices, stated_values
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.effects import Booking, Effects
-from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -44,7 +43,7 @@ from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules, Sho
 from stream_coupons.core.shopper.issue_counts import IssueCounts, PeriodCounts
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import Use
-from stream_coupons.core.vectors.sparse import feature_index
+from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import item
 
@@ -252,7 +251,26 @@ def of_type(messages: list[Any], kind: type) -> list[Any]:
 
 
 def order_values(
-    moments: Sequence[Moment], coupons: CouponSet, pairs: Pairs, viewed_prices: ViewedPrices = NOTHING_VIEWED
+    moments: Sequence[Moment],
+    coupons: CouponSet,
+    chosen: Sequence[Positions],
+    viewed_prices: ViewedPrices = NOTHING_VIEWED,
 ) -> Floats:
     """Expected values of an order, as a decision computes them."""
-    return at_viewed_prices(stated_values(moments, coupons, pairs), moments, coupons, pairs[:2], viewed_prices)
+    rows = look(Interests.of(moments, coupons, ProfileRules()), chosen)
+    stated = stated_values(rows)
+    if not viewed_prices.views.size:
+        return stated
+    return at_viewed_prices(stated, moments, coupons, (rows.owner, rows.position), viewed_prices)
+
+
+def log_share(share: float) -> float:
+    """A share as a feature."""
+    return float(np.log(share / PRIOR_SHARE)) / 3.0
+
+
+def dense(coupons: CouponSet, vector: SparseVector) -> Floats:
+    """A vector over the vocabulary of a set, shape (1, columns)."""
+    filled = np.zeros((1, coupons.columns))
+    coupons.fill(filled, [as_arrays(vector)])
+    return filled

@@ -23,8 +23,9 @@ from stream_coupons.core.decision.scoring import ORDER, REDEEM
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, places_of
+from stream_coupons.core.features.rows import DIMENSIONS, PLACES
 from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.models.effect import probabilities
 from stream_coupons.models.incremental import (
     BASE,
     BASE_PRIOR,
@@ -39,7 +40,6 @@ from stream_coupons.models.incremental import (
     served_by,
 )
 from stream_coupons.models.learner import DomainModel, Trainer
-from stream_coupons.models.linear import probabilities
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.models.snapshots import checksum, pack_state
@@ -452,7 +452,7 @@ UNTAUGHT = after()
 
 
 def test_outcomes_of_issues_and_of_controls_are_learnt_by_their_coupon() -> None:
-    place = int(places_of(np.array(outcome().hashed, np.uint32))[0])
+    place = int((np.array(outcome().hashed, np.uint32) & PLACES)[0])
     for head in ("redeem", "order"):
         state = after(outcome(head))
         assert state["places"].tolist() == [place]

@@ -12,13 +12,13 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, GROUPS
 from stream_coupons.models import relevance as relevance_module
 from stream_coupons.models.champion import log_loss
+from stream_coupons.models.effect import mode, sigmoid
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.kalman import JOINED_AFTER, MOST_JOINT, KalmanFilter
 from stream_coupons.models.linear import prior_weights
 from stream_coupons.models.registry import WALK
 from stream_coupons.models.relevance import LEAST_RELEVANCE, MOST_RELEVANCE
-from stream_coupons.models.sigmoid import mode, sigmoid
 from stream_coupons.models.variances import VARIANCE_OF_BIN, VARIANCE_OF_NUMBER
 
 

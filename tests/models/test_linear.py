@@ -10,14 +10,14 @@ from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.feature import PRIOR_HEADS
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, FeatureRows
+from stream_coupons.models.effect import probabilities, sigmoids
 from stream_coupons.models.encoding import BIAS, BINS, CONSTANT, FIRST_BIN, HELD, bins_of, encode
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import DomainModel
-from stream_coupons.models.linear import ALL_HEADS, HEAD_OF, PRIOR_RATE, LinearScorer, prior, probabilities
+from stream_coupons.models.linear import ALL_HEADS, HEAD_OF, PRIOR_RATE, LinearScorer, prior
 from stream_coupons.models.model import Servable
 from stream_coupons.models.registry import make_model
 from stream_coupons.models.rules import LearningRules, ModelName
-from stream_coupons.models.sigmoid import sigmoids
 
 from .builders import examples, predict, random_rows
 

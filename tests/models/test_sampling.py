@@ -10,12 +10,12 @@ import pytest
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.messages.learning import MAX_THINNING, ModelSnapshot, OnView, TrainingExample
+from stream_coupons.models.effect import sigmoid
 from stream_coupons.models.inputs import WHOLE, Row, Sample
 from stream_coupons.models.kalman import KalmanFilter
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.sampling import MAX_DOUBLINGS, draw
 from stream_coupons.models.serving import compile_snapshot
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.settings import LearningSettings
 
 from .builders import example, random_rows

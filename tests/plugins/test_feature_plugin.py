@@ -116,7 +116,7 @@ def test_a_program_with_a_package_that_does_not_import_ends_with_its_name(tmp_pa
     [
         ("nowhere:FEATURES", "ModuleNotFoundError"),
         ("stream_coupons.core.features.numeric:NOTHING", "AttributeError"),
-        ("stream_coupons.core.features.numeric:FEATURES", "the name order_recency is taken"),
+        ("stream_coupons.core.features.numeric:COUPON_FEATURES", "the name discount_depth is taken"),
         ("stream_coupons.core.features.numeric:NUMERIC", "'order_recency' is no ShopperFeature"),
     ],
 )

@@ -15,7 +15,7 @@ from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka.codec import encode
-from stream_coupons.models.effect import either, redemption
+from stream_coupons.models.effect import either, redemption, sigmoid
 from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import ALL_HEADS, LinearScorer
@@ -25,7 +25,6 @@ from stream_coupons.models.river_model import RiverModel, words
 from stream_coupons.models.row_scorer import RowScorer
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
-from stream_coupons.models.sigmoid import sigmoid
 from stream_coupons.models.snapshots import checksum, pack
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import LearningSettings, Settings, load

@@ -8,6 +8,7 @@ import pytest
 
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.models.effect import sigmoids
 from stream_coupons.models.inputs import Row, input_of
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import ALL_HEADS
@@ -15,7 +16,6 @@ from stream_coupons.models.model import Model
 from stream_coupons.models.plugins import PluginModel
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.models.serving import compile_snapshot
-from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.snapshots import pack, unpack
 from tests.docs.pages import ROOT
 from tests.models.builders import each_row, examples, random_rows

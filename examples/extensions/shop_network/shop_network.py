@@ -22,11 +22,10 @@ from sklearn.neural_network import MLPClassifier
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.errors import SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.models.effect import evidence, redemption
+from stream_coupons.models.effect import evidence, redemption, sigmoids
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.linear import PRIOR_RATE
 from stream_coupons.models.rules import LearningRules
-from stream_coupons.models.sigmoid import sigmoids
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less
 
 HIDDEN = 16

@@ -233,8 +233,9 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
         (caps, members), on = coupons.capped_campaigns[campaign_id], local_time(at, rules.shop.time_zone)
         if shopper.history.given.reached(caps, on, campaign_id=campaign_id) is not None:
             allowed[members] = False
-    for held in shopper.held_coupons(at):
-        allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
+    if shopper.issues or shopper.controls:
+        for held in shopper.held_coupons(at):
+            allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
     table = coupons.once(rule_table)
     if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger, zone)) and facts is not None:
         facts.append(("rule_error", coupons.coupons[0].domain))

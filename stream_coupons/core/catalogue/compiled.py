@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,12 +20,133 @@ from stream_coupons.core.catalogue.coupon_terms import (
 )
 from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.catalogue.occasions import Occasions, has_occasions
-from stream_coupons.core.catalogue.scopes import Pairs, ScopeColumns, Scopes
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
+
+Scores = NDArray[np.float64]
+Columns = NDArray[np.intp]
+
+BRAND_WEIGHT = 0.5
+MAX_PADDING = 4
+"""Rows are padded to one length unless that makes them this many times longer in all."""
+MAX_IN_ORDER = 7
+"""Columns of a row up to which numpy adds them one after the other, whichever axis they lie along."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeColumns:
+    """For each coupon, the columns of the vocabulary that its scope has in common with profiles."""
+
+    columns: Columns
+    """Rows are padded with column 0, which is always zero."""
+    axis: int = -1
+    """Axis along which the columns of a row lie. Short rows are added faster across rows, to the same sum."""
+    starts: Columns | None = None
+    """Start of each row if the rows lie end to end: padding them all to the longest would cost too much."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> "ScopeColumns":
+        """Return the columns of these rows in the layout that is summed fastest."""
+        filled = [row or [0] for row in rows]
+        sizes = [len(row) for row in filled]
+        width = max([*sizes, 1])
+        if len(rows) * width > MAX_PADDING * sum(sizes):
+            return cls(np.array(list(chain.from_iterable(filled)), np.intp), starts=np.cumsum([0, *sizes[:-1]]))
+        padded = np.array([[*row, *[0] * (width - len(row))] for row in filled], np.intp).reshape(len(rows), width)
+        return cls(padded) if width > MAX_IN_ORDER else cls(np.ascontiguousarray(padded.T), -2)
+
+    def at(self, positions: Columns, first: Columns) -> "ScopeColumns":
+        """Return some of the rows, each for a vector of its own.
+
+        Parameters
+        ----------
+        positions : array of int, shape (n,)
+            Rows.
+        first : array of int, shape (n,)
+            Index at which the vector of each row begins in all vectors end to end.
+        """
+        if self.starts is None and self.axis == -2:
+            return ScopeColumns(self.columns.take(positions, axis=1) + first, -2)
+        if self.starts is None:
+            return ScopeColumns(self.columns.take(positions, axis=0) + first[:, None])
+        sizes = np.diff(self.starts, append=len(self.columns))[positions]
+        starts = np.cumsum(sizes) - sizes
+        place = np.arange(sizes.sum()) + np.repeat(self.starts[positions] - starts, sizes)
+        return ScopeColumns(self.columns[place] + np.repeat(first, sizes), starts=starts)
+
+    def score(self, vectors: Scores) -> Scores:
+        """Return the sum of each vector over the columns of every row, shape (..., rows).
+
+        Parameters
+        ----------
+        vectors : array, shape (..., columns)
+            Values by column of the vocabulary; that of column 0 is 0.
+
+        Examples
+        --------
+        >>> ScopeColumns.of([[1, 2], [], [2]]).score(np.array([0.0, 1.0, 3.0])).tolist()
+        [4.0, 0.0, 3.0]
+        """
+        return _reduced(np.add, vectors.take(self.columns, axis=-1), self)
+
+
+def _reduced(ufunc: np.ufunc, values: Scores, of: ScopeColumns) -> Scores:
+    """Return the sums, or the greatest, of values that lie as the columns of some rows."""
+    reduced: Scores
+    if of.starts is not None:
+        reduced = ufunc.reduceat(values, of.starts, axis=-1)
+    else:
+        reduced = ufunc.reduce(values, axis=of.axis)
+    return reduced
+
+
+class Scopes:
+    """Scopes of coupons; `narrowest` has the features of the narrowest scope that each coupon lists."""
+
+    def __init__(
+        self, categories: ScopeColumns, brands: ScopeColumns, items: ScopeColumns, narrowest: ScopeColumns
+    ) -> None:
+        self.categories, self.brands, self.items, self.narrowest = self._each = categories, brands, items, narrowest
+        self.sizes = [each.columns.size for each in self._each]
+        self._parts: list[slice] = []
+        """Places of the columns of each in `_joined`; none if some lie in another layout."""
+        if all(each.axis == -2 for each in self._each):
+            self._joined = np.concatenate([each.columns for each in self._each])
+            bounds = accumulate([len(each.columns) for each in self._each], initial=0)
+            self._parts = [slice(*pair) for pair in pairwise(bounds)]
+
+    def sums(
+        self, vectors: Scores, positions: Columns, first: Columns, summed: Sequence[slice], compared: slice
+    ) -> list[Scores]:
+        """Return sums of vectors over the scopes of some rows, each of shape (vectors, n).
+
+        Parameters
+        ----------
+        vectors : array, shape (vectors, columns)
+            Each those of all moments, end to end.
+        positions, first : array of int, shape (n,)
+            As of `ScopeColumns.at`.
+        summed : sequence of slice
+            The vectors whose sums are returned: over categories, brands, items, and the narrowest scope.
+        compared : slice
+            The vectors whose greatest values in the categories are returned behind the sums.
+        """
+        if self._parts:
+            values = vectors.take(self._joined.take(positions, axis=1) + first, axis=1)
+            each = [np.add.reduce(values[some, part], axis=1) for some, part in zip(summed, self._parts, strict=True)]
+            return [*each, np.maximum.reduce(values[compared, self._parts[0]], axis=1)]
+        scopes = [each.at(positions, first) for each in self._each]
+        sums = [scope.score(vectors[some]) for some, scope in zip(summed, scopes, strict=True)]
+        return [*sums, _reduced(np.maximum, vectors[compared].take(scopes[0].columns, axis=-1), scopes[0])]
+
+    def content(self, vectors: Scores) -> Scores:
+        """Return R(u, i) = sum_k w(i, k) f(u, k) of each vector and row; shapes as in `ScopeColumns.score`."""
+        brands = BRAND_WEIGHT * self.brands.score(vectors)
+        return self.categories.score(vectors) + brands + self.items.score(vectors)
+
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint32]
@@ -146,6 +269,7 @@ class CouponSet:
         """True if the catalogue states the coupon's typical price."""
         self.discounts = [discount_of(c) for c in each]
         """The discount of each coupon."""
+        self.any_minimum = any(one.min_spend_minor or one.min_pieces > 1 for one in self.discounts)
         self.discount_minor = np.array(
             [one.at(price_of(c, default_minor)) for one, c in zip(self.discounts, each, strict=True)]
         )
@@ -168,7 +292,9 @@ class CouponSet:
             self._columns_of([[f"item:{name}" for name in c.items] for c in each]),
             self._columns_of([scope_features(c) for c in each]),
         )
-        self.width = max(len(self.vocabulary) + 1, *(scope.columns.size for scope in self.scopes[:3]))
+        self.columns = len(self.vocabulary) + 1
+        """Number of columns of a dense vector over the vocabulary."""
+        self.width = max(self.columns, *self.scopes.sizes)
         """The length of the longest array of one moment: of features, columns of scopes, or coupons."""
         self.category_columns = {
             name: self.vocabulary[feature_index(f"category:{name}")] for c in each for name in c.categories
@@ -182,15 +308,19 @@ class CouponSet:
         """Column of the first category; 0 if there is none."""
         self.names_category = np.array([bool(c.categories) for c in each], dtype=bool)
         self.names_finer = np.array([bool(c.items or c.brands) for c in each], dtype=bool)
+        self.names_part = self.names_category & self.names_finer
+        """True of coupons for some brands or items of their categories."""
         self.is_for_all = ~(self.names_category | self.names_finer)
         """True of coupons for the whole shop."""
+        self.any_for_all = bool(self.is_for_all.any())
         self.has_items = np.array([bool(c.items) for c in each], dtype=bool)
+        self.any_items = bool(self.has_items.any())
         self.prior_part: Floats = np.array([prior_part(c) for c in each])
         """Prior share of the coupon's scope in the demand for its categories."""
         # Never empty: features that are not in the vocabulary are looked up, too.
         known = np.array(sorted(self.vocabulary.items()) or [(0, 0)])
         self._sorted_indices: Hashes = known[:, 0].astype(np.uint32)
-        self._sorted_columns: Positions = known[:, 1].astype(np.intp)
+        self._sorted_columns: Positions = np.array([*known[:, 1].tolist(), 0], np.intp)
 
     def _compile_hashes(self, attributes: tuple[str, ...] | None) -> None:
         """Compile the hashes of attributes and vectors."""
@@ -290,7 +420,7 @@ class CouponSet:
         for coupon, price_log2 in zip(self.coupons, self.price_log2.tolist(), strict=True):
             for name in coupon.categories:
                 of_column[self.category_columns[name]].append(price_log2)
-        prices = np.zeros(len(self.vocabulary) + 1)
+        prices = np.zeros(self.columns)
         for column, each in of_column.items():
             prices[column] = sum(each) / len(each)
         return prices
@@ -315,12 +445,6 @@ class CouponSet:
         np.minimum(taken, values_minor, out=taken, where=self._is_off_order[positions])
         return taken
 
-    def pairs(self, chosen: Sequence[Positions]) -> Pairs:
-        """Return a row for each position chosen; `chosen` has the positions of each moment."""
-        owner, position = np.repeat(np.arange(len(chosen)), [*map(len, chosen)]), np.concatenate(chosen)
-        first = owner * (len(self.vocabulary) + 1)
-        return Pairs(owner, position, self.scopes.at(position, first))
-
     def _columns_of(self, rows: list[list[str]]) -> ScopeColumns:
         """Return the columns of rows of feature names; a new name gets the next column."""
         indices = [[feature_index(name) for name in row] for row in rows]
@@ -328,16 +452,19 @@ class CouponSet:
             [[self.vocabulary.setdefault(index, len(self.vocabulary) + 1) for index in row] for row in indices]
         )
 
-    def dense(self, vectors: Sequence[tuple[Hashes, Floats]]) -> Floats:
-        """Return vectors of (indices, weights) as dense ones over the vocabulary, shape (vectors, columns).
+    def fill(self, dense: Floats, sparse: Sequence[tuple[Hashes, Floats]]) -> None:
+        """Set dense vectors over the vocabulary to sparse ones; features that are not in the vocabulary are left out.
 
-        Features that are not in the vocabulary are left out.
+        Parameters
+        ----------
+        dense : array, shape (..., columns)
+            Zeros, contiguous.
+        sparse : sequence of (indices, weights)
+            As many.
         """
-        indices, weights = (np.concatenate(part) for part in zip(*vectors, strict=True))
-        row = np.repeat(np.arange(len(vectors)), [len(each) for each, _ in vectors])
-        place = np.minimum(np.searchsorted(self._sorted_indices, indices), len(self._sorted_indices) - 1)
-        is_known = self._sorted_indices[place] == indices
-        dense = np.zeros((len(vectors), len(self.vocabulary) + 1))
-        dense[row, np.where(is_known, self._sorted_columns[place], 0)] = weights
-        dense[:, 0] = 0.0
-        return dense
+        indices = np.concatenate([each for each, _ in sparse])
+        first = np.arange(0, dense.size, self.columns).repeat([len(each) for each, _ in sparse])
+        place = self._sorted_indices.searchsorted(indices)
+        column = np.where(self._sorted_indices.take(place, mode="clip") == indices, self._sorted_columns[place], 0)
+        dense.reshape(-1)[first + column] = np.concatenate([weights for _, weights in sparse])
+        dense[..., 0] = 0.0

@@ -118,11 +118,6 @@ class ViewedPrices:
     def __len__(self) -> int:
         return len(self.views)
 
-    @property
-    def total(self) -> float:
-        """Number of views that count."""
-        return float(self.views.sum())
-
     def of(self, coupons: CouponSet) -> ScopePrices:
         """Return the prices in the scopes of coupons; computed on the first call with a set.
 

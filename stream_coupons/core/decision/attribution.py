@@ -15,7 +15,7 @@ import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.codes import canonical
-from stream_coupons.core.decision import lift_steps, uses, visits
+from stream_coupons.core.decision import lift_steps, uses, watching
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
@@ -245,7 +245,7 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
         if is_still_watched(control, catalogue):
             effects.messages.append(example(user_id, control, "order", control.ordered, at))
     if shopper.visit is not None and shopper.visit.closes_at <= at:
-        effects.messages += visits.close(user_id, shopper, at, catalogue)
+        effects.messages += watching.close_visit(user_id, shopper, at, catalogue)
     for early in [early for early in shopper.early if early.waits_until <= at]:
         shopper.early.remove(early)
         effects.facts.append(("feedback", "unknown"))

@@ -35,7 +35,7 @@ that the effect is learnt from."""
 NUMBERS = ("discount_pull", "redeem_rate", "click_rate", "whole_shop", "weekly_exposure", "threshold_missed")
 """Numeric features that terms are made of."""
 MISSED = NUMERIC.index("threshold_missed")
-COLUMNS = [NUMERIC.index(name) for name in NUMBERS]
+COLUMNS = np.array([NUMERIC.index(name) for name in NUMBERS])
 TERMS = (
     "persuaded",
     "order_anyway",
@@ -154,10 +154,11 @@ class IncrementalOrders:
             Hashed feature of each pair's coupon, without its group.
         """
         # Sums of numpy, not of BLAS: a row does not depend on the others, to the last bit.
-        orders: Floats = (chances.terms(self.uses_ratio) * self.weights).sum(axis=1)
+        orders: Floats = np.add.reduce(chances.terms(self.uses_ratio) * self.weights, axis=1)
         if len(self.places):
-            at = np.minimum(np.searchsorted(self.places, coupons), len(self.places) - 1)
-            orders = orders + np.where(self.places[at] == coupons, self.deviations[at], 0.0)
+            at = self.places.searchsorted(coupons)
+            is_known = self.places.take(at, mode="clip") == coupons
+            orders = orders + np.where(is_known, self.deviations.take(at, mode="clip"), 0.0)
         return orders
 
 

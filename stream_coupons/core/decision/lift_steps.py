@@ -7,8 +7,7 @@ is the margin of all orders since, less the discounts and the sending of coupons
 from collections.abc import Iterable, Mapping
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.decision import arms
-from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.policy import Arm
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
@@ -27,8 +26,7 @@ from stream_coupons.core.measurement.lift_sums import (
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.followed import DAY_S, Followed, rate_days
-from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.core.shopper.state import DAY_S, Followed, OpenIssue, Shopper, rate_days
 
 MAX_ORDER_MINOR = 1e9
 """Bound of the margin of one order that is counted: a forged price must not decide for all shoppers."""
@@ -74,7 +72,7 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
         _bring(one, effects, margin, orders=1)
 
 
-def enrol(trigger: Trigger, table: CandidateTable, known: Knowledge) -> None:
+def enrol(trigger: Trigger, table: CandidateTable, arm: Arm) -> None:
     """Follow a shopper from this decision on, if it is the first one, or the first of a later period of the domain.
 
     Parameters
@@ -83,16 +81,12 @@ def enrol(trigger: Trigger, table: CandidateTable, known: Knowledge) -> None:
         The trigger of the decision.
     table : CandidateTable
         The candidates that can be had; the greatest value among them is a covariate.
-    known : Knowledge
-        The domain's brake and the arms.
+    arm : Arm
+        Of the shopper.
     """
-    moment, domain = trigger.moment, trigger.event.domain
+    moment, domain, is_without, period = trigger.moment, trigger.event.domain, arm.is_without, arm.period
     one = _known(moment.shopper)
-    period = known.brake(domain).period
-    if one.domain and (one.domain != domain or period <= one.period):
-        return
-    is_without = arms.is_without(moment.user_id, domain, known)
-    if is_without is None:
+    if (one.domain and (one.domain != domain or period <= one.period)) or is_without is None:
         return
     days = rate_days(moment.at, one.first_order_at)
     best_minor = round(float(table.value_minor.max()), 2)  # as the record of the decision states it

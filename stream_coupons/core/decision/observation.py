@@ -8,8 +8,8 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import attribution, erasure
 from stream_coupons.core.decision.open_issues import open_issue
 from stream_coupons.core.decision.policy import control_row
-from stream_coupons.core.decision.scoring import HEADS, Knowledge
-from stream_coupons.core.decision.stored_row import packed_row, stored
+from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import stored_row
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, extract
@@ -83,8 +83,7 @@ def observe(
     if moment is None:
         return effects
     rows, scorer = row_of(moment, event, known), known.scorer(event.domain)
-    predicted = stored(scorer.predict(rows)[0, : len(HEADS)].tolist())
-    issue = note(event, known, *packed_row(rows, 0), predicted, scorer.version)
+    issue = note(event, known, *stored_row(rows, 0, scorer.predict(rows)[0]), scorer.version)
     keep(shopper, issue, known, effects, latest)
     return effects
 

@@ -5,7 +5,7 @@ from typing import Literal
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.scoring import LABELS
-from stream_coupons.core.decision.stored_row import unpack
+from stream_coupons.core.decision.table import unpack
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.learning import OnView, TrainingExample

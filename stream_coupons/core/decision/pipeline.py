@@ -31,10 +31,10 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Feedback
 from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.imputation import fill_context
-from stream_coupons.core.shopper.preferences import is_familiar
-from stream_coupons.core.shopper.profile import fold, is_duplicate
+from stream_coupons.core.shopper.profile import fold, is_duplicate, is_familiar
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.vectors.value_binning import Value
 
 MAX_TOGETHER = 2**17
 """The most numbers in one array of a chunk of decisions. A chunk has some dozens of such arrays; beyond a processor's
@@ -76,7 +76,7 @@ def take_in(
     effects = Effects()
     kind = KINDS[type(event)]
     # Before its id is remembered: what is ignored must not make the mark of an erasure grow.
-    if shopper.has_forgotten(event.occurred_at):
+    if shopper.erased_at is not None and shopper.has_forgotten(event.occurred_at):
         effects.facts.append((erasure.ERASURE, "ignored"))
         return effects
     if is_duplicate(shopper.profile, kind, event.event_id, known.rules.profile):
@@ -112,7 +112,9 @@ def _trigger(
     at = event.occurred_at if times.appended_at is None else min(event.occurred_at, times.appended_at)
     now = max(at, times.now or at)
     identity = issue_id(user_id, KINDS[type(event)], event.event_id)
-    context = fill_context(shopper.profile.contexts, event.context, at, known.rules.profile)
+    context: Mapping[str, Value] = event.context
+    if known.rules.profile.missing_context:
+        context = fill_context(shopper.profile.contexts, context, at, known.rules.profile)
     objection = policy.standing_objection(shopper, at, now, known.rules, zone_of(context, known.rules.shop.time_zone))
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection

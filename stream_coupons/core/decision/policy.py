@@ -8,6 +8,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
+from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import LoggedDecision
@@ -39,7 +40,8 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: Rules, zo
         return NoCoupon.COOLDOWN
     if is_over_frequency_cap(history.recent_issues, history.given, at, policy, rules.shop.time_zone):
         return NoCoupon.FREQUENCY_CAP
-    if is_quiet(at, policy, zone) or is_quiet(now, policy, zone):
+    has_quiet_hours = policy.quiet_from_hour != policy.quiet_until_hour
+    if has_quiet_hours and (is_quiet(at, policy, zone) or is_quiet(now, policy, zone)):
         return NoCoupon.QUIET_HOURS
     return None
 
@@ -252,12 +254,8 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
     """
     if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
         return Draw(is_control=True, is_explored=False, arm=0.0)
-    is_explored = key.uniform("explore", trigger) < _epsilon(rules)
+    is_explored = key.uniform("explore", trigger) < (rules.exploration_ratio if rules.strategy == "value" else 1.0)
     return Draw(is_control=False, is_explored=is_explored, arm=key.uniform("arm", trigger) if is_explored else 0.0)
-
-
-def _epsilon(rules: PolicyRules) -> float:
-    return rules.exploration_ratio if rules.strategy == "value" else 1.0
 
 
 def leading(worth: Floats, rules: PolicyRules, priority: Positions | None = None) -> int | None:
@@ -305,8 +303,8 @@ def pick(
     priority : array, shape (n,), optional
         Priority of each candidate, which only exploration ignores; None: the same for all.
     """
-    tried, epsilon, control = explored(worth, rules), _epsilon(rules), rules.control_ratio
-    found = leading(worth, rules, priority)
+    tried, epsilon = explored(worth, rules), rules.exploration_ratio if rules.strategy == "value" else 1.0
+    control, found = rules.control_ratio, leading(worth, rules, priority)
     best = int(np.argmax(worth)) if found is None else found
     if offer is not None and rules.strategy not in STRATEGIES:
         of_rows = shares(offer())
@@ -362,4 +360,49 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     """
     if rules.strategy != "value":
         return list(range(len(worth)))
-    return sorted(ranking(worth)[: rules.explored_candidates].tolist())
+    return sorted(np.argsort(-worth, kind="stable")[: rules.explored_candidates].tolist())
+
+
+BRAKED = Draw(is_control=True, is_explored=False, arm=0.0)
+"""Draw of a trigger of a shopper whom the brake leaves out."""
+
+
+class Arm(NamedTuple):
+    """The arm of a shopper in the live measurement of lift: those who may get coupons, and those who get none.
+
+    Attributes
+    ----------
+    is_holdout : bool
+        True if the shopper is in the permanent control group.
+    is_braked : bool
+        True if the shopper gets no coupon because the lift of the domain lies below zero.
+    period : int
+        Period of the measurement.
+    is_without : bool or None
+        True in the arm without coupons. While the domain is braked, the few who get coupons are compared with the
+        others who got some before; the holdout is in neither arm then (None): it has another past.
+    """
+
+    is_holdout: bool
+    is_braked: bool
+    period: int
+    is_without: bool | None
+
+
+def arm_of(user_id: str, domain: str, known: Knowledge) -> Arm:
+    """Return the arm of a shopper.
+
+    While the lift of a domain lies below zero, a drawn few, `LiftBrake.given_ratio` of the shoppers, go on getting
+    coupons: they show whether coupons earn again.
+
+    Parameters
+    ----------
+    user_id, domain : str
+        The shopper and the domain of the decision.
+    known : Knowledge
+        The domain's brake, the size of the holdout, and the secret.
+    """
+    brake, key = known.brake(domain), known.rules.key
+    in_holdout, is_on = is_holdout(user_id, known.rules.policy, key), brake.given_ratio < 1.0
+    braked = is_on and key.uniform("lift probe", user_id) >= brake.given_ratio
+    return Arm(in_holdout, braked, brake.period, braked if not in_holdout else None if is_on else True)

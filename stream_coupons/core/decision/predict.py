@@ -1,20 +1,19 @@
 """Features and probabilities of candidates, of many shoppers at once."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.decision.basket import at_viewed_prices, stated_values
+from stream_coupons.core.catalogue.viewed_prices import ScopePrices, ViewedPrices
 from stream_coupons.core.decision.scoring import Scorer
 from stream_coupons.core.decision.table import CandidateTable
-from stream_coupons.core.features.affinity import Interests, Moment, Views, log_share, look
+from stream_coupons.core.features.affinity import PRICE_TOTAL, PRICE_WEIGHT, Interests, Moment, RowBatch, look
 from stream_coupons.core.features.rows import blank, extract
 from stream_coupons.core.rules import Rules
-from stream_coupons.core.shopper.profile import events_of
+from stream_coupons.core.vectors.sparse import feature_index
 
 ALIKE_SHARE = 0.02
 """The least share of similar shoppers' interest that makes a coupon relevant to a hardly known shopper."""
@@ -43,12 +42,13 @@ def tabulate(
     interests, size = Interests.of(moments, coupons, rules.profile), rules.policy.max_candidates
     chosen = list(eligible)
     if any(len(positions) > size for positions in chosen):
-        promise = interests.promise(coupons)
+        promise = interests.promise()
         chosen = [shortlist(positions, each, size) for positions, each in zip(chosen, promise, strict=True)]
-    views = look(moments, coupons, chosen, rules.profile, interests)
-    rows, pairs = extract(moments, coupons, chosen, rules.profile, views), views.pairs
-    stated, is_strange = stated_values(moments, coupons, pairs), _is_strange(moments, views, rules)
-    return CandidateTable(moments, coupons, pairs.owner, pairs.position, rows, stated, is_strange)
+    rows = look(interests, chosen)
+    features = extract(moments, coupons, chosen, rules.profile, rows)
+    return CandidateTable(
+        moments, coupons, rows.owner, rows.position, features, stated_values(rows), _is_strange(rows, rules)
+    )
 
 
 def list_all(moments: Sequence[Moment], eligible: Sequence[Positions], coupons: CouponSet) -> CandidateTable:
@@ -70,9 +70,11 @@ def predict(table: CandidateTable, scorer: Scorer) -> CandidateTable:
     scorer : Scorer
         Model of the domain.
     """
-    rows = table.owner, table.position
-    order_minor = at_viewed_prices(table.stated_minor, table.moments, table.coupons, rows, scorer.viewed_prices)
-    return replace(table, scorer=scorer, predicted=scorer.predict(table.features), order_minor=order_minor)
+    order_minor, viewed_prices = table.stated_minor, scorer.viewed_prices
+    if viewed_prices.views.size:
+        rows = table.owner, table.position
+        order_minor = at_viewed_prices(order_minor, table.moments, table.coupons, rows, viewed_prices)
+    return table.filled(scorer=scorer, predicted=scorer.predict(table.features), order_minor=order_minor)
 
 
 def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
@@ -109,12 +111,119 @@ def shortlist(positions: Positions, promise: Floats, size: int) -> Positions:
     return kept
 
 
-def _is_strange(moments: Sequence[Moment], views: Views, rules: Rules) -> NDArray[np.bool_]:
+def _is_strange(rows: RowBatch, rules: Rules) -> NDArray[np.bool_]:
     """Return the rows, as a mask, whose coupon is outside the interests of a hardly known shopper and of similar ones.
 
     The shopper's interest in such a coupon is a guess, and a wrong guess is noticed.
     """
-    events = (events_of(moment.shopper.profile, moment.at, rules.profile) for moment in moments)
-    is_hardly_known: NDArray[np.bool_] = np.array([count < rules.policy.known_after for count in events])
-    is_alike = (views.collaborative > 0.0) & (views.near_scope_share > log_share(ALIKE_SHARE))
-    return is_hardly_known[views.pairs.owner] & (views.content <= 0.0) & ~is_alike
+    is_hardly_known = np.array([each.events < rules.policy.known_after for each in rows.shoppers])
+    if not is_hardly_known.any():
+        return np.zeros(len(rows.owner), np.bool_)
+    is_alike = (rows.collaborative > 0.0) & (rows.shares[2] > ALIKE_SHARE)
+    strange: NDArray[np.bool_] = is_hardly_known.take(rows.owner) & (rows.content <= 0.0) & ~is_alike
+    return strange
+
+
+PRICE_STRENGTH = 20.0
+"""Weight of prices in the categories at which they count as much as the shopper's price level."""
+LEVEL_STRENGTH = 5.0
+"""Weight of all prices at which the price level is shrunk by half."""
+LEVEL_CARRIES = 0.65
+"""Share of a price level that carries over to the next order: the rest is of single items."""
+MOST_LOG2 = 2.0
+"""Bound of the logarithm (base 2) of a shopper's prices over those of all shoppers, or over the typical price."""
+
+
+def at_viewed_prices(
+    stated: Floats,
+    moments: Sequence[Moment],
+    coupons: CouponSet,
+    rows: tuple[Positions, Positions],
+    viewed_prices: ViewedPrices,
+) -> Floats:
+    """Return the expected value of an order in a coupon's scope, minor units, shape (n,).
+
+    It is the coupon's level, times the ratio of the shopper's mean price in the scope to that of all shoppers
+    (`ScopePrices`). While few views are counted in the scope, the ratio is that of the shopper's prices to the
+    catalogue's; both ratios are weighted in logarithms.
+
+    Parameters
+    ----------
+    stated : array, shape (n,)
+        Output of `stated_values`, minor units.
+    moments : sequence of Moment
+        Shoppers with their price levels.
+    coupons : CouponSet
+        Coupons of one domain.
+    rows : tuple of arrays of int, shape (n,)
+        Index of the moment of each row, and position of its coupon.
+    viewed_prices : ViewedPrices
+        Prices that visitors look at.
+    """
+    (owner, position), prices = rows, viewed_prices.of(coupons)
+    viewed = _viewed_log2(moments, prices)[owner, position]
+    over_all = viewed - prices.mean_log2[position]
+    over_typical = np.log2(stated) - coupons.price_log2[position]
+    over = over_typical + prices.trust[position] * (over_all - over_typical)
+    return np.asarray(np.exp2(prices.level_log2[position] + over))
+
+
+def _own_prices(
+    moments: Sequence[Moment], column_of: Callable[[str], int | None], columns: int
+) -> tuple[Floats, Floats]:
+    """Return the weight of each shopper's prices by category, and the sum of their logarithms, (moments, columns)."""
+    weight, total = np.zeros((len(moments), columns)), np.zeros((len(moments), columns))
+    for row, moment in enumerate(moments):
+        for name, level in moment.shopper.profile.price_levels.items():
+            if (column := column_of(name)) is not None:
+                weight[row, column], total[row, column] = level.weight, level.total
+    return weight, total
+
+
+def _price_level(weight: Floats, above: Floats) -> Floats:
+    """Return the logarithm of each shopper's price level over all categories, shape (moments,).
+
+    The argument `above` has the sums of the logarithms of the shopper's prices over those of the categories.
+    """
+    level: Floats = LEVEL_CARRIES * np.add.reduce(above, axis=1) / (np.add.reduce(weight, axis=1) + LEVEL_STRENGTH)
+    return level
+
+
+def _viewed_log2(moments: Sequence[Moment], prices: ScopePrices) -> Floats:
+    """Return the logarithm of each shopper's mean price in the scope of every coupon, shape (moments, K)."""
+    columns = prices.columns
+    weight, total = _own_prices(moments, lambda name: columns.get(feature_index(f"category:{name}")), len(columns))
+    above = total - weight * prices.log2
+    level = _price_level(weight, above)[:, None]
+    dearness = np.exp2(np.clip((above + PRICE_STRENGTH * level) / (weight + PRICE_STRENGTH), -MOST_LOG2, MOST_LOG2))
+    minor = [prices.mean_minor(*of_shopper) for of_shopper in zip(weight, dearness, strict=True)]
+    return np.asarray(np.log2(np.maximum(minor, 1.0)))
+
+
+def stated_values(rows: RowBatch) -> Floats:
+    r"""Return the value of an order by the typical prices that the catalogue states, minor units, shape (n,).
+
+    The prices that a shopper looks at in the coupon's categories predict better; if there are few, the shopper's price
+    level over all categories does. Both are means of logarithms, shrunk towards the typical price while there are few
+    prices:
+
+    .. math:: \log v = \log p_i + \frac{w (\bar{l} - \log p_i) + k g}{w + k}
+
+    with :math:`\bar{l}` the mean logarithm of the shopper's prices in the categories, of weight w, and g the mean of
+    the shopper's logarithms over those of each category's coupons.
+
+    Parameters
+    ----------
+    rows : RowBatch
+        n rows of a moment and a coupon each.
+    """
+    coupons, position, interests = rows.coupons, rows.position, rows.interests.vectors
+    weight, total = interests[PRICE_WEIGHT], interests[PRICE_TOTAL]
+    level = _price_level(weight, total - weight * coupons.category_price_log2)
+    own, own_total = rows.prices
+    if coupons.any_items:
+        own, own_total = np.where(coupons.has_items.take(position), 0.0, rows.prices)
+    log2 = own_total - own * coupons.price_log2.take(position) + PRICE_STRENGTH * level.take(rows.owner)
+    log2 /= own + PRICE_STRENGTH
+    values: Floats = coupons.price_minor.take(position) * np.exp2(np.minimum(np.maximum(log2, -MOST_LOG2), MOST_LOG2))
+    return values

@@ -99,6 +99,10 @@ class ValueScorer:
         return []
 
 
+UNPREDICTED = ValueScorer()
+"""Scorer of what was not predicted yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Knowledge:
     """Immutable context of a step, besides its state and its message: rules, catalogue and models."""
@@ -115,6 +119,8 @@ class Knowledge:
 
     def scorer(self, domain: str) -> Scorer:
         """Return the model of a domain, else the model of its first source that has one, else the prior."""
+        if not self.scorers:
+            return self.prior
         source = first_of(domain, self.scorers, self.rules.transfer)
         return self.scorers[source] if source is not None else self.prior
 

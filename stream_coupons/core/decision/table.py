@@ -6,19 +6,70 @@ issues its coupon. Many triggers of one domain are predicted and valued as one t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.decision.scoring import HEADS, Scorer
-from stream_coupons.core.decision.stored_row import StoredRow, packed_row, stored
+from stream_coupons.core.decision.policy_plugin import Offer
+from stream_coupons.core.decision.scoring import HEADS, UNPREDICTED, Knowledge, Scorer
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ShopEvent
+from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon, Shortage
+from stream_coupons.core.shopper.watched import Predicted
+
+INDEX_BYTES = 4
+
+StoredRow = tuple[bytes, bytes, Predicted]
+"""Numeric features, hashed features and probabilities."""
+
+
+def stored_row(rows: FeatureRows, row: int, predicted: Floats) -> StoredRow:
+    """Return a row as it is stored with an issue or a control, until its labels come.
+
+    Parameters
+    ----------
+    rows : FeatureRows
+        Rows of a batch.
+    row : int
+        Index among them.
+    predicted : array, shape (3,) or (4,)
+        Its probabilities.
+
+    Returns
+    -------
+    numeric, hashed, predicted : bytes, bytes and tuple of float
+        Little-endian floats and integers of 32 bits; hashed columns at the end that only other rows need are left out.
+        P(click), P(redeem) and P(order).
+    """
+    hashed = rows.hashed[row].astype("<u4").tobytes()
+    used = len(hashed.rstrip(b"\0"))
+    click, redeem, order, *_ = predicted.tolist()
+    probabilities = round(click, 6), round(redeem, 6), round(order, 6)
+    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES], probabilities
+
+
+def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
+    """Return the one row that `stored_row` made bytes of.
+
+    Parameters
+    ----------
+    numeric, hashed : bytes
+        Little-endian floats and integers of 32 bits.
+    """
+    numbers = np.round(np.frombuffer(numeric, "<f4").astype(float), 4)
+    return FeatureRows(numbers[None, :], np.frombuffer(hashed, "<u4").astype(np.uint32)[None, :])
+
+
+def stored(predicted: Sequence[float]) -> Predicted:
+    """Return P(click), P(redeem) and P(order) as they are stored."""
+    click, redeem, order = predicted
+    return round(click, 6), round(redeem, 6), round(order, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +98,13 @@ SHORTAGES = "<U16"
 """Type of the column `shortage`."""
 
 
-def _floats() -> Floats:
-    return np.zeros(0)
+_FLOATS, _FLAGS, _COUNTS, _SHORTAGES = np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64), np.zeros(0, SHORTAGES)
+"""Columns that are not filled."""
 
 
-def _flags() -> NDArray[np.bool_]:
-    return np.zeros(0, np.bool_)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class CandidateTable:
-    """The candidates of some moments, n rows, ordered by moment and then by coupon.
+    """The candidates of some moments, n rows, ordered by moment and then by coupon. Never changed: see `filled`.
 
     Columns have shape (n,) unless they say otherwise; those that no function has filled yet have no row.
     """
@@ -74,23 +121,23 @@ class CandidateTable:
     """Value of an order in the coupon's scope by the catalogue's prices, minor units."""
     is_strange: NDArray[np.bool_]
     """True for a coupon outside the interests of a hardly known shopper."""
-    scorer: Scorer | None = None
+    scorer: Scorer = UNPREDICTED
     """Model that predicted."""
-    predicted: Floats = field(default_factory=_floats)
+    predicted: Floats = field(default_factory=lambda: _FLOATS)
     """P(click), P(redeem), P(order) and, of learnt models, P(order within the visit): shape (n, 3) or (n, 4)."""
-    order_minor: Floats = field(default_factory=_floats)
+    order_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Expected value of an order in the coupon's scope, minor units."""
-    discount_minor: Floats = field(default_factory=_floats)
+    discount_minor: Floats = field(default_factory=lambda: _FLOATS)
     """E(discount | redeem), minor units."""
-    value_minor: Floats = field(default_factory=_floats)
+    value_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Value of giving the coupon over giving none, before the price of its budgets, minor units."""
-    is_cut: NDArray[np.bool_] = field(default_factory=_flags)
+    is_cut: NDArray[np.bool_] = field(default_factory=lambda: _FLAGS)
     """True where the value is reduced, because the coupon is strange to the shopper."""
-    price_minor: Floats = field(default_factory=_floats)
+    price_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Price of the coupon's expected cost, by all budgets that it draws on, minor units."""
-    held_minor: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    held_minor: NDArray[np.int64] = field(default_factory=lambda: _COUNTS)
     """Money that the coupon would hold in each of its budgets, minor units."""
-    shortage: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, SHORTAGES))
+    shortage: NDArray[np.str_] = field(default_factory=lambda: _SHORTAGES)
     """The value of each row's `Shortage`; empty if the coupon can be given."""
 
     def __len__(self) -> int:
@@ -117,41 +164,35 @@ class CandidateTable:
         """True if all numbers are finite: a row that is not is forged or broken, and no message can hold it."""
         return bool(np.isfinite(self.features.numeric).all() and np.isfinite(self.predicted).all())
 
-    @property
-    def model(self) -> Scorer:
-        """The model that predicted.
-
-        Raises
-        ------
-        ValueError
-            If none did yet.
-        """
-        if self.scorer is None:
-            raise ValueError("the table has no predictions yet: call predict")
-        return self.scorer
-
-    @property
-    def model_version(self) -> int:
-        """Version of the model that predicted."""
-        return self.model.version
-
     def lacks(self, *shortages: Shortage) -> NDArray[np.bool_]:
         """Return the rows, as a mask, that have one of these shortages."""
-        return np.isin(self.shortage, [shortage.value for shortage in shortages])
+        first, *others = shortages
+        found: NDArray[np.bool_] = self.shortage == first.value
+        for each in others:
+            found |= self.shortage == each.value
+        return found
 
     def take(self, some: slice | NDArray[np.bool_]) -> "CandidateTable":
         """Return some of the rows."""
         filled = {name: column[some] for name in _COLUMNS if len(column := getattr(self, name))}
         rows = FeatureRows(self.features.numeric[some], self.features.hashed[some], self.features.subjects)
-        return replace(self, features=rows, **filled)
+        return self.filled(features=rows, **filled)
+
+    def filled(self, **columns: Any) -> "CandidateTable":
+        """Return the table with some columns filled, or replaced."""
+        found = object.__new__(CandidateTable)  # `replace` would look at every field, several times a decision
+        found.__dict__.update(self.__dict__, **columns)
+        return found
 
     def of(self, moment: int) -> "CandidateTable":
         """Return the rows of one moment, by its index."""
+        if len(self.moments) == 1:
+            return self
         first, end = np.searchsorted(self.owner, (moment, moment + 1)).tolist()
         found = self.take(slice(first, end))
         rows = FeatureRows(found.features.numeric, found.features.hashed, self.features.subjects[moment : moment + 1])
         owner = np.zeros_like(found.owner)
-        return replace(found, moments=self.moments[moment : moment + 1], owner=owner, features=rows)
+        return found.filled(moments=self.moments[moment : moment + 1], owner=owner, features=rows)
 
     def coupon(self, row: int) -> Coupon:
         """Return the coupon of a row."""
@@ -160,10 +201,6 @@ class CandidateTable:
     def listed(self) -> list[Coupon]:
         """Return the coupon of every row."""
         return [self.coupons.coupons[position] for position in self.position.tolist()]
-
-    def stored(self, row: int) -> StoredRow:
-        """Return a row as it is stored with an issue or a control."""
-        return *packed_row(self.features, row), stored(self.predicted[row, : len(HEADS)].tolist())
 
 
 _COLUMNS = (
@@ -180,3 +217,39 @@ _COLUMNS = (
     "held_minor",
     "shortage",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A trigger, its candidates, the purses of its partition, and rules, catalogue and models."""
+
+    trigger: Trigger
+    table: CandidateTable
+    wallet: Wallet
+    known: Knowledge
+
+    def among(self, table: CandidateTable, kept: NDArray[np.bool_]) -> "Decision":
+        """Return the decision among some rows of a table.
+
+        Parameters
+        ----------
+        table : CandidateTable
+            The trigger's candidates.
+        kept : array of bool, shape (n,)
+            True for the rows to choose among.
+        """
+        return replace(self, table=table if kept.all() else table.take(kept))
+
+    def offer(self) -> Offer:
+        """Return what a policy from another package decides by; the table has prices."""
+        table, moment = self.table, self.trigger.moment
+        return Offer(
+            user_id=moment.user_id,
+            domain=self.trigger.event.domain,
+            at=moment.at,
+            coupon_ids=[coupon.coupon_id for coupon in table.listed()],
+            predicted=table.predicted[:, : len(HEADS)],
+            values_minor=table.value_minor,
+            prices_minor=table.price_minor,
+            rules=self.known.rules.policy,
+        )

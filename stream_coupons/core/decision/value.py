@@ -1,16 +1,14 @@
 """The value of giving each candidate over giving none."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.discount import conditions, linear_terms
 from stream_coupons.core.decision.incremental import COLUMNS, KEPT_RATIO, Chances
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.features.match_features import order_values_of
-from stream_coupons.core.features.rows import places_of
+from stream_coupons.core.features.rows import PLACES
 from stream_coupons.core.rules import PolicyRules, Rules
 from stream_coupons.core.shopper.baskets import NO_ORDERS
 
@@ -30,26 +28,36 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
     value_ratio : float
         Factor of all values: see `LiftBrake`.
     """
-    coupons, position, scorer, rows = table.coupons, table.position, table.model, table.features
-    is_cut, discount_minor, raised_minor = np.zeros(len(table), np.bool_), *_of_users(table)
+    coupons, position, scorer, rows = table.coupons, table.position, table.scorer, table.features
+    discount_minor, raised_minor = _of_users(table)
     if isinstance(scorer, ValueScorer):
-        worth = scorer.values(rows)
+        worth, is_cut = scorer.values(rows), np.zeros(len(position), np.bool_)
     else:
-        chances = Chances(table.predicted[:, REDEEM], table.predicted[:, ORDER], rows.numeric[:, COLUMNS])
-        orders = scorer.incremental.of(chances, places_of(rows.hashed[:, 0]).astype(np.int64))
-        worth = values(coupons, position, orders, chances.redeem, table.order_minor, rules.policy, discount_minor)
-        worth += scorer.incremental.uses_ratio * chances.anyway * coupons.margin_ratio[position] * raised_minor
+        redeem = table.predicted[:, REDEEM]
+        chances = Chances(redeem, table.predicted[:, ORDER], rows.numeric.take(COLUMNS, axis=1))
+        orders = scorer.incremental.of(chances, rows.hashed[:, 0] & PLACES)
+        margin_ratio = coupons.margin_ratio.take(position)
+        worth = values(orders, redeem, table.order_minor, margin_ratio, discount_minor, rules.policy)
+        if raised_minor is not None:
+            worth += scorer.incremental.uses_ratio * chances.anyway * margin_ratio * raised_minor
         is_cut = table.is_strange & (worth > 0.0)
-        worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.total >= rules.policy.trusted_views else 0.0
-    return replace(table, value_minor=worth * value_ratio, discount_minor=discount_minor, is_cut=is_cut)
+        if is_cut.any():
+            worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
+    if value_ratio != 1.0:
+        worth = worth * value_ratio
+    return table.filled(value_minor=worth, discount_minor=discount_minor, is_cut=is_cut)
 
 
-def _of_users(table: CandidateTable) -> tuple[Floats, Floats]:
-    """Return the discount of the orders on which each coupon is used, and what its threshold adds to an order."""
+def _of_users(table: CandidateTable) -> tuple[Floats, Floats | None]:
+    """Return the discount of the orders on which each coupon is used, and what its threshold adds to an order.
+
+    The second is None if no coupon has a threshold.
+    """
     coupons, position = table.coupons, table.position
-    raised_minor = np.zeros(len(table))
     discount_minor = coupons.discounts_minor(position, table.order_minor)
-    threshold = coupons.once(conditions)[0, position]
+    if not coupons.any_minimum:
+        return discount_minor, None
+    raised_minor, threshold = np.zeros(len(position)), coupons.once(conditions)[0, position]
     some = np.flatnonzero(threshold)
     if len(some):
         baskets = [moment.shopper.profile.baskets or NO_ORDERS for moment in table.moments]
@@ -61,15 +69,13 @@ def _of_users(table: CandidateTable) -> tuple[Floats, Floats]:
     return discount_minor, raised_minor
 
 
-def values(  # noqa: PLR0913 - terms of a value
-    coupons: CouponSet,
-    chosen: Positions,
+def values(
     orders: Floats,
     redeem: Floats,
-    values_minor: Floats,
+    order_minor: Floats,
+    margin_ratio: Floats,
+    discount_minor: Floats,
     rules: PolicyRules,
-    discounts_minor: Floats | None = None,
-    kept_ratio: float = KEPT_RATIO,
 ) -> Floats:
     """Return the value of giving each coupon over giving none, minor units, shape (n,).
 
@@ -79,28 +85,20 @@ def values(  # noqa: PLR0913 - terms of a value
 
     Parameters
     ----------
-    coupons : CouponSet
-        Coupons of one domain.
-    chosen : array of int, shape (n,)
-        Positions in `coupons`.
     orders : array, shape (n,)
         Change of P(order in scope) by the coupon.
     redeem : array, shape (n,)
         P(redeem).
-    values_minor : array, shape (n,)
-        Expected value of an order in scope, minor units.
+    order_minor, discount_minor : array, shape (n,)
+        Expected value of an order in scope, and E(discount | redeem), minor units.
+    margin_ratio : array, shape (n,)
+        Margin on such an order.
     rules : PolicyRules
         Cost of sending, and worth of a redemption.
-    discounts_minor : array, shape (n,), optional
-        E(discount | redeem); by default the discount on an order of the expected value.
-    kept_ratio : float
-        Share of the additional orders that are not taken from others.
     """
-    if discounts_minor is None:
-        discounts_minor = coupons.discounts_minor(chosen, values_minor)
     worth: Floats = (
-        kept_ratio * orders * coupons.margin_ratio[chosen] * values_minor
-        - redeem * (discounts_minor - rules.redemption_worth_minor)
+        KEPT_RATIO * orders * margin_ratio * order_minor
+        - redeem * (discount_minor - rules.redemption_worth_minor)
         - rules.cost_weight * rules.cost_minor
     )
     return worth

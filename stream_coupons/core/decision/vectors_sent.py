@@ -7,7 +7,7 @@ from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import departure
 from stream_coupons.core.neighbours.relations import MAX_VECTOR, bucket_of
-from stream_coupons.core.shopper.preferences import category_portrait, portrait
+from stream_coupons.core.shopper.profile import category_portrait, portrait
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.core.vectors.sparse import SparseVector, damp, simhash
 

@@ -1,29 +1,62 @@
-"""Affinity of shoppers to coupons at a moment: scores against interests, habits and days.
+"""Affinity of shoppers to coupons at a moment: what a shopper cares for, and how much of it lies in a coupon's scope.
 
-The scores R(u, i), by a shopper's own interests and by the neighbours', are computed for every coupon of a set, for the
-shortlist. The other scores are computed for the rows that are chosen, for their features.
+All that is known of the shoppers of a batch by feature or category is one table over the vocabulary of the coupons
+(`Interests`). The scores R(u, i), by a shopper's own interests and by the neighbours', are computed for every coupon of
+a set, for the shortlist. All scores are computed for the rows that are chosen (`look`), for their features.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT, Pairs
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet, Floats, Positions
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
-from stream_coupons.core.shopper.preferences import count_days
-from stream_coupons.core.shopper.profile import decay
-from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, item_features, unpack_vector
+from stream_coupons.core.shopper.habits import habit_fading, unpack_habits, usual_gap_s
+from stream_coupons.core.shopper.profile import Profile, count_days, decay
+from stream_coupons.core.shopper.state import NEUTRAL_REDEEM_RATE, History, Shopper, shrunk_rate
+from stream_coupons.core.vectors.sparse import interest_indices, unpack_vector
 
 PRIOR_SHARE = 0.05
 """Prior share of a coupon's scope in a shopper's demand."""
+
+PART_STRENGTH = 8.0
+"""Weight of interest in a category at which the observed part counts as much as the prior part: that of one or two
+orders, like the sum of the parameters of a Dirichlet model of brand choice (Goodhardt, Ehrenberg, and Chatfield 1984:
+The Dirichlet: a comprehensive model of buying behaviour)."""
+_STRENGTHS = np.array([[1.0], [PART_STRENGTH], [1.0], [1.0]])
+"""Mass of interest that the prior of each of `RowBatch.shares` counts as."""
+_WITHIN, _MASSES = np.array([0, 0, 1, 2]), np.array([0, 0, 1, 3])
+"""Rows of the sums over the narrowest scope, and of `Interests.masses`, that each of them is made of."""
+
+_ROWS = 15
+(
+    PRICE_WEIGHT,
+    PRICE_TOTAL,
+    RELATED,
+    DAYS,
+    NOW,
+    OWN,
+    NEAR,
+    HABIT,
+    FRESH,
+    RECENCY,
+    ORDERED,
+    CARTED,
+    GAP,
+    ISSUED,
+    REDEEM_RATE,
+) = range(_ROWS)
+"""Rows of `Interests.vectors`. Those of a kind of sum lie side by side."""
+_SUMMED = slice(HABIT + 1), slice(NOW, NEAR + 1), slice(NOW, NEAR + 1), slice(OWN, FRESH + 1)
+"""Rows that are summed over categories, brands, items and the narrowest scope."""
+_COMPARED = slice(RECENCY, CARTED + 1)
+"""Rows of which the greatest value in the categories counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +70,64 @@ class Moment:
     trigger: BrowseEvent | CartEvent | OrderEvent | None = None
 
 
-class Interests(NamedTuple):
-    """Interests of the shoppers of some moments: dense vectors over the vocabulary of a set, (8, moments, columns).
+class ShopperMoment(NamedTuple):
+    """A shopper at a moment, with the numbers that several features need."""
 
-    In this order: related categories; days on which the shopper cared for a category; the item of the trigger; the
-    shopper's own interests; those of the neighbours; slow and fast counts of habits; and recency of a category.
+    moment: Moment
+    profile: Profile
+    history: History
+    at: float
+    """UTC epoch seconds."""
+    fading: float
+    """Factor of the profile's counts at this time: they halve with their half-life."""
+    habit_fading: float
+    fresh_fading: float
+    """Factors of the profile's slow and fast counts of habits."""
+    events: float
+    """Number of the shopper's events, each faded by its age."""
+    mean_price_minor: float | None
+    """Mean price of an item that the shopper ordered or, before the first order, turned to; None if none is known."""
+    click_rate: float
+    redeem_rate: float
+    """Rates over all coupons of the shopper: those of a coupon, or a kind, that was not given yet."""
+
+    @classmethod
+    def of(cls, moment: Moment, rules: ProfileRules) -> "ShopperMoment":
+        """Return the numbers of a moment.
+
+        Parameters
+        ----------
+        moment : Moment
+            The moment.
+        rules : ProfileRules
+            Half-lives.
+        """
+        profile, history, at = moment.shopper.profile, moment.shopper.history, moment.at
+        price = None
+        if profile.units > 0:
+            price = profile.spend_minor / profile.units
+        elif profile.prices:
+            price = sum(profile.prices) / len(profile.prices)
+        fading, habits = decay(profile, at, rules), habit_fading(at - profile.habits_at, rules)
+        events = (profile.browses + max(profile.carts, 0.0) + profile.orders) * fading
+        return cls(moment, profile, history, at, fading, *habits, events, price, *history.rates())
+
+
+class Interests(NamedTuple):
+    """Table of what is known of the shoppers of some moments by feature or category, and the sums of it.
+
+    `vectors`, (rows, moments, columns), are dense over the vocabulary of a set. In this order: weight and weighted
+    logarithms of prices; related categories; days on which the shopper cared for a category; the item of the trigger;
+    the shopper's own interests; those of the neighbours; slow and fast counts of habits; recency of a category; times
+    of the last order, and of the last cart without an order since, of a category (-inf: never); its usual time between
+    two orders (NaN: not known); coupons that the shopper got for it, and the share redeemed.
     `masses`, (4, moments), are the sums of interests in categories, of the neighbours' interests, of days, and of slow
-    counts, in the vocabulary or not. `latest`, (moments,), is the recency of the latest category, likewise.
+    counts, in the vocabulary or not. `latest`, (moments,), is the recency of the latest category, likewise; it is empty
+    if no coupon is for the whole shop.
     """
 
+    coupons: CouponSet
+    shoppers: list[ShopperMoment]
     vectors: Floats
     masses: Floats
     latest: Floats
@@ -63,47 +145,87 @@ class Interests(NamedTuple):
         rules : ProfileRules
             Half-lives.
         """
-        shoppers, ats = [moment.shopper for moment in moments], [moment.at for moment in moments]
-        profiles = [shopper.profile for shopper in shoppers]
-        scale = [decay(profile, at, rules) for profile, at in zip(profiles, ats, strict=True)]
-        own = [as_arrays(profile.interests) for profile in profiles]
-        near = [unpack_vector(shopper.neighbourhood.packed) for shopper in shoppers]
-        left = [habit_fading(at - profile.habits_at, rules) for profile, at in zip(profiles, ats, strict=True)]
-        habits = list(zip([unpack_habits(profile.habits) for profile in profiles], left, strict=True))
-        whose, cared_for, days, lately = count_days(profiles, ats, rules)
-        each = [slice(*bounds) for bounds in pairwise(np.searchsorted(whose, np.arange(len(moments) + 1)).tolist())]
-        vectors = (
-            *(unpack_vector(shopper.related.packed) for shopper in shoppers),
-            *((cared_for[those], days[those]) for those in each),
-            *(as_arrays(_looked_at(moment.trigger)) for moment in moments),
-            *((indices, weights * factor) for (indices, weights), factor in zip(own, scale, strict=True)),
-            *near,
-            *((indices, ever * slow) for (indices, ever, _), (slow, _) in habits),
-            *((indices, late * fast) for (indices, _, late), (_, fast) in habits),
-            *((cared_for[those], lately[those]) for those in each),
-        )
-        masses = (
-            np.array([sum(profile.category_interests.values()) for profile in profiles]) * scale,
-            [weights.sum() for _, weights in near],
-            np.bincount(whose, days, len(moments)),
-            [ever.sum() * slow for (_, ever, _), (slow, _) in habits],
-        )
-        latest = np.array([max(lately[those], default=0.0) for those in each])
-        return cls(coupons.dense(vectors).reshape(8, len(moments), -1), np.array(masses), latest)
+        shoppers, n = [ShopperMoment.of(moment, rules) for moment in moments], len(moments)
+        profiles = [each.profile for each in shoppers]
+        cared_for, days, lately = count_days(profiles, [each.at for each in shoppers], rules)
+        bounds = [*accumulate([len(profile.category_days) for profile in profiles], initial=0)]
+        vectors, masses = coupons.once(_unknown).repeat(n, axis=1), list[Sequence[float]]()
+        sparse: list[Any] = [()] * (8 * n)
+        for number, each in enumerate(shoppers):
+            profile, shopper, those = each.profile, each.moment.shopper, slice(bounds[number], bounds[number + 1])
+            habits, ever, late = unpack_habits(profile.habits)
+            near = unpack_vector(shopper.neighbourhood.packed)
+            count = len(profile.category_interests) + len(profile.finer_interests)
+            own = np.fromiter(chain(profile.category_interests, profile.finer_interests), np.uint32, count)
+            weights = chain(profile.category_interests.values(), profile.finer_interests.values())
+            sparse[number::n] = (
+                unpack_vector(shopper.related.packed),
+                (cared_for[those], days[those]),
+                _looked_at(each.moment.trigger),
+                (own, np.fromiter(weights, np.float64, count) * each.fading),
+                near,
+                (habits, ever * each.habit_fading),
+                (habits, late * each.fresh_fading),
+                (cared_for[those], lately[those]),
+            )
+            in_all = sum(profile.category_interests.values()) * each.fading, np.add.reduce(near[1])
+            masses.append((*in_all, sum(days[those].tolist()), np.add.reduce(ever) * each.habit_fading))
+        coupons.fill(vectors[RELATED : RECENCY + 1], sparse)
+        _fill_by_category(vectors, shoppers, coupons.category_columns)
+        latest = [lately[first:end].max(initial=0.0) for first, end in pairwise(bounds)] if coupons.any_for_all else ()
+        return cls(coupons, shoppers, vectors, np.array(masses).T, np.array(latest))
 
-    def promise(self, coupons: CouponSet) -> Floats:
+    def promise(self) -> Floats:
         """Return the sum of all scores R(u, i) of every coupon, shape (moments, coupons)."""
-        content = coupons.scopes.content(self.vectors[3:5])
-        promise: Floats = content[0] + content[1] + coupons.scopes.categories.score(self.vectors[0])
+        scopes = self.coupons.scopes
+        content = scopes.content(self.vectors[OWN : NEAR + 1])
+        promise: Floats = content[0] + content[1] + scopes.categories.score(self.vectors[RELATED])
         of_all = self.masses[0] + self.masses[1]
-        return np.where(coupons.is_for_all, of_all[:, None], promise)
+        return np.where(self.coupons.is_for_all, of_all[:, None], promise)
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """Affinity of shoppers to coupons: arrays of shape (n,), one number for each of `pairs`."""
+def _unknown(coupons: CouponSet) -> Floats:
+    """Return `Interests.vectors` of a shopper of whom nothing is known."""
+    vectors = np.zeros((_ROWS, 1, coupons.columns))
+    vectors[ORDERED : CARTED + 1] = -math.inf
+    vectors[GAP] = math.nan
+    vectors[REDEEM_RATE] = NEUTRAL_REDEEM_RATE
+    return vectors
 
-    pairs: Pairs
+
+def _fill_by_category(vectors: Floats, shoppers: Sequence[ShopperMoment], columns: Mapping[str, int]) -> None:
+    """Set the rows of what profiles and histories keep by the names of categories."""
+    for number, each in enumerate(shoppers):
+        of_one = vectors[:, number]
+        for name, level in each.profile.price_levels.items():
+            if column := columns.get(name):
+                of_one[PRICE_WEIGHT, column], of_one[PRICE_TOTAL, column] = level.weight, level.total
+        for name, known in each.profile.in_category.items():
+            if column := columns.get(name):
+                if known.ordered_at:
+                    of_one[ORDERED, column], of_one[GAP, column] = known.ordered_at, usual_gap_s(known.order_slots)
+                if known.carted_at > max(known.taken_out_at, known.ordered_at):
+                    of_one[CARTED, column] = known.carted_at
+        for name, tally in each.history.by_category.items():
+            if column := columns.get(name):
+                of_one[ISSUED, column] = tally.issued
+                of_one[REDEEM_RATE, column] = shrunk_rate(tally.redeemed, tally.issued, NEUTRAL_REDEEM_RATE)
+
+
+class RowBatch(NamedTuple):
+    """The n rows of a batch: pairs of a shopper at a moment and a coupon, and the affinity of each.
+
+    Arrays have shape (n,) unless they say otherwise.
+    """
+
+    interests: Interests
+    shoppers: list[ShopperMoment]
+    """Moments of the batch."""
+    coupons: CouponSet
+    """Coupons of one domain."""
+    owner: Positions
+    position: Positions
+    """Indices of each row's moment in `shoppers`, and of its coupon in `coupons`."""
     is_for_all: NDArray[np.bool_]
     """True of coupons for the whole shop."""
     category: Floats
@@ -119,64 +241,63 @@ class Views:
     days: Floats
     all_days: Floats
     """Days on which the shopper cared for the coupon's categories, and for any category; older ones count less."""
-    scope: Floats
-    all_interest: Floats
-    """The shopper's interest in the coupon's scope, and in all categories."""
     recency: Floats
     """Recency of the coupon's categories: 1 for today, 1/2 for yesterday."""
-    near_scope_share: Floats
-    """Logarithm of the share of the coupon's scope in the neighbours' interests."""
+    shares: Floats
+    """Shares of the coupon's scope, shape (4, n): in the shopper's interests in all categories, in those in its own
+    categories, in the neighbours' interests, and in all habits. Each is shrunk towards a prior share while the mass of
+    interest is small: a ratio, not an amount, as a tenth of a profile counts the same after ten visits and after a
+    hundred."""
     looked_at: Floats
     """Score of the item of the trigger: the one that the shopper looks at, or puts into the cart."""
-    is_browsed: NDArray[np.bool_]
-    """True where the trigger is a browse event."""
     habit: Floats
     fresh_habit: Floats
     """Slow and fast counts of orders in the coupon's scope."""
     habit_of_category: Floats
     """Slow counts of orders in the coupon's categories."""
-    all_habits: Floats
-    """All slow counts."""
+    last_at: Floats
+    """Time of the last order in the coupon's categories, and of the last cart without an order since, shape (2, n);
+    -inf: never."""
+    prices: Floats
+    """Weight and weighted logarithms of the shopper's prices in the coupon's categories, shape (2, n)."""
+    of_first: Floats
+    """Rows of `Interests.vectors` from `ORDERED` on, for the first category of the coupon, shape (5, n)."""
 
 
-def look(
-    moments: Sequence[Moment],
-    coupons: CouponSet,
-    chosen: Sequence[Positions],
-    rules: ProfileRules,
-    interests: Interests | None = None,
-) -> Views:
+def look(interests: Interests, chosen: Sequence[Positions]) -> RowBatch:
     """Score coupons against each shopper's interests, the neighbours' interests, and the item of the trigger.
 
     Parameters
     ----------
-    moments : sequence of Moment
-        At least one.
-    coupons : CouponSet
-        Coupons of one domain.
+    interests : Interests
+        Of some moments, over the vocabulary of a set.
     chosen : sequence of arrays of int
-        For each moment, positions in `coupons`.
-    rules : ProfileRules
-        Half-lives.
-    interests : Interests, optional
-        Interests of these moments, if they are computed already.
+        For each moment, positions in the set.
 
     Returns
     -------
-    Views
+    RowBatch
         A row for each position chosen.
     """
-    pairs, interests = coupons.pairs(chosen), interests or Interests.of(moments, coupons, rules)
-    is_browsed = np.array([isinstance(moment.trigger, BrowseEvent) for moment in moments])[pairs.owner]
-    scopes, vectors = pairs.scopes, interests.vectors.reshape(len(interests.vectors), -1)
-    own_mass, near_mass, all_days, habit_mass = interests.masses[:, pairs.owner]
-    related, days, now, category, near, habit_of_category = scopes.categories.score(vectors[:6])
-    now_brand, brand, near_brand = BRAND_WEIGHT * scopes.brands.score(vectors[2:5])
-    now_item, item, near_item = scopes.items.score(vectors[2:5])
-    scope, near_scope, habit, fresh_habit = scopes.narrowest.score(vectors[3:7])
-    views = Views(
-        pairs=pairs,
-        is_for_all=coupons.is_for_all[pairs.position],
+    coupons = interests.coupons
+    position = chosen[0] if len(chosen) == 1 else np.concatenate(chosen)
+    owner = np.zeros(len(position), np.intp) if len(chosen) == 1 else np.arange(len(chosen)).repeat([*map(len, chosen)])
+    first, vectors = owner * coupons.columns, interests.vectors.reshape(_ROWS, -1)
+    in_categories, brands, items, narrowest, latest = coupons.scopes.sums(vectors, position, first, _SUMMED, _COMPARED)
+    related, days, now, category, near, habits = in_categories[RELATED:]
+    now_brand, brand, near_brand = BRAND_WEIGHT * brands
+    (now_item, item, near_item), (_, _, habit, fresh_habit) = items, narrowest
+    within, mass = narrowest.take(_WITHIN, axis=0), interests.masses.take(_MASSES, axis=0).take(owner, axis=1)
+    mass[1] = category
+    shares = np.maximum(within, 0.0) + coupons.once(_prior_masses).take(position, axis=1)
+    shares /= np.maximum(mass, 0.0) + _STRENGTHS
+    rows = RowBatch(
+        interests,
+        interests.shoppers,
+        coupons,
+        owner,
+        position,
+        is_for_all=coupons.is_for_all.take(position),
         category=category,
         brand=brand,
         item=item,
@@ -184,75 +305,59 @@ def look(
         collaborative=near + near_brand + near_item,
         related=related,
         days=days,
-        all_days=all_days,
-        scope=scope,
-        all_interest=own_mass,
-        recency=scopes.categories.greatest(vectors[7]),
-        near_scope_share=log_share(share_of(near_scope, near_mass, PRIOR_SHARE)),
+        all_days=interests.masses[2].take(owner),
+        recency=latest[0],
+        shares=shares,
         looked_at=now + now_brand + now_item,
-        is_browsed=is_browsed,
         habit=habit,
         fresh_habit=fresh_habit,
-        habit_of_category=habit_of_category,
-        all_habits=habit_mass,
+        habit_of_category=habits,
+        last_at=latest[1:],
+        prices=in_categories[:RELATED],
+        of_first=vectors[ORDERED:].take(first + coupons.first_category.take(position), axis=1),
     )
-    return _of_whole_shop(views, moments, interests, rules) if views.is_for_all.any() else views
+    return _of_whole_shop(rows) if coupons.any_for_all else rows
 
 
-def _of_whole_shop(views: Views, moments: Sequence[Moment], interests: Interests, rules: ProfileRules) -> Views:
-    """Return the views with those of coupons for the whole shop: all that the shopper cares for lies in their scope."""
-    owner, is_for_all = views.pairs.owner, views.is_for_all
-    orders = np.array([each.shopper.profile.usual_orders * _fading(each, rules) for each in moments])[owner]
-    looks = np.array([bool(_looked_at(each.trigger)) for each in moments])[owner]
-    whole: dict[str, Floats | float] = {
-        "category": views.all_interest,
-        "content": views.all_interest,
+def _prior_masses(coupons: CouponSet) -> Floats:
+    """Return the interest that each coupon's scope has before any is known, for each of `RowBatch.shares`."""
+    masses = np.full((4, len(coupons)), PRIOR_SHARE)
+    masses[1] = PART_STRENGTH * coupons.prior_part
+    return masses
+
+
+def _of_whole_shop(rows: RowBatch) -> RowBatch:
+    """Return the rows with those of coupons for the whole shop: all that the shopper cares for lies in their scope."""
+    owner, interests, ordered, carted = rows.owner, rows.interests, [], []
+    for each in rows.shoppers:
+        last = -math.inf if each.profile.last_order_at is None else each.profile.last_order_at
+        times = [one.carted_at for one in each.profile.in_category.values() if one.carted_at > one.taken_out_at]
+        ordered.append(last)
+        carted.append(max((at for at in times if at > last), default=-math.inf))
+    orders = np.array([each.profile.usual_orders * each.habit_fading for each in rows.shoppers])[owner]
+    whole: dict[str, Any] = {
+        "category": interests.masses[0][owner],
+        "content": interests.masses[0][owner],
         "collaborative": interests.masses[1][owner],
-        "days": views.all_days,
-        "scope": views.all_interest,
+        "days": rows.all_days,
         "recency": interests.latest[owner],
-        "near_scope_share": log_share(1.0),
-        "looked_at": looks.astype(np.float64),
+        "shares": 1.0,
+        "looked_at": np.array([float(len(_looked_at(each.moment.trigger)[0]) > 0) for each in rows.shoppers])[owner],
         "habit": orders,
         "habit_of_category": orders,
+        "last_at": np.array((ordered, carted))[:, owner],
     }
-    changed: dict[str, Any] = {name: np.where(is_for_all, of, getattr(views, name)) for name, of in whole.items()}
-    return replace(views, **changed)
+    changed: dict[str, Any] = {name: np.where(rows.is_for_all, of, getattr(rows, name)) for name, of in whole.items()}
+    return rows._replace(**changed)
 
 
-def _fading(moment: Moment, rules: ProfileRules) -> float:
-    """Return the factor of the slow counts of a shopper's habits at this moment."""
-    return habit_fading(moment.at - moment.shopper.profile.habits_at, rules)[0]
-
-
-def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> SparseVector:
+def _looked_at(trigger: BrowseEvent | CartEvent | OrderEvent | None) -> tuple[NDArray[np.uint32], Floats]:
     """Return the features of the item that is looked at or put into the cart, each of weight 1."""
-    item = None
+    indices: tuple[int, ...] = ()
     if isinstance(trigger, BrowseEvent) or (isinstance(trigger, CartEvent) and trigger.action == "add"):
         item = trigger.item
-    names = item_features(item.item_id, item.category, item.brand) if item is not None else []
-    return {feature_index(name): 1.0 for name in names}
-
-
-def share_of(scope: Floats, mass: Floats, prior: float | Floats, strength: float = 1.0) -> Floats:
-    """Return the scope's share of a mass of interest, shrunk towards the prior while the mass is small.
-
-    A ratio, not an amount: a tenth of a profile counts the same after ten visits and after a hundred.
-
-    Parameters
-    ----------
-    scope, mass : ndarray, shape (n,)
-        Interest within the scope, and in all.
-    prior : float or ndarray
-        The share to expect without any interest.
-    strength : float
-        The mass of interest that the prior counts as.
-    """
-    share: Floats = (np.maximum(scope, 0.0) + strength * prior) / (np.maximum(mass, 0.0) + strength)
-    return share
-
-
-def log_share(share: float | Floats) -> Floats:
-    """Return the logarithm of a share, 0 at `PRIOR_SHARE`, over 3."""
-    logarithm: Floats = np.log(share / PRIOR_SHARE) / 3.0
-    return logarithm
+        if item is not None:
+            of_category, indices = interest_indices(item.item_id, item.category, item.brand)
+            if item.category is not None:
+                indices = of_category, *indices
+    return np.array(indices, np.uint32), np.array([1.0] * len(indices))

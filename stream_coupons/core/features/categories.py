@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.coupon_terms import ABSENT
 from stream_coupons.core.catalogue.discount import discount_of
-from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.shopper.habits import WEEKEND, hour, weekday
-from stream_coupons.core.shopper.preferences import favourite
 from stream_coupons.core.vectors.sparse import feature_index
-
-HOURS_OF_BLOCK = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +48,6 @@ class CouponCategory(Category):
 
     value: Callable[[Coupon], str | None]
     is_of_terms: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MomentCategory(Category):
-    """A category of the shopper and the moment; `value` returns the text that is hashed."""
-
-    value: Callable[[Moment], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,40 +107,32 @@ COUPON_CATEGORIES = (
     ),
 )
 MOMENT_CATEGORIES = (
-    MomentCategory(
+    Category(
         name="shopper",
-        value=lambda moment: f"shopper={moment.user_id}",
         text="goes to this very shopper: experience with their coupons",
     ),
-    # A block of hours needs few examples and is crossed; the clock, one hour, is for peaks. Both are UTC.
-    MomentCategory(
+    Category(
         name="hour",
-        value=lambda moment: f"hour={hour(moment.at) // HOURS_OF_BLOCK}",
         text="comes at this time of day: experience with all coupons at that time",
     ),
-    MomentCategory(
+    Category(
         name="weekday",
-        value=lambda moment: f"weekday={weekday(moment.at)}",
         text="comes on this day of the week: experience with all coupons on that day",
     ),
-    MomentCategory(
+    Category(
         name="taste",
-        value=lambda moment: f"taste={favourite(moment.shopper.profile)}",
         text="goes to someone with this favourite category: experience with all such shoppers",
     ),
-    MomentCategory(
+    Category(
         name="redeemer",
-        value=lambda moment: f"redeemer={min(int(moment.shopper.history.redeemed), 5)}",
         text="goes to someone who redeemed as often: experience with all such shoppers",
     ),
-    MomentCategory(
+    Category(
         name="clock",
-        value=lambda moment: f"clock={hour(moment.at)}",
         text="comes at this hour of the day (UTC): experience with all coupons at that hour",
     ),
-    MomentCategory(
+    Category(
         name="weekend",
-        value=lambda moment: f"weekend={weekday(moment.at) in WEEKEND}",
         text="comes on a weekend, or not: experience with all coupons on such days",
     ),
 )

@@ -1,76 +1,23 @@
-"""One object for each numeric feature: its name, computation, bounds, text and prior weights.
+"""One object for each numeric feature: its name, bounds, text and prior weights.
 
 A feature is declared once, in the module of its subject. All other code derives from the declarations: the columns of
 rows and the name of the feature space (`numeric`), prior weights (`models.linear`), the features of a coupon's effect
 (`models.encoding`), sentences (`ops.explain.feature_text`), and the reference page.
 
 There are three kinds, by how often they are computed: once for each shopper and moment, once for each coupon, or for
-all rows of a batch at once.
+all rows of a batch at once. The features of this program that depend on the shopper are computed by one function for
+each subject; those of other packages, and those of coupons, by a function each.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
-from stream_coupons.core.features.affinity import Moment, Views
-from stream_coupons.core.shopper.profile import Profile
-from stream_coupons.core.shopper.state import History
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
+from stream_coupons.core.features.affinity import RowBatch, ShopperMoment
 
 PRIOR_HEADS = ("click", "effect", "demand", "visit")
 """Models of a probability: P(click), P(redeem | no order without the coupon), P(order without the coupon after the
 visit | none within it), and P(order within the visit)."""
-
-
-class ShopperMoment(NamedTuple):
-    """A shopper at a moment, with the numbers that several features need."""
-
-    moment: Moment
-    profile: Profile
-    history: History
-    at: float
-    """UTC epoch seconds."""
-    fading: float
-    """Factor of the profile's counts at this time: they halve with their half-life."""
-    habit_fading: float
-    """Factor of the profile's slow counts."""
-    mean_price_minor: float | None
-    """Mean price of an item that the shopper ordered or, before the first order, turned to; None if none is known."""
-    exposures: tuple[float, float]
-    """Coupons issued within days, and within weeks; older ones count less."""
-    rhythm: tuple[float, float]
-    """Logarithm of the shopper's usual activity on this weekday, and at this hour, over the mean activity."""
-    hands: Sequence[float]
-    """Fourier terms of the time of day, see `rhythm.hands`."""
-
-
-@dataclass(eq=False, repr=False, slots=True)
-class RowBatch(dict[Callable[["RowBatch"], Any], Any]):
-    """The n rows of a batch: pairs of a shopper at a moment and a coupon.
-
-    `rows[function]` is the value of a function of the batch that several features need, computed on first use.
-
-    Attributes
-    ----------
-    shoppers : list of ShopperMoment
-        Moments of the batch.
-    coupons : CouponSet
-        Coupons of one domain.
-    views : Views
-        Scores of the rows, each of shape (n,).
-    owner, position : arrays of int, shape (n,)
-        Indices of each row's moment in `shoppers`, and of its coupon in `coupons`.
-    """
-
-    shoppers: list[ShopperMoment]
-    coupons: CouponSet
-    views: Views
-    owner: Positions
-    position: Positions
-
-    def __missing__(self, function: Callable[["RowBatch"], Any]) -> Any:
-        value = self[function] = function(self)
-        return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

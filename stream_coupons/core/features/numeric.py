@@ -4,124 +4,91 @@ They are scaled to about [0, 3], logarithms of ratios to [-1, 4], log-odds to [-
 served. A missing number is a constant with a flag of its own, or 0, so that a model can tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stream_coupons.core.catalogue.compiled import CouponSet, Floats
-from stream_coupons.core.features.affinity import Moment, Views
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
+from stream_coupons.core.features.affinity import RowBatch
 from stream_coupons.core.features.categories import CATEGORY_TEXTS
 from stream_coupons.core.features.coupon_features import COUPON_FEATURES
-from stream_coupons.core.features.feature import (
-    CouponFeature,
-    Feature,
-    MatchFeature,
-    RowBatch,
-    ShopperFeature,
-    ShopperMoment,
-)
-from stream_coupons.core.features.history_features import HISTORY_FEATURES
-from stream_coupons.core.features.match_features import MATCH_FEATURES
+from stream_coupons.core.features.feature import CouponFeature, Feature, MatchFeature, ShopperFeature
+from stream_coupons.core.features.match_features import HISTORY_FEATURES, MATCH_FEATURES, history_numbers, match_numbers
 from stream_coupons.core.features.plugins import installed_features
-from stream_coupons.core.features.shopper_features import SHOPPER_FEATURES
-from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.habits import habit_fading, hands, rhythm
-from stream_coupons.core.shopper.profile import decay
+from stream_coupons.core.features.shopper_features import SHOPPER_FEATURES, shopper_numbers
 
-BUILT_IN: tuple[Feature, ...] = (*SHOPPER_FEATURES, *COUPON_FEATURES, *MATCH_FEATURES, *HISTORY_FEATURES)
-_ALL = (*BUILT_IN, *installed_features({each.name for each in BUILT_IN} | CATEGORY_TEXTS.keys()))
-_OF_SHOPPER = tuple(each for each in _ALL if isinstance(each, ShopperFeature))
-_OF_COUPON = tuple(each for each in _ALL if isinstance(each, CouponFeature))
-_OF_MATCH = tuple(each for each in _ALL if isinstance(each, MatchFeature))
+BUILT_IN: Mapping[str, Sequence[Feature]] = {
+    "shopper": SHOPPER_FEATURES,
+    "coupon": COUPON_FEATURES,
+    "match": MATCH_FEATURES,
+    "history": HISTORY_FEATURES,
+}
+"""Features of this program by subject."""
+_TAKEN = {each.name for features in BUILT_IN.values() for each in features} | CATEGORY_TEXTS.keys()
+_INSTALLED = installed_features(_TAKEN)
+_INSTALLED_OF_SHOPPER = tuple(each for each in _INSTALLED if isinstance(each, ShopperFeature))
+_INSTALLED_OF_MATCH = tuple(each for each in _INSTALLED if isinstance(each, MatchFeature))
+_OF_SHOPPER = (*SHOPPER_FEATURES, *_INSTALLED_OF_SHOPPER)
+_OF_COUPON = (*COUPON_FEATURES, *(each for each in _INSTALLED if isinstance(each, CouponFeature)))
+_OF_MATCH = (*MATCH_FEATURES, *HISTORY_FEATURES, *_INSTALLED_OF_MATCH)
 
 FEATURES: tuple[Feature, ...] = (*_OF_SHOPPER, *_OF_COUPON, *_OF_MATCH)
 """All numeric features in the order of their columns; those of installed packages are the last of their kind."""
 NUMERIC = tuple(each.name for each in FEATURES)
 """Their names."""
 FEATURE_BY_NAME = {each.name: each for each in FEATURES}
-_LOWEST, _HIGHEST = np.array([each.bounds for each in FEATURES], np.float64).T
 
 
-class Logarithms(NamedTuple):
-    """Rows of an array (features, n) whose logarithms are features, and the divisor of each."""
+class _Scale(NamedTuple):
+    """Logarithms and bounds of some features, which are rows of an array (features, n)."""
 
-    at: NDArray[np.intp]
+    logarithms: Positions
     divisors: Floats
+    lowest: Floats
+    highest: Floats
 
     @classmethod
-    def of(cls, features: Sequence[Feature]) -> "Logarithms":
-        """Return the logarithms among some features."""
-        at = [row for row, each in enumerate(features) if each.log_divisor]
-        return cls(np.array(at, np.intp), np.array([[features[row].log_divisor] for row in at]))
+    def of(cls, features: Sequence[Feature]) -> "_Scale":
+        divisors = np.array([each.log_divisor for each in features])
+        logarithms = divisors.nonzero()[0]
+        lowest, highest = np.array([each.bounds for each in features], np.float64).T[:, :, None]
+        return cls(logarithms, divisors[logarithms, None], lowest, highest)
 
     def take(self, computed: Floats) -> Floats:
-        """Return the scaled features of computed values (features, n), in place."""
-        computed[self.at] = np.log1p(np.maximum(computed[self.at], 0.0)) / self.divisors
-        return computed
+        """Return the features of computed values (features, n), which are changed, with the features last."""
+        computed[self.logarithms] = np.log1p(np.maximum(computed.take(self.logarithms, axis=0), 0.0)) / self.divisors
+        np.maximum(computed, self.lowest, out=computed)
+        np.minimum(computed, self.highest, out=computed)
+        return computed.T
 
 
-_COMPUTE_OF_SHOPPER = tuple(each.compute for each in _OF_SHOPPER)
-_COMPUTE_OF_MATCH = tuple(each.compute for each in _OF_MATCH)
-_SHOPPER_LOGS, _COUPON_LOGS, _MATCH_LOGS = map(Logarithms.of, (_OF_SHOPPER, _OF_COUPON, _OF_MATCH))
+_SHOPPER, _COUPON, _MATCH = map(_Scale.of, (_OF_SHOPPER, _OF_COUPON, _OF_MATCH))
+_FIRST_OF_COUPON, _FIRST_OF_MATCH = len(_OF_SHOPPER), len(_OF_SHOPPER) + len(_OF_COUPON)
+_FIRST_OF_HISTORY = len(MATCH_FEATURES)
+_FIRST_INSTALLED = len(MATCH_FEATURES) + len(HISTORY_FEATURES)
 
 
-def numbers_of(moments: Sequence[Moment], views: Views, coupons: CouponSet, rules: ProfileRules) -> Floats:
-    """Return all numeric features, shape (n, len(NUMERIC)).
-
-    Parameters
-    ----------
-    moments : sequence of Moment
-        Shoppers at their times.
-    views : Views
-        Scores of n pairs of these moments and coupons.
-    coupons : CouponSet
-        The set that the views are of.
-    rules : ProfileRules
-        Half-lives.
-    """
-    shoppers = [_shopper_moment(moment, rules) for moment in moments]
-    rows = RowBatch(shoppers, coupons, views, views.pairs.owner, views.pairs.position)
-    of_shoppers = np.array([[compute(each) for compute in _COMPUTE_OF_SHOPPER] for each in shoppers], np.float64)
+def numbers_of(rows: RowBatch) -> Floats:
+    """Return all numeric features of some rows, shape (n, len(NUMERIC))."""
+    of_shoppers = np.array(
+        [(*shopper_numbers(each), *(one.compute(each) for one in _INSTALLED_OF_SHOPPER)) for each in rows.shoppers],
+        np.float64,
+    )
     matches = np.empty((len(_OF_MATCH), len(rows.owner)))
-    for row, compute in enumerate(_COMPUTE_OF_MATCH):
-        matches[row] = compute(rows)
-    numbers: Floats = np.concatenate(
-        (
-            _SHOPPER_LOGS.take(of_shoppers.T).T[rows.owner],
-            coupons.once(_coupon_numbers)[rows.position],
-            _MATCH_LOGS.take(matches).T,
-        ),
-        axis=1,
-    )
-    np.maximum(numbers, _LOWEST, out=numbers)
-    np.minimum(numbers, _HIGHEST, out=numbers)
+    match_numbers(rows, matches[:_FIRST_OF_HISTORY])
+    history_numbers(rows, matches[_FIRST_OF_HISTORY:_FIRST_INSTALLED])
+    for row, each in enumerate(_INSTALLED_OF_MATCH, _FIRST_INSTALLED):
+        matches[row] = each.compute(rows)
+    numbers = np.empty((len(rows.owner), len(NUMERIC)))
+    of_rows = _SHOPPER.take(of_shoppers.T)
+    numbers[:, :_FIRST_OF_COUPON] = of_rows if len(of_rows) == 1 else of_rows.take(rows.owner, axis=0)
+    numbers[:, _FIRST_OF_COUPON:_FIRST_OF_MATCH] = rows.coupons.once(_coupon_numbers).take(rows.position, axis=0)
+    numbers[:, _FIRST_OF_MATCH:] = _MATCH.take(matches)
     return numbers
-
-
-def _shopper_moment(moment: Moment, rules: ProfileRules) -> ShopperMoment:
-    profile, history, at = moment.shopper.profile, moment.shopper.history, moment.at
-    price = None
-    if profile.units > 0:
-        price = profile.spend_minor / profile.units
-    elif profile.prices:
-        price = sum(profile.prices) / len(profile.prices)
-    return ShopperMoment(
-        moment,
-        profile,
-        history,
-        at,
-        decay(profile, at, rules),
-        habit_fading(at - profile.habits_at, rules)[0],
-        price,
-        history.exposures_at(at),
-        rhythm(profile.rhythm, at),
-        hands(at),
-    )
 
 
 def _coupon_numbers(coupons: CouponSet) -> Floats:
     """Return the features of each coupon, shape (coupons, features)."""
     computed = np.array([feature.compute(coupons) for feature in _OF_COUPON], np.float64)
-    return _COUPON_LOGS.take(computed).T
+    return np.ascontiguousarray(_COUPON.take(computed))

@@ -8,6 +8,8 @@ multitask learning).
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from stream_coupons.core.catalogue.compiled import MAX_ATTRIBUTES, CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import BITS, CODES
 from stream_coupons.core.catalogue.coupon_terms import ABSENT, MOST_DEPTH_RATIO, PRIOR_DEPTH_RATIO
-from stream_coupons.core.features.affinity import Moment, Views, look
+from stream_coupons.core.features.affinity import Interests, Moment, RowBatch, look
 from stream_coupons.core.features.categories import (
     COUPON_CATEGORIES,
     CROSSES,
@@ -25,6 +27,8 @@ from stream_coupons.core.features.categories import (
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.shopper_features import MOST_ABOVE, RECENCY_SCALE
 from stream_coupons.core.rules import ProfileRules
+from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
+from stream_coupons.core.shopper.profile import favourite
 from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.vectors.sparse import feature_index, name_index
 from stream_coupons.core.vectors.value_binning import LEVELS, TILES, Value, value_hashes
@@ -64,6 +68,12 @@ def _groups(names: Iterable[str]) -> Indices:
 
 Part = tuple[Indices, Indices, Sequence[bool] | NDArray[np.bool_], Indices]
 """Some columns: two hashes each, as arrays (n, columns); True for columns of the coupon itself; and their groups."""
+MOST_REDEEMED = 5
+"""Coupons redeemed from which on shoppers are alike."""
+HOURS_OF_BLOCK = 4
+_ONE, _FACTOR = np.uint32(1), np.uint32(0x9E3779B1)
+PLACES = np.uint32(DIMENSIONS - 1)
+"""Mask of the index of a hashed feature, without its group."""
 OF_SECOND = 0x9E3779B1
 """Factor of the second key of a pair, so that its group differs from that of the reversed pair."""
 
@@ -174,24 +184,27 @@ class FeatureRows:
         return len(self.numeric)
 
 
-def places_of(hashed: Indices) -> Indices:
-    """Return the indices of hashed features, without their groups."""
-    return hashed % np.uint32(DIMENSIONS)
+def _mix(halves: Indices, others: Indices | np.uint32) -> Indices:
+    """Return the index of each pair of hashes within its range, the first times `_FACTOR`."""
+    mixed: Indices = halves ^ others
+    mixed ^= mixed >> np.uint32(15)
+    mixed *= np.uint32(0x85EBCA6B)
+    mixed ^= mixed >> np.uint32(13)
+    mixed %= np.uint32(FIRST_OF_TERMS - 1)
+    return mixed
 
 
-def _mix(one: Indices, other: Indices, of_terms: NDArray[np.bool_], groups: Indices) -> Indices:
-    """Return the hashed feature of each pair of hashes; 0 if one of them is absent.
-
-    Indices of columns that are `of_terms` begin at `FIRST_OF_TERMS`.
-    """
-    with np.errstate(over="ignore"):
-        mixed = (one * np.uint32(0x9E3779B1)) ^ other
-        mixed = (mixed ^ (mixed >> np.uint32(15))) * np.uint32(0x85EBCA6B)
-        mixed = mixed ^ (mixed >> np.uint32(13))
-    is_there = (one != ABSENT) & (other != ABSENT)
+def _offsets(of_terms: Sequence[bool] | NDArray[np.bool_], groups: Indices) -> Indices:
+    """Return the start of each column's range: `FIRST_OF_TERMS` if it is of terms, in the range of its group."""
     first = np.where(of_terms, np.uint32(FIRST_OF_TERMS), np.uint32(1))
-    places = mixed % np.uint32(FIRST_OF_TERMS - 1) + first
-    hashed: Indices = (places + groups % np.uint32(GROUPS) * np.uint32(DIMENSIONS)) * is_there
+    offsets: Indices = first + groups % np.uint32(GROUPS) * np.uint32(DIMENSIONS)
+    return offsets
+
+
+def _hashed(part: Part) -> Indices:
+    """Return the hashed features of a part; 0 where one of the two hashes is absent."""
+    one, other, of_terms, groups = part
+    hashed: Indices = (_mix(one * _FACTOR, other) + _offsets(of_terms, groups)) * ((one != ABSENT) & (other != ABSENT))
     return hashed
 
 
@@ -200,7 +213,7 @@ def extract(
     coupons: CouponSet,
     chosen: Sequence[Positions],
     rules: ProfileRules,
-    views: Views | None = None,
+    rows: RowBatch | None = None,
 ) -> FeatureRows:
     """Return the features of each moment's shopper with each of the coupons chosen for it.
 
@@ -216,18 +229,16 @@ def extract(
         For each moment, positions in `coupons`.
     rules : ProfileRules
         Half-lives.
-    views : Views, optional
-        Views of these rows, if they are computed already.
+    rows : RowBatch, optional
+        These rows, if they are looked at already.
 
     Returns
     -------
     FeatureRows
         A row for each position chosen; numbers are rounded to four decimals, so that a stored row is the scored one.
     """
-    views = views or look(moments, coupons, chosen, rules)
-    hashed = _hashes(moments, coupons, views.pairs.owner, views.pairs.position)
-    numeric = np.round(numbers_of(moments, views, coupons, rules), 4)
-    return FeatureRows(numeric, hashed, _subjects(moments, coupons, chosen))
+    rows = rows or look(Interests.of(moments, coupons, rules), chosen)
+    return FeatureRows(numbers_of(rows).round(4), _hashes(moments, rows), _subjects(moments, coupons, chosen))
 
 
 def blank(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Positions]) -> FeatureRows:
@@ -244,44 +255,137 @@ def _subjects(moments: Sequence[Moment], coupons: CouponSet, chosen: Sequence[Po
     )
 
 
-def _hashes(moments: Sequence[Moment], coupons: CouponSet, owner: Positions, position: Positions) -> Indices:
-    """Return the hashed features, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
-    moment = np.array(
-        [[feature_index(category.value(each)) for category in MOMENT_CATEGORIES] for each in moments], dtype=np.uint32
-    )[owner]
-    coupon = coupons.once(coupon_hashes)[position]
-    named = dict(zip(OF_EVERY_COUPON, coupon.T, strict=True)) | dict(zip(OF_MOMENT, moment.T, strict=True))
-    attributes, names = coupons.attribute_hashes[position], coupons.attributes
-    alone = np.concatenate((coupon, moment), axis=1)
-    slots = len(names)
-    parts: list[Part] = [
-        (alone, np.ones_like(alone), _ALONE_OF_TERMS, _ALONE_GROUPS),
-        (
-            np.stack([named[each.other] for each in CROSSES], axis=1),
-            np.stack([named[each.one] for each in CROSSES], axis=1),
-            _CROSSES_OF_TERMS,
-            _CROSSES_GROUPS,
-        ),
-        (
-            *_with_crosses(attributes, named["shopper"][:, None]),
-            [True] * (slots * (LEVELS + 1)),
-            coupons.once(_attribute_groups),
-        ),
-    ]
-    if coupons.has_vectors:
-        codes = coupons.vector_hashes[position]
-        others = (
-            np.ones_like(codes),
-            *(np.broadcast_to(named[name][:, None], codes.shape) for name in CROSSED_WITH_VECTOR),
+class _CouponHashes(NamedTuple):
+    """Hashed columns of the coupons of a set, as far as they do not depend on the moment; 0 is absent.
+
+    Attributes
+    ----------
+    alone : array, shape (coupons, a)
+        Columns of the coupon alone: its categories, then the values of its attributes and its vector.
+    halves, is_there : array, shape (coupons, b)
+        Columns that are crossed with the moment: the coupon's hash times `_FACTOR`; 1 unless it is absent.
+    crossed : array of int, shape (b,)
+        The category of the moment that each of them is crossed with.
+    offsets : array, shape (b,)
+        See `_offsets`.
+    order : array of int or None
+        Place of each column among those of `alone`, of the moment, and the crossed ones; None if in this order already.
+    of_context : array, shape (coupons, c)
+        Hashes that are crossed with the keys of a context.
+    """
+
+    alone: Indices
+    halves: Indices
+    is_there: Indices
+    crossed: Positions
+    offsets: Indices
+    order: Positions
+    of_context: Indices
+
+    @classmethod
+    def of(cls, coupons: CouponSet) -> "_CouponHashes":
+        """Return the columns of a set."""
+        categories, values, codes = coupon_hashes(coupons), coupons.attribute_hashes, coupons.vector_hashes
+        n, slots, c = len(coupons), len(coupons.attributes), codes.shape[1]
+        one = np.concatenate((categories, values.reshape(n, -1), codes), axis=1)
+        of_attributes = _attribute_groups(coupons).reshape(slots, LEVELS + 1)
+        own = len(OF_EVERY_COUPON)
+        alone = (
+            one,
+            np.ones_like(one),
+            [*_ALONE_OF_TERMS[:own], *[True] * (one.shape[1] - own)],
+            np.concatenate((_ALONE_GROUPS[:own], of_attributes[:, :LEVELS].ravel(), _VECTOR_GROUPS[:1].repeat(c))),
         )
-        parts += ((codes, other, [True] * CODES, group) for other, group in zip(others, _VECTOR_GROUPS, strict=True))
+        with_moment = [OF_EVERY_COUPON.index(each.other) for each in CROSSES]
+        crossed = np.concatenate((categories[:, with_moment], values[:, :, 0], codes), axis=1)
+        shopper = OF_MOMENT.index("shopper")
+        of_context = [OF_EVERY_COUPON.index(name) for name in CROSSED_WITH_CONTEXT]
+        return cls(
+            _hashed(alone),
+            crossed * _FACTOR,
+            (crossed != ABSENT).astype(np.uint32),
+            np.array([*(OF_MOMENT.index(each.one) for each in CROSSES), *[shopper] * (slots + c)], np.intp),
+            _offsets(
+                [*_CROSSES_OF_TERMS, *[True] * (slots + c)],
+                np.concatenate((_CROSSES_GROUPS, of_attributes[:, LEVELS], _VECTOR_GROUPS[1:].repeat(c))),
+            ),
+            _order(slots, c),
+            np.concatenate((categories[:, of_context], values[:, :, 0]), axis=1),
+        )
+
+
+def _order(slots: int, codes: int) -> Positions:
+    """Return the place of each column of `hashed_names` among those of coupons alone, of moments, and the crossed ones.
+
+    Parameters
+    ----------
+    slots, codes : int
+        Number of attributes, and of codes of a vector.
+    """
+    own, moment, crosses = len(OF_EVERY_COUPON), len(OF_MOMENT), len(CROSSES)
+    first_of_moment = own + slots * LEVELS + codes
+    first_crossed = first_of_moment + moment
+    values = np.arange(slots * LEVELS).reshape(slots, LEVELS) + own
+    each = np.concatenate((values, first_crossed + crosses + np.arange(slots)[:, None]), axis=1)
+    return np.concatenate(
+        (
+            np.arange(own),
+            np.arange(first_of_moment, first_crossed + crosses),
+            each.ravel(),
+            np.arange(first_of_moment - codes, first_of_moment),
+            np.arange(codes) + first_crossed + crosses + slots,
+        )
+    )
+
+
+def _moment_hashes(moment: Moment) -> list[int]:
+    """Return the hashes of the shopper and the moment, in the order of `MOMENT_CATEGORIES`.
+
+    A block of hours needs few examples and is crossed; the clock, one hour, is for peaks. Both are UTC.
+    """
+    hour, weekday = int(moment.at // 3600.0 % HOURS), int(moment.at // 86400.0 % WEEKDAYS)
+    profile, redeemed = moment.shopper.profile, moment.shopper.history.redeemed
+    return [
+        crc32(text.encode())  # `name_index`
+        for text in (
+            f"shopper={moment.user_id}",
+            f"hour={hour // HOURS_OF_BLOCK}",
+            f"weekday={weekday}",
+            f"taste={favourite(profile)}",
+            f"redeemer={min(int(redeemed), MOST_REDEEMED)}",
+            f"clock={hour}",
+            f"weekend={weekday in WEEKEND}",
+        )
+    ]
+
+
+_MOMENT_OFFSETS = _offsets(_ALONE_OF_TERMS[len(OF_EVERY_COUPON) :], _ALONE_GROUPS[len(OF_EVERY_COUPON) :])
+
+
+def _hashes(moments: Sequence[Moment], rows: RowBatch) -> Indices:
+    """Return the hashed features, in the order of `hashed_names`; 0 where a moment has fewer keys than others."""
+    coupons, owner, position = rows.coupons, rows.owner, rows.position
+    known = coupons.once(_CouponHashes.of)
+    of_moments = [_moment_hashes(each) for each in moments]
+    hashes = np.array(of_moments, np.uint32)
+    others = hashes.take(known.crossed, axis=1)
+    if len(moments) > 1:
+        others = others.take(owner, axis=0)
+    alone = _mix(hashes * _FACTOR, _ONE) + _MOMENT_OFFSETS
+    crossed = _mix(known.halves.take(position, axis=0), others)
+    crossed += known.offsets
+    crossed *= known.is_there.take(position, axis=0)
+    if any(ABSENT in each for each in of_moments):
+        alone *= hashes != ABSENT
+        crossed *= others != ABSENT
+    hashed = np.concatenate((known.alone.take(position, axis=0), alone.take(owner, axis=0), crossed), axis=1)
+    if hashed.shape[1] > len(HASHED):
+        hashed = hashed.take(known.order, axis=1)
     if any(each.context for each in moments):
-        crossed = np.stack([*(named[name] for name in CROSSED_WITH_CONTEXT), *attributes[:, :, 0].T], axis=1)
-        context, keys = (array[owner] for array in _context_hashes(moments))
-        parts.append(_of_context(context, keys, crossed, coupons.once(_groups_of_context)))
-    one, other = (np.concatenate([part[side] for part in parts], axis=1) for side in (0, 1))
-    groups = np.concatenate([np.broadcast_to(part[3], part[0].shape) for part in parts], axis=1)
-    return _mix(one, other, np.concatenate([part[2] for part in parts]), groups)
+        context, keys = (array.take(owner, axis=0) for array in _context_hashes(moments))
+        of_keys = _of_context(context, keys, known.of_context.take(position, axis=0), coupons.once(_groups_of_context))
+        hashed = np.concatenate((hashed, _hashed(of_keys)), axis=1)
+    return hashed
 
 
 def _attribute_groups(coupons: CouponSet) -> Indices:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable
 
-from stream_coupons.core.features.feature import ShopperFeature, ShopperMoment
+from stream_coupons.core.features.affinity import ShopperMoment
+from stream_coupons.core.features.feature import Feature
+from stream_coupons.core.shopper.habits import hands, rhythm
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
+from stream_coupons.core.shopper.state import NEUTRAL_CLICK_RATE, NEUTRAL_REDEEM_RATE, shrunk_rate
 
-NEUTRAL_CLICK_RATE = 0.1
-NEUTRAL_REDEEM_RATE = 0.05
 NEUTRAL_DISCOUNTED_RATE = 0.1
 FEW = "drawn to the average while there are few"
 """Part of a text: the rate is shrunk."""
@@ -23,31 +24,15 @@ RATE_DECIMALS = 3
 """Decimals of a rate that four decimals of its log-odds determine."""
 
 
-def shrunk_rate(successes: float, trials: float, prior: float, strength: float = 4.0) -> float:
-    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials.
+def log_odds(rate: float) -> float:
+    """Return the log-odds of a rate within (0, 1).
 
-    Parameters
-    ----------
-    successes, trials : float
-        Counts, possibly decayed.
-    prior, strength : float
-        Mean of the Beta prior, and the number of trials that it counts as.
+    Examples
+    --------
+    >>> log_odds(0.5)
+    0.0
     """
-    return (successes + prior * strength) / (max(trials, successes) + strength)
-
-
-def log_odds_above(successes: float, trials: float, neutral: float) -> float:
-    """Return the distance of a shrunk rate above a neutral one, log-odds, as models add them: 0 without trials.
-
-    Parameters
-    ----------
-    successes, trials : float
-        Counts, possibly decayed.
-    neutral : float
-        The rate to expect without trials, within (0, 1).
-    """
-    rate = shrunk_rate(successes, trials, neutral)
-    return math.log(rate / (1.0 - rate)) - math.log(neutral / (1.0 - neutral))
+    return math.log(rate / (1.0 - rate))
 
 
 def rate_above(above: float, neutral: float) -> float:
@@ -62,25 +47,14 @@ def rate_above(above: float, neutral: float) -> float:
 
     Examples
     --------
-    >>> round(shrunk_rate(5.0, 10.0, 0.1), 9), round(rate_above(log_odds_above(5.0, 10.0, 0.1), 0.1), 9)
-    (0.385714286, 0.385714286)
+    >>> round(rate_above(log_odds(0.4) - log_odds(0.1), 0.1), 9)
+    0.4
     """
-    return 1.0 / (1.0 + math.exp(-above - math.log(neutral / (1.0 - neutral))))
-
-
-def _hours_since(then: float | None, now: float) -> float:
-    return (now - then) / HOUR_S if then is not None else UNKNOWN_RECENCY_H
+    return 1.0 / (1.0 + math.exp(-above - log_odds(neutral)))
 
 
 def _days(value: float) -> float:
     return math.expm1(RECENCY_SCALE * value) / 24
-
-
-def _since_last_issue(known: ShopperMoment) -> float:
-    """Return 1 for a coupon just issued, 1/2 for one issued a day ago; a shopper who got none counts as 30 days."""
-    last = known.history.last_issued_at
-    days = (known.at - last) / DAY_S if last is not None else 30.0
-    return 1.0 / (1.0 + max(days, 0.0))
 
 
 def _rate_of(neutral: float) -> Callable[[float], float]:
@@ -88,150 +62,157 @@ def _rate_of(neutral: float) -> Callable[[float], float]:
     return lambda value: round(rate_above(value, neutral), RATE_DECIMALS)
 
 
-def _hand(nth: int) -> Callable[[ShopperMoment], float]:
-    """Return the function from a moment to one of its Fourier terms, see `rhythm.hands`."""
-    return lambda known: known.hands[nth]
+_CLICK_LOG_ODDS, _REDEEM_LOG_ODDS = log_odds(NEUTRAL_CLICK_RATE), log_odds(NEUTRAL_REDEEM_RATE)
 
 
 def _ratio_of_rhythm(value: float) -> float:
     return math.exp(2.0 * value)
 
 
+def shopper_numbers(known: ShopperMoment) -> tuple[float, ...]:
+    """Return the features of a shopper at a moment before logarithms and bounds, in the order of `SHOPPER_FEATURES`."""
+    profile, history, at, fading = known.profile, known.history, known.at, known.fading
+    ordered_at, heard_at, issued_at = profile.last_order_at, profile.last_event_at, history.last_issued_at
+    recent_days, recent_weeks = history.exposures_at(at)
+    on_weekday, at_hour = rhythm(profile.rhythm, at)
+    return (
+        UNKNOWN_RECENCY_H if ordered_at is None else (at - ordered_at) / HOUR_S,
+        profile.orders * fading,
+        profile.browses * fading,
+        profile.carts * fading,
+        known.mean_price_minor or 0.0,
+        history.issued,
+        math.log(known.click_rate / (1.0 - known.click_rate)) - _CLICK_LOG_ODDS,
+        math.log(known.redeem_rate / (1.0 - known.redeem_rate)) - _REDEEM_LOG_ODDS,
+        # 1 for a coupon just issued, 1/2 for one issued a day ago; a shopper who got none counts as 30 days.
+        1.0 / (1.0 + (30.0 if issued_at is None else max((at - issued_at) / DAY_S, 0.0))),
+        ordered_at is None,
+        known.mean_price_minor is None,
+        not known.moment.shopper.neighbourhood.packed[0],
+        profile.usual_orders * known.habit_fading,
+        2.0 * shrunk_rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
+        recent_days,
+        (at - heard_at) / HOUR_S if heard_at else UNKNOWN_RECENCY_H,
+        recent_weeks,
+        0.5 * on_weekday,
+        0.5 * at_hour,
+        *hands(at),
+    )
+
+
 SHOPPER_FEATURES = (
-    ShopperFeature(
+    Feature(
         name="order_recency",
-        compute=lambda known: _hours_since(known.profile.last_order_at, known.at),
         log_divisor=RECENCY_SCALE,
         text="goes to someone who last ordered {number} days ago (30 stands for not known)",
         number=_days,
     ),
-    ShopperFeature(
+    Feature(
         name="orders",
-        compute=lambda known: known.profile.orders * known.fading,
         log_divisor=1.0,
         text="goes to someone with {number} orders, older ones counting less",
     ),
-    ShopperFeature(
+    Feature(
         name="browses",
-        compute=lambda known: known.profile.browses * known.fading,
         log_divisor=2.0,
         text="goes to someone with {number} items looked at, older ones counting less",
     ),
-    ShopperFeature(
+    Feature(
         name="carts",
-        compute=lambda known: known.profile.carts * known.fading,
         log_divisor=1.0,
         text="goes to someone with {number} items put into the cart, older ones counting less",
     ),
-    ShopperFeature(
+    Feature(
         name="mean_price",
-        compute=lambda known: known.mean_price_minor or 0.0,
         log_divisor=10.0,
         text="goes to someone who pays {number} cents for an item",
     ),
-    ShopperFeature(
+    Feature(
         name="coupons_issued",
-        compute=lambda known: known.history.issued,
         log_divisor=3.0,
         text="goes to someone who had {whole} coupons before",
     ),
-    ShopperFeature(
+    Feature(
         name="click_rate",
-        compute=lambda known: log_odds_above(known.history.clicked, known.history.issued, NEUTRAL_CLICK_RATE),
         bounds=(-MOST_ABOVE, MOST_ABOVE),
         text=f"goes to someone who clicks {{percent}} of their coupons ({FEW})",
         number=_rate_of(NEUTRAL_CLICK_RATE),
     ),
-    ShopperFeature(
+    Feature(
         name="redeem_rate",
-        compute=lambda known: log_odds_above(known.history.redeemed, known.history.issued, NEUTRAL_REDEEM_RATE),
         bounds=(-MOST_ABOVE, MOST_ABOVE),
         text=f"goes to someone who redeems {{percent}} of their coupons ({FEW})",
         number=_rate_of(NEUTRAL_REDEEM_RATE),
         is_of_effect=True,
     ),
-    ShopperFeature(
+    Feature(
         name="since_last_issue",
-        compute=_since_last_issue,
         bounds=(0.0, 1.0),
         text="comes {number} days after the last coupon (30 stands for none)",
         number=lambda value: 1 / value - 1,
     ),
-    ShopperFeature(
+    Feature(
         name="no_order_known",
-        compute=lambda known: known.profile.last_order_at is None,
         bounds=FLAG,
         text="goes to someone of whom no order is known",
     ),
-    ShopperFeature(
+    Feature(
         name="no_price_known",
-        compute=lambda known: known.mean_price_minor is None,
         bounds=FLAG,
         text="goes to someone of whom no price is known",
     ),
-    ShopperFeature(
+    Feature(
         name="no_neighbours",
-        compute=lambda known: not known.moment.shopper.neighbourhood.packed[0],
         bounds=FLAG,
         text="goes to someone of whom no similar shoppers are known",
     ),
-    ShopperFeature(
+    Feature(
         name="usual_orders",
-        compute=lambda known: known.profile.usual_orders * known.habit_fading,
         log_divisor=2.0,
         text="goes to someone with {number} orders in the long run",
     ),
-    ShopperFeature(
+    Feature(
         name="usual_discounts",
-        compute=lambda known: (
-            2.0 * shrunk_rate(known.profile.usual_discounted, known.profile.usual_orders, NEUTRAL_DISCOUNTED_RATE)
-        ),
         bounds=(0.0, 2.0),
         text=f"goes to someone who orders with a discount {{percent}} of the time ({FEW})",
         number=lambda value: value / 2,
     ),
-    ShopperFeature(
+    Feature(
         name="exposure",
-        compute=lambda known: known.exposures[0],
         log_divisor=1.0,
         text="goes to someone who had {number} coupons within days, older ones counting less",
         prior={"effect": -0.2},
         is_of_effect=True,
     ),
-    ShopperFeature(
+    Feature(
         name="event_recency",
-        compute=lambda known: _hours_since(known.profile.last_event_at or None, known.at),
         log_divisor=RECENCY_SCALE,
         text="goes to someone who was last heard of {number} days ago (30 stands for never)",
         number=_days,
     ),
-    ShopperFeature(
+    Feature(
         name="weekly_exposure",
-        compute=lambda known: known.exposures[1],
         log_divisor=1.0,
         text="goes to someone who had {number} coupons within weeks, older ones counting less",
     ),
-    ShopperFeature(
+    Feature(
         name="usual_weekday",
-        compute=lambda known: 0.5 * known.rhythm[0],
         bounds=RHYTHM_BOUNDS,
         text="comes on a weekday with {number} times this shopper's usual activity",
         number=_ratio_of_rhythm,
     ),
-    ShopperFeature(
+    Feature(
         name="usual_hour",
-        compute=lambda known: 0.5 * known.rhythm[1],
         bounds=RHYTHM_BOUNDS,
         text="comes at an hour with {number} times this shopper's usual activity",
         number=_ratio_of_rhythm,
     ),
     *(
-        ShopperFeature(
+        Feature(
             name=name,
-            compute=_hand(nth),
             bounds=(-0.5, 0.5),
             text="comes at this time of day: experience with all coupons about that time",
         )
-        for nth, name in enumerate(("day_sine", "day_cosine", "half_day_sine", "half_day_cosine"))
+        for name in ("day_sine", "day_cosine", "half_day_sine", "half_day_cosine")
     ),
 )

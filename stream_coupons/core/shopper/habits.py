@@ -151,9 +151,9 @@ def note_time(counts: Counts, at: float, *, is_order: bool) -> Counts:
     if not counts:
         counts = [0] * (WEEKDAYS + HOURS)
     count = ORDER_COUNTS if is_order else 1
-    day = weekday(at)
+    day = int(at // 86400.0 % WEEKDAYS)
     counts[day] += count
-    counts[WEEKDAYS + hour(at)] += count
+    counts[WEEKDAYS + int(at // 3600.0 % HOURS)] += count
     return counts if counts[day] <= MOST_COUNTED else [each // 2 for each in counts]
 
 
@@ -174,23 +174,13 @@ def rhythm(counts: Sequence[int], at: float) -> tuple[float, float]:
     """
     if not counts:
         return 0.0, 0.0
-    now = hour(at)
+    now, day = int(at // 3600.0 % HOURS), int(at // 86400.0 % WEEKDAYS)
     near = sum(part * counts[WEEKDAYS + (now + apart) % HOURS] for apart, part in NEAR_HOURS)
     all_days, all_hours = sum(counts[:WEEKDAYS]), sum(counts[WEEKDAYS:])
     return (
-        math.log((WEEKDAYS * counts[weekday(at)] + PRIOR_COUNT) / (all_days + PRIOR_COUNT)),
+        math.log((WEEKDAYS * counts[day] + PRIOR_COUNT) / (all_days + PRIOR_COUNT)),
         math.log((HOURS * near + PRIOR_COUNT) / (all_hours + PRIOR_COUNT)),
     )
-
-
-def weekday(at: float) -> int:
-    """Return the day of the week of a time in UTC epoch seconds; 0 is Thursday."""
-    return int(at // 86400.0 % WEEKDAYS)
-
-
-def hour(at: float) -> int:
-    """Return the hour of the day of a time in UTC epoch seconds."""
-    return int(at // 3600.0 % HOURS)
 
 
 def hands(at: float) -> list[float]:

@@ -168,8 +168,6 @@ def remember_context(known: dict[str, Series], context: Mapping[str, Value], at:
     rules : ProfileRules
         Policies by key; other keys are not remembered.
     """
-    if not rules.missing_context:
-        return
     for name in rules.context_policies:
         value = context.get(name)
         if value is not None:
@@ -202,8 +200,6 @@ def fill_context(
     >>> fill_context(known, {"rain_mm": None, "city": "Bonn"}, 30.0, rules)
     {'city': 'Bonn', 'rain_mm': 2.0, 'rain_mm missing': True}
     """
-    if not rules.missing_context:
-        return context
     policies = rules.context_policies
     filled = {name: value for name, value in context.items() if value is not None or name not in policies}
     for name, policy in policies.items():

@@ -6,16 +6,81 @@ from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Stake
+from stream_coupons.core.measurement.lift_sums import Row
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.followed import Followed
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
 
+DAY_S = 86400.0
+SHRUNKEN_BY_DAYS = 7.0
+"""Days without an order that are added to the time before enrolment, for rates of shoppers who were hardly seen."""
+
+
+def rate_days(at: float, first_order_at: float | None) -> float:
+    """Return the days over which orders before enrolment count, for their rate a day.
+
+    Parameters
+    ----------
+    at : float
+        Time of the enrolment, UTC epoch seconds.
+    first_order_at : float or None
+        Time of the shopper's first order, if there was one.
+
+    Examples
+    --------
+    >>> rate_days(3 * 86400.0, 86400.0), rate_days(0.0, None)
+    (9.0, 7.0)
+    """
+    return max(at - (at if first_order_at is None else first_order_at), 0.0) / DAY_S + SHRUNKEN_BY_DAYS
+
+
+class Followed(Struct, array_like=True):
+    """A shopper of the measurement. Money is in hundredths of a minor unit, so that sums are exact.
+
+    Attributes
+    ----------
+    all_margin, all_orders : int
+        Margin and number of all orders known, before and since.
+    domain : str
+        Domain of the first decision; empty before it.
+    period : int
+        Period of measurement of that decision.
+    cell : int
+        Fold and arm, as in `LiftChange`.
+    known : tuple of int
+        Enrolment, best value, and margin and orders a day before it, in the units of `lift_sums`.
+    margin, orders : int
+        Outcome since: margin of orders less discounts and the sending of coupons, and number of orders.
+    """
+
+    first_order_at: float | None = None
+    all_margin: int = 0
+    all_orders: int = 0
+    domain: str = ""
+    period: int = 0
+    at: float = 0.0
+    cell: int = 0
+    known: tuple[int, int, int, int] = (0, 0, 0, 0)
+    margin: int = 0
+    orders: int = 0
+
+    @property
+    def row(self) -> Row:
+        """Numbers whose products the shopper adds to the sums."""
+        start, best, margin_rate, order_rate = self.known
+        crossed = start * margin_rate, start * order_rate
+        return (1, start, best, margin_rate, order_rate, *crossed, self.margin, self.orders)
+
+
+NEUTRAL_CLICK_RATE = 0.1
+NEUTRAL_REDEEM_RATE = 0.05
+PRIOR_TRIALS = 4.0
+"""Number of trials that a prior rate counts as."""
 MAX_TALLIES = 64
 MAX_CLOSED = 256
 MAX_EARLY = 32
@@ -48,6 +113,19 @@ class Tally(Struct, array_like=True):
     clicked: int = 0
 
 
+def shrunk_rate(successes: float, trials: float, prior: float, strength: float = PRIOR_TRIALS) -> float:
+    """Return the mean of a Beta posterior: the rate, shrunk towards `prior` while there are few trials.
+
+    Parameters
+    ----------
+    successes, trials : float
+        Counts, possibly decayed.
+    prior, strength : float
+        Mean of the Beta prior, and the number of trials that it counts as.
+    """
+    return (successes + prior * strength) / (max(trials, successes) + strength)
+
+
 EXPOSURE_HALF_LIFE_S = 86400.0
 WEEKLY_EXPOSURE_HALF_LIFE_S = 7 * 86400.0
 
@@ -72,6 +150,15 @@ class History(Struct, array_like=True):
     """Number of coupons, fading with a half-life of a day, valued at the last one; see `exposures_at`."""
     weekly_exposure: float = 0.0
     """The same with a half-life of a week."""
+
+    def rates(self) -> tuple[float, float]:
+        """Return the click rate and the redeem rate over all coupons, each shrunk towards a neutral one."""
+        clicks = self.clicked + NEUTRAL_CLICK_RATE * PRIOR_TRIALS
+        redeems = self.redeemed + NEUTRAL_REDEEM_RATE * PRIOR_TRIALS
+        return (
+            clicks / (max(self.issued, self.clicked) + PRIOR_TRIALS),
+            redeems / (max(self.issued, self.redeemed) + PRIOR_TRIALS),
+        )
 
     def exposures_at(self, at: float) -> tuple[float, float]:
         """Return the number of coupons issued, faded with a half-life of a day and of a week: a measure of fatigue."""
@@ -312,7 +399,7 @@ class Shopper(Struct, array_like=True):
     def has_decided(self, issue_id: str) -> bool:
         """Return True if this id led to an issue of ours; another system may have given the id to one of its own."""
         is_open = issue_id in self.issues and not self.issue(issue_id).observed
-        return is_open or self.has_closed_own(issue_id)
+        return is_open or (bool(self.closed) and self.has_closed_own(issue_id))
 
     def has_forgotten(self, at: float) -> bool:
         """Return True if the shopper asked to be forgotten at this time, UTC epoch seconds, or later."""

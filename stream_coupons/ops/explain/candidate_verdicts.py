@@ -11,14 +11,12 @@ from stream_coupons.core.catalogue.eligibility_rules import broken_clause
 from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.decision import policy
-from stream_coupons.core.decision.charge import charge
-from stream_coupons.core.decision.decided import Decision
+from stream_coupons.core.decision.commit import charge
 from stream_coupons.core.decision.pipeline import decide
 from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
-from stream_coupons.core.decision.stored_row import stored
-from stream_coupons.core.decision.table import CandidateTable, Trigger
+from stream_coupons.core.decision.table import CandidateTable, Decision, Trigger, stored
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.features.affinity import Moment, look
+from stream_coupons.core.features.affinity import Interests, Moment, look
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import Reason
 from stream_coupons.core.messages.inputs import BrowseEvent
@@ -178,7 +176,7 @@ class CandidateVerdicts:
         self.leader: int | None = None
         self._moment = decision.trigger.moment
         everything = [np.arange(len(self.coupons))]
-        self._views = look([self._moment], self.coupons, everything, decision.known.rules.profile)
+        self._views = look(Interests.of([self._moment], self.coupons, decision.known.rules.profile), everything)
         self._row = {position: row for row, position in enumerate(self._table.position.tolist())}
         net, priority = self._table.net_minor, self._table.priority
         level = 0.0 * net if priority is None else np.where(net > self.rules.min_value_minor, priority, -np.inf)
@@ -264,7 +262,7 @@ class CandidateVerdicts:
     def _score(self, position: int) -> Score:
         row, table = self._row[position], self._table
         click, redeem, order = stored(table.predicted[row, : len(HEADS)].tolist())
-        contributions = table.model.contributions(table.features, row, REDEEM)
+        contributions = table.scorer.contributions(table.features, row, REDEEM)
         loudest = contributions[: self.rules.explain_top]
         return Score(
             p_click=click,

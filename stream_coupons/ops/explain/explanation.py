@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from stream_coupons.core.catalogue.occasions import zone_of
-from stream_coupons.core.decision import arms, policy
+from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.features.affinity import Moment
@@ -93,7 +93,7 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
         standing = NoCoupon.HOLDOUT
     moment, verdicts = Moment(user_id, shopper, at, context), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
-        is_braked = standing is None and arms.is_braked(user_id, domain, known)
+        is_braked = standing is None and policy.arm_of(user_id, domain, known).is_braked
         against = NoCoupon.LIFT_BELOW_ZERO if is_braked else standing
         decision = consider(moment, domain, coupons, funds.wallet, known)
         judged, lacking = CandidateVerdicts(decision), funds.lacking(decision.table)

@@ -7,21 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
-from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
     PRIOR_DEPTH_RATIO,
     is_in_scope,
     price_of,
 )
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
 from stream_coupons.core.features.categories import coupon_hashes
 from stream_coupons.core.features.feature import CouponFeature
 from stream_coupons.core.features.numeric import FEATURE_BY_NAME
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import MAX_SCOPE
-from stream_coupons.core.vectors.sparse import as_arrays, feature_index
+from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.testing import coupon, item
+from tests.core.builders import dense
 
 names = st.lists(st.sampled_from("ABCDEF"), max_size=4, unique=True)
 coupon_lists = st.lists(
@@ -48,7 +48,7 @@ def numbers(coupons: CouponSet, name: str) -> list[float]:
 def test_content_scores_are_the_inner_products_of_the_formula(coupons: list[Coupon], taste: dict[str, float]) -> None:
     compiled = CouponSet(coupons, 1000.0)
     vector = {feature_index(name): weight for name, weight in taste.items()}
-    [scores] = compiled.scopes.content(compiled.dense([as_arrays(vector)]))
+    [scores] = compiled.scopes.content(dense(compiled, vector))
     for score, each in zip(scores, compiled.coupons, strict=True):
         expected = sum(taste.get(f"category:{name}", 0.0) for name in each.categories)
         expected += sum(taste.get(f"item:{name}", 0.0) for name in each.items)
@@ -130,7 +130,7 @@ def test_a_domain_sees_its_own_coupons_only() -> None:
 
 def test_an_empty_vector_scores_nothing() -> None:
     compiled = CouponSet([coupon("a", items=["A"]), coupon("b")], 1000.0)
-    assert not compiled.scopes.content(compiled.dense([as_arrays({})])).any()
+    assert not compiled.scopes.content(dense(compiled, {})).any()
 
 
 def test_a_catalogue_looks_at_the_attributes_it_is_told_to() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from stream_coupons.core.decision import attribution
 from stream_coupons.core.decision.open_issues import observe_order, open_control, open_issue
-from stream_coupons.core.decision.stored_row import packed_row
+from stream_coupons.core.decision.table import stored_row
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import DIMENSIONS, HASHED, SCHEMA, FeatureRows
@@ -27,7 +27,7 @@ ROWS = FeatureRows(
     np.round(np.linspace(0, 3, len(NUMERIC)), 4)[None, :],
     np.arange(len(HASHED), dtype=np.uint32)[None, :] * (DIMENSIONS // len(HASHED)),
 )
-NUMBERS, PLACES = packed_row(ROWS, 0)
+NUMBERS, PLACES, _ = stored_row(ROWS, 0, np.zeros(3))
 
 
 UNTIL = AT + 7 * DAY_S

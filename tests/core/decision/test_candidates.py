@@ -160,7 +160,7 @@ def test_the_shortlist_keeps_the_most_promising() -> None:
         for n in range(times):
             fold(shopper.profile, browse(f"{name}{n}", what=item(name)), ProfileRules())
     compiled = CouponSet([coupon(f"c{name}", items=[name]) for name in "ABCD"], 1000.0)
-    [promise] = Interests.of([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise(compiled)
+    [promise] = Interests.of([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise()
     everything = np.arange(4)
     assert shortlist(everything, promise, 2).tolist() == [0, 2]
     assert shortlist(everything, promise, 3).tolist() == [0, 1, 2]
@@ -175,5 +175,5 @@ def test_neighbours_promise_too() -> None:
     neighbour = Shopper()
     fold(neighbour.profile, order("o", AT, item("B")), ProfileRules())
     shopper.neighbourhood.packed = pack_vector(dict.fromkeys(neighbour.profile.interests, 1e6))
-    [promise] = Interests.of([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise(compiled)
+    [promise] = Interests.of([Moment("u", shopper, AT, {})], compiled, ProfileRules()).promise()
     assert shortlist(np.arange(2), promise, 1).tolist() == [1]

@@ -20,7 +20,7 @@ from stream_coupons.core.decision.incremental import (
 from stream_coupons.core.decision.value import values
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import places_of
+from stream_coupons.core.features.rows import PLACES
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
@@ -145,8 +145,9 @@ def test_the_value_is_that_of_the_formula(costs: dict[str, float]) -> None:
     positions, values_minor = rng.integers(0, len(COUPONS), size), rng.uniform(50.0, 20_000.0, size)
     chances, plain = drawn(5, size), PolicyRules(**({"redemption_worth_minor": 0.0, "cost_weight": 0.0} | costs))
     orders = STRUCTURAL.of(chances, np.zeros(size, np.int64))
-    found = values(COUPONS, positions, orders, chances.redeem, values_minor, plain)
     discounts_minor = COUPONS.discounts_minor(positions, values_minor)
+    margins = COUPONS.margin_ratio[positions]
+    found = values(orders, chances.redeem, values_minor, margins, discounts_minor, plain)
     for row in range(size):
         redeem, value = float(chances.redeem[row]), float(values_minor[row])
         gained = (
@@ -164,12 +165,13 @@ def test_a_decision_values_coupons_by_the_model_of_its_scorer() -> None:
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
     scorer = FixedScorer()
     orders = np.full(len(COUPONS), scorer.redeem - USES_RATIO * scorer.order)
-    values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
-    expected = values(COUPONS, everything[0], orders, before.predicted[:, 1], values_minor, known.policy)
+    values_minor = order_values(moments, COUPONS, everything)
+    redeem, margins, discounts_minor = before.predicted[:, 1], COUPONS.margin_ratio, before.discount_minor
+    expected = values(orders, redeem, values_minor, margins, discounts_minor, known.policy)
     assert not before.is_cut.any()
     assert before.value_minor.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
 
-    place = int(places_of(before.features.hashed[1, 0]))
+    place = int(before.features.hashed[1, 0] & PLACES)
     worse = replace(STRUCTURAL, places=np.array([place]), deviations=np.array([-0.25]))
     after = valued(moments, everything, COUPONS, FixedScorer(incremental=worse), known)
     assert after.value_minor[[0, 2]].tolist() == before.value_minor[[0, 2]].tolist()
@@ -182,7 +184,7 @@ def test_a_decision_reads_the_learnt_share_of_use() -> None:
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
     scorer = FixedScorer(incremental=replace(STRUCTURAL, uses_ratio=USES_RATIO - 0.5))
     after = valued(moments, everything, COUPONS, scorer, known)
-    values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
+    values_minor = order_values(moments, COUPONS, everything)
     gained = KEPT_RATIO * 0.5 * scorer.order * COUPONS.margin_ratio * values_minor
     assert (after.value_minor - before.value_minor).tolist() == pytest.approx(gained.tolist())
 
@@ -190,7 +192,7 @@ def test_a_decision_reads_the_learnt_share_of_use() -> None:
 def test_a_decision_reads_the_terms_of_its_own_rows() -> None:
     moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
-    values_minor = order_values(moments, COUPONS, COUPONS.pairs(everything))
+    values_minor = order_values(moments, COUPONS, everything)
     for name, number in (("depth", "discount_pull"), ("whole_shop", "whole_shop"), ("exposure", "weekly_exposure")):
         weights = STRUCTURAL.weights + 0.125 * (np.array(TERMS) == name)
         after = valued(

@@ -14,8 +14,7 @@ from stream_coupons.core.measurement.lift_sums import MARGIN, ORDERS, LiftSums
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.shopper.followed import Followed
-from stream_coupons.core.shopper.state import Shopper
+from stream_coupons.core.shopper.state import Followed, Shopper
 from stream_coupons.testing import coupon, item
 from tests.core.builders import (
     AT,

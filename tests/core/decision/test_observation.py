@@ -9,7 +9,7 @@ from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
 from stream_coupons.core.decision.policy import control_row
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.features.affinity import Moment, log_share
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.feature import ShopperFeature
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
 from stream_coupons.core.features.rows import OF_EVERY_COUPON, extract, hashed_names
@@ -22,7 +22,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, feedback, knowledge, observed, of_type, rules
+from tests.core.builders import AT, DAY_S, browse, feedback, knowledge, log_share, observed, of_type, rules
 
 KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
 TERMS = {each.name for each in FEATURES if each.is_of_terms}

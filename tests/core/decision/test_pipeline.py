@@ -21,8 +21,7 @@ from stream_coupons.core.decision.observation import observe
 from stream_coupons.core.decision.pipeline import ANY_TIME, KINDS, Times, issue_id, pass_time, take_in
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.scoring import Knowledge
-from stream_coupons.core.decision.stored_row import unpack
-from stream_coupons.core.decision.table import Trigger
+from stream_coupons.core.decision.table import Trigger, unpack
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment

@@ -37,27 +37,21 @@ def test_value_is_kept_uplift_times_margin_less_discount_and_cost() -> None:
     )
     orders, redeem, values_minor = np.array([[0.45, 0.05, 1.0], [0.5, 0.2, 1.0], [2000.0, 500.0, 60.0]])
     rules = PolicyRules(cost_minor=2.0, cost_weight=1.5)
-    worth = values(coupons, np.array([0, 1, 2]), orders, redeem, values_minor, rules, kept_ratio=0.8)
+    discounts_minor = coupons.discounts_minor(np.arange(3), values_minor)
+    worth = values(orders, redeem, values_minor, coupons.margin_ratio, discounts_minor, rules)
     assert worth.tolist() == pytest.approx(
         [
-            0.8 * 0.45 * 0.4 * 2000 - 0.5 * 100 - 3.0,
-            0.8 * 0.05 * 0.3 * 500 - 0.2 * 50 - 3.0,
-            0.8 * 1.0 * 0.3 * 60 - 1.0 * 60 - 3.0,
+            KEPT_RATIO * 0.45 * 0.4 * 2000 - 0.5 * 100 - 3.0,
+            KEPT_RATIO * 0.05 * 0.3 * 500 - 0.2 * 50 - 3.0,
+            KEPT_RATIO * 1.0 * 0.3 * 60 - 1.0 * 60 - 3.0,
         ]
     )
 
 
-def test_values_are_of_the_chosen_rows() -> None:
-    coupons = CouponSet([coupon("a"), coupon("b", discount_minor=10)], 1000.0)
-    orders, redeem = np.array([0.44]), np.array([0.5])
-    [worth] = values(coupons, np.array([1]), orders, redeem, np.array([2000.0]), PolicyRules(cost_minor=0.0))
-    assert worth == pytest.approx(KEPT_RATIO * 0.44 * 600 - 0.5 * 10)
-
-
 def test_a_redemption_may_be_worth_something_by_itself() -> None:
-    coupons, orders, redeem = CouponSet([coupon("a")], 1000.0), np.array([0.4]), np.array([0.5])
+    orders, redeem, of_one = np.array([0.4]), np.array([0.5]), (np.array([2000.0]), np.array([0.3]), np.array([100.0]))
     plain, won_back = PolicyRules(), PolicyRules(redemption_worth_minor=40.0)
-    worth = [values(coupons, np.array([0]), orders, redeem, np.array([2000.0]), rules) for rules in (plain, won_back)]
+    worth = [values(orders, redeem, *of_one, rules) for rules in (plain, won_back)]
     gain = worth[1] - worth[0]
     assert gain.tolist() == pytest.approx([0.5 * 40.0])
 

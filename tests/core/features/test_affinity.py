@@ -8,19 +8,17 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.compiled import BRAND_WEIGHT, CouponSet
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.catalogue.scopes import BRAND_WEIGHT
-from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
-from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
+from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_SHARE, Interests, Moment, look
+from stream_coupons.core.features.match_features import PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import extract
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import habit_fading, unpack_habits
-from stream_coupons.core.shopper.preferences import count_days
-from stream_coupons.core.shopper.profile import decay, fold
+from stream_coupons.core.shopper.profile import count_days, decay, fold
 from stream_coupons.core.shopper.state import Shopper, Tally
 from stream_coupons.core.vectors.sparse import (
     PackedVector,
@@ -36,7 +34,7 @@ from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, order, rul
 
 RULES = ProfileRules()
 SCORES = ("category", "brand", "item", "collaborative", "related")
-NUMBERS = ("demand_share", "passed_over", "scope_part", "browsed_now", "carted_now", "habit_share")
+NUMBERS = ("demand_share", "passed_over", "scope_part", "near_scope_share", "browsed_now", "carted_now", "habit_share")
 """Features that are computed from views; the others are views."""
 
 
@@ -77,7 +75,7 @@ def expected(moment: Moment, one: Coupon) -> dict[str, float]:
         "collaborative": unpack_vector(moment.shopper.neighbourhood.packed)[1].sum(),
         "demand_share": log(1.0 / PRIOR_SHARE),
         "passed_over": 0.0,
-        "recency": max(count_days([profile], [at], RULES)[3].tolist(), default=0.0),
+        "recency": max(count_days([profile], [at], RULES)[2].tolist(), default=0.0),
         "near_scope_share": log(1.0 / PRIOR_SHARE),
         "browsed_now": float(is_on_view and isinstance(trigger, BrowseEvent)),
         "carted_now": float(is_on_view and isinstance(trigger, CartEvent)),
@@ -96,7 +94,7 @@ def of_named_scope(moment: Moment, one: Coupon) -> dict[str, float]:
     indices, ever, late = (array.tolist() for array in unpack_habits(profile.habits))
     habits = {index: often * slow for index, often in zip(indices, ever, strict=True)}
     fresh = {index: often * fast for index, often in zip(indices, late, strict=True)}
-    _, cared_for, counts, lately = (array.tolist() for array in count_days([profile], [at], RULES))
+    cared_for, counts, lately = (array.tolist() for array in count_days([profile], [at], RULES))
     days, last = dict(zip(cared_for, counts, strict=True)), dict(zip(cared_for, lately, strict=True))
 
     categories, brands, items = (
@@ -206,13 +204,13 @@ def test_views_are_those_of_the_formulas_to_the_last_bit(seed: int) -> None:
     moments = [some_moment(chance, coupons) for _ in range(chance.randint(1, 4))]
     chosen = [np.array(chance.sample(range(len(coupons)), chance.randint(0, len(coupons)))) for _ in moments]
     chosen = [positions.astype(np.intp) for positions in chosen]
-    views = look(moments, coupons, chosen, RULES)
+    views = look(Interests.of(moments, coupons, RULES), chosen)
     by_formula = [
         expected(moment, coupons.coupons[position])
         for moment, positions in zip(moments, chosen, strict=True)
         for position in positions.tolist()
     ]
-    numbers = dict(zip(NUMERIC, numbers_of(moments, views, coupons, RULES).T, strict=True))
+    numbers = dict(zip(NUMERIC, numbers_of(views).T, strict=True))
     for name in expected(moments[0], coupons.coupons[0]):
         found = numbers[name] if name in NUMBERS else getattr(views, name)
         assert found.tolist() == [each[name] for each in by_formula], name
@@ -227,7 +225,7 @@ def test_the_shortlist_is_that_of_the_formulas_and_its_rows_are_those_of_all(see
     candidates = [everything[sorted(chance.sample(range(len(coupons)), len(coupons) - n))] for n in range(len(moments))]
     known = rules(max_candidates=size)
     judged = valued(moments, candidates, coupons, FixedScorer(), known)
-    promise = Interests.of(moments, coupons, RULES).promise(coupons)
+    promise = Interests.of(moments, coupons, RULES).promise()
     rows = extract(moments, coupons, [everything] * len(moments), RULES)
     first = 0
     for n, (moment, positions) in enumerate(zip(moments, candidates, strict=True)):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.content_vectors import CODES
 from stream_coupons.core.catalogue.coupon_terms import PART_OF_BRAND, PART_OF_ITEM
-from stream_coupons.core.decision.stored_row import packed_row, unpack
-from stream_coupons.core.features.affinity import PRIOR_SHARE, Moment, Views, log_share, look
-from stream_coupons.core.features.match_features import PART_STRENGTH, PRIOR_DAYS
+from stream_coupons.core.decision.table import stored_row, unpack
+from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_SHARE, Interests, Moment, RowBatch, look
+from stream_coupons.core.features.match_features import PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import (
     DIMENSIONS,
@@ -25,21 +25,21 @@ from stream_coupons.core.features.rows import (
     MAX_CONTEXT,
     MAX_PLACES,
     MOST_PAIRED,
+    PLACES,
     SCHEMA,
     FeatureRows,
     _mix,
     extract,
     hashed_names,
-    places_of,
 )
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import ProfileRules
-from stream_coupons.core.shopper.habits import MOST_COUNTED, usual_gap_s, weekday
+from stream_coupons.core.shopper.habits import MOST_COUNTED, usual_gap_s
 from stream_coupons.core.shopper.profile import HOUR_S, fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import feature_index, pack_vector
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, cart, order
+from tests.core.builders import AT, DAY_S, browse, cart, log_share, order
 
 RULES = ProfileRules()
 COUPONS = CouponSet(
@@ -170,15 +170,15 @@ def rows_at(moment: Moment, chosen: Positions = ALL) -> FeatureRows:
     return extract([moment], COUPONS, [chosen], RULES)
 
 
-def views_of(shopper: Shopper, coupons: CouponSet, at: float = AT) -> Views:
+def views_of(shopper: Shopper, coupons: CouponSet, at: float = AT) -> RowBatch:
     """Of every coupon of a set."""
-    return look([Moment("u", shopper, at, {})], coupons, [np.arange(len(coupons))], RULES)
+    return look(Interests.of([Moment("u", shopper, at, {})], coupons, RULES), [np.arange(len(coupons))])
 
 
 def exact(shopper: Shopper, coupons: CouponSet, name: str, at: float = AT) -> Floats:
     """A number of each coupon of a set, before it is rounded."""
     moments, everything = [Moment("u", shopper, at, {})], [np.arange(len(coupons))]
-    numbers = numbers_of(moments, look(moments, coupons, everything, RULES), coupons, RULES)
+    numbers = numbers_of(look(Interests.of(moments, coupons, RULES), everything))
     return numbers[:, NUMERIC.index(name)]
 
 
@@ -257,7 +257,7 @@ def test_numbers_are_finite_and_bounded_and_places_within_range_for_any_shopper(
     assert np.isfinite(rows.numeric).all()
     assert (abs(rows.numeric) <= 12.0).all()
     assert ((rows.hashed > 0) == (rows_of(Shopper(), **context).hashed > 0)).all(), "the coupon says what is absent"
-    assert places_of(rows.hashed).max() < DIMENSIONS
+    assert (rows.hashed & PLACES).max() < DIMENSIONS
     assert rows.hashed.max() < DIMENSIONS * GROUPS
     assert rows.hashed.dtype == np.uint32
     assert rows.hashed.shape[1] == len(hashed_names({}, context)) <= MAX_PLACES
@@ -271,7 +271,7 @@ def test_a_stored_row_is_the_row_that_was_scored(folded: list, history: History)
         fold(shopper.profile, event, RULES)
     rows = rows_of(shopper, weather="rain")
     for row in range(len(rows)):
-        again = unpack(*packed_row(rows, row))
+        again = unpack(*stored_row(rows, row, np.zeros(3))[:2])
         assert again.numeric.tolist() == rows.numeric[row : row + 1].tolist()
         assert again.hashed[0].tolist() == np.trim_zeros(rows.hashed[row], "b").tolist()
 
@@ -588,7 +588,7 @@ def test_a_rhythm_of_before_is_forgotten_by_and_by() -> None:
     for n in range(200):
         day = 0 if n < 100 else 3
         fold(shopper.profile, order(f"o{n}", AT + 7 * n * DAY_S + day * DAY_S, item("A")), RULES)
-        counts.append([shopper.profile.rhythm[weekday(AT + day * DAY_S)] for day in (0, 3)])
+        counts.append([shopper.profile.rhythm[int((AT / DAY_S + day) % 7)] for day in (0, 3)])
     assert all(before <= MOST_COUNTED >= now for before, now in counts)
     assert counts[119][0] > counts[119][1], "what is new says little at first"
     assert counts[-1][0] < counts[-1][1] / 2
@@ -671,7 +671,7 @@ def test_places_say_whether_they_are_of_which_coupon_it_is() -> None:
     rows = rows_for(tea, weather="rain")
     of_terms = {"coupon", "kind", "depth", "colour=green"}
     for name, place in zip(
-        hashed_names(attributes, {"weather": "rain"}), places_of(rows.hashed[0]).tolist(), strict=True
+        hashed_names(attributes, {"weather": "rain"}), (rows.hashed[0] & PLACES).tolist(), strict=True
     ):
         if place:
             assert (place >= FIRST_OF_TERMS) is not of_terms.isdisjoint(name.split("*")), name
@@ -756,7 +756,7 @@ def test_a_moment_is_described_alike_beside_one_that_has_more_keys() -> None:
     for place, moment in enumerate(moments):
         alone, first = rows_at(moment), place * len(COUPONS)
         for n in range(len(COUPONS)):
-            assert packed_row(together, first + n) == packed_row(alone, n)
+            assert stored_row(together, first + n, np.zeros(3)) == stored_row(alone, n, np.zeros(3))
         assert alone.hashed.shape[1] == len(hashed_names({}, moment.context))
 
 

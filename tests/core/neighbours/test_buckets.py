@@ -15,9 +15,9 @@ from stream_coupons.core.messages.fields import MAX_WEIGHT
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, cell_key, split_cell_key, update
 from stream_coupons.core.rules import NeighbourhoodRules
-from stream_coupons.core.vectors.sparse import SparseVector, as_arrays, feature_index, pack_vector, top
+from stream_coupons.core.vectors.sparse import SparseVector, feature_index, pack_vector, top
 from stream_coupons.testing import coupon
-from tests.core.builders import AT
+from tests.core.builders import AT, dense
 
 EVERYBODY = NeighbourhoodRules(neighbours=100, min_similarity=0.0)
 
@@ -53,7 +53,7 @@ def test_golden_case_neighbours_are_two_thirds_alike_and_d_scores_four_thirds() 
         {"u2": 2 / 3, "u3": 2 / 3}
     )
     compiled = CouponSet([coupon(name, items=[name]) for name in "ABCD"], 1000.0)
-    scores = dict(zip("ABCD", compiled.scopes.content(compiled.dense([as_arrays(sums)]))[0], strict=True))
+    scores = dict(zip("ABCD", compiled.scopes.content(dense(compiled, sums))[0], strict=True))
     assert scores["D"] == pytest.approx(4 / 3)
     assert scores == pytest.approx({"A": 2 / 3, "B": 2 / 3, "C": 4 / 3, "D": 4 / 3})
 

@@ -171,7 +171,7 @@ def test_what_is_there_stays_and_so_does_what_is_not_named() -> None:
     known: dict[str, Any] = {"rain": ([AT], [2.0])}
     context = {"rain": 0.0, "wind": None, "vip": False}
     assert fill_context(known, context, AT + 1, context_rules("rain=last")) == context
-    assert fill_context({}, context, AT, ProfileRules()) is context
+    assert fill_context({}, context, AT, ProfileRules()) == context
 
 
 def test_contexts_of_events_and_issues_are_remembered_within_bounds_and_only_if_named() -> None:

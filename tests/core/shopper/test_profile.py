@@ -15,16 +15,19 @@ from stream_coupons.core.draws import DIGEST_BYTES
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item, OrderEvent
 from stream_coupons.core.rules import MissingPolicy, ProfileRules
 from stream_coupons.core.shopper.habits import MAX_CATEGORIES, habit_indices, unpack_habits
-from stream_coupons.core.shopper.preferences import count_days, favourite, is_familiar, portrait
 from stream_coupons.core.shopper.profile import (
     DAYS_KEPT,
     LANDMARK_HALF_LIVES,
     MAX_RECENT_ORDERS,
     Profile,
+    count_days,
     decay,
+    favourite,
     fold,
     is_duplicate,
+    is_familiar,
     place_of,
+    portrait,
 )
 from stream_coupons.core.vectors.sparse import feature_index, interest_indices, name_index, price_band
 from stream_coupons.testing import item
@@ -140,7 +143,7 @@ def test_the_days_of_each_category_are_those_of_its_looks_in_any_order(
     for n, (category, day) in enumerate(shuffled):
         fold(profile, browse(str(n), AT + day * DAY_S, item("A", category=category)), DEFAULT)
     last = max((day for _, day in looks), default=0)
-    _, indices, counts, lately = count_days([profile], [AT + last * DAY_S], DEFAULT)
+    indices, counts, lately = count_days([profile], [AT + last * DAY_S], DEFAULT)
     for category in ("tea", "soap"):
         ages = {last - day for name, day in looks if name == category and last - day < DAYS_KEPT}
         [place] = np.flatnonzero(indices == feature_index(f"category:{category}")).tolist() or [None]

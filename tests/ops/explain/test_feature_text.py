@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.features.affinity import Moment, look
+from stream_coupons.core.features.affinity import Interests, Moment, look
 from stream_coupons.core.features.categories import CATEGORY_TEXTS
 from stream_coupons.core.features.numeric import FEATURE_BY_NAME, FEATURES, NUMERIC
 from stream_coupons.core.features.rows import HASHED, extract, hashed_names
@@ -123,7 +123,7 @@ def test_scores_are_those_of_the_features() -> None:
     shopper.neighbourhood.packed = pack_vector(dict.fromkeys(shopper.profile.interests, 2.5))
     coupons = CouponSet([coupon(categories=["tea"])], 1000.0)
     moments = [Moment("u", shopper, AT, {})]
-    views = look(moments, coupons, [np.array([0])], RULES)
+    views = look(Interests.of(moments, coupons, RULES), [np.array([0])])
     rows = extract(moments, coupons, [np.array([0])], RULES, views)
     content, neighbours = (rows.numeric[0, NUMERIC.index(name)] for name in ("content", "collaborative"))
     assert number_of(FEATURE_BY_NAME["content"], content) == pytest.approx(views.content[0], rel=1e-3)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Floats
-from stream_coupons.core.features.feature import CouponFeature, MatchFeature, RowBatch, ShopperFeature, ShopperMoment
+from stream_coupons.core.features.affinity import RowBatch, ShopperMoment
+from stream_coupons.core.features.feature import CouponFeature, MatchFeature, ShopperFeature
 
 FIRST_DAY = 25
 

@@ -16,8 +16,7 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.predict import predict, tabulate
 from stream_coupons.core.decision.scoring import HEADS, Scorer, first_of
-from stream_coupons.core.decision.stored_row import stored
-from stream_coupons.core.decision.table import CandidateTable
+from stream_coupons.core.decision.table import CandidateTable, stored
 from stream_coupons.core.decision.value import value
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.learning import TrainingExample

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.stored_row import stored
+from stream_coupons.core.decision.table import stored
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.rows import FeatureRows, extract
 from stream_coupons.core.messages.catalogue import Coupon

@@ -24,7 +24,7 @@ def values(*events: object) -> dict[str, float]:
     for event in events:
         fold(shopper.profile, event, ProfileRules())  # type: ignore[arg-type]
     everything = np.arange(len(SHOP))
-    found = order_values([Moment("u", shopper, AT, {})], SHOP, SHOP.pairs([everything]))
+    found = order_values([Moment("u", shopper, AT, {})], SHOP, [everything])
     return dict(zip([each.coupon_id for each in SHOP.coupons], found.tolist(), strict=True))
 
 
@@ -78,8 +78,8 @@ def wide_values(viewed_prices: ViewedPrices, *events: object, coupons: CouponSet
     shopper = Shopper()
     for event in events:
         fold(shopper.profile, event, ProfileRules())  # type: ignore[arg-type]
-    pairs = coupons.pairs([np.arange(len(coupons))])
-    found = order_values([Moment("u", shopper, AT, {})], coupons, pairs, viewed_prices)
+    everything = np.arange(len(coupons))
+    found = order_values([Moment("u", shopper, AT, {})], coupons, [everything], viewed_prices)
     return dict(zip([each.coupon_id for each in coupons.coupons], found.tolist(), strict=True))
 
 
@@ -171,8 +171,8 @@ def test_a_row_is_worth_the_same_alone_and_among_others() -> None:
             fold(shopper.profile, event, ProfileRules())  # type: ignore[arg-type]
         moments.append(Moment(f"u{number}", shopper, AT, {}))
     rows = [np.array([0, 2]), np.array([1, 2, 3]), np.array([0])]
-    together = order_values(moments, WIDE, WIDE.pairs(rows), seen)
-    alone = [order_values([one], WIDE, WIDE.pairs([row]), seen) for one, row in zip(moments, rows, strict=True)]
+    together = order_values(moments, WIDE, rows, seen)
+    alone = [order_values([one], WIDE, [row], seen) for one, row in zip(moments, rows, strict=True)]
     assert together.tobytes() == np.concatenate(alone).tobytes()
 
 
