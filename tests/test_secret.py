@@ -166,6 +166,11 @@ def test_a_worker_believes_the_latest_record_that_its_own_key_signed(
     assert secret.Adopted.of(values, KEY).is_own is is_own
 
 
+def test_what_a_key_drew_before_it_was_adopted_last_is_not_known() -> None:
+    since = [secret.Adopted.of(values, KEY).since for values in ([], [OWN], [OWN, REPLACED, record(KEY, 3.0)])]
+    assert since == [0.0, 1.0, 3.0]
+
+
 @pytest.fixture
 def settings(broker: BrokerProcess) -> Settings:
     """Settings for a broker that has the topics."""

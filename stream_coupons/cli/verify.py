@@ -48,7 +48,7 @@ def not_judged(promised: PromisedRules) -> list[str]:
     elif promised.key_since_ms:
         found.append(f"holdout, draws and signatures before {when(promised.key_since_ms / 1000)}: other secret")
     if promised.since_ms:
-        rules = "holdout, quiet hours, cooldown, frequency cap, and caps by day, week and month"
+        rules = "holdout, draws, cooldown, frequency cap, and caps by day, week and month"
         found.append(f"{rules} before {when(promised.since_ms / 1000)}: --settings-since")
     return found
 
@@ -170,9 +170,9 @@ def notes(findings: Findings, marks: AuditedOffsets, promised: PromisedRules) ->
 def _beyond_holds(findings: Findings) -> list[tuple[str, Reported, str]]:
     """Return name, amount and text of what tills took and no hold was for."""
     return [
-        ("used_again", findings.used_again, "reports of a coupon used in a further order"),
-        ("used_late", findings.used_late, "reports after a coupon's end"),
-        ("not_booked", findings.not_booked, "purchases reported too late, in dead-letters and in no budget"),
+        ("used_again", findings.used_again, "coupons used in a further order"),
+        ("used_late", findings.used_late, "purchases reported after a coupon's end"),
+        ("not_booked", findings.not_booked, "purchases reported too late: in dead-letters, booked on no budget"),
     ]
 
 

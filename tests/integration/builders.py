@@ -30,9 +30,10 @@ PLAIN_POLICY: dict[str, Any] = {
     "holdout_ratio": 0.0,
     "cooldown_s": 0.0,
     "min_value_minor": -1000.0,
+    "new_shopper_ratio": 1.0,
     "triggers": frozenset({"browse"}),
 }
-"""Every browse leads to a coupon: no chance, no cooldown, no threshold."""
+"""Every browse leads to a coupon: no chance, no cooldown, no threshold, and no bound on new shoppers."""
 
 
 def settings(

@@ -17,7 +17,7 @@ from stream_coupons.kafka.topics import Topic
 from stream_coupons.ops.audit.budget_check import BudgetCheck
 from stream_coupons.ops.audit.coverage_check import TABLES, CoverageCheck
 from stream_coupons.ops.audit.decision_check import DecisionCheck
-from stream_coupons.ops.audit.findings import Check, Findings, place_of
+from stream_coupons.ops.audit.findings import NOT_JUDGED, Check, Findings, place_of
 from stream_coupons.ops.audit.issue_check import IssueCheck
 from stream_coupons.ops.audit.offsets import AuditedOffsets, Retained
 from stream_coupons.ops.audit.promise_check import PromiseCheck
@@ -144,7 +144,7 @@ class _Audit:
                 self._findings.violate(Check.ISSUES, place_of(record), f"is no issue: {bad.detail}")
         if record.topic in FOLLOWED:
             self._accounts.check(record, message if isinstance(message, Lease) else None)
-            self._check_signature(record)
+            self._findings.judge(Check.SIGNATURES, record, self._signature_fault(record))
         if self._accounts.is_foreign(record) or not self._is_ours(record, message):
             return
         match message:
@@ -161,23 +161,17 @@ class _Audit:
             case Tick():
                 self._decisions.tick(record, message)
 
-    def _check_signature(self, record: Record) -> None:
-        """Check that a lease or report without a signature was refused."""
+    def _signature_fault(self, record: Record) -> str | None:
+        """Return a fault if a lease or report without a signature was taken in."""
         if record.timestamp_ms < self._promised.key_since_ms:
-            self._findings.skip(Check.SIGNATURES)
-            return
+            return NOT_JUDGED
         try:
             internal.require_signed(record, self._promised.rules.key)
         except BadMessage as bad:
-            if self._accounts.is_refused(record):
-                self._findings.passed(Check.SIGNATURES)
-            elif self._marks.is_committed(record.topic, record.partition, record.offset):
-                detail = f"{bad.detail}, and it was taken in: expected a dead letter"
-                self._findings.violate(Check.SIGNATURES, place_of(record), detail)
-            else:
-                self._findings.leave_open(Check.SIGNATURES)
-        else:
-            self._findings.passed(Check.SIGNATURES)
+            is_taken_in = self._marks.is_committed(record.topic, record.partition, record.offset)
+            is_refused = self._accounts.is_refused(record) or not is_taken_in
+            return None if is_refused else f"{bad.detail}, and it was taken in: expected a dead letter"
+        return None
 
     def _is_ours(self, record: Record, message: Struct | None) -> bool:
         """Return whether a record between the agents has the key and partition they give it; others are refused."""

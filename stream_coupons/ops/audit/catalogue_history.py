@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.topics import CATALOG
 
 LAG_MS = 300_000
 """Longest time that a worker may take to follow a change, or that clocks of operator and broker may differ."""
@@ -49,19 +50,15 @@ class CatalogueHistory:
         self._coupons: defaultdict[str, list[Version]] = defaultdict(list)
         self._campaigns: defaultdict[str, list[Version]] = defaultdict(list)
 
-    def take(self, record: Record, entry: Coupon | Campaign) -> None:
-        """Take in a version."""
-        at_ms = record.timestamp_ms
+    def take(self, record: Record, entry: Coupon | Campaign | None) -> None:
+        """Take in a version; None if the coupon or campaign of the record's key was withdrawn."""
+        versions = self._coupons if record.topic == CATALOG.name else self._campaigns
+        version = Version(record.timestamp_ms, is_paused=True)
         if isinstance(entry, Coupon):
-            version = Version(at_ms, entry.valid_from, entry.valid_until, entry.paused, entry.campaign_id)
-            self._coupons[entry.coupon_id].append(version)
-        else:
-            self._campaigns[entry.campaign_id].append(Version(at_ms, entry.starts_at, entry.ends_at, entry.paused))
-
-    def withdraw(self, record: Record, *, is_coupon: bool) -> None:
-        """Take in that a coupon or a campaign was withdrawn."""
-        versions = self._coupons if is_coupon else self._campaigns
-        versions[(record.key or b"").decode(errors="replace")].append(Version(record.timestamp_ms, is_paused=True))
+            version = Version(version.since_ms, entry.valid_from, entry.valid_until, entry.paused, entry.campaign_id)
+        elif entry is not None:
+            version = Version(version.since_ms, entry.starts_at, entry.ends_at, entry.paused)
+        versions[(record.key or b"").decode(errors="replace")].append(version)
 
     def at(self, coupon_id: str, began_ms: int, appended_ms: int) -> list[Version]:
         """Return the terms that a coupon and its campaign may have had when an issue was decided; none if unknown.

@@ -126,13 +126,17 @@ class Given:
     is_explored: bool
     settlements: tuple[Settlement, ...] = ()
 
+    @property
+    def order_ids(self) -> set[str]:
+        """Orders that reports on it name."""
+        return {one.order_id for one in self.settlements}
+
     def courses(self, *, has_lost: bool) -> Iterator[Course]:
         """Return all courses that events may have taken; `has_lost` if feedback may be there no more."""
         unsure = [index for index, one in enumerate(self.settlements) if not one.is_sure]
         if has_lost or len(unsure) > MAX_UNSURE:
-            orders = len({one.order_id for one in self.settlements})
             yield Course(standing=self.held_minor)
-            yield Course(self.most_minor * max(orders, 1), 0, ENDLESS, ENDLESS)
+            yield Course(self.most_minor * max(len(self.order_ids), 1), 0, ENDLESS, ENDLESS)
             yield Course(ENDLESS, ENDLESS, ENDLESS, ENDLESS)
             return
         for applied in product((False, True), repeat=len(unsure)):

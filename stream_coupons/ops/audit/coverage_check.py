@@ -67,13 +67,13 @@ class ErasedCell(NamedTuple):
         The shopper's state, packed.
     applied : int
         Offset of the last request of erasure that was applied.
-    place : str
-        Its record as topic:partition:offset.
+    record : Record
+        The record.
     """
 
     state: Raw
     applied: int
-    place: str
+    record: Record
 
 
 def fingerprint(record: Record) -> int:
@@ -176,7 +176,7 @@ class CoverageCheck:
             return
         cells[key] = tuple(cell.applied.get(topic.name, -1) for topic in TABLES[record.topic])
         if key in self.erased and record.topic == USERS:
-            self.erased[key] = ErasedCell(cell.state, cells[key][ERASURES_COLUMN], place_of(record))
+            self.erased[key] = ErasedCell(cell.state, cells[key][ERASURES_COLUMN], record)
 
     def _take_purse(self, record: Record, account_id: str) -> None:
         if record.value is None:

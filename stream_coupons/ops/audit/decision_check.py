@@ -162,12 +162,14 @@ class DecisionCheck:
         if is_repeated(settlement, given.settlements):
             return
         is_again = any(one.order_id != event.order_id for one in given.settlements)
+        if event.kind == "purchase" and may_be_late:
+            self._findings.used_late.add(settlement.taken_minor)
+        elif event.kind == "purchase" and given.settlements and event.order_id not in given.order_ids:
+            self._findings.used_again.add(settlement.taken_minor)
         given.settlements += (settlement,)
         appended_at = record.appended_at
         self._pass(record.partition, event.occurred_at if appended_at is None else min(event.occurred_at, appended_at))
         if is_again or may_be_late:
-            noted = self._findings.used_late if may_be_late else self._findings.used_again
-            noted.add(settlement.taken_minor)
             account_ids = budgets_of(given.coupon_id, given.campaign_id)
             self._budgets.take_unheld(account_ids, given.partition, settlement.taken_minor)
 

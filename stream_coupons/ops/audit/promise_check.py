@@ -1,4 +1,4 @@
-"""Promises to shoppers and marketers, checked on every issue: holdout, pauses, times, spacing, erasures."""
+"""Promises to shoppers and marketers on every issue: holdout, pauses, times, spacing, erasures."""
 
 import math
 from collections import defaultdict
@@ -15,20 +15,22 @@ from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka.records import Record
-from stream_coupons.ops.audit.catalogue_history import CatalogueHistory
+from stream_coupons.ops.audit.catalogue_history import CatalogueHistory, Version
 from stream_coupons.ops.audit.coverage_check import ErasedCell
-from stream_coupons.ops.audit.findings import Check, Findings
+from stream_coupons.ops.audit.findings import NOT_JUDGED, Check, Findings
 from stream_coupons.ops.audit.promised import PromisedRules
 from stream_coupons.ops.audit.terms import began_ms
 
 ERASURE_LAG_MS = 600_000
 """Longest time by which requests of erasure may be read later than events that were appended before them."""
+CLOCKS_DIFFER_S = 60.0
+"""Longest time by which the clocks of workers and brokers may differ."""
 _shopper = msgpack.Decoder(Shopper)
 
 
 def when(at: float) -> str:
     """Return a time in UTC epoch seconds as ISO 8601."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if math.isfinite(at) else "any time"
 
 
 class PromiseCheck:
@@ -52,88 +54,72 @@ class PromiseCheck:
 
     def issue(self, record: Record, issue: CouponIssue) -> None:
         """Check an issue."""
-        about = f"issue {issue.issue_id} of coupon {issue.coupon_id} to {issue.user_id} at {when(issue.issued_at)}"
-        self._check_terms(record, issue, about)
-        self._check_erasures(record, issue, about)
-        self._check_holdout(record, issue, about)
-        self._check_rules(record, issue, about)
-
-    def _check_terms(self, record: Record, issue: CouponIssue, about: str) -> None:
-        """Check pauses and times by each version of the catalogue that the worker may have known."""
-        known = self._history.at(issue.coupon_id, began_ms(record), record.timestamp_ms)
-        if not known:
-            self._findings.skip(Check.PAUSES)
-            self._findings.skip(Check.VALIDITY)
-            return
-        is_paused = all(terms.is_paused for terms in known)
-        fault = f"{about}: the coupon or its campaign is paused or withdrawn, expected none" if is_paused else None
-        self._findings.judge(Check.PAUSES, record, fault)
-        fault = None
-        if not any(terms.start <= issue.issued_at < terms.end for terms in known):
-            fault = f"{about}: expected {_text(known[-1].start)} <= time < {_text(known[-1].end)}"
-        self._findings.judge(Check.VALIDITY, record, fault)
-
-    def _check_erasures(self, record: Record, issue: CouponIssue, about: str) -> None:
-        """Check that no event of before an erasure that was appended after it led to an issue."""
-        forgotten = [one for one in self._erased.get(issue.user_id, ()) if issue.issued_at <= one[0]]
-        later_ms = max((began_ms(record) - appended_ms for _, appended_ms, _ in forgotten), default=-1)
-        if 0 < later_ms <= ERASURE_LAG_MS:
-            self._findings.skip(Check.ERASURES)
-            return
-        fault = (
-            f"{about}: the shopper was erased up to {when(forgotten[0][0])}, expected none" if later_ms > 0 else None
-        )
-        self._findings.judge(Check.ERASURES, record, fault)
-
-    def _check_holdout(self, record: Record, issue: CouponIssue, about: str) -> None:
-        if began_ms(record) < self._promised.both_since_ms:
-            self._findings.skip(Check.HOLDOUT)
-            return
-        is_holdout = policy.is_holdout(issue.user_id, self._policy, self._promised.rules.key)
-        fault = f"{about}: the shopper is in the holdout, expected no coupon" if is_holdout else None
-        self._findings.judge(Check.HOLDOUT, record, fault)
-
-    def _check_rules(self, record: Record, issue: CouponIssue, about: str) -> None:
-        """Check cooldown and frequency cap."""
-        rules, at, shopper = self._policy, issue.issued_at, hash(issue.user_id)
+        began, shopper, rules = began_ms(record), hash(issue.user_id), self._policy
+        known = self._history.at(issue.coupon_id, began, record.timestamp_ms)
         recent = self._recent.get(shopper, ())
-        self._recent[shopper] = (*recent, at)[-rules.max_issues_per_window :]
-        if began_ms(record) < self._promised.since_ms:
-            for check in (Check.COOLDOWN, Check.FREQUENCY):
-                self._findings.skip(check)
-            return
-        is_erased = issue.user_id in self._erased
+        self._recent[shopper] = (*recent, issue.issued_at)[-rules.max_issues_per_window :]
+        faults = {
+            Check.PAUSES: _pause_fault(known),
+            Check.VALIDITY: _validity_fault(known, issue.issued_at),
+            Check.ERASURES: self._erasure_fault(issue, began),
+        }
+        if began < self._promised.both_since_ms:
+            faults |= dict.fromkeys((Check.HOLDOUT, Check.PROPENSITIES), NOT_JUDGED)
+        else:
+            faults |= self._secret_faults(issue)
+        if began < self._promised.since_ms:
+            faults |= dict.fromkeys((Check.COOLDOWN, Check.FREQUENCY), NOT_JUDGED)
+        else:
+            faults |= self._spacing_faults(issue, recent)
+        for check, fault in faults.items():
+            if fault and fault is not NOT_JUDGED:
+                about = f"issue {issue.issue_id} of coupon {issue.coupon_id} to {issue.user_id}"
+                fault = f"{about} at {when(issue.issued_at)}: {fault}"
+            self._findings.judge(check, record, fault)
+
+    def _erasure_fault(self, issue: CouponIssue, began: int) -> str | None:
+        """Return a fault if an event of before an erasure that was appended after it led to an issue."""
+        forgotten = [one for one in self._erased.get(issue.user_id, ()) if issue.issued_at <= one[0] and one[1] < began]
+        if not forgotten:
+            return None
+        if began - min(one[1] for one in forgotten) <= ERASURE_LAG_MS:
+            return NOT_JUDGED
+        return f"the shopper was erased up to {when(forgotten[0][0])}, expected none"
+
+    def _secret_faults(self, issue: CouponIssue) -> dict[Check, str | None]:
+        """Return the faults by the draws of shopper and trigger, whether the decision is on record or not."""
+        rules, key = self._policy, self._promised.rules.key
+        is_holdout, draw = policy.is_holdout(issue.user_id, rules, key), policy.draw(issue.issue_id, rules, key)
+        expected = "no coupon" if draw.is_control else str(draw.is_explored)
+        is_as_drawn = issue.is_explored == draw.is_explored and not draw.is_control
+        drawn = f"is_explored is {issue.is_explored}, expected {expected} by the secret"
+        return {
+            Check.HOLDOUT: "the shopper is in the holdout, expected no coupon" if is_holdout else None,
+            Check.PROPENSITIES: None if is_as_drawn else drawn,
+        }
+
+    def _spacing_faults(self, issue: CouponIssue, recent: tuple[float, ...]) -> dict[Check, str | None]:
+        """Return the faults by cooldown and frequency cap; both are forgotten with a shopper's state."""
+        rules, is_erased = self._policy, issue.user_id in self._erased
         remembered_s = STAYS_S if is_erased or self._promised.rules.profile.forget_after_s else math.inf
-        if is_erased or rules.cooldown_s > remembered_s:
-            self._findings.skip(Check.COOLDOWN)
-        else:
-            is_early = bool(recent) and at < recent[-1] + rules.cooldown_s
-            fault = f"{about}: expected {rules.cooldown_s:g} s after {when(recent[-1])}" if is_early else None
-            self._findings.judge(Check.COOLDOWN, record, fault)
-        zone = self._promised.rules.shop.time_zone
-        if rules.issue_window_s > remembered_s:
-            self._findings.skip(Check.FREQUENCY)
-        else:
-            counts = IssueCounts() if math.isfinite(remembered_s) else self._counts[shopper]
-            is_over = policy.is_over_frequency_cap(recent, counts, at, rules, zone)
+        cooldown = frequency = None
+        if recent and issue.issued_at < recent[-1] + rules.cooldown_s:
+            cooldown = f"expected {rules.cooldown_s:g} s after {when(recent[-1])}"
+        zone, shopper = self._promised.rules.shop.time_zone, hash(issue.user_id)
+        counts = IssueCounts() if math.isfinite(remembered_s) else self._counts[shopper]
+        if policy.is_over_frequency_cap(recent, counts, issue.issued_at, rules, zone):
             most = f"{rules.max_issues_per_window} coupons in {rules.issue_window_s:g} s"
             most = " or ".join([most, *map(str, rules.caps)])
-            self._findings.judge(
-                Check.FREQUENCY,
-                record,
-                f"{about}: the shopper had {most} before it, expected no more" if is_over else None,
-            )
+            frequency = f"the shopper had {most} before it, expected no more"
         if rules.caps:
-            self._counts[shopper].note(issue.coupon_id, issue.campaign_id, local_time(at, zone))
+            counts.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, zone))
+        return {
+            Check.COOLDOWN: NOT_JUDGED if is_erased or rules.cooldown_s > remembered_s else cooldown,
+            Check.FREQUENCY: NOT_JUDGED if rules.issue_window_s > remembered_s else frequency,
+        }
 
     def end(self, cells: Mapping[bytes, ErasedCell | None]) -> None:
-        """Check the states of erased shoppers.
-
-        Parameters
-        ----------
-        cells : mapping
-            Their latest state records, by key.
-        """
+        """Check the states of erased shoppers, by their latest state records by key."""
         for user_id, requests in self._erased.items():
             cell = cells.get(user_id.encode())
             applied = [at for at, _, offset in requests if cell is not None and offset <= cell.applied]
@@ -141,10 +127,24 @@ class PromiseCheck:
                 self._findings.skip(Check.ERASURES)
                 continue
             fault = _state_fault(_shopper.decode(cell.state), max(applied))
-            if fault is None:
-                self._findings.passed(Check.ERASURES)
-            else:
-                self._findings.violate(Check.ERASURES, cell.place, f"the state of {user_id} {fault}")
+            self._findings.judge(Check.ERASURES, cell.record, fault and f"the state of {user_id} {fault}")
+
+
+def _pause_fault(known: list[Version]) -> str | None:
+    """Return a fault if a coupon is paused in each version that the worker may have known."""
+    if not known:
+        return NOT_JUDGED
+    is_paused = all(terms.is_paused for terms in known)
+    return "the coupon or its campaign is paused or withdrawn, expected none" if is_paused else None
+
+
+def _validity_fault(known: list[Version], at: float) -> str | None:
+    """Return a fault if a coupon is out of its time in each version that the worker may have known."""
+    if not known:
+        return NOT_JUDGED
+    if any(terms.start <= at < terms.end for terms in known):
+        return None
+    return f"expected {when(known[-1].start)} <= time < {when(known[-1].end)}"
 
 
 def _state_fault(shopper: Shopper, erased_at: float) -> str | None:
@@ -156,7 +156,3 @@ def _state_fault(shopper: Shopper, erased_at: float) -> str | None:
     if min(kept, default=math.inf) > shopper.erased_at:
         return None
     return f"has an event of {when(min(kept))}, expected none up to their erasure at {when(shopper.erased_at)}"
-
-
-def _text(at: float) -> str:
-    return when(at) if math.isfinite(at) else "any time"

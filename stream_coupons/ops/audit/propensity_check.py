@@ -1,10 +1,10 @@
 """Decisions on record: result and propensity follow from the arms, their values, and the draw of the trigger.
 
-What a record states is enough to compute the choice again, but for the draw, which takes the secret. Values and prices
-are recorded to two digits, so what depends on their order is judged within `ROUNDED_MINOR`.
+A record has all that its choice was made of, but for the draw, which takes the secret. Values and prices are recorded
+to two digits, so what depends on their order is judged within `ROUNDED_MINOR`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +14,8 @@ from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.decision.policy import Choice
 from stream_coupons.core.decision.policy_plugin import drawn_row
 from stream_coupons.core.messages.decisions import LoggedDecision
-from stream_coupons.core.rules import STRATEGIES, PolicyRules
+from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record, origin_of
 from stream_coupons.ops.audit.courses import Given
@@ -26,8 +27,9 @@ from stream_coupons.ops.audit.terms import began_ms
 ROUNDED_MINOR = 0.0201
 """Largest error of the difference of two values less prices, minor units."""
 ROUNDED_RATIO = 2e-9
-"""Largest difference of a propensity computed again."""
+"""Largest error of a propensity that is computed again."""
 KINDS = {topics.BROWSE.name: "browse", topics.CART.name: "cart", topics.ORDER.name: "order"}
+WITHOUT_PROPENSITY = ("holdout", "lift_below_zero")
 
 
 class PropensityCheck:
@@ -41,20 +43,18 @@ class PropensityCheck:
 
     def decision(self, record: Record, decision: LoggedDecision) -> None:
         """Check a decision; copies are checked again."""
-        began = began_ms(record)
-        has_key, has_rules = began >= self._promised.key_since_ms, began >= self._promised.since_ms
-        if has_key and has_rules:
-            is_holdout = policy.is_holdout(decision.user_id, self._promised.rules.policy, self._promised.rules.key)
+        rules, key, began = self._promised.rules.policy, self._promised.rules.key, began_ms(record)
+        has_rules = began >= self._promised.since_ms
+        if began >= self._promised.both_since_ms:
+            is_holdout = policy.is_holdout(decision.user_id, rules, key)
             fault = f"is_holdout is {decision.is_holdout}, expected {is_holdout} by the secret"
-            self._judge(Check.HOLDOUT, record, decision, fault if is_holdout != decision.is_holdout else None)
+            self._judge(Check.HOLDOUT, record, decision, None if is_holdout == decision.is_holdout else fault)
         if has_rules:
-            self._check_cooldown(record, decision)
+            self._judge(Check.COOLDOWN, record, decision, self._cooldown_fault(decision))
         found = (
             _form_fault(decision)
-            or _identity_fault(record, decision)
-            or _value_fault(decision)
-            or (_settings_fault(decision, self._promised.rules.policy) if has_rules else None)
-            or self._choice_fault(decision, has_key=has_key)
+            or _value_fault(decision, rules if has_rules else None)
+            or next(self._choice_faults(record, decision, has_key=began >= self._promised.key_since_ms), None)
             or self._issue_fault(decision)
         )
         self._judge(Check.PROPENSITIES, record, decision, found)
@@ -66,69 +66,59 @@ class PropensityCheck:
             fault = f"{about}, {decision.result} {decision.coupon_id}: {fault}"
         self._findings.judge(check, record, fault)
 
-    def _check_cooldown(self, record: Record, decision: LoggedDecision) -> None:
-        """Check that a decision that is no copy comes after the cooldown of the one before."""
+    def _cooldown_fault(self, decision: LoggedDecision) -> str | None:
+        """Return a fault if a decision that is no copy comes before the cooldown of the one before is over."""
         shopper, cooldown_s = hash(decision.user_id), self._promised.rules.policy.cooldown_s
         before = self._considered_at.get(shopper, decision.at)
         self._considered_at[shopper] = max(before, decision.at)
         is_early = before < decision.at < before + cooldown_s
-        fault = f"expected {cooldown_s:g} s after {when(before)}" if is_early else None
-        self._judge(Check.COOLDOWN, record, decision, fault)
+        return f"expected {cooldown_s:g} s after {when(before)}" if is_early else None
 
-    def _choice_fault(self, decision: LoggedDecision, *, has_key: bool) -> str | None:
-        """Return the fault of result and propensity, by the draw if the key is known."""
-        arms, is_explored = decision.arms, decision.drawn is not None
-        row = arms.index(decision.coupon_id) if decision.result == "given" else None
-        choice = Choice(
-            row=row,
-            is_drawn=is_explored,
-            leader=decision.best,
-            tried=decision.tried or list(range(len(arms))),
-            epsilon=decision.exploration_ratio,
-            best=decision.best or 0,
-            control_ratio=decision.control_ratio,
-            shares=decision.shares,
-        )
-        if decision.propensity is not None:
-            expected = choice.propensity(row)
-            if abs(decision.propensity - expected) > ROUNDED_RATIO:
-                return f"propensity is {decision.propensity}, expected {expected:.9g}"
-        return self._draw_fault(decision, choice) if has_key and decision.result != "lift_below_zero" else None
-
-    def _draw_fault(self, decision: LoggedDecision, choice: Choice) -> str | None:
-        """Return how a result differs from what the draw of its trigger gives."""
-        rules = _ratios(decision.control_ratio, decision.exploration_ratio)
-        draw = policy.draw(decision.decision_id, rules, self._promised.rules.key)
-        row = decision.best
-        if draw.is_control:
-            row = None
-        elif decision.shares:
+    def _choice_faults(self, record: Record, decision: LoggedDecision, *, has_key: bool) -> Iterator[str]:
+        """Yield how a record differs from the choice by its own arms, and by the draw of its trigger."""
+        origin = origin_of(record)
+        kind = KINDS.get(origin[0].rpartition(":")[0], "") if origin is not None else ""
+        identity = issue_id(decision.user_id, kind, decision.trigger_id)
+        if decision.decision_id != identity:
+            yield f"expected the id {identity} of the trigger that its origin names"
+        row = decision.arms.index(decision.coupon_id) if decision.result == "given" else None
+        tried = decision.tried or list(range(len(decision.arms)))
+        ratios = decision.exploration_ratio, decision.control_ratio
+        choice = Choice(row, False, decision.best, tried, ratios[0], 0, ratios[1], shares=decision.shares)
+        propensity = None if decision.result in WITHOUT_PROPENSITY else choice.propensity(row)
+        if (decision.propensity is None) != (propensity is None) or (
+            abs((decision.propensity or 0.0) - (propensity or 0.0)) > ROUNDED_RATIO
+        ):
+            yield f"propensity is {decision.propensity}, expected {propensity}"
+        if not has_key or decision.result == "lift_below_zero":
+            return
+        draw, row = policy.draw(decision.decision_id, _rules(*ratios), self._promised.rules.key), decision.best
+        if decision.shares:
             row = drawn_row(np.array(decision.shares), draw.arm)
         elif draw.is_explored:
-            row = choice.tried[int(draw.arm * len(choice.tried))]
-        none = "control" if draw.is_control else "not_worth_it"
-        result = none if row is None else "holdout" if decision.is_holdout else "given"
-        drawn = row if draw.is_explored else None
-        arm = decision.arms[row] if row is not None and result == "given" else "none"
-        if (decision.result, decision.coupon_id, decision.drawn) == (result, arm, drawn):
-            return None
-        return f"drawn is {decision.drawn}, expected {result} {arm}, drawn {drawn}, by the secret"
+            row = tried[int(draw.arm * len(tried))]
+        expected: tuple[str, str, int | None]
+        if draw.is_control or row is None:
+            expected = "control" if draw.is_control else "not_worth_it", NO_COUPON, None
+        else:
+            drawn = row if draw.is_explored else None
+            expected = ("holdout", NO_COUPON, drawn) if decision.is_holdout else ("given", decision.arms[row], drawn)
+        if (decision.result, decision.coupon_id, decision.drawn) != expected:
+            yield "drawn is {}, expected {} {}, drawn {}, by the secret".format(decision.drawn, *expected)
 
     def _issue_fault(self, decision: LoggedDecision) -> str | None:
         """Return how the issue of a decision, if it is there, differs from it."""
         given = self._given.get(decision.decision_id)
-        if given is None:
-            return None
         decided = decision.coupon_id, decision.propensity, decision.drawn is not None
-        issued = given.coupon_id, given.propensity, given.is_explored
-        if decided == issued:
+        if given is None or decided == (given.coupon_id, given.propensity, given.is_explored):
             return None
-        return "its issue has coupon {}, propensity {}, is_explored {}, expected {}, {}, {}".format(*issued, *decided)
+        issued = f"{given.coupon_id}, propensity {given.propensity}, is_explored {given.is_explored}"
+        return "its issue has coupon {}, expected {}, {}, {}".format(issued, *decided)
 
 
 @lru_cache(maxsize=100)
-def _ratios(control_ratio: float, exploration_ratio: float) -> PolicyRules:
-    return PolicyRules(control_ratio=control_ratio, exploration_ratio=exploration_ratio)
+def _rules(exploration_ratio: float, control_ratio: float) -> PolicyRules:
+    return PolicyRules(exploration_ratio=exploration_ratio, control_ratio=control_ratio)
 
 
 def _form_fault(decision: LoggedDecision) -> str | None:
@@ -139,74 +129,41 @@ def _form_fault(decision: LoggedDecision) -> str | None:
     lengths = len(decision.values_minor), *of_arms, len(decision.shares) or n + 1
     if not n or lengths != (n, n, n, n + 1) or max(indices, default=0) >= n:
         return f"it has {n} arms, expected as many values, prices and priorities, and no index beyond"
-    if (decision.result == "given") != (decision.coupon_id in decision.arms):
-        return "expected one of its arms if given, none otherwise"
-    if (decision.propensity is None) != (decision.result in ("holdout", "lift_below_zero")):
-        return f"propensity is {decision.propensity}, expected none for holdout and lift_below_zero alone"
-    is_other = decision.result == "holdout" and not decision.is_holdout
-    if is_other or (decision.result in ("given", "lift_below_zero") and decision.is_holdout):
-        return f"is_holdout is {decision.is_holdout}, expected another result"
+    is_given = decision.result == "given"
+    if is_given != (decision.coupon_id in decision.arms) or (is_given and decision.is_holdout):
+        return f"is_holdout is {decision.is_holdout}, expected one of its arms if given, and none in the holdout"
     return None
 
 
-def _identity_fault(record: Record, decision: LoggedDecision) -> str | None:
-    """Return the fault of an identity, which fixes the draw, that is not that of the trigger."""
-    origin = origin_of(record)
-    kind = KINDS.get(origin[0].rpartition(":")[0]) if origin is not None else None
-    if kind is None:
-        return "it follows from no event of a shopper, expected an origin"
-    expected = issue_id(decision.user_id, kind, decision.trigger_id)
-    return None if decision.decision_id == expected else f"expected the id {expected} of its trigger"
-
-
-def _value_fault(decision: LoggedDecision) -> str | None:
-    """Return the fault of `best` or `tried`, which are the arms with the greatest values less prices.
-
-    Arms of a lower priority than the best one may be worth more.
-    """
-    if decision.shares:
+def _value_fault(decision: LoggedDecision, rules: PolicyRules | None) -> str | None:
+    """Return the fault of ratios by the rules, if they are known, or of the arms that should be best or tried."""
+    n, worth, best = len(decision.arms), decision.values_minor, decision.best
+    if rules is not None:
+        is_value, stated = rules.strategy == "value", (decision.exploration_ratio, decision.control_ratio)
+        expected = rules.exploration_ratio if is_value else 1.0, rules.control_ratio
+        count, size = len(decision.tried) or n, min(rules.explored_candidates, n) if is_value else n
+        if (*stated, count) != (*expected, size):
+            return f"exploration and control are {stated} with {count} tried, expected {expected} with {size}"
+    if decision.shares or decision.exploration_ratio >= 1.0:
         return None
-    worth, levels = _worth(decision), decision.priorities or [0] * len(decision.arms)
-    if (best := decision.best) is not None:
-        most = max(value for value, level in zip(worth, levels, strict=True) if level >= levels[best])
-        if worth[best] < most - ROUNDED_MINOR:
-            return f"best is {best} with value less price {worth[best]:.2f}, expected {most:.2f}"
+    if decision.prices_minor:
+        worth = [value - price for value, price in zip(worth, decision.prices_minor, strict=True)]
+    levels = decision.priorities or [0] * n
+    level = levels[best] if best is not None else min(levels)
+    most = max(value for value, each in zip(worth, levels, strict=True) if each >= level)
+    if best is not None and worth[best] < most - ROUNDED_MINOR:
+        return f"best is {best} with value less price {worth[best]:.2f}, expected {most:.2f}"
+    if rules is not None and (most - rules.min_value_minor) * (-1 if best is None else 1) < -ROUNDED_MINOR:
+        return f"best is {best} with at most {most:.2f}, expected one if above {rules.min_value_minor:g}"
+    if rules is not None and best is not None:
+        of_worth = zip(worth, levels, strict=True)
+        highest = max(
+            (each for value, each in of_worth if value > rules.min_value_minor + ROUNDED_MINOR), default=level
+        )
+        if level < highest:
+            return f"best is {best} of priority {level}, expected one of priority {highest}"
     tried = set(decision.tried)
     left_out = [value for row, value in enumerate(worth) if row not in tried] if tried else []
     if left_out and min(worth[row] for row in tried) < max(left_out) - ROUNDED_MINOR:
         return f"tried are {decision.tried}, expected those with the greatest values less prices"
     return None
-
-
-def _settings_fault(decision: LoggedDecision, rules: PolicyRules) -> str | None:
-    """Return how a record differs from the settings."""
-    is_own = rules.strategy in STRATEGIES
-    exploration = rules.exploration_ratio if rules.strategy == "value" else 1.0
-    tried = min(len(decision.arms), rules.explored_candidates if rules.strategy == "value" else len(decision.arms))
-    stated = decision.exploration_ratio, decision.control_ratio, len(decision.tried) or len(decision.arms)
-    if stated != (exploration, rules.control_ratio, tried):
-        return "exploration_ratio {}, control_ratio {}, {} tried; expected {}, {}, {} by the settings".format(
-            *stated, exploration, rules.control_ratio, tried
-        )
-    if is_own and exploration < 1.0:
-        return _best_fault(decision, rules.min_value_minor)
-    return None
-
-
-def _best_fault(decision: LoggedDecision, least: float) -> str | None:
-    """Return the fault of `best` by the value above which a coupon is given, minor units."""
-    best, worth = decision.best, _worth(decision)
-    most = max(worth) if best is None else worth[best]
-    if abs(most - least) > ROUNDED_MINOR and (best is None) == (most > least):
-        return f"best is {best} with at most {most:.2f}, expected one if above {least:g}"
-    levels = decision.priorities or [0] * len(decision.arms)
-    worth_it = [level for value, level in zip(worth, levels, strict=True) if value > least + ROUNDED_MINOR]
-    if best is not None and levels[best] < max(worth_it, default=levels[best]):
-        return f"best is {best} of priority {levels[best]}, expected one of priority {max(worth_it)}"
-    return None
-
-
-def _worth(decision: LoggedDecision) -> list[float]:
-    """Return the values of the arms less their prices, minor units."""
-    prices = decision.prices_minor or [0.0] * len(decision.arms)
-    return [value - price for value, price in zip(decision.values_minor, prices, strict=True)]

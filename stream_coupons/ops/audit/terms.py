@@ -117,7 +117,7 @@ class KnownTerms:
         """Take in a version of a coupon or a campaign; what workers ignore is ignored here."""
         self._unread[record.topic] -= 1
         if record.value is None:
-            self.history.withdraw(record, is_coupon=record.topic == CATALOG.name)
+            self.history.take(record, None)
             return
         try:
             entry: Coupon | Campaign = self._decoders[record.topic](record.value)

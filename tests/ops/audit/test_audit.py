@@ -50,7 +50,7 @@ def test_what_the_agents_send_is_clean_and_everything_is_looked_at() -> None:
     assert looked_at == set(Check) - {Check.COPIES} - by_rules
     assert not any(tally.open for tally in findings.tallies.values())
     skipped = {check: tally.not_checked for check, tally in findings.tallies.items() if tally.not_checked}
-    assert skipped.keys() == by_rules | {Check.LETTERS}
+    assert skipped.keys() == by_rules | {Check.PROPENSITIES, Check.LETTERS}
     assert skipped[Check.LETTERS] == 8  # feedback that waited in vain
 
 

@@ -207,10 +207,22 @@ FORGERIES = {
         lambda: keeping(last_event_at=AT + 5.0, ordered_at={"tea": AT - 9.0}), {"erasures"}, "has an event of"
     ),
     "exploration is ignored": Forgery(
-        lambda: with_policy(exploration_ratio=0.0), {"propensities"}, "exploration_ratio 0.0, control_ratio 0.2"
+        lambda: with_policy(exploration_ratio=0.0),
+        {"propensities"},
+        "exploration and control are (0.0, 0.2) with 5 tried, expected (0.3, 0.2) with 5",
     ),
     "controls are ignored": Forgery(
-        lambda: with_policy(control_ratio=0.0), {"propensities"}, "control_ratio 0.0, 5 tried; expected 0.3, 0.2"
+        lambda: with_policy(control_ratio=0.0), {"propensities"}, "exploration and control are (0.3, 0.0)"
+    ),
+    "controls are ignored, and no decision is on record": Forgery(
+        lambda: with_policy(control_ratio=0.0, decisions_logged_ratio=0.0),
+        {"propensities"},
+        "expected no coupon by the secret",
+    ),
+    "chance is ignored, and no decision is on record": Forgery(
+        lambda: with_policy(exploration_ratio=0.0, decisions_logged_ratio=0.0),
+        {"propensities"},
+        "is_explored is False, expected True by the secret",
     ),
     "a propensity is wrong": Forgery(
         lambda: edited(DECISIONS, lambda one: replace(one, propensity=0.5), is_given),
@@ -246,7 +258,7 @@ FORGERIES = {
     "a decision has the id of other luck": Forgery(
         lambda: edited(DECISIONS, lambda one: replace(one, decision_id="i1"), lambda one: one.result == "control"),
         {"propensities"},
-        "of its trigger",
+        "of the trigger that its origin names",
     ),
     "the best arm is not the best": Forgery(
         lambda: edited(
@@ -267,7 +279,7 @@ FORGERIES = {
     "fewer arms are tried": Forgery(
         lambda: edited(DECISIONS, lambda one: replace(one, tried=[0]), lambda one: len(one.arms) > 1),
         {"propensities"},
-        "1 tried; expected",
+        "with 1 tried, expected",
     ),
     "arms have no values": Forgery(
         lambda: edited(DECISIONS, lambda one: replace(one, values_minor=[])),
@@ -334,12 +346,12 @@ def test_without_the_secret_holdout_draws_and_signatures_are_not_checked() -> No
     findings = sent_by(replace(PROMISED, key=DrawKey(b"another"))).audit(
         promised=PromisedRules(PROMISED, key_since_ms=math.inf)
     )
-    assert skipped(findings) == {Check.HOLDOUT, Check.SIGNATURES}
+    assert skipped(findings) == {Check.HOLDOUT, Check.PROPENSITIES, Check.SIGNATURES}
 
 
 def test_without_the_settings_what_they_rule_is_not_checked() -> None:
     log = with_policy(holdout_ratio=0.0, cooldown_s=0.0, max_issues_per_window=50, quiet_until_hour=2.5)
-    rules = {Check.HOLDOUT, Check.QUIET_HOURS, Check.COOLDOWN, Check.FREQUENCY}
+    rules = {Check.HOLDOUT, Check.PROPENSITIES, Check.QUIET_HOURS, Check.COOLDOWN, Check.FREQUENCY}
     assert skipped(log.audit(promised=PromisedRules(PROMISED, since_ms=math.inf))) == rules
     assert skipped(log.audit()) == rules | {Check.SIGNATURES}
 
