@@ -58,8 +58,7 @@ MUTANTS = {
         "runtime/apply.py",
         "self._send(attempt, attempt.loaded[key], record, outcome, slot, 0)",
         "self._send(attempt, attempt.loaded[key], record, outcome, attempt.slot(), 0)",
-        "runtime/test_batch.py::"
-        "test_a_round_is_decided_together_over_keys_and_partitions_and_committed_in_the_order_of_inputs",
+        "runtime/test_batch.py::test_a_record_refused_amid_a_round_is_a_dead_letter_in_its_place",
     ),
     "a round goes on though its key is undecided": Mutant(
         "runtime/apply.py",

@@ -365,6 +365,13 @@ def test_a_round_is_committed_before_its_key_changes_or_time_passes(then: tuple[
     assert wire(together.sent) == wire(alone.sent)
 
 
+def test_a_record_refused_amid_a_round_is_a_dead_letter_in_its_place() -> None:
+    worker = Worker()
+    worker.run(log((NUMBERS, b"b", "later 1"), (NUMBERS, None, "add 1"), (NUMBERS, b"c", "later 3")))
+    assert worker.step.decided == [2]
+    assert [one.value for one in worker.sent] == [b"b=1*1", b"add 1", b"c=3*1"]
+
+
 def test_one_failure_in_a_commit_costs_the_others_nothing() -> None:
     worker = Worker()
     told = log(
