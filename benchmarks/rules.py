@@ -12,17 +12,14 @@ import copy
 import time
 
 import numpy as np
-from stream_coupons.core.decision.candidates import Undecided
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.pipeline import Times, decide, take_in
 from stream_coupons.core.decision.scoring import Knowledge
+from stream_coupons.core.decision.table import Trigger
 from stream_coupons.core.messages.inputs import BrowseEvent
-from stream_coupons.core.money.purses import Purse
-from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.models.linear import prior
-from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.secret import rules_of
 from stream_coupons.testing import START, browse, coupon, item, plain_settings
 
@@ -55,7 +52,7 @@ def visits(known: Knowledge, random: np.random.Generator) -> list[Shopper]:
     for number in range(SHOPPERS):
         shopper = Shopper()
         for n in range(EVENTS_BEFORE):
-            take_in(f"u{number}", shopper, event(number, n, random), known, wallet())
+            take_in(f"u{number}", shopper, event(number, n, random), known)
         shoppers.append(shopper)
     return shoppers
 
@@ -68,20 +65,15 @@ def event(number: int, n: int, random: np.random.Generator) -> BrowseEvent:
     return browse(f"u{number}", what, at=START + 60.0 * n, event_id=f"e{number}-{n}", context=context)
 
 
-def wallet() -> Wallet:
-    """Return a wallet with all stock."""
-    return Wallet(SharedStates({}, Purse), 0, 1)
-
-
 def seconds(known: Knowledge, shoppers: list[Shopper], events: list[BrowseEvent], batch: int) -> tuple[float, int]:
     """Return the CPU of deciding all events, and the number of decisions."""
     copies, decided = copy.deepcopy(shoppers), 0
     begin = time.process_time()
     for start in range(0, len(copies), batch):
         pairs = zip(copies[start : start + batch], events[start : start + batch], strict=True)
-        taken = [take_in(one.user_id, shopper, one, known, wallet(), Times()) for shopper, one in pairs]
-        open_ones = [one for one in taken if isinstance(one, Undecided)]
-        decided += len(decide(open_ones, known))
+        taken = [take_in(one.user_id, shopper, one, known, Times()) for shopper, one in pairs]
+        triggers = [one for one in taken if isinstance(one, Trigger)]
+        decided += len(decide(triggers, known))
     return time.process_time() - begin, decided
 
 

@@ -81,8 +81,8 @@ MUTANTS = {
     ),
     "a report frees what is held": Mutant(
         "core/shopper/state.py",
-        "Stake(max(self.held_minor - spent_minor, 0), ",
-        "Stake(0, ",
+        "return Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor, rest_minor=rest_minor)",
+        "return Stake(spent_minor=spent_minor)",
         "core/decision/test_uses.py::test_a_first_report_of_0_frees_nothing_for_others",
     ),
     "a second order of a coupon corrects the first": Mutant(

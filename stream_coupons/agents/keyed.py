@@ -144,7 +144,8 @@ class KeyedAgent(Generic[State]):
             raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
         if isinstance(message, Envelope):
             rules = self.known().rules
-            require_currency(message, rules.shop.currencies)
+            if rules.shop.currencies:
+                require_currency(message, rules.shop.currencies)
             if appended_at is not None and message.occurred_at > appended_at:
                 require_not_ahead(message, appended_at, rules.profile, rules.attribution)
         return self.state_key(message, key), message

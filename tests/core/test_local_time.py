@@ -1,6 +1,7 @@
 """Local time: changes of the clock, leap days and ends of years, against the standard library."""
 
 import datetime as dt
+import math
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
@@ -41,8 +42,13 @@ def epoch(*of: int) -> float:
     return dt.datetime(*of, tzinfo=dt.UTC).timestamp()  # type: ignore[arg-type, misc]
 
 
+def in_parts(at: float) -> float:
+    """Round down to parts of a second that `datetime`, which rounds to microseconds, does not round up to the next."""
+    return math.floor(at * 1024) / 1024
+
+
 @settings(max_examples=400, derandomize=True, deadline=None)
-@given(st.floats(epoch(2013, 1, 1), epoch(2099, 12, 31)), st.sampled_from(ZONES))
+@given(st.floats(epoch(2013, 1, 1), epoch(2099, 12, 31)).map(in_parts), st.sampled_from(ZONES))
 @example(epoch(2026, 3, 29, 0, 59, 59), "Europe/Berlin")
 @example(epoch(2026, 3, 29, 1), "Europe/Berlin")
 @example(epoch(2026, 10, 25, 0, 30), "Europe/Berlin")

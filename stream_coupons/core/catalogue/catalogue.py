@@ -218,25 +218,28 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     >>> eligible(Shopper(), CouponSet(coupons, 1000.0), 0.0, Rules(key=PUBLIC_KEY)).tolist()
     [0, 2]
     """
-    zone = zone_of(context, rules.shop.time_zone)
+    occasions, zone = coupons.occasions, rules.shop.time_zone
+    if occasions is not None or coupons.has_rules:
+        zone = zone_of(context, zone)
     allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
     if now > at:
         allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
-    if (occasions := coupons.occasions) is not None:
+    if occasions is not None:
         allowed &= occasions.at(at, zone) & occasions.through(context)
         if now > at:
             allowed &= occasions.at(now, zone)
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
-    for campaign_id in shopper.history.given.campaigns.keys() & coupons.capped_campaigns.keys():
-        (caps, members), on = coupons.capped_campaigns[campaign_id], local_time(at, rules.shop.time_zone)
-        if shopper.history.given.reached(caps, on, campaign_id=campaign_id) is not None:
-            allowed[members] = False
+    if coupons.capped_campaigns:
+        for campaign_id in shopper.history.given.campaigns.keys() & coupons.capped_campaigns.keys():
+            (caps, members), on = coupons.capped_campaigns[campaign_id], local_time(at, rules.shop.time_zone)
+            if shopper.history.given.reached(caps, on, campaign_id=campaign_id) is not None:
+                allowed[members] = False
     if shopper.issues or shopper.controls:
         for held in shopper.held_coupons(at):
             allowed[[*coupons.excluded_by(held), *coupons.of_group(held)]] = False
-    table = coupons.once(rule_table)
+    table = coupons.once(rule_table) if coupons.has_rules else None
     if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger, zone)) and facts is not None:
         facts.append(("rule_error", coupons.coupons[0].domain))
     return np.flatnonzero(allowed)

@@ -201,6 +201,7 @@ class CouponSet:
         self.position = {coupon.coupon_id: i for i, coupon in enumerate(self.coupons)}
         of_campaigns = {name: campaign.eligible_if for name, campaign in (campaigns or {}).items()}
         self.rules = [(c.eligible_if, of_campaigns.get(c.campaign_id or "", "")) for c in self.coupons]
+        self.has_rules = any(map(any, self.rules))
         self._compile_caps(campaigns or {})
         self._groups = groups or {}
         self._index_coupons()

@@ -272,7 +272,7 @@ class RuleTable:
 
 def rule_table(coupons: CouponSet) -> RuleTable | None:
     """Return the rules of a set of coupons; None if it has none. For `CouponSet.once`."""
-    return RuleTable(coupons) if any(any(rules) for rules in coupons.rules) else None
+    return RuleTable(coupons) if coupons.has_rules else None
 
 
 def broken_clause(coupons: CouponSet, position: int, occasion: Occasion, *, needs_trigger: bool = True) -> str | None:

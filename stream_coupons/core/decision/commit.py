@@ -82,7 +82,7 @@ def _conclude(decision: Decision) -> str:
         note_demand(everything, wallet, rules.min_value_minor)
         if not is_available.all():
             want_missed(everything, draw, trigger.moment.at, wallet, rules, trigger.effects)
-    is_held_back = bool(everything.lacks(Shortage.NEW_SHOPPERS).any())
+    is_held_back = not is_available.all() and bool(everything.lacks(Shortage.NEW_SHOPPERS).any())
     if is_held_back:
         trigger.effects.facts.append(("new_shopper", "held_back"))
     if not is_available.any():

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from stream_coupons.core.catalogue import catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
-from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.decision import attribution, erasure, lift_steps, policy
 from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.predict import list_all, predict, tabulate
@@ -115,7 +114,7 @@ def _trigger(
     context: Mapping[str, Value] = event.context
     if known.rules.profile.missing_context:
         context = fill_context(shopper.profile.contexts, context, at, known.rules.profile)
-    objection = policy.standing_objection(shopper, at, now, known.rules, zone_of(context, known.rules.shop.time_zone))
+    objection = policy.standing_objection(shopper, at, now, known.rules, context)
     if objection is not None and (shopper.issues or not policy.is_watched(objection, identity, rules, known.rules.key)):
         return objection
     if shopper.has_decided(identity):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats, Positions
+from stream_coupons.core.catalogue.occasions import Context, zone_of
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DrawKey
@@ -23,15 +24,15 @@ def is_holdout(user_id: str, rules: PolicyRules, key: DrawKey) -> bool:
     return key.uniform("holdout", user_id) < rules.holdout_ratio
 
 
-def standing_objection(shopper: Shopper, at: float, now: float, rules: Rules, zone: str) -> NoCoupon | None:
+def standing_objection(shopper: Shopper, at: float, now: float, rules: Rules, context: Context) -> NoCoupon | None:
     """Return the reason why this shopper gets no coupon at this moment, whatever the coupons; None if there is none.
 
     Parameters
     ----------
     at, now : float
         Time of the trigger and of the decision, UTC epoch seconds.
-    zone : str
-        Time zone of the shopper.
+    context : mapping
+        Context of the trigger, imputed where it lacks a key: its `time_zone` counts for quiet hours.
     """
     policy, history = rules.policy, shopper.history
     if now - at > policy.trigger_timeout_s:
@@ -40,9 +41,10 @@ def standing_objection(shopper: Shopper, at: float, now: float, rules: Rules, zo
         return NoCoupon.COOLDOWN
     if is_over_frequency_cap(history.recent_issues, history.given, at, policy, rules.shop.time_zone):
         return NoCoupon.FREQUENCY_CAP
-    has_quiet_hours = policy.quiet_from_hour != policy.quiet_until_hour
-    if has_quiet_hours and (is_quiet(at, policy, zone) or is_quiet(now, policy, zone)):
-        return NoCoupon.QUIET_HOURS
+    if policy.quiet_from_hour != policy.quiet_until_hour:
+        zone = zone_of(context, rules.shop.time_zone)
+        if is_quiet(at, policy, zone) or is_quiet(now, policy, zone):
+            return NoCoupon.QUIET_HOURS
     return None
 
 

@@ -29,7 +29,10 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         Factor of all values: see `LiftBrake`.
     """
     coupons, position, scorer, rows = table.coupons, table.position, table.scorer, table.features
-    discount_minor, raised_minor = _of_users(table)
+    discount_minor = coupons.discounts_minor(position, table.order_minor)
+    raised_minor = np.zeros(0)
+    if coupons.any_minimum:
+        discount_minor, raised_minor = _with_minimum(table, discount_minor)
     if isinstance(scorer, ValueScorer):
         worth, is_cut = scorer.values(rows), np.zeros(len(position), np.bool_)
     else:
@@ -38,7 +41,7 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         orders = scorer.incremental.of(chances, rows.hashed[:, 0] & PLACES)
         margin_ratio = coupons.margin_ratio.take(position)
         worth = values(orders, redeem, table.order_minor, margin_ratio, discount_minor, rules.policy)
-        if raised_minor is not None:
+        if coupons.any_minimum:
             worth += scorer.incremental.uses_ratio * chances.anyway * margin_ratio * raised_minor
         is_cut = table.is_strange & (worth > 0.0)
         if is_cut.any():
@@ -48,15 +51,17 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
     return table.filled(value_minor=worth, discount_minor=discount_minor, is_cut=is_cut)
 
 
-def _of_users(table: CandidateTable) -> tuple[Floats, Floats | None]:
+def _with_minimum(table: CandidateTable, discount_minor: Floats) -> tuple[Floats, Floats]:
     """Return the discount of the orders on which each coupon is used, and what its threshold adds to an order.
 
-    The second is None if no coupon has a threshold.
+    Parameters
+    ----------
+    table : CandidateTable
+        Some of its coupons have a minimum.
+    discount_minor : array, shape (n,)
+        Discount on any order, minor units; changed in place.
     """
     coupons, position = table.coupons, table.position
-    discount_minor = coupons.discounts_minor(position, table.order_minor)
-    if not coupons.any_minimum:
-        return discount_minor, None
     raised_minor, threshold = np.zeros(len(position)), coupons.once(conditions)[0, position]
     some = np.flatnonzero(threshold)
     if len(some):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.pipeline import pass_time
 from stream_coupons.core.decision.scoring import Knowledge
@@ -86,8 +85,7 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     pass_time(user_id, shopper, at, known)
     shopper.note_arrival(at, known.rules.policy.new_for_s)
     context = fill_context(shopper.profile.contexts, {}, at, known.rules.profile)
-    zone = zone_of(context, known.rules.shop.time_zone)
-    standing = policy.standing_objection(shopper, at, at, known.rules, zone)
+    standing = policy.standing_objection(shopper, at, at, known.rules, context)
     is_holdout = policy.is_holdout(user_id, known.rules.policy, known.rules.key)
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT

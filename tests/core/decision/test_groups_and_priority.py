@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_coupons.core.decision.charge import charge, note_demand
 
 from stream_coupons.core.catalogue.catalogue import eligible, objection
 from stream_coupons.core.catalogue.compiled import Floats
+from stream_coupons.core.decision.commit import charge, note_demand
 from stream_coupons.core.decision.pipeline import decide, pass_time, take_in
 from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.policy import leading

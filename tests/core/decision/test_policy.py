@@ -193,26 +193,26 @@ RULES = rules(cooldown_s=100.0, max_issues_per_window=2, issue_window_s=1000.0)
 def test_the_frequency_cap_counts_within_the_window(recent: list[float], is_over: bool) -> None:
     shopper = Shopper(history=History(recent_issues=recent))
     assert is_over_frequency_cap(recent, IssueCounts(), AT, RULES.policy) is is_over
-    assert (standing_objection(shopper, AT, AT, RULES, "UTC") is NoCoupon.FREQUENCY_CAP) is is_over
+    assert (standing_objection(shopper, AT, AT, RULES, {}) is NoCoupon.FREQUENCY_CAP) is is_over
 
 
 def test_a_shopper_is_not_considered_twice_within_the_cooldown() -> None:
     shopper = Shopper(considered_at=AT)
-    assert standing_objection(shopper, AT + 99.9, AT + 99.9, RULES, "UTC") is NoCoupon.COOLDOWN
-    assert standing_objection(shopper, AT - 50.0, AT - 50.0, RULES, "UTC") is NoCoupon.COOLDOWN
-    assert standing_objection(shopper, AT + 100.0, AT + 100.0, RULES, "UTC") is None
+    assert standing_objection(shopper, AT + 99.9, AT + 99.9, RULES, {}) is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT - 50.0, AT - 50.0, RULES, {}) is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT + 100.0, AT + 100.0, RULES, {}) is None
 
 
 def test_quiet_hours_object() -> None:
     some = rules(quiet_from_hour=22, quiet_until_hour=7)
     midnight = AT // DAY_S * DAY_S
     night, noon, evening = midnight, midnight + 12 * HOUR_S, midnight + 21.9 * HOUR_S
-    assert standing_objection(Shopper(), night, night, some, "UTC") is NoCoupon.QUIET_HOURS
-    assert standing_objection(Shopper(), noon, noon, some, "UTC") is None
-    assert standing_objection(Shopper(), evening, evening + 600.0, some, "UTC") is NoCoupon.QUIET_HOURS
+    assert standing_objection(Shopper(), night, night, some, {}) is NoCoupon.QUIET_HOURS
+    assert standing_objection(Shopper(), noon, noon, some, {}) is None
+    assert standing_objection(Shopper(), evening, evening + 600.0, some, {}) is NoCoupon.QUIET_HOURS
 
 
 def test_a_trigger_that_waited_too_long_is_timed_out_before_anything_else_is_said_of_it() -> None:
     some, shopper = rules(trigger_timeout_s=60.0, cooldown_s=100.0), Shopper(considered_at=AT)
-    assert standing_objection(shopper, AT, AT + 60.0, some, "UTC") is NoCoupon.COOLDOWN
-    assert standing_objection(shopper, AT, AT + 60.1, some, "UTC") is NoCoupon.TIMED_OUT
+    assert standing_objection(shopper, AT, AT + 60.0, some, {}) is NoCoupon.COOLDOWN
+    assert standing_objection(shopper, AT, AT + 60.1, some, {}) is NoCoupon.TIMED_OUT
