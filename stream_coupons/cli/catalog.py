@@ -8,7 +8,6 @@ from stream_coupons.cli import catalogue_checks, terminal
 from stream_coupons.cli.audience import audience
 from stream_coupons.cli.catalog_entries import span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
-from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.rules import ShopRules
@@ -21,6 +20,8 @@ def _show(coupons: Sequence[Coupon], shop: ShopRules) -> None:
 
 
 def _row(coupon: Coupon, currency: str | None) -> list[str]:
+    from stream_coupons.core.catalogue.discount import discount_of  # it takes numpy, which no help needs
+
     scope = ", ".join([*coupon.categories, *coupon.brands, *coupon.items]) or "everything"
     limits = {
         "stock": coupon.stock,

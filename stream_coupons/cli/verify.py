@@ -56,8 +56,8 @@ def not_judged(promised: PromisedRules) -> list[str]:
 def verify(
     json: Annotated[bool, typer.Option("--json", help="Print all of it as one JSON object, for a script.")] = False,
     settings_since: Annotated[
-        float | None,
-        typer.Option(parser=parse_time, metavar="TIME", help="Since when the workers have these settings."),
+        str | None,
+        typer.Option(metavar="TIME", help="Since when the workers have these settings."),
     ] = None,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
@@ -103,7 +103,11 @@ def verify(
     rules = secret.rules_of(settings)
     with client_of_topics(settings.kafka) as client:
         marks = take_marks(client, settings.kafka)
-    promised = PromisedRules(rules, (settings_since or 0.0) * 1000, secret.known_since(settings) * 1000)
+    promised = PromisedRules(
+        rules,
+        (0.0 if settings_since is None else parse_time(settings_since, settings)) * 1000,
+        secret.known_since(settings) * 1000,
+    )
     with (
         terminal.fraction_progress("reading", marks.size(READ)) as progress,
         Interruptions() as interruptions,

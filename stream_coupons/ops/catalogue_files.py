@@ -9,8 +9,6 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from stream_coupons.core.catalogue.discount import discount_of
-from stream_coupons.core.catalogue.eligibility_rules import BadRule, clauses, is_for_nobody, rule_faults
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import DEFAULT_OVERSPEND_RATIO, Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
@@ -191,6 +189,10 @@ def _checked(kind: Kind[Entry], written: Written, zone: tzinfo) -> tuple[list[Fa
 
 
 def _faults_of_coupon(coupon: Coupon, given: Iterable[str]) -> list[Fault]:
+    # Here, for they take numpy, which no help needs.
+    from stream_coupons.core.catalogue.discount import discount_of
+    from stream_coupons.core.catalogue.eligibility_rules import rule_faults
+
     faults = []
     if coupon.valid_from >= coupon.valid_until:
         faults.append(_swapped("valid_from", coupon.valid_from, "valid_until", coupon.valid_until))
@@ -208,6 +210,8 @@ def _faults_of_coupon(coupon: Coupon, given: Iterable[str]) -> list[Fault]:
 
 
 def _faults_of_campaign(campaign: Campaign, given: Iterable[str]) -> list[Fault]:
+    from stream_coupons.core.catalogue.eligibility_rules import rule_faults
+
     faults = _faults_of_curve(campaign, given, "ends_at", campaign.ends_at)
     if campaign.starts_at >= campaign.ends_at:
         faults.append(_swapped("starts_at", campaign.starts_at, "ends_at", campaign.ends_at))
@@ -256,6 +260,8 @@ def _doubts_of_coupon(coupon: Coupon, now: float) -> list[str]:
 
 def _faults_for_coupon(coupon: Coupon, rule: str) -> list[str]:
     """Return what is wrong with a rule, its own or its campaign's, for one coupon."""
+    from stream_coupons.core.catalogue.eligibility_rules import BadRule, clauses, is_for_nobody
+
     try:
         return (
             ["a clause is not true by the coupon's own fields"]

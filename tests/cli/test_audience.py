@@ -48,6 +48,6 @@ def test_shoppers_who_qualify_are_counted_with_the_reasons_of_the_others(run: Ru
 
 @pytest.mark.kafka
 def test_a_coupon_that_is_not_there_is_refused_with_the_one_that_was_meant(run: Run, idle: str) -> None:
-    result = run("catalog", "audience", "tee", "-b", idle)
+    result = run("catalog", "audience", "teas", "-b", idle)
     assert result.exit_code == 2
-    assert "coupon 'tee' is not in the catalogue, expected tea?" in result.stderr
+    assert "coupon 'teas' is not in the catalogue, expected tea?" in result.stderr

@@ -184,7 +184,7 @@ def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, 
     for cell in ("Spring", "from 2026-01-02", "until 2099-01-01", " 499 ", " 100 ", " 200 ", "1 coupon ", "paused"):
         assert cell in row
     assert run("campaigns", "resume", unique, f"{unique}-x", "-b", bootstrap).exit_code == 1
-    assert (listed()["state"], listed()["campaign"]) == ("running", spring)
+    assert (listed()["state"], listed()["campaign"]) == ("spent", spring), "it pays for none of its coupons any more"
 
     result = run("campaigns", "remove", unique, f"{unique}-x", "-b", bootstrap)
     assert result.exit_code == 1
@@ -229,7 +229,8 @@ coupons:
 """
     path.write_text(text)
     pushed = run("catalog", "push", path, "-b", bootstrap)
-    assert (pushed.exit_code, pushed.stdout) == (0, "1 campaigns and 1 coupons published; 0 refused\n")
+    assert pushed.exit_code == 0
+    assert pushed.stdout.endswith("1 campaigns and 1 coupons published; 0 refused\n")
     assert unique not in run("catalog", "diff", path, "-b", bootstrap).stdout, "published coupons of other tests remain"
 
     path.write_text(

@@ -189,7 +189,7 @@ def completed(shell: str, words: str) -> list[str]:
 
 @pytest.mark.process
 def test_shells_complete_verbs_their_verbs_options_and_choices() -> None:
-    assert completed("bash", "stream-coupons e") == ["erase", "explain", "evaluate"]
+    assert completed("bash", "stream-coupons e") == ["erase", "explain", "evaluate", "export"]
     assert completed("bash", "stream-coupons dlq ") == ["list", "show", "redrive"]
     assert completed("bash", "stream-coupons broker --p") == ["--port"]
     assert completed("bash", "stream-coupons worker --log-level ") == ["DEBUG", "INFO", "WARNING", "ERROR"]

@@ -353,7 +353,7 @@ def test_a_breaking_change_is_named(topic: Topic, new: dict[str, Any], change: s
 @pytest.mark.long
 def test_a_folder_that_is_missing_changed_or_left_over_is_stale(tmp_path: Path) -> None:
     written = schemas.write(tmp_path)
-    assert len(written) == len(DESCRIBED) + 1  # and the foreign log
+    assert len(written) == len(DESCRIBED) + 2  # and the foreign log and the catalogue file
     assert schemas.write(tmp_path) == []
     (tmp_path / "ticks.v1.schema.json").unlink()
     (tmp_path / "old-events.v1.schema.json").write_text("{}")

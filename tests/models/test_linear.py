@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from stream_coupons.core.decision.incremental import USES_RATIO, uses_of
 from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.features.feature import PRIOR_HEADS
 from stream_coupons.core.features.numeric import FEATURES, NUMERIC
@@ -51,7 +52,10 @@ def test_the_compiled_model_equals_the_learning_one(seed: int, size: int, prior_
     assert found.shape == (20, len(ALL_HEADS))
     for column, head in enumerate(ALL_HEADS):
         assert found[:, column] == pytest.approx(predict(heads[head], rows), abs=1e-9)
-    assert scorer.predict(rows).tolist() == probabilities(scorer.log_odds(rows)).tolist()
+    assert (
+        scorer.predict(rows).tolist()
+        == probabilities(scorer.log_odds(rows), uses_of(rows.numeric, USES_RATIO)).tolist()
+    )
 
 
 def test_a_compiled_model_does_not_learn_along() -> None:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from river import __version__ as river_version
 
+from stream_coupons.core.decision.incremental import uses_of
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig, BadMessage, PluginError, SnapshotMismatch
 from stream_coupons.core.features.numeric import NUMERIC
@@ -125,7 +126,8 @@ def test_a_snapshot_serves_what_the_learner_predicts(names: tuple[str, ...]) -> 
         assert scorer.log_odds(rows)[index] == pytest.approx(np.array(of_head), abs=1e-9)
         click, effect, later, visit = map(sigmoid, of_head)
         order = either(later, visit)
-        expected = [click, redemption(effect, order), order, visit]
+        uses = uses_of(rows.numeric[index], domain.incremental.uses_ratio)
+        expected = [click, redemption(effect, order, uses), order, visit]
         assert scorer.predict(rows)[index] == pytest.approx(expected, abs=1e-9)
 
 

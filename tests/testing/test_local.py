@@ -38,6 +38,7 @@ GOLDEN = Settings(
         cooldown_s=0.0,
         triggers=frozenset(["browse"]),
         min_value_minor=-1000.0,
+        new_shopper_ratio=1.0,
     ),
 )
 
@@ -162,7 +163,9 @@ def test_anything_that_is_no_message_is_a_dead_letter_and_the_rest_goes_on(golde
 # ---------------------------------------------------------------- a simulated shop
 
 WORLD = WorldSettings(seed=5, shoppers=80, coupons=12, days=5)
-SIMULATED = Settings(policy=PolicyRules(cooldown_s=3600.0, min_value_minor=-1e6, exploration_ratio=0.2))
+SIMULATED = Settings(
+    policy=PolicyRules(cooldown_s=3600.0, min_value_minor=-1e6, exploration_ratio=0.2, new_shopper_ratio=1.0)
+)
 
 
 SPRING = Campaign(campaign_id="spring", budget_minor=60_000)

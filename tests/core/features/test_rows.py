@@ -18,6 +18,7 @@ from stream_coupons.core.features.affinity import PART_STRENGTH, PRIOR_SHARE, In
 from stream_coupons.core.features.match_features import PRIOR_DAYS
 from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.rows import (
+    _FACTOR,
     DIMENSIONS,
     FIRST_OF_TERMS,
     GROUPS,
@@ -29,6 +30,7 @@ from stream_coupons.core.features.rows import (
     SCHEMA,
     FeatureRows,
     _mix,
+    _offsets,
     extract,
     hashed_names,
 )
@@ -636,7 +638,8 @@ def test_an_hour_of_the_day_is_known_alone_and_with_the_others_of_its_block() ->
 def test_hashing_fills_all_places_of_its_half(of_terms: bool, first: int) -> None:
     spread = np.random.default_rng(0).integers(0, 2**32, 4_000_000, dtype=np.uint32)
     for second in (np.uint32(1), spread[::-1]):
-        hashed = _mix(spread, second, np.array(of_terms), np.array(GROUPS + 5, np.uint32))
+        mixed = _mix(spread * _FACTOR, second)
+        hashed = mixed + _offsets(np.array(of_terms), np.array(GROUPS + 5, np.uint32))
         assert set((hashed // DIMENSIONS).tolist()) == {5}
         used = np.unique(hashed % DIMENSIONS)
         assert used[0] == first
