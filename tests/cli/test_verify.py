@@ -142,7 +142,7 @@ def test_settings_that_the_workers_do_not_have_are_found(run: Run, idle: str) ->
     since = run("verify", "-b", idle, "--settings-since", "2099-01-01")
     assert (since.exit_code, since.stdout.splitlines()[-1]) == (0, "clean")
     assert (
-        "not checked: holdout, draws, quiet hours, cooldown and frequency cap before 2099-01-01T00:00:00"
+        "not checked: holdout, draws, cooldown, frequency cap, and caps by day, week and month before 2099-01-01T00:00:00"
         in since.stdout
     )
 

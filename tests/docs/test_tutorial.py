@@ -129,8 +129,8 @@ def follow(clone: Path, variables: dict[str, str], broker: str) -> None:
     text = "".join(printed)
     assert f"Issue {issue['issue_id']}" in text
     assert "hardly_known" in text
-    assert '"drawn":535,"freed":400,"spent":135' in text
-    assert '"drawn":535,"freed":445,"spent":135,"refunded":45' in text
-    listed = [line.split() for line in text.splitlines() if "breakfast" in line and "200000" in line]
-    assert [line[line.index("200000") + 1 :][:2] for line in listed] == [["0", "0"], ["135", "0"], ["90", "0"]]
+    assert '"drawn":535,"freed":135,"spent":135' in text
+    assert '"drawn":580,"freed":180,"spent":135,"refunded":45' in text
+    listed = [line.split() for line in text.splitlines() if "breakfast" in line and "200,000" in line]
+    assert [line[line.index("200,000") + 1 :][:2] for line in listed] == [["0", "0"], ["135", "265"], ["90", "310"]]
     assert "breakfast: paused\nbreakfast: resumed\n" in text
