@@ -141,10 +141,8 @@ def test_settings_that_the_workers_do_not_have_are_found(run: Run, idle: str) ->
     assert "first violation: I9 holdout: coupon-issues:" in result.stdout
     since = run("verify", "-b", idle, "--settings-since", "2099-01-01")
     assert (since.exit_code, since.stdout.splitlines()[-1]) == (0, "clean")
-    assert (
-        "not checked: holdout, draws, cooldown, frequency cap, and caps by day, week and month before 2099-01-01T00:00:00"
-        in since.stdout
-    )
+    rules = "holdout, draws, cooldown, frequency cap, and caps by day, week and month"
+    assert f"not checked: {rules} before 2099-01-01T00:00:00" in since.stdout
 
 
 @pytest.mark.kafka
