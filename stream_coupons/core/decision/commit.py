@@ -7,7 +7,6 @@ and the record of a decision.
 
 import logging
 import math
-from functools import partial
 
 import numpy as np
 
@@ -90,7 +89,7 @@ def _conclude(decision: Decision) -> str:
     decision, is_due = decision.among(everything, is_available), True
     if is_holdout:
         decision, is_due = watching.under_caps_of_holdout(decision)
-    choice = policy.pick(decision.table.net_minor, draw, rules, partial(decision.offer), decision.table.priority)
+    choice = policy.pick(decision.table.net_minor, draw, rules, decision.offer, decision.table.priority)
     result = _result(choice, draw, is_holdout=is_holdout)
     lift_steps.enrol(trigger, decision.table, arm)
     if policy.is_logged(trigger.identity, rules, key):

@@ -49,9 +49,7 @@ def stored_row(rows: FeatureRows, row: int, predicted: Floats) -> StoredRow:
     """
     hashed = rows.hashed[row].astype("<u4").tobytes()
     used = len(hashed.rstrip(b"\0"))
-    click, redeem, order, *_ = predicted.tolist()
-    probabilities = round(click, 6), round(redeem, 6), round(order, 6)
-    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES], probabilities
+    return rows.numeric[row].astype("<f4").tobytes(), hashed[: used + -used % INDEX_BYTES], stored(predicted.tolist())
 
 
 def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
@@ -68,7 +66,7 @@ def unpack(numeric: bytes, hashed: bytes) -> FeatureRows:
 
 def stored(predicted: Sequence[float]) -> Predicted:
     """Return P(click), P(redeem) and P(order) as they are stored."""
-    click, redeem, order = predicted
+    click, redeem, order, *_ = predicted
     return round(click, 6), round(redeem, 6), round(order, 6)
 
 
