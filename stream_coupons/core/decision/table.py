@@ -86,11 +86,6 @@ class Trigger:
     refusal: NoCoupon | None = None
     """Reason why no coupon is given: the trigger is a control observation of the one eligible coupon."""
 
-    @property
-    def is_over(self) -> bool:
-        """False: a state with a trigger is in use."""
-        return False
-
 
 SHORTAGES = "<U16"
 """Type of the column `shortage`."""
