@@ -301,7 +301,8 @@ def _retention(topic: topics.Topic) -> str:
     if topic.retention_ms == topics.FOR_EVER:
         return "for ever"
     days = topic.retention_ms / topics.DAY_MS
-    return f"{days:g} day{'s' if days != 1 else ''}"
+    last = "the last record of each key, for " if topic.cleanup is topics.Cleanup.COMPACT_AND_DELETE else ""
+    return f"{last}{days:g} day{'s' if days != 1 else ''}"
 
 
 def _partitions(topic: topics.Topic) -> str:

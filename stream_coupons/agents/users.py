@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stream_coupons.agents.keyed import KeyedAgent
-from stream_coupons.core.decision import erasure, lift_steps, observation, pipeline
+from stream_coupons.core.decision import erasure, lift_steps, observation, pipeline, result_steps
 from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.measurement.lift_sums import PREFIX, LiftSums
+from stream_coupons.core.measurement import lift_sums, result_sums, totals
+from stream_coupons.core.measurement.lift_sums import LiftSums
+from stream_coupons.core.measurement.result_sums import CouponResults
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
     CartEvent,
@@ -54,7 +56,7 @@ class Users(KeyedAgent[Shopper]):
     )
     state_type = Shopper
 
-    shared_type = Purse | LiftSums
+    shared_type = Purse | LiftSums | CouponResults
     new_shared = Purse
     shared_topics = frozenset({topics.LEASES.name})
 
@@ -99,8 +101,8 @@ class Users(KeyedAgent[Shopper]):
         return self._outcome(work, record, shared)
 
     def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
-        """Apply bookings and changes of lift to the partition's purses and sums."""
-        if effects.bookings or effects.lift:
+        """Apply bookings and changes of totals to the partition's shared states."""
+        if effects.bookings or effects.totals:
             self._wallet(partition, shared).settle(effects)
 
     def _wallet(self, partition: int, shared: SharedStates[Any]) -> Wallet:
@@ -109,8 +111,8 @@ class Users(KeyedAgent[Shopper]):
     def step_shared(self, message: Lease, record: Record, shared: SharedStates[Any]) -> Effects:
         """Take in a lease."""
         effects = Effects()
-        if message.account_id.startswith(PREFIX):
-            fault = f"account_id is {message.account_id!r}: no account begins with {PREFIX!r}"
+        if message.account_id.startswith(totals.PREFIXES):
+            fault = f"account_id is {message.account_id!r}: no account begins with {' or '.join(totals.PREFIXES)}"
             effects.refuse(Rejection.INVALID, fault)
             return effects
         if message.partition != record.partition:
@@ -120,14 +122,16 @@ class Users(KeyedAgent[Shopper]):
         return self._wallet(record.partition, shared).receive(message)
 
     def expire_shared(self, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
-        """Tell the owners of accounts what has changed, and the reader of lift its totals."""
-        wallet = self._wallet(partition, shared)
-        effects = wallet.tell(at)
-        totals = lift_steps.reports(wallet.sums(), partition, at, self.known().rules.policy.lift_every_s)
-        for domain, message in totals.items():
-            sums = shared.change(PREFIX + domain)
-            sums.told, sums.told_at = sums.version, at
-            effects.messages.append(message)
+        """Tell the owners of accounts what has changed, and report totals."""
+        effects = self._wallet(partition, shared).tell(at)
+        every_s = self.known().rules.policy.totals_every_s
+        for key, one in shared.items():
+            if isinstance(one, LiftSums) and one.is_due(at, every_s):
+                domain = key.removeprefix(lift_sums.PREFIX)
+                effects.messages.append(lift_steps.report(domain, shared.change(key), partition, at))
+            elif isinstance(one, CouponResults) and one.is_news(at, every_s):
+                coupon_id = key.removeprefix(result_sums.PREFIX)
+                effects.messages += result_steps.reports(coupon_id, shared.change(key), partition, at, every_s)
         return effects
 
     def due(self, state: Shopper) -> float | None:

@@ -38,7 +38,7 @@ def reading(kafka: KafkaSettings, since: float | None = None) -> Iterator[Read]:
             some = [topics.BY_NAME[name] for name in names]
             begins, ends = (offsets(client, some, kafka, spec) for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST))
             if since is not None:
-                kept = [topic for topic in some if topic.cleanup is not topics.Cleanup.COMPACT]
+                kept = [topic for topic in some if topic.cleanup is topics.Cleanup.DELETE]
                 later = offsets(client, kept, kafka, int(since * 1000))
                 begins |= {place: offset if offset >= 0 else ends[place] for place, offset in later.items()}
         home = None if key is None else topics.partition_for(key, kafka.partitions)

@@ -60,4 +60,5 @@ def _kept(topic: topics.Topic) -> str:
     if topic.retention_ms == topics.FOR_EVER:
         return "for ever"
     days = topic.retention_ms // topics.DAY_MS
-    return f"{days} day{'s' * (days > 1)}"
+    last = "the last of each key, for " if topic.cleanup is topics.Cleanup.COMPACT_AND_DELETE else ""
+    return f"{last}{days} day{'s' * (days > 1)}"

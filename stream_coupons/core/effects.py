@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from stream_coupons.core.measurement.lift_sums import LiftChange
+from stream_coupons.core.measurement.totals import TotalChange
 from stream_coupons.core.reasons import Rejection
 
 
@@ -73,8 +73,8 @@ class Effects:
         Messages for dead-letters.
     bookings : list of Booking
         Changes of the money that coupons hold and have spent.
-    lift : list of LiftChange
-        Changes of the sums by which lift is measured.
+    totals : list of TotalChange
+        Changes of the totals that the partition reports.
     is_over : bool
         True if the state is no longer needed: the next message of its key finds a new one.
     """
@@ -83,7 +83,7 @@ class Effects:
     facts: list[tuple[str, str]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     bookings: list[Booking] = field(default_factory=list)
-    lift: list[LiftChange] = field(default_factory=list)
+    totals: list[TotalChange] = field(default_factory=list)
     is_over: bool = False
 
     def refuse(self, reason: Rejection, detail: str, message: Struct | None = None) -> None:

@@ -111,8 +111,9 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `redemption_worth_minor` is the value of a redemption beyond the margin of its order: a shopper won back, say.
     `domain_margin_ratios`, by domain, and else `margin_ratio` is the margin that reports on measured money assume for
     items outside of every coupon's scope, if neither the item nor its category states one.
-    Partitions report the totals of lift every `lift_every_s` at most. With `lift_brake`, a domain whose lift lies below
-    zero gives coupons to `brake_probe_ratio` of the shoppers only, and values beyond the measured lift are reduced.
+    Partitions report the totals of lift, and the results of coupons, every `totals_every_s` at most.
+    With `lift_brake`, a domain whose lift lies below zero gives coupons to `brake_probe_ratio` of the shoppers only,
+    and values beyond the measured lift are reduced.
     `max_issues_per_window` counts in any window of that length, `caps` in calendar periods of `shop.time_zone`.
     Quiet hours are in the time zone that a trigger's context names as `time_zone`, or else in `shop.time_zone`.
     """
@@ -147,7 +148,7 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     typical_price_minor: Positive = 1000.0
     margin_ratio: Ratio = 0.3
     domain_margin_ratios: dict[Annotated[str, Meta(min_length=1, max_length=64)], Ratio] = {}
-    lift_every_s: NonNegative = 30.0
+    totals_every_s: NonNegative = 30.0
     lift_brake: bool = True
     brake_probe_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     explain_top: Size = 5

@@ -22,6 +22,7 @@ from stream_coupons.core.messages.learning import ModelSnapshot, TrainingExample
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
+from stream_coupons.core.messages.results import ResultTotals
 
 DAY_MS = 86_400_000
 FOR_EVER = -1
@@ -34,6 +35,7 @@ class Cleanup(StrEnum):
 
     DELETE = "delete"
     COMPACT = "compact"
+    COMPACT_AND_DELETE = "compact,delete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Topic:
             "cleanup.policy": self.cleanup.value,
             "max.message.bytes": str(self.max_message_bytes),
         }
-        if self.cleanup is Cleanup.DELETE:
+        if self.cleanup is not Cleanup.COMPACT:
             configs["retention.ms"] = str(self.retention_ms)
         if self.max_compaction_lag_ms is not None:
             configs["max.compaction.lag.ms"] = str(self.max_compaction_lag_ms)
@@ -187,6 +189,18 @@ LIFT_TOTALS = Topic(
     written_by=("users",),
     read_by=("learner",),
 )
+# A day whose coupons are over is written no more: its records go after the retention.
+RESULT_TOTALS = Topic(
+    "result-totals",
+    ResultTotals,
+    "series",
+    "how many coupons were given, seen, clicked and used, by coupon, day and partition",
+    1,
+    Cleanup.COMPACT_AND_DELETE,
+    retention_ms=400 * DAY_MS,
+    written_by=("users",),
+    read_by=("learner", "`stream-coupons results`"),
+)
 CATALOG = Topic(
     "coupon-catalog",
     Coupon,
@@ -299,6 +313,7 @@ ALL: tuple[Topic, ...] = (
     EXAMPLES,
     DECISIONS,
     LIFT_TOTALS,
+    RESULT_TOTALS,
     CATALOG,
     CAMPAIGNS,
     CODES,

@@ -36,7 +36,7 @@ class PolicyRulesFields(TypedDict, total=False):
     typical_price_minor: float
     margin_ratio: float
     domain_margin_ratios: dict[str, float]
-    lift_every_s: float
+    totals_every_s: float
     lift_brake: bool
     brake_probe_ratio: float
     explain_top: int

@@ -32,7 +32,7 @@ class TeaShop:
 
     def __post_init__(self) -> None:
         terms = coupon("tea", categories=["tea"], discount_minor=OFF, max_discount_minor=OFF, redeem_within_s=DAY_S)
-        settings = plain_settings(holdout_ratio=0.3, lift_every_s=0.0, lift_brake=self.brakes, brake_probe_ratio=0.3)
+        settings = plain_settings(holdout_ratio=0.3, totals_every_s=0.0, lift_brake=self.brakes, brake_probe_ratio=0.3)
         self.shop = LocalPipeline(settings, [terms], scorer=FixedScorer())
         self.shop.listen(CouponIssue, self.given.append)
         self.shop.listen(LoggedDecision, lambda one: self.results.update([one.result]))

@@ -15,7 +15,7 @@ import math
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.codes import canonical
-from stream_coupons.core.decision import lift_steps, uses, watching
+from stream_coupons.core.decision import lift_steps, result_steps, uses, watching
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
     booking,
@@ -119,7 +119,7 @@ def _apply(
 ) -> Fault | None:
     """Mark the issue with one feedback event, or return the reason to refuse it."""
     issue = shopper.issue(event.issue_id)
-    fault = _fault_of(event, issue, rules)
+    fault, before = _fault_of(event, issue, rules), result_steps.numbers_of(issue)
     if fault is not None:
         return fault
     if event.kind == "expiry":
@@ -140,6 +140,7 @@ def _apply(
             for each in counts_of(shopper.history, issue.coupon_id, catalogue):
                 each.clicked += 1
         effects.facts.append(("feedback", "click"))
+    result_steps.note_feedback(issue, before, effects)
     shopper.keep_issue(issue)
     return None
 
@@ -163,8 +164,10 @@ def _join_late(
         if event.kind == "purchase":
             effects.facts.append(("feedback", "not_booked"))
         return NOT_BOOKED
+    before = result_steps.numbers_of(issue)
     fault = _fault_of(event, issue, rules) or uses.settle(shopper, issue, event, catalogue, latest, effects)
     if fault is None:
+        result_steps.note_feedback(issue, before, effects)
         shopper.keep_closed(issue)
     return fault
 

@@ -17,7 +17,6 @@ the arms cannot be compared then.
 """
 
 import math
-from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ from stream_coupons.core.decision.scoring import NO_BRAKE
 from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_value
 from stream_coupons.core.measurement.lift_sums import CELLS, COVARIATES, MARGIN, ORDERS, PAIRS, matrices
 from stream_coupons.core.measurement.sample_ratio import is_mismatch
+from stream_coupons.core.measurement.totals import LatestReports
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
@@ -84,17 +84,12 @@ class LiftReader:
         self._rules = rules
         self.brakes: dict[str, LiftBrake] = {}
         self.lifts: dict[str, LiveLift] = {}
-        self._totals: defaultdict[str, dict[int, LiftTotals]] = defaultdict(dict)
+        self._totals: LatestReports[LiftTotals] = LatestReports()
         self._changed: set[str] = set()
 
     def take(self, totals: LiftTotals) -> None:
         """Take in a report, unless a later one of its partition is known, or it is of another length."""
-        if len(totals.products) != CELLS * len(PAIRS):
-            return
-        of_domain = self._totals[totals.domain]
-        known = of_domain.get(totals.partition)
-        if known is None or (totals.period, totals.version) > (known.period, known.version):
-            of_domain[totals.partition] = totals
+        if len(totals.products) == CELLS * len(PAIRS) and self._totals.take(totals):
             self._changed.add(totals.domain)
 
     def update(self) -> set[str]:
@@ -103,7 +98,7 @@ class LiftReader:
         for domain in sorted(self._changed):
             before = self.brakes.get(domain, NO_BRAKE)
             # A brake may be lost with its snapshots; the shoppers of its period are not.
-            latest = max(one.period for one in self._totals[domain].values())
+            latest = max(one.period for one in self._totals.parts(domain))
             known = before if before.period >= latest else LiftBrake(period=latest)
             self.lifts[domain] = found = self._measure(domain, known)
             self.brakes[domain] = after = self._next(known, found)
@@ -113,8 +108,7 @@ class LiftReader:
         return turned
 
     def _measure(self, domain: str, brake: LiftBrake) -> LiveLift:
-        ordered = sorted(self._totals[domain].items())
-        totals = [one for _, one in ordered if one.period == brake.period]
+        totals = [one for one in self._totals.parts(domain) if one.period == brake.period]
         nothing = [0.0] * (CELLS * len(PAIRS))
         sums = matrices(np.array([one.products for one in totals] or [nothing]).sum(axis=0))
         counts = sums[..., 0, 0].sum(axis=0)

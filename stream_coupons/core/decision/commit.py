@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy, watching
+from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy, result_steps, watching
 from stream_coupons.core.decision.issue_codes import with_code
 from stream_coupons.core.decision.policy import BRAKED, Choice, Draw
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
@@ -284,6 +284,7 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
     lift_steps.note_issue(shopper, opened, rules.policy, effects)
+    result_steps.note_issue(opened, rules, effects)
     open_issues.open_issue(shopper, opened, catalogue)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, catalogue, rules.attribution, effects)
@@ -346,6 +347,7 @@ def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow)
         scope_mark=known.catalogue.scope_mark(issue.coupon_id),
         value_minor=round(issue.value_minor / known.brake(issue.domain).value_ratio, 3),
         code=issue.code,
+        day=result_steps.day_of(issue.issued_at, known.rules),
     )
 
 

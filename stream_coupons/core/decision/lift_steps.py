@@ -4,8 +4,6 @@ A shopper is followed from the first decision on, which comes before any coupon:
 is the margin of all orders since, less the discounts and the sending of coupons. Covariates are fixed at that decision.
 """
 
-from collections.abc import Iterable, Mapping
-
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.policy import Arm
 from stream_coupons.core.decision.table import CandidateTable, Trigger
@@ -27,9 +25,8 @@ from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import DAY_S, Followed, OpenIssue, Shopper, rate_days
+from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR
 
-MAX_ORDER_MINOR = 1e9
-"""Bound of the margin of one order that is counted: a forged price must not decide for all shoppers."""
 MAX_KNOWN_MINOR = 1e6
 """Bound of the covariates in money: products of larger ones would outgrow the exact sums."""
 
@@ -99,7 +96,7 @@ def enrol(trigger: Trigger, table: CandidateTable, arm: Arm) -> None:
         round(one.all_orders / days / UNITS[ORDER_RATE]),
     )
     one.margin = one.orders = 0
-    trigger.effects.lift.append(LiftChange(domain, period, one.cell, None, one.row))
+    trigger.effects.totals.append(LiftChange(domain, period, one.cell, None, one.row))
 
 
 def note_issue(shopper: Shopper, issue: OpenIssue, rules: PolicyRules, effects: Effects) -> None:
@@ -159,39 +156,32 @@ def _bring(
     before = one.row
     one.margin += margin
     one.orders += orders
-    effects.lift.append(LiftChange(one.domain, one.period, one.cell, before, one.row, predicted, closed))
+    effects.totals.append(LiftChange(one.domain, one.period, one.cell, before, one.row, predicted, closed))
 
 
-def reports(
-    sums: Iterable[tuple[str, LiftSums]], partition: int, at: float, every_s: float
-) -> Mapping[str, LiftTotals]:
-    """Return the totals to report at a tick, by domain: those that changed, each no more often than `every_s`.
-
-    A repeated tick repeats its reports, as they may be lost.
+def report(domain: str, sums: LiftSums, partition: int, at: float) -> LiftTotals:
+    """Return the report of a tick on the sums of a domain, noted as reported.
 
     Parameters
     ----------
-    sums : iterable of (str, LiftSums)
-        Domains and their sums.
+    domain : str
+        The domain.
+    sums : LiftSums
+        Its sums in the partition; changed in place.
     partition : int
         Number of the partition.
     at : float
         Time of the tick, UTC epoch seconds.
-    every_s : float
-        Shortest time between two reports of a domain.
     """
-    return {
-        domain: LiftTotals(
-            domain=domain,
-            partition=partition,
-            at=at,
-            period=one.period,
-            version=one.version,
-            products=one.products(),
-            buyers=one.buyers,
-            predicted_minor=one.predicted / THOUSANDTHS,
-            closed_minor=one.closed / THOUSANDTHS,
-        )
-        for domain, one in sums
-        if one.told_at == at or (one.version != one.told and abs(at - one.told_at) >= every_s)
-    }
+    sums.told_of(at)
+    return LiftTotals(
+        domain=domain,
+        partition=partition,
+        at=at,
+        period=sums.period,
+        version=sums.version,
+        products=sums.products(),
+        buyers=sums.buyers,
+        predicted_minor=sums.predicted / THOUSANDTHS,
+        closed_minor=sums.closed / THOUSANDTHS,
+    )

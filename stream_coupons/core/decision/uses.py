@@ -15,7 +15,7 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
-from stream_coupons.core.shopper.uses import Use, keep_use, use_in
+from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR, Use, keep_use, use_in
 
 Fault = tuple[Rejection, str]
 """Reason code and detail of refused feedback."""
@@ -60,6 +60,7 @@ def settle(
     was = copy(use)
     use.reported_at, use.minor, use.is_used = event.occurred_at, minor, event.kind != "cancel"
     use.is_in_time |= is_in_time and use.is_used
+    use.value_minor = _value(event, use)
     keep_use(issue.uses, use)
     _count(shopper, issue, catalogue, was_redeemed=was_redeemed)
     lift_steps.note_discount(shopper, event.occurred_at, minor - was.minor, effects)
@@ -70,6 +71,13 @@ def settle(
         if issue.redeemed and not was_redeemed and not issue.is_closed:
             effects.facts.append(("end", "redeemed"))
     return None
+
+
+def _value(event: FeedbackEvent, use: Use) -> int:
+    """Return the value of an order after a report; one that states none leaves it."""
+    if event.kind == "cancel":
+        return 0
+    return use.value_minor if event.order_value_minor is None else min(event.order_value_minor, MAX_ORDER_MINOR)
 
 
 def _count(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, *, was_redeemed: bool) -> None:

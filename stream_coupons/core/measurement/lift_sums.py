@@ -4,15 +4,14 @@ All numbers are integers of fixed units, so a sum does not depend on the order o
 are cut otherwise ends with the same bytes.
 """
 
-from collections.abc import Iterable
 from itertools import combinations_with_replacement
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from stream_coupons.core.measurement.lift import FOLDS
+from stream_coupons.core.measurement.totals import PartitionTotal
 
 Floats = NDArray[np.float64]
 Row = tuple[int, ...]
@@ -35,7 +34,7 @@ NO_SUMS = bytes(INT_BYTES * len(PAIRS))
 THOUSANDTHS = 1000.0
 """Units of a predicted value in one minor unit."""
 PREFIX = "lift:"
-"""Prefix of the keys of these sums among the states that all shoppers of a partition share; no account has it."""
+"""Prefix of the keys of these sums, as in `totals.PREFIXES`."""
 
 
 class LiftChange(NamedTuple):
@@ -63,30 +62,32 @@ class LiftChange(NamedTuple):
     predicted: int = 0
     closed: int = 0
 
+    @property
+    def key(self) -> str:
+        """Key of the domain's sums."""
+        return PREFIX + self.domain
 
-class LiftSums(Struct, array_like=True, tag="lift"):
-    """Sums of one domain in one partition. Mutable, but for its fields' values.
+    def opening(self) -> "LiftSums":
+        """Return the sums of nobody."""
+        return LiftSums()
+
+
+class LiftSums(PartitionTotal, array_like=True, tag="lift"):
+    """Sums of one domain in one partition; `version` counts the changes in this period.
 
     Attributes
     ----------
-    version : int
-        Number of changes in this period.
     cells : tuple of bytes
         By fold and arm, the sums of the products of `PAIRS`.
     buyers : int
         Shoppers with an order since.
-    told, told_at : int, float
-        Version and time of the last report.
     """
 
     period: int = 0
-    version: int = 0
     cells: tuple[bytes, ...] = (NO_SUMS,) * CELLS
     buyers: int = 0
     predicted: int = 0
     closed: int = 0
-    told: int = 0
-    told_at: float = 0.0
 
     def add(self, change: LiftChange) -> None:
         """Add a change; the first one of a later period begins the sums anew, and those of earlier periods are over."""
@@ -109,35 +110,6 @@ class LiftSums(Struct, array_like=True, tag="lift"):
         scales = [UNITS[i] * UNITS[j] for i, j in PAIRS]
         numbers = (number for cell in self.cells for number in _unpack(cell))
         return [number * scales[place % len(PAIRS)] for place, number in enumerate(numbers)]
-
-
-class SharedSums(Protocol):
-    """The sums of a partition by key, saved together with the shoppers whose steps change them."""
-
-    def change(self, key: str, new: LiftSums) -> LiftSums:
-        """Return the state of a key that no decision reads, for changing.
-
-        Parameters
-        ----------
-        key : str
-            Key of the state.
-        new : LiftSums
-            Saved and returned if there is none.
-        """
-
-
-def book(shared: SharedSums, changes: Iterable[LiftChange]) -> None:
-    """Add changes to the sums of their domains.
-
-    Parameters
-    ----------
-    shared : SharedSums
-        Sums of the partition.
-    changes : iterable of LiftChange
-        Changes, in any order.
-    """
-    for change in changes:
-        shared.change(PREFIX + change.domain, LiftSums()).add(change)
 
 
 def matrices(products: Floats) -> Floats:

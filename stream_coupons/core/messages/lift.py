@@ -36,6 +36,16 @@ class LiftTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Part of it whose windows have closed."""
 
     @property
+    def subject(self) -> str:
+        """The domain."""
+        return self.domain
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Period and version: the report with the greatest ones counts."""
+        return self.period, self.version
+
+    @property
     def series(self) -> str:
         """Key of the topic: domain and partition."""
         return f"{self.domain}|{self.partition}"

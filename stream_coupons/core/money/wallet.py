@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from stream_coupons.core.effects import Booking, Effects
-from stream_coupons.core.measurement import lift_sums
-from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
+from stream_coupons.core.measurement import totals
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import newcomers, purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
@@ -21,24 +20,24 @@ from stream_coupons.core.reasons import Shortage
 
 
 class Purses(Protocol):
-    """The purses of a partition by account, saved together with the shoppers whose steps change them."""
+    """The purses of a partition by account, among its other shared states."""
 
     def get(self, account_id: str) -> Purse | None:
         """Return a purse for reading; None if there is none."""
 
     def change(self, key: str, new: Any = None) -> Any:
-        """Return a purse, or the sums of a domain, for changing.
+        """Return a purse for changing.
 
         Parameters
         ----------
         key : str
-            The account, or the key of the sums.
-        new : Purse or LiftSums, optional
+            The account.
+        new : Purse, optional
             Saved and returned if there is none.
         """
 
-    def items(self) -> Iterable[tuple[str, Purse | LiftSums]]:
-        """Return all purses and sums for reading."""
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Return all shared states for reading."""
 
 
 class Charge(NamedTuple):
@@ -290,7 +289,7 @@ class Wallet:
             effects.messages.append(purses.report(limit.account_id, self._partition, purse, at, asks=True))
 
     def settle(self, effects: Effects) -> None:
-        """Apply a step's bookings and its changes of lift.
+        """Apply a step's bookings and its changes of totals.
 
         Parameters
         ----------
@@ -298,22 +297,13 @@ class Wallet:
             Effects of the step.
         """
         self.book(effects.bookings)
-        self.measure(effects.lift)
+        totals.book(self._purses, effects.totals)
 
     def book(self, bookings: Iterable[Booking]) -> None:
         """Book the outcomes of coupons that were given."""
         for booking in bookings:
             for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
                 purses.book(self._purses.change(account_id), booking)
-
-    def measure(self, changes: Iterable[LiftChange]) -> None:
-        """Add what shoppers brought to the sums by which lift is measured."""
-        lift_sums.book(self._purses, changes)
-
-    def sums(self) -> list[tuple[str, LiftSums]]:
-        """Return the sums by which lift is measured, by domain, for reading."""
-        found = ((key.removeprefix(lift_sums.PREFIX), one) for key, one in self._purses.items())
-        return [(domain, one) for domain, one in found if isinstance(one, LiftSums)]
 
     def receive(self, lease: Lease) -> Effects:
         """Apply a lease, and return a report if the owner needs an answer."""

@@ -213,6 +213,8 @@ class OpenIssue(Struct, array_like=True):
     """As in `CouponIssue`."""
     is_closed: bool = False
     """True if its window has closed: it holds nothing, and late reports are booked."""
+    day: int = 0
+    """Day on which it was given in the shop's time zone, days since 1970-01-01."""
     withheld: ClassVar[bool] = False
     """False for every issue: it was given, or another system chose to give none."""
 
@@ -350,7 +352,7 @@ class Shopper(Struct, array_like=True):
     def keep_closed(self, issue: OpenIssue) -> None:
         """Keep what late reports on our closed issue need, of the last `MAX_CLOSED_ISSUES`."""
         issue.is_closed = True
-        issue.seen = issue.clicked = issue.awaits_impressions = False  # nothing is learnt of it any more
+        issue.awaits_impressions = False  # nothing is learnt of it any more
         issue.forget_features()
         self.closed_issues[issue.issue_id] = (issue.expires_at, _pack_issue(issue))
         while len(self.closed_issues) > MAX_CLOSED_ISSUES:

@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from stream_coupons.core.draws import stable_hash
 
+MAX_ORDER_MINOR = 10**9
+"""Bound of the value, and of the margin, of one order that is counted: a forged one must not decide for all shoppers.
+"""
 MAX_USES = 8
 """Orders of one issue that are kept; of more, the oldest are merged into one that no report changes any more."""
 
@@ -21,6 +24,15 @@ class Use(Struct, array_like=True):
     """False if the order was cancelled."""
     is_in_time: bool = False
     """True if a report dates the order up to the end of the coupon's validity."""
+    value_minor: int = 0
+    """Value of the order, minor units; 0 where no report states it, and of a cancelled order."""
+    orders: int = 1
+    """Number of orders; of merged ones, those that were not cancelled."""
+
+    @property
+    def used_orders(self) -> int:
+        """Number of orders that were not cancelled."""
+        return self.orders if self.is_used else 0
 
     @property
     def has_sold(self) -> bool:
@@ -58,4 +70,5 @@ def keep_use(uses: list[Use], use: Use) -> None:
     if len(uses) > MAX_USES:
         first, second = uses[:2]
         is_used, is_in_time = first.is_used or second.is_used, first.has_sold or second.has_sold
-        uses[:2] = [Use(0, 0.0, first.minor + second.minor, is_used, is_in_time)]
+        value_minor, orders = first.value_minor + second.value_minor, first.used_orders + second.used_orders
+        uses[:2] = [Use(0, 0.0, first.minor + second.minor, is_used, is_in_time, value_minor, orders)]

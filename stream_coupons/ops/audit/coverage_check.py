@@ -5,14 +5,13 @@ later one of the same key and topic is applied. A lease is applied to a purse of
 """
 
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from stream_coupons.agents.users import Users
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money.purses import Purse
@@ -47,7 +46,7 @@ UNKNOWN_OFFSET = -1
 ERASURES_COLUMN = COLUMNS[topics.ERASURES.name][1]
 
 _codec = CellCodec(Raw)
-_shared: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
+_shared: StateCodec[Any] = StateCodec(Users.shared_type)
 _feedback = Decoder(topics.FEEDBACK)
 
 

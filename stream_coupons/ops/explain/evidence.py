@@ -11,7 +11,6 @@ from stream_coupons.agents.users import Users
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.reasons import Rejection
@@ -85,7 +84,7 @@ class ShopperEvidence:
         self._home = topics.partition_for(self._key, partitions)
         self._known = CurrentKnowledge(rules, Metrics(CollectorRegistry()), learning)
         self._shopper_codec = CellCodec(Shopper)
-        self._shared_codec: StateCodec[Purse | LiftSums] = StateCodec(Users.shared_type)
+        self._shared_codec: StateCodec[Any] = StateCodec(Users.shared_type)
 
     def take(self, record: Record) -> None:
         """Take in a record.

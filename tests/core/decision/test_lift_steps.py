@@ -7,10 +7,11 @@ import pytest
 
 from stream_coupons.core.decision import pipeline
 from stream_coupons.core.decision.erasure import erase
-from stream_coupons.core.decision.lift_steps import reports
+from stream_coupons.core.decision.lift_steps import report
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.measurement.lift_sums import MARGIN, ORDERS, LiftSums
+from stream_coupons.core.measurement.totals import book
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
@@ -41,7 +42,8 @@ class Case:
     def __init__(self, **policy: Any) -> None:
         self.known = knowledge(TEA, rules=rules(**(POLICY | policy)))
         self.shopper = Shopper()
-        self.wallet = Wallet(purses(), 0, 1)
+        self.shared = purses()
+        self.wallet = Wallet(self.shared, 0, 1)
         self.said: list[Any] = []
 
     def see(self, event: Any) -> list[Any]:
@@ -57,7 +59,7 @@ class Case:
 
     def _take(self, effects: Effects, *, is_booked: bool = False) -> list[Any]:
         if not is_booked:  # what a decision brings is booked by it
-            self.wallet.measure(effects.lift)
+            book(self.shared, effects.totals)
         self.said += effects.messages
         return effects.messages
 
@@ -68,7 +70,7 @@ class Case:
 
     @property
     def sums(self) -> LiftSums:
-        [(_, sums)] = self.wallet.sums()
+        [sums] = [one for _, one in self.shared.items() if isinstance(one, LiftSums)]
         return sums
 
     @property
@@ -88,7 +90,7 @@ class Case:
 def test_orders_count_by_margin_less_the_sending_and_the_discount_of_coupons() -> None:
     case = Case()
     case.see(order("o0", AT - DAY_S, GREEN))
-    assert case.wallet.sums() == [], "nobody is followed before the first decision"
+    assert [*case.shared.items()] == [], "nobody is followed before the first decision"
     case.see(browse("b1", AT, GREEN))
     assert case.brought == (-3.0, 0)
     case.see(order("o1", AT + 60, GREEN, SALT))
@@ -183,8 +185,8 @@ def test_values_are_multiplied_and_what_was_predicted_is_remembered() -> None:
 
 def test_totals_are_reported_when_they_changed_and_no_more_often_than_asked() -> None:
     sums = LiftSums(version=3, told=2, told_at=AT)
-    assert reports([("shop", sums)], 4, AT + 29, every_s=30.0) == {}
-    assert reports([("shop", sums)], 4, AT + 30, every_s=30.0)["shop"].series == "shop|4"
-    sums.told = 3
-    assert reports([("shop", sums)], 4, AT + 60, every_s=30.0) == {}
-    assert reports([("shop", sums)], 4, AT, every_s=30.0).keys() == {"shop"}, "a repeated tick repeats them"
+    assert not sums.is_due(AT + 29, 30.0)
+    assert sums.is_due(AT + 30, 30.0)
+    assert report("shop", sums, 4, AT + 30).series == "shop|4"
+    assert not sums.is_due(AT + 90, 30.0)
+    assert sums.is_due(AT + 30, 30.0), "a repeated tick repeats them"

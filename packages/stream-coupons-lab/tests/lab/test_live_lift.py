@@ -21,7 +21,7 @@ from stream_coupons.testing import LocalPipeline, order
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 HOUR_S = 3600.0
-RULES = PolicyRules(holdout_ratio=0.3, cooldown_s=HOUR_S, lift_every_s=0.0, known_after=0.0, min_value_minor=-1e6)
+RULES = PolicyRules(holdout_ratio=0.3, cooldown_s=HOUR_S, totals_every_s=0.0, known_after=0.0, min_value_minor=-1e6)
 DAYS, OF_HISTORY = 5, 2
 WORLD = WorldSettings(seed=3, shoppers=90, coupons=12, days=DAYS)
 
