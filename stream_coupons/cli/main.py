@@ -34,6 +34,7 @@ VERBS = {
     "verify": "Check what a system has sent against what must always hold.",
     "state": "Look at what the workers hold.",
     "explain": "Say why a coupon was issued and why no other, or what a shopper would get.",
+    "results": "Show what coupons and campaigns have led to, by day.",
     "lift": "Measure what coupons bring, by the shoppers who get none.",
     "schemas": "Write and check the JSON Schemas of the topics.",
 }

@@ -1,7 +1,6 @@
 """The learning process: a member of a consumer group of its own, of which one member at a time owns the models."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
@@ -11,21 +10,17 @@ from prometheus_client import CollectorRegistry
 from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.learning import ModelSnapshot
-from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers, ends_of
+from stream_coupons.kafka.reports import ReportDecoder
 from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
 from stream_coupons.worker.member import Member, Reporter
-
-log = logging.getLogger(__name__)
 
 
 class LearnerApp(Member):
@@ -41,22 +36,12 @@ class LearnerApp(Member):
         """Signs snapshots, and draws the examples that are learnt while the learner is behind."""
         self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, key)
         self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
-        handlers = RecordHandlers(self._read_totals, self.learner.lift.take, settle=self._know_lift)
         topic = topics.LIFT_TOTALS
-        self._decode_totals = Decoder(topic)
+        read = ReportDecoder(topic, settings.kafka.partitions).read
+        handlers = RecordHandlers(read, self.learner.lift.take, settle=self._know_lift)
         self.add_services(
             Follower(settings.kafka, topic.name, topic.max_message_bytes, handlers), self.learner, Reporter(self)
         )
-
-    def _read_totals(self, key: bytes | None, value: bytes | None) -> LiftTotals | None:
-        """Return the totals of a record; None if it is none of a partition of ours."""
-        try:
-            totals: LiftTotals = self._decode_totals(value)
-        except BadMessage as bad:
-            log.error("lift-totals: key %r is refused: %s", key, bad)
-            return None
-        is_ours = key == topics.LIFT_TOTALS.key_of(totals) and totals.partition < self.settings.kafka.partitions
-        return totals if is_ours else None
 
     async def _know_lift(self) -> None:
         self.learner.knows_lift = True

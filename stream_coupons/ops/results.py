@@ -1,0 +1,116 @@
+"""Results of coupons by day, coupon or campaign, added up from what partitions report."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.local_time import EPOCH, local_time
+from stream_coupons.core.measurement.result_sums import Numbers
+from stream_coupons.core.messages.results import ResultTotals
+from stream_coupons.core.rules import ShopRules
+from stream_coupons.core.validation_hints import near
+
+By = Literal["day", "coupon", "campaign"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFilter:
+    """Choice of results.
+
+    Attributes
+    ----------
+    campaign, coupon : str
+        Ids; empty for all.
+    since, until : float
+        Times; the days on which they are count, in the shop's zone. UTC epoch seconds.
+    """
+
+    campaign: str = ""
+    coupon: str = ""
+    since: float = -math.inf
+    until: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """Results of the coupons of one day, coupon or campaign in one domain.
+
+    Attributes
+    ----------
+    day, coupon_id, campaign_id : str
+        What the row is about; empty where it is about all of them.
+    currency : str or None
+        Currency of its money; None for minor units.
+    given, seen, clicked, used, uses : int
+        As in `ResultTotals`.
+    discount_minor, revenue_minor : int
+        Minor units.
+    """
+
+    day: str
+    coupon_id: str
+    campaign_id: str
+    domain: str
+    currency: str | None
+    given: int
+    seen: int
+    clicked: int
+    used: int
+    uses: int
+    discount_minor: int
+    revenue_minor: int
+
+
+def rows_of(reports: Iterable[ResultTotals], by: By, which: ResultFilter, shop: ShopRules) -> list[ResultRow]:
+    """Return the results of what is asked for: of days in ascending order, of others with the most given first.
+
+    Parameters
+    ----------
+    reports : iterable of ResultTotals
+        The latest report of each coupon, day and partition.
+
+    Raises
+    ------
+    BadConfig
+        If a campaign or coupon has no results.
+    """
+    some = [*reports]
+    for noun, wanted, known in (
+        ("campaign", which.campaign, {one.campaign_id or "" for one in some}),
+        ("coupon", which.coupon, {one.coupon_id for one in some}),
+    ):
+        if wanted and wanted not in known:
+            hint = near(wanted, known - {""}) or f": none was given, or `--{noun}` is misspelt"
+            raise BadConfig(f"no results of {noun} {wanted!r}{hint}")
+    days = _day(which.since, shop), _day(which.until, shop)
+    sums: defaultdict[tuple[str, str, str, str], Numbers] = defaultdict(Numbers)
+    for one in some:
+        is_asked = which.campaign in ("", one.campaign_id) and which.coupon in ("", one.coupon_id)
+        if is_asked and days[0] <= one.day <= days[1]:
+            key, numbers = _key(one, by), (getattr(one, name) for name in Numbers._fields)
+            sums[key] = Numbers(*(a + b for a, b in zip(sums[key], numbers, strict=True)))
+    rows = [ResultRow(*key, shop.currency(key[-1]), **numbers._asdict()) for key, numbers in sums.items()]
+    return sorted(rows, key=lambda row: (row.day, -row.given, row.coupon_id, row.campaign_id, row.domain))
+
+
+def total_of(rows: Iterable[ResultRow], domain: str, currency: str | None) -> ResultRow:
+    """Return the sum of the rows of a domain."""
+    some = [row for row in rows if row.domain == domain]
+    sums = {name: sum(getattr(row, name) for row in some) for name in Numbers._fields}
+    return ResultRow("", "", "", domain, currency, **sums)
+
+
+def _day(at: float, shop: ShopRules) -> float:
+    return local_time(at, shop.time_zone).day if math.isfinite(at) else at
+
+
+def _key(one: ResultTotals, by: By) -> tuple[str, str, str, str]:
+    """Return day, coupon, campaign and domain of the row that a report is part of."""
+    day = date.fromordinal(EPOCH + one.day).isoformat() if by == "day" else ""
+    coupon_id = one.coupon_id if by == "coupon" else ""
+    campaign_id = (one.campaign_id or "") if by != "day" else ""
+    return day, coupon_id, campaign_id, one.domain

@@ -1,0 +1,70 @@
+"""Results from the command line."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from stream_coupons.core.messages.results import ResultTotals
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.kafka.codec import encode
+from stream_coupons.kafka.connection import Connection
+
+from .conftest import Run
+
+DAY = 20454
+
+
+def report(coupon_id: str, version: int = 1, partition: int = 0, **about: object) -> ResultTotals:
+    known = {"given": 10, "domain": "results-shop", "day": DAY, "campaign_id": "results-spring"}
+    return ResultTotals(coupon_id=coupon_id, partition=partition, at=0.0, version=version, **(known | about))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--by", "week"), "--by is 'week', expected one of day, coupon, campaign"),
+        (("--json", "--csv"), "expected one of them"),
+        (("--since", "2026-02-01", "--until", "2026-01-01"), "--since 2026-02-01 is later than --until 2026-01-01"),
+        (("--since", "yesterday"), "expected ISO 8601"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_clear_line(run: Run, arguments: tuple[str, ...], says: str) -> None:
+    result = run("results", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+@pytest.mark.kafka
+def test_results_are_the_latest_reports_of_all_partitions(run: Run, bootstrap: str, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text('[shop]\ncurrencies = { results-shop = "EUR" }\n')
+    reports = [
+        report("results-tea", 2, given=12, used=3, uses=3, discount_minor=150, revenue_minor=4000),
+        report("results-tea", 1, given=1),
+        report("results-tea", 1, partition=1, given=1),
+        report("results-salt", 9, day=DAY + 1, given=1),
+        report("results-tea", 99, partition=400, given=1000),
+    ]
+    with Publisher(Connection(bootstrap), 4) as publisher:
+        for one in reports:
+            publisher.send(topics.RESULT_TOTALS, one)
+        forged = report("results-tea", 99, given=1000)
+        publisher.send_bytes(topics.RESULT_TOTALS, b"results-other", encode(forged))
+    verb = ("results", "-b", bootstrap, "--config", settings, "--campaign", "results-spring")
+    shown = run(*verb)
+    assert shown.exit_code == 0, shown.stderr
+    assert "2 records of result-totals left out" in shown.stderr
+    [tea] = [line for line in shown.stdout.splitlines() if "results-tea" in line]
+    assert [each in tea for each in ("13", "3 (23.1%)", "1.50 EUR", "40.00 EUR")] == [True] * 4
+    assert "14 coupons given" in shown.stdout
+    rows = json.loads(run(*verb, "--by", "day", "--json").stdout)
+    assert [(row["day"], row["given"]) for row in rows] == [("2026-01-01", 13), ("2026-01-02", 1)]
+    [row] = csv.DictReader(io.StringIO(run(*verb, "--by", "campaign", "--until", "2026-01-01", "--csv").stdout))
+    assert (row["campaign_id"], row["given"], row["discount_minor"]) == ("results-spring", "13", "150")
+    one = run(*verb, "--coupon", "results-salt")
+    assert "1 coupon given" in one.stdout
+    assert "no coupon was given in this time" in run(*verb, "--until", "2025-01-01").stdout
