@@ -10,7 +10,7 @@ from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.effects import Effects
-from stream_coupons.core.measurement import lift_sums, result_sums, totals
+from stream_coupons.core.measurement import result_sums, totals
 from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.measurement.result_sums import CouponResults
 from stream_coupons.core.messages.inputs import (
@@ -124,11 +124,11 @@ class Users(KeyedAgent[Shopper]):
     def expire_shared(self, at: float, partition: int, shared: SharedStates[Any]) -> Effects:
         """Tell the owners of accounts what has changed, and report totals."""
         effects = self._wallet(partition, shared).tell(at)
-        every_s = self.known().rules.policy.totals_every_s
+        known = self.known()
+        every_s = known.rules.policy.totals_every_s
         for key, one in shared.items():
             if isinstance(one, LiftSums) and one.is_due(at, every_s):
-                domain = key.removeprefix(lift_sums.PREFIX)
-                effects.messages.append(lift_steps.report(domain, shared.change(key), partition, at))
+                effects.messages.append(lift_steps.report(shared.change(key), partition, at, known.catalogue.campaigns))
             elif isinstance(one, CouponResults) and one.is_news(at, every_s):
                 coupon_id = key.removeprefix(result_sums.PREFIX)
                 effects.messages += result_steps.reports(coupon_id, shared.change(key), partition, at, every_s)

@@ -68,6 +68,8 @@ class Ineligible(StrEnum):
     """The shopper holds another coupon of its `exclusion_group`."""
     ALREADY_ORDERED = "already_ordered"
     """Every item that the coupon is for was ordered within `policy.reorder_suppress_s`."""
+    CAMPAIGN_HOLDOUT = "campaign_holdout"
+    """The shopper is in the campaign's holdout (`holdout_ratio`), which gets none of its coupons."""
     RULE = "rule"
     """A clause of the `eligible_if` of the coupon, or of its campaign, is not true for this shopper and trigger."""
 

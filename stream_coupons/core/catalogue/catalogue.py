@@ -85,6 +85,8 @@ class Catalogue:
             )
             for domain, members in by_domain.items()
         }
+        self.over_at = self._ends_of_windows()
+        """Time at which the last window of a campaign's coupons closes, by campaign, UTC epoch seconds."""
         self.names = frozenset({*self.domains, *others})
         """The domains known."""
         self._scope_marks: dict[str, int] = {}
@@ -95,6 +97,13 @@ class Catalogue:
             return coupon
         valid_from, valid_until, paused = within_campaign(coupon, self.campaigns)
         return msgspec.structs.replace(coupon, valid_from=valid_from, valid_until=valid_until, paused=paused)
+
+    def _ends_of_windows(self) -> dict[str, float]:
+        windows = dict.fromkeys(self.campaigns, 0.0)
+        for coupon in self.by_id.values():
+            if coupon.campaign_id in windows:
+                windows[coupon.campaign_id] = max(windows[coupon.campaign_id], coupon.redeem_within_s)
+        return {name: self.campaigns[name].ends_at + window_s for name, window_s in windows.items()}
 
     def value_of(self, item: Item, coupon: Coupon) -> int:
         """Return the value of an ordered item, minor units.

@@ -240,10 +240,16 @@ class CouponSet:
         for position, coupon in enumerate(self.coupons):
             campaign = campaigns.get(coupon.campaign_id or "")
             self.caps.append((coupon.caps, campaign.caps if campaign is not None else ()))
-            if campaign is not None and campaign.caps:
+            if campaign is not None and (campaign.caps or campaign.holdout_ratio):
                 members[campaign.campaign_id].append(position)
-        self.capped_campaigns = {name: (campaigns[name].caps, np.array(each)) for name, each in members.items()}
+        places = {name: np.array(each) for name, each in members.items()}
+        self.capped_campaigns = {
+            name: (campaigns[name].caps, each) for name, each in places.items() if campaigns[name].caps
+        }
         """Caps of each campaign that has some, and the positions of its coupons."""
+        ratios = {name: campaigns[name].holdout_ratio for name in places}
+        self.holdouts = {name: (ratio, places[name]) for name, ratio in ratios.items() if ratio}
+        """Holdout ratio of each campaign that has one, and the positions of its coupons."""
         zeros = [any(cap.n == 0 for cap in (*own, *shared)) for own, shared in self.caps]
         self._for_nobody = [position for position, is_zero in enumerate(zeros) if is_zero]
 

@@ -49,7 +49,7 @@ class ShopperFields(Occasion):
 
     def days_since_first_order(self) -> int:
         """Return full days since the first order."""
-        return _days_since(self.shopper.followed.first_order_at if self.shopper.followed else None, self.at)
+        return _days_since(self.shopper.outcomes.first_order_at if self.shopper.outcomes else None, self.at)
 
     def days_since_coupon(self) -> int:
         """Return full days since the latest coupon."""
@@ -73,7 +73,7 @@ class ShopperFields(Occasion):
 
     def orders(self) -> int:
         """Return the number of all orders."""
-        return self.shopper.followed.all_orders if self.shopper.followed else 0
+        return self.shopper.outcomes.all_orders if self.shopper.outcomes else 0
 
     def is_new(self) -> bool:
         """Return true until the first order."""

@@ -283,7 +283,7 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
-    lift_steps.note_issue(shopper, opened, rules.policy, effects)
+    lift_steps.note_issue(shopper, opened, catalogue, rules.policy, effects)
     result_steps.note_issue(opened, rules, effects)
     open_issues.open_issue(shopper, opened, catalogue)
     if shopper.early:

@@ -47,7 +47,7 @@ def erase(user_id: str, shopper: Shopper, request: ErasureRequest, latest: float
     effects.facts.append((ERASURE, "requested"))
     _leave_cell(user_id, shopper, at, effects)
     shopper.profile = Profile(seen=shopper.profile.seen)
-    shopper.neighbourhood, shopper.related, shopper.followed = Neighbourhood(), Related(), None
+    shopper.neighbourhood, shopper.related, shopper.outcomes = Neighbourhood(), Related(), None
     old = shopper.history
     shopper.history = History(  # what limits how many coupons a shopper gets
         given=old.given,

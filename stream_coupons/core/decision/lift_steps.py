@@ -2,13 +2,18 @@
 
 A shopper is followed from the first decision on, which comes before any coupon: holdout and others alike. The outcome
 is the margin of all orders since, less the discounts and the sending of coupons. Covariates are fixed at that decision.
+A campaign with a holdout is a series of its own: its shoppers are followed from its first coupon that may be given,
+until the last window of its coupons has closed.
 """
+
+from collections.abc import Mapping
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.decision.policy import Arm
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
+from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.measurement.lift import FOLDS
 from stream_coupons.core.measurement.lift_sums import (
     BEST,
@@ -20,11 +25,14 @@ from stream_coupons.core.measurement.lift_sums import (
     UNITS,
     LiftChange,
     LiftSums,
+    Row,
 )
+from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.state import DAY_S, Followed, OpenIssue, Shopper, rate_days
+from stream_coupons.core.shopper.outcomes import DAY_S, MAX_CAMPAIGNS, Followed, Outcomes, rate_days
+from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR
 
 MAX_KNOWN_MINOR = 1e6
@@ -52,7 +60,7 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
     effects : Effects
         Effects of the step so far; extended.
     """
-    one, margin_minor = _known(shopper), 0.0
+    brought, margin_minor = _known(shopper), 0.0
     for item in event.items or [Item(item_id="-", price_minor=event.total_minor or 0)]:
         ratio, typical = catalogue.terms_of(event.domain, item) or (
             rules.domain_margin_ratios.get(event.domain, rules.margin_ratio),
@@ -62,11 +70,12 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
         price = typical if item.price_minor is None else item.price_minor
         margin_minor += price * (item.quantity or 1.0) * ratio
     margin = round(min(margin_minor, MAX_ORDER_MINOR) / UNITS[MARGIN])
-    one.all_margin += margin
-    one.all_orders += 1
-    one.first_order_at = min(event.occurred_at, one.first_order_at or event.occurred_at)
-    if one.domain and event.occurred_at > one.at:
-        _bring(one, effects, margin, orders=1)
+    brought.all_margin += margin
+    brought.all_orders += 1
+    brought.first_order_at = min(event.occurred_at, brought.first_order_at or event.occurred_at)
+    for one in _followed(shopper, event.occurred_at, catalogue):
+        if event.occurred_at > one.at:
+            _bring(one, effects, margin, orders=1)
 
 
 def enrol(trigger: Trigger, table: CandidateTable, arm: Arm) -> None:
@@ -82,24 +91,72 @@ def enrol(trigger: Trigger, table: CandidateTable, arm: Arm) -> None:
         Of the shopper.
     """
     moment, domain, is_without, period = trigger.moment, trigger.event.domain, arm.is_without, arm.period
-    one = _known(moment.shopper)
-    if (one.domain and (one.domain != domain or period <= one.period)) or is_without is None:
+    brought = _known(moment.shopper)
+    before = brought.whole
+    if (before is not None and (before.domain != domain or period <= before.period)) or is_without is None:
         return
-    days = rate_days(moment.at, one.first_order_at)
     best_minor = round(float(table.value_minor.max()), 2)  # as the record of the decision states it
-    one.domain, one.period, one.at = domain, period, moment.at
-    one.cell = 2 * fold_of(moment.user_id) + is_without
+    brought.whole = _enrolled(
+        Followed(domain, period=period), moment, best_minor, trigger.effects, is_without=is_without
+    )
+
+
+def enrol_for_campaign(
+    moment: Moment, domain: str, campaign_id: str, catalogue: Catalogue, effects: Effects, *, is_without: bool
+) -> None:
+    """Follow a shopper for a campaign from this decision on, if it is the first one.
+
+    A shopper is followed for `MAX_CAMPAIGNS` at a time. One more replaces the oldest that is over; if none is, the
+    shopper is never followed for it. Neither depends on the arm in it.
+
+    Parameters
+    ----------
+    moment : Moment
+        The shopper and the time of the decision.
+    domain, campaign_id : str
+        Series of the measurement.
+    catalogue : Catalogue
+        Ends of the campaigns.
+    effects : Effects
+        Effects of the event so far; extended.
+    is_without : bool
+        True if the campaign's holdout has the shopper.
+    """
+    brought = _known(moment.shopper)
+    if brought.knows(campaign_id):
+        return
+    if len(brought.campaigns) >= MAX_CAMPAIGNS:
+        over = (one.campaign_id for one in brought.campaigns if _is_over(one, moment.at, catalogue))
+        gone = next(over, campaign_id)
+        brought.pass_over(gone)
+        if gone == campaign_id:
+            return
+    # The value of the best coupon is none of the covariates: the holdout leaves out those of the campaign.
+    one = _enrolled(Followed(domain, campaign_id), moment, 0.0, effects, is_without=is_without)
+    brought.campaigns = [*brought.campaigns, one]
+
+
+def _enrolled(one: Followed, moment: Moment, best_minor: float, effects: Effects, *, is_without: bool) -> Followed:
+    """Begin an outcome, with what is known now as covariates."""
+    brought = _known(moment.shopper)
+    days = rate_days(moment.at, brought.first_order_at)
+    one.at, one.cell = moment.at, 2 * fold_of(moment.user_id) + is_without
     one.known = (
         round(moment.at / DAY_S / UNITS[START]),
         round(max(min(best_minor, MAX_KNOWN_MINOR), -MAX_KNOWN_MINOR) / UNITS[BEST]),
-        round(min(one.all_margin * UNITS[MARGIN] / days, MAX_KNOWN_MINOR) / UNITS[MARGIN_RATE]),
-        round(one.all_orders / days / UNITS[ORDER_RATE]),
+        round(min(brought.all_margin * UNITS[MARGIN] / days, MAX_KNOWN_MINOR) / UNITS[MARGIN_RATE]),
+        round(brought.all_orders / days / UNITS[ORDER_RATE]),
     )
-    one.margin = one.orders = 0
-    trigger.effects.totals.append(LiftChange(domain, period, one.cell, None, one.row))
+    effects.totals.append(_change(one, None))
+    return one
 
 
-def note_issue(shopper: Shopper, issue: OpenIssue, rules: PolicyRules, effects: Effects) -> None:
+def _is_over(one: Followed, at: float, catalogue: Catalogue) -> bool:
+    """Return True if the outcome of a campaign takes no more orders."""
+    return bool(one.campaign_id) and at >= catalogue.over_at.get(one.campaign_id, 0.0)
+
+
+def note_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: PolicyRules, effects: Effects) -> None:
     """Count the sending of a coupon and its predicted value.
 
     Parameters
@@ -108,17 +165,19 @@ def note_issue(shopper: Shopper, issue: OpenIssue, rules: PolicyRules, effects: 
         State, changed in place.
     issue : OpenIssue
         The coupon that is given.
+    catalogue : Catalogue
+        Ends of the campaigns.
     rules : PolicyRules
         Cost of sending.
     effects : Effects
         Effects of the step so far; extended.
     """
-    if shopper.followed is not None and shopper.followed.domain:
-        cost = round(rules.cost_weight * rules.cost_minor / UNITS[MARGIN])
-        _bring(shopper.followed, effects, -cost, predicted=round(issue.value_minor * THOUSANDTHS))
+    cost = round(rules.cost_weight * rules.cost_minor / UNITS[MARGIN])
+    for one in _followed(shopper, issue.at, catalogue):
+        _bring(one, effects, -cost, predicted=_value(issue, one))
 
 
-def note_discount(shopper: Shopper, at: float, minor: int, effects: Effects) -> None:
+def note_discount(shopper: Shopper, at: float, minor: int, catalogue: Catalogue, effects: Effects) -> None:
     """Count a change of the discount of a coupon.
 
     Parameters
@@ -129,25 +188,38 @@ def note_discount(shopper: Shopper, at: float, minor: int, effects: Effects) -> 
         Time of the report, UTC epoch seconds.
     minor : int
         Change of the discount, minor units.
+    catalogue : Catalogue
+        Ends of the campaigns.
     effects : Effects
         Effects of the step so far; extended.
     """
-    one = shopper.followed
-    if minor and one is not None and one.domain and at >= one.at:
-        _bring(one, effects, -round(minor / UNITS[MARGIN]))
+    for one in _followed(shopper, at, catalogue) if minor else ():
+        if at >= one.at:
+            _bring(one, effects, -round(minor / UNITS[MARGIN]))
 
 
 def note_end(shopper: Shopper, issue: OpenIssue, effects: Effects) -> None:
     """Count the predicted value of a coupon whose window has closed; parameters as of `note_issue`."""
-    one = shopper.followed
-    if one is not None and one.domain and not issue.observed and issue.at >= one.at:
-        _bring(one, effects, 0, closed=round(issue.value_minor * THOUSANDTHS))
+    for one in shopper.outcomes.followed if shopper.outcomes is not None and not issue.observed else ():
+        if issue.at >= one.at:
+            _bring(one, effects, 0, closed=_value(issue, one))
 
 
-def _known(shopper: Shopper) -> Followed:
-    if shopper.followed is None:
-        shopper.followed = Followed()
-    return shopper.followed
+def _value(issue: OpenIssue, one: Followed) -> int:
+    """Return the predicted value of a coupon in a series; 0 if it is of another campaign."""
+    return round(issue.value_minor * THOUSANDTHS) if one.campaign_id in ("", issue.campaign_id) else 0
+
+
+def _known(shopper: Shopper) -> Outcomes:
+    if shopper.outcomes is None:
+        shopper.outcomes = Outcomes()
+    return shopper.outcomes
+
+
+def _followed(shopper: Shopper, at: float, catalogue: Catalogue) -> list[Followed]:
+    """Return the outcomes that take what happens at a time."""
+    every = [] if shopper.outcomes is None else shopper.outcomes.followed
+    return [one for one in every if not _is_over(one, at, catalogue)]
 
 
 def _bring(
@@ -156,26 +228,33 @@ def _bring(
     before = one.row
     one.margin += margin
     one.orders += orders
-    effects.totals.append(LiftChange(one.domain, one.period, one.cell, before, one.row, predicted, closed))
+    effects.totals.append(_change(one, before, predicted, closed))
 
 
-def report(domain: str, sums: LiftSums, partition: int, at: float) -> LiftTotals:
-    """Return the report of a tick on the sums of a domain, noted as reported.
+def _change(one: Followed, before: Row | None, predicted: int = 0, closed: int = 0) -> LiftChange:
+    return LiftChange(one.domain, one.period, one.cell, before, one.row, predicted, closed, one.campaign_id)
+
+
+def report(sums: LiftSums, partition: int, at: float, campaigns: Mapping[str, Campaign]) -> LiftTotals:
+    """Return the report of a tick on the sums of a series, noted as reported.
 
     Parameters
     ----------
-    domain : str
-        The domain.
     sums : LiftSums
-        Its sums in the partition; changed in place.
+        The sums in the partition; changed in place.
     partition : int
         Number of the partition.
     at : float
         Time of the tick, UTC epoch seconds.
+    campaigns : mapping
+        Campaigns by id.
     """
     sums.told_of(at)
+    campaign = campaigns.get(sums.campaign_id)
     return LiftTotals(
-        domain=domain,
+        domain=sums.domain,
+        campaign_id=sums.campaign_id or None,
+        holdout_ratio=campaign.holdout_ratio if campaign is not None and campaign.holdout_ratio else None,
         partition=partition,
         at=at,
         period=sums.period,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stream_coupons.core.catalogue import catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
-from stream_coupons.core.decision import attribution, erasure, lift_steps, policy
+from stream_coupons.core.decision import attribution, campaign_holdout, erasure, lift_steps, policy
 from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.predict import list_all, predict, tabulate
 from stream_coupons.core.decision.scoring import Knowledge, ValueScorer
@@ -123,6 +123,10 @@ def _trigger(
     if coupons is None:
         return NoCoupon.NO_CANDIDATE
     positions = catalogue.eligible(shopper, coupons, at, known.rules, now, event, effects.facts, context)
+    if objection is None:
+        moment = Moment(user_id, shopper, at, context, event)
+        campaign_holdout.enrol(moment, event.domain, coupons, positions, known, effects)
+    positions = campaign_holdout.allowed(user_id, coupons, positions, known.rules.key)
     if not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at

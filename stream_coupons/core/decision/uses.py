@@ -63,7 +63,7 @@ def settle(
     use.value_minor = _value(event, use)
     keep_use(issue.uses, use)
     _count(shopper, issue, catalogue, was_redeemed=was_redeemed)
-    lift_steps.note_discount(shopper, event.occurred_at, minor - was.minor, effects)
+    lift_steps.note_discount(shopper, event.occurred_at, minor - was.minor, catalogue, effects)
     effects.facts.append(("feedback", _change(issue, event, was, use)))
     if not issue.observed:
         if issue.stake != before:

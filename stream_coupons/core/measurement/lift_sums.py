@@ -33,8 +33,8 @@ INT_BYTES = 16
 NO_SUMS = bytes(INT_BYTES * len(PAIRS))
 THOUSANDTHS = 1000.0
 """Units of a predicted value in one minor unit."""
-PREFIX = "lift:"
-"""Prefix of the keys of these sums, as in `totals.PREFIXES`."""
+PREFIX, CAMPAIGN_PREFIX = "lift:", "campaign-lift:"
+"""Prefixes of the keys of sums of domains and of campaigns, as in `totals.PREFIXES`."""
 
 
 class LiftChange(NamedTuple):
@@ -52,6 +52,8 @@ class LiftChange(NamedTuple):
         Rows; before is None of a shopper who is followed from now on.
     predicted, closed : int
         Predicted value of coupons given, and of coupons whose window has closed, in thousandths of a minor unit.
+    campaign_id : str
+        The campaign whose lift is measured; empty for the whole domain.
     """
 
     domain: str
@@ -61,28 +63,35 @@ class LiftChange(NamedTuple):
     after: Row
     predicted: int = 0
     closed: int = 0
+    campaign_id: str = ""
 
     @property
     def key(self) -> str:
-        """Key of the domain's sums."""
-        return PREFIX + self.domain
+        """Key of the sums of the series."""
+        if not self.campaign_id:
+            return PREFIX + self.domain
+        return f"{CAMPAIGN_PREFIX}{len(self.campaign_id)}:{self.campaign_id}{self.domain}"
 
     def opening(self) -> "LiftSums":
         """Return the sums of nobody."""
-        return LiftSums()
+        return LiftSums(domain=self.domain, campaign_id=self.campaign_id)
 
 
 class LiftSums(PartitionTotal, array_like=True, tag="lift"):
-    """Sums of one domain in one partition; `version` counts the changes in this period.
+    """Sums of one series in one partition; `version` counts the changes in this period.
 
     Attributes
     ----------
+    domain, campaign_id : str
+        The series, as in `LiftChange`.
     cells : tuple of bytes
         By fold and arm, the sums of the products of `PAIRS`.
     buyers : int
         Shoppers with an order since.
     """
 
+    domain: str = ""
+    campaign_id: str = ""
     period: int = 0
     cells: tuple[bytes, ...] = (NO_SUMS,) * CELLS
     buyers: int = 0

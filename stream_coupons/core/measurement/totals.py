@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
-PREFIXES = ("lift:", "results:")
+PREFIXES = ("lift:", "campaign-lift:", "results:")
 """Prefixes of the keys of totals among the states that all shoppers of a partition share; no account has one."""
 
 

@@ -185,6 +185,9 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hour until which its coupons may be issued."""
     caps: list[Cap] = []
     """The most issues of all of its coupons to one shopper, by calendar period; empty for no limit."""
+    holdout_ratio: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
+    """Share of the shoppers who get none of its coupons, drawn by the secret, to measure what it earns. Who is left out
+    stays so when the share is raised."""
     state: CampaignState = "running"
     """State of its life: `running`, or `paused`, in which none of its coupons are issued for now."""
 

@@ -4,19 +4,26 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from stream_coupons.core.messages.fields import Count, Domain, EpochSeconds, Period
+from stream_coupons.core.messages.fields import Count, Domain, EpochSeconds, Id, Period, Ratio
 
 Sum = Annotated[float, Meta(ge=-1e60, le=1e60)]
 
 
 class LiftTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Totals of the shoppers of one domain in one partition, who may get coupons and who get none.
+    """Totals of the shoppers of one domain, or of one campaign in it, in one partition, by arm.
+
+    The arms of a domain are those who may get coupons, and those who get none. The arms of a campaign are those who may
+    get its coupons, and those whom its `holdout_ratio` leaves out; shoppers whom the domain gives none are in neither.
 
     The latest record of a key counts: the one with the greatest period, and within it the greatest version.
     """
 
     domain: Domain
     """Domain of the shoppers' first decisions."""
+    campaign_id: Id | None = None
+    """The campaign; absent for the whole domain."""
+    holdout_ratio: Ratio | None = None
+    """The campaign's `holdout_ratio` at the tick; absent for the whole domain, and for a campaign that has none now."""
     partition: Count
     """The partition of the shoppers' topics."""
     at: EpochSeconds
@@ -36,9 +43,9 @@ class LiftTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Part of it whose windows have closed."""
 
     @property
-    def subject(self) -> str:
-        """The domain."""
-        return self.domain
+    def subject(self) -> tuple[str, str]:
+        """The domain, and the campaign or an empty text."""
+        return self.domain, self.campaign_id or ""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -47,5 +54,5 @@ class LiftTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def series(self) -> str:
-        """Key of the topic: domain and partition."""
-        return f"{self.domain}|{self.partition}"
+        """Key of the topic: domain, campaign if there is one, and partition."""
+        return "|".join(filter(None, (self.domain, self.campaign_id, str(self.partition))))

@@ -10,7 +10,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.catalogue.eligibility_rules import broken_clause
 from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.catalogue.rule_fields import Occasion
-from stream_coupons.core.decision import policy
+from stream_coupons.core.decision import campaign_holdout, policy
 from stream_coupons.core.decision.commit import charge
 from stream_coupons.core.decision.pipeline import decide
 from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
@@ -37,6 +37,7 @@ WORDS: Mapping[Code, str] = {
     Ineligible.ALREADY_HELD: "the shopper holds it, or one of an overlapping scope, see its not_while_held",
     Ineligible.EXCLUSION_GROUP: "the shopper holds another coupon of its exclusion_group",
     Ineligible.ALREADY_ORDERED: "the shopper ordered what it is for within policy.reorder_suppress_s",
+    Ineligible.CAMPAIGN_HOLDOUT: "this shopper is in the campaign's holdout, which gets none of its coupons",
     Ineligible.RULE: "a clause of its eligible_if, or its campaign's, is not true",
     NoCoupon.COOLDOWN: "this shopper was considered within policy.cooldown_s",
     NoCoupon.FREQUENCY_CAP: "this shopper had policy.max_issues_per_window coupons within policy.issue_window_s, "
@@ -115,7 +116,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     eligible : bool
-        True if `eligibility.eligible` lets this shopper have it.
+        True if this shopper may have it.
     reason : str or None
         Code of the first reason against it; None if it is given, or may be.
     by : str or None
@@ -147,6 +148,7 @@ def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, kn
     """Return the decision on a shopper in a domain at a moment, with values, prices and shortages."""
     event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
     positions = eligible(moment.shopper, coupons, moment.at, known.rules, trigger=event, context=moment.context)
+    positions = campaign_holdout.allowed(moment.user_id, coupons, positions, known.rules.key)
     trigger = Trigger(moment, event, "", coupons, positions, Effects())
     [table] = decide([trigger], known)
     return Decision(trigger, charge(table, wallet), wallet, known)
@@ -198,6 +200,8 @@ class CandidateVerdicts:
             return None
         moment, event = self._moment, self._trigger.event
         personal = objection(moment.shopper, self.coupons, position, moment.at, self._all_rules, event, moment.context)
+        if personal is None and position not in self._trigger.eligible:
+            return Ineligible.CAMPAIGN_HOLDOUT
         return personal or Passed.NOT_SHORTLISTED
 
     def _clause(self, position: int) -> str | None:
@@ -238,6 +242,8 @@ class CandidateVerdicts:
             case Ineligible.ALREADY_HELD | Ineligible.EXCLUSION_GROUP:
                 find = self.coupons.of_group if reason is Ineligible.EXCLUSION_GROUP else self.coupons.excluded_by
                 return ", ".join(sorted(one for one in shopper.held_coupons(at) if position in find(one)))
+            case Ineligible.CAMPAIGN_HOLDOUT:
+                return coupon.campaign_id
             case Passed.OUTRANKED | Passed.PRIORITY if self.leader is not None:
                 return self.coupons.coupons[self.leader].coupon_id
         return None

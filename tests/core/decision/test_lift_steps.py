@@ -15,7 +15,8 @@ from stream_coupons.core.measurement.totals import book
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.shopper.state import Followed, Shopper
+from stream_coupons.core.shopper.outcomes import Followed, Outcomes
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon, item
 from tests.core.builders import (
     AT,
@@ -65,8 +66,9 @@ class Case:
 
     @property
     def followed(self) -> Followed:
-        assert self.shopper.followed is not None
-        return self.shopper.followed
+        assert self.shopper.outcomes is not None
+        assert self.shopper.outcomes.whole is not None
+        return self.shopper.outcomes.whole
 
     @property
     def sums(self) -> LiftSums:
@@ -144,7 +146,7 @@ def test_an_erased_shopper_is_followed_no_longer_and_what_they_brought_stays() -
     case.see(order("o2", AT + 120, GREEN))
     case.wait(AT + 30 * DAY_S)
     assert case.sums.cells == before
-    assert case.shopper.followed == Followed(first_order_at=AT + 120, all_margin=20_000, all_orders=1)
+    assert case.shopper.outcomes == Outcomes(first_order_at=AT + 120, all_margin=20_000, all_orders=1)
 
 
 def braked(case: Case, **about: Any) -> Knowledge:
@@ -184,9 +186,9 @@ def test_values_are_multiplied_and_what_was_predicted_is_remembered() -> None:
 
 
 def test_totals_are_reported_when_they_changed_and_no_more_often_than_asked() -> None:
-    sums = LiftSums(version=3, told=2, told_at=AT)
+    sums = LiftSums(domain="shop", version=3, told=2, told_at=AT)
     assert not sums.is_due(AT + 29, 30.0)
     assert sums.is_due(AT + 30, 30.0)
-    assert report("shop", sums, 4, AT + 30).series == "shop|4"
+    assert report(sums, 4, AT + 30, {}).series == "shop|4"
     assert not sums.is_due(AT + 90, 30.0)
     assert sums.is_due(AT + 30, 30.0), "a repeated tick repeats them"
