@@ -31,6 +31,8 @@ CELLS = 2 * FOLDS
 """Cells of a domain: fold 0 of the treated, of those without coupons, fold 1 of the treated, and so on."""
 INT_BYTES = 16
 NO_SUMS = bytes(INT_BYTES * len(PAIRS))
+LEAST_SPREAD = 1e-12
+"""Least variance of the enrolment, relative to its mean square. Below, its difference from the mean is rounding error."""
 THOUSANDTHS = 1000.0
 """Units of a predicted value in one minor unit."""
 PREFIX, CAMPAIGN_PREFIX = "lift:", "campaign-lift:"
@@ -124,6 +126,8 @@ class LiftSums(PartitionTotal, array_like=True, tag="lift"):
 def matrices(products: Floats) -> Floats:
     """Return sums of `LiftSums.products` as symmetric matrices, with enrolment relative to its mean.
 
+    If all shoppers enrol within some minutes, enrolment is no covariate: its columns are zeros.
+
     Parameters
     ----------
     products : array, shape (FOLDS * 2 * len(PAIRS),)
@@ -141,7 +145,12 @@ def matrices(products: Floats) -> Floats:
     centre = total[0, START] / max(total[0, 0], 1.0)
     moved = np.eye(WIDTH)
     moved[START, 0] = moved[5, MARGIN_RATE] = moved[6, ORDER_RATE] = -centre
-    return moved @ found @ moved.T
+    found = moved @ found @ moved.T
+    if found[..., START, START].sum() < LEAST_SPREAD * total[START, START]:
+        kept = np.ones(WIDTH)
+        kept[[START, 5, 6]] = 0.0
+        found *= kept[:, None] * kept
+    return found
 
 
 def _added(cell: bytes, before: Row | None, after: Row) -> bytes:
