@@ -11,6 +11,7 @@ from rich import box
 from stream_coupons.cli import terminal
 from stream_coupons.cli.catalog_entries import Published, published, span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
+from stream_coupons.cli.reports import counted
 from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.rules import ShopRules
@@ -40,7 +41,8 @@ def _show(states: Sequence[CampaignState], _: ShopRules) -> None:
 
 def _row(one: CampaignState) -> list[str]:
     campaign = one.campaign
-    about = (campaign.campaign_id, campaign.title, f"{len(one.coupons)} coupon{'s' * (len(one.coupons) != 1)}")
+    holdout = f"{campaign.holdout_ratio:.0%} held out" if campaign.holdout_ratio else ""
+    about = (campaign.campaign_id, campaign.title, counted(len(one.coupons), "coupon"), holdout)
     return [
         "\n".join(terminal.printable(line) for line in about if line),
         "\n".join((*span(campaign.starts_at, campaign.ends_at), one.state)),

@@ -1,44 +1,42 @@
-"""`results`: what coupons and campaigns have led to, by day."""
+"""`results`: what coupons and campaigns have led to, by day, and what campaigns add to the margin."""
 
 from __future__ import annotations
 
 import csv
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.options import (
-    BootstrapOption,
-    ConfigOption,
-    JsonOption,
-    parse_time,
-    require_broker,
-    settings_from,
-)
-from stream_coupons.cli.topic_reading import reading
+from stream_coupons.cli.campaign_lifts import interval
+from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_from
+from stream_coupons.cli.reports import counted, read_reports
 from stream_coupons.core.currencies import money
 from stream_coupons.core.errors import BadConfig
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.ops.results import By, ResultRow
+    from stream_coupons.ops.campaign_lift import CampaignLift
+    from stream_coupons.ops.results import By, ResultFilter, ResultRow
+    from stream_coupons.settings import Settings
 
-BY = ("day", "coupon", "campaign")
+    Lifts = Mapping[tuple[str, str], CampaignLift]
+
+NAMES = {"day": ("day",), "coupon": ("coupon", "campaign"), "campaign": ("campaign",)}
 FIGURES = ("given", "seen", "clicked", "used", "discount", "revenue")
+OVER_CONTROL = "margin over control"
 
 
 def results(  # noqa: PLR0913 - options of the verb
     campaign: Annotated[str, typer.Option(metavar="ID", help="Coupons of this campaign alone.")] = "",
     coupon: Annotated[str, typer.Option(metavar="ID", help="This coupon alone.")] = "",
     by: Annotated[str, typer.Option(metavar="day|coupon|campaign", help="One row for each.")] = "coupon",
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Coupons given from this day on, such as 7d.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Coupons given from this day on: 7d.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Coupons given up to this day.")] = None,
     json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, money in minor units.")] = False,
@@ -54,79 +52,82 @@ def results(  # noqa: PLR0913 - options of the verb
     discount. Workers report within policy.totals_every_s.
 
     seen are coupons with an impression, a click or a use. revenue counts
-    orders whose feedback states order_value_minor. What coupons add to the
-    margin is another question: see `stream-coupons lift`.
+    orders whose feedback states order_value_minor. With --by campaign, margin
+    over control is what a campaign with a holdout_ratio has added so far,
+    whatever --since and --until are: see `stream-coupons lift --campaign`.
 
-    Reads the topic result-totals to the end that it has now, without a group.
-    A day stays there for 400 days after its last change.
+    Reads the topics result-totals and lift-totals to the end that they have
+    now, without a group. A day stays there for 400 days after its last change.
 
     Examples: stream-coupons results --since 7d
               stream-coupons results --campaign spring --by day
-              stream-coupons results --by campaign --since 2026-01-01 --until 2026-01-31 --csv
+              stream-coupons results --by campaign --since 2026-01-01 --csv
     """
-    from stream_coupons.core.measurement.totals import LatestReports
-    from stream_coupons.core.messages.results import ResultTotals
-    from stream_coupons.kafka import topics
-    from stream_coupons.kafka.reports import ReportDecoder
-    from stream_coupons.ops.results import ResultFilter, rows_of
+    from stream_coupons.ops.results import ResultFilter
 
-    if by not in BY:
-        raise BadConfig(f"--by is {by!r}, expected one of {', '.join(BY)}")
+    if by not in NAMES:
+        raise BadConfig(f"--by is {by!r}, expected one of {', '.join(NAMES)}")
     if json and as_csv:
         raise BadConfig("--json and --csv: expected one of them")
     settings = settings_from(config, bootstrap)
-    ends = (parse_time(text, settings) if text is not None else None for text in (since, until))
-    begin, end = (bound if at is None else at for at, bound in zip(ends, (-math.inf, math.inf), strict=True))
+    begin = -math.inf if since is None else parse_time(since, settings)
+    end = math.inf if until is None else parse_time(until, settings)
     if begin > end:
         raise BadConfig(f"--since {since} is later than --until {until}")
-    require_broker(settings.kafka)
-    latest: LatestReports[ResultTotals] = LatestReports()
-    decoder = ReportDecoder(topics.RESULT_TOTALS, settings.kafka.partitions)
-    with reading(settings.kafka) as read:
-        for record in read("reading", (topics.RESULT_TOTALS.name,)):
-            report = decoder.read(record.key, record.value)
-            if report is not None:
-                latest.take(report)
-    if decoder.refused:
-        terminal.warn(
-            f"{_counted(decoder.refused, 'record')} of {topics.RESULT_TOTALS.name} left out: no report of a partition"
-        )
-    reports = [one for subject in latest.of for one in latest.parts(subject)]
-    rows = rows_of(reports, by, ResultFilter(campaign, coupon, begin, end), settings.shop)  # type: ignore[arg-type]
+    rows, lifts = _read(settings, by, ResultFilter(campaign, coupon, begin, end))  # type: ignore[arg-type]
     if as_csv:
-        _write_csv(rows)
-        return
-    terminal.show(rows, lambda found: _print(found, by), as_json=json)  # type: ignore[arg-type]
+        _write_csv(rows, lifts)
+    elif json:
+        terminal.print_json([_as_dict(row, lifts) for row in rows])
+    else:
+        terminal.show(rows, lambda found: _print(found, by, lifts), as_json=False)  # type: ignore[arg-type]
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+def _read(settings: Settings, by: By, which: ResultFilter) -> tuple[list[ResultRow], Lifts]:
+    """Return the rows, and the lift of each campaign and domain if rows are of campaigns."""
+    from stream_coupons.kafka import topics
+    from stream_coupons.ops.campaign_lift import campaign_lifts
+    from stream_coupons.ops.results import rows_of
+
+    latest, lifts = read_reports(settings.kafka, topics.RESULT_TOTALS, topics.LIFT_TOTALS)
+    reports = [one for subject in latest.of for one in latest.parts(subject)]
+    rows = rows_of(reports, by, which, settings.shop)
+    of_campaigns = campaign_lifts(lifts, settings.shop) if by == "campaign" else []
+    return rows, {(one.campaign_id, one.domain): one for one in of_campaigns}
 
 
-def _write_csv(rows: Sequence[ResultRow]) -> None:
+def _as_dict(row: ResultRow, lifts: Lifts) -> dict[str, object]:
+    """Return a row with the margin over control: its value, and its ends once there is an interval."""
+    lift = lifts.get((row.campaign_id, row.domain))
+    ends = dict.fromkeys(("value", "low", "high")) if lift is None or lift.is_mismatch else asdict(lift.total)
+    return asdict(row) | {f"over_control_{name}": end if end == end else None for name, end in ends.items()}
+
+
+def _write_csv(rows: Sequence[ResultRow], lifts: Lifts) -> None:
     from stream_coupons.ops.results import ResultRow
 
+    over_control = [f"over_control_{name}" for name in ("value", "low", "high")]
     with terminal.results():
-        writer = csv.DictWriter(sys.stdout, [each.name for each in fields(ResultRow)], lineterminator="\n")
+        names = [*(each.name for each in fields(ResultRow)), *over_control]
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(asdict, rows))
+        writer.writerows(_as_dict(row, lifts) for row in rows)
 
 
-def _print(rows: Sequence[ResultRow], by: By) -> None:
+def _print(rows: Sequence[ResultRow], by: By, lifts: Lifts) -> None:
     from stream_coupons.ops.results import total_of
 
     if not rows:
         terminal.say("no coupon was given in this time; workers report to result-totals once one is")
         return
-    names = {"day": ("day",), "coupon": ("coupon", "campaign"), "campaign": ("campaign",)}[by]
-    domains = {row.domain: row.currency for row in rows}
-    lines = [(*_names(row, by), row.domain, *_figures(row)) for row in rows]
+    names, domains = NAMES[by], {row.domain: row.currency for row in rows}
+    lines = [(*_names(row, by), row.domain, *_figures(row), *_over_control(row, by, lifts)) for row in rows]
     if len(rows) > len(domains):
         totals = [total_of(rows, *each) for each in sorted(domains.items())]
-        lines += [("total", *[""] * (len(names) - 1), row.domain, *_figures(row)) for row in totals]
-    terminal.print_table((*names, "domain"), lines, FIGURES)
-    given = sum(row.given for row in rows)
-    terminal.say(f"{_counted(given, 'coupon')} given; discount and revenue are of the orders that they were used in")
+        blank = [""] * (by == "campaign")
+        lines += [("total", *[""] * (len(names) - 1), row.domain, *_figures(row), *blank) for row in totals]
+    terminal.print_table((*names, "domain"), lines, (*FIGURES, *[OVER_CONTROL] * (by == "campaign")))
+    terminal.say(f"{counted(sum(row.given for row in rows), 'coupon')} given; their uses count on the day of the issue")
 
 
 def _names(row: ResultRow, by: By) -> tuple[str, ...]:
@@ -143,3 +144,12 @@ def _figures(row: ResultRow) -> tuple[str | Text, ...]:
 
 def _of_given(count: int, given: int) -> str:
     return f"{count:,} ({count / given:.1%})" if given else f"{count:,}"
+
+
+def _over_control(row: ResultRow, by: By, lifts: Lifts) -> tuple[str | Text, ...]:
+    if by != "campaign":
+        return ()
+    lift = lifts.get((row.campaign_id, row.domain))
+    if lift is None:
+        return ("no holdout",)
+    return ("wrong share",) if lift.is_mismatch else (interval(lift.total, partial(money, currency=row.currency)),)

@@ -34,7 +34,13 @@ class ReportDecoder:
         self._decode = Decoder(topic)
 
     def read(self, key: bytes | None, value: bytes | None) -> Any:
-        """Return the report of a record; None if it is none of a partition of ours."""
+        """Return the report of a record; None if it is none of a partition of ours.
+
+        Parameters
+        ----------
+        key, value : bytes or None
+            Key and value of the record.
+        """
         if value is None:
             return None
         try:

@@ -269,8 +269,8 @@ def _notes(log: LiftLog, rules: PolicyRules, rows: Sequence[LiftRow]) -> list[st
     ]
     if any(row.campaign for row in rows):
         found.append(
-            "a campaign has no holdout of its own: its row is the lift of all coupons together, in the items within "
-            "the scope of its coupons, since it was first offered"
+            "the row of a campaign is the lift of all coupons together, in the items within the scope of its coupons, "
+            "since it was first offered; `lift --campaign` measures one with a holdout_ratio by its own holdout"
         )
     if not rows[0].domain:
         found.append("a shopper is of the domain of the first decision; all that they order in any domain counts")

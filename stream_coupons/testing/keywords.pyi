@@ -99,6 +99,7 @@ class CampaignFields(TypedDict, total=False):
     from_hour: float
     until_hour: float
     caps: list[Cap]
+    holdout_ratio: float
     state: Literal["running", "paused"]
 
 class ItemFields(TypedDict, total=False):

@@ -31,7 +31,7 @@ from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.outcomes import DAY_S, MAX_CAMPAIGNS, Followed, Outcomes, rate_days
+from stream_coupons.core.shopper.outcomes import DAY_S, MAX_CAMPAIGNS, Followed, FollowedOutcomes, rate_days
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR
 
@@ -210,9 +210,9 @@ def _value(issue: OpenIssue, one: Followed) -> int:
     return round(issue.value_minor * THOUSANDTHS) if one.campaign_id in ("", issue.campaign_id) else 0
 
 
-def _known(shopper: Shopper) -> Outcomes:
+def _known(shopper: Shopper) -> FollowedOutcomes:
     if shopper.outcomes is None:
-        shopper.outcomes = Outcomes()
+        shopper.outcomes = FollowedOutcomes()
     return shopper.outcomes
 
 

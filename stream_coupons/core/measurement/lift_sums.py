@@ -32,7 +32,7 @@ CELLS = 2 * FOLDS
 INT_BYTES = 16
 NO_SUMS = bytes(INT_BYTES * len(PAIRS))
 LEAST_SPREAD = 1e-12
-"""Least variance of the enrolment, relative to its mean square. Below, its difference from the mean is rounding error."""
+"""Least variance of the enrolment, relative to its mean square. Below, its deviation is rounding error."""
 THOUSANDTHS = 1000.0
 """Units of a predicted value in one minor unit."""
 PREFIX, CAMPAIGN_PREFIX = "lift:", "campaign-lift:"

@@ -68,7 +68,7 @@ class Followed(Struct, array_like=True):
         return (1, start, best, margin_rate, order_rate, *crossed, self.margin, self.orders)
 
 
-class Outcomes(Struct, array_like=True):
+class FollowedOutcomes(Struct, array_like=True):
     """Orders of a shopper, and the series that the shopper is followed in.
 
     Attributes
@@ -78,7 +78,7 @@ class Outcomes(Struct, array_like=True):
     whole : Followed or None
         Outcome in the domain of the first decision; None before it.
     campaigns : list of Followed
-        Outcomes in campaigns with a holdout, in the order of enrolment.
+        FollowedOutcomes in campaigns with a holdout, in the order of enrolment.
     passed : list of int
         Hashes of campaigns that the shopper is not followed for any more, or never was: no later decision is the first.
     """

@@ -10,7 +10,7 @@ from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.issue_counts import IssueCounts
-from stream_coupons.core.shopper.outcomes import Outcomes
+from stream_coupons.core.shopper.outcomes import FollowedOutcomes
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.uses import Use
 from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
@@ -248,7 +248,7 @@ class Shopper(Struct, array_like=True):
     leaves_at: float | None = None
     """Time at which this state ends, unless the shopper comes back before; None: never."""
     related: Related = field(default_factory=Related)
-    outcomes: Outcomes | None = None
+    outcomes: FollowedOutcomes | None = None
     """Orders, and the outcomes by which lift is measured; None before the first order or decision."""
     new_until: float | None = None
     """Time until which the shopper is new; None before the first event."""

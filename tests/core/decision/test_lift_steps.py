@@ -15,7 +15,7 @@ from stream_coupons.core.measurement.totals import book
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
-from stream_coupons.core.shopper.outcomes import Followed, Outcomes
+from stream_coupons.core.shopper.outcomes import Followed, FollowedOutcomes
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon, item
 from tests.core.builders import (
@@ -146,7 +146,7 @@ def test_an_erased_shopper_is_followed_no_longer_and_what_they_brought_stays() -
     case.see(order("o2", AT + 120, GREEN))
     case.wait(AT + 30 * DAY_S)
     assert case.sums.cells == before
-    assert case.shopper.outcomes == Outcomes(first_order_at=AT + 120, all_margin=20_000, all_orders=1)
+    assert case.shopper.outcomes == FollowedOutcomes(first_order_at=AT + 120, all_margin=20_000, all_orders=1)
 
 
 def braked(case: Case, **about: Any) -> Knowledge:

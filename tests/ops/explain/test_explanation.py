@@ -250,6 +250,14 @@ def test_the_winner_the_cap_and_the_coupon_that_is_held_are_named() -> None:
     }
 
 
+def test_a_shopper_in_the_holdout_of_a_campaign_is_told_so() -> None:
+    left_out, other = coupon("spring-1", campaign_id="spring"), replaced(CHEAP, not_while_held="none")
+    found = explain(Shopper(), knowing(left_out, other, campaign=replaced(SPRING, holdout_ratio=0.9)))
+    [verdict] = [one for one in found.coupons if one.coupon_id == "spring-1"]
+    assert (verdict.reason, verdict.by, verdict.eligible) == (Ineligible.CAMPAIGN_HOLDOUT, "spring", False)
+    assert reasons(found)["cheap"] is None
+
+
 def test_a_shopper_whom_the_brake_leaves_out_is_told_so() -> None:
     known = replace(knowledge(CHEAP, LOSS, rules=WORTH), brakes={"ecommerce": LiftBrake(period=1, given_ratio=0.0)})
     assert reasons(explain(Shopper(), known)) == {"cheap": NoCoupon.LIFT_BELOW_ZERO, "loss": NoCoupon.NOT_WORTH_IT}

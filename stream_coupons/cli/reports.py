@@ -1,0 +1,43 @@
+"""Reports of partitions, read from their compacted topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stream_coupons.cli import terminal
+from stream_coupons.cli.options import require_broker
+from stream_coupons.cli.topic_reading import reading
+
+if TYPE_CHECKING:  # imported where they are used: no help needs them
+    from stream_coupons.core.measurement.totals import LatestReports
+    from stream_coupons.kafka.settings import KafkaSettings
+    from stream_coupons.kafka.topics import Topic
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def read_reports(kafka: KafkaSettings, *topics: Topic) -> list[LatestReports[Any]]:
+    """Return the reports that count in each of some topics now.
+
+    Raises
+    ------
+    BadConfig
+    """
+    from stream_coupons.core.measurement.totals import LatestReports
+    from stream_coupons.kafka.reports import ReportDecoder
+
+    require_broker(kafka)
+    decoders = {topic.name: ReportDecoder(topic, kafka.partitions) for topic in topics}
+    found: dict[str, LatestReports[Any]] = {topic.name: LatestReports() for topic in topics}
+    with reading(kafka) as read:
+        for record in read("reading", tuple(decoders)):
+            report = decoders[record.topic].read(record.key, record.value)
+            if report is not None:
+                found[record.topic].take(report)
+    for name, decoder in decoders.items():
+        if decoder.refused:
+            terminal.warn(f"{counted(decoder.refused, 'record')} of {name} left out: no report of a partition")
+    return [*found.values()]
