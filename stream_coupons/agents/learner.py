@@ -31,6 +31,7 @@ from stream_coupons.kafka.records import Output, Record, check_whole
 from stream_coupons.models.rules import LearningRules
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_lift, report_model, report_news
+from stream_coupons.observability.top_coupons import TopCoupons
 from stream_coupons.runtime.delivery import Delivery
 from stream_coupons.runtime.inbox import NOTHING, Inbox
 from stream_coupons.runtime.source import Chunk, Host
@@ -80,6 +81,7 @@ class Learner(Service):  # type: ignore[misc]
         """Records read so far, good or bad: work that is done, though not acknowledged yet."""
         self._settings, self._key = settings.learning, key
         self.lift = LiftReader(settings.policy)
+        self.results = TopCoupons()
         self.knows_lift = False
         """True once all totals of lift that were there at the start are taken."""
         self._late_after_s = settings.kafka.produce_timeout_s
@@ -253,6 +255,7 @@ class Learner(Service):  # type: ignore[misc]
             for domain in self.lift.update():
                 self._trainer.touch(domain)
             report_lift(self.lift, self._metrics)
+            self.results.report(self._metrics)
         self._trainer.thin(self._pace.step(self._trainer.thinning))
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
         snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer, dict(self.lift.brakes))

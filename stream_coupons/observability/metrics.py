@@ -23,6 +23,7 @@ class Metrics:
         self._snapshots()
         self._models()
         self._lift()
+        self._results()
         self._challengers()
         self._budgets()
         self._campaigns()
@@ -305,6 +306,19 @@ class Metrics:
         )
         self.lift_value_ratio = self._gauge(
             "lift_value_ratio", "Factor of all values of a domain, by its measured lift.", "domain"
+        )
+
+    def _results(self) -> None:
+        """Make the metrics of what coupons led to, which the active learner exports."""
+        self.coupon_results = self._gauge(
+            "coupon_results",
+            "Coupons of the last 7 days of the shop that were given, seen, clicked and used so far, by coupon: the 50 "
+            "given most, and all others as other.",
+            "coupon",
+            "kind",
+        )
+        self.coupon_discount = self._gauge(
+            "coupon_discount_minor", "Discounts of the coupons that coupon_results counts, in minor units.", "coupon"
         )
 
     def _challengers(self) -> None:

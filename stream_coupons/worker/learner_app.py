@@ -1,8 +1,9 @@
 """The learning process: a member of a consumer group of its own, of which one member at a time owns the models."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
@@ -15,6 +16,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers, ends_of
 from stream_coupons.kafka.reports import ReportDecoder
+from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.snapshots import with_possible_origins
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
@@ -36,11 +38,17 @@ class LearnerApp(Member):
         """Signs snapshots, and draws the examples that are learnt while the learner is behind."""
         self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, key)
         self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
-        topic = topics.LIFT_TOTALS
-        read = ReportDecoder(topic, settings.kafka.partitions).read
-        handlers = RecordHandlers(read, self.learner.lift.take, settle=self._know_lift)
-        self.add_services(
-            Follower(settings.kafka, topic.name, topic.max_message_bytes, handlers), self.learner, Reporter(self)
+        lift = self._follow(topics.LIFT_TOTALS, self.learner.lift.take, self._know_lift)
+        results = self._follow(topics.RESULT_TOTALS, self.learner.results.take)
+        self.add_services(lift, results, self.learner, Reporter(self))
+
+    def _follow(
+        self, topic: Topic, take: Callable[[Any], None], settle: Callable[[], Awaitable[None]] | None = None
+    ) -> Follower[Any]:
+        """Return the follower of a topic of totals."""
+        read = ReportDecoder(topic, self.settings.kafka.partitions).read
+        return Follower(
+            self.settings.kafka, topic.name, topic.max_message_bytes, RecordHandlers(read, take, settle=settle)
         )
 
     async def _know_lift(self) -> None:

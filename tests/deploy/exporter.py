@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry
 
-from stream_coupons.core.decision.brake import LiftReader, LiveLift
+from stream_coupons.core.decision.brake import LiftReader
+from stream_coupons.core.decision.live_lift import LiveLift
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.core.rules import PolicyRules
@@ -83,6 +84,9 @@ def populate(metrics: Metrics) -> None:
     reader.lifts["ecommerce"] = LiveLift(900, 50, -20.0, 50.0, 120.0, 30.0, 41_000.0, 40_000.0, is_mismatch=False)
     reader.brakes["ecommerce"] = LiftBrake()
     report_lift(reader, metrics)
+    for kind in ("given", "seen", "clicked", "used"):
+        metrics.coupon_results.labels(coupon="tea", kind=kind).set(40)
+    metrics.coupon_discount.labels(coupon="tea").set(900)
     metrics.campaign_budget.labels(campaign="spring").set(100000)
     metrics.campaign_spent.labels(campaign="spring").set(41000)
     metrics.campaign_held.labels(campaign="spring").set(2500)
