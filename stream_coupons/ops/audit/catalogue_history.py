@@ -27,6 +27,8 @@ class Version(NamedTuple):
         Times between which coupons may be issued, UTC epoch seconds.
     is_paused : bool
         True if none may be issued: it is paused or withdrawn.
+    holdout_ratio : float
+        Share of shoppers whom the campaign leaves out.
     """
 
     since_ms: float
@@ -34,6 +36,7 @@ class Version(NamedTuple):
     end: float = math.inf
     is_paused: bool = False
     campaign_id: str | None = None
+    holdout_ratio: float = 0.0
 
 
 class CatalogueHistory:
@@ -57,7 +60,8 @@ class CatalogueHistory:
         if isinstance(entry, Coupon):
             version = Version(version.since_ms, entry.valid_from, entry.valid_until, entry.paused, entry.campaign_id)
         elif entry is not None:
-            version = Version(version.since_ms, entry.starts_at, entry.ends_at, entry.paused)
+            span = entry.starts_at, entry.ends_at
+            version = Version(version.since_ms, *span, entry.paused, holdout_ratio=entry.holdout_ratio)
         versions[(record.key or b"").decode(errors="replace")].append(version)
 
     def at(self, coupon_id: str, began_ms: int, appended_ms: int) -> list[Version]:
@@ -80,7 +84,8 @@ class CatalogueHistory:
                 return []
             for each in shared:
                 start, end = max(own.start, each.start), min(own.end, each.end)
-                found.append(Version(own.since_ms, start, end, own.is_paused or each.is_paused))
+                is_paused, ratio = own.is_paused or each.is_paused, each.holdout_ratio
+                found.append(Version(own.since_ms, start, end, is_paused, own.campaign_id, ratio))
         return found
 
     def _between(self, versions: list[Version], began_ms: int, appended_ms: int) -> list[Version]:

@@ -30,7 +30,11 @@ class Check(Enum):
     ISSUES = ("I4", "issues", "an issue was drawn in its shopper's partition, and what was drawn is issued")
     COPIES = ("I6", "copies", "copies of an issue have the same bytes")
     SIGNATURES = ("I8", "signatures", "a lease or report that is taken in is signed with the secret")
-    HOLDOUT = ("I9", "holdout", "a shopper of the permanent control group gets no coupon")
+    HOLDOUT = (
+        "I9",
+        "holdout",
+        "a shopper of the permanent control group gets no coupon, one of a campaign's none of it",
+    )
     PROPENSITIES = ("I9", "propensities", "result and propensity of a decision follow from its arms and the keyed draw")
     PAUSES = ("terms", "pauses", "no coupon is issued while it or its campaign is paused or withdrawn")
     VALIDITY = ("terms", "validity", "a coupon is issued within its time and that of its campaign")

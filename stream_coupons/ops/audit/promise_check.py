@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from msgspec import msgpack
 
 from stream_coupons.core.decision import policy
+from stream_coupons.core.decision.campaign_holdout import is_left_out
 from stream_coupons.core.decision.erasure import STAYS_S
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -66,7 +67,7 @@ class PromiseCheck:
         if began < self._promised.both_since_ms:
             faults |= dict.fromkeys((Check.HOLDOUT, Check.PROPENSITIES), NOT_JUDGED)
         else:
-            faults |= self._secret_faults(issue)
+            faults |= self._secret_faults(issue, known)
         if began < self._promised.since_ms:
             faults |= dict.fromkeys((Check.COOLDOWN, Check.FREQUENCY), NOT_JUDGED)
         else:
@@ -86,15 +87,22 @@ class PromiseCheck:
             return NOT_JUDGED
         return f"the shopper was erased up to {when(forgotten[0][0])}, expected none"
 
-    def _secret_faults(self, issue: CouponIssue) -> dict[Check, str | None]:
+    def _secret_faults(self, issue: CouponIssue, known: list[Version]) -> dict[Check, str | None]:
         """Return the faults by the draws of shopper and trigger, whether the decision is on record or not."""
         rules, key = self._policy, self._promised.rules.key
         is_holdout, draw = policy.is_holdout(issue.user_id, rules, key), policy.draw(issue.issue_id, rules, key)
         expected = "no coupon" if draw.is_control else str(draw.is_explored)
         is_as_drawn = issue.is_explored == draw.is_explored and not draw.is_control
         drawn = f"is_explored is {issue.is_explored}, expected {expected} by the secret"
+        ratio, of_holdout = min((one.holdout_ratio for one in known), default=0.0), None
+        if is_holdout:
+            of_holdout = "the shopper is in the holdout, expected no coupon"
+        elif ratio and is_left_out(issue.user_id, issue.campaign_id or "", ratio, key):
+            of_holdout = (
+                f"the shopper is in the holdout of campaign {issue.campaign_id}, expected another coupon or none"
+            )
         return {
-            Check.HOLDOUT: "the shopper is in the holdout, expected no coupon" if is_holdout else None,
+            Check.HOLDOUT: of_holdout,
             Check.PROPENSITIES: None if is_as_drawn else drawn,
         }
 

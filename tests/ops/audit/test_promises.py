@@ -78,11 +78,12 @@ def withdrawn() -> Log:
     return log
 
 
-def campaign_paused() -> Log:
+def campaign_with(**changes: Any) -> Log:
+    """A log in which the marketer pushed the campaign again, with other terms."""
     log = sent_by()
     [one] = log.read((topics.CAMPAIGNS.name,))
     campaign = Decoder(topics.CAMPAIGNS)(one.value)
-    log.append(topics.CAMPAIGNS, replace(campaign, state="paused"), at_ms=AT_MS + HOUR_MS)
+    log.append(topics.CAMPAIGNS, replace(campaign, **changes), at_ms=AT_MS + HOUR_MS)
     return log
 
 
@@ -184,7 +185,10 @@ FORGERIES = {
     "a pause is ignored": Forgery(
         lambda: pushed(sent_by(), paused=True), {"pauses"}, "is paused or withdrawn, expected none"
     ),
-    "the pause of a campaign is ignored": Forgery(campaign_paused, {"pauses"}, "issue i"),
+    "the pause of a campaign is ignored": Forgery(lambda: campaign_with(state="paused"), {"pauses"}, "issue i"),
+    "the holdout of a campaign is ignored": Forgery(
+        lambda: campaign_with(holdout_ratio=0.9), {"holdout"}, "is in the holdout of campaign"
+    ),
     "a withdrawal is ignored": Forgery(withdrawn, {"pauses"}, "is paused or withdrawn"),
     "an end is ignored": Forgery(
         lambda: pushed(sent_by(), valid_until=AT + 3600.0),
