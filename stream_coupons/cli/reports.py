@@ -26,18 +26,14 @@ def read_reports(kafka: KafkaSettings, *topics: Topic) -> list[LatestReports[Any
     ------
     BadConfig
     """
-    from stream_coupons.core.measurement.totals import LatestReports
-    from stream_coupons.kafka.reports import ReportDecoder
+    from stream_coupons.kafka.reports import ReportDecoder, latest_of
 
     require_broker(kafka)
-    decoders = {topic.name: ReportDecoder(topic, kafka.partitions) for topic in topics}
-    found: dict[str, LatestReports[Any]] = {topic.name: LatestReports() for topic in topics}
+    decoders = [ReportDecoder(topic, kafka.partitions) for topic in topics]
     with reading(kafka) as read:
-        for record in read("reading", tuple(decoders)):
-            report = decoders[record.topic].read(record.key, record.value)
-            if report is not None:
-                found[record.topic].take(report)
-    for name, decoder in decoders.items():
+        found = latest_of(read("reading", tuple(topic.name for topic in topics)), decoders)
+    for decoder in decoders:
         if decoder.refused:
-            terminal.warn(f"{counted(decoder.refused, 'record')} of {name} left out: no report of a partition")
-    return [*found.values()]
+            count = counted(decoder.refused, "record")
+            terminal.warn(f"{count} of {decoder.topic.name} left out: no report of a partition")
+    return found

@@ -1,10 +1,13 @@
 """Reports of partitions on their totals, read from a compacted topic."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from stream_coupons.core.errors import BadMessage
+from stream_coupons.core.measurement.totals import LatestReports
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -52,3 +55,22 @@ class ReportDecoder:
         is_ours = key == self.topic.key_of(report) and report.partition < self._partitions
         self.refused += not is_ours
         return report if is_ours else None
+
+
+def latest_of(records: Iterable[Record], decoders: Iterable[ReportDecoder]) -> list[LatestReports[Any]]:
+    """Return the reports that count in each of some topics.
+
+    Parameters
+    ----------
+    records : iterable of Record
+        Records of these topics, in any order.
+    decoders : iterable of ReportDecoder
+        One for each topic.
+    """
+    by_topic = {decoder.topic.name: (decoder, LatestReports[Any]()) for decoder in decoders}
+    for record in records:
+        decoder, latest = by_topic[record.topic]
+        report = decoder.read(record.key, record.value)
+        if report is not None:
+            latest.take(report)
+    return [latest for _, latest in by_topic.values()]

@@ -13,6 +13,10 @@ from stream_coupons.core.measurement.result_sums import Numbers
 from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.rules import ShopRules
 from stream_coupons.core.validation_hints import near
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.reports import ReportDecoder, latest_of
+from stream_coupons.ops.audit.audit_topics import read_records
+from stream_coupons.settings import Settings
 
 By = Literal["day", "coupon", "campaign"]
 
@@ -95,6 +99,14 @@ def rows_of(reports: Iterable[ResultTotals], by: By, which: ResultFilter, shop: 
             sums[key] = Numbers(*(a + b for a, b in zip(sums[key], numbers, strict=True)))
     rows = [ResultRow(*key, shop.currency(key[-1]), **numbers._asdict()) for key, numbers in sums.items()]
     return sorted(rows, key=lambda row: (row.day, -row.given, row.coupon_id, row.campaign_id, row.domain))
+
+
+def read_results(settings: Settings) -> list[ResultRow]:
+    """Return the results of all coupons of a running system so far."""
+    decoder = ReportDecoder(topics.RESULT_TOTALS, settings.kafka.partitions)
+    [latest] = latest_of(read_records(settings.kafka, [topics.RESULT_TOTALS.name]), [decoder])
+    reports = (one for subject in latest.of for one in latest.parts(subject))
+    return rows_of(reports, "coupon", ResultFilter(), settings.shop)
 
 
 def total_of(rows: Iterable[ResultRow], domain: str, currency: str | None) -> ResultRow:

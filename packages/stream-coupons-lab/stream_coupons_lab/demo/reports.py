@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_coupons.ops.audit.findings import Violation
+from stream_coupons.ops.results import ResultRow
 from stream_coupons_lab.demo import words
 from stream_coupons_lab.demo.money import ABOUT, NAMES, NOTHING, Earned, money, verdict, whole
 from stream_coupons_lab.demo.outcomes import Played
@@ -38,6 +39,8 @@ class ShopperResult:
         Results of all policies, in order of display; empty if the live system did not play all days.
     violations : list of Violation
         Findings of the audit.
+    coupons : list of ResultRow
+        Results of each coupon as workers report them; empty before the end.
     """
 
     world: WorldSettings
@@ -46,6 +49,7 @@ class ShopperResult:
     played: list[Played] = field(default_factory=list)
     rows: list[Earned] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
+    coupons: list[ResultRow] = field(default_factory=list)
 
     def verdict(self) -> str:
         """Return what the figures say, in plain sentences."""
@@ -154,6 +158,14 @@ def _add_system(report: HtmlReport, result: ShopperResult) -> None:
             ("Audit", "violated" if result.violations else "clean" if result.rows else "–", result.audit()),
         ]
     )
+    if result.coupons:
+        report.table(
+            ["coupon", "given", "seen", "clicked", "used", "given away"],
+            [
+                [one.coupon_id, one.given, one.seen, one.clicked, one.used, round(one.discount_minor / 100, 2)]
+                for one in result.coupons
+            ],
+        )
     report.table(["why shoppers got nothing", "looks and carts"], list(words.reasons(decisions).items()))
     report.line_chart(
         "ROC AUC since the start",

@@ -14,6 +14,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.ops.audit.audit_topics import audit_topics
+from stream_coupons.ops.results import read_results
 from stream_coupons.settings import load
 from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo import reports
@@ -76,10 +77,13 @@ class ShopperDemo:
                 result = live.play()
                 with waiting(self._console, "auditing what was issued"):
                     violations = audit_topics(system.settings).violations
+                    coupons = read_results(system.settings)
             live.wait_for_baselines()
         by_policy = {**others.played, "learned": result.live}
         played = [by_policy[policy] for policy in POLICIES]
-        self.result = replace(result, played=played, rows=earned(played, world.user_ids), violations=violations)
+        self.result = replace(
+            result, played=played, rows=earned(played, world.user_ids), violations=violations, coupons=coupons
+        )
         reports.print_summary(self._console, self.result)
         return not violations
 

@@ -1,6 +1,7 @@
 """The summary and the page say what was played, and what was not."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.ops.audit.findings import Check, Violation
+from stream_coupons.ops.results import ResultRow
 from stream_coupons.settings import Settings
 from stream_coupons_lab.demo.money import earned
 from stream_coupons_lab.demo.play import Policy, play_locally
@@ -73,6 +75,13 @@ def test_what_was_cut_short_compares_nothing_and_says_so(whole: ShopperResult, t
     assert "ended before its time" in page
     assert "true value" not in page
     assert "not made" in page
+
+
+def test_the_page_has_the_results_of_each_coupon_that_the_workers_report(whole: ShopperResult, tmp_path: Path) -> None:
+    row = ResultRow("", "coupon-7", "", "ecommerce", None, 41, 23, 19, 11, 11, 1234, 99000)
+    page = page_of(replace(whole, coupons=[row]), tmp_path)
+    assert all(text in page for text in ("coupon-7", "given away", "41", "12.34"))
+    assert "coupon-7" not in page_of(whole, tmp_path)
 
 
 def test_a_violation_is_shown(whole: ShopperResult) -> None:
