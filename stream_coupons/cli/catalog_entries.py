@@ -23,6 +23,7 @@ from stream_coupons.ops.catalogue_files import (
     Entry,
     Kind,
     ParsedFile,
+    changed_holdouts,
     overlooked,
     read_entries,
     unissuable,
@@ -96,13 +97,14 @@ def read_file(kind: Kind[Any], file: Path, settings: Settings) -> ParsedFile:
 
 def compared(reading: ParsedFile, settings: Settings | None) -> list[str]:
     """Return warnings of a file's entries beside those that are published; without settings these are not known."""
-    campaigns, others = reading.campaigns, dict[str, Coupon]()
+    campaigns, others, changed = reading.campaigns, dict[str, Coupon](), list[str]()
     if settings is not None:
-        campaigns = published(settings, CAMPAIGNS).entries | campaigns
+        known = published(settings, CAMPAIGNS).entries
+        changed, campaigns = changed_holdouts(campaigns, known), known | campaigns
         others = published(settings, COUPONS).entries
     touched = {name: each for name, each in others.items() if each.campaign_id in reading.campaigns}
     touched |= {n: each for n, each in reading.coupons.items() if settings is not None or each.campaign_id in campaigns}
-    return overlooked(reading.coupons.values(), others.values()) + unissuable(touched.values(), campaigns)
+    return overlooked(reading.coupons.values(), others.values()) + unissuable(touched.values(), campaigns) + changed
 
 
 def push(kind: Kind[Any], file: Path, settings: Settings, *, skip_invalid: bool, dry_run: bool, json: bool) -> None:

@@ -353,6 +353,23 @@ def unissuable(coupons: Iterable[Coupon], campaigns: Mapping[str, Campaign]) -> 
     return found
 
 
+def changed_holdouts(campaigns: Mapping[str, Campaign], published: Mapping[str, Campaign]) -> list[str]:
+    """Return a warning for each campaign whose `holdout_ratio` differs from that of the published one.
+
+    Parameters
+    ----------
+    campaigns, published : mapping
+        Campaigns to publish, and those that are published, by id.
+    """
+    pairs = ((one, published[name]) for name, one in campaigns.items() if name in published)
+    return [
+        f"campaign {one.campaign_id!r}: holdout_ratio was {was.holdout_ratio:g} and becomes {one.holdout_ratio:g}: "
+        "shoppers keep the arm that they were enrolled in, so its lift cannot be measured; take another campaign_id"
+        for one, was in pairs
+        if one.holdout_ratio != was.holdout_ratio
+    ]
+
+
 def _fault_in_campaign(coupon: Coupon, campaign: Campaign) -> str | None:
     since, until, _ = within_campaign(coupon, {campaign.campaign_id: campaign})
     if since >= until:

@@ -10,7 +10,15 @@ import yaml
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Campaign
-from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, Kind, ParsedFile, read_entries, unissuable
+from stream_coupons.ops.catalogue_files import (
+    CAMPAIGNS,
+    COUPONS,
+    Kind,
+    ParsedFile,
+    changed_holdouts,
+    read_entries,
+    unissuable,
+)
 
 NOW = 1_767_348_000.0
 DAY_S = 86400.0
@@ -240,3 +248,10 @@ def test_a_campaign_whose_rule_keeps_a_coupon_from_everybody_is_doubtful(rule: s
     found = unissuable(named, {"spring": Campaign(campaign_id="spring", budget_minor=10_000, eligible_if=rule)})
     assert len(found) == len(expected)
     assert all(text in found[0] for text in expected)
+
+
+def test_a_holdout_that_changes_is_warned_of_and_a_new_one_is_not() -> None:
+    known = {name: Campaign(campaign_id=name, holdout_ratio=0.1) for name in ("spring", "autumn")}
+    wanted = {"spring": Campaign(campaign_id="spring", holdout_ratio=0.25), "autumn": known["autumn"]}
+    [warning] = changed_holdouts(wanted | {"new": Campaign(campaign_id="new", holdout_ratio=0.5)}, known)
+    assert warning.startswith("campaign 'spring': holdout_ratio was 0.1 and becomes 0.25: shoppers keep the arm")
