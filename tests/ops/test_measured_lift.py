@@ -169,7 +169,7 @@ def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_cam
     assert [row.effects["money"].treated_mean for row in rows.values()] == [650, 1300, 0, 100, 0]
     assert (rows["ecommerce"].effects["money"].holdout_mean, rows[spring].effects["money"].holdout_mean) == (200, 0)
     assert rows[spring].sample_ratio is None
-    assert any("no holdout of its own" in note for note in found.notes)
+    assert any("lift of all coupons together" in note for note in found.notes)
 
 
 def test_what_makes_arms_incomparable_is_named() -> None:

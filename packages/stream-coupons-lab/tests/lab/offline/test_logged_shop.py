@@ -28,7 +28,7 @@ COUPONS = [
 ]
 NOT_OF_FEATURES = {
     *("cell", "vector_sent_at", "considered_at", "issues", "controls", "visit", "early", "closed", "closed_issues"),
-    *("closed_observed", "asked", "erased_at", "leaves_at", "followed", "new_until"),
+    *("closed_observed", "asked", "erased_at", "leaves_at", "outcomes", "new_until"),
 }
 
 
