@@ -195,7 +195,7 @@ class Wallet:
         [pool] = [limit for limit in limits if limit.revoked is not None]
         purse = self._purses.get(pool.account_id)
         left = [] if purse is None else without(purse.codes, pool.revoked or ())
-        # What was leased may have been imported after this worker last read the pool.
+        # Leased codes may have been imported after this worker last read the pool.
         return left[0][0] if left and left[0][0] < (pool.most or 0) else None
 
     def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
