@@ -101,7 +101,7 @@ class Users(KeyedAgent[Shopper]):
     def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
         """Apply bookings and changes of lift to the partition's purses and sums."""
         if effects.bookings or effects.lift:
-            self._wallet(partition, shared).settle(effects)
+            self._wallet(partition, shared).settle(effects.bookings, effects.lift)
 
     def _wallet(self, partition: int, shared: SharedStates[Any]) -> Wallet:
         return Wallet(shared, partition, self.partitions, self.known().rules.policy.new_shopper_ratio)

@@ -224,7 +224,7 @@ def decided(triggers: Iterable[Effects | Trigger], known: Knowledge, holds: Wall
     found = []
     for one, table in zip(some, decide(some, known), strict=True):
         found.append(commit(one, table, holds, known))
-        holds.settle(found[-1])
+        holds.settle(found[-1].bookings, found[-1].lift)
     return found
 
 

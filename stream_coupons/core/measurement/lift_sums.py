@@ -4,8 +4,9 @@ All numbers are integers of fixed units, so a sum does not depend on the order o
 are cut otherwise ends with the same bytes.
 """
 
-from collections.abc import Iterable
-from itertools import combinations_with_replacement
+from collections.abc import Callable, Iterable
+from itertools import combinations_with_replacement, groupby
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -114,15 +115,15 @@ class LiftSums(Struct, array_like=True, tag="lift"):
 class SharedSums(Protocol):
     """The sums of a partition by key, saved together with the shoppers whose steps change them."""
 
-    def change(self, key: str, new: LiftSums) -> LiftSums:
+    def change(self, key: str, new: Callable[[], LiftSums]) -> LiftSums:
         """Return the state of a key that no decision reads, for changing.
 
         Parameters
         ----------
         key : str
             Key of the state.
-        new : LiftSums
-            Saved and returned if there is none.
+        new : callable
+            Makes the state if there is none.
         """
 
 
@@ -136,8 +137,10 @@ def book(shared: SharedSums, changes: Iterable[LiftChange]) -> None:
     changes : iterable of LiftChange
         Changes, in any order.
     """
-    for change in changes:
-        shared.change(PREFIX + change.domain, LiftSums()).add(change)
+    for domain, of_domain in groupby(changes, attrgetter("domain")):
+        sums = shared.change(PREFIX + domain, LiftSums)
+        for change in of_domain:
+            sums.add(change)
 
 
 def matrices(products: Floats) -> Floats:

@@ -57,7 +57,7 @@ class Case:
 
     def _take(self, effects: Effects, *, is_booked: bool = False) -> list[Any]:
         if not is_booked:  # what a decision brings is booked by it
-            self.wallet.measure(effects.lift)
+            self.wallet.settle((), effects.lift)
         self.said += effects.messages
         return effects.messages
 

@@ -75,14 +75,14 @@ class Shop:
         for number, issue in given:
             before = issue.stake
             issue.uses = used(taken, is_used=not cancels)
-            self.wallets[number].book([booking(issue, before, issue.stake, self.now)])
+            self.wallets[number].settle([booking(issue, before, issue.stake, self.now)])
 
     def end_all(self) -> None:
         """The time of every coupon is over."""
         self.now = max([self.now, *(issue.expires_at for _, issue in self.open)])
         for number, issue in self.open:
             over = booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), self.now, issue.expected_minor)
-            self.wallets[number].book([over])
+            self.wallets[number].settle([over])
         self.open.clear()
         self.pass_time(ASK_AGAIN_S)
 
