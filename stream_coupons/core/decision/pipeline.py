@@ -165,10 +165,10 @@ def valued(
     coupons : CouponSet
         Coupons of the domain.
     """
-    scorer, rules = known.scorer(domain), known.rules
+    scorer, rules, value_ratio = known.scorer(domain), known.rules, known.brake(domain).value_ratio
     reads_features = not isinstance(scorer, ValueScorer) or scorer.reads_features
     table = tabulate(moments, eligible, coupons, rules) if reads_features else list_all(moments, eligible, coupons)
-    return value(predict(table, scorer), rules, known.brake(domain).value_ratio)
+    return value(predict(table, scorer), rules, value_ratio)
 
 
 def decide(triggers: Sequence[Trigger], known: Knowledge) -> list[CandidateTable]:

@@ -124,6 +124,8 @@ class CandidateTable:
     """E(discount | redeem), minor units."""
     value_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Value of giving the coupon over giving none, before the price of its budgets, minor units."""
+    value_ratio: float = 1.0
+    """Correction of all values by the measured lift: see `LiftBrake`."""
     is_cut: NDArray[np.bool_] = field(default_factory=lambda: _FLAGS)
     """True where the value is reduced, because the coupon is strange to the shopper."""
     price_minor: Floats = field(default_factory=lambda: _FLOATS)

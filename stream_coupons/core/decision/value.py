@@ -48,7 +48,7 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
             worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
     if value_ratio != 1.0:
         worth = worth * value_ratio
-    return table.filled(value_minor=worth, discount_minor=discount_minor, is_cut=is_cut)
+    return table.filled(value_minor=worth, discount_minor=discount_minor, value_ratio=value_ratio, is_cut=is_cut)
 
 
 def _with_minimum(table: CandidateTable, discount_minor: Floats) -> tuple[Floats, Floats]:
