@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stream_coupons.core import codes
-from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy, watching
+from stream_coupons.core.decision import attribution, lift_steps, policy, watching
 from stream_coupons.core.decision.policy import BRAKED, Choice, Draw
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
 from stream_coupons.core.decision.table import (
@@ -25,7 +25,7 @@ from stream_coupons.core.decision.table import (
     stored_row,
     unpack,
 )
-from stream_coupons.core.effects import Effects
+from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
 from stream_coupons.core.local_time import local_time
@@ -283,13 +283,13 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     limits = table.coupons.accounts[int(table.position[row])]
     issue = _issue(decision, choice, row, stored, limits)
     opened, is_new = _opened(decision, row, issue, stored), shopper.is_new(issue.issued_at)
-    decision.wallet.draw(limits, open_issues.opening(opened), effects, is_new=is_new)
+    decision.wallet.draw(limits, opened.booking(Stake(), opened.stake, opened.at), effects, is_new=is_new)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
     lift_steps.note_issue(shopper, opened, rules.policy, effects)
-    open_issues.open_issue(shopper, opened, catalogue)
+    shopper.open_issue(opened, catalogue.by_id)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, catalogue, rules.attribution, effects)
 

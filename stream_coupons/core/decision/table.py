@@ -21,7 +21,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon, Shortage
-from stream_coupons.core.shopper.watched import Predicted
+from stream_coupons.core.shopper.state import Predicted
 
 INDEX_BYTES = 4
 

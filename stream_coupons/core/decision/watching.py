@@ -12,7 +12,7 @@ import numpy as np
 from stream_coupons.core.catalogue.catalogue import Catalogue, cap_objection
 from stream_coupons.core.catalogue.compiled import Positions
 from stream_coupons.core.catalogue.coupon_terms import may_overlap
-from stream_coupons.core.decision import open_issues, policy
+from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.open_issues import example, is_still_watched
 from stream_coupons.core.decision.scoring import VISIT
 from stream_coupons.core.decision.table import Decision, stored_row
@@ -22,8 +22,7 @@ from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.inputs import OrderEvent, ShopEvent
 from stream_coupons.core.messages.learning import MAX_PRICE_MINOR, OnView, TrainingExample
-from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit
+from stream_coupons.core.shopper.state import OpenControl, OpenVisit, Shopper
 
 
 def open_control(decision: Decision, row: int, *, withheld: bool = False, is_beside: bool = False) -> None:
@@ -57,7 +56,7 @@ def open_control(decision: Decision, row: int, *, withheld: bool = False, is_bes
         feature_schema=SCHEMA,
         scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )
-    open_issues.open_control(moment.shopper, control, known.rules.attribution)
+    moment.shopper.keep_control(control, known.rules.attribution.max_open_controls)
 
 
 def open_controls_beside(decision: Decision, best: int) -> None:

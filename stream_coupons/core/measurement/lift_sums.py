@@ -65,6 +65,44 @@ class LiftChange(NamedTuple):
     closed: int = 0
 
 
+class Followed(Struct, array_like=True):
+    """A shopper of the measurement. Money is in hundredths of a minor unit, so that sums are exact.
+
+    Attributes
+    ----------
+    all_margin, all_orders : int
+        Margin and number of all orders known, before and since.
+    domain : str
+        Domain of the first decision; empty before it.
+    period : int
+        Period of measurement of that decision.
+    cell : int
+        Fold and arm, as in `LiftChange`.
+    known : tuple of int
+        Enrolment, best value, and margin and orders a day before it, in the units of `lift_sums`.
+    margin, orders : int
+        Outcome since: margin of orders less discounts and the sending of coupons, and number of orders.
+    """
+
+    first_order_at: float | None = None
+    all_margin: int = 0
+    all_orders: int = 0
+    domain: str = ""
+    period: int = 0
+    at: float = 0.0
+    cell: int = 0
+    known: tuple[int, int, int, int] = (0, 0, 0, 0)
+    margin: int = 0
+    orders: int = 0
+
+    @property
+    def row(self) -> Row:
+        """Numbers whose products the shopper adds to the sums."""
+        start, best, margin_rate, order_rate = self.known
+        crossed = start * margin_rate, start * order_rate
+        return (1, start, best, margin_rate, order_rate, *crossed, self.margin, self.orders)
+
+
 class LiftSums(Struct, array_like=True, tag="lift"):
     """Sums of one domain in one partition. Mutable, but for its fields' values.
 

@@ -1,82 +1,28 @@
-"""State of a shopper: profile, neighbourhood, coupon history, and open issues."""
+"""State of a shopper: profile, neighbourhood, coupon history, open issues, and the scopes watched for orders."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.draws import stable_hash
-from stream_coupons.core.effects import Stake
-from stream_coupons.core.measurement.lift_sums import Row
+from stream_coupons.core.effects import Booking, Stake
+from stream_coupons.core.measurement.lift_sums import Followed
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import OnView
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.uses import Use
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
 
-DAY_S = 86400.0
-SHRUNKEN_BY_DAYS = 7.0
-"""Days without an order that are added to the time before enrolment, for rates of shoppers who were hardly seen."""
-
-
-def rate_days(at: float, first_order_at: float | None) -> float:
-    """Return the days over which orders before enrolment count, for their rate a day.
-
-    Parameters
-    ----------
-    at : float
-        Time of the enrolment, UTC epoch seconds.
-    first_order_at : float or None
-        Time of the shopper's first order, if there was one.
-
-    Examples
-    --------
-    >>> rate_days(3 * 86400.0, 86400.0), rate_days(0.0, None)
-    (9.0, 7.0)
-    """
-    return max(at - (at if first_order_at is None else first_order_at), 0.0) / DAY_S + SHRUNKEN_BY_DAYS
-
-
-class Followed(Struct, array_like=True):
-    """A shopper of the measurement. Money is in hundredths of a minor unit, so that sums are exact.
-
-    Attributes
-    ----------
-    all_margin, all_orders : int
-        Margin and number of all orders known, before and since.
-    domain : str
-        Domain of the first decision; empty before it.
-    period : int
-        Period of measurement of that decision.
-    cell : int
-        Fold and arm, as in `LiftChange`.
-    known : tuple of int
-        Enrolment, best value, and margin and orders a day before it, in the units of `lift_sums`.
-    margin, orders : int
-        Outcome since: margin of orders less discounts and the sending of coupons, and number of orders.
-    """
-
-    first_order_at: float | None = None
-    all_margin: int = 0
-    all_orders: int = 0
-    domain: str = ""
-    period: int = 0
-    at: float = 0.0
-    cell: int = 0
-    known: tuple[int, int, int, int] = (0, 0, 0, 0)
-    margin: int = 0
-    orders: int = 0
-
-    @property
-    def row(self) -> Row:
-        """Numbers whose products the shopper adds to the sums."""
-        start, best, margin_rate, order_rate = self.known
-        crossed = start * margin_rate, start * order_rate
-        return (1, start, best, margin_rate, order_rate, *crossed, self.margin, self.orders)
-
-
+Predicted = tuple[float, float, float]
+"""P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+VISIT_GRACE_S = 600.0
+"""Time for which a visit waits for its orders."""
+Probabilities = TypeVar("Probabilities")
 NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
 PRIOR_TRIALS = 4.0
@@ -168,6 +114,26 @@ class History(Struct, array_like=True):
             self.weekly_exposure * 2.0 ** (-since / WEEKLY_EXPOSURE_HALF_LIFE_S),
         )
 
+    def counts_of(self, coupon_id: str, coupons: Mapping[str, Coupon]) -> list["History | Tally"]:
+        """Return all that a coupon is counted in: the history, and its tallies of coupons, kinds and categories.
+
+        Parameters
+        ----------
+        coupon_id : str
+            Id of the coupon. A tally that is missing is added; it replaces the oldest of `MAX_TALLIES`.
+        coupons : mapping
+            The current coupons, by id: they know its kind and its first category.
+        """
+        keys, coupon = [(self.by_coupon, coupon_id)], coupons.get(coupon_id)
+        if coupon is not None and coupon.kind:
+            keys.append((self.by_kind, coupon.kind))
+        if coupon is not None and coupon.categories:
+            keys.append((self.by_category, coupon.categories[0]))
+        for tallies, key in keys:
+            if key not in tallies and len(tallies) == MAX_TALLIES:
+                del tallies[next(iter(tallies))]
+        return [self, *(tallies.setdefault(key, Tally()) for tallies, key in keys)]
+
 
 class OpenIssue(Struct, array_like=True):
     """A coupon given, ours or observed, or observed to be withheld, whose outcome is not known yet."""
@@ -246,6 +212,21 @@ class OpenIssue(Struct, array_like=True):
             return Stake(self.held_minor, self.expected_minor, self.variance, rest_minor=rest_minor)
         return Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor, rest_minor=rest_minor)
 
+    def booking(self, before: Stake, after: Stake, at: float, final_expected_minor: float | None = None) -> Booking:
+        """Return a change of the money that it takes from its budgets.
+
+        Parameters
+        ----------
+        before, after : Stake
+            Money that it had held and spent before, and now.
+        at : float
+            UTC epoch seconds, no later than now.
+        final_expected_minor : float or None
+            See `Booking.final_expected_minor`.
+        """
+        span = at, self.at, self.expires_at
+        return Booking(self.coupon_id, self.campaign_id, before, after, *span, self.is_falling, final_expected_minor)
+
     @property
     def has_sold(self) -> bool:
         """True if the shopper bought up to `until`: with the coupon, or without one if none was given."""
@@ -274,6 +255,58 @@ class OpenIssue(Struct, array_like=True):
 
 _pack_issue = msgpack.Encoder().encode
 _unpack_issue = msgpack.Decoder(OpenIssue).decode
+
+
+class WatchedScope(Struct, Generic[Probabilities], array_like=True):
+    """A decision, the coupon whose scope is watched after it, and whether the shopper orders there."""
+
+    issue_id: str
+    """The id of the decision."""
+    coupon_id: str
+    domain: str
+    at: float
+    until: float
+    """End of the time in which an order is a yes; it closes some time later, for orders that are late."""
+    numeric: bytes
+    hashed: bytes
+    predicted: Probabilities
+    """One for each outcome, in the order of `scoring.LABELS`."""
+    model_version: int
+    ordered: bool = False
+    """True if the shopper ordered in the coupon's scope up to `until`."""
+    feature_schema: str = ""
+    """Feature space of the row, as in `OpenIssue`."""
+    scope_mark: int = 0
+    """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
+    order_value_minor: int = 0
+    """Value of all orders in its scope up to `until`, before any discount."""
+    spent_minor: ClassVar[int] = 0
+    propensity: ClassVar[None] = None
+    observed: ClassVar[bool] = False
+    """Constants shared with issues: the decision was ours, and the coupon does not count as given."""
+
+
+class OpenControl(WatchedScope[Predicted]):
+    """A control observation: a coupon that was the best but was not given, and whether the shopper orders without it.
+
+    The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
+    """
+
+    withheld: bool = False
+    """True if it would have been given, but for the holdout."""
+
+
+class OpenVisit(WatchedScope[tuple[float, float, float, float]]):
+    """A visit in which a decision was made: whether its coupon was given does not matter."""
+
+    on_view: OnView | None = None
+    """The item on view, if its category and price are known."""
+    withheld: ClassVar[bool] = False
+
+    @property
+    def closes_at(self) -> float:
+        """Time by which the orders of the visit are known."""
+        return self.until + VISIT_GRACE_S
 
 
 class EarlyFeedback(Struct, array_like=True):
@@ -337,6 +370,32 @@ class Shopper(Struct, array_like=True):
     def issue(self, issue_id: str) -> OpenIssue:
         """Return a copy of the open issue of this id; `keep_issue` stores it again."""
         return _unpack_issue(self.issues[issue_id][1])
+
+    def open_issue(self, issue: OpenIssue, coupons: Mapping[str, Coupon]) -> None:
+        """Remember a new issue and, if a coupon was given, count it in the history.
+
+        Parameters
+        ----------
+        issue : OpenIssue
+            An issue of this system or of another one.
+        coupons : mapping
+            The current coupons, by id.
+        """
+        self.keep_issue(issue)
+        if not issue.is_given:
+            return
+        history = self.history
+        of_days, of_weeks = history.exposures_at(issue.at)
+        history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
+        history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
+        for each in history.counts_of(issue.coupon_id, coupons):
+            each.issued += 1
+
+    def keep_control(self, control: OpenControl, most: int) -> None:
+        """Remember a coupon that was not given, and drop the oldest beyond `most`."""
+        self.controls[control.issue_id] = control
+        while len(self.controls) > most:
+            del self.controls[next(iter(self.controls))]
 
     def keep_issue(self, issue: OpenIssue) -> None:
         """Add an issue, or replace it."""
@@ -409,24 +468,6 @@ class Shopper(Struct, array_like=True):
         """Remove and return the issues whose window has closed."""
         expired = [issue_id for issue_id, (expires_at, _) in self.issues.items() if expires_at <= at]
         return [_unpack_issue(self.issues.pop(issue_id)[1]) for issue_id in expired]
-
-
-def tally(tallies: dict[str, Tally], key: str) -> Tally:
-    """Return the tally of a key.
-
-    Parameters
-    ----------
-    tallies : dict of Tally
-        Changed in place: a new tally replaces the oldest of `MAX_TALLIES`.
-    key : str
-        Id of a coupon, a kind or a category.
-    """
-    found = tallies.get(key)
-    if found is None:
-        found = tallies[key] = Tally()
-        if len(tallies) > MAX_TALLIES:
-            del tallies[next(iter(tallies))]
-    return found
 
 
 def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from stream_coupons.core.caps import Cap
-from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.leases import Lease
@@ -21,7 +20,7 @@ from stream_coupons.core.money.holds import cost_of, hold_of
 from stream_coupons.core.money.purses import HOUR_S, Purse, PurseTotals, draw_for_new, drawn_by_new, hourly_bound
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, plain_settings
-from tests.core.builders import AT, DAY_S, opened, restarted, used
+from tests.core.builders import AT, DAY_S, opened, opening, restarted, used
 
 MOST = 1000
 STOCK, PARTITIONS, FRESH = 1_000, 4, 1_500

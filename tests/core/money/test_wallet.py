@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.leases import Lease, LeaseReport
@@ -26,7 +25,7 @@ from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign, coupon
-from tests.core.builders import AT, DAY_S, as_read, of_type, opened, purses, used, wallet
+from tests.core.builders import AT, DAY_S, as_read, of_type, opened, opening, purses, used, wallet
 
 UNITS, MONEY = units_of("c1"), money_of("c1")
 
