@@ -7,7 +7,6 @@ and the record of a decision.
 
 import logging
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -278,12 +277,12 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
         Of the coupon among the candidates.
     """
     trigger, table, rules, catalogue = decision.trigger, decision.table, decision.known.rules, decision.known.catalogue
-    shopper, effects = trigger.moment.shopper, trigger.effects
+    shopper, effects, position = trigger.moment.shopper, trigger.effects, int(table.position[row])
     stored = stored_row(table.features, row, table.predicted[row])
-    limits = table.coupons.accounts[int(table.position[row])]
-    issue = _issue(decision, choice, row, stored, limits)
+    issue = _issue(decision, choice, row, table.coupons.coupons[position], stored)
     opened, is_new = _opened(decision, row, issue, stored), shopper.is_new(issue.issued_at)
-    decision.wallet.draw(limits, opened.booking(Stake(), opened.stake, opened.at), effects, is_new=is_new)
+    booking = opened.booking(Stake(), opened.stake, opened.at)
+    decision.wallet.draw(table.coupons.accounts[position], booking, effects, is_new=is_new)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
@@ -294,10 +293,10 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
         attribution.join_early(shopper, issue.issue_id, catalogue, rules.attribution, effects)
 
 
-def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow, limits: Iterable[Limit]) -> CouponIssue:
-    """Return the message that gives the coupon of a row, which draws on accounts with these limits."""
+def _issue(decision: Decision, choice: Choice, row: int, coupon: Coupon, stored: StoredRow) -> CouponIssue:
+    """Return the message that gives the coupon of a row."""
     trigger, table, moment = decision.trigger, decision.table, decision.trigger.moment
-    coupon, (numeric, hashed, (p_click, p_redeem, p_order)) = table.coupon(row), stored
+    numeric, hashed, (p_click, p_redeem, p_order) = stored
     expires_at = min(moment.at + coupon.redeem_within_s, END_OF_TIME)
     return CouponIssue(
         issue_id=trigger.identity,
@@ -321,7 +320,7 @@ def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow, limi
         is_explored=choice.is_drawn,
         model_version=table.scorer.version,
         reasons=_reasons(decision, coupon, unpack(numeric, hashed)),
-        code=_code(decision, coupon, limits, expires_at),
+        code=_code(decision, coupon, expires_at),
     )
 
 
@@ -333,13 +332,13 @@ def _terms(coupon: Coupon) -> dict[str, Any]:
     return fields
 
 
-def _code(decision: Decision, coupon: Coupon, limits: Iterable[Limit], expires_at: float) -> str | None:
+def _code(decision: Decision, coupon: Coupon, expires_at: float) -> str | None:
     """Return the code of the issue of a coupon; None if the coupon has no codes."""
     known, coupon_id = decision.known, coupon.coupon_id
     if coupon.codes == "none":
         return None
     if coupon.codes == "pool":
-        number = decision.wallet.next_code(limits)
+        number = decision.wallet.next_code(known.catalogue.accounts.of(coupon))
         code = None if number is None else known.catalogue.pools.code(coupon_id, number)
         if code is None:
             raise ValueError(f"coupon {coupon_id} has no code number {number}: it was sold out")

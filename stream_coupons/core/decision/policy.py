@@ -100,33 +100,6 @@ def is_quiet(at: float, rules: PolicyRules, zone: str = "UTC") -> bool:
     return start <= hour < end if start <= end else hour >= start or hour < end
 
 
-def watched(n: int, chosen: int, trigger: str, size: int, key: DrawKey) -> list[int]:
-    """Return the control rows of a decision besides the chosen one: evenly spaced from a random start.
-
-    A shopper without a coupon is a control observation of every coupon at once, and one with a coupon of every other
-    scope. The best row alone would train P(order) on the best coupons only.
-
-    Parameters
-    ----------
-    n : int
-        Number of candidates.
-    chosen : int
-        Row that is observed already, or whose coupon is given.
-    trigger : str
-        Identity of the trigger.
-    size : int
-        Number of rows to draw.
-
-    >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> watched(10, 0, "t", 3, PUBLIC_KEY), watched(1, 0, "t", 4, PUBLIC_KEY)
-    ([9, 2, 5], [])
-    """
-    size = min(size, n)
-    start = int(key.uniform("watched", trigger) * n)
-    rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
-    return [row for row in rows if row != chosen]
-
-
 def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
     """Return whether a trigger that leads to no coupon is a control observation: a share of those at the cap.
 
