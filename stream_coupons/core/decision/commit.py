@@ -78,7 +78,7 @@ def _conclude(decision: Decision) -> str:
         return trigger.refusal
     everything = charge(decision.table, wallet)
     user_id, is_available = trigger.moment.user_id, everything.is_available
-    arm = policy.arm_of(user_id, trigger.event.domain, known)
+    arm = policy.arm_of(user_id, known.brake(trigger.event.domain), known.rules)
     is_holdout = arm.is_holdout
     draw = BRAKED if arm.is_braked and not is_holdout else policy.draw(trigger.identity, rules, key)
     if not is_holdout and draw is not BRAKED:

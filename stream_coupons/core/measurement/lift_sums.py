@@ -4,10 +4,8 @@ All numbers are integers of fixed units, so a sum does not depend on the order o
 are cut otherwise ends with the same bytes.
 """
 
-from collections.abc import Callable, Iterable
-from itertools import combinations_with_replacement, groupby
-from operator import attrgetter
-from typing import NamedTuple, Protocol
+from itertools import combinations_with_replacement
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -148,37 +146,6 @@ class LiftSums(Struct, array_like=True, tag="lift"):
         scales = [UNITS[i] * UNITS[j] for i, j in PAIRS]
         numbers = (number for cell in self.cells for number in _unpack(cell))
         return [number * scales[place % len(PAIRS)] for place, number in enumerate(numbers)]
-
-
-class SharedSums(Protocol):
-    """The sums of a partition by key, saved together with the shoppers whose steps change them."""
-
-    def change(self, key: str, new: Callable[[], LiftSums]) -> LiftSums:
-        """Return the state of a key that no decision reads, for changing.
-
-        Parameters
-        ----------
-        key : str
-            Key of the state.
-        new : callable
-            Makes the state if there is none.
-        """
-
-
-def book(shared: SharedSums, changes: Iterable[LiftChange]) -> None:
-    """Add changes to the sums of their domains.
-
-    Parameters
-    ----------
-    shared : SharedSums
-        Sums of the partition.
-    changes : iterable of LiftChange
-        Changes, in any order.
-    """
-    for domain, of_domain in groupby(changes, attrgetter("domain")):
-        sums = shared.change(PREFIX + domain, LiftSums)
-        for change in of_domain:
-            sums.add(change)
 
 
 def matrices(products: Floats) -> Floats:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from stream_coupons.core.effects import Booking, Effects
-from stream_coupons.core.measurement import lift_sums
-from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
+from stream_coupons.core.measurement.lift_sums import PREFIX, LiftChange, LiftSums
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
@@ -306,11 +307,14 @@ class Wallet:
         for booking in bookings:
             for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
                 purses.book(self.purses.change(account_id), booking)
-        lift_sums.book(self.purses, changes)
+        for domain, of_domain in groupby(changes, attrgetter("domain")):
+            sums: LiftSums = self.purses.change(PREFIX + domain, LiftSums)
+            for change in of_domain:
+                sums.add(change)
 
     def sums(self) -> list[tuple[str, LiftSums]]:
         """Return the sums by which lift is measured, by domain, for reading."""
-        found = ((key.removeprefix(lift_sums.PREFIX), one) for key, one in self.purses.items())
+        found = ((key.removeprefix(PREFIX), one) for key, one in self.purses.items())
         return [(domain, one) for domain, one in found if isinstance(one, LiftSums)]
 
     def receive(self, lease: Lease) -> Effects:
