@@ -24,7 +24,7 @@ from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.shopper.state import Shopper, next_due
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Outcome, SharedStates
@@ -133,7 +133,7 @@ class Users(KeyedAgent[Shopper]):
     def due(self, state: Shopper) -> float | None:
         """Return the time at which the first issue, control or waiting feedback ends, or the state itself."""
         rules = self.known().rules
-        return next_due(state, rules.attribution) or erasure.idle_at(state, rules.profile)
+        return state.next_due(rules.attribution.grace_s) or erasure.idle_at(state, rules.profile)
 
     def remains(self, state: Shopper) -> Shopper | None:
         """Return the rest of a state that is over: that the shopper asked to be forgotten, and when."""

@@ -12,7 +12,6 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import OnView
-from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.uses import Use
@@ -392,7 +391,15 @@ class Shopper(Struct, array_like=True):
             each.issued += 1
 
     def keep_control(self, control: OpenControl, most: int) -> None:
-        """Remember a coupon that was not given, and drop the oldest beyond `most`."""
+        """Remember a coupon that was not given, and drop the oldest beyond the limit.
+
+        Parameters
+        ----------
+        control : OpenControl
+            The control.
+        most : int
+            Most controls that are kept.
+        """
         self.controls[control.issue_id] = control
         while len(self.controls) > most:
             del self.controls[next(iter(self.controls))]
@@ -469,29 +476,16 @@ class Shopper(Struct, array_like=True):
         expired = [issue_id for issue_id, (expires_at, _) in self.issues.items() if expires_at <= at]
         return [_unpack_issue(self.issues.pop(issue_id)[1]) for issue_id in expired]
 
+    def next_due(self, grace_s: float) -> float | None:
+        """Return the time at which the first deadline changes this state, UTC epoch seconds; None if none does.
 
-def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
-    """Return the next time at which a deadline changes this state.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        Its open issues, controls, visit, early feedback and end have deadlines.
-    rules : AttributionRules
-        `grace_s` is the time that a control waits for late orders.
-
-    Returns
-    -------
-    float or None
-        UTC epoch seconds; None when nothing is open.
-    """
-    deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
-    if shopper.controls:
-        deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]
-    if shopper.visit is not None:
-        deadlines.append(shopper.visit.closes_at)
-    if shopper.early:
-        deadlines += [early.waits_until for early in shopper.early]
-    if shopper.leaves_at is not None:
-        deadlines.append(shopper.leaves_at)
-    return min(deadlines) if deadlines else None
+        Controls wait `grace_s` for late orders.
+        """
+        deadlines = [expires_at for expires_at, _ in self.issues.values()]
+        deadlines += [control.until + grace_s for control in self.controls.values()]
+        deadlines += [early.waits_until for early in self.early]
+        if self.visit is not None:
+            deadlines.append(self.visit.closes_at)
+        if self.leaves_at is not None:
+            deadlines.append(self.leaves_at)
+        return min(deadlines, default=None)

@@ -16,7 +16,7 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper, next_due
+from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, DAY_S, changes, feedback, for_life, knowledge, of_type, order
 
@@ -309,7 +309,7 @@ def test_early_feedback_joins_its_own_issue_only(case: Case) -> None:
 def test_forged_feedback_is_refused_when_time_has_passed_and_is_never_learnt(case: Case) -> None:
     forged = feedback("purchase", "never-issued", AT)
     case.hear(forged)
-    assert next_due(case.shopper, RULES) == AT + DAY_S
+    assert case.shopper.next_due(RULES.grace_s) == AT + DAY_S
     assert case.wait(AT + DAY_S - 1).refused == []
     effects = case.wait(AT + DAY_S)
     assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.UNKNOWN_ISSUE, forged)]
@@ -621,13 +621,13 @@ def test_closed_issues_are_remembered_within_bounds(case: Case) -> None:
 
 
 def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
-    assert next_due(case.shopper, RULES) is None
+    assert case.shopper.next_due(RULES.grace_s) is None
     case.give(issue(at=AT + 5))
-    assert next_due(case.shopper, RULES) == AT + 5 + 8 * DAY_S
+    assert case.shopper.next_due(RULES.grace_s) == AT + 5 + 8 * DAY_S
     case.withhold(control())
-    assert next_due(case.shopper, RULES) == CLOSED
+    assert case.shopper.next_due(RULES.grace_s) == CLOSED
     case.hear(feedback("click", "unknown", AT))
-    assert next_due(case.shopper, RULES) == AT + DAY_S
+    assert case.shopper.next_due(RULES.grace_s) == AT + DAY_S
 
 
 @pytest.mark.parametrize("withdrawn", [coupon("c1"), coupon("other")])
