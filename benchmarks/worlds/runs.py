@@ -49,6 +49,7 @@ SYSTEM = (
     "stream_coupons/core/decision/pipeline.py",
     "stream_coupons/core/decision/commit.py",
     "stream_coupons/core/decision/open_issues.py",
+    "stream_coupons/core/shopper/state.py",
     "stream_coupons/core/messages/*.py",
     "benchmarks/worlds/play.py",
     "benchmarks/worlds/policies.py",

@@ -217,7 +217,7 @@ class Learner(Service):  # type: ignore[misc]
                 self._metrics.snapshots_refused.inc()
                 log.error("learning of %s starts anew: %s", domain, bad)
         for model in trainer.models.values():
-            # What a stranger made a version before remember would be part of every snapshot for ever.
+            # Sources that an earlier version kept for a foreign topic would stay in every snapshot.
             believed = model.origins.keys() & sources(self._partitions)
             model.origins = {source: model.origins[source] for source in sorted(believed)}
         log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})

@@ -26,7 +26,7 @@ from stream_coupons.core.messages.neighbours import NeighbourUpdate
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.shopper.state import Shopper, next_due
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Outcome, SharedStates
@@ -103,7 +103,7 @@ class Users(KeyedAgent[Shopper]):
     def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
         """Apply bookings and changes of totals to the partition's shared states."""
         if effects.bookings or effects.totals:
-            self._wallet(partition, shared).settle(effects)
+            self._wallet(partition, shared).settle(effects.bookings, effects.totals)
 
     def _wallet(self, partition: int, shared: SharedStates[Any]) -> Wallet:
         return Wallet(shared, partition, self.partitions, self.known().rules.policy.new_shopper_ratio)
@@ -137,7 +137,7 @@ class Users(KeyedAgent[Shopper]):
     def due(self, state: Shopper) -> float | None:
         """Return the time at which the first issue, control or waiting feedback ends, or the state itself."""
         rules = self.known().rules
-        return next_due(state, rules.attribution) or erasure.idle_at(state, rules.profile)
+        return state.next_due(rules.attribution.grace_s) or erasure.idle_at(state, rules.profile)
 
     def remains(self, state: Shopper) -> Shopper | None:
         """Return the rest of a state that is over: that the shopper asked to be forgotten, and when."""

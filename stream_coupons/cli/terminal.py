@@ -196,7 +196,7 @@ def results() -> Iterator[None]:
     except BrokenPipeError:  # who reads has had enough
         raise
     except OSError as error:
-        # What did not arrive stays in the buffer, and would be an error again when Python ends.
+        # Unwritten output stays in the buffer, and would raise again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise not_writable("standard output", error) from None
 

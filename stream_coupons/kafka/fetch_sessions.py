@@ -156,13 +156,13 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         requests, now = [], time.monotonic()
         waits = [self._fetcher_timeout, *found.untaken.values()]
         for place, positions in found.wanted.items():
-            # What was fetched is taken first; and a position that is not known belongs into the same request.
+            # Fetched records are returned first. An unknown position belongs into the same request.
             if place in found.untaken or place.node in found.lost:
                 continue
             if (wait_s := self._due.get(place, 0.0) - now) > 0.0:
                 waits.append(wait_s)
             else:
-                # Who is left out is wanted again before a request for the others has waited for long.
+                # A node that is left out is asked again soon: requests of the others wait only briefly.
                 max_wait_ms = LEFT_OUT_WAIT_MS if place in found.left_out else self._fetch_max_wait_ms
                 requests.append((place, self._request(place, positions, max_wait_ms)))
         return requests, waits

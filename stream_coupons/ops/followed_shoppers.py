@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_coupons.core.decision.lift_steps import fold_of
-from stream_coupons.core.shopper.outcomes import DAY_S, rate_days
+from stream_coupons.core.decision.lift_steps import fold_of, rate_days
+from stream_coupons.core.local_time import DAY_S
 from stream_coupons.ops.lift_log import Enrolment, MoneyEntry
 
 Floats = NDArray[np.float64]

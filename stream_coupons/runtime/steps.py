@@ -157,53 +157,55 @@ class Readable(Protocol[Read]):
         """Return all keys and states."""
 
 
+@dataclass(slots=True)
 class SharedStates(Generic[State]):
     """The shared states of one attempt: what is changed is a copy, which counts when the attempt is saved.
 
-    Parameters
+    Attributes
     ----------
     below : Readable
         The states that the attempt begins with.
     new : callable
         Makes the state of a key that has none.
+    changed : dict
+        The states that were changed, by key.
     """
 
-    def __init__(self, below: Readable[State], new: Callable[[], State]) -> None:
-        self._below = below
-        self._new = new
-        self.changed: dict[str, State] = {}
+    below: Readable[State]
+    new: Callable[[], State]
+    changed: dict[str, State] = field(default_factory=dict)
 
     def get(self, key: str, /) -> State | None:
         """Return the state of a key, to be read only: a change would break the saved one."""
         changed = self.changed.get(key)
-        return changed if changed is not None else self._below.get(key)
+        return changed if changed is not None else self.below.get(key)
 
-    def change(self, key: str, new: State | None = None) -> State:
+    def change(self, key: str, new: Callable[[], State] | None = None) -> State:
         """Return a key's state to be changed: a shallow copy, so replace its fields and do not change them in place.
 
         Parameters
         ----------
         key : str
             The key.
-        new : State, optional
-            Saved and returned if there is none; by default the new state of the class.
+        new : callable, optional
+            Makes the state if there is none; by default that of the class.
 
         Examples
         --------
         >>> states = SharedStates({"tea": 1}, int)
-        >>> states.change("tea"), states.change("milk", 5), sorted(states.items())
+        >>> states.change("tea"), states.change("milk", lambda: 5), sorted(states.items())
         (1, 5, [('milk', 5), ('tea', 1)])
         """
         state = self.changed.get(key)
         if state is None:
-            below = self._below.get(key)
-            state = copy.copy(below) if below is not None else new if new is not None else self._new()
+            below = self.below.get(key)
+            state = copy.copy(below) if below is not None else (new or self.new)()
             self.changed[key] = state
         return state
 
     def items(self) -> Iterable[tuple[str, State]]:
         """Return all keys and states, to be read only."""
-        return (dict(self._below.items()) | self.changed).items()
+        return (dict(self.below.items()) | self.changed).items()
 
 
 class KeyedStep(Protocol[State]):

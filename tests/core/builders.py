@@ -21,7 +21,7 @@ from stream_coupons.core.decision.predict import at_viewed_prices, stated_values
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import PUBLIC_KEY
-from stream_coupons.core.effects import Booking, Effects
+from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.features.affinity import PRIOR_SHARE, Interests, Moment, look
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import FeatureRows
@@ -74,6 +74,11 @@ def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
         "until": at + 7 * DAY_S,
     }
     return OpenIssue(coupon_id=coupon_id, at=at, **(known | about))
+
+
+def opening(issue: OpenIssue) -> Booking:
+    """What an issue takes from its budgets when it is given."""
+    return issue.booking(Stake(), issue.stake, issue.at)
 
 
 def used(spent: int, *, is_used: bool = True) -> list[Use]:
@@ -224,7 +229,7 @@ def decided(triggers: Iterable[Effects | Trigger], known: Knowledge, holds: Wall
     found = []
     for one, table in zip(some, decide(some, known), strict=True):
         found.append(commit(one, table, holds, known))
-        holds.settle(found[-1])
+        holds.settle(found[-1].bookings, found[-1].totals)
     return found
 
 

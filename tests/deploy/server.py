@@ -16,8 +16,8 @@ import yaml
 
 from loopback_kafka.ports import ClaimedPort
 
-SCRAPE_EVERY = "200ms"
-SCRAPES_WANTED = 5
+SCRAPE_EVERY = "1s"
+SCRAPES_WANTED = 3
 DEADLINE_S = 60.0
 
 

@@ -3,8 +3,7 @@
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import BucketMember
-from stream_coupons.core.shopper.state import EarlyFeedback, Shopper
-from stream_coupons.core.shopper.watched import OpenControl
+from stream_coupons.core.shopper.state import EarlyFeedback, OpenControl, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.kafka.records import Output, Record, origin_header, origin_of
 from stream_coupons.runtime.cells import Cell, CellCodec, OutboxEntry, StateCodec, is_cell

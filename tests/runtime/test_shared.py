@@ -63,8 +63,8 @@ def test_a_state_that_is_not_there_is_none_until_it_is_changed() -> None:
     states = SharedStates[Pot]({}, Pot)
     assert states.get("a") is None
     states.change("a").drawn = 1
-    states.change("b", Pot(filled=7)).drawn = 2
-    assert states.change("b", Pot(filled=9)).filled == 7, "it is there by now"
+    states.change("b", lambda: Pot(filled=7)).drawn = 2
+    assert states.change("b", lambda: Pot(filled=9)).filled == 7, "it is there by now"
     assert dict(states.items()) == {"a": Pot(drawn=1), "b": Pot(filled=7, drawn=2)}
 
 

@@ -18,8 +18,6 @@ from stream_coupons.core.codes import canonical
 from stream_coupons.core.decision import lift_steps, result_steps, uses, watching
 from stream_coupons.core.decision.open_issues import (
     awaits_impression,
-    booking,
-    counts_of,
     example,
     is_still_watched,
 )
@@ -137,7 +135,7 @@ def _apply(
     else:
         issue.clicked = True
         if issue.is_given:
-            for each in counts_of(shopper.history, issue.coupon_id, catalogue):
+            for each in shopper.history.counts_of(issue.coupon_id, catalogue.by_id):
                 each.clicked += 1
         effects.facts.append(("feedback", "click"))
     result_steps.note_feedback(issue, before, effects)
@@ -269,7 +267,7 @@ def _close_issue(
         effects.messages.append(example(user_id, issue, "redeem", issue.has_sold, at, seen=seen, knows_orders=knows))
     if not issue.observed:
         effects.bookings.append(
-            booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor)
+            issue.booking(issue.stake, Stake(spent_minor=issue.spent_minor), at, issue.expected_minor)
         )
         if not issue.redeemed:
             effects.facts.append(("end", "expired"))

@@ -81,7 +81,7 @@ def enrol(
     """
     if not coupons.holdouts:
         return
-    arm = policy.arm_of(moment.user_id, domain, known)
+    arm = policy.arm_of(moment.user_id, known.brake(domain), known.rules)
     if arm.is_holdout or arm.is_braked:
         return
     for campaign_id, (ratio, members) in coupons.holdouts.items():

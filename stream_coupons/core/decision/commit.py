@@ -7,11 +7,12 @@ and the record of a decision.
 
 import logging
 import math
+from typing import Any
 
 import numpy as np
 
-from stream_coupons.core.decision import attribution, lift_steps, open_issues, policy, result_steps, watching
-from stream_coupons.core.decision.issue_codes import with_code
+from stream_coupons.core import codes
+from stream_coupons.core.decision import attribution, lift_steps, policy, result_steps, watching
 from stream_coupons.core.decision.policy import BRAKED, Choice, Draw
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
 from stream_coupons.core.decision.table import (
@@ -23,14 +24,14 @@ from stream_coupons.core.decision.table import (
     stored_row,
     unpack,
 )
-from stream_coupons.core.effects import Effects
+from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
-from stream_coupons.core.messages.terms import issued_terms
+from stream_coupons.core.messages.terms import Terms
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.holds import cost_of
 from stream_coupons.core.money.wallet import Wallet
@@ -39,6 +40,9 @@ from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import OpenIssue
 
 log = logging.getLogger(__name__)
+
+MAX_ISSUED_NAMES = 200
+"""The most names of a scope that an issue repeats: a longer one is in the catalogue."""
 
 
 def commit(trigger: Trigger, table: CandidateTable, wallet: Wallet, known: Knowledge) -> Effects:
@@ -74,7 +78,7 @@ def _conclude(decision: Decision) -> str:
         return trigger.refusal
     everything = charge(decision.table, wallet)
     user_id, is_available = trigger.moment.user_id, everything.is_available
-    arm = policy.arm_of(user_id, trigger.event.domain, known)
+    arm = policy.arm_of(user_id, known.brake(trigger.event.domain), known.rules)
     is_holdout = arm.is_holdout
     draw = BRAKED if arm.is_braked and not is_holdout else policy.draw(trigger.identity, rules, key)
     if not is_holdout and draw is not BRAKED:
@@ -273,37 +277,38 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
         Of the coupon among the candidates.
     """
     trigger, table, rules, catalogue = decision.trigger, decision.table, decision.known.rules, decision.known.catalogue
-    shopper, effects = trigger.moment.shopper, trigger.effects
+    shopper, effects, position = trigger.moment.shopper, trigger.effects, int(table.position[row])
     stored = stored_row(table.features, row, table.predicted[row])
-    limits, issue = table.coupons.accounts[int(table.position[row])], _issue(decision, choice, row, stored)
-    issue = with_code(issue, table.coupon(row), decision.wallet, limits, decision.known)
+    issue = _issue(decision, choice, row, table.coupons.coupons[position], stored)
     opened, is_new = _opened(decision, row, issue, stored), shopper.is_new(issue.issued_at)
-    decision.wallet.draw(limits, open_issues.opening(opened), effects, is_new=is_new)
+    booking = opened.booking(Stake(), opened.stake, opened.at)
+    decision.wallet.draw(table.coupons.accounts[position], booking, effects, is_new=is_new)
     policy.note_issue(shopper.history.recent_issues, issue.issued_at, rules.policy)
     shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
     lift_steps.note_issue(shopper, opened, catalogue, rules.policy, effects)
     result_steps.note_issue(opened, rules, effects)
-    open_issues.open_issue(shopper, opened, catalogue)
+    shopper.open_issue(opened, catalogue.by_id)
     if shopper.early:
         attribution.join_early(shopper, issue.issue_id, catalogue, rules.attribution, effects)
 
 
-def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow) -> CouponIssue:
+def _issue(decision: Decision, choice: Choice, row: int, coupon: Coupon, stored: StoredRow) -> CouponIssue:
     """Return the message that gives the coupon of a row."""
     trigger, table, moment = decision.trigger, decision.table, decision.trigger.moment
-    coupon, (numeric, hashed, (p_click, p_redeem, p_order)) = table.coupon(row), stored
+    numeric, hashed, (p_click, p_redeem, p_order) = stored
+    expires_at = min(moment.at + coupon.redeem_within_s, END_OF_TIME)
     return CouponIssue(
         issue_id=trigger.identity,
         user_id=moment.user_id,
         coupon_id=coupon.coupon_id,
         domain=trigger.event.domain,
         issued_at=moment.at,
-        expires_at=min(moment.at + coupon.redeem_within_s, END_OF_TIME),
+        expires_at=expires_at,
         trigger_id=trigger.event.event_id,
         title=coupon.title,
-        **issued_terms(coupon),
+        **_terms(coupon),
         currency=decision.known.rules.shop.currency(trigger.event.domain),
         p_click=p_click,
         p_redeem=p_redeem,
@@ -316,7 +321,31 @@ def _issue(decision: Decision, choice: Choice, row: int, stored: StoredRow) -> C
         is_explored=choice.is_drawn,
         model_version=table.scorer.version,
         reasons=_reasons(decision, coupon, unpack(numeric, hashed)),
+        code=_code(decision, coupon, expires_at),
     )
+
+
+def _terms(coupon: Coupon) -> dict[str, Any]:
+    """Return the fields by which an issue repeats terms; a long scope is left out, and `scope_in_catalogue` set."""
+    fields = {name: getattr(coupon, name) for name in Terms.__struct_fields__}
+    if len(coupon.categories) + len(coupon.brands) + len(coupon.items) > MAX_ISSUED_NAMES:
+        fields |= {"categories": [], "brands": [], "items": [], "scope_in_catalogue": True}
+    return fields
+
+
+def _code(decision: Decision, coupon: Coupon, expires_at: float) -> str | None:
+    """Return the code of the issue of a coupon; None if the coupon has no codes."""
+    known, coupon_id = decision.known, coupon.coupon_id
+    if coupon.codes == "none":
+        return None
+    if coupon.codes == "pool":
+        number = decision.wallet.next_code(known.catalogue.accounts.of(coupon))
+        code = None if number is None else known.catalogue.pools.code(coupon_id, number)
+        if code is None:
+            raise ValueError(f"coupon {coupon_id} has no code number {number}: it was sold out")
+        return code
+    key = codes.coupon_key(codes.codes_key(known.rules.key), coupon_id)
+    return codes.generate(key, decision.trigger.identity, expires_at, coupon.code_prefix)
 
 
 def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow) -> OpenIssue:
@@ -345,7 +374,7 @@ def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow)
         awaits_impressions=issue.domain in rules.impression_domains,
         until=issue.expires_at,
         scope_mark=known.catalogue.scope_mark(issue.coupon_id),
-        value_minor=round(issue.value_minor / known.brake(issue.domain).value_ratio, 3),
+        value_minor=round(issue.value_minor / decision.table.value_ratio, 3),
         code=issue.code,
         day=result_steps.day_of(issue.issued_at, known.rules),
     )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.features.numeric import NUMERIC
+from stream_coupons.core.rules import PolicyRules
 
 USES_RATIO = 0.6
 """Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used, before learning."""
@@ -164,3 +165,38 @@ class IncrementalOrders:
 
 STRUCTURAL = IncrementalOrders(np.array([1.0] + [0.0] * (len(TERMS) - 1)), np.zeros(0, np.int64), np.zeros(0))
 """The structural model alone."""
+
+
+def values(
+    orders: Floats,
+    redeem: Floats,
+    order_minor: Floats,
+    margin_ratio: Floats,
+    discount_minor: Floats,
+    rules: PolicyRules,
+) -> Floats:
+    """Return the value of giving each coupon over giving none, minor units, shape (n,).
+
+    value = kept * additional orders * margin - P(redeem) * (discount - worth) - cost_weight * cost
+
+    NO_COUPON has the value 0 by this definition.
+
+    Parameters
+    ----------
+    orders : array, shape (n,)
+        Change of P(order in scope) by the coupon.
+    redeem : array, shape (n,)
+        P(redeem).
+    order_minor, discount_minor : array, shape (n,)
+        Expected value of an order in scope, and E(discount | redeem), minor units.
+    margin_ratio : array, shape (n,)
+        Margin on such an order.
+    rules : PolicyRules
+        Cost of sending, and worth of a redemption.
+    """
+    worth: Floats = (
+        KEPT_RATIO * orders * margin_ratio * order_minor
+        - redeem * (discount_minor - rules.redemption_worth_minor)
+        - rules.cost_weight * rules.cost_minor
+    )
+    return worth

@@ -14,6 +14,7 @@ from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
+from stream_coupons.core.local_time import DAY_S
 from stream_coupons.core.measurement.lift import FOLDS
 from stream_coupons.core.measurement.lift_sums import (
     BEST,
@@ -31,12 +32,34 @@ from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.shopper.outcomes import DAY_S, MAX_CAMPAIGNS, Followed, FollowedOutcomes, rate_days
+from stream_coupons.core.shopper.outcomes import MAX_CAMPAIGNS, Followed, FollowedOutcomes
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR
 
 MAX_KNOWN_MINOR = 1e6
 """Bound of the covariates in money: products of larger ones would outgrow the exact sums."""
+
+
+SHRUNKEN_BY_DAYS = 7.0
+"""Days without an order that are added to the time before enrolment, for rates of shoppers who were hardly seen."""
+
+
+def rate_days(at: float, first_order_at: float | None) -> float:
+    """Return the days over which orders before enrolment count, for their rate a day.
+
+    Parameters
+    ----------
+    at : float
+        Time of the enrolment, UTC epoch seconds.
+    first_order_at : float or None
+        Time of the shopper's first order, if there was one.
+
+    Examples
+    --------
+    >>> rate_days(3 * 86400.0, 86400.0), rate_days(0.0, None)
+    (9.0, 7.0)
+    """
+    return max(at - (at if first_order_at is None else first_order_at), 0.0) / DAY_S + SHRUNKEN_BY_DAYS
 
 
 def fold_of(user_id: str) -> int:

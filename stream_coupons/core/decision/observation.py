@@ -6,7 +6,6 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision import attribution, erasure
-from stream_coupons.core.decision.open_issues import open_issue
 from stream_coupons.core.decision.policy import control_row
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.decision.table import stored_row
@@ -18,8 +17,7 @@ from stream_coupons.core.messages.inputs import ObservedIssue, window_fault
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.imputation import fill_context, remember_context
-from stream_coupons.core.shopper.state import OpenIssue, Shopper
-from stream_coupons.core.shopper.watched import Predicted
+from stream_coupons.core.shopper.state import OpenIssue, Predicted, Shopper
 
 
 def row_of(moment: Moment, event: ObservedIssue, known: Knowledge) -> FeatureRows:
@@ -184,7 +182,7 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
         The latest that it can be now, UTC epoch seconds: a sender's clock may be ahead.
     """
     rules = known.rules.attribution
-    open_issue(shopper, issue, known.catalogue)
+    shopper.open_issue(issue, known.catalogue.by_id)
     effects.facts.append(("observed", "scored"))
     _make_room(shopper, rules, effects)
     if shopper.early:

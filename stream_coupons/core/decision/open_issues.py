@@ -1,4 +1,4 @@
-"""Open issues and controls: how one is opened, what it takes of its budgets, and what the learner hears of it."""
+"""Orders in the scopes of open issues, controls and visits, and the training examples of their outcomes."""
 
 from typing import Literal
 
@@ -6,58 +6,16 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope
 from stream_coupons.core.decision.scoring import LABELS
 from stream_coupons.core.decision.table import unpack
-from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.inputs import OrderEvent
 from stream_coupons.core.messages.learning import OnView, TrainingExample
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import History, OpenIssue, Shopper, Tally, tally
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit
+from stream_coupons.core.shopper.state import OpenControl, OpenIssue, OpenVisit, Shopper
 
 MAX_VALUE_MINOR = 2**53
 """Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 
 Opened = OpenIssue | OpenControl | OpenVisit
 Head = Literal["click", "redeem", "order", "visit"]
-
-
-def open_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue) -> None:
-    """Remember an issue and, if a coupon was given, count it in the shopper's history.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    issue : OpenIssue
-        An issue of this system or of another one.
-    catalogue : Catalogue
-        The current coupons.
-    """
-    history = shopper.history
-    shopper.keep_issue(issue)
-    if not issue.is_given:
-        return
-    of_days, of_weeks = history.exposures_at(issue.at)
-    history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
-    history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
-    for each in counts_of(history, issue.coupon_id, catalogue):
-        each.issued += 1
-
-
-def open_control(shopper: Shopper, control: OpenControl, rules: AttributionRules) -> None:
-    """Remember a coupon that was not given, and drop the oldest one beyond the limit.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        State, changed in place.
-    control : OpenControl
-        The control to add; at most `rules.max_open_controls` are kept.
-    rules : AttributionRules
-        `max_open_controls` is the limit.
-    """
-    shopper.controls[control.issue_id] = control
-    while len(shopper.controls) > rules.max_open_controls:
-        del shopper.controls[next(iter(shopper.controls))]
 
 
 def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> None:
@@ -128,53 +86,6 @@ def is_still_watched(opened: OpenControl | OpenVisit, catalogue: Catalogue) -> b
         The current scopes of coupons.
     """
     return opened.coupon_id in catalogue.by_id and not has_other_scope(opened, catalogue)
-
-
-def opening(issue: OpenIssue) -> Booking:
-    """Return the booking of an issue that is given."""
-    span = issue.at, issue.at, issue.expires_at
-    return Booking(issue.coupon_id, issue.campaign_id, Stake(), issue.stake, *span, issue.is_falling)
-
-
-def booking(issue: OpenIssue, before: Stake, after: Stake, at: float, final: float | None = None) -> Booking:
-    """Return a change of what an issue takes of its budgets.
-
-    Parameters
-    ----------
-    issue : OpenIssue
-        The issue.
-    before : Stake
-        Money that it had held and spent before.
-    after : Stake
-        Money that it holds and has spent now.
-    at : float
-        UTC epoch seconds, no later than now.
-    final : float or None
-        See `Booking.final_expected_minor`.
-    """
-    span = at, issue.at, issue.expires_at
-    return Booking(issue.coupon_id, issue.campaign_id, before, after, *span, issue.is_falling, final)
-
-
-def counts_of(history: History, coupon_id: str, catalogue: Catalogue) -> list[History | Tally]:
-    """Return all that a coupon is counted in: the history, and its tallies of coupons, kinds and categories.
-
-    Parameters
-    ----------
-    history : History
-        History of a shopper; a tally that is missing is added.
-    coupon_id : str
-        Id of the coupon.
-    catalogue : Catalogue
-        Knows its kind and its first category.
-    """
-    counts: list[History | Tally] = [history, tally(history.by_coupon, coupon_id)]
-    coupon = catalogue.by_id.get(coupon_id)
-    if coupon is not None and coupon.kind:
-        counts.append(tally(history.by_kind, coupon.kind))
-    if coupon is not None and coupon.categories:
-        counts.append(tally(history.by_category, coupon.categories[0]))
-    return counts
 
 
 def example(  # noqa: PLR0913 - what is known of one outcome

@@ -3,7 +3,8 @@
 take_in   an event of the shop -> profile -> vectors for neighbours -> a trigger with eligible coupons, if it is one
 decide    triggers of many shoppers -> shortlist and features -> predict -> value: one table a domain, split by trigger
 commit    (`commit`) one trigger after the other -> draw on the purses -> choose -> a coupon-issue
-feedback, learn_neighbours, pass_time   the outcome of a coupon, news of other shoppers, the end of windows
+publish_vector, ask_for_related, learn_neighbours   the vectors that a shopper sends, and the answers
+feedback, pass_time   the outcome of a coupon, the end of windows
 
 A step takes a shopper's state, changes it in place and returns its effects. It knows no Kafka, no clock and no
 randomness but what its arguments hand it. If it raises, the caller throws the state away and loads it again.
@@ -14,6 +15,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from stream_coupons.core.catalogue import catalogue
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.decision import attribution, campaign_holdout, erasure, lift_steps, policy
@@ -22,17 +25,18 @@ from stream_coupons.core.decision.predict import list_all, predict, tabulate
 from stream_coupons.core.decision.scoring import Knowledge, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable, Trigger
 from stream_coupons.core.decision.value import value
-from stream_coupons.core.decision.vectors_sent import ask_for_related, publish_vector
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent, ShopEvent
-from stream_coupons.core.messages.neighbours import NeighbourUpdate
+from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
+from stream_coupons.core.neighbours.buckets import departure
+from stream_coupons.core.neighbours.relations import MAX_VECTOR, bucket_of
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.imputation import fill_context
-from stream_coupons.core.shopper.profile import fold, is_duplicate, is_familiar
+from stream_coupons.core.shopper.profile import category_portrait, fold, is_duplicate, is_familiar, portrait
 from stream_coupons.core.shopper.state import Neighbourhood, Shopper
-from stream_coupons.core.vectors.sparse import pack_vector
+from stream_coupons.core.vectors.sparse import SparseVector, damp, pack_vector, simhash
 from stream_coupons.core.vectors.value_binning import Value
 
 MAX_TOGETHER = 2**17
@@ -169,10 +173,10 @@ def valued(
     coupons : CouponSet
         Coupons of the domain.
     """
-    scorer, rules = known.scorer(domain), known.rules
+    scorer, rules, value_ratio = known.scorer(domain), known.rules, known.brake(domain).value_ratio
     reads_features = not isinstance(scorer, ValueScorer) or scorer.reads_features
     table = tabulate(moments, eligible, coupons, rules) if reads_features else list_all(moments, eligible, coupons)
-    return value(predict(table, scorer), rules, known.brake(domain).value_ratio)
+    return value(predict(table, scorer), rules, value_ratio)
 
 
 def decide(triggers: Sequence[Trigger], known: Knowledge) -> list[CandidateTable]:
@@ -219,6 +223,74 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
         effects.facts.append(("duplicate", attribution.FEEDBACK))
         return effects
     return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
+
+
+def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
+    """Return the shopper's vector for the owner of their bucket, if it is time; two messages when they change buckets.
+
+    There is none for a domain that is not in the catalogue: it has nothing to recommend, and made-up domains would
+    leave states that are never dropped. While there is no coupon at all, any domain may be meant. Weights are damped:
+    undamped, the few things that a shopper buys most would outweigh all else that they have in common with others.
+
+    Parameters
+    ----------
+    user_id : str
+        The shopper.
+    shopper : Shopper
+        State, changed in place.
+    event : ShopEvent
+        Just folded into the profile.
+    known : Knowledge
+        Rules, and the domains of the catalogue.
+    """
+    rules, at = known.rules.neighbourhood, event.occurred_at
+    last = shopper.vector_sent_at
+    if last is not None and at < last + rules.publish_every_s:
+        return []
+    if not _is_known_domain(event.domain, known):
+        return []
+    shopper.vector_sent_at = at
+    known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
+    weights = _damped(known_by)
+    bucket = simhash(dict(zip(known_by, weights, strict=True)), rules.cells)
+    before, shopper.cell = shopper.cell, f"{event.domain}/{bucket}"
+    arrival = UserVector(user_id=user_id, cell=shopper.cell, at=at, indices=list(known_by), weights=weights)
+    return _moving(before, at, arrival)
+
+
+def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
+    """Return the shopper's categories for the bucket that relates categories, if it is time and any are known.
+
+    A shopper who turns to another domain leaves the bucket of the one before. Parameters as of `publish_vector`.
+    """
+    rules, at, related = known.rules.neighbourhood, event.occurred_at, shopper.related
+    is_of_domain = related.bucket.rpartition("/")[0] == event.domain
+    if is_of_domain and at < related.asked_at + rules.related_every_s:
+        return []
+    if not _is_known_domain(event.domain, known):
+        return []
+    known_by = category_portrait(shopper.profile, at, known.rules.profile, MAX_VECTOR)
+    if not known_by:
+        return []
+    before, left_at = related.bucket, max(at, related.asked_at)
+    related.bucket, related.asked_at = bucket_of(user_id, event.domain, rules.related_buckets), at
+    arrival = UserVector(user_id=user_id, cell=related.bucket, at=at, indices=list(known_by), weights=_damped(known_by))
+    return _moving(before, left_at, arrival)
+
+
+def _moving(before: str, left_at: float, arrival: UserVector) -> list[UserVector]:
+    """Return a vector, behind a departure if the shopper was in another cell before."""
+    has_moved = before not in ("", arrival.cell)
+    return [departure(arrival.user_id, before, left_at), arrival] if has_moved else [arrival]
+
+
+def _is_known_domain(domain: str, known: Knowledge) -> bool:
+    return not known.catalogue.names or domain in known.catalogue.names
+
+
+def _damped(vector: SparseVector) -> list[float]:
+    weights: list[float] = np.round(damp(np.fromiter(vector.values(), np.float64, len(vector))), 6).tolist()
+    return weights
 
 
 def learn_neighbours(shopper: Shopper, update: NeighbourUpdate) -> Effects:

@@ -9,10 +9,10 @@ import numpy as np
 from stream_coupons.core.catalogue.compiled import Floats, Positions
 from stream_coupons.core.catalogue.occasions import Context, zone_of
 from stream_coupons.core.decision.policy_plugin import Offer, drawn_row, shares
-from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import LoggedDecision
+from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import STRATEGIES, PolicyRules, Rules
 from stream_coupons.core.shopper.issue_counts import IssueCounts
@@ -98,33 +98,6 @@ def is_quiet(at: float, rules: PolicyRules, zone: str = "UTC") -> bool:
         return False
     hour = local_time(at, zone).hour
     return start <= hour < end if start <= end else hour >= start or hour < end
-
-
-def watched(n: int, chosen: int, trigger: str, size: int, key: DrawKey) -> list[int]:
-    """Return the control rows of a decision besides the chosen one: evenly spaced from a random start.
-
-    A shopper without a coupon is a control observation of every coupon at once, and one with a coupon of every other
-    scope. The best row alone would train P(order) on the best coupons only.
-
-    Parameters
-    ----------
-    n : int
-        Number of candidates.
-    chosen : int
-        Row that is observed already, or whose coupon is given.
-    trigger : str
-        Identity of the trigger.
-    size : int
-        Number of rows to draw.
-
-    >>> from stream_coupons.core.draws import PUBLIC_KEY
-    >>> watched(10, 0, "t", 3, PUBLIC_KEY), watched(1, 0, "t", 4, PUBLIC_KEY)
-    ([9, 2, 5], [])
-    """
-    size = min(size, n)
-    start = int(key.uniform("watched", trigger) * n)
-    rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
-    return [row for row in rows if row != chosen]
 
 
 def is_watched(objection: NoCoupon, trigger: str, rules: PolicyRules, key: DrawKey) -> bool:
@@ -391,7 +364,7 @@ class Arm(NamedTuple):
     is_without: bool | None
 
 
-def arm_of(user_id: str, domain: str, known: Knowledge) -> Arm:
+def arm_of(user_id: str, brake: LiftBrake, rules: Rules) -> Arm:
     """Return the arm of a shopper.
 
     While the lift of a domain lies below zero, a drawn few, `LiftBrake.given_ratio` of the shoppers, go on getting
@@ -399,12 +372,13 @@ def arm_of(user_id: str, domain: str, known: Knowledge) -> Arm:
 
     Parameters
     ----------
-    user_id, domain : str
-        The shopper and the domain of the decision.
-    known : Knowledge
-        The domain's brake, the size of the holdout, and the secret.
+    user_id : str
+        The shopper.
+    brake : LiftBrake
+        Brake of the domain of the decision.
+    rules : Rules
+        Size of the holdout, and the secret.
     """
-    brake, key = known.brake(domain), known.rules.key
-    in_holdout, is_on = is_holdout(user_id, known.rules.policy, key), brake.given_ratio < 1.0
-    braked = is_on and key.uniform("lift probe", user_id) >= brake.given_ratio
+    in_holdout, is_on = is_holdout(user_id, rules.policy, rules.key), brake.given_ratio < 1.0
+    braked = is_on and rules.key.uniform("lift probe", user_id) >= brake.given_ratio
     return Arm(in_holdout, braked, brake.period, braked if not in_holdout else None if is_on else True)

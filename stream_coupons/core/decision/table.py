@@ -21,7 +21,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ShopEvent
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import NoCoupon, Shortage
-from stream_coupons.core.shopper.watched import Predicted
+from stream_coupons.core.shopper.state import Predicted
 
 INDEX_BYTES = 4
 
@@ -124,6 +124,8 @@ class CandidateTable:
     """E(discount | redeem), minor units."""
     value_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Value of giving the coupon over giving none, before the price of its budgets, minor units."""
+    value_ratio: float = 1.0
+    """Correction of all values by the measured lift: see `LiftBrake`."""
     is_cut: NDArray[np.bool_] = field(default_factory=lambda: _FLAGS)
     """True where the value is reduced, because the coupon is strange to the shopper."""
     price_minor: Floats = field(default_factory=lambda: _FLOATS)

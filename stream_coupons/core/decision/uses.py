@@ -10,7 +10,6 @@ from copy import copy
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.codes import canonical
 from stream_coupons.core.decision import lift_steps
-from stream_coupons.core.decision.open_issues import booking, counts_of
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
@@ -67,7 +66,7 @@ def settle(
     effects.facts.append(("feedback", _change(issue, event, was, use)))
     if not issue.observed:
         if issue.stake != before:
-            effects.bookings.append(booking(issue, before, issue.stake, min(event.occurred_at, latest)))
+            effects.bookings.append(issue.booking(before, issue.stake, min(event.occurred_at, latest)))
         if issue.redeemed and not was_redeemed and not issue.is_closed:
             effects.facts.append(("end", "redeemed"))
     return None
@@ -84,7 +83,7 @@ def _count(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, *, was_rede
     """Count an issue as redeemed, or not any more."""
     if issue.is_given and issue.redeemed != was_redeemed:
         change = 1 if issue.redeemed else -1
-        for each in counts_of(shopper.history, issue.coupon_id, catalogue):
+        for each in shopper.history.counts_of(issue.coupon_id, catalogue.by_id):
             each.redeemed = max(each.redeemed + change, 0)
 
 

@@ -4,12 +4,12 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.discount import conditions, linear_terms
-from stream_coupons.core.decision.incremental import COLUMNS, KEPT_RATIO, Chances
+from stream_coupons.core.decision.incremental import COLUMNS, Chances, values
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.features.match_features import order_values_of
 from stream_coupons.core.features.rows import PLACES
-from stream_coupons.core.rules import PolicyRules, Rules
+from stream_coupons.core.rules import Rules
 from stream_coupons.core.shopper.baskets import NO_ORDERS
 
 STRANGE_RATIO = 0.5
@@ -48,7 +48,7 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
             worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
     if value_ratio != 1.0:
         worth = worth * value_ratio
-    return table.filled(value_minor=worth, discount_minor=discount_minor, is_cut=is_cut)
+    return table.filled(value_minor=worth, discount_minor=discount_minor, value_ratio=value_ratio, is_cut=is_cut)
 
 
 def _with_minimum(table: CandidateTable, discount_minor: Floats) -> tuple[Floats, Floats]:
@@ -72,38 +72,3 @@ def _with_minimum(table: CandidateTable, discount_minor: Floats) -> tuple[Floats
         discount_minor[some] *= orders.discount_minor(terms, least) / np.maximum(anyway, 1e-9)
         raised_minor[some] = orders.raised_minor(least)
     return discount_minor, raised_minor
-
-
-def values(
-    orders: Floats,
-    redeem: Floats,
-    order_minor: Floats,
-    margin_ratio: Floats,
-    discount_minor: Floats,
-    rules: PolicyRules,
-) -> Floats:
-    """Return the value of giving each coupon over giving none, minor units, shape (n,).
-
-    value = kept * additional orders * margin - P(redeem) * (discount - worth) - cost_weight * cost
-
-    NO_COUPON has the value 0 by this definition.
-
-    Parameters
-    ----------
-    orders : array, shape (n,)
-        Change of P(order in scope) by the coupon.
-    redeem : array, shape (n,)
-        P(redeem).
-    order_minor, discount_minor : array, shape (n,)
-        Expected value of an order in scope, and E(discount | redeem), minor units.
-    margin_ratio : array, shape (n,)
-        Margin on such an order.
-    rules : PolicyRules
-        Cost of sending, and worth of a redemption.
-    """
-    worth: Floats = (
-        KEPT_RATIO * orders * margin_ratio * order_minor
-        - redeem * (discount_minor - rules.redemption_worth_minor)
-        - rules.cost_weight * rules.cost_minor
-    )
-    return worth

@@ -12,7 +12,7 @@ import numpy as np
 from stream_coupons.core.catalogue.catalogue import Catalogue, cap_objection
 from stream_coupons.core.catalogue.compiled import Positions
 from stream_coupons.core.catalogue.coupon_terms import may_overlap
-from stream_coupons.core.decision import open_issues, policy
+from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.open_issues import example, is_still_watched
 from stream_coupons.core.decision.scoring import VISIT
 from stream_coupons.core.decision.table import Decision, stored_row
@@ -22,8 +22,7 @@ from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.inputs import OrderEvent, ShopEvent
 from stream_coupons.core.messages.learning import MAX_PRICE_MINOR, OnView, TrainingExample
-from stream_coupons.core.shopper.state import Shopper
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit
+from stream_coupons.core.shopper.state import OpenControl, OpenVisit, Shopper
 
 
 def open_control(decision: Decision, row: int, *, withheld: bool = False, is_beside: bool = False) -> None:
@@ -57,7 +56,36 @@ def open_control(decision: Decision, row: int, *, withheld: bool = False, is_bes
         feature_schema=SCHEMA,
         scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )
-    open_issues.open_control(moment.shopper, control, known.rules.attribution)
+    moment.shopper.keep_control(control, known.rules.attribution.max_open_controls)
+
+
+def watched(n: int, chosen: int, trigger: str, size: int, key: DrawKey) -> list[int]:
+    """Return the control rows of a decision besides the chosen one: evenly spaced from a random start.
+
+    A shopper without a coupon is a control observation of every coupon at once, and one with a coupon of every other
+    scope. The best row alone would train P(order) on the best coupons only.
+
+    Parameters
+    ----------
+    n : int
+        Number of candidates.
+    chosen : int
+        Row that is observed already, or whose coupon is given.
+    trigger : str
+        Identity of the trigger.
+    size : int
+        Number of rows to draw.
+    key : DrawKey
+        Signs the draw.
+
+    >>> from stream_coupons.core.draws import PUBLIC_KEY
+    >>> watched(10, 0, "t", 3, PUBLIC_KEY), watched(1, 0, "t", 4, PUBLIC_KEY)
+    ([9, 2, 5], [])
+    """
+    size = min(size, n)
+    start = int(key.uniform("watched", trigger) * n)
+    rows = [(start + step * n // max(size, 1)) % n for step in range(size)]
+    return [row for row in rows if row != chosen]
 
 
 def open_controls_beside(decision: Decision, best: int) -> None:
@@ -72,7 +100,7 @@ def open_controls_beside(decision: Decision, best: int) -> None:
     """
     rules = decision.known.rules
     size, identity = rules.policy.holdout_controls - 1, decision.trigger.identity
-    for row in policy.watched(len(decision.table.position), best, identity, size, rules.key):
+    for row in watched(len(decision.table.position), best, identity, size, rules.key):
         open_control(decision, row, is_beside=True)
 
 
@@ -87,8 +115,9 @@ def open_controls_apart(decision: Decision, given: int) -> None:
         Row of the coupon that is given.
     """
     rules, table, identity = decision.known.rules, decision.table, decision.trigger.identity
+    rows = watched(len(table.position), given, identity, rules.policy.controls_apart, rules.key)
     overlapping = table.coupons.overlapping(int(table.position[given]))
-    for row in policy.watched(len(table.position), given, identity, rules.policy.controls_apart, rules.key):
+    for row in rows:
         if int(table.position[row]) not in overlapping:
             open_control(decision, row, is_beside=True)
 

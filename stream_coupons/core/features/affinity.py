@@ -149,19 +149,19 @@ class Interests(NamedTuple):
         profiles = [each.profile for each in shoppers]
         cared_for, days, lately = count_days(profiles, [each.at for each in shoppers], rules)
         bounds = [*accumulate([len(profile.category_days) for profile in profiles], initial=0)]
-        vectors, masses = coupons.once(_unknown).repeat(n, axis=1), list[Sequence[float]]()
+        vectors, masses = _unknown(coupons, n), list[Sequence[float]]()
         sparse: list[Any] = [()] * (8 * n)
         for number, each in enumerate(shoppers):
             profile, shopper, those = each.profile, each.moment.shopper, slice(bounds[number], bounds[number + 1])
             habits, ever, late = unpack_habits(profile.habits)
-            near = unpack_vector(shopper.neighbourhood.packed)
+            now, near = _looked_at(each.moment.trigger), unpack_vector(shopper.neighbourhood.packed)
             count = len(profile.category_interests) + len(profile.finer_interests)
             own = np.fromiter(chain(profile.category_interests, profile.finer_interests), np.uint32, count)
             weights = chain(profile.category_interests.values(), profile.finer_interests.values())
             sparse[number::n] = (
                 unpack_vector(shopper.related.packed),
                 (cared_for[those], days[those]),
-                _looked_at(each.moment.trigger),
+                now,
                 (own, np.fromiter(weights, np.float64, count) * each.fading),
                 near,
                 (habits, ever * each.habit_fading),
@@ -184,9 +184,9 @@ class Interests(NamedTuple):
         return np.where(self.coupons.is_for_all, of_all[:, None], promise)
 
 
-def _unknown(coupons: CouponSet) -> Floats:
-    """Return `Interests.vectors` of a shopper of whom nothing is known."""
-    vectors = np.zeros((_ROWS, 1, coupons.columns))
+def _unknown(coupons: CouponSet, n: int) -> Floats:
+    """Return `Interests.vectors` of n shoppers of whom nothing is known."""
+    vectors = np.zeros((_ROWS, n, coupons.columns))
     vectors[ORDERED : CARTED + 1] = -math.inf
     vectors[GAP] = math.nan
     vectors[REDEEM_RATE] = NEUTRAL_REDEEM_RATE

@@ -83,8 +83,8 @@ def numbers_of(rows: RowBatch) -> Floats:
     numbers = np.empty((len(rows.owner), len(NUMERIC)))
     of_rows = _SHOPPER.take(of_shoppers.T)
     numbers[:, :_FIRST_OF_COUPON] = of_rows if len(of_rows) == 1 else of_rows.take(rows.owner, axis=0)
-    numbers[:, _FIRST_OF_COUPON:_FIRST_OF_MATCH] = rows.coupons.once(_coupon_numbers).take(rows.position, axis=0)
     numbers[:, _FIRST_OF_MATCH:] = _MATCH.take(matches)
+    numbers[:, _FIRST_OF_COUPON:_FIRST_OF_MATCH] = rows.coupons.once(_coupon_numbers).take(rows.position, axis=0)
     return numbers
 
 

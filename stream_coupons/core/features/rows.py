@@ -28,7 +28,7 @@ from stream_coupons.core.features.numeric import NUMERIC, numbers_of
 from stream_coupons.core.features.shopper_features import MOST_ABOVE, RECENCY_SCALE
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import HOURS, WEEKDAYS, WEEKEND
-from stream_coupons.core.shopper.profile import favourite
+from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.state import EXPOSURE_HALF_LIFE_S, WEEKLY_EXPOSURE_HALF_LIFE_S
 from stream_coupons.core.vectors.sparse import feature_index, name_index
 from stream_coupons.core.vectors.value_binning import LEVELS, TILES, Value, value_hashes
@@ -336,6 +336,18 @@ def _order(slots: int, codes: int) -> Positions:
             np.arange(codes) + first_crossed + crosses + slots,
         )
     )
+
+
+def favourite(profile: Profile) -> str:
+    """Return the category of greatest weight; empty when none is known.
+
+    Examples
+    --------
+    >>> favourite(Profile(categories={"tea": 1.0, "milk": 2.0}))
+    'milk'
+    """
+    categories = profile.categories
+    return max(categories, key=lambda name: (categories[name], name), default="")
 
 
 def _moment_hashes(moment: Moment) -> list[int]:

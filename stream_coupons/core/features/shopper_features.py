@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from stream_coupons.core.features.affinity import ShopperMoment
 from stream_coupons.core.features.feature import Feature
-from stream_coupons.core.shopper.habits import hands, rhythm
+from stream_coupons.core.shopper.habits import rhythm
 from stream_coupons.core.shopper.profile import DAY_S, HOUR_S
 from stream_coupons.core.shopper.state import NEUTRAL_CLICK_RATE, NEUTRAL_REDEEM_RATE, shrunk_rate
 
@@ -69,11 +69,26 @@ def _ratio_of_rhythm(value: float) -> float:
     return math.exp(2.0 * value)
 
 
+def hands(at: float) -> list[float]:
+    """Return the first two Fourier terms of the time of day: sine and cosine of one and of two turns a day, halved.
+
+    A weighted sum of them is a smooth periodic function with up to two peaks a day.
+
+    Examples
+    --------
+    >>> [round(each, 3) + 0.0 for each in hands(6 * 3600.0)]
+    [0.5, 0.0, 0.0, -0.5]
+    """
+    angle = math.tau * (at / 86400.0 % 1.0)
+    return [0.5 * of(rounds * angle) for rounds in (1, 2) for of in (math.sin, math.cos)]
+
+
 def shopper_numbers(known: ShopperMoment) -> tuple[float, ...]:
     """Return the features of a shopper at a moment before logarithms and bounds, in the order of `SHOPPER_FEATURES`."""
     profile, history, at, fading = known.profile, known.history, known.at, known.fading
     ordered_at, heard_at, issued_at = profile.last_order_at, profile.last_event_at, history.last_issued_at
     recent_days, recent_weeks = history.exposures_at(at)
+    discounted = shrunk_rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE)
     on_weekday, at_hour = rhythm(profile.rhythm, at)
     return (
         UNKNOWN_RECENCY_H if ordered_at is None else (at - ordered_at) / HOUR_S,
@@ -90,7 +105,7 @@ def shopper_numbers(known: ShopperMoment) -> tuple[float, ...]:
         known.mean_price_minor is None,
         not known.moment.shopper.neighbourhood.packed[0],
         profile.usual_orders * known.habit_fading,
-        2.0 * shrunk_rate(profile.usual_discounted, profile.usual_orders, NEUTRAL_DISCOUNTED_RATE),
+        2.0 * discounted,
         recent_days,
         (at - heard_at) / HOUR_S if heard_at else UNKNOWN_RECENCY_H,
         recent_weeks,

@@ -5,7 +5,7 @@ with the greatest version of each partition, and adds up partitions: a late or r
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
@@ -60,15 +60,15 @@ class TotalChange(Protocol):
 class SharedTotals(Protocol):
     """The shared states of a partition by key, saved together with the shoppers whose steps change them."""
 
-    def change(self, key: str, new: Any) -> Any:
+    def change(self, key: str, new: Callable[[], Any]) -> Any:
         """Return the total of a key that no decision reads, for changing.
 
         Parameters
         ----------
         key : str
             Key of the total.
-        new : any
-            Saved and returned if there is none.
+        new : callable
+            Makes a total if there is none.
         """
 
 
@@ -83,7 +83,7 @@ def book(shared: SharedTotals, changes: Iterable[TotalChange]) -> None:
         Changes, in any order.
     """
     for change in changes:
-        shared.change(change.key, change.opening()).add(change)
+        shared.change(change.key, change.opening).add(change)
 
 
 class Report(Protocol):

@@ -1,13 +1,10 @@
 """The terms of a coupon that a till applies: a coupon states them, and each of its issues repeats them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from stream_coupons.core.messages.fields import Amount, Id, Label
-
-MAX_ISSUED_NAMES = 200
-"""The most names of a scope that an issue repeats: a longer one is in the catalogue."""
 
 
 class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,17 +42,3 @@ class Terms(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Value of the order's items in the scope from which on the coupon may be used; absent for any."""
     min_pieces: Annotated[int, Meta(gt=1, le=1000)] | None = None
     """Pieces in the scope from which on the coupon may be used; absent for any."""
-
-
-def issued_terms(terms: Terms) -> dict[str, Any]:
-    """Return the fields by which an issue repeats terms; a long scope is left out, and `scope_in_catalogue` set.
-
-    Parameters
-    ----------
-    terms : Terms
-        A coupon.
-    """
-    fields = {name: getattr(terms, name) for name in Terms.__struct_fields__}
-    if len(terms.categories) + len(terms.brands) + len(terms.items) > MAX_ISSUED_NAMES:
-        fields |= {"categories": [], "brands": [], "items": [], "scope_in_catalogue": True}
-    return fields

@@ -353,7 +353,7 @@ def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[i
         least = _lacks(holding, limit) or limit.quantum
         if rest < least:
             break
-        # What was drawn while there was no limit was never granted, and is no part of what is left.
+        # Draws made while there was no limit were never granted, and do not reduce the rest.
         beyond = max(-holding.available, 0)
         amount = max(least, rest // (2 * partitions))
         holding.granted += beyond + amount

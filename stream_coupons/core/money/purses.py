@@ -12,6 +12,11 @@ hold, but the bound requires, until they are over:
     spent + the most that open coupons may still take <= (1 + max_overspend_ratio) * (granted - returned)
 
 The sum over partitions is the bound of the budget: leases together never exceed it.
+
+New shoppers draw a bounded part. An id costs an attacker nothing, and time does: ids that cost nothing must not empty a
+stock within the hour. So a shopper is new for `policy.new_for_s` after the first event, however many events follow. In
+every hour of the clock, the new shoppers of a partition draw a share of the limit, and at least one coupon. Other
+shoppers draw on the account as before.
 """
 
 import math
@@ -38,6 +43,9 @@ NOTICED_FALL = 64
 """Inverse of the relative fall of falling holds that is reported on its own."""
 MAX_DEMAND = 1e15
 """Bound of a total demand: the maximum of the message field, minor units."""
+HOUR_S = 3600.0
+PEAK_HOUR = 3.0
+"""Bound of an account's busiest hour over its mean hour, where shoppers are no attackers."""
 
 
 def first_lease(limit: Limit, partitions: int, number: int) -> int:
@@ -138,7 +146,7 @@ class Purse(PurseTotals, array_like=True, tag="purse"):
     fallen_at: float = 0.0
     """Time of the last tick at which the fall of holds was booked."""
     new_hour: int = 0
-    """Hour since the epoch of the last draw of a new shopper (`newcomers`)."""
+    """Hour since the epoch of the last draw of a new shopper."""
     new_drawn: int = 0
     """Amount that new shoppers drew in this hour."""
     codes: list[CodeRange] = field(default_factory=list)
@@ -289,6 +297,66 @@ def fall(purse: Purse, at: float) -> None:
     purse.falling_held -= freed
     purse.freed += freed
     _reserve(purse)
+
+
+def hourly_bound(limit: Limit, ratio: float, partitions: int, number: int) -> int | None:
+    """Return the most that new shoppers draw in an hour in a partition; None for no bound.
+
+    The share of all partitions is `ratio`, or `PEAK_HOUR` mean hours between start and end of the account if that is
+    more: a sale of two hours is meant to be over in two hours.
+
+    Parameters
+    ----------
+    limit : Limit
+        Terms of the account.
+    ratio : float
+        `policy.new_shopper_ratio`.
+    partitions, number : int
+        Number of partitions of the shoppers' topics, and the number of this one.
+
+    Examples
+    --------
+    >>> [hourly_bound(Limit(60, 1), 0.1, 4, number) for number in range(4)]
+    [1, 1, 2, 2]
+    >>> hourly_bound(Limit(60, 1, starts_at=0.0, ends_at=24 * HOUR_S), 0.1, 1, 0)
+    7
+    """
+    share = max(ratio, PEAK_HOUR * HOUR_S / max(limit.ends_at - limit.starts_at, HOUR_S))
+    if limit.most is None or ratio >= 1.0 or share >= 1.0:
+        return None
+    quanta = int(share * limit.most) // limit.quantum
+    return max((quanta + number) // partitions, 1) * limit.quantum
+
+
+def drawn_by_new(purse: Purse, at: float) -> int:
+    """Return the amount that new shoppers drew in the hour of a time; that of the latest hour for an earlier time.
+
+    Parameters
+    ----------
+    purse : Purse
+        One partition's part of an account.
+    at : float
+        UTC epoch seconds.
+    """
+    return purse.new_drawn if int(at // HOUR_S) <= purse.new_hour else 0
+
+
+def draw_for_new(purse: Purse, at: float, amount: int) -> None:
+    """Count the draw of a new shopper.
+
+    Parameters
+    ----------
+    purse : Purse
+        Changed in place.
+    at : float
+        UTC epoch seconds.
+    amount : int
+        Units of stock, or minor units that the coupon holds.
+    """
+    hour = int(at // HOUR_S)
+    if hour > purse.new_hour:
+        purse.new_hour, purse.new_drawn = hour, 0
+    purse.new_drawn += amount
 
 
 def skip_revoked(purse: Purse, revoked: Container[int]) -> None:

@@ -1,15 +1,18 @@
 """Stock and money of one partition: purses that leases fill, decisions draw on, and redemptions spend from."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.measurement import totals
+from stream_coupons.core.measurement.totals import TotalChange
 from stream_coupons.core.messages.leases import Lease
-from stream_coupons.core.money import newcomers, purses
+from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit, budgets_of
 from stream_coupons.core.money.code_ranges import split, without
 from stream_coupons.core.money.holds import hold_of
@@ -25,15 +28,15 @@ class Purses(Protocol):
     def get(self, account_id: str) -> Purse | None:
         """Return a purse for reading; None if there is none."""
 
-    def change(self, key: str, new: Any = None) -> Any:
+    def change(self, key: str, new: Callable[[], Any] | None = None) -> Any:
         """Return a purse for changing.
 
         Parameters
         ----------
         key : str
             The account.
-        new : Purse, optional
-            Saved and returned if there is none.
+        new : callable, optional
+            Makes a new purse if there is none.
         """
 
     def items(self) -> Iterable[tuple[str, Any]]:
@@ -75,26 +78,28 @@ def needed(limit: Limit, purse: Purse | None, held_minor: int, most_minor: int) 
     return held_minor if purse is None else purses.needed(purse, limit, held_minor, most_minor)
 
 
+@dataclass(frozen=True, slots=True)
 class Wallet:
     """The purses of one partition.
 
-    Parameters
+    Attributes
     ----------
+    purses : Purses
+        By account.
     partition : int
         Number of the partition, of `partitions` in all.
     new_ratio : float
         `policy.new_shopper_ratio`; 1 for no bound on new shoppers.
     """
 
-    def __init__(self, purses: Purses, partition: int, partitions: int, new_ratio: float = 1.0) -> None:
-        self._purses = purses
-        self._new_ratio = new_ratio
-        self._partition = partition
-        self._partitions = partitions
+    purses: Purses
+    partition: int
+    partitions: int
+    new_ratio: float = 1.0
 
     def price(self, limit: Limit) -> float:
         """Return the price of an account: the value that a minor unit of expected cost must bring."""
-        purse = self._purses.get(limit.account_id) if limit.is_priced else None
+        purse = self.purses.get(limit.account_id) if limit.is_priced else None
         return 0.0 if purse is None else purse.price
 
     def charge(
@@ -120,7 +125,7 @@ class Wallet:
         """
         price, holds, found = 0.0, list[float](), list[tuple[Limit, Purse | None]]()
         for limit in limits:
-            purse = self._purses.get(limit.account_id)
+            purse = self.purses.get(limit.account_id)
             found.append((limit, purse))
             if purse is not None and purse.price and limit.is_priced:
                 price += purse.price * (limit.unit_minor or redeems * discount_minor)
@@ -149,7 +154,7 @@ class Wallet:
         new_at : float, optional
             Time of the decision if the shopper is new, UTC epoch seconds.
         """
-        found = [(limit, self._purses.get(limit.account_id)) for limit in limits]
+        found = [(limit, self.purses.get(limit.account_id)) for limit in limits]
         return self._shortage(found, held_minor, most_minor, new_at)
 
     def _shortage(
@@ -180,8 +185,8 @@ class Wallet:
         at : float
             UTC epoch seconds.
         """
-        bound = newcomers.hourly_bound(limit, self._new_ratio, self._partitions, self._partition)
-        return None if bound is None else bound - newcomers.drawn_by_new(purse, at)
+        bound = purses.hourly_bound(limit, self.new_ratio, self.partitions, self.partition)
+        return None if bound is None else bound - purses.drawn_by_new(purse, at)
 
     def next_code(self, limits: Iterable[Limit]) -> int | None:
         """Return the number of the code that the next draw takes; None if there is none.
@@ -192,16 +197,16 @@ class Wallet:
             Accounts that a coupon with a pool of codes draws on.
         """
         [pool] = [limit for limit in limits if limit.revoked is not None]
-        purse = self._purses.get(pool.account_id)
+        purse = self.purses.get(pool.account_id)
         left = [] if purse is None else without(purse.codes, pool.revoked or ())
-        # What was leased may have been imported after this worker last read the pool.
+        # Leased codes may have been imported after this worker last read the pool.
         return left[0][0] if left and left[0][0] < (pool.most or 0) else None
 
     def _has(self, limit: Limit, purse: Purse | None, amount: int) -> bool:
         if limit.revoked is not None:
             return self.next_code([limit]) is not None
         if purse is None:
-            return limit.most is None or purses.first_lease(limit, self._partitions, self._partition) >= amount
+            return limit.most is None or purses.first_lease(limit, self.partitions, self.partition) >= amount
         is_countable = purse.drawn + amount <= purses.MAX_TOTAL
         return is_countable and (limit.most is None or (purse.available >= amount and not purse.is_spent))
 
@@ -225,7 +230,7 @@ class Wallet:
                 purses.skip_revoked(purse, limit.revoked)
                 _, purse.codes = split(purse.codes, 1)
             if is_new and limit.most is not None:
-                newcomers.draw_for_new(purse, booking.at, 1 if limit.is_stock else booking.after.held_minor)
+                purses.draw_for_new(purse, booking.at, 1 if limit.is_stock else booking.after.held_minor)
             if limit.is_stock:
                 purse.drawn += 1
             else:
@@ -251,7 +256,7 @@ class Wallet:
             Effects of the step so far; extended.
         """
         for limit in limits:
-            purse = self._purses.get(limit.account_id)
+            purse = self.purses.get(limit.account_id)
             amount = needed(limit, purse, held_minor, most_minor)
             if limit.most is None or self._has(limit, purse, amount):
                 continue
@@ -279,51 +284,49 @@ class Wallet:
             purses.add_demand(self._open(limit), demand)
 
     def _open(self, limit: Limit) -> Purse:
-        new = purses.open_purse(limit, self._partitions, self._partition)
-        purse: Purse = self._purses.change(limit.account_id, new)
+        new = partial(purses.open_purse, limit, self.partitions, self.partition)
+        purse: Purse = self.purses.change(limit.account_id, new)
         return purse
 
     def _ask(self, limit: Limit, purse: Purse, at: float, effects: Effects) -> None:
         """Ask for more, unless the last request is still to be answered."""
         if purses.may_ask(purse, at):
-            effects.messages.append(purses.report(limit.account_id, self._partition, purse, at, asks=True))
+            effects.messages.append(purses.report(limit.account_id, self.partition, purse, at, asks=True))
 
-    def settle(self, effects: Effects) -> None:
-        """Apply a step's bookings and its changes of totals.
+    def settle(self, bookings: Iterable[Booking], changes: Iterable[TotalChange] = ()) -> None:
+        """Apply the bookings of a step, and its changes of totals.
 
         Parameters
         ----------
-        effects : Effects
-            Effects of the step.
+        bookings : iterable of Booking
+            Outcomes of coupons that were given.
+        changes : iterable of TotalChange
+            Changes of the totals that the partition reports.
         """
-        self.book(effects.bookings)
-        totals.book(self._purses, effects.totals)
-
-    def book(self, bookings: Iterable[Booking]) -> None:
-        """Book the outcomes of coupons that were given."""
         for booking in bookings:
             for account_id in budgets_of(booking.coupon_id, booking.campaign_id):
-                purses.book(self._purses.change(account_id), booking)
+                purses.book(self.purses.change(account_id), booking)
+        totals.book(self.purses, changes)
 
     def receive(self, lease: Lease) -> Effects:
         """Apply a lease, and return a report if the owner needs an answer."""
         effects = Effects()
-        before = self._purses.get(lease.account_id)
+        before = self.purses.get(lease.account_id)
         is_known = before is not None and lease.version <= before.version
-        purse = self._purses.change(lease.account_id)
+        purse = self.purses.change(lease.account_id)
         if is_known:
             effects.facts.append(("duplicate", "lease"))
         # A duplicate is answered again: a crash may have lost the report on the amount given back.
         if is_known or purses.receive(purse, lease):
-            effects.messages.append(purses.report(lease.account_id, self._partition, purse, lease.at))
+            effects.messages.append(purses.report(lease.account_id, self.partition, purse, lease.at))
         return effects
 
     def tell(self, at: float) -> Effects:
         """Report changed accounts every `REPORT_EVERY_S`; a repeated tick repeats its reports, as they may be lost."""
         effects = Effects()
-        every = [(account_id, one) for account_id, one in self._purses.items() if isinstance(one, Purse)]
+        every = [(account_id, one) for account_id, one in self.purses.items() if isinstance(one, Purse)]
         for account_id in [account_id for account_id, purse in every if purses.is_news(purse, at)]:
-            purse = self._purses.change(account_id)
+            purse = self.purses.change(account_id)
             purses.fall(purse, at)
-            effects.messages.append(purses.report(account_id, self._partition, purse, at))
+            effects.messages.append(purses.report(account_id, self.partition, purse, at))
         return effects

@@ -183,20 +183,6 @@ def rhythm(counts: Sequence[int], at: float) -> tuple[float, float]:
     )
 
 
-def hands(at: float) -> list[float]:
-    """Return the first two Fourier terms of the time of day: sine and cosine of one and of two turns a day, halved.
-
-    A weighted sum of them is a smooth periodic function with up to two peaks a day.
-
-    Examples
-    --------
-    >>> [round(each, 3) + 0.0 for each in hands(6 * 3600.0)]
-    [0.5, 0.0, 0.0, -0.5]
-    """
-    angle = math.tau * (at / 86400.0 % 1.0)
-    return [0.5 * of(rounds * angle) for rounds in (1, 2) for of in (math.sin, math.cos)]
-
-
 class InCategory(Struct, array_like=True):
     """One category's part of a profile."""
 

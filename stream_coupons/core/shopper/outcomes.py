@@ -5,31 +5,10 @@ from msgspec import Struct, field
 from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.measurement.lift_sums import Row
 
-DAY_S = 86400.0
-SHRUNKEN_BY_DAYS = 7.0
-"""Days without an order that are added to the time before enrolment, for rates of shoppers who were hardly seen."""
 MAX_CAMPAIGNS = 8
 """Campaigns that a shopper is followed for at a time."""
 MAX_PASSED = 64
 """Campaigns that are remembered as not followed any more, or never."""
-
-
-def rate_days(at: float, first_order_at: float | None) -> float:
-    """Return the days over which orders before enrolment count, for their rate a day.
-
-    Parameters
-    ----------
-    at : float
-        Time of the enrolment, UTC epoch seconds.
-    first_order_at : float or None
-        Time of the shopper's first order, if there was one.
-
-    Examples
-    --------
-    >>> rate_days(3 * 86400.0, 86400.0), rate_days(0.0, None)
-    (9.0, 7.0)
-    """
-    return max(at - (at if first_order_at is None else first_order_at), 0.0) / DAY_S + SHRUNKEN_BY_DAYS
 
 
 class Followed(Struct, array_like=True):

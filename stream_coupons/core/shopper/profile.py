@@ -484,15 +484,3 @@ def count_days(
 def _fading(half_life_s: float) -> NDArray[np.float64]:
     """Return the factor of each of the last days."""
     return np.asarray(2.0 ** (-np.arange(DAYS_KEPT) * DAY_S / half_life_s))
-
-
-def favourite(profile: Profile) -> str:
-    """Return the category of greatest weight; empty when none is known.
-
-    Examples
-    --------
-    >>> favourite(Profile(categories={"tea": 1.0, "milk": 2.0}))
-    'milk'
-    """
-    categories = profile.categories
-    return max(categories, key=lambda name: (categories[name], name), default="")

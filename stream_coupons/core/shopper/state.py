@@ -1,21 +1,27 @@
-"""State of a shopper: profile, neighbourhood, coupon history, and open issues."""
+"""State of a shopper: profile, neighbourhood, coupon history, open issues, and the scopes watched for orders."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Generic, TypeVar
 
 from msgspec import Struct, field, msgpack
 
 from stream_coupons.core.draws import stable_hash
-from stream_coupons.core.effects import Stake
+from stream_coupons.core.effects import Booking, Stake
+from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.messages.learning import OnView
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.outcomes import FollowedOutcomes
 from stream_coupons.core.shopper.profile import Profile
 from stream_coupons.core.shopper.uses import Use
-from stream_coupons.core.shopper.watched import OpenControl, OpenVisit, Predicted
 from stream_coupons.core.vectors.sparse import PackedVector
 
+Predicted = tuple[float, float, float]
+"""P(click), P(redeem), P(order in the coupon's scope without a coupon)."""
+VISIT_GRACE_S = 600.0
+"""Time for which a visit waits for its orders."""
+Probabilities = TypeVar("Probabilities")
 NEUTRAL_CLICK_RATE = 0.1
 NEUTRAL_REDEEM_RATE = 0.05
 PRIOR_TRIALS = 4.0
@@ -107,6 +113,26 @@ class History(Struct, array_like=True):
             self.weekly_exposure * 2.0 ** (-since / WEEKLY_EXPOSURE_HALF_LIFE_S),
         )
 
+    def counts_of(self, coupon_id: str, coupons: Mapping[str, Coupon]) -> list["History | Tally"]:
+        """Return all that a coupon is counted in: the history, and its tallies of coupons, kinds and categories.
+
+        Parameters
+        ----------
+        coupon_id : str
+            Id of the coupon. A tally that is missing is added; it replaces the oldest of `MAX_TALLIES`.
+        coupons : mapping
+            The current coupons, by id: they know its kind and its first category.
+        """
+        keys, coupon = [(self.by_coupon, coupon_id)], coupons.get(coupon_id)
+        if coupon is not None and coupon.kind:
+            keys.append((self.by_kind, coupon.kind))
+        if coupon is not None and coupon.categories:
+            keys.append((self.by_category, coupon.categories[0]))
+        for tallies, key in keys:
+            if key not in tallies and len(tallies) == MAX_TALLIES:
+                del tallies[next(iter(tallies))]
+        return [self, *(tallies.setdefault(key, Tally()) for tallies, key in keys)]
+
 
 class OpenIssue(Struct, array_like=True):
     """A coupon given, ours or observed, or observed to be withheld, whose outcome is not known yet."""
@@ -187,6 +213,21 @@ class OpenIssue(Struct, array_like=True):
             return Stake(self.held_minor, self.expected_minor, self.variance, rest_minor=rest_minor)
         return Stake(max(self.held_minor - spent_minor, 0), spent_minor=spent_minor, rest_minor=rest_minor)
 
+    def booking(self, before: Stake, after: Stake, at: float, final_expected_minor: float | None = None) -> Booking:
+        """Return a change of the money that it takes from its budgets.
+
+        Parameters
+        ----------
+        before, after : Stake
+            Money that it had held and spent before, and now.
+        at : float
+            UTC epoch seconds, no later than now.
+        final_expected_minor : float or None
+            See `Booking.final_expected_minor`.
+        """
+        span = at, self.at, self.expires_at
+        return Booking(self.coupon_id, self.campaign_id, before, after, *span, self.is_falling, final_expected_minor)
+
     @property
     def has_sold(self) -> bool:
         """True if the shopper bought up to `until`: with the coupon, or without one if none was given."""
@@ -215,6 +256,58 @@ class OpenIssue(Struct, array_like=True):
 
 _pack_issue = msgpack.Encoder().encode
 _unpack_issue = msgpack.Decoder(OpenIssue).decode
+
+
+class WatchedScope(Struct, Generic[Probabilities], array_like=True):
+    """A decision, the coupon whose scope is watched after it, and whether the shopper orders there."""
+
+    issue_id: str
+    """The id of the decision."""
+    coupon_id: str
+    domain: str
+    at: float
+    until: float
+    """End of the time in which an order is a yes; it closes some time later, for orders that are late."""
+    numeric: bytes
+    hashed: bytes
+    predicted: Probabilities
+    """One for each outcome, in the order of `scoring.LABELS`."""
+    model_version: int
+    ordered: bool = False
+    """True if the shopper ordered in the coupon's scope up to `until`."""
+    feature_schema: str = ""
+    """Feature space of the row, as in `OpenIssue`."""
+    scope_mark: int = 0
+    """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
+    order_value_minor: int = 0
+    """Value of all orders in its scope up to `until`, before any discount."""
+    spent_minor: ClassVar[int] = 0
+    propensity: ClassVar[None] = None
+    observed: ClassVar[bool] = False
+    """Constants shared with issues: the decision was ours, and the coupon does not count as given."""
+
+
+class OpenControl(WatchedScope[Predicted]):
+    """A control observation: a coupon that was the best but was not given, and whether the shopper orders without it.
+
+    The comparison group of uplift (Johnson, Lewis, Nubbemeyer 2017: Ghost ads).
+    """
+
+    withheld: bool = False
+    """True if it would have been given, but for the holdout."""
+
+
+class OpenVisit(WatchedScope[tuple[float, float, float, float]]):
+    """A visit in which a decision was made: whether its coupon was given does not matter."""
+
+    on_view: OnView | None = None
+    """The item on view, if its category and price are known."""
+    withheld: ClassVar[bool] = False
+
+    @property
+    def closes_at(self) -> float:
+        """Time by which the orders of the visit are known."""
+        return self.until + VISIT_GRACE_S
 
 
 class EarlyFeedback(Struct, array_like=True):
@@ -278,6 +371,40 @@ class Shopper(Struct, array_like=True):
     def issue(self, issue_id: str) -> OpenIssue:
         """Return a copy of the open issue of this id; `keep_issue` stores it again."""
         return _unpack_issue(self.issues[issue_id][1])
+
+    def open_issue(self, issue: OpenIssue, coupons: Mapping[str, Coupon]) -> None:
+        """Remember a new issue and, if a coupon was given, count it in the history.
+
+        Parameters
+        ----------
+        issue : OpenIssue
+            An issue of this system or of another one.
+        coupons : mapping
+            The current coupons, by id.
+        """
+        self.keep_issue(issue)
+        if not issue.is_given:
+            return
+        history = self.history
+        of_days, of_weeks = history.exposures_at(issue.at)
+        history.exposure, history.weekly_exposure = of_days + 1.0, of_weeks + 1.0
+        history.last_issued_at = max(issue.at, history.last_issued_at or 0.0)
+        for each in history.counts_of(issue.coupon_id, coupons):
+            each.issued += 1
+
+    def keep_control(self, control: OpenControl, most: int) -> None:
+        """Remember a coupon that was not given, and drop the oldest beyond the limit.
+
+        Parameters
+        ----------
+        control : OpenControl
+            The control.
+        most : int
+            Most controls that are kept.
+        """
+        self.controls[control.issue_id] = control
+        while len(self.controls) > most:
+            del self.controls[next(iter(self.controls))]
 
     def keep_issue(self, issue: OpenIssue) -> None:
         """Add an issue, or replace it."""
@@ -351,47 +478,16 @@ class Shopper(Struct, array_like=True):
         expired = [issue_id for issue_id, (expires_at, _) in self.issues.items() if expires_at <= at]
         return [_unpack_issue(self.issues.pop(issue_id)[1]) for issue_id in expired]
 
+    def next_due(self, grace_s: float) -> float | None:
+        """Return the time at which the first deadline changes this state, UTC epoch seconds; None if none does.
 
-def tally(tallies: dict[str, Tally], key: str) -> Tally:
-    """Return the tally of a key.
-
-    Parameters
-    ----------
-    tallies : dict of Tally
-        Changed in place: a new tally replaces the oldest of `MAX_TALLIES`.
-    key : str
-        Id of a coupon, a kind or a category.
-    """
-    found = tallies.get(key)
-    if found is None:
-        found = tallies[key] = Tally()
-        if len(tallies) > MAX_TALLIES:
-            del tallies[next(iter(tallies))]
-    return found
-
-
-def next_due(shopper: Shopper, rules: AttributionRules) -> float | None:
-    """Return the next time at which a deadline changes this state.
-
-    Parameters
-    ----------
-    shopper : Shopper
-        Its open issues, controls, visit, early feedback and end have deadlines.
-    rules : AttributionRules
-        `grace_s` is the time that a control waits for late orders.
-
-    Returns
-    -------
-    float or None
-        UTC epoch seconds; None when nothing is open.
-    """
-    deadlines = [expires_at for expires_at, _ in shopper.issues.values()]
-    if shopper.controls:
-        deadlines += [control.until + rules.grace_s for control in shopper.controls.values()]
-    if shopper.visit is not None:
-        deadlines.append(shopper.visit.closes_at)
-    if shopper.early:
-        deadlines += [early.waits_until for early in shopper.early]
-    if shopper.leaves_at is not None:
-        deadlines.append(shopper.leaves_at)
-    return min(deadlines) if deadlines else None
+        Controls wait `grace_s` for late orders.
+        """
+        deadlines = [expires_at for expires_at, _ in self.issues.values()]
+        deadlines += [control.until + grace_s for control in self.controls.values()]
+        deadlines += [early.waits_until for early in self.early]
+        if self.visit is not None:
+            deadlines.append(self.visit.closes_at)
+        if self.leaves_at is not None:
+            deadlines.append(self.leaves_at)
+        return min(deadlines, default=None)

@@ -91,7 +91,7 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
         standing = NoCoupon.HOLDOUT
     moment, verdicts = Moment(user_id, shopper, at, context), []
     for domain, coupons in sorted(known.catalogue.domains.items()):
-        is_braked = standing is None and policy.arm_of(user_id, domain, known).is_braked
+        is_braked = standing is None and policy.arm_of(user_id, known.brake(domain), known.rules).is_braked
         against = NoCoupon.LIFT_BELOW_ZERO if is_braked else standing
         decision = consider(moment, domain, coupons, funds.wallet, known)
         judged, lacking = CandidateVerdicts(decision), funds.lacking(decision.table)

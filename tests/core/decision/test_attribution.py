@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.open_issues import observe_order, open_control, open_issue
+from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.table import stored_row
 from stream_coupons.core.effects import Booking, Effects
 from stream_coupons.core.features.numeric import NUMERIC
@@ -16,8 +16,7 @@ from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules
-from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenIssue, Shopper, next_due
-from stream_coupons.core.shopper.watched import OpenControl
+from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, DAY_S, changes, feedback, for_life, knowledge, of_type, order
 
@@ -92,12 +91,12 @@ class Case:
     def give(self, given: OpenIssue) -> None:
         given.awaits_impressions = given.domain in self.rules.impression_domains
         effects = Effects()
-        open_issue(self.shopper, given, KNOWN.catalogue)
+        self.shopper.open_issue(given, KNOWN.catalogue.by_id)
         attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules, effects)
         self._take(effects)
 
     def withhold(self, withheld: OpenControl) -> None:
-        open_control(self.shopper, withheld, self.rules)
+        self.shopper.keep_control(withheld, self.rules.max_open_controls)
 
     def hear(self, event: FeedbackEvent) -> Effects:
         return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self.rules))
@@ -310,7 +309,7 @@ def test_early_feedback_joins_its_own_issue_only(case: Case) -> None:
 def test_forged_feedback_is_refused_when_time_has_passed_and_is_never_learnt(case: Case) -> None:
     forged = feedback("purchase", "never-issued", AT)
     case.hear(forged)
-    assert next_due(case.shopper, RULES) == AT + DAY_S
+    assert case.shopper.next_due(RULES.grace_s) == AT + DAY_S
     assert case.wait(AT + DAY_S - 1).refused == []
     effects = case.wait(AT + DAY_S)
     assert [(refused.reason, refused.message) for refused in effects.refused] == [(Rejection.UNKNOWN_ISSUE, forged)]
@@ -622,19 +621,19 @@ def test_closed_issues_are_remembered_within_bounds(case: Case) -> None:
 
 
 def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
-    assert next_due(case.shopper, RULES) is None
+    assert case.shopper.next_due(RULES.grace_s) is None
     case.give(issue(at=AT + 5))
-    assert next_due(case.shopper, RULES) == AT + 5 + 8 * DAY_S
+    assert case.shopper.next_due(RULES.grace_s) == AT + 5 + 8 * DAY_S
     case.withhold(control())
-    assert next_due(case.shopper, RULES) == CLOSED
+    assert case.shopper.next_due(RULES.grace_s) == CLOSED
     case.hear(feedback("click", "unknown", AT))
-    assert next_due(case.shopper, RULES) == AT + DAY_S
+    assert case.shopper.next_due(RULES.grace_s) == AT + DAY_S
 
 
 @pytest.mark.parametrize("withdrawn", [coupon("c1"), coupon("other")])
 def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
     shopper, catalogue = Shopper(), knowledge(withdrawn).catalogue
-    open_issue(shopper, issue(), KNOWN.catalogue)
+    shopper.open_issue(issue(), KNOWN.catalogue.by_id)
     effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, RULES)
     assert changes(effects.bookings) == [(-100, 100)]
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.open_issues import open_issue, opening
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.rows import SCHEMA
 from stream_coupons.core.messages.inputs import FeedbackEvent
@@ -18,7 +17,7 @@ from stream_coupons.core.money.purses import Purse, book
 from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.testing import coupon
-from tests.core.builders import AT, DAY_S, HOUR_S, changes, feedback, knowledge, of_type, opened
+from tests.core.builders import AT, DAY_S, HOUR_S, changes, feedback, knowledge, of_type, opened, opening
 
 RULES = AttributionRules(early_feedback_s=DAY_S, grace_s=DAY_S)
 KNOWN = knowledge(coupon("c1", categories=["tea"], kind="percent", max_discount_minor=500))
@@ -40,7 +39,7 @@ class Case:
     def give(self) -> None:
         book(self.purse, opening(self.given))
         effects = Effects()
-        open_issue(self.shopper, self.given, KNOWN.catalogue)
+        self.shopper.open_issue(self.given, KNOWN.catalogue.by_id)
         attribution.join_early(self.shopper, "i1", KNOWN.catalogue, RULES, effects)
         self.take(effects)
 
@@ -249,6 +248,6 @@ def test_reports_are_counted_by_what_they_change() -> None:
 @pytest.mark.parametrize("kind", ["purchase", "refund", "cancel"])
 def test_what_becomes_of_a_coupon_of_others_is_no_money_of_ours(kind: str) -> None:
     case = Case(observed=True, held_minor=0, most_minor=0)
-    open_issue(case.shopper, case.given, KNOWN.catalogue)
+    case.shopper.open_issue(case.given, KNOWN.catalogue.by_id)
     assert case.hear(said("purchase", AT + 1, 5000), said(kind, AT + 2, 70)) == []
     assert case.issue.spent_minor == (0 if kind == "cancel" else 70)

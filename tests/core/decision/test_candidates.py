@@ -15,8 +15,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.profile import fold
-from stream_coupons.core.shopper.state import History, Shopper
-from stream_coupons.core.shopper.watched import OpenControl
+from stream_coupons.core.shopper.state import History, OpenControl, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import campaign, coupon, item
 from tests.core.builders import AT, DAY_S, browse, counts_of, for_life, opened, order, rules, used

@@ -16,7 +16,7 @@ from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, departure, update
 from stream_coupons.core.rules import AttributionRules, NeighbourhoodRules, ProfileRules
 from stream_coupons.core.shopper.profile import Profile
-from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper, next_due
+from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper
 from stream_coupons.testing import coupon, item
 from tests.core.builders import (
     AT,
@@ -155,7 +155,7 @@ def test_a_request_is_not_later_than_now() -> None:
 def test_a_state_ends_when_nothing_can_come_of_it_any_more(regular: Shopper) -> None:
     erase("u", regular, erasure(at=AT + 1), AT + 1)
     pass_time("u", regular, OVER, KNOWN)
-    assert next_due(regular, KNOWN.rules.attribution) == OVER + STAYS_S
+    assert regular.next_due(KNOWN.rules.attribution.grace_s) == OVER + STAYS_S
     assert not pass_time("u", regular, OVER + STAYS_S - 1, KNOWN).is_over
     assert pass_time("u", regular, OVER + STAYS_S, KNOWN).is_over
 
@@ -165,7 +165,7 @@ def test_of_who_asked_to_be_forgotten_stays_when_and_of_who_was_idle_nothing(reg
     pass_time("u", regular, OVER + STAYS_S, KNOWN)
     mark = mark_of(regular)
     assert mark == Shopper(erased_at=AT + 1)
-    assert next_due(mark, KNOWN.rules.attribution) is None
+    assert mark.next_due(KNOWN.rules.attribution.grace_s) is None
     assert Users(lambda: FORGETFUL, 1).due(mark) is None
     assert see(mark, browse("new", AT + 2, item("A")), KNOWN).facts != [("erasure", "ignored")]
     assert mark_of(mark) == Shopper(erased_at=AT + 1), "who came back and was idle then was erased all the same"
@@ -193,7 +193,7 @@ def test_who_comes_back_stays_and_has_the_caps_of_before(regular: Shopper) -> No
     assert of_type(back.messages, CouponIssue) == []  # one to a shopper
     assert regular.profile.last_event_at == AT + DAY_S
     assert not pass_time("u", regular, AT + 300 * DAY_S, KNOWN).is_over
-    assert next_due(regular, KNOWN.rules.attribution) is None
+    assert regular.next_due(KNOWN.rules.attribution.grace_s) is None
 
 
 def test_an_observed_coupon_of_later_brings_the_shopper_back() -> None:

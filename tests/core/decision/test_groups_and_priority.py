@@ -1,6 +1,7 @@
 """Exclusion groups and priority: one held at a time in all domains, and the first of those worth giving."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -153,18 +154,17 @@ def test_what_would_be_given_by_priority_is_asked_for_where_it_is_sold_out(
     )
     empty = purses()
     for name in PRICES:  # all are with other partitions
-        empty.change(units_of(name), Purse())
+        empty.change(units_of(name), Purse)
     messages = see(Shopper(), browse("t1"), known, Wallet(empty, 0, 2)).messages
     assert [one.coupon_id for one in of_type(messages, CouponIssue)] == ["here"]
     assert {one.account_id for one in of_type(messages, LeaseReport)} == {f"units:{name}" for name in asked}
 
 
+@dataclass(frozen=True)
 class DemandByAccount(Wallet):
     """A wallet that keeps what is asked of each account, at each price."""
 
-    def __init__(self) -> None:
-        super().__init__(purses(), 0, 1)
-        self.demand: dict[str, list[float]] = {}
+    demand: dict[str, list[float]] = field(default_factory=dict)
 
     def add_demand(self, limit: Limit, values: Floats, costs: Floats, outside: float) -> None:
         [asked] = demand_of(values[None], costs[None], np.array([outside]))
@@ -190,9 +190,9 @@ def test_demand_is_what_the_policy_would_give_at_each_price(
     )
     trigger = take_in("u", Shopper(), browse("t1"), known)
     assert isinstance(trigger, Trigger)
-    [table], purses = decide([trigger], known), DemandByAccount()
-    table = charge(table, purses)
-    note_demand(table, purses, 0.0)
+    [table], holds = decide([trigger], known), DemandByAccount(purses(), 0, 1)
+    table = charge(table, holds)
+    note_demand(table, holds, 0.0)
     costs = table.predicted[:, REDEEM] * table.discount_minor
     for name in ("k1", "k2"):
         of_account = np.array([one.campaign_id == name for one in table.listed()])
@@ -200,4 +200,4 @@ def test_demand_is_what_the_policy_would_give_at_each_price(
         for price in PRICE_GRID:
             row = leading(table.value_minor - price * costs * of_account, known.rules.policy, table.priority)
             expected.append(0.0 if row is None or not of_account[row] else float(costs[row]))
-        assert purses.demand.get(f"campaign:{name}", [0.0] * len(PRICE_GRID)) == expected
+        assert holds.demand.get(f"campaign:{name}", [0.0] * len(PRICE_GRID)) == expected

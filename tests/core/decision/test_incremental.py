@@ -16,8 +16,8 @@ from stream_coupons.core.decision.incremental import (
     USES_RATIO,
     Chances,
     IncrementalOrders,
+    values,
 )
-from stream_coupons.core.decision.value import values
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import PLACES

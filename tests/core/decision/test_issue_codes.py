@@ -7,7 +7,7 @@ import pytest
 from stream_coupons.core import codes
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.code_pools import CodePools
-from stream_coupons.core.decision import attribution, open_issues
+from stream_coupons.core.decision import attribution
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.catalogue import CodeBlock
 from stream_coupons.core.messages.decisions import CouponIssue
@@ -108,7 +108,7 @@ def test_a_purchase_with_a_revoked_code_is_booked_and_counted() -> None:
     pools = CodePools()
     pools.take(CodeBlock(coupon_id="tea", codes=["TEA-1"], revoked=True))
     shopper, catalogue = Shopper(), Catalogue([coupon("tea")], pools=pools)
-    open_issues.open_issue(shopper, opened("tea", code="TEA-1"), catalogue)
+    shopper.open_issue(opened("tea", code="TEA-1"), catalogue.by_id)
     effects = attribution.join(shopper, event("purchase", "i1", code="tea 1"), catalogue, AttributionRules())
     assert effects.facts[0] == ("feedback", "revoked")
     assert [one.after.spent_minor for one in effects.bookings] == [100]
@@ -119,7 +119,7 @@ def test_a_purchase_with_a_revoked_code_after_the_window_is_counted_as_well() ->
     pools.take(CodeBlock(coupon_id="tea", codes=["TEA-1"], revoked=True))
     shopper, catalogue, rules = Shopper(), Catalogue([coupon("tea")], pools=pools), AttributionRules()
     issue = opened("tea", code="TEA-1")
-    open_issues.open_issue(shopper, issue, catalogue)
+    shopper.open_issue(issue, catalogue.by_id)
     attribution.close_windows("ann", shopper, issue.expires_at, catalogue, rules)
     reports = [event("purchase", "i1", event_id=code, code=code) for code in ("X", "TEA-1")]
     other, its = (attribution.join(shopper, report, catalogue, rules) for report in reports)

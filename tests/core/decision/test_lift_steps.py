@@ -11,7 +11,6 @@ from stream_coupons.core.decision.lift_steps import report
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.measurement.lift_sums import MARGIN, ORDERS, LiftSums
-from stream_coupons.core.measurement.totals import book
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
@@ -60,7 +59,7 @@ class Case:
 
     def _take(self, effects: Effects, *, is_booked: bool = False) -> list[Any]:
         if not is_booked:  # what a decision brings is booked by it
-            book(self.shared, effects.totals)
+            self.wallet.settle((), effects.totals)
         self.said += effects.messages
         return effects.messages
 

@@ -92,7 +92,7 @@ class Case:
         return self._book(pass_time(self.user, self.shopper, at, self.known))
 
     def _book(self, effects: Effects) -> Effects:
-        self.wallet.book(effects.bookings)
+        self.wallet.settle(effects.bookings)
         return self._take(effects)
 
     def issues(self) -> list[CouponIssue]:

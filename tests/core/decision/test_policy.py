@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.incremental import KEPT_RATIO
+from stream_coupons.core.decision.incremental import KEPT_RATIO, values
 from stream_coupons.core.decision.policy import (
     choose,
     explored,
@@ -18,7 +18,6 @@ from stream_coupons.core.decision.policy import (
     leading,
     standing_objection,
 )
-from stream_coupons.core.decision.value import values
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules

@@ -250,10 +250,10 @@ def test_coupons_of_a_campaign_share_its_budget() -> None:
     bought = pipeline.feedback(
         case.shopper, feedback("purchase", first.issue_id, AT + 9, discount_minor=40), case.known
     )
-    case.wallet.book(bought.bookings)
+    case.wallet.settle(bought.bookings)
     assert case.see(AT + 10) == NoCoupon.SOLD_OUT, "more of it may be reported"
     over = pipeline.pass_time("u", case.shopper, AT + 8 * DAY_S + 1, case.known)
-    case.wallet.book(over.bookings)
+    case.wallet.settle(over.bookings)
     purse = case.purses.get(K1)
     assert purse is not None
     assert (purse.available, purse.spent, second.campaign_id) == (210, 40, "k1")
@@ -272,7 +272,7 @@ def test_a_pause_gives_nothing_takes_feedback_and_ends(pauses_campaign: bool) ->
     assert case.see(AT + 1) == NoCoupon.NO_CANDIDATE
     [issue] = case.issues()
     bought = pipeline.feedback(case.shopper, feedback("purchase", issue.issue_id, AT + 2), case.known)
-    case.wallet.book(bought.bookings)
+    case.wallet.settle(bought.bookings)
     purse = case.purses.get(K1)
     assert purse is not None
     assert (purse.spent, purse.wanted) == (100, 0)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from stream_coupons.core.decision import attribution
-from stream_coupons.core.decision.open_issues import open_issue
 from stream_coupons.core.messages.catalogue import BudgetHold
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import TrainingExample
@@ -123,7 +122,7 @@ def test_a_report_changes_the_order_that_it_names() -> None:
 
 def test_of_many_orders_the_oldest_are_merged_and_stay_booked() -> None:
     shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, AttributionRules()
-    open_issue(shopper, opened(), catalogue)
+    shopper.open_issue(opened(), catalogue.by_id)
     orders = [f"o{n}" for n in range(3 * MAX_USES)]
     for n, order_id in enumerate(orders):
         used = builders.feedback("purchase", "i1", AT + n, order_id, order_id=order_id, discount_minor=10)
@@ -186,7 +185,7 @@ def test_a_report_that_is_too_late_to_be_booked_is_refused_and_counted() -> None
 
     def close(issue_id: str, at: float) -> None:
         given = opened(issue_id=issue_id, at=at)
-        open_issue(shopper, given, catalogue)
+        shopper.open_issue(given, catalogue.by_id)
         attribution.close_windows("u", shopper, given.expires_at, catalogue, rules)
 
     def tell(issue_id: str, kind: str = "purchase") -> tuple[list[str], list[tuple[str, str]]]:
@@ -205,7 +204,7 @@ def test_a_report_that_is_too_late_to_be_booked_is_refused_and_counted() -> None
 def test_few_closed_issues_are_kept_for_late_reports() -> None:
     shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, AttributionRules()
     for n in range(MAX_CLOSED_ISSUES + 3):
-        open_issue(shopper, opened(issue_id=f"i{n}", numeric=b"n" * 500, hashed=b"h" * 500), catalogue)
+        shopper.open_issue(opened(issue_id=f"i{n}", numeric=b"n" * 500, hashed=b"h" * 500), catalogue.by_id)
         attribution.close_windows("u", shopper, AT + CLOSED_S, catalogue, AttributionRules(late_s=rules.late_s))
     assert list(shopper.closed_issues) == [f"i{n}" for n in range(3, MAX_CLOSED_ISSUES + 3)]
     assert max(len(packed) for _, packed in shopper.closed_issues.values()) < 250

@@ -12,7 +12,7 @@ from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.learning import MAX_PRICE_MINOR, OnView, TrainingExample
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, Rules
-from stream_coupons.core.shopper.state import Shopper, next_due
+from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.models.linear import prior
 from stream_coupons.testing import coupon, item
 from tests.core.builders import AT, HOUR_S, browse, erasure, knowledge, of_type, order, purses, rules, see
@@ -38,7 +38,7 @@ class Case:
         self.issues += of_type(effects.messages, CouponIssue)
 
     def over(self, known: Knowledge | None = None) -> list[TrainingExample]:
-        due = next_due(self.shopper, self.known.rules.attribution)
+        due = self.shopper.next_due(self.known.rules.attribution.grace_s)
         assert due is not None
         return of_type(pass_time("u", self.shopper, due, known or self.known).messages, TrainingExample)
 

@@ -32,12 +32,13 @@ from stream_coupons.core.features.rows import (
     _mix,
     _offsets,
     extract,
+    favourite,
     hashed_names,
 )
 from stream_coupons.core.messages.inputs import Item
 from stream_coupons.core.rules import ProfileRules
 from stream_coupons.core.shopper.habits import MOST_COUNTED, usual_gap_s
-from stream_coupons.core.shopper.profile import HOUR_S, fold
+from stream_coupons.core.shopper.profile import HOUR_S, Profile, fold
 from stream_coupons.core.shopper.state import History, Shopper, Tally
 from stream_coupons.core.vectors.sparse import feature_index, pack_vector
 from stream_coupons.testing import coupon, item
@@ -873,3 +874,8 @@ def test_many_items_of_one_coupon_are_scored_as_those_of_few() -> None:
 
 def test_no_rows_are_no_rows() -> None:
     assert len(rows_at(Moment("u", Shopper(), AT, {}), np.array([], dtype=np.intp))) == 0
+
+
+def test_the_favourite_is_the_heaviest_category() -> None:
+    assert favourite(Profile()) == ""
+    assert favourite(Profile(categories={"tea": 1.0, "soap": 2.0, "salt": 0.5})) == "soap"

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases, purses
@@ -19,7 +18,7 @@ from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
-from tests.core.builders import as_read, opened, restarted, used
+from tests.core.builders import as_read, opened, opening, restarted, used
 
 WINDOW_S = 60.0
 REDEEMS, DISCOUNT_RATIO = 0.3, 0.7

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from stream_coupons.core.decision.open_issues import booking, opening
 from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
@@ -19,7 +18,7 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.testing import coupon
-from tests.core.builders import AT, DAY_S, opened, purses, used
+from tests.core.builders import AT, DAY_S, opened, opening, purses, used
 
 MONEY, MOST = money_of("c1"), 100
 
@@ -75,14 +74,14 @@ class Shop:
         for number, issue in given:
             before = issue.stake
             issue.uses = used(taken, is_used=not cancels)
-            self.wallets[number].book([booking(issue, before, issue.stake, self.now)])
+            self.wallets[number].settle([issue.booking(before, issue.stake, self.now)])
 
     def end_all(self) -> None:
         """The time of every coupon is over."""
         self.now = max([self.now, *(issue.expires_at for _, issue in self.open)])
         for number, issue in self.open:
-            over = booking(issue, issue.stake, Stake(spent_minor=issue.spent_minor), self.now, issue.expected_minor)
-            self.wallets[number].book([over])
+            over = issue.booking(issue.stake, Stake(spent_minor=issue.spent_minor), self.now, issue.expected_minor)
+            self.wallets[number].settle([over])
         self.open.clear()
         self.pass_time(ASK_AGAIN_S)
 

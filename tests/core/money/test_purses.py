@@ -7,15 +7,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.money import purses
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.holds import cost_of, hold_of
-from stream_coupons.core.money.purses import Purse, PurseTotals
+from stream_coupons.core.money.purses import Purse, PurseTotals, draw_for_new, drawn_by_new, hourly_bound
 from stream_coupons.core.shopper.state import OpenIssue
-from tests.core.builders import AT, DAY_S, HOUR_S, opened, restarted, used
+from tests.core.builders import AT, DAY_S, HOUR_S, opened, opening, restarted, used
 
 MOST = 1000
 EVERYTHING = 10**9
@@ -231,3 +230,36 @@ def test_a_hold_that_comes_back_is_what_would_be_left_of_it() -> None:
         purses.book(purse, change)
         assert purse.committed == committed
     assert (purse.spent, purse.refunded) == (350, 300)
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 7, 16])
+@pytest.mark.parametrize("most", [0, 1, 5, 60, 1_000])
+def test_all_partitions_together_have_the_share_or_one_coupon_each(most: int, partitions: int) -> None:
+    bounds = [hourly_bound(Limit(most, 1), 0.1, partitions, number) or 0 for number in range(partitions)]
+    assert min(bounds) >= 1
+    assert sum(bounds) <= max(most // 10, partitions) + partitions
+    assert sum(each for each in bounds if each > 1) <= most // 10
+
+
+@pytest.mark.parametrize(
+    ("limit", "ratio", "bound"),
+    [
+        (Limit(None, 1), 0.1, None),
+        (Limit(1_000, 1), 1.0, None),
+        (Limit(1_000, 1, starts_at=AT, ends_at=AT + 2 * HOUR_S), 0.1, None),
+        (Limit(1_000, 1, starts_at=AT, ends_at=AT + DAY_S), 0.1, 125),
+        (Limit(1_000, 1, starts_at=AT, ends_at=AT + 30 * DAY_S), 0.1, 100),
+        (Limit(1_000, 400), 0.1, 400),
+        (Limit(1_000, 1), 0.0, 1),
+    ],
+)
+def test_the_bound_is_the_ratio_or_three_mean_hours(limit: Limit, ratio: float, bound: int | None) -> None:
+    assert hourly_bound(limit, ratio, 1, 0) == bound
+
+
+def test_an_event_of_an_earlier_hour_begins_no_new_share() -> None:
+    purse = Purse()
+    draw_for_new(purse, AT, 3)
+    draw_for_new(purse, AT - DAY_S, 2)
+    assert (drawn_by_new(purse, AT), drawn_by_new(purse, AT - DAY_S)) == (5, 5)
+    assert drawn_by_new(purse, AT + HOUR_S) == 0

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from stream_coupons.core.decision.open_issues import opening
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.leases import Lease, LeaseReport
@@ -26,7 +25,7 @@ from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign, coupon
-from tests.core.builders import AT, DAY_S, as_read, of_type, opened, purses, used, wallet
+from tests.core.builders import AT, DAY_S, as_read, of_type, opened, opening, purses, used, wallet
 
 UNITS, MONEY = units_of("c1"), money_of("c1")
 
@@ -209,7 +208,7 @@ def test_of_what_was_held_the_rest_is_free_again_and_what_was_spent_is_not() -> 
     draw(holds, terms)
     draw(holds, terms)
     assert shortage(holds, terms) == Shortage.BUDGET
-    holds.book([over(30), over(100)])
+    holds.settle([over(30), over(100)])
     purse = shared.get(MONEY)
     assert purse is not None
     assert (purse.drawn, purse.freed, purse.spent, purse.available) == (330, 200, 130, 70)
@@ -220,7 +219,7 @@ def test_of_what_was_held_the_rest_is_free_again_and_what_was_spent_is_not() -> 
 def test_a_unit_is_not_free_again() -> None:
     holds, terms = wallet(), coupon(stock=1)
     draw(holds, terms)
-    holds.book([over(0)])
+    holds.settle([over(0)])
     assert shortage(holds, terms) == Shortage.STOCK
 
 
@@ -237,7 +236,7 @@ def test_what_has_changed_is_told_now_and_then() -> None:
     told_later = of_type(holds.tell(AT + 0.5 + REPORT_EVERY_S).messages, LeaseReport)
     assert [(each.account_id, each.drawn) for each in told_later] == [(units_of("c2"), 2), (money_of("c2"), 200)]
     assert not any(each.asks for each in told_later)
-    holds.book([over(20)])
+    holds.settle([over(20)])
     [told_last] = of_type(holds.tell(AT + 1.0 + 2 * REPORT_EVERY_S).messages, LeaseReport)
     assert (told_last.account_id, told_last.freed, told_last.spent) == (MONEY, 100, 20)
     assert holds.tell(AT + DAY_S).messages == []
@@ -266,7 +265,7 @@ def test_nothing_is_ever_below_zero(moves: list[tuple[str, int]], stock: int, bu
             else:
                 want(holds, terms)
         elif kind == "end" and is_open:
-            holds.book([over(amount % 101)])
+            holds.settle([over(amount % 101)])
             is_open -= 1
         elif kind in ("lease", "recall"):
             more = amount if kind == "lease" else 0
@@ -284,7 +283,7 @@ def test_a_coupon_draws_on_its_campaign_as_well_and_books_the_same_there() -> No
         assert holds.shortage(limits, 100, 100) == expected
         if expected is None:
             holds.draw(limits, opening(opened(campaign_id="k1")), Effects())
-    holds.book([over(40, "k1")])
+    holds.settle([over(40, "k1")])
     for account_id, left in ((MONEY, 960), (campaign_of("k1"), 110)):
         purse = shared.get(account_id)
         assert purse is not None
@@ -384,7 +383,7 @@ class Network:
         else:
             return
         about = issue.coupon_id, issue.campaign_id, before, after, self.now, issue.at, issue.expires_at
-        self.wallets[number].book([Booking(*about, issue.is_falling)])
+        self.wallets[number].settle([Booking(*about, issue.is_falling)])
 
     def tell(self) -> None:
         """A tick in every partition."""

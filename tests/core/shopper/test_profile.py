@@ -22,7 +22,6 @@ from stream_coupons.core.shopper.profile import (
     Profile,
     count_days,
     decay,
-    favourite,
     fold,
     is_duplicate,
     is_familiar,
@@ -408,8 +407,3 @@ def test_what_is_taken_out_ordered_or_of_no_category_is_neither_familiar_nor_str
         fold(profile, event, rules)
         told.append(is_familiar(profile, event, rules))
     assert told == [True, False, None, None, None, None]
-
-
-def test_the_favourite_is_the_heaviest_category() -> None:
-    assert favourite(Profile()) == ""
-    assert favourite(folded([browse(what=item("A", category="tea")), cart(what=item("B", category="soap"))])) == "soap"

@@ -21,7 +21,7 @@ from stream_coupons.core.decision.value import value
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.rules import Rules
-from stream_coupons.core.shopper.watched import Predicted
+from stream_coupons.core.shopper.state import Predicted
 from stream_coupons.models.inputs import Row
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.linear import prior

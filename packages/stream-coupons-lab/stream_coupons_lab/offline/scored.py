@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from stream_coupons.core.shopper.watched import Predicted
+from stream_coupons.core.shopper.state import Predicted
 
 
 class Scored(Struct, kw_only=True):

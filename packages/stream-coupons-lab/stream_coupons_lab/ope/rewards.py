@@ -80,7 +80,7 @@ def _margins(decisions: LoggedDecisions, p_purchase: Floats, rules: PolicyRules,
     position = np.where(decisions.is_coupon, decisions.position[decisions.arm], 0)
     price = np.exp2(coupons.price_log2)
     ratio = coupons.margin_minor / price
-    # What an order is worth to the shop beyond its discount, at the price that is typical of the coupon.
+    # Margin of an order before its discount, at the coupon's typical price.
     earned = coupons.margin_minor - coupons.discount_minor + rules.redemption_worth_minor
     cost = rules.cost_weight * rules.cost_minor
     predicted = p_purchase * np.where(is_none, coupons.margin_minor.mean(), earned[position]) - cost * ~is_none

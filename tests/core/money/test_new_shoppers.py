@@ -4,9 +4,7 @@ import pytest
 
 from stream_coupons.core.caps import Cap
 from stream_coupons.core.messages.fields import END_OF_TIME
-from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.newcomers import HOUR_S, draw_for_new, drawn_by_new, hourly_bound
-from stream_coupons.core.money.purses import Purse
+from stream_coupons.core.money.purses import HOUR_S
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, plain_settings
 
 STOCK, PARTITIONS, FRESH = 1_000, 4, 1_500
@@ -20,39 +18,6 @@ def play(shop: LocalPipeline, ids: range, at: float) -> int:
     for number in ids:
         shop.publish(browse(f"fresh-{number}", event_id=f"{number}-{at}", occurred_at=at + 1800.0 * number / ids.stop))
     return len(shop.issues) - before
-
-
-@pytest.mark.parametrize("partitions", [1, 4, 7, 16])
-@pytest.mark.parametrize("most", [0, 1, 5, 60, 1_000])
-def test_all_partitions_together_have_the_share_or_one_coupon_each(most: int, partitions: int) -> None:
-    bounds = [hourly_bound(Limit(most, 1), 0.1, partitions, number) or 0 for number in range(partitions)]
-    assert min(bounds) >= 1
-    assert sum(bounds) <= max(most // 10, partitions) + partitions
-    assert sum(each for each in bounds if each > 1) <= most // 10
-
-
-@pytest.mark.parametrize(
-    ("limit", "ratio", "bound"),
-    [
-        (Limit(None, 1), 0.1, None),
-        (Limit(1_000, 1), 1.0, None),
-        (Limit(1_000, 1, starts_at=START, ends_at=START + 2 * HOUR_S), 0.1, None),
-        (Limit(1_000, 1, starts_at=START, ends_at=START + DAY_S), 0.1, 125),
-        (Limit(1_000, 1, starts_at=START, ends_at=START + 30 * DAY_S), 0.1, 100),
-        (Limit(1_000, 400), 0.1, 400),
-        (Limit(1_000, 1), 0.0, 1),
-    ],
-)
-def test_the_bound_is_the_ratio_or_three_mean_hours(limit: Limit, ratio: float, bound: int | None) -> None:
-    assert hourly_bound(limit, ratio, 1, 0) == bound
-
-
-def test_an_event_of_an_earlier_hour_begins_no_new_share() -> None:
-    purse = Purse()
-    draw_for_new(purse, START, 3)
-    draw_for_new(purse, START - DAY_S, 2)
-    assert (drawn_by_new(purse, START), drawn_by_new(purse, START - DAY_S)) == (5, 5)
-    assert drawn_by_new(purse, START + HOUR_S) == 0
 
 
 def test_fresh_ids_take_the_stated_share_of_a_stock_in_each_hour_and_known_shoppers_all_they_want() -> None:
