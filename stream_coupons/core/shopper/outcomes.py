@@ -57,7 +57,7 @@ class FollowedOutcomes(Struct, array_like=True):
     whole : Followed or None
         Outcome in the domain of the first decision; None before it.
     campaigns : list of Followed
-        FollowedOutcomes in campaigns with a holdout, in the order of enrolment.
+        Outcomes in campaigns with a holdout, in the order of enrolment.
     passed : list of int
         Hashes of campaigns that the shopper is not followed for any more, or never was: no later decision is the first.
     """
