@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.keyed import KeyedAgent, Sample
 from stream_coupons.core.decision import erasure, lift_steps, observation, pipeline
 from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.scoring import Knowledge
@@ -38,6 +38,8 @@ class Users(KeyedAgent[Shopper]):
     clock : callable, optional
         Says what time it is, epoch seconds, where events are of the present: when they were appended then tells the
         time, too, as ticks do. Simulated time knows no clock.
+    sample : callable, optional
+        As of `KeyedAgent`.
     """
 
     name = "users"
@@ -59,9 +61,14 @@ class Users(KeyedAgent[Shopper]):
     shared_topics = frozenset({topics.LEASES.name})
 
     def __init__(
-        self, known: Callable[[], Knowledge], partitions: int, *, clock: Callable[[], float] | None = None
+        self,
+        known: Callable[[], Knowledge],
+        partitions: int,
+        *,
+        clock: Callable[[], float] | None = None,
+        sample: Sample | None = None,
     ) -> None:
-        super().__init__(known, partitions)
+        super().__init__(known, partitions, sample)
         self._clock = clock
 
     def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Trigger:

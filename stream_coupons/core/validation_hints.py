@@ -71,8 +71,8 @@ def steps_to(text: str) -> list[str]:
     return [name or index for name, index in _STEP.findall(place[1])] if place else []
 
 
-def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
-    """Yield the names within data that its type does not have, and what was probably meant; readers ignore these.
+def unknown_fields(found: Any, kind: Any) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the path of each name within data that its type does not have, and the names it has; readers ignore these.
 
     Parameters
     ----------
@@ -80,26 +80,41 @@ def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
         The data as dicts and lists.
     kind : type
         Its expected type.
-    path : str
-        Leads to it from the whole, with a dot at its end.
 
     Examples
     --------
     >>> from stream_coupons.core.messages.inputs import BrowseEvent
-    >>> list(unknown_fields({"item": {"categry": "tea"}, "context": {"any": 1}}, BrowseEvent))
-    ['item.categry: no such field, expected category?']
+    >>> found = {"item": {"categry": "tea"}, "context": {"any": 1}}
+    >>> [(path, near("categry", names)) for path, names in unknown_fields(found, BrowseEvent)]
+    [('item.categry', ', expected category?')]
     """
+    return _unknown(found, _shape(kind), "")
+
+
+Shape = dict[str, "Shape"]
+"""The names of a struct, or of the structs in a list, with the shape of each; empty for anything else."""
+
+
+def _unknown(found: Any, shape: Shape, path: str) -> Iterator[tuple[str, Iterable[str]]]:
+    if isinstance(found, list):
+        for each in found:
+            yield from _unknown(each, shape, path)
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            if (inner := shape.get(name)) is None:
+                yield path + name, shape
+            elif inner:
+                yield from _unknown(value, inner, f"{path}{name}.")
+
+
+@lru_cache
+def _shape(kind: Any) -> Shape:
+    shape: Shape = {}
     for option in options_of(kind):
-        if isinstance(found, dict):
-            fields = fields_of(option)
-            for name, value in found.items() if fields else ():
-                if name in fields:
-                    yield from unknown_fields(value, fields[name], f"{path}{name}.")
-                else:
-                    yield f"{path}{name}: no such field{near(name, fields)}"
-        elif isinstance(found, list) and get_origin(option) is list:
-            for each in found:
-                yield from unknown_fields(each, get_args(option)[0], path)
+        if get_origin(option) is list:
+            shape |= _shape(get_args(option)[0])
+        shape |= {name: _shape(of) for name, of in fields_of(option).items()}
+    return shape
 
 
 def options_of(kind: Any) -> Iterator[Any]:
