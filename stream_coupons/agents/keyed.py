@@ -1,6 +1,6 @@
 """Base of the agents that own a table: records to messages, effects to outputs."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +16,8 @@ from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, encode, require_currency, require_not_ahead
+from stream_coupons.kafka.codec import MAX_EVENT_BYTES, Decoder, encode, require_currency, require_not_ahead
+from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, origin_of
 from stream_coupons.kafka.topics import Topic
@@ -96,6 +97,7 @@ class KeyedAgent(Generic[State]):
     def __init__(self, known: Callable[[], Knowledge], partitions: int, sample: Sample | None = None) -> None:
         self.known = known
         self._sample = sample
+        self._formats: Mapping[str, Format] = {}
         self.partitions = partitions
         self.topics = tuple(topic.name for topic in self.reads)
         self._readers = {topic.name: (Decoder(topic), topic.key) for topic in self.reads}
@@ -142,6 +144,8 @@ class KeyedAgent(Generic[State]):
         """
         topic, _, offset, timestamp_ms, record_key, value, _ = record  # faster than by name
         decode, id_field = self._readers[topic]
+        if self._formats:
+            value = self._unwrapped(record)
         message = decode(value)
         appended_at = timestamp_ms / 1000.0 if timestamp_ms >= 0 else None
         if topic == topics.TICKS.name:
@@ -160,6 +164,13 @@ class KeyedAgent(Generic[State]):
             if not offset & SAMPLE_MASK and self._sample is not None:
                 self._sample(record, value or b"", message, self.known().catalogue.domains)
         return self.state_key(message, key), message
+
+    def _unwrapped(self, record: Record) -> bytes | None:
+        """Return the JSON of the event in a record; what is too long for one as it is."""
+        from stream_coupons.kafka.formats import unwrap  # here, for only some shops set a format
+
+        format_, value = self._formats.get(record.topic, Format.PLAIN), record.value
+        return unwrap(format_, value, record.headers) if value and len(value) <= MAX_EVENT_BYTES else value
 
     def fold(self, state_key: str, state: State, message: Any, record: Record) -> Folded:
         """Take a message into the state of its key."""

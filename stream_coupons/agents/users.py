@@ -1,7 +1,7 @@
 """users: owns each shopper's profile and open issues (key user_id), and what its partition may give."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from stream_coupons.agents.keyed import KeyedAgent, Sample
@@ -26,6 +26,7 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Outcome, SharedStates
 
@@ -40,6 +41,8 @@ class Users(KeyedAgent[Shopper]):
         time, too, as ticks do. Simulated time knows no clock.
     sample : callable, optional
         As of `KeyedAgent`.
+    formats : mapping of str to Format, optional
+        Formats of input topics; plain if not named.
     """
 
     name = "users"
@@ -67,8 +70,10 @@ class Users(KeyedAgent[Shopper]):
         *,
         clock: Callable[[], float] | None = None,
         sample: Sample | None = None,
+        formats: Mapping[str, Format] = {},
     ) -> None:
         super().__init__(known, partitions, sample)
+        self._formats = formats
         self._clock = clock
 
     def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Trigger:

@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError, UnknownError
 from msgspec import Struct
 
-from stream_coupons.core.errors import BadConfig, StreamCouponsError
+from stream_coupons.core.errors import BadConfig, BadMessage, StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.connection import Connection, connecting, why_denied
+from stream_coupons.kafka.connection import Connection, Format, connecting, why_denied
 from stream_coupons.kafka.lenient.kafka_python import LenientConsumer
 from stream_coupons.kafka.topics import Topic
 
@@ -228,7 +228,7 @@ class Reader:
     def __init__(
         self, connection: Connection, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None
     ) -> None:
-        self._consumer = _consumer(connection)
+        self._consumer, self._formats = _consumer(connection), connection.formats
         partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]
         if missing:
@@ -262,9 +262,22 @@ class Reader:
                 self._consumer.position(tp)
 
     def poll(self, timeout_s: float = 0.1) -> list[Any]:
-        """Return the records that arrive in time, in order within each partition; none if none do."""
+        """Return the records that arrive in time, in order within each partition; none if none do.
+
+        The value of a topic with a format is the event within; one that is no such envelope is as it was sent.
+        """
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
-        return [record for records in fetched.values() for record in records]
+        records = [record for records in fetched.values() for record in records]
+        return [self._plain(record) for record in records] if self._formats else records
+
+    def _plain(self, record: Any) -> Any:
+        from stream_coupons.kafka.formats import unwrap  # here, for only some shops set a format
+
+        try:
+            format_ = self._formats.get(record.topic, Format.PLAIN)
+            return record._replace(value=record.value and unwrap(format_, record.value, record.headers))
+        except BadMessage:
+            return record
 
     def read_to_end(self) -> Iterator[Any]:
         """Yield the records up to the end that the topics have now."""

@@ -59,6 +59,7 @@ class CouponApp(Member):
                     settings.kafka.partitions,
                     clock=time.time if settings.worker.tick_every_s > 0 else None,
                     sample=InputSample(self.metrics),
+                    formats=settings.kafka.formats,
                 )
             ),
             self._add_owner(self.budgets),
