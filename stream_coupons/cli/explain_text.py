@@ -14,7 +14,7 @@ from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Sco
 from stream_coupons.ops.explain.explanation import IssueExplanation, PassedOver, ShopperExplanation
 from stream_coupons.ops.explain.feature_text import FeatureText
 
-BEST = "worth most of all that this shopper could get, less what budgets charge"
+BEST = "highest expected value after the budget's price"
 EXPLORED = "drawn by chance, to learn how shoppers answer to it"
 
 
@@ -49,7 +49,7 @@ def of_shopper(explanation: ShopperExplanation, shop: ShopRules) -> list[Rendera
     lines += _table(explanation.coupons, shop)
     models = ", ".join(f"{domain} {version}" for domain, version in explanation.model_versions.items())
     lines.append(_line("models", models or "none: the catalogue is empty"))
-    lines.append(_note("what the shopper looks at just then, and the context of the event, would come to it"))
+    lines.append(_note("what the shopper looks at just then, and the context of the event, would count as well"))
     if explanation.last_event_at > at:
         lines.append(_note(f"the state is that of now: it knows events up to {utc(explanation.last_event_at)}"))
     return lines
