@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError, UnknownError
 from msgspec import Struct
 
-from stream_coupons.core.errors import BadConfig, BadMessage, StreamCouponsError
+from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.connection import Connection, Format, connecting, why_denied
+from stream_coupons.kafka.connection import Connection, connecting, why_denied
 from stream_coupons.kafka.lenient.kafka_python import LenientConsumer
 from stream_coupons.kafka.topics import Topic
 
@@ -271,13 +271,9 @@ class Reader:
         return [self._plain(record) for record in records] if self._formats else records
 
     def _plain(self, record: Any) -> Any:
-        from stream_coupons.kafka.formats import unwrap  # here, for only some shops set a format
+        from stream_coupons.kafka.formats import event_of  # here, for only some shops set a format
 
-        try:
-            format_ = self._formats.get(record.topic, Format.PLAIN)
-            return record._replace(value=record.value and unwrap(format_, record.value, record.headers))
-        except BadMessage:
-            return record
+        return record._replace(value=event_of(self._formats, record.topic, record.value, record.headers))
 
     def read_to_end(self) -> Iterator[Any]:
         """Yield the records up to the end that the topics have now."""

@@ -1,6 +1,6 @@
 """The event within an envelope of CloudEvents or Debezium, as plain JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,6 +50,22 @@ def unwrap(format_: Format, value: bytes, headers: Headers = ()) -> bytes:
         raise _invalid(format_, f"the value is {_kind(found)}, expected a JSON object")
     event = _of_cloudevents(found, headers) if format_ is Format.CLOUDEVENTS else _of_debezium(found)
     return msgspec.json.encode(event)
+
+
+def event_of(formats: Mapping[str, Format], topic: str, value: bytes | None, headers: Headers) -> bytes | None:
+    """Return the JSON of the event within a record of a topic; the value as it is if it is no such envelope.
+
+    Parameters
+    ----------
+    formats : mapping of str to Format
+        By topic; plain if it is not named.
+    topic, value, headers : str, bytes, iterable of (str, bytes)
+        Of the record.
+    """
+    try:
+        return value and unwrap(formats.get(topic, Format.PLAIN), value, headers)
+    except BadMessage:
+        return value
 
 
 def _of_cloudevents(found: dict[str, Any], headers: Headers) -> dict[str, Any]:

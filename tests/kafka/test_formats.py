@@ -12,7 +12,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, Item
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.dead_letters import dead_letter
-from stream_coupons.kafka.formats import Headers
+from stream_coupons.kafka.formats import Headers, event_of
 from stream_coupons.kafka.letters import letter_of
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.redrive import headers_again
@@ -107,6 +107,14 @@ def test_an_event_in_binary_mode_is_sent_again_with_the_headers_that_it_is_read_
     assert headers_again(letter) == [("redriven", b"0:17"), *BINARY]
     assert letter.refusal() is None
     assert letter._replace(format=Format.PLAIN).refusal() is not None
+
+
+def test_an_audit_reads_the_same_event_in_a_record_and_in_its_dead_letter() -> None:
+    value, formats = b'{"user_id":"u"}', {"browse-events": Format.CLOUDEVENTS}
+    letter = dead_letter(Record("browse-events", 0, 0, -1, b"u", value, BINARY), "late", "")
+    event = event_of(formats, "browse-events", value, BINARY)
+    assert event == event_of(formats, "browse-events", letter.value, letter.headers) != value
+    assert event_of(formats, "cart-events", value, BINARY) == value
 
 
 def test_settings_name_input_topics() -> None:
