@@ -26,6 +26,7 @@ from stream_coupons.core.rules import (
 )
 from stream_coupons.core.validation_hints import explained, near
 from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.kafka.topics import INPUTS
 from stream_coupons.models.rules import LearningRules
 
 __all__ = ["Settings", "load"]
@@ -112,6 +113,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
 
+INPUT_NAMES = {topic.name for topic in INPUTS}
 SECTIONS = frozenset(Settings.__struct_fields__) - {"secret_file"}
 
 
@@ -138,6 +140,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     for name, text in environ.items():
         if is_setting(name):
             settings = _override(settings, name, text)
+    if others := settings.kafka.formats.keys() - INPUT_NAMES:
+        raise BadConfig(f"kafka.formats: {min(others)!r} is no input topic, expected {', '.join(sorted(INPUT_NAMES))}")
     _check_timeouts(settings.kafka)
     _check_security(settings.kafka)
     return settings

@@ -1,6 +1,6 @@
 """Base of the agents that own a table: records to messages, effects to outputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +16,8 @@ from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, encode, require_currency, require_not_ahead
+from stream_coupons.kafka.codec import MAX_EVENT_BYTES, Decoder, encode, require_currency, require_not_ahead
+from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, origin_of
 from stream_coupons.kafka.topics import Topic
@@ -33,6 +34,10 @@ SOFT = {
     topics.LIFT_TOTALS.name,
 }
 """Topics whose messages are overtaken by the next one: not sent again after a crash."""
+SAMPLE_MASK = 0xFF
+"""An event is sampled if these bits of its offset are 0: one offset in 256."""
+Sample = Callable[[Record, bytes, Envelope, Container[str]], None]
+"""Searches an event for what the step ignores: its record, JSON and message, and the domains that have coupons."""
 
 
 def output(message: Struct, partitions: int) -> Output:
@@ -77,6 +82,8 @@ class KeyedAgent(Generic[State]):
         What the steps may know now: rules, catalogue, models.
     partitions : int
         Number of partitions of the co-partitioned topics.
+    sample : callable, optional
+        Called with the input events that `SAMPLE_MASK` selects.
     """
 
     name: str
@@ -87,8 +94,10 @@ class KeyedAgent(Generic[State]):
     shared_topics: frozenset[str] = frozenset()
     has_views = False
 
-    def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
+    def __init__(self, known: Callable[[], Knowledge], partitions: int, sample: Sample | None = None) -> None:
         self.known = known
+        self._sample = sample
+        self._formats: Mapping[str, Format] = {}
         self.partitions = partitions
         self.topics = tuple(topic.name for topic in self.reads)
         self._readers = {topic.name: (Decoder(topic), topic.key) for topic in self.reads}
@@ -133,22 +142,35 @@ class KeyedAgent(Generic[State]):
         BadMessage
             If the bytes are no message of the topic, or the record's key is not the id inside.
         """
-        (decode, id_field), appended_at = self._readers[record.topic], record.appended_at
-        message = decode(record.value)
-        if record.topic == topics.TICKS.name:
+        topic, _, offset, timestamp_ms, record_key, value, _ = record  # faster than by name
+        decode, id_field = self._readers[topic]
+        if self._formats:
+            value = self._unwrapped(record)
+        message = decode(value)
+        appended_at = timestamp_ms / 1000.0 if timestamp_ms >= 0 else None
+        if topic == topics.TICKS.name:
             # A tick is never later than its append: a worker whose clock is ahead must not end what is still promised.
             return "", message if appended_at is None or appended_at >= message.at else Tick(at=appended_at)
         key = str(getattr(message, id_field))
-        if record.key != key.encode():
-            hint = ": send the bare id, not JSON" if (record.key or b"").startswith((b'"', b"{")) else ""
-            raise BadMessage(Rejection.WRONG_KEY, f"key is {record.key!r}, {id_field} inside is {key!r}{hint}")
+        if record_key != key.encode():
+            hint = ": send the bare id, not JSON" if (record_key or b"").startswith((b'"', b"{")) else ""
+            raise BadMessage(Rejection.WRONG_KEY, f"key is {record_key!r}, {id_field} inside is {key!r}{hint}")
         if isinstance(message, Envelope):
             rules = self.known().rules
             if rules.shop.currencies:
                 require_currency(message, rules.shop.currencies)
             if appended_at is not None and message.occurred_at > appended_at:
                 require_not_ahead(message, appended_at, rules.profile, rules.attribution)
+            if not offset & SAMPLE_MASK and self._sample is not None:
+                self._sample(record, value or b"", message, self.known().catalogue.domains)
         return self.state_key(message, key), message
+
+    def _unwrapped(self, record: Record) -> bytes | None:
+        """Return the JSON of the event in a record; what is too long for one as it is."""
+        from stream_coupons.kafka.formats import unwrap  # here, for only some shops set a format
+
+        format_, value = self._formats.get(record.topic, Format.PLAIN), record.value
+        return unwrap(format_, value, record.headers) if value and len(value) <= MAX_EVENT_BYTES else value
 
     def fold(self, state_key: str, state: State, message: Any, record: Record) -> Folded:
         """Take a message into the state of its key."""

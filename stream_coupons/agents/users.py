@@ -1,10 +1,10 @@
 """users: owns each shopper's profile and open issues (key user_id), and what its partition may give."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from stream_coupons.agents.keyed import KeyedAgent
+from stream_coupons.agents.keyed import KeyedAgent, Sample
 from stream_coupons.core.decision import erasure, lift_steps, observation, pipeline, result_steps
 from stream_coupons.core.decision.commit import commit
 from stream_coupons.core.decision.scoring import Knowledge
@@ -28,6 +28,7 @@ from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.records import Record
 from stream_coupons.runtime.steps import Outcome, SharedStates
 
@@ -40,6 +41,10 @@ class Users(KeyedAgent[Shopper]):
     clock : callable, optional
         Says what time it is, epoch seconds, where events are of the present: when they were appended then tells the
         time, too, as ticks do. Simulated time knows no clock.
+    sample : callable, optional
+        As of `KeyedAgent`.
+    formats : mapping of str to Format, optional
+        Formats of input topics; plain if not named.
     """
 
     name = "users"
@@ -61,9 +66,16 @@ class Users(KeyedAgent[Shopper]):
     shared_topics = frozenset({topics.LEASES.name})
 
     def __init__(
-        self, known: Callable[[], Knowledge], partitions: int, *, clock: Callable[[], float] | None = None
+        self,
+        known: Callable[[], Knowledge],
+        partitions: int,
+        *,
+        clock: Callable[[], float] | None = None,
+        sample: Sample | None = None,
+        formats: Mapping[str, Format] = {},
     ) -> None:
-        super().__init__(known, partitions)
+        super().__init__(known, partitions, sample)
+        self._formats = formats
         self._clock = clock
 
     def step(self, state_key: str, state: Shopper, message: Any, record: Record) -> Effects | Trigger:

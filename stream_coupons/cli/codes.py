@@ -14,6 +14,7 @@ from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from, settings_with_topics
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.catalogue_files import COUPONS
+from stream_coupons.ops.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.core.catalogue.code_pools import CodePools
@@ -79,7 +80,7 @@ def import_(
     if json:
         terminal.print_json({"imported": count, "known": len(imported) - count})
     else:
-        terminal.say(f"{count} codes imported for {coupon_id}; {len(imported) - count} were there already")
+        terminal.say(f"{counted(count, 'code')} imported for {coupon_id}; {len(imported) - count} were there already")
 
 
 @app.command("verify")

@@ -14,6 +14,7 @@ from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.ops.plurals import counted
 
 
 def erase(
@@ -47,7 +48,9 @@ def erase(
         terminal.print_json(requests)
     else:
         days = f"{STAYS_S / DAY_S:.0f} days"
-        terminal.say(f"asked to forget {len(requests)} shoppers; states go {days} after their last coupon is over")
+        terminal.say(
+            f"asked to forget {counted(len(requests), 'shopper')}; states go {days} after their last coupon is over"
+        )
 
 
 def _request(user_id: str) -> ErasureRequest:

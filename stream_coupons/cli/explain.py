@@ -27,6 +27,7 @@ from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.catalogue_files import COUPONS
+from stream_coupons.ops.plurals import counted
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
@@ -104,7 +105,7 @@ def _warn_if_behind(settings: Settings) -> None:
     # Ticks come all the time, and change nothing that is asked here.
     behind = sum(count for name, count in lag.items() if name != topics.TICKS.name)
     if behind:
-        terminal.warn(f"the workers have not committed {behind} records yet: what is said is of before them")
+        terminal.warn(f"the workers have not committed {counted(behind, 'record')} yet: this is the state before them")
 
 
 def _of_issue(issue_id: str, settings: Settings, read: Read) -> IssueExplanation:

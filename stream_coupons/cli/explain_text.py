@@ -7,14 +7,14 @@ from rich.text import Text
 
 from stream_coupons.cli.terminal import new_table, printable, utc
 from stream_coupons.core.currencies import CENTS, money, units
-from stream_coupons.core.money.accounts import CAMPAIGN
+from stream_coupons.core.money.accounts import CAMPAIGN, UNITS
 from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
 from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
 from stream_coupons.ops.explain.explanation import IssueExplanation, PassedOver, ShopperExplanation
 from stream_coupons.ops.explain.feature_text import FeatureText
 
-BEST = "worth most of all that this shopper could get, less what budgets charge"
+BEST = "highest expected value after the budget's price"
 EXPLORED = "drawn by chance, to learn how shoppers answer to it"
 
 
@@ -49,7 +49,7 @@ def of_shopper(explanation: ShopperExplanation, shop: ShopRules) -> list[Rendera
     lines += _table(explanation.coupons, shop)
     models = ", ".join(f"{domain} {version}" for domain, version in explanation.model_versions.items())
     lines.append(_line("models", models or "none: the catalogue is empty"))
-    lines.append(_note("what the shopper looks at just then, and the context of the event, would come to it"))
+    lines.append(_note("what the shopper looks at just then, and the context of the event, would count as well"))
     if explanation.last_event_at > at:
         lines.append(_note(f"the state is that of now: it knows events up to {utc(explanation.last_event_at)}"))
     return lines
@@ -155,7 +155,9 @@ def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]
 def _lack(lack: Lack, currency: str | None) -> str:
     """Return the remaining stock or budget of an account as text."""
     if lack.shortage is Shortage.NEW_SHOPPERS:
-        return f"{lack.here} left to new shoppers in that hour, and one more coupon takes {lack.needed}"
+        is_stock = lack.account_id.startswith(f"{UNITS}:")
+        here, takes = (str(each) if is_stock else money(each, currency or CENTS) for each in (lack.here, lack.needed))
+        return f"{here} left to new shoppers in that hour, and one more coupon takes {takes}"
     if lack.shortage is Shortage.STOCK:
         return f"{lack.here} left in this shopper's partition"
     left, needed = money(lack.here, currency or CENTS), money(lack.needed, currency)

@@ -16,6 +16,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.cli.own_records import RecordingArgument, take_records
 from stream_coupons.core.currencies import money, units
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.ops.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.core.rules import ShopRules
@@ -94,7 +95,7 @@ def lift(
             "coupons may have delayed; keep a recording, and measure on it"
         )
     if bad_lines:
-        found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+        found.warnings.append(f"left out {counted(bad_lines, 'line')}: not a record of a topic")
     terminal.show(found, partial(_print, shop=settings.shop), as_json=json)
     is_wrong = any(row.sample_ratio is not None and row.sample_ratio.is_mismatch for row in found.rows)
     raise typer.Exit(1 if is_wrong or bad_lines or log.unreadable else 0)

@@ -69,11 +69,11 @@ def parse_time(text: str, settings: Settings) -> float:
         try:
             return epoch_seconds(text, settings.shop.zone)
         except ValueError as error:
-            raise BadConfig(f"{error}, 7d for a week ago, or epoch seconds") from None
+            raise BadConfig(f"{error}, or 7d for a week ago") from None
     if unit and at >= 0:
         at = time.time() - at * UNITS_S[unit]
     if not 0 <= at <= END_OF_TIME:
-        raise BadConfig(f"{text!r} is not from 1970 to 2099, {EXPECTED}, 7d for a week ago, or epoch seconds")
+        raise BadConfig(f"{text!r} is not from 1970 to 2099; {EXPECTED}, or 7d for a week ago")
     return at
 
 

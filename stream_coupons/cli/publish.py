@@ -24,6 +24,7 @@ from stream_coupons.cli.options import (
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
+from stream_coupons.ops.plurals import counted
 from stream_coupons.ops.publishing import LineReader, Publication, told_of_waiting
 from stream_coupons.ops.recordings import INPUT_NAMES, Line, Refusals, input_topic
 
@@ -130,10 +131,11 @@ def _report(work: Publication, failure: NotAppended | None, *, dry_run: bool, js
     if json:
         terminal.print_json(report)
     elif dry_run:
-        terminal.say(f"{work.lines} {work.place}s, {work.lines - refused} good, {refused} refused")
+        terminal.say(f"{counted(work.lines, work.place)}, {work.lines - refused} good, {refused} refused")
     else:
         by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items()) or f"none to {INPUT_NAMES}"
-        terminal.say(f"{work.lines} {work.place}s, {work.appended} events appended ({by_topic}), {refused} refused")
+        appended = f"{counted(work.appended, 'event')} appended ({by_topic})"
+        terminal.say(f"{counted(work.lines, work.place)}, {appended}, {refused} refused")
     if dry_run:
         terminal.remark("nothing was sent: --dry-run")
     if failure is not None:

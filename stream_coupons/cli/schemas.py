@@ -1,4 +1,4 @@
-"""`schemas`: write the JSON Schemas of the topics, and check that a folder's are fresh and only ever grow."""
+"""`schemas`: write the contracts of the topics, and check that a folder's are fresh and only ever grow."""
 
 from pathlib import Path
 from typing import Annotated

@@ -13,6 +13,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.cli.topic_reading import reading
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.kafka import topics
+from stream_coupons.ops.plurals import counted
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -60,7 +61,7 @@ def digest(
     with client_of_topics(settings.kafka) as client:
         behind = sum(admin.lag(client, settings.kafka).values())
     if behind:
-        terminal.warn(f"the workers have not committed {behind} records yet: states will change")
+        terminal.warn(f"the workers have not committed {counted(behind, 'record')} yet: states will change")
     with reading(settings.kafka) as read:
         for record in read("reading", tuple(states)):
             owner, digest_of_owner = states[record.topic]

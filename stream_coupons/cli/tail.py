@@ -15,6 +15,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, require_br
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.ops.plurals import counted
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
 LONGEST_TEXT = 200
@@ -69,7 +70,7 @@ def tail(  # noqa: PLR0913 - the options of a command
     if interruptions.happened:
         raise typer.Exit(terminal.INTERRUPTED)
     if maximum is not None:
-        terminal.remark(f"{seen} messages within the time, expected {maximum}")
+        terminal.remark(f"{counted(seen, 'message')} within the time, expected {maximum}")
         raise typer.Exit(1)
 
 

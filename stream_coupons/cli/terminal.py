@@ -33,7 +33,6 @@ from stream_coupons.cli.consoles import stop_interrupted as stop_interrupted
 from stream_coupons.cli.consoles import warn as warn
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.times import utc as utc
-from stream_coupons.core.validation_hints import LONGEST_MAGIC, unlike_json
 from stream_coupons.ops.recordings import BYTE_ORDER_MARK, Refusals, not_readable, not_writable
 
 if TYPE_CHECKING:  # for type checkers; no help needs them
@@ -214,6 +213,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     ------
     BadConfig
     """
+    from stream_coupons.core.payload_hints import LONGEST_MAGIC, unlike_json  # here, for workers read no files
+
     if str(path) == "-":
         yield sys.stdin.buffer
         return

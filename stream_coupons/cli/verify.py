@@ -13,6 +13,7 @@ from rich.text import Text
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, client_of_topics, parse_time, settings_from
 from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.ops.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
@@ -153,7 +154,8 @@ def notes(findings: Findings, marks: AuditedOffsets, promised: PromisedRules) ->
     lag = marks.lag()
     behind = ", ".join(f"{name} {count}" for name, count in lag.items())
     lines = [
-        f"the workers had not committed {sum(lag.values())} records ({behind}): what would follow from them is open"
+        f"the workers had not committed {counted(sum(lag.values()), 'record')} ({behind}): "
+        "what would follow from them is open"
         if lag
         else "the system was idle: nothing was on its way"
     ]

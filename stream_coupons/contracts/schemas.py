@@ -86,7 +86,7 @@ def generate(examples: Path | None = None) -> dict[str, str]:
     examples : Path, optional
         Folder of the hand-written `<topic>.v1.json`; those found there become the schemas' `examples`.
     """
-    from stream_coupons.contracts import catalogue_schema  # it is built on this module
+    from stream_coupons.contracts import catalogue_schema, clients  # they are built on this module
 
     documents = {}
     for topic in [*with_message(), DEAD_LETTERS]:
@@ -94,6 +94,7 @@ def generate(examples: Path | None = None) -> dict[str, str]:
         shown = json.loads(source.read_text(encoding="utf-8")) if source and source.is_file() else []
         documents[f"{stem(topic.name)}.schema.json"] = text_of(document(topic), shown)
     documents[catalogue_schema.NAME] = text_of(catalogue_schema.catalogue_schema(), [])
+    documents |= clients.documents()
     for point in entry_points(group=OF_PACKAGES):
         documents |= point.load()(examples)
     return documents
@@ -115,10 +116,7 @@ def document(topic: Topic) -> Schema:
         "$id": f"urn:stream-coupons:schema:{topic.name}:v{SCHEMA_VERSION}",
         "title": body.pop("title"),
         "description": body.pop("description"),
-        "x-topic": topic.name,
-        "x-about": topic.about,
-        "x-key": topic.key,
-        "x-describes": "value" if topic.message else "headers",
+        "$comment": f"{'value' if topic.message else 'headers'} of {topic.name}, key {topic.key}",
         **body,
         **CONDITIONS.get(message, {}),
     }
@@ -136,6 +134,8 @@ def definitions_of(of: Any, modules: Sequence[ModuleType] = MODULES) -> tuple[di
         Those that define the types.
     """
     body = msgspec.json.schema(of, ref_template=DEFINITIONS + "{name}")
+    # Ajv in strict mode refuses the keyword `discriminator`, which is OpenAPI's, and formats that it does not check.
+    body = json.loads(json.dumps(body), object_hook=_for_ajv)
     definitions: dict[str, Schema] = body.pop("$defs", {})
     for name, definition in definitions.items():
         if "description" in definition:
@@ -149,6 +149,13 @@ def definitions_of(of: Any, modules: Sequence[ModuleType] = MODULES) -> tuple[di
         if version is not None:
             version["const"] = SCHEMA_VERSION  # the decoder refuses every other one
     return definitions, body
+
+
+def _for_ajv(node: Schema) -> Schema:
+    if isinstance(node.get("format"), str):
+        del node["format"]
+    node.pop("discriminator", None)
+    return node
 
 
 def _describe(fields: dict[str, Schema], docs: Mapping[str, str]) -> None:
@@ -170,7 +177,7 @@ def type_of(name: str, modules: Sequence[ModuleType] = MODULES) -> type[Struct]:
 def stale(folder: Path) -> list[str]:
     """Return the differences between a folder of schemas and the types; empty if none."""
     wanted = generate(folder / "examples")
-    present = {path.name for path in folder.glob("*.schema.json")}
+    present = {path.name for path in folder.iterdir() if path.is_file()}
     problems = [f"{name}: missing" for name in sorted(wanted.keys() - present)]
     problems += [f"{name}: nothing has it" for name in sorted(present - wanted.keys()) if _is_current(name)]
     problems += [
@@ -222,11 +229,8 @@ def breaking_changes(old: Schema, new: Schema) -> list[str]:
     A topic's producers and consumers are upgraded at different times, so both directions count:
     messages of v1 producers must stay valid, and new messages must stay readable to v1 consumers.
     """
-    changes = [
-        f"{keyword} was {old[keyword]!r}, is {new.get(keyword)!r}"
-        for keyword in ("x-key", "x-describes")
-        if keyword in old and old[keyword] != new.get(keyword)
-    ]
+    before, after = old.get("$comment"), new.get("$comment")
+    changes = [] if before == after else [f"topic and key were {before!r}, are {after!r}"]
     return [*changes, *_Comparison(old, new).differences("$", old, new)]
 
 

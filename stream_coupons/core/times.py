@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from stream_coupons.core.messages.fields import END_OF_TIME, EpochSeconds
 
-EXPECTED = "expected ISO 8601, such as 2026-11-27 or 2026-11-27T08:00+01:00"
+EXPECTED = "use 2026-01-02T18:00 or epoch seconds"
 
 MAX_DAY = date(9000, 1, 1)
 """Later dates count as this one: the last date of the calendar has no next day."""
@@ -59,8 +59,8 @@ def epoch_seconds(text: str, where: tzinfo, *, ends: bool = False) -> float:
         first = datetime.combine(min(day, MAX_DAY) + timedelta(days=ends), datetime.min.time(), where)
         at = first.timestamp()
     if not 0 <= at <= END_OF_TIME:
-        hint = "; remove it for no end" if ends else ""
-        raise ValueError(f"{text!r} is not from 1970 to 2099, {EXPECTED}{hint}")
+        hint = ", or remove it for no end" if ends else ""
+        raise ValueError(f"{text!r} is not from 1970 to 2099; {EXPECTED}{hint}")
     return at
 
 
@@ -69,7 +69,7 @@ def _moment(text: str, where: tzinfo) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         why = "" if str(error).startswith("Invalid isoformat") else f" ({error})"
-        raise ValueError(f"{text!r} is no time{why}, {EXPECTED}") from None
+        raise ValueError(f"{text!r} is not a time{why}; {EXPECTED}") from None
     if moment.tzinfo is not None:
         return moment
     moment = moment.replace(tzinfo=where)

@@ -1,4 +1,4 @@
-"""Hints in refusals of data: the name that was meant, the values that are allowed, and the form of the bytes."""
+"""Hints in refusals of data: the name that was meant, and the values that are allowed."""
 
 import difflib
 import re
@@ -11,16 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Struct
 
-from stream_coupons.core.messages.fields import END_OF_TIME
-
-IN_SECONDS = "times are in seconds, not in milliseconds"
-MAGIC = {
-    b"\x1f\x8b": ": it is compressed by gzip",
-    b"\xef\xbb\xbf": ": it begins with a byte order mark (BOM), expected UTF-8 without one",
-}
-LONGEST_MAGIC = max(map(len, MAGIC))
 NEAR = 0.75
 """Similarity from which a name is suggested for another one."""
+MAX_NAME = 100
+"""Characters of the longest name that is compared with others: the comparison is quadratic."""
 _UNIT = re.compile(r"_(minor|s|at|id)$")
 """Ends of names that state a unit, and no likeness."""
 _PLACE = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
@@ -42,6 +36,8 @@ def near(name: str, names: Iterable[str]) -> str:
     >>> near("titel", ["title", "stock"]), near("x", ["title"])
     (', expected title?', '')
     """
+    if len(name) > MAX_NAME:
+        return ""
     stems = {_UNIT.sub("", each): each for each in names}
     found = difflib.get_close_matches(_UNIT.sub("", name), stems, 1, NEAR)
     return f", expected {stems[found[0]]}?" if found else ""
@@ -58,10 +54,7 @@ def explained(error: msgspec.ValidationError, kind: Any) -> str:
         The expected type of the data.
     """
     text = str(error)
-    if f"<= {int(END_OF_TIME)}" in text:
-        return f"{text}: {IN_SECONDS}"
-    place = _PLACE.search(text)
-    wanted = _at(kind, [name or index for name, index in _STEP.findall(place[1])] if place else [])
+    wanted = type_at(kind, steps_to(text))
     if wanted is None:
         return text
     if "unknown field `" in text:
@@ -72,19 +65,14 @@ def explained(error: msgspec.ValidationError, kind: Any) -> str:
     return text
 
 
-def unlike_json(data: bytes) -> str:
-    """Return the form of bytes that are no plain UTF-8, if their first `LONGEST_MAGIC` show it.
-
-    Examples
-    --------
-    >>> unlike_json(bytes.fromhex("1f8b0800")), unlike_json(b"{")
-    (': it is compressed by gzip', '')
-    """
-    return next((form for magic, form in MAGIC.items() if data.startswith(magic)), "")
+def steps_to(text: str) -> list[str]:
+    """Return the names and indices that lead to the place of an error of msgspec."""
+    place = _PLACE.search(text)
+    return [name or index for name, index in _STEP.findall(place[1])] if place else []
 
 
-def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
-    """Yield the names within data that its type does not have, and what was probably meant; readers ignore these.
+def unknown_fields(found: Any, kind: Any) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the path of each name within data that its type does not have, and the names it has; readers ignore these.
 
     Parameters
     ----------
@@ -92,26 +80,41 @@ def unknown_fields(found: Any, kind: Any, path: str = "") -> Iterator[str]:
         The data as dicts and lists.
     kind : type
         Its expected type.
-    path : str
-        Leads to it from the whole, with a dot at its end.
 
     Examples
     --------
     >>> from stream_coupons.core.messages.inputs import BrowseEvent
-    >>> list(unknown_fields({"item": {"categry": "tea"}, "context": {"any": 1}}, BrowseEvent))
-    ['item.categry: no such field, expected category?']
+    >>> found = {"item": {"categry": "tea"}, "context": {"any": 1}}
+    >>> [(path, near("categry", names)) for path, names in unknown_fields(found, BrowseEvent)]
+    [('item.categry', ', expected category?')]
     """
+    return _unknown(found, _shape(kind), "")
+
+
+Shape = dict[str, "Shape"]
+"""The names of a struct, or of the structs in a list, with the shape of each; empty for anything else."""
+
+
+def _unknown(found: Any, shape: Shape, path: str) -> Iterator[tuple[str, Iterable[str]]]:
+    if isinstance(found, list):
+        for each in found:
+            yield from _unknown(each, shape, path)
+    elif isinstance(found, dict):
+        for name, value in found.items():
+            if (inner := shape.get(name)) is None:
+                yield path + name, shape
+            elif inner:
+                yield from _unknown(value, inner, f"{path}{name}.")
+
+
+@lru_cache
+def _shape(kind: Any) -> Shape:
+    shape: Shape = {}
     for option in options_of(kind):
-        if isinstance(found, dict):
-            fields = fields_of(option)
-            for name, value in found.items() if fields else ():
-                if name in fields:
-                    yield from unknown_fields(value, fields[name], f"{path}{name}.")
-                else:
-                    yield f"{path}{name}: no such field{near(name, fields)}"
-        elif isinstance(found, list) and get_origin(option) is list:
-            for each in found:
-                yield from unknown_fields(each, get_args(option)[0], path)
+        if get_origin(option) is list:
+            shape |= _shape(get_args(option)[0])
+        shape |= {name: _shape(of) for name, of in fields_of(option).items()}
+    return shape
 
 
 def options_of(kind: Any) -> Iterator[Any]:
@@ -132,8 +135,16 @@ def fields_of(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True) if is_struct else {}
 
 
-def _at(kind: Any, steps: Iterable[str]) -> Any:
-    """Return the type at a place within another; None if it is not known."""
+def type_at(kind: Any, steps: Iterable[str]) -> Any:
+    """Return the type at a place within another; None if it is not known.
+
+    Parameters
+    ----------
+    kind : type
+        The outer type.
+    steps : iterable of str
+        Names and indices that lead to the place.
+    """
     for step in steps:
         for option in options_of(kind):
             if step in fields_of(option):

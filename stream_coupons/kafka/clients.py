@@ -228,7 +228,7 @@ class Reader:
     def __init__(
         self, connection: Connection, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None
     ) -> None:
-        self._consumer = _consumer(connection)
+        self._consumer, self._formats = _consumer(connection), connection.formats
         partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]
         if missing:
@@ -262,9 +262,18 @@ class Reader:
                 self._consumer.position(tp)
 
     def poll(self, timeout_s: float = 0.1) -> list[Any]:
-        """Return the records that arrive in time, in order within each partition; none if none do."""
+        """Return the records that arrive in time, in order within each partition; none if none do.
+
+        The value of a topic with a format is the event within; one that is no such envelope is as it was sent.
+        """
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=10_000)
-        return [record for records in fetched.values() for record in records]
+        records = [record for records in fetched.values() for record in records]
+        return [self._plain(record) for record in records] if self._formats else records
+
+    def _plain(self, record: Any) -> Any:
+        from stream_coupons.kafka.formats import event_of  # here, for only some shops set a format
+
+        return record._replace(value=event_of(self._formats, record.topic, record.value, record.headers))
 
     def read_to_end(self) -> Iterator[Any]:
         """Yield the records up to the end that the topics have now."""

@@ -10,7 +10,6 @@ from stream_coupons.core.messages.fields import SCHEMA_VERSION
 from stream_coupons.core.messages.inputs import Envelope, FeedbackEvent
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.validation_hints import explained, unlike_json
 from stream_coupons.kafka.topics import Topic
 
 MAX_EVENT_BYTES = 1024 * 1024
@@ -106,15 +105,26 @@ class Decoder:
             raise BadMessage(Rejection.TOO_LARGE, f"{self.topic.name}: {len(value)} bytes, at most {limit}")
         try:
             message = self._decoder.decode(value)
-        except msgspec.ValidationError as error:
-            self._refuse_unknown_version(value)
-            detail = explained(error, self.topic.message)
-            raise BadMessage(Rejection.INVALID, f"{self.topic.name}: {detail}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}{unlike_json(value)}") from None
+            self._refuse_unknown_version(value)
+            raise self._refusal(error, value) from None
         if self._versioned and message.schema_version != SCHEMA_VERSION:
             self._refuse_unknown_version(value)
         return message
+
+    def _refusal(self, error: Exception, value: bytes) -> BadMessage:
+        """Return the error of a value that is no message, with its probable cause."""
+        from stream_coupons.core import payload_hints as hints  # here, for only refused records need it
+
+        if isinstance(error, msgspec.ValidationError):
+            # The first byte of a text or number is of a wrong type before the rest is no JSON.
+            form = "" if hints.is_json(value) else hints.unlike_event(value)
+            if not form:
+                detail = hints.refused(error, self.topic.message, value)
+                return BadMessage(Rejection.INVALID, f"{self.topic.name}: {detail}")
+        else:
+            form = hints.unlike_event(value)
+        return BadMessage(Rejection.NOT_JSON, f"{self.topic.name}: {error}{form}")
 
     def _refuse_unknown_version(self, value: bytes) -> None:
         """Refuse a version of the future by its number: any of its fields may differ, so the first one says nothing."""

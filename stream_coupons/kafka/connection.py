@@ -54,6 +54,17 @@ class SaslMechanism(StrEnum):
     SCRAM_SHA_512 = "SCRAM-SHA-512"
 
 
+class Format(StrEnum):
+    """Formats of the values of an input topic."""
+
+    PLAIN = "plain"
+    """The event as JSON."""
+    CLOUDEVENTS = "cloudevents"
+    """CloudEvents 1.0: structured mode in JSON, or binary mode with headers `ce_`."""
+    DEBEZIUM = "debezium"
+    """A change of a table, as Debezium reports it in JSON, with or without its schema: the event is `after`."""
+
+
 class Connection(Struct, frozen=True):
     """Addresses of the brokers, and credentials for them. Files are read whenever a client is made.
 
@@ -67,6 +78,8 @@ class Connection(Struct, frozen=True):
         PEM files of the client's certificate and key, if brokers require them.
     username, password_file : str
         The client's user name, and a file with nothing but the password: no secret is in settings or logs.
+    formats : dict of str to Format
+        By input topic; plain if it is not named.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -77,6 +90,7 @@ class Connection(Struct, frozen=True):
     sasl_mechanism: SaslMechanism = SaslMechanism.SCRAM_SHA_512
     username: str = ""
     password_file: str = ""
+    formats: dict[str, Format] = {}
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments for clients of aiokafka and of kafka-python, which have the same names.

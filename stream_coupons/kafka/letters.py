@@ -1,7 +1,7 @@
 """Dead letters as they are read: what each reports of its record, which can be sent again, and how to select some."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder
-from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.connection import Connection, Format
 from stream_coupons.kafka.dead_letters import (
     DIGEST_HEADER,
     KEY_BYTES_HEADER,
@@ -20,6 +20,7 @@ from stream_coupons.kafka.dead_letters import (
     WHOLE_BYTES,
     digest,
 )
+from stream_coupons.kafka.formats import unwrap
 from stream_coupons.kafka.records import ORIGIN_HEADER
 
 NEVER_SENT_AGAIN = {
@@ -45,6 +46,8 @@ class Letter(NamedTuple):
         The refused record's own; if the letter is cut, their beginnings.
     headers : dict of str
         As text; of those with one name the first, which is the record's own.
+    format : Format
+        Format of the refused record's topic.
     """
 
     place: str
@@ -52,6 +55,7 @@ class Letter(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
+    format: Format = Format.PLAIN
 
     @property
     def reason(self) -> str:
@@ -129,7 +133,8 @@ class Letter(NamedTuple):
             return self.reason, "the coupon of an issue never changes"
         topic = SENT_AGAIN[self.topic]
         try:
-            message = _decoder(self.topic)(self.value)
+            headers = [(name, text.encode()) for name, text in self.headers.items()]
+            message = _decoder(self.topic)(self.value and unwrap(self.format, self.value, headers))
         except BadMessage as bad:
             return str(bad.reason), bad.detail
         key = topic.key_of(message)
@@ -150,20 +155,35 @@ def _length_of(part: bytes | None, said: str | None) -> int | None:
     return int(said) if said is not None and re.fullmatch("[0-9]{1,18}", said) else len(part)
 
 
-def letter_of(record: Any) -> Letter:
-    """Return the letter in a record of dead-letters, as kafka-python reads it."""
+def letter_of(record: Any, formats: Mapping[str, Format] = {}) -> Letter:
+    """Return the letter in a record of dead-letters, as kafka-python reads it.
+
+    Parameters
+    ----------
+    record : any
+        The record.
+    formats : mapping of str to Format
+        Formats of input topics.
+    """
     headers: dict[str, str] = {}
     for name, value in record.headers or ():
         headers.setdefault(name, (value or b"").decode(errors="replace"))
     place = f"{record.partition}:{record.offset}"
-    return Letter(place, record.timestamp / 1000.0, record.key, record.value, headers)
+    return Letter(
+        place,
+        record.timestamp / 1000.0,
+        record.key,
+        record.value,
+        headers,
+        formats.get(headers.get("topic", ""), Format.PLAIN),
+    )
 
 
 def read_letters(connection: Connection) -> Iterator[Letter]:
     """Yield all current dead letters, in order within each partition, which is the order of the records refused."""
     with Reader(connection, [topics.DEAD_LETTERS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
-            yield letter_of(record)
+            yield letter_of(record, connection.formats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.dead_letters import REDRIVEN_HEADER
+from stream_coupons.kafka.dead_letters import CLOUDEVENTS_HEADERS, REDRIVEN_HEADER
 from stream_coupons.kafka.letters import INPUT_NAMES, SENT_AGAIN, Letter
 from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, SIGNATURE_HEADER
 
@@ -132,13 +132,8 @@ class Redrive:
 
 
 def headers_again(letter: Letter) -> list[tuple[str, bytes]]:
-    """Return the headers of a record that is sent again: its letter, and the origin and signature of an agent."""
-    headers = [(REDRIVEN_HEADER, letter.place.encode())]
-    if letter.topic not in INPUT_NAMES:
-        own = {
-            name: letter.headers[name]
-            for name in (ORIGIN_HEADER, BEGAN_HEADER, SIGNATURE_HEADER)
-            if name in letter.headers
-        }
-        headers += [(name, text.encode()) for name, text in own.items()]
-    return headers
+    """Return the headers of a record that is sent again: its letter, and those that it is read with."""
+    is_input = letter.topic in INPUT_NAMES
+    names = CLOUDEVENTS_HEADERS if is_input else (ORIGIN_HEADER, BEGAN_HEADER, SIGNATURE_HEADER)
+    own = [(name, letter.headers[name].encode()) for name in names if name in letter.headers]
+    return [(REDRIVEN_HEADER, letter.place.encode()), *own]

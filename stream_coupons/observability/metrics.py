@@ -17,6 +17,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self._events()
+        self._unknown()
         self._shoppers()
         self._batches()
         self._processes()
@@ -84,6 +85,21 @@ class Metrics:
             "not_booked (reported too late) or refund_raises where it was refused; and revoked (a purchase with a "
             "code that was revoked), beside its own kind.",
             "kind",
+        )
+
+    def _unknown(self) -> None:
+        """Make the metrics of what producers send and no decision uses."""
+        self.unknown_fields = self._counter(
+            "unknown_fields_total",
+            "Events with a field that no message has, of one offset in 256. From the 51st field on it is named other.",
+            "topic",
+            "field",
+        )
+        self.unknown_domains = self._counter(
+            "unknown_domains_total",
+            "Events of a domain without coupons, of one offset in 256. From the 51st domain on it is named other.",
+            "topic",
+            "domain",
         )
 
     def _shoppers(self) -> None:

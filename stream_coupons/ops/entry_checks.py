@@ -141,15 +141,15 @@ class _Check:
             except ValueError as error:
                 self.faults.append(Fault(path, str(error)))
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            self.faults.append(Fault(path, f"{_shown(value)} is no time, {EXPECTED}"))
+            self.faults.append(Fault(path, f"{_shown(value)} is not a time; {EXPECTED}"))
         elif 0 < value < YEAR_2000:
-            self.faults.append(Fault(path, f"{_shown(value)} is {utc(value)} as epoch seconds, {EXPECTED}"))
+            self.faults.append(Fault(path, f"{_shown(value)} is {utc(value)} as epoch seconds; {EXPECTED}"))
         else:
             try:
                 return msgspec.convert(value, EpochSeconds)
             except msgspec.ValidationError:
                 ms = f" ({utc(value / 1000)} if it is in milliseconds)" if value > 0 else ""
-                self.faults.append(Fault(path, f"{_shown(value)} is no time from 1970 to 2099{ms}, {EXPECTED}"))
+                self.faults.append(Fault(path, f"{_shown(value)} is not a time from 1970 to 2099{ms}; {EXPECTED}"))
         return value
 
 

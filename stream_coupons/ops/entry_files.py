@@ -14,7 +14,7 @@ import yaml
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.validation_hints import unlike_json
+from stream_coupons.core.payload_hints import unlike_json
 from stream_coupons.ops.recordings import BYTE_ORDER_MARK
 
 SECTIONS = ("campaigns", "coupons")

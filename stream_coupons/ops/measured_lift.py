@@ -19,6 +19,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.models.metrics import Interval
 from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, follow
 from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
+from stream_coupons.ops.plurals import counted
 
 Floats = NDArray[np.float64]
 
@@ -247,7 +248,7 @@ def _warnings(log: LiftLog, rows: Iterable[LiftRow]) -> list[str]:
     ]
     if log.changed:
         found.append(
-            f"{len(log.changed)} shoppers were in the holdout at one decision and not at another one: they count in "
+            f"{counted(len(log.changed), 'shopper')} in the holdout at one decision and not at another one, counted in "
             "the arm of the first; was the ratio or the secret changed?"
         )
     if log.logged_ratio < 1.0:
@@ -256,7 +257,7 @@ def _warnings(log: LiftLog, rows: Iterable[LiftRow]) -> list[str]:
             "holdout does, expected policy.decisions_logged_ratio 1"
         )
     if log.unreadable:
-        found.append(f"{log.unreadable} records are no valid messages and are left out")
+        found.append(f"left out {counted(log.unreadable, 'record')}: not a valid message")
     return found
 
 

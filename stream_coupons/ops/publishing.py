@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.rules import AttributionRules, ProfileRules
-from stream_coupons.core.validation_hints import unknown_fields
+from stream_coupons.core.validation_hints import near, unknown_fields
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_currency, require_not_ahead
 from stream_coupons.kafka.topics import Topic
@@ -128,7 +128,9 @@ class Publication:
         """Read everything and send nothing; warn of what workers would ignore, or give no coupon for."""
         for number, entry, _ in self._accepted(source):
             found = msgspec.json.decode(entry.value)
-            for text in (*unknown_fields(found, entry.topic.message), *self._age_of(entry.topic, found)):
+            unknown = unknown_fields(found, entry.topic.message)
+            ignored = (f"{path}: no such field{near(path.rpartition('.')[2], names)}" for path, names in unknown)
+            for text in (*ignored, *self._age_of(entry.topic, found)):
                 doubt = f"{entry.topic.name}: {text}"
                 if doubt in self.doubts or len(self.doubts) < FIRST_SHOWN:
                     first, count = self.doubts.get(doubt, (number, 0))

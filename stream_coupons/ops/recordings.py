@@ -18,8 +18,8 @@ from msgspec import Raw, Struct
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.fields import EpochSeconds
 from stream_coupons.core.messages.inputs import Tick
+from stream_coupons.core.payload_hints import unlike_json
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.validation_hints import unlike_json
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.topics import Topic

@@ -14,6 +14,7 @@ from stream_coupons.core.decision.pipeline import KINDS
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
+from stream_coupons.observability.input_sample import InputSample
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
 from stream_coupons.runtime.agent_loop import AgentLoop
 from stream_coupons.runtime.batch import BatchProcessor
@@ -57,6 +58,8 @@ class CouponApp(Member):
                     self.known.now,
                     settings.kafka.partitions,
                     clock=time.time if settings.worker.tick_every_s > 0 else None,
+                    sample=InputSample(self.metrics),
+                    formats=settings.kafka.formats,
                 )
             ),
             self._add_owner(self.budgets),

@@ -73,7 +73,7 @@ def test_what_to_send_must_be_said_in_one_way(run: Run, arguments: list[str]) ->
         (["list", "--topic", "coupon-issues"], "--topic 'coupon-issues': no agent reads it"),
         (["redrive", "--topic", "nonsense"], "--topic 'nonsense': no agent reads it, expected one of browse-events"),
         (["redrive", "--reason", "nonsense"], "unknown_issue"),
-        (["list", "--since", "yesterday"], "'yesterday' is no time"),
+        (["list", "--since", "yesterday"], "'yesterday' is not a time; use 2026-01-02T18:00 or epoch seconds"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_code_2(run: Run, arguments: list[str], says: str) -> None:

@@ -128,10 +128,7 @@ def test_what_a_shopper_would_get(run: Run, idle: str, config: Path, shop: Shop,
     }
     assert (found["at"], found["last_event_at"], found["objection"]) == (later, shop.now, None)
     text = run(*ask, later)
-    chosen = (
-        "worth most of all that this shopper could get, less what budgets charge; what is ranked above it is sold out "
-        "(propensity 1)"
-    )
+    chosen = "highest expected value after the budget's price; what is ranked above it is sold out (propensity 1)"
     assert f"gets: tea\nhow it is chosen: {chosen}" in text.stdout
     assert "sold_out (stock)" in text.stdout
     assert "units:few: 0 left in this shopper's partition" in text.stdout
@@ -172,7 +169,7 @@ def test_a_snapshot_that_workers_do_not_take_is_not_used(
             publisher.send_bytes(topics.BROWSE, event.user_id.encode(), encode(event))
         result = run("explain", "--user", "ann", "--json", "-b", broker.bootstrap, "-c", config)
         assert result.exit_code == 0
-        assert "warning: the workers have not committed 1 records yet" in result.stderr
+        assert "warning: the workers have not committed 1 record yet" in result.stderr
         assert json.loads(result.stdout)["model_versions"]["ecommerce"] == 0
 
 
@@ -203,7 +200,7 @@ def test_what_budgets_charge_is_said() -> None:
         ((), "ISSUE_ID, --user: expected one of them"),
         (("i1", "--user", "ann"), "ISSUE_ID, --user: expected one of them"),
         (("i1", "--at", "0"), "--at, --catalog: an issue is as it was recorded, expected them with --user only"),
-        (("--user", "ann", "--at", "noon"), "'noon' is no time"),
+        (("--user", "ann", "--at", "noon"), "'noon' is not a time"),
     ],
 )
 def test_a_call_that_cannot_work_says_why(run: Run, args: tuple[str, ...], expected: str) -> None:

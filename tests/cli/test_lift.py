@@ -87,7 +87,7 @@ def test_lines_that_are_no_records_are_counted(run: Run, log: Path, settings: Pa
     path.write_bytes(log.read_bytes() + b"no JSON\n")
     result = run("lift", path, "--config", settings)
     assert result.exit_code == 1
-    assert "1 lines are no records of topics" in result.stderr
+    assert "left out 1 line: not a record of a topic" in result.stderr
 
 
 def test_a_recording_without_decisions_says_how_to_write_them(run: Run, tmp_path: Path) -> None:

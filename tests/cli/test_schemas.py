@@ -32,7 +32,7 @@ def test_what_was_written_is_fresh(run: Run, folder: Path) -> None:
 
 @pytest.mark.long
 def test_a_stale_schema_is_named_and_written_anew(run: Run, folder: Path) -> None:
-    edit(folder / NAME, "a shopper looked at an item", "something else")
+    edit(folder / NAME, "A shopper looked at an item.", "Something else.")
     result = run("schemas", "check", folder)
     assert result.exit_code == 1
     assert f"stale  {NAME}" in result.stdout

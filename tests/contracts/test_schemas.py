@@ -93,8 +93,7 @@ def test_a_schema_is_a_schema_and_explains_itself(topic: Topic) -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["$id"] == f"urn:stream-coupons:schema:{topic.name}:v1"
-    assert schema["x-topic"] == topic.name
-    assert schema["x-key"] == topic.key
+    assert schema["$comment"].endswith(f" of {topic.name}, key {topic.key}")
     assert schema["title"]
     assert schema["description"].endswith(".")
     assert schema["examples"] == examples_of(topic)
@@ -142,7 +141,7 @@ def test_examples_show_every_field_and_the_first_only_the_required_ones(topic: T
 
 def test_no_example_belongs_to_no_topic() -> None:
     names = {path.name for path in (FOLDER / "examples").iterdir()}
-    assert names == {*(f"{topic.name}.v1.json" for topic in DESCRIBED), "foreign-log.v1.jsonl"}
+    assert names == {*(f"{topic.name}.v1.json" for topic in DESCRIBED), "foreign-log.v1.jsonl", "verdicts.json"}
 
 
 @pytest.mark.parametrize("value", BAD_BROWSE.values(), ids=BAD_BROWSE.keys())
@@ -213,11 +212,10 @@ def edited(topic: Topic, path: str, **keywords: Any) -> dict[str, Any]:
     for step in filter(None, path.split("/")):
         node = node[int(step)] if isinstance(node, list) else node[step]
     for keyword, value in keywords.items():
-        name = keyword.replace("x_", "x-")
         if value is None:
-            del node[name]
+            del node[keyword]
         else:
-            node[name] = value
+            node[keyword] = value
     return schema
 
 
@@ -334,8 +332,8 @@ BREAKING: dict[str, tuple[Topic, dict[str, Any], str]] = {
     ),
     "key": (
         BROWSE,
-        edited(BROWSE, "", x_key="event_id"),
-        "x-key was 'user_id', is 'event_id'",
+        edited(BROWSE, "") | {"$comment": "value of browse-events, key event_id"},
+        "topic and key were 'value of browse-events, key user_id', are 'value of browse-events, key event_id'",
     ),
     "version": (
         BROWSE,
@@ -353,7 +351,7 @@ def test_a_breaking_change_is_named(topic: Topic, new: dict[str, Any], change: s
 @pytest.mark.long
 def test_a_folder_that_is_missing_changed_or_left_over_is_stale(tmp_path: Path) -> None:
     written = schemas.write(tmp_path)
-    assert len(written) == len(DESCRIBED) + 2  # and the foreign log and the catalogue file
+    assert len(written) == len(DESCRIBED) + 4  # and foreign log, catalogue file, AsyncAPI and TypeScript
     assert schemas.write(tmp_path) == []
     (tmp_path / "ticks.v1.schema.json").unlink()
     (tmp_path / "old-events.v1.schema.json").write_text("{}")

@@ -54,6 +54,8 @@ def populate(metrics: Metrics) -> None:
             metrics.lag.labels(topic=topic.name, partition=str(partition)).set(3)
         for reason in Rejection:
             metrics.dead_letters.labels(topic=topic.name, reason=reason).inc()
+        metrics.unknown_fields.labels(topic=topic.name, field="itme").inc()
+        metrics.unknown_domains.labels(topic=topic.name, domain="ecomerce").inc()
     for outcome in ("given", *NoCoupon):
         metrics.decisions.labels(outcome=outcome).inc()
     for kind in ("granted", "called_back"):

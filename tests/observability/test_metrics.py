@@ -16,6 +16,8 @@ EXPORTED = {
     "stream_coupons_duplicates_total": (Counter, ("topic",)),
     "stream_coupons_replays_total": (Counter, ("topic",)),
     "stream_coupons_dead_letters_total": (Counter, ("topic", "reason")),
+    "stream_coupons_unknown_fields_total": (Counter, ("topic", "field")),
+    "stream_coupons_unknown_domains_total": (Counter, ("topic", "domain")),
     "stream_coupons_decisions_total": (Counter, ("outcome",)),
     "stream_coupons_leases_total": (Counter, ("kind",)),
     "stream_coupons_issues_total": (Counter, ("domain",)),
@@ -80,7 +82,7 @@ CAPPED_LABELS = {"coupon"}
 """Ids, of the first few only: see `TopCoupons`."""
 CLOSED_LABELS = {
     "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign",
-    "hold", "bound",
+    "hold", "bound", "field",
 }  # fmt: skip
 
 Metric = Counter | Gauge | Histogram

@@ -29,7 +29,7 @@ coupons:
 """
 )
 PERCENT = "    discount_percent: 20\n    max_discount_minor: 500\n"
-ISO = "expected ISO 8601, such as 2026-11-27 or 2026-11-27T08:00+01:00"
+ISO = "use 2026-01-02T18:00 or epoch seconds"
 CENTS = "write money in minor units as a whole number: 500 for 5.00"
 
 
@@ -44,18 +44,18 @@ class Mistake(NamedTuple):
 
 OF_COUPONS = [
     # times
-    Mistake("valid_until: 27.11.2026", "valid_until", "'27.11.2026' is no time", ISO),
-    Mistake("valid_until: 11/27/2026", "valid_until", "'11/27/2026' is no time", ISO),
-    Mistake("valid_until: 27 November 2026", "valid_until", "is no time", ISO),
+    Mistake("valid_until: 27.11.2026", "valid_until", "'27.11.2026' is not a time", ISO),
+    Mistake("valid_until: 11/27/2026", "valid_until", "'11/27/2026' is not a time", ISO),
+    Mistake("valid_until: 27 November 2026", "valid_until", "is not a time", ISO),
     Mistake("valid_until: 2026-11-31", "valid_until", "day is out of range for month", ISO),
     Mistake("valid_until: 2027-02-29", "valid_until", "day is out of range for month", ISO),
     Mistake("valid_until: 2026-13-01", "valid_until", "month must be in 1..12", ISO),
     Mistake("valid_until: 2026-12-01T24:30", "valid_until", "hour must be in 0..23", ISO),
-    Mistake("valid_until: 2026-12-01T8:00", "valid_until", "is no time", ISO),
-    Mistake("valid_until: 2026-12-01T08:00 CET", "valid_until", "is no time", ISO),
-    Mistake("valid_until: 2026-12-01T08:00 Europe/Berlin", "valid_until", "is no time", ISO),
-    Mistake("valid_until: tomorrow", "valid_until", "'tomorrow' is no time", ISO),
-    Mistake("valid_until: 08:00", "valid_until", "'08:00' is no time", ISO),
+    Mistake("valid_until: 2026-12-01T8:00", "valid_until", "is not a time", ISO),
+    Mistake("valid_until: 2026-12-01T08:00 CET", "valid_until", "is not a time", ISO),
+    Mistake("valid_until: 2026-12-01T08:00 Europe/Berlin", "valid_until", "is not a time", ISO),
+    Mistake("valid_until: tomorrow", "valid_until", "'tomorrow' is not a time", ISO),
+    Mistake("valid_until: 08:00", "valid_until", "'08:00' is not a time", ISO),
     Mistake("valid_until: 20261201", "valid_until", "is 1970-08-23T12:06:41Z as epoch seconds", ISO),
     Mistake("valid_until: 2026", "valid_until", "as epoch seconds", ISO),
     Mistake("valid_until: 1796083200000", "valid_until", "(2026-12-01T00:00:00Z if it is in milliseconds)", ISO),
@@ -68,7 +68,7 @@ OF_COUPONS = [
         "valid_until: 2026-10-25T02:30", "valid_until", "skipped or comes twice in Europe/Berlin", "write the offset"
     ),
     Mistake("valid_until:", "valid_until", "null", "write a value, or remove the field"),
-    Mistake("valid_until: no", "valid_until", "'no' is no time", ISO),
+    Mistake("valid_until: no", "valid_until", "'no' is not a time", ISO),
     Mistake(
         "valid_from: 2026-12-10\n    valid_until: 2026-12-01",
         "valid_until",

@@ -179,7 +179,7 @@ def test_what_makes_arms_incomparable_is_named() -> None:
         decided("h", AT, is_holdout=True),
         order("u", item("x"), at=AT),
     )
-    assert any("1 shoppers were in the holdout at one decision" in warning for warning in found.warnings)
+    assert any("1 shopper in the holdout at one decision" in warning for warning in found.warnings)
     assert any("only 50% of the decisions" in warning for warning in found.warnings)
 
 

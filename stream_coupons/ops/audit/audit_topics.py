@@ -11,6 +11,7 @@ from stream_coupons import secret
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.formats import event_of
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.ops.audit.audit import READ, audit
@@ -66,13 +67,19 @@ def read_records(
 ) -> Iterator[Record]:
     """Yield the records of some topics until now, in order within each partition.
 
-    All of them, or from the offsets `begins` on; with `key`, of its partitions.
+    All of them, or from the offsets `begins` on; with `key`, of its partitions. The value of a dead letter is the event
+    of its record, as `Reader` gives it.
     """
     with Reader(connection, list(names), from_beginning=True, key=key) as reader:
         if begins is not None:
             reader.seek(begins)
         for one in reader.read_to_end():
-            yield record_of(one)
+            record = record_of(one)
+            if record.topic == topics.DEAD_LETTERS.name and connection.formats:
+                source = dict(record.headers).get("topic") or b""
+                event = event_of(connection.formats, source.decode(errors="replace"), record.value, record.headers)
+                record = record._replace(value=event)
+            yield record
 
 
 def record_of(one: Any) -> Record:

@@ -51,7 +51,7 @@ WORDS: Mapping[Code, str] = {
     "paused by itself",
     NoCoupon.NEW_SHOPPERS: "the shopper is new, and new shoppers had drawn policy.new_shopper_ratio of it in that hour",
     Passed.NOT_SHORTLISTED: "policy.max_candidates others are nearer to this shopper",
-    Passed.HARDLY_KNOWN: "the shopper turned to nothing that it is for, and is hardly known: see policy.known_after",
+    Passed.HARDLY_KNOWN: "new shopper who has not looked at anything this coupon covers: see policy.known_after",
     Passed.PRICED_OUT: "it is worth more than giving none, but no more than its budgets charge for its expected cost",
     Passed.OUTRANKED: "another one is worth more, less what its budgets charge",
     Passed.PRIORITY: "another one of a higher priority is worth giving",

@@ -9,6 +9,7 @@ from rich import box
 
 from stream_coupons.cli import terminal
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.ops.plurals import counted
 from stream_coupons_lab.cli.output import print_text_table
 from stream_coupons_lab.reports import tables
 
@@ -45,8 +46,8 @@ def warnings_of(found: Evaluated) -> Iterator[str]:
         yield f"the windows of {open_windows} issues are open at the end of the log: these have no label"
     if late := running.shop.refused.get(Rejection.LATE):
         yield (
-            f"{late} records of feedback came after the window of their issue had closed: at its expires_at, after its "
-            "coupon's redeem_within_s, or where a line says neither, after --window"
+            f"{counted(late, 'report')} of feedback came after the window of their issue had closed: at its "
+            "expires_at, after its coupon's redeem_within_s, or where a line says neither, after --window"
         )
     if log.unknown_keys:
         named = sorted(log.unknown_keys.items(), key=lambda entry: -entry[1])[:UNKNOWN_SHOWN]

@@ -12,6 +12,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.own_records import take_records
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.ops.plurals import counted
 from stream_coupons.settings import Settings
 from stream_coupons_lab.cli import ope_tables
 from stream_coupons_lab.cli.output import replaced
@@ -53,7 +54,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
         asked = tuple(policies.parse(text, {NO_COUPON, *log.coupons}) for text in texts)
         found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s)
         if bad_lines:
-            found.warnings.append(f"{bad_lines} lines are no records of topics and are left out")
+            found.warnings.append(f"left out {counted(bad_lines, 'line')}: not a record of a topic")
         if page_sink is not None:
             name = path.name if path is not None else settings.kafka.bootstrap
             page_sink.write(ope_report.own_page(name, found).html().encode())

@@ -12,9 +12,9 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME, MAX_WINDOW_S, NO_COUPON, SCHEMA_VERSION, Context
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, OrderEvent
+from stream_coupons.core.payload_hints import refused, unlike_json
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.core.validation_hints import explained, unlike_json
 from stream_coupons.kafka.codec import MAX_EVENT_BYTES
 from stream_coupons_lab.datasets.log_records import (
     TYPES,
@@ -64,7 +64,7 @@ def parse(text: bytes) -> LogLine:
     try:
         line = _decode_line(text)
     except msgspec.ValidationError as error:
-        raise _refusal(text, explained(error, LogLine)) from None
+        raise _refusal(text, refused(error, LogLine, text)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(Rejection.NOT_JSON, f"{error}{unlike_json(text)}") from None
     if line.schema_version != SCHEMA_VERSION:

@@ -42,7 +42,6 @@ def log_document() -> Schema:
         "$id": f"urn:stream-coupons:schema:{FOREIGN_LOG}:v{SCHEMA_VERSION}",
         "title": "ForeignLogLine",
         "description": "A line of the log of another system, for `evaluate`; times are epoch seconds or have a zone.",
-        "x-describes": "line",
         **body,
         "$defs": {**definitions, **known, "LoggedCoupon": coupon | flat},
     }

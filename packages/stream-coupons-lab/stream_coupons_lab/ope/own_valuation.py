@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.rules import PolicyRules
+from stream_coupons.ops.plurals import counted
 from stream_coupons_lab.ope import valuation
 from stream_coupons_lab.ope.ope import Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
@@ -121,7 +122,7 @@ def _notes(log: OwnLog, decisions: OwnDecisions, domain: str) -> list[str]:
     if others := sum(one.domain != domain for one in log.decisions.values()):
         notes.append(f"{others} decisions are of other domains (--domain)")
     if log.unreadable:
-        notes.append(f"{log.unreadable} records are no valid messages and are left out")
+        notes.append(f"left out {counted(log.unreadable, 'record')}: not a valid message")
     return notes
 
 

@@ -127,7 +127,7 @@ def test_it_warns_of_what_makes_figures_poor(run: Run, tmp_path: Path) -> None:
     )
     result = run("evaluate", log)
     assert "windows of 1 issues are open" in result.stderr
-    assert "1 records of feedback came after the window" in result.stderr
+    assert "1 report of feedback came after the window" in result.stderr
     assert "keys that are not known were skipped: issue.contxt (1 lines)" in result.stderr
     nothing = run("evaluate", write_lines(tmp_path / "open.jsonl", issue()))
     assert nothing.exit_code == 0
@@ -158,7 +158,7 @@ def test_an_expiry_after_the_end_of_its_window_is_no_late_feedback(run: Run, tmp
     )
     result = run("evaluate", log, "--json")
     assert json.loads(result.stdout)["refused_feedback"] == {"late": 1}, "the purchase is behaviour, and too late"
-    assert "1 records of feedback came after the window" in run("evaluate", log).stderr
+    assert "1 report of feedback came after the window" in run("evaluate", log).stderr
 
 
 @pytest.mark.parametrize(

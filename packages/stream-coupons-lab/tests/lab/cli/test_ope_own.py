@@ -75,8 +75,8 @@ def test_a_replay_is_read_as_it_is_written_and_lines_that_are_no_records_are_cou
     path.write_text("\n".join([*lines, '{"tick": 5}', "no JSON", '{"topic": "order-events", "value": {}}', ""]))
     result = run("ope", path, "--policy", "random")
     assert result.exit_code == 1
-    assert "1 lines are no records of topics" in result.stderr
-    assert "1 records are no valid messages" in result.stdout
+    assert "left out 1 line: not a record of a topic" in result.stderr
+    assert "left out 1 record: not a valid message" in result.stdout
 
 
 def test_options_for_other_logs_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
