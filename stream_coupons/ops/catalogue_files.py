@@ -354,7 +354,7 @@ def unissuable(coupons: Iterable[Coupon], campaigns: Mapping[str, Campaign]) -> 
 
 
 def _fault_in_campaign(coupon: Coupon, campaign: Campaign) -> str | None:
-    since, until, _ = within_campaign(coupon, {campaign.campaign_id: campaign})
+    since, until = within_campaign(coupon, {campaign.campaign_id: campaign})
     if since >= until:
         return "has no time in common with it: it is never issued"
     for fault in _faults_for_coupon(coupon, campaign.eligible_if):

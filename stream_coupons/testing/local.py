@@ -132,8 +132,7 @@ class LocalPipeline:
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._rules = rules_of(settings)
-        price_minor, pools = self._rules.policy.typical_price_minor, CodePools.of(codes)
-        self._catalogue = Catalogue(coupons, price_minor, campaigns=campaigns, pools=pools)
+        self._catalogue = Catalogue.under(self._rules, coupons, campaigns, CodePools.of(codes))
         self._fixed, self._serves_at_once = scorer, serves_at_once
         self.outputs: list[Output] = []
         self._on_output = on_output or self.outputs.append

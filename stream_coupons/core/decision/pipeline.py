@@ -135,8 +135,12 @@ def _trigger(
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
-    moment = Moment(user_id, shopper, at, context, event)
-    return Trigger(moment, event, identity, coupons, positions, effects, objection)
+    moment, shadow = Moment(user_id, shopper, at, context, event), None
+    if objection is None and (staged := known.catalogue.shadows.get(event.domain)) is not None:
+        positions_staged = catalogue.eligible(shopper, staged, at, known.rules, now, event, None, context)
+        if len(positions_staged):
+            shadow = Trigger(moment, event, identity, staged, positions_staged, effects)
+    return Trigger(moment, event, identity, coupons, positions, effects, objection, shadow)
 
 
 def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
@@ -203,6 +207,9 @@ def decide(triggers: Sequence[Trigger], known: Knowledge) -> list[CandidateTable
             positions = [triggers[index].eligible for index in chunk]
             table = valued(moments, positions, triggers[chunk[0]].coupons, domain, known)
             found.update((index, table.of(number)) for number, index in enumerate(chunk))
+    shadowed = {index: trigger.shadow for index, trigger in enumerate(triggers) if trigger.shadow is not None}
+    for index, shadow in zip(shadowed, decide([*shadowed.values()], known) if shadowed else (), strict=True):
+        found[index] = found[index].filled(shadow=shadow)
     return [found[index] for index in range(len(triggers))]
 
 

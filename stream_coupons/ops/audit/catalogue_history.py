@@ -1,4 +1,4 @@
-"""Times and pauses of coupons and campaigns, version by version, as far as their compacted topics have them.
+"""Times and states of coupons and campaigns, version by version, as far as their compacted topics have them.
 
 Compaction keeps the latest version of a key, and every version behind it in the log. So only versions before the oldest
 one that is there are lost, and what was decided since then can be judged.
@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from typing import NamedTuple
 
+from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import CATALOG
@@ -25,15 +26,20 @@ class Version(NamedTuple):
         Timestamp of its record, epoch milliseconds.
     start, end : float
         Times between which coupons may be issued, UTC epoch seconds.
-    is_paused : bool
-        True if none may be issued: it is paused or withdrawn.
+    stop : str
+        The state in which none may be issued, such as `paused` or `withdrawn`; empty if some may.
+    campaign_id : str or None
+        Of a coupon.
+    ramped : Campaign or None
+        The campaign, if only some shoppers may get its coupons.
     """
 
     since_ms: float
     start: float = -math.inf
     end: float = math.inf
-    is_paused: bool = False
+    stop: str = ""
     campaign_id: str | None = None
+    ramped: Campaign | None = None
 
 
 class CatalogueHistory:
@@ -53,11 +59,13 @@ class CatalogueHistory:
     def take(self, record: Record, entry: Coupon | Campaign | None) -> None:
         """Take in a version; None if the coupon or campaign of the record's key was withdrawn."""
         versions = self._coupons if record.topic == CATALOG.name else self._campaigns
-        version = Version(record.timestamp_ms, is_paused=True)
+        version, since_ms = Version(record.timestamp_ms, stop="withdrawn"), record.timestamp_ms
         if isinstance(entry, Coupon):
-            version = Version(version.since_ms, entry.valid_from, entry.valid_until, entry.paused, entry.campaign_id)
+            stop = "paused" if entry.paused else ""
+            version = Version(since_ms, entry.valid_from, entry.valid_until, stop, entry.campaign_id)
         elif entry is not None:
-            version = Version(version.since_ms, entry.starts_at, entry.ends_at, entry.paused)
+            stop, ramped = "" if entry.state in ISSUING else entry.state, entry if entry.state == "ramp" else None
+            version = Version(since_ms, entry.starts_at, entry.ends_at, stop, ramped=ramped)
         versions[(record.key or b"").decode(errors="replace")].append(version)
 
     def at(self, coupon_id: str, began_ms: int, appended_ms: int) -> list[Version]:
@@ -80,7 +88,7 @@ class CatalogueHistory:
                 return []
             for each in shared:
                 start, end = max(own.start, each.start), min(own.end, each.end)
-                found.append(Version(own.since_ms, start, end, own.is_paused or each.is_paused))
+                found.append(Version(own.since_ms, start, end, own.stop or each.stop, ramped=each.ramped))
         return found
 
     def _between(self, versions: list[Version], began_ms: int, appended_ms: int) -> list[Version]:

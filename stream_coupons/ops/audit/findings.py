@@ -32,7 +32,7 @@ class Check(Enum):
     SIGNATURES = ("I8", "signatures", "a lease or report that is taken in is signed with the secret")
     HOLDOUT = ("I9", "holdout", "a shopper of the permanent control group gets no coupon")
     PROPENSITIES = ("I9", "propensities", "result and propensity of a decision follow from its arms and the keyed draw")
-    PAUSES = ("terms", "pauses", "no coupon is issued while it or its campaign is paused or withdrawn")
+    STATES = ("terms", "states", "no coupon is issued in a state of it or its campaign that forbids it to the shopper")
     VALIDITY = ("terms", "validity", "a coupon is issued within its time and that of its campaign")
     QUIET_HOURS = ("rules", "quiet hours", "no coupon is issued within the quiet hours")
     COOLDOWN = ("rules", "cooldown", "decisions for a shopper are cooldown_s apart")

@@ -181,11 +181,9 @@ FORGERIES = {
         {"frequency cap"},
         "the shopper had 2 coupons in 14400 s before it, expected no more",
     ),
-    "a pause is ignored": Forgery(
-        lambda: pushed(sent_by(), paused=True), {"pauses"}, "is paused or withdrawn, expected none"
-    ),
-    "the pause of a campaign is ignored": Forgery(campaign_paused, {"pauses"}, "issue i"),
-    "a withdrawal is ignored": Forgery(withdrawn, {"pauses"}, "is paused or withdrawn"),
+    "a pause is ignored": Forgery(lambda: pushed(sent_by(), paused=True), {"states"}, "is paused, expected none"),
+    "the pause of a campaign is ignored": Forgery(campaign_paused, {"states"}, "issue i"),
+    "a withdrawal is ignored": Forgery(withdrawn, {"states"}, "is withdrawn"),
     "an end is ignored": Forgery(
         lambda: pushed(sent_by(), valid_until=AT + 3600.0),
         {"validity"},
@@ -425,7 +423,7 @@ def test_terms_before_the_oldest_known_version_are_not_judged() -> None:
     log.append(topics.CATALOG, log.terms, at_ms=AT_MS)
     log.take_out(topics.CATALOG.name, 0)
     log.save_cells()
-    assert skipped(audited(log)) >= {Check.PAUSES, Check.VALIDITY}
+    assert skipped(audited(log)) >= {Check.STATES, Check.VALIDITY}
 
 
 @pytest.mark.parametrize(("began_ms", "is_found"), [(AT_MS, False), (AT_MS + 2 * HOUR_MS, True)])
