@@ -25,7 +25,7 @@ VERBS = {
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "topics": "Create, check and list the topics.",
     "catalog": "Check coupons, put them into the catalogue, list it, take coupons out, pause them.",
-    "campaigns": "Check and publish campaigns, list what they have spent, take them out, pause them.",
+    "campaigns": "Publish campaigns, list what they have spent, stage, approve, launch, pause and end them.",
     "codes": "Import coupon codes, verify, revoke and list them, and print the key of a till.",
     "publish": "Send events of the shop from a file, each checked first.",
     "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
