@@ -26,7 +26,7 @@ def require_package() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError:
-        text = "approval: needs the package cryptography: pip install 'stream-coupons[approval]'"
+        text = "approval: needs the package cryptography: pip install -e '.[approval]' in the clone"
         raise BadConfig(text) from None
 
 

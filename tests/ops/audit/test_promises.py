@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from msgspec.structs import replace
 
 from lab.builders import AT, AT_MS, COUPONS, ISSUES, LEASES, PROMISED, USERS, Handmade, Log, live_shop, log_of
 from stream_coupons.core.caps import Cap
+from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.decision import policy
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.messages.catalogue import CampaignState
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.shopper.state import Shopper
@@ -78,11 +80,12 @@ def withdrawn() -> Log:
     return log
 
 
-def campaign_paused() -> Log:
+def campaign_in(**state: Any) -> Log:
+    """The log of workers that ignore a change of the campaign's state."""
     log = sent_by()
     [one] = log.read((topics.CAMPAIGNS.name,))
     campaign = Decoder(topics.CAMPAIGNS)(one.value)
-    log.append(topics.CAMPAIGNS, replace(campaign, state="paused"), at_ms=AT_MS + HOUR_MS)
+    log.append(topics.CAMPAIGNS, replace(campaign, **state), at_ms=AT_MS + HOUR_MS)
     return log
 
 
@@ -182,7 +185,18 @@ FORGERIES = {
         "the shopper had 2 coupons in 14400 s before it, expected no more",
     ),
     "a pause is ignored": Forgery(lambda: pushed(sent_by(), paused=True), {"states"}, "is paused, expected none"),
-    "the pause of a campaign is ignored": Forgery(campaign_paused, {"states"}, "issue i"),
+    **{
+        f"a campaign is {state}, which is ignored": Forgery(
+            partial(campaign_in, state=state), {"states"}, f"the coupon or its campaign is {state}, expected none"
+        )
+        for state in get_args(CampaignState)
+        if state not in ISSUING
+    },
+    "a ramp is ignored": Forgery(
+        partial(campaign_in, state="ramp", ramp_ratio=0.1),
+        {"states"},
+        "is ramped up to 10% without them, expected none",
+    ),
     "a withdrawal is ignored": Forgery(withdrawn, {"states"}, "is withdrawn"),
     "an end is ignored": Forgery(
         lambda: pushed(sent_by(), valid_until=AT + 3600.0),
