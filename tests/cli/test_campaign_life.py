@@ -157,7 +157,7 @@ def test_bad_options_are_named(run: Run, tmp_path: Path) -> None:
     for text in ("150%", "-1%", "half", "5%x", "nan"):
         result = run("campaigns", "launch", "spring", "--ratio", text)
         assert (result.exit_code, "expected a share of the shoppers" in result.stderr) == (2, True), text
-    file = write_lines(tmp_path / "c.json", {"campaign_id": "spring", "state": "runnning"})
+    file = write_lines(tmp_path / "c.json", {"campaign_id": "spring", "state": "runs"})
     result = run("campaigns", "push", file, "--dry-run")
     assert result.exit_code == 1
     assert "running" in result.stderr
