@@ -118,10 +118,9 @@ def add_to(app: typer.Typer) -> None:
     """Add the verbs to those of `campaigns`."""
     app.command("approve", help=TEXTS["approve"])(approve)
     app.command("launch", help=TEXTS["launch"])(launch)
-    plain: tuple[CampaignVerb, ...] = ("stage", "pause", "hold", "resume", "end", "archive")
+    plain: tuple[CampaignVerb, ...] = ("stage", "pause", "hold", "resume", "end", "archive", "remove")
     for verb in plain:
         app.command(verb, help=TEXTS[verb])(_plain(verb))
-    app.command("remove", help=TEXTS["remove"])(remove)
     app.command("history")(show_history)
     app.command("keygen")(keygen)
 
@@ -137,7 +136,10 @@ def _plain(verb: CampaignVerb) -> Callable[..., None]:
         bootstrap: BootstrapOption = None,
     ) -> None:
         settings = settings_with_topics(config, bootstrap)
-        _change(ids, verb, lambda campaign, _: changed(campaign, verb), settings, reason, json=json)
+        if verb == "remove":
+            _remove(ids, settings, reason, json=json)
+        else:
+            _change(ids, verb, lambda campaign, _: changed(campaign, verb), settings, reason, json=json)
 
     return act
 
@@ -278,16 +280,9 @@ def _require_short(reason: str) -> None:
         raise BadConfig(f"--reason has {len(reason)} characters, expected at most {REASON_CHARACTERS}")
 
 
-def remove(
-    ids: IdsArgument,
-    reason: ReasonOption = "",
-    json: JsonOption = False,
-    config: ConfigOption = None,
-    bootstrap: BootstrapOption = None,
-) -> None:
-    """Remove campaigns, also those that cannot be read."""
+def _remove(ids: Sequence[str], settings: Settings, reason: str, *, json: bool) -> None:
+    """Remove campaigns, also those that cannot be read; exit with 1 if one is not there."""
     _require_short(reason)
-    settings = settings_with_topics(config, bootstrap)
     found, wanted = published(settings, CAMPAIGNS), dict.fromkeys(ids)
     known = [name for name in wanted if name in found.records]
     with publisher_of(settings.kafka) as publisher:
