@@ -48,8 +48,12 @@ export interface Campaign {
   "caps"?: (Cap)[];
   /** Share of the shoppers who get none of its coupons, drawn by the secret, to measure what it earns. Who is left out stays so when the share is raised. */
   "holdout_ratio"?: number;
-  /** State of its life: `running`, or `paused`, in which none of its coupons are issued for now. */
-  "state"?: "paused" | "running";
+  /** State of its life. Coupons are issued while it is `running`, or `ramp`: to some shoppers. While it is `staged`, decisions record which of its coupons they would have given. */
+  "state"?: "approved" | "archived" | "draft" | "ended" | "held" | "paused" | "ramp" | "running" | "staged";
+  /** Share of the shoppers who may get its coupons while its state is `ramp`; those of 5 % are among those of 25 %. */
+  "ramp_ratio"?: number;
+  /** Approvals, where `approval.required` asks for some. `campaigns approve` adds one. */
+  "signatures"?: (Signature)[];
 }
 
 /** The most coupons of one shopper in each period. */
@@ -392,6 +396,8 @@ export interface LoggedDecision {
   "is_holdout"?: boolean;
   /** Share of all decisions that are recorded: `policy.decisions_logged_ratio`. */
   "logged_ratio"?: number;
+  /** The coupon of a staged campaign that would have been given if the campaign was running: worth more than `best`. Absent where exploration, control or holdout decided. */
+  "staged"?: StagedCoupon | null;
 }
 
 /** A coupon that another system gave: scored and learnt from, never issued again. */
@@ -451,6 +457,17 @@ export type Reason = [string, number, number];
 
 /** Reasons why a record goes to dead-letters. */
 export type Rejection = "from_the_future" | "invalid" | "late" | "no_key" | "not_json" | "not_signed" | "step_failed" | "too_large" | "unknown_issue" | "unknown_version" | "wrong_code" | "wrong_coupon" | "wrong_currency" | "wrong_key" | "wrong_partition";
+
+/** An operator's approval of a campaign and its coupons as they are. */
+export interface Signature {
+  /** Name of the operator's key in `approval.keys`. */
+  "name": string;
+  /** Ed25519 signature of the campaign's terms and those of its coupons, in hexadecimal digits. */
+  "signature": string;
+}
+
+/** A coupon of a staged campaign that a decision would have given. */
+export type StagedCoupon = [string, number];
 
 /** Values by topic; of dead-letters the headers. */
 export interface Topics {

@@ -31,7 +31,12 @@ OWNER_ONLY = 0o600
 
 
 def make(path: Path) -> DrawKey:
-    """Write a new secret to a new file that only its owner can read.
+    """Write a new secret to a file, and return the key; errors as of `make_bytes`."""
+    return DrawKey(make_bytes(path))
+
+
+def make_bytes(path: Path) -> bytes:
+    """Write 32 random bytes to a new file that only its owner can read, as hexadecimal digits, and return them.
 
     Raises
     ------
@@ -49,11 +54,23 @@ def make(path: Path) -> DrawKey:
         file.write(text + "\n")
         file.flush()
         os.fsync(descriptor)
-    return DrawKey(bytes.fromhex(text))
+    return bytes.fromhex(text)
 
 
 def read(path: Path) -> DrawKey:
-    """Read the secret of a file that `make` wrote.
+    """Read the secret of a file that `make` wrote; errors as of `read_bytes`."""
+    return DrawKey(read_bytes(path, "secret_file", MAKE))
+
+
+def read_bytes(path: Path, what: str, remedy: str) -> bytes:
+    """Read the 32 bytes of a file that `make_bytes` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    what, remedy : str
+        The setting or option that names the file, and how to get one, for errors.
 
     Raises
     ------
@@ -64,12 +81,12 @@ def read(path: Path) -> DrawKey:
         text = path.read_text(encoding="ascii").strip()
         mode = path.stat().st_mode
     except OSError as error:
-        raise BadConfig(f"secret_file: {path} cannot be read: {error.strerror}; {MAKE}") from None
+        raise BadConfig(f"{what}: {path} cannot be read: {error.strerror}; {remedy}") from None
     except UnicodeDecodeError:
         text, mode = "", 0
     if mode & FOR_OTHERS:
         raise BadConfig(
-            f"secret_file: {path} is open to every user of the machine (mode {mode & 0o777:04o}), "
+            f"{what}: {path} is open to every user of the machine (mode {mode & 0o777:04o}), "
             f"expected 0600 or 0640: run `chmod 600 {path}`"
         )
     try:
@@ -77,8 +94,8 @@ def read(path: Path) -> DrawKey:
     except ValueError:
         secret = b""
     if len(secret) != SECRET_BYTES:
-        raise BadConfig(f"secret_file: {path} holds no secret, expected {2 * SECRET_BYTES} hexadecimal digits; {MAKE}")
-    return DrawKey(secret)
+        raise BadConfig(f"{what}: {path} holds no secret, expected {2 * SECRET_BYTES} hexadecimal digits; {remedy}")
+    return secret
 
 
 def draw_key(settings: Settings) -> DrawKey:

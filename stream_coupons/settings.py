@@ -15,6 +15,7 @@ from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.rules import (
     STRATEGIES,
+    ApprovalRules,
     AttributionRules,
     NeighbourhoodRules,
     PolicyRules,
@@ -88,6 +89,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
     shop: ShopRules = ShopRules()
+    approval: ApprovalRules = ApprovalRules()
     secret_file: str = ""
 
     def rules(self, key: DrawKey) -> Rules:
@@ -96,8 +98,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Raises
         ------
         BadConfig
-            If `policy.strategy` names a policy that cannot be made.
+            If `policy.strategy` names a policy that cannot be made, or signatures cannot be verified.
         """
+        if self.approval.required:
+            from stream_coupons.core.catalogue.approval import require_package
+
+            require_package()
         if self.policy.strategy not in STRATEGIES:
             from stream_coupons.core.decision.policy_plugin import load_policy
 
@@ -108,6 +114,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             policy=self.policy,
             attribution=self.attribution,
             shop=self.shop,
+            approval=self.approval,
             transfer=self.learning.transfer,
             key=key,
         )

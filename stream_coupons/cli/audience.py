@@ -36,7 +36,8 @@ def audience(
     Reads the states of all shoppers from the users' changelog and applies the
     coupon's terms to each: validity, caps, coupons held, and eligible_if of
     the coupon and of its campaign. Clauses that read the trigger are taken
-    for true, and named. Cooldown, holdout, stock and budget are left out.
+    for true, and named. Cooldown, holdout, stock and budget are left out, and
+    so is the ramp_ratio of a campaign.
     Disturbs no worker, and none has to run.
 
     Examples: stream-coupons catalog audience coffee-15-percent

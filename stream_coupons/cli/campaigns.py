@@ -1,4 +1,4 @@
-"""`campaigns`: publish campaigns, list what they have spent, take them out, pause them."""
+"""`campaigns`: publish campaigns, list what they have spent, and lead them through their life."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich import box
 
-from stream_coupons.cli import terminal
+from stream_coupons.cli import campaign_life, terminal
 from stream_coupons.cli.catalog_entries import Published, published, span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
 from stream_coupons.cli.reports import counted
@@ -58,7 +58,6 @@ app = app_of(
     EntryGroup(
         name="campaigns",
         kind=CAMPAIGNS,
-        id_of_one="spring",
         about_list="""List campaigns: their coupons, times and budgets, and what is spent.
 
 held is money for coupons that shoppers may still use. due is the share
@@ -66,9 +65,8 @@ of the budget that should be spent by now, by the campaign's budget_curve.
 price is the value that each cent of expected cost must bring: 0 while
 there is money for all coupons that are worth it. Redemptions count here
 within some seconds.""",
-        removal="from now on none of their coupons are issued",
-        pausable="the coupons of campaigns",
         listed=_listed,
         show=_show,
     )
 )
+campaign_life.add_to(app)

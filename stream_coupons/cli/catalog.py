@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from stream_coupons.cli import catalogue_checks, terminal
 from stream_coupons.cli.audience import audience
 from stream_coupons.cli.catalog_entries import span
-from stream_coupons.cli.entry_verbs import EntryGroup, app_of
+from stream_coupons.cli.entry_verbs import EntryGroup, add_verbs_by_id, app_of
 from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.rules import ShopRules
@@ -44,13 +44,11 @@ app = app_of(
     EntryGroup(
         name="catalog",
         kind=COUPONS,
-        id_of_one="coffee-15-percent",
         about_list="List the coupons that the workers know. With --json, as `catalog push` reads\nthem.",
-        removal="from now on they are not issued",
-        pausable="coupons",
         show=_show,
     )
 )
+add_verbs_by_id(app)
 app.command()(audience)
 app.command("lint")(catalogue_checks.lint)
 app.command("diff")(catalogue_checks.diff)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
@@ -14,13 +14,15 @@ from msgspec import Raw, Struct
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import client_of_topics, publisher_of
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.ops.campaign_life import ChangeLog, ForbiddenTransition, settled
 from stream_coupons.ops.catalogue_files import (
     CAMPAIGNS,
     COUPONS,
     Entry,
+    EntryFault,
     Kind,
     ParsedFile,
     changed_holdouts,
@@ -107,14 +109,35 @@ def compared(reading: ParsedFile, settings: Settings | None) -> list[str]:
     return overlooked(reading.coupons.values(), others.values()) + unissuable(touched.values(), campaigns) + changed
 
 
-def push(kind: Kind[Any], file: Path, settings: Settings, *, skip_invalid: bool, dry_run: bool, json: bool) -> None:
+def settle(reading: ParsedFile, before: Mapping[str, Campaign], settings: Settings) -> None:
+    """Give the campaigns of a file the states that they shall have, and refuse those that cannot have theirs."""
+    for campaign_id, entry in list(reading.campaigns.items()):
+        states, needs_approval = campaign_id in reading.with_state, settings.approval.required > 0
+        try:
+            reading.campaigns[campaign_id] = settled(
+                entry, before.get(campaign_id), states=states, needs_approval=needs_approval
+            )
+        except ForbiddenTransition as error:
+            del reading.campaigns[campaign_id]
+            reading.refused += 1
+            reading.faults.append(EntryFault(0, "state", str(error), campaign=campaign_id))
+
+
+def push(  # noqa: PLR0913 - the options of the verb
+    kind: Kind[Any], file: Path, settings: Settings, *, skip_invalid: bool, dry_run: bool, json: bool, reason: str
+) -> None:
     """Check a file and publish its entries, unless one is bad."""
-    reading = read_file(kind, file, settings)
-    is_good = skip_invalid or not reading.refused
-    is_sent = is_good and not dry_run
-    if is_sent:
+    reading, before = read_file(kind, file, settings), dict[str, Campaign]()
+    if (skip_invalid or not reading.refused) and not dry_run:
         with client_of_topics(settings.kafka):
             pass
+        before = published(settings, CAMPAIGNS).entries if reading.campaigns else before
+        faults = len(reading.faults)
+        settle(reading, before, settings)
+        for fault in reading.faults[faults:]:
+            terminal.print_error(f"{file}, {fault}")
+    is_good = skip_invalid or not reading.refused
+    is_sent = is_good and not dry_run
     reading.warnings += compared(reading, settings if is_sent else None)
     for warning in reading.warnings:
         terminal.warn(warning)
@@ -122,6 +145,8 @@ def push(kind: Kind[Any], file: Path, settings: Settings, *, skip_invalid: bool,
     count = len(reading.campaigns) + len(reading.coupons)
     if is_sent:
         with publisher_of(settings.kafka) as publisher:
+            log = ChangeLog(publisher, "push", reason, settings.approval.operator)
+            log.write((name, before.get(name), entry) for name, entry in reading.campaigns.items())
             for topic, entry in reading.entries:
                 publisher.send(topic, entry)
     if json:
@@ -142,46 +167,40 @@ def _counts(reading: ParsedFile, kind: Kind[Any]) -> str:
     return " and ".join(f"{count} {noun}s" for noun, count in counts.items() if count or noun == kind.noun)
 
 
-def remove(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, json: bool) -> None:
-    """Remove entries, also those that cannot be read."""
-    values = dict.fromkeys(published(settings, kind).records)
-    _publish(kind, ids, values, settings, "removed", json=json)
+def remove(ids: Sequence[str], settings: Settings, *, json: bool) -> None:
+    """Remove coupons, also those that cannot be read."""
+    _publish(ids, dict.fromkeys(published(settings, COUPONS).records), settings, "removed", json=json)
 
 
-def set_paused(kind: Kind[Entry], ids: Sequence[str], settings: Settings, *, paused: bool, json: bool) -> None:
-    """Publish entries again, paused or not; all their other fields stay byte for byte."""
-    found = published(settings, kind)
-    values = {entry_id: _with_pause(found.records[entry_id], kind, paused=paused) for entry_id in found.entries}
-    _publish(kind, ids, values, settings, "paused" if paused else "resumed", json=json)
+def set_paused(ids: Sequence[str], settings: Settings, *, paused: bool, json: bool) -> None:
+    """Publish coupons again, paused or not; all their other fields stay byte for byte."""
+    found, news = published(settings, COUPONS), {"paused": Raw(b"true")} if paused else {}
+    values = {entry_id: with_fields(found.records[entry_id], news, ("paused",)) for entry_id in found.entries}
+    _publish(ids, values, settings, "paused" if paused else "resumed", json=json)
 
 
-def _with_pause(value: bytes, kind: Kind[Entry], *, paused: bool) -> bytes:
-    name, text = ("state", b'"paused"') if kind.topic is CAMPAIGNS.topic else ("paused", b"true")
-    fields = msgspec.json.decode(value, type=dict[str, Raw])
-    fields.pop(name, None)
-    return msgspec.json.encode(fields | ({name: Raw(text)} if paused else {}))
+def with_fields(value: bytes, fields: Mapping[str, Raw], names: Collection[str]) -> bytes:
+    """Return a record with those of some fields that are given at its end, and without the others."""
+    kept = msgspec.json.decode(value, type=dict[str, Raw])
+    for name in names:
+        kept.pop(name, None)
+    return msgspec.json.encode(kept | {name: fields[name] for name in names if name in fields})
 
 
 def _publish(
-    kind: Kind[Entry],
-    ids: Sequence[str],
-    values: Mapping[str, bytes | None],
-    settings: Settings,
-    done: str,
-    *,
-    json: bool,
+    ids: Sequence[str], values: Mapping[str, bytes | None], settings: Settings, done: str, *, json: bool
 ) -> None:
-    """Publish new values of some ids; say which are not there, and exit with 1 if there is one."""
+    """Publish new values of some coupons; say which are not there, and exit with 1 if there is one."""
     wanted = list(dict.fromkeys(ids))
     known = [entry_id for entry_id in wanted if entry_id in values]
     unknown = [entry_id for entry_id in wanted if entry_id not in values]
     with publisher_of(settings.kafka) as publisher:
         for entry_id in known:
-            publisher.send_bytes(kind.topic, entry_id.encode(), values[entry_id])
+            publisher.send_bytes(COUPONS.topic, entry_id.encode(), values[entry_id])
     if json:
         terminal.print_json({done: known, "unknown": unknown})
     for entry_id in () if json else wanted:
-        what = done if entry_id in values else f"no such {kind.noun} in {kind.topic.name}"
+        what = done if entry_id in values else f"no such {COUPONS.noun} in {COUPONS.topic.name}"
         terminal.say(f"{terminal.printable(entry_id)}: {what}")
     raise typer.Exit(1 if unknown else 0)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import compared, published, read_file
+from stream_coupons.cli.catalog_entries import compared, published, read_file, settle
 from stream_coupons.cli.entry_verbs import FileArgument
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from, settings_with_topics
 from stream_coupons.core.errors import BadConfig
@@ -63,11 +63,13 @@ def diff(
 
     settings = settings_with_topics(config, bootstrap)
     reading = read_file(COUPONS, file, settings)
-    if reading.refused:
-        raise BadConfig(f"{file}: {reading.refused} entries are refused, expected none")
     coupons, found = published(settings, COUPONS).entries, list[Difference]()
     if reading.campaigns:
-        found += differences(CAMPAIGNS, published(settings, CAMPAIGNS).entries, reading.campaigns)
+        before = published(settings, CAMPAIGNS).entries
+        settle(reading, before, settings)
+        found += differences(CAMPAIGNS, before, reading.campaigns)
+    if reading.refused:
+        raise BadConfig(f"{file}: {reading.refused} entries are refused, expected none: {reading.faults[0]}")
     if reading.coupons:
         found += differences(COUPONS, coupons, reading.coupons)
     if json:

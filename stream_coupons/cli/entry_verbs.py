@@ -1,4 +1,4 @@
-"""Verbs that `catalog` and `campaigns` share: push, list, remove, pause, resume."""
+"""Verbs that `catalog` and `campaigns` share, push and list, and those of `catalog` by ids."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class EntryGroup(Generic[Entry]):
 
     Attributes
     ----------
-    name, id_of_one : str
-        Name of the group and id of an entry, for the examples.
-    about_list, removal, pausable : str
-        Parts of the help: first paragraphs of `list`, the effect of removal, and the coupons that are paused.
+    name : str
+        Name of the group, for the examples.
+    about_list : str
+        First paragraphs of the help of `list`.
     listed : callable
         Returns the entries to list.
     show : callable
@@ -48,38 +48,44 @@ class EntryGroup(Generic[Entry]):
 
     name: str
     kind: Kind[Entry]
-    id_of_one: str
     about_list: str
-    removal: str
-    pausable: str
     listed: Callable[[Published[Entry], Settings], Sequence[Any]] = lambda found, _: [*found.entries.values()]
     show: Callable[[Sequence[Any], ShopRules], None]
 
 
 def app_of(group: EntryGroup[Entry]) -> typer.Typer:
-    """Return the verbs of a group."""
-    act = partial(_on_ids, group.kind)
-    verbs = [_push(group), _list(group), act(catalog_entries.remove)]
-    verbs += [act(partial(catalog_entries.set_paused, paused=paused)) for paused in (True, False)]
-    app = typer.Typer(no_args_is_help=True)
-    for verb, (name, text) in zip(verbs, _texts(group).items(), strict=True):
-        app.command(name, help=text)(verb)
+    """Return the verbs of a group that it shares with the other one."""
+    app, command = typer.Typer(no_args_is_help=True), f"stream-coupons {group.name}"
+    app.command("push", help=_text_of_push(group.name, group.kind.noun, command))(_push(group))
+    about = f"{group.about_list}\n\nExamples: {command} list\n          {command} list --json > {group.name}.json"
+    app.command("list", help=about)(_list(group))
     return app
 
 
+def add_verbs_by_id(app: typer.Typer) -> None:
+    """Add the verbs of `catalog` that take ids of coupons."""
+    pauses = (partial(catalog_entries.set_paused, paused=paused) for paused in (True, False))
+    verbs: list[Verb] = [catalog_entries.remove, *pauses]
+    for verb, (name, text) in zip(verbs, TEXTS_BY_ID.items(), strict=True):
+        app.command(name, help=text)(_on_ids(verb))
+
+
 def _push(group: EntryGroup[Entry]) -> Verb:
-    def push(
+    def push(  # noqa: PLR0913 - its options
         file: FileArgument,
         skip_invalid: Annotated[
             bool, typer.Option("--skip-invalid", help="Publish the good ones if some are bad.")
         ] = False,
         dry_run: DryRunOption = False,
+        reason: Annotated[str, typer.Option("--reason", help="Why, for the history of campaigns.")] = "",
         json: JsonOption = False,
         config: ConfigOption = None,
         bootstrap: BootstrapOption = None,
     ) -> None:
         settings = settings_from(config, bootstrap)
-        catalog_entries.push(group.kind, file, settings, skip_invalid=skip_invalid, dry_run=dry_run, json=json)
+        catalog_entries.push(
+            group.kind, file, settings, skip_invalid=skip_invalid, dry_run=dry_run, json=json, reason=reason
+        )
 
     return push
 
@@ -100,57 +106,49 @@ def _list(group: EntryGroup[Entry]) -> Verb:
     return show
 
 
-def _on_ids(kind: Kind[Entry], act: Verb) -> Verb:
+def _on_ids(act: Verb) -> Verb:
     def verb(
         ids: Annotated[list[str], typer.Argument(metavar="ID", help="Which entries, by their ids.")],
         json: JsonOption = False,
         config: ConfigOption = None,
         bootstrap: BootstrapOption = None,
     ) -> None:
-        act(kind, ids, settings_with_topics(config, bootstrap), json=json)
+        act(ids, settings_with_topics(config, bootstrap), json=json)
 
     return verb
 
 
-def _texts(group: EntryGroup[Entry]) -> dict[str, str]:
-    """Return the help of each verb; those of pause and resume last."""
-    noun, command = group.kind.noun, f"stream-coupons {group.name}"
-    return _file_texts(group.name, noun, command) | {
-        "list": f"""{group.about_list}
-
-Examples: {command} list
-          {command} list --json > {group.name}.json""",
-        "remove": f"""Take {noun}s out: {group.removal}.
+TEXTS_BY_ID = {
+    "remove": """Take coupons out: from now on they are not issued.
 
 Exit code 1 says that one of them was not there; the others are removed
 all the same.
 
-Example: {command} remove {group.id_of_one}""",
-        "pause": f"""Stop issuing {group.pausable} until they are resumed; those that were issued stay good.
+Example: stream-coupons catalog remove coffee-15-percent""",
+    "pause": """Stop issuing coupons until they are resumed; those that were issued stay good.
 
 It is in effect as soon as the workers have read it, within a second. Exit
 code 1 says that one of them is not known.
 
-Example: {command} pause {group.id_of_one}""",
-        "resume": f"""Issue {group.pausable} again.
+Example: stream-coupons catalog pause coffee-15-percent""",
+    "resume": """Issue coupons again.
 
 Exit code 1 says that one of them is not known.
 
-Example: {command} resume {group.id_of_one}""",
-    }
+Example: stream-coupons catalog resume coffee-15-percent""",
+}
 
 
-def _file_texts(name: str, noun: str, command: str) -> dict[str, str]:
-    """Return the help of the verbs that read a file."""
-    return {
-        "push": f"""Check {noun}s and publish them; workers take them into use at once.
+def _text_of_push(name: str, noun: str, command: str) -> str:
+    return f"""Check {noun}s and publish them; workers take them into use at once.
 
 Nothing is published unless every entry is good. An entry replaces the one
 of the same id; all others stay. A file may hold both, as `campaigns: [...]`
 and `coupons: [...]`. Its times are ISO 8601, in the shop's time zone
 (shop.time_zone) without an offset, or epoch seconds. An end that is a date
-alone includes that day.
+alone includes that day. A campaign keeps its state unless the entry names
+one; a new one is running, or a draft where approval.required asks for
+approvals.
 
 Examples: {command} push {name}.yaml
-          {command} push {name}.json --dry-run""",
-    }
+          {command} push {name}.json --dry-run"""

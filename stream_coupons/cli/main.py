@@ -25,7 +25,7 @@ VERBS = {
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "topics": "Create, check and list the topics.",
     "catalog": "Check coupons, put them into the catalogue, list it, take coupons out, pause them.",
-    "campaigns": "Check and publish campaigns, list what they have spent, take them out, pause them.",
+    "campaigns": "Publish campaigns, list what they have spent, stage, approve, launch, pause and end them.",
     "codes": "Import coupon codes, verify, revoke and list them, and print the key of a till.",
     "publish": "Send events of the shop from a file, each checked first.",
     "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
@@ -42,7 +42,7 @@ VERBS = {
 or an `app` with verbs of its own. `--help` and completion of a verb's name import none of them."""
 VERBS_OF_PACKAGES = "stream_coupons.verbs"
 """Entry points of packages that add verbs: a table like `VERBS` in the package that has the modules."""
-LABORATORY = ("broker", "demo", "evaluate", "export", "ope", "replay", "tune")
+LABORATORY = ("broker", "demo", "evaluate", "export", "ope", "replay", "tune", "what-if")
 """Verbs of the package stream-coupons-lab, which may not be installed."""
 
 VERBATIM = "\b\n"
@@ -86,13 +86,14 @@ class Verbs(TyperGroup):
                 raise BadConfig(f"{cmd_name} is a verb of the laboratory, from the clone: pip install {needed}")
             self.commands = dict.fromkeys(help_lines())  # type: ignore[assignment]  # Click suggests one of these
             return None
-        module = import_module(f"{package}.{cmd_name}")
+        name = cmd_name.replace("-", "_")
+        module = import_module(f"{package}.{name}")
         if hasattr(module, "app"):
             command: Any = typer.main.get_group(module.app)
             command.help = help_lines()[cmd_name]
         else:
             verb = typer.Typer(add_completion=False)
-            verb.command(cmd_name)(getattr(module, cmd_name))
+            verb.command(cmd_name)(getattr(module, name))
             command = typer.main.get_command(verb)
         command.name = cmd_name
         _lay_out(command)

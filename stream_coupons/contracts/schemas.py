@@ -20,7 +20,17 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stream_coupons.contracts.docstrings import attribute_docs
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.core.messages import catalogue, decisions, inputs, learning, leases, lift, neighbours, results
+from stream_coupons.core.messages import (
+    campaign_changes,
+    catalogue,
+    decisions,
+    inputs,
+    learning,
+    leases,
+    lift,
+    neighbours,
+    results,
+)
 from stream_coupons.core.messages.fields import SCHEMA_VERSION
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.topics import DEAD_LETTERS, Topic, with_message
@@ -29,7 +39,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DEFINITIONS = "#/$defs/"
 OF_PACKAGES = "stream_coupons.schemas"
 """Entry points of packages that add schemas."""
-MODULES = (catalogue, decisions, inputs, leases, learning, lift, neighbours, results)
+MODULES = (campaign_changes, catalogue, decisions, inputs, leases, learning, lift, neighbours, results)
 """Modules that define message types."""
 
 Schema = dict[str, Any]

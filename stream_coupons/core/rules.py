@@ -1,5 +1,6 @@
 """Parameters of the steps; `settings.py` reads them from file and environment."""
 
+from base64 import b64decode
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Literal, cast, get_args
@@ -88,6 +89,8 @@ class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_field
     related_every_s: NonNegative = 86400.0
 
 
+KEY_BYTES = 32
+"""Length of an Ed25519 public key."""
 STRATEGIES = ("value", "random")
 """The engine's own policies."""
 
@@ -211,6 +214,44 @@ class ShopRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return zone(self.time_zone)
 
 
+class ApprovalRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Approval of campaigns by several operators.
+
+    Where `required` is above 0, a coupon is given only within a campaign that so many of the `keys` have signed as it
+    is. `keys` has the Ed25519 public key of each operator by name, 32 bytes in hexadecimal digits or base64.
+    `operator` is the name that changes are recorded with; empty: the user of the machine.
+    """
+
+    required: Annotated[int, Meta(ge=0, le=16)] = 0
+    keys: dict[Annotated[str, Meta(min_length=1, max_length=64)], str] = {}
+    operator: Annotated[str, Meta(max_length=200)] = ""
+
+    def __post_init__(self) -> None:
+        names: dict[bytes, str] = {}
+        for name, key in self.public_keys.items():
+            if key in names:
+                raise ValueError(f"keys: {names[key]!r} and {name!r} have the same key, expected one a person")
+            names[key] = name
+        if self.required > len(self.keys):
+            raise ValueError(f"required is {self.required}, expected at most the number of keys, {len(self.keys)}")
+
+    @property
+    def public_keys(self) -> dict[str, bytes]:
+        """The keys as 32 bytes, by name."""
+        return {name: _public_key(name, text) for name, text in self.keys.items()}
+
+
+def _public_key(name: str, text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        expected = "64 hexadecimal digits or 44 of base64, as `stream-coupons campaigns keygen` prints"
+        raise ValueError(f"keys: that of {name!r} is no Ed25519 public key, expected {expected}")
+    return key
+
+
 class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All rules of the steps, with the secret of the draws."""
 
@@ -219,6 +260,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: PolicyRules = PolicyRules()
     attribution: AttributionRules = AttributionRules()
     shop: ShopRules = ShopRules()
+    approval: ApprovalRules = ApprovalRules()
     key: DrawKey
     transfer: dict[str, str] = {}
     """By domain, the domain whose model serves it until it has its own. No chain leads back to its start."""

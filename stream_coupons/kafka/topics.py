@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 
 from msgspec import Struct
 
+from stream_coupons.core.messages.campaign_changes import CampaignChange
 from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import (
@@ -221,6 +222,18 @@ CAMPAIGNS = Topic(
     written_by=("`stream-coupons campaigns`",),
     read_by=("every worker",),
 )
+# Kept without end: who changed what, and why. A record has the campaign before and after the change.
+CAMPAIGN_CHANGES = Topic(
+    "campaign-changes",
+    CampaignChange,
+    "campaign_id",
+    "who changed a campaign, when, how and why",
+    1,
+    retention_ms=FOR_EVER,
+    max_message_bytes=3 * MIB,
+    written_by=("`stream-coupons campaigns`", "`stream-coupons catalog push`"),
+    read_by=("`stream-coupons campaigns history`",),
+)
 # Kept without end, and not compacted: the order of the records says which block of codes counts.
 CODES = Topic(
     "coupon-codes",
@@ -316,6 +329,7 @@ ALL: tuple[Topic, ...] = (
     RESULT_TOTALS,
     CATALOG,
     CAMPAIGNS,
+    CAMPAIGN_CHANGES,
     CODES,
     SNAPSHOTS,
     DEAD_LETTERS,

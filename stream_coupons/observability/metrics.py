@@ -243,7 +243,10 @@ class Metrics:
             self.batch_failures.labels(agent)
 
     def _campaigns(self) -> None:
-        """Make the metrics of campaigns, each exported by the worker that owns the account."""
+        """Make the metrics of campaigns; the worker that owns the account exports those of money."""
+        self.staged = self._counter(
+            "staged_decisions_total", "Decisions that would have given a coupon of a staged campaign.", "campaign"
+        )
 
         def of_campaign(name: str, help_text: str) -> Gauge:
             return self._gauge(name, help_text, "campaign")

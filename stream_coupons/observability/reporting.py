@@ -36,6 +36,7 @@ class BatchReporter:
             "interest": metrics.interests,
             "new_shopper": metrics.new_shoppers,
             "erasure": metrics.erasures,
+            "staged": metrics.staged,
         }
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:

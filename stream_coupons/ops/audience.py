@@ -53,8 +53,7 @@ class AudienceCount:
     def __init__(
         self, coupon_id: str, coupons: Iterable[Coupon], campaigns: Iterable[Campaign], at: float, rules: Rules
     ) -> None:
-        catalogue = Catalogue(coupons, campaigns=campaigns)
-        self._coupons = catalogue.domains[catalogue.by_id[coupon_id].domain]
+        self._coupons = Catalogue.under(rules, coupons, campaigns).set_of(coupon_id)
         self._position = self._coupons.position[coupon_id]
         self._at, self._rules = at, rules
         self._codec = CellCodec(Shopper)

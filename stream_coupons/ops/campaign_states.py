@@ -7,6 +7,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Struct
 
+from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, campaign_of
@@ -34,7 +35,8 @@ class CampaignState(Struct, frozen=True, kw_only=True):
     currency : str or None
         Currency that these share, by their domains.
     state : str
-        `running`, `paused`, `not begun`, `over` or `spent`: what is left pays for none of its coupons any more.
+        The campaign's own, or `over` after its end. Of one that may issue coupons also `not begun`, or `spent` if what
+        is left pays for none of its coupons any more.
     spent_minor, held_minor : int
         Taken off by redemptions, less what was returned; held for open coupons.
     expected_minor : float
@@ -91,7 +93,7 @@ def states_of(
                 campaign=campaign,
                 coupons=[coupon.coupon_id for coupon in named],
                 currency=shared_currency(named, currencies),
-                state="spent" if state == "running" and is_spent(account, limit) else state,
+                state="spent" if state in ISSUING and is_spent(account, limit) else state,
                 spent_minor=account.spent,
                 held_minor=account.held,
                 expected_minor=round(sum(holding.expected.at(at) for holding in account.holdings.values()), 2),
@@ -104,11 +106,11 @@ def states_of(
 
 
 def _state(campaign: Campaign, at: float) -> str:
-    if at >= campaign.ends_at:
+    if at >= campaign.ends_at and campaign.state not in ("ended", "archived"):
         return "over"
-    if campaign.paused:
-        return "paused"
-    return "not begun" if at < campaign.starts_at else "running"
+    if campaign.state not in ISSUING:
+        return campaign.state
+    return "not begun" if at < campaign.starts_at else campaign.state
 
 
 def read_accounts(kafka: KafkaSettings) -> dict[str, Account]:

@@ -91,6 +91,8 @@ class ParsedFile(Struct):
         All faults of the others, in the order of the file.
     refused : int
         Number of the others.
+    with_state : set of str
+        Ids of the campaigns whose entries name a state.
     """
 
     coupons: dict[str, Coupon] = {}
@@ -98,6 +100,7 @@ class ParsedFile(Struct):
     warnings: list[str] = []
     faults: list[EntryFault] = []
     refused: int = 0
+    with_state: set[str] = set()
 
     @property
     def entries(self) -> Iterator[tuple[Topic, Coupon | Campaign]]:
@@ -145,6 +148,8 @@ def read_entries(kind: Kind[Any], data: bytes, name: str, now: float, zone: tzin
             reading.faults += [_located(of, written, entry_id, fault) for fault in faults]
             continue
         getattr(reading, f"{of.noun}s")[entry_id] = entry
+        if of is CAMPAIGNS and "state" in written.value:
+            reading.with_state.add(entry_id)
         reading.warnings += [f"{of.noun} {entry_id!r}: {text}" for text in of.doubts(entry, now)]
     reading.faults.sort(key=lambda fault: fault.line)
     return reading
@@ -278,6 +283,8 @@ def _doubts_of_campaign(campaign: Campaign, now: float) -> list[str]:
         found.append(f"ends_at is {utc(campaign.ends_at)}: it is over")
     if campaign.budget_minor == 0:
         found.append("budget_minor is 0: none of its coupons is issued")
+    if campaign.ramp_ratio < 1.0 and campaign.state == "running":
+        found.append("ramp_ratio without the state 'ramp': no effect")
     if any(cap.n == 0 for cap in campaign.caps):
         found.append("caps has an n of 0: none of its coupons is issued")
     return found + _doubts_of_budget(campaign, campaign.ends_at, "ends_at")
@@ -371,7 +378,7 @@ def changed_holdouts(campaigns: Mapping[str, Campaign], published: Mapping[str, 
 
 
 def _fault_in_campaign(coupon: Coupon, campaign: Campaign) -> str | None:
-    since, until, _ = within_campaign(coupon, {campaign.campaign_id: campaign})
+    since, until = within_campaign(coupon, {campaign.campaign_id: campaign})
     if since >= until:
         return "has no time in common with it: it is never issued"
     for fault in _faults_for_coupon(coupon, campaign.eligible_if):

@@ -3,6 +3,7 @@
 from typing import Literal, TypedDict
 
 from stream_coupons.core.caps import Cap
+from stream_coupons.core.messages.catalogue import Signature
 from stream_coupons.core.messages.decisions import Reason
 
 class PolicyRulesFields(TypedDict, total=False):
@@ -100,7 +101,9 @@ class CampaignFields(TypedDict, total=False):
     until_hour: float
     caps: list[Cap]
     holdout_ratio: float
-    state: Literal["running", "paused"]
+    state: Literal["draft", "staged", "approved", "ramp", "running", "paused", "held", "ended", "archived"]
+    ramp_ratio: float
+    signatures: list[Signature]
 
 class ItemFields(TypedDict, total=False):
     category: str | None

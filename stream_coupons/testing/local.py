@@ -105,6 +105,8 @@ class LocalPipeline:
         the number of coupons given.
     trainer : Trainer
         The models, and what they have learnt.
+    catalogue : Catalogue
+        The coupons and campaigns.
     lift : LiftReader
         The measured lift of each domain, and its brake.
 
@@ -132,8 +134,7 @@ class LocalPipeline:
         on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._rules = rules_of(settings)
-        price_minor, pools = self._rules.policy.typical_price_minor, CodePools.of(codes)
-        self._catalogue = Catalogue(coupons, price_minor, campaigns=campaigns, pools=pools)
+        self.catalogue = Catalogue.under(self._rules, coupons, campaigns, CodePools.of(codes))
         self._fixed, self._serves_at_once = scorer, serves_at_once
         self.outputs: list[Output] = []
         self._on_output = on_output or self.outputs.append
@@ -142,7 +143,7 @@ class LocalPipeline:
         from stream_coupons.models.learner import Trainer  # here, for it takes all of River
 
         self.trainer = Trainer(settings.learning)
-        self._known = Knowledge(self._rules, self._catalogue, {}, scorer or prior())
+        self._known = Knowledge(self._rules, self.catalogue, {}, scorer or prior())
         self._has_learnt = False
         agents: tuple[KeyedAgent[object], ...] = (
             Users(self._get_known, partitions, clock=clock),  # type: ignore[assignment]
@@ -340,9 +341,9 @@ class LocalPipeline:
         self._rules = rules
         self._known = dataclasses.replace(self._known, rules=rules)
 
-    def serve_models(self) -> None:
-        """Serve the models as they are learnt now."""
-        self._serve(self.trainer.scorers())
+    def serve_models(self, scorers: Mapping[str, Scorer] | None = None) -> None:
+        """Serve some models from now on, by domain; by default those that are learnt now."""
+        self._serve(self.trainer.scorers() if scorers is None else scorers)
 
     def _serve(self, news: Mapping[str, Scorer]) -> None:
         self._has_learnt = False

@@ -103,11 +103,11 @@ class CurrentKnowledge:
             self._use(await asyncio.to_thread(self._new_catalogue, *entries))
 
     def _new_catalogue(self, coupons: Sequence[Coupon], campaigns: Sequence[Campaign]) -> Catalogue:
-        return Catalogue(coupons, self._rules.policy.typical_price_minor, campaigns=campaigns, pools=self._pools)
+        return Catalogue.under(self._rules, coupons, campaigns, self._pools)
 
     def _use(self, catalogue: Catalogue) -> Catalogue:
         self._catalogue, self._now = catalogue, None
-        self._domains |= catalogue.domains.keys()
+        self._domains |= catalogue.names
         for domain in self._domains:
             self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.domains.get(domain) or ()))
         return catalogue

@@ -188,7 +188,7 @@ def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, 
 
     result = run("campaigns", "remove", unique, f"{unique}-x", "-b", bootstrap)
     assert result.exit_code == 1
-    assert f"{unique}-x: no such campaign in coupon-campaigns" in result.stdout
+    assert f"{unique}-x: no such campaign in coupon-campaigns" in result.stderr
     assert records(bootstrap, topics.CAMPAIGNS.name, unique)[-1].value is None
     named = run("campaigns", "list", "-b", bootstrap)
     assert f"coupon '{unique}': campaign '{unique}' is not known" in named.stderr.replace("\n", " ")

@@ -27,6 +27,7 @@ EXPORTED = {
     "stream_coupons_overrun_redemptions_total": (Counter, ("domain",)),
     "stream_coupons_rule_errors_total": (Counter, ("domain",)),
     "stream_coupons_interests_total": (Counter, ("kind",)),
+    "stream_coupons_staged_decisions_total": (Counter, ("campaign",)),
     "stream_coupons_new_shoppers_total": (Counter, ("kind",)),
     "stream_coupons_erasures_total": (Counter, ("kind",)),
     "stream_coupons_coupons_ended_total": (Counter, ("outcome",)),

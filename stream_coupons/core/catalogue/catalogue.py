@@ -1,11 +1,16 @@
 """All coupons and campaigns known, by id and by domain, and the pseudo-coupon of the no-coupon arm."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from functools import cached_property
+from itertools import filterfalse
+from typing import Self
 
 import msgspec
 import numpy as np
 
+from stream_coupons.core.catalogue.approval import approved_campaigns
+from stream_coupons.core.catalogue.campaign_states import BEFORE_LAUNCH, is_outside_ramp
 from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
 from stream_coupons.core.catalogue.coupon_terms import is_in_scope, price_of
@@ -43,19 +48,27 @@ class Catalogue:
     others : iterable of str
         Domains that are known although they have no coupon.
     campaigns : iterable of Campaign
-        A coupon takes part in its campaign's time and pause.
+        A coupon takes part in its campaign's time and state.
     pools : CodePools, optional
         Imported codes. It may grow: codes that come later are given by the next catalogue.
+    approved : container of str, optional
+        Ids of the campaigns that are approved; None where no approval is asked for.
 
     Attributes
     ----------
     accounts : Accounts
         All limits of stock and money.
+    domains : dict of str to CouponSet
+        Coupons by domain, without those of campaigns before their launch: these change no feature of the others.
+    shadows : dict of str to CouponSet
+        All coupons of each domain that has some of campaigns before their launch.
+    names : frozenset of str
+        The domains known.
     nothing : CouponSet
         The pseudo-coupon of the no-coupon arm alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a catalogue is made of
         self,
         coupons: Iterable[Coupon],
         default_price_minor: float = 1000.0,
@@ -63,6 +76,7 @@ class Catalogue:
         others: Iterable[str] = (),
         campaigns: Iterable[Campaign] = (),
         pools: CodePools | None = None,
+        approved: Container[str] | None = None,
     ) -> None:
         self.pools = CodePools() if pools is None else pools
         self.campaigns = {campaign.campaign_id: campaign for campaign in campaigns}
@@ -71,34 +85,71 @@ class Catalogue:
         self._default_price_minor = default_price_minor
         self.nothing = CouponSet([NOTHING], default_price_minor)
         groups = {one.coupon_id: one.exclusion_group for one in self.by_id.values() if one.exclusion_group}
-        by_domain: dict[str, list[Coupon]] = {}
-        for coupon in self.by_id.values():
-            by_domain.setdefault(coupon.domain, []).append(coupon)
-        self.domains = {
-            domain: CouponSet(
-                members,
-                default_price_minor,
-                None if attributes is None else attributes.get(domain, ()),
-                accounts=self.accounts,
-                campaigns=self.campaigns,
-                groups=groups,
-            )
-            for domain, members in by_domain.items()
-        }
-        self.over_at = self._ends_of_windows()
-        """Time at which the last window of a campaign's coupons closes, by campaign, UTC epoch seconds."""
-        self.names = frozenset({*self.domains, *others})
-        """The domains known."""
+
+        def compiled(coupons: Iterable[Coupon], *, is_shadow: bool = False) -> dict[str, CouponSet]:
+            return {
+                domain: CouponSet(
+                    members,
+                    default_price_minor,
+                    None if attributes is None else attributes.get(domain, ()),
+                    accounts=self.accounts,
+                    campaigns=self.campaigns,
+                    groups=groups,
+                    approved=approved,
+                    is_shadow=is_shadow,
+                )
+                for domain, members in _by_domain(coupons).items()
+            }
+
+        every = self.by_id.values()
+        waiting = _by_domain(filter(self._is_before_launch, every))
+        self.domains = compiled(filterfalse(self._is_before_launch, every))
+        self.shadows = compiled((coupon for coupon in every if coupon.domain in waiting), is_shadow=True)
+        self.names = frozenset({*self.domains, *waiting, *others})
         self._scope_marks: dict[str, int] = {}
         self._terms: dict[tuple[str | None, ...], tuple[float, float] | None] = {}
+
+    @classmethod
+    def under(
+        cls, rules: Rules, coupons: Iterable[Coupon], campaigns: Iterable[Campaign], pools: CodePools | None = None
+    ) -> Self:
+        """Return the catalogue by the rules of the shop: its typical price, and the approvals that it asks for.
+
+        Parameters
+        ----------
+        rules : Rules
+            Their `policy.typical_price_minor` and `approval` count.
+        coupons, campaigns, pools
+            As of the class.
+        """
+        each, named = list(coupons), list(campaigns)
+        approved = approved_campaigns(each, named, rules.approval)
+        return cls(each, rules.policy.typical_price_minor, campaigns=named, pools=pools, approved=approved)
 
     def _as_in_campaign(self, coupon: Coupon) -> Coupon:
         if coupon.campaign_id is None:
             return coupon
-        valid_from, valid_until, paused = within_campaign(coupon, self.campaigns)
-        return msgspec.structs.replace(coupon, valid_from=valid_from, valid_until=valid_until, paused=paused)
+        valid_from, valid_until = within_campaign(coupon, self.campaigns)
+        return msgspec.structs.replace(coupon, valid_from=valid_from, valid_until=valid_until)
 
-    def _ends_of_windows(self) -> dict[str, float]:
+    def _is_before_launch(self, coupon: Coupon) -> bool:
+        campaign = self.campaigns.get(coupon.campaign_id or "")
+        return campaign is not None and campaign.state in BEFORE_LAUNCH
+
+    def set_of(self, coupon_id: str) -> CouponSet:
+        """Return the set that a known coupon is in: of its domain, or of all coupons there before its launch.
+
+        Parameters
+        ----------
+        coupon_id : str
+            Id of a coupon in `by_id`.
+        """
+        coupon = self.by_id[coupon_id]
+        return (self.shadows if self._is_before_launch(coupon) else self.domains)[coupon.domain]
+
+    @cached_property
+    def over_at(self) -> dict[str, float]:
+        """Time at which the last window of a campaign's coupons closes, by campaign, UTC epoch seconds."""
         windows = dict.fromkeys(self.campaigns, 0.0)
         for coupon in self.by_id.values():
             if coupon.campaign_id in windows:
@@ -174,6 +225,13 @@ class Catalogue:
         return self._scope_marks.get(coupon_id, 0)
 
 
+def _by_domain(coupons: Iterable[Coupon]) -> dict[str, list[Coupon]]:
+    found: dict[str, list[Coupon]] = {}
+    for coupon in coupons:
+        found.setdefault(coupon.domain, []).append(coupon)
+    return found
+
+
 def _named(coupons: CouponSet) -> tuple[frozenset[str], ...]:
     """Return the items, the categories and the brands that scopes name."""
     each = coupons.coupons
@@ -209,7 +267,7 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
         Current time, UTC epoch seconds. If it is later than `at`, as in a backlog, coupons that have ended by now are
         excluded, too.
     trigger : BrowseEvent, CartEvent or OrderEvent, optional
-        The trigger, for the rules of coupons; without it, only its time is known.
+        The trigger, for the rules of coupons and the shopper's draws; without it, only its time is known.
     facts : list of (noun, kind), optional
         Extended if a rule raises.
     context : mapping
@@ -218,7 +276,7 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     Returns
     -------
     array of int, shape (n,)
-        Positions, ascending.
+        Positions, ascending; in a shadow, of coupons of staged campaigns.
 
     Examples
     --------
@@ -230,13 +288,15 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     occasions, zone = coupons.occasions, rules.shop.time_zone
     if occasions is not None or coupons.has_rules:
         zone = zone_of(context, zone)
-    allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & ~coupons.is_paused
+    allowed = (coupons.valid_from <= at) & (at < coupons.valid_until) & coupons.is_open
     if now > at:
         allowed &= (coupons.valid_until > now) & (coupons.redeem_within_s > now - at)
     if occasions is not None:
         allowed &= occasions.at(at, zone) & occasions.through(context)
         if now > at:
             allowed &= occasions.at(now, zone)
+    for members in _beyond_ramps(coupons, trigger, rules):
+        allowed[members] = False
     for position in coupons.in_question(shopper.history.given, shopper.profile.ordered_at):
         if allowed[position] and _past_objection(shopper, coupons, position, at, rules) is not None:
             allowed[position] = False
@@ -252,6 +312,13 @@ def eligible(  # noqa: PLR0913 - what a decision begins with
     if table is not None and table.narrow(allowed, Occasion(shopper, at, trigger, zone)) and facts is not None:
         facts.append(("rule_error", coupons.coupons[0].domain))
     return np.flatnonzero(allowed)
+
+
+def _beyond_ramps(coupons: CouponSet, trigger: ShopEvent | None, rules: Rules) -> list[Positions]:
+    """Return the positions of the coupons of each campaign that is not ramped up to the shopper of a trigger yet."""
+    if trigger is None or not coupons.ramps:
+        return []
+    return [members for campaign, members in coupons.ramps if is_outside_ramp(campaign, trigger.user_id, rules.key)]
 
 
 def objection(  # noqa: PLR0913 - as `eligible`
@@ -285,8 +352,10 @@ def objection(  # noqa: PLR0913 - as `eligible`
     'expired'
     """
     zone = zone_of(context, rules.shop.time_zone)
-    if coupons.is_paused[position]:
-        return Ineligible.PAUSED
+    if (stop := coupons.stops[position]) is not None:
+        return stop
+    if any(position in members for members in _beyond_ramps(coupons, trigger, rules)):
+        return Ineligible.OUTSIDE_RAMP
     if at < coupons.valid_from[position]:
         return Ineligible.NOT_YET_VALID
     if at >= coupons.valid_until[position]:

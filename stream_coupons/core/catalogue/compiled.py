@@ -1,7 +1,7 @@
 """The coupons of a domain, compiled to arrays, so that all of them are judged at once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain, pairwise
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_coupons.core.caps import Cap
+from stream_coupons.core.catalogue.campaign_states import stop_of
 from stream_coupons.core.catalogue.content_vectors import CODES, vector_codes
 from stream_coupons.core.catalogue.coupon_terms import (
     ABSENT,
@@ -22,6 +23,7 @@ from stream_coupons.core.catalogue.discount import discount_of
 from stream_coupons.core.catalogue.occasions import Occasions, has_occasions
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, Limit
+from stream_coupons.core.reasons import Ineligible
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.core.vectors.value_binning import LEVELS, value_hashes
@@ -176,6 +178,10 @@ class CouponSet:
         Campaigns by id: each has a rule, caps and times for its coupons.
     groups : mapping, optional
         Exclusion group by the id of each coupon that has one, of all domains.
+    approved : container of str, optional
+        Ids of the campaigns that are approved; None where no approval is asked for.
+    is_shadow : bool
+        True if the coupons of staged campaigns are those to choose among, for the record only.
 
     Attributes
     ----------
@@ -183,7 +189,7 @@ class CouponSet:
         Eligibility rules of each coupon: its own, and that of its campaign.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that coupons are compiled with
         self,
         coupons: Iterable[Coupon],
         default_price_minor: float,
@@ -192,6 +198,8 @@ class CouponSet:
         accounts: Accounts | None = None,
         campaigns: Mapping[str, Campaign] | None = None,
         groups: Mapping[str, str] | None = None,
+        approved: Container[str] | None = None,
+        is_shadow: bool = False,
     ) -> None:
         self.coupons: tuple[Coupon, ...] = tuple(sorted(coupons, key=lambda coupon: coupon.coupon_id))
         self._default_price_minor = default_price_minor
@@ -203,6 +211,7 @@ class CouponSet:
         self.rules = [(c.eligible_if, of_campaigns.get(c.campaign_id or "", "")) for c in self.coupons]
         self.has_rules = any(map(any, self.rules))
         self._compile_caps(campaigns or {})
+        self._compile_states(campaigns or {}, approved, is_shadow=is_shadow)
         self._groups = groups or {}
         self._index_coupons()
         self._compile_limits(accounts or Accounts(self.coupons))
@@ -243,22 +252,35 @@ class CouponSet:
             if campaign is not None and (campaign.caps or campaign.holdout_ratio):
                 members[campaign.campaign_id].append(position)
         places = {name: np.array(each) for name, each in members.items()}
-        self.capped_campaigns = {
-            name: (campaigns[name].caps, each) for name, each in places.items() if campaigns[name].caps
-        }
+        self.capped_campaigns = {name: (caps, places[name]) for name in places if (caps := campaigns[name].caps)}
         """Caps of each campaign that has some, and the positions of its coupons."""
-        ratios = {name: campaigns[name].holdout_ratio for name in places}
-        self.holdouts = {name: (ratio, places[name]) for name, ratio in ratios.items() if ratio}
+        self.holdouts = {name: (r, places[name]) for name in places if (r := campaigns[name].holdout_ratio)}
         """Holdout ratio of each campaign that has one, and the positions of its coupons."""
         zeros = [any(cap.n == 0 for cap in (*own, *shared)) for own, shared in self.caps]
         self._for_nobody = [position for position, is_zero in enumerate(zeros) if is_zero]
+
+    def _compile_states(
+        self, campaigns: Mapping[str, Campaign], approved: Container[str] | None, *, is_shadow: bool
+    ) -> None:
+        """Compile pauses, approvals and the states of campaigns."""
+        of = [campaigns.get(coupon.campaign_id or "") for coupon in self.coupons]
+        self.stops = [stop_of(coupon, of[at], approved) for at, coupon in enumerate(self.coupons)]
+        """Reason why nobody gets each coupon for now; None if some do."""
+        chosen = Ineligible.STAGED if is_shadow else None
+        self.is_open = np.array([stop is chosen for stop in self.stops], dtype=bool)
+        """True for coupons to choose among."""
+        ramped: defaultdict[str, list[int]] = defaultdict(list)
+        for position, campaign in enumerate(of):
+            if campaign is not None and campaign.state == "ramp":
+                ramped[campaign.campaign_id].append(position)
+        self.ramps = [(campaigns[name], np.array(members)) for name, members in ramped.items()]
+        """Campaigns that are ramped up, with the positions of their coupons."""
 
     def _compile_limits(self, accounts: Accounts) -> None:
         """Compile the times and the accounts of each coupon."""
         each = self.coupons
         self.valid_from = np.array([c.valid_from for c in each])
         self.valid_until = np.array([c.valid_until for c in each])
-        self.is_paused = np.array([c.paused for c in each], dtype=bool)
         self.redeem_within_s = np.array([c.redeem_within_s for c in each])
         self.accounts: list[tuple[Limit, ...]] = [accounts.of(c) for c in each]
         """Accounts that each coupon draws on: its stock, then those of money."""

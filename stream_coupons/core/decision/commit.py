@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from stream_coupons.core import codes
 from stream_coupons.core.decision import attribution, lift_steps, policy, result_steps, watching
@@ -29,7 +30,7 @@ from stream_coupons.core.errors import PluginError
 from stream_coupons.core.features.rows import SCHEMA, FeatureRows, hashed_names
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason
+from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision, Reason, StagedCoupon
 from stream_coupons.core.messages.fields import END_OF_TIME, NO_COUPON
 from stream_coupons.core.messages.terms import Terms
 from stream_coupons.core.money.accounts import Limit
@@ -96,11 +97,35 @@ def _conclude(decision: Decision) -> str:
     choice = policy.pick(decision.table.net_minor, draw, rules, decision.offer, decision.table.priority)
     result = _result(choice, draw, is_holdout=is_holdout)
     lift_steps.enrol(trigger, decision.table, arm)
+    staged = None if is_holdout or decision.table.shadow is None else _staged(decision, decision.table.shadow, draw)
     if policy.is_logged(trigger.identity, rules, key):
         sold_out = [everything.coupon(row).coupon_id for row in np.flatnonzero(~is_available).tolist()]
-        trigger.effects.messages.append(record(decision, sold_out, choice, result, is_holdout=is_holdout))
+        logged = record(decision, sold_out, choice, result, is_holdout=is_holdout)
+        trigger.effects.messages.append(logged if staged is None else structs.replace(logged, staged=staged))
     _act(decision, choice, result, is_due=is_due)
     return result
+
+
+def _staged(decision: Decision, shadow: CandidateTable, draw: Draw) -> StagedCoupon | None:
+    """Return the coupon of a staged campaign that would be given if it was running; None if none would.
+
+    Nothing is asked of a draw that gives no coupon or explores, nor of a policy that draws by other rules.
+    """
+    rules, live = decision.known.rules.policy, decision.table
+    if draw.is_control or draw.is_explored or rules.strategy != "value" or not shadow.is_finite:
+        return None
+    shadow, priority = charge(shadow, decision.wallet), None
+    if shadow.priority is not None:
+        of_live = np.zeros(len(live), np.intp) if live.priority is None else live.priority
+        priority = np.concatenate([of_live, shadow.priority])
+    worth = np.concatenate([live.net_minor, np.where(shadow.is_available, shadow.net_minor, -np.inf)])
+    leader = policy.leading(worth, rules, priority)
+    if leader is None or leader < len(live):
+        return None
+    row = leader - len(live)
+    coupon = shadow.coupon(row)
+    decision.trigger.effects.facts.append(("staged", coupon.campaign_id or ""))
+    return StagedCoupon(coupon.coupon_id, round(float(shadow.value_minor[row]), 2))
 
 
 def _result(choice: Choice, draw: Draw, *, is_holdout: bool) -> DecisionResult:

@@ -49,9 +49,10 @@ def arm_of(event: ObservedIssue, known: Knowledge) -> tuple[CouponSet, int]:
     known : Knowledge
         Rules and catalogue.
     """
-    coupons = known.catalogue.domains.get(event.domain, known.catalogue.nothing)
     if event.coupon_id != NO_COUPON:
+        coupons = known.catalogue.set_of(event.coupon_id)
         return coupons, coupons.position[event.coupon_id]
+    coupons = known.catalogue.domains.get(event.domain, known.catalogue.nothing)
     arms = [coupons.position[arm] for arm in event.arms if arm in coupons.position]
     if not arms:
         return known.catalogue.nothing, 0

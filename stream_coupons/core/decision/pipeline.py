@@ -123,12 +123,11 @@ def _trigger(
         return objection
     if shopper.has_decided(identity):
         return NoCoupon.REPEATED
-    coupons = known.catalogue.domains.get(event.domain)
-    if coupons is None:
+    if (coupons := known.catalogue.domains.get(event.domain)) is None:
         return NoCoupon.NO_CANDIDATE
     positions = catalogue.eligible(shopper, coupons, at, known.rules, now, event, effects.facts, context)
+    moment, shadow = Moment(user_id, shopper, at, context, event), None
     if objection is None:
-        moment = Moment(user_id, shopper, at, context, event)
         campaign_holdout.enrol(moment, event.domain, coupons, positions, known, effects)
     positions = campaign_holdout.allowed(user_id, coupons, positions, known.rules.key)
     if not len(positions):
@@ -139,8 +138,11 @@ def _trigger(
     familiar = is_familiar(shopper.profile, event, known.rules.profile)
     if familiar is not None:
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
-    moment = Moment(user_id, shopper, at, context, event)
-    return Trigger(moment, event, identity, coupons, positions, effects, objection)
+    if objection is None and (staged := known.catalogue.shadows.get(event.domain)) is not None:
+        found = catalogue.eligible(shopper, staged, at, known.rules, now, event, None, context)
+        found = campaign_holdout.allowed(user_id, staged, found, known.rules.key)
+        shadow = Trigger(moment, event, identity, staged, found, effects) if len(found) else None
+    return Trigger(moment, event, identity, coupons, positions, effects, objection, shadow)
 
 
 def issue_id(user_id: str, kind: str, trigger_id: str) -> str:
@@ -207,6 +209,9 @@ def decide(triggers: Sequence[Trigger], known: Knowledge) -> list[CandidateTable
             positions = [triggers[index].eligible for index in chunk]
             table = valued(moments, positions, triggers[chunk[0]].coupons, domain, known)
             found.update((index, table.of(number)) for number, index in enumerate(chunk))
+    shadowed = {index: trigger.shadow for index, trigger in enumerate(triggers) if trigger.shadow is not None}
+    for index, shadow in zip(shadowed, decide([*shadowed.values()], known) if shadowed else (), strict=True):
+        found[index] = found[index].filled(shadow=shadow)
     return [found[index] for index in range(len(triggers))]
 
 

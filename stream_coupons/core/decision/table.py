@@ -85,6 +85,8 @@ class Trigger:
     """Effects of the event so far."""
     refusal: NoCoupon | None = None
     """Reason why no coupon is given: the trigger is a control observation of the one eligible coupon."""
+    shadow: "Trigger | None" = None
+    """The same trigger with the coupons of staged campaigns; None if the shopper may get none of them."""
 
 
 SHORTAGES = "<U16"
@@ -134,6 +136,8 @@ class CandidateTable:
     """Money that the coupon would hold in each of its budgets, minor units."""
     shortage: NDArray[np.str_] = field(default_factory=lambda: _SHORTAGES)
     """The value of each row's `Shortage`; empty if the coupon can be given."""
+    shadow: "CandidateTable | None" = None
+    """Candidates of staged campaigns: predicted and valued, but never chosen."""
 
     def __len__(self) -> int:
         return len(self.position)

@@ -151,8 +151,18 @@ def check_vector(vector: Sequence[float]) -> None:
         raise ValueError("vector is all zeros, expected one number at least that is not")
 
 
-CampaignState = Literal["running", "paused"]
-"""States of a campaign's life."""
+CampaignState = Literal["draft", "staged", "approved", "ramp", "running", "paused", "held", "ended", "archived"]
+"""States of a campaign's life, in order."""
+MAX_SIGNATURES = 16
+
+
+class Signature(Struct, frozen=True, kw_only=True):
+    """An operator's approval of a campaign and its coupons as they are."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    """Name of the operator's key in `approval.keys`."""
+    signature: Annotated[str, Meta(pattern="^[0-9a-f]{128}$")]
+    """Ed25519 signature of the campaign's terms and those of its coupons, in hexadecimal digits."""
 
 
 class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -189,12 +199,12 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Share of the shoppers who get none of its coupons, drawn by the secret, to measure what it earns. Who is left out
     stays so when the share is raised."""
     state: CampaignState = "running"
-    """State of its life: `running`, or `paused`, in which none of its coupons are issued for now."""
-
-    @property
-    def paused(self) -> bool:
-        """True if none of its coupons are issued for now."""
-        return self.state == "paused"
+    """State of its life. Coupons are issued while it is `running`, or `ramp`: to some shoppers. While it is `staged`,
+    decisions record which of its coupons they would have given."""
+    ramp_ratio: Ratio = 1.0
+    """Share of the shoppers who may get its coupons while its state is `ramp`; those of 5 % are among those of 25 %."""
+    signatures: Annotated[list[Signature], Meta(max_length=MAX_SIGNATURES)] = []
+    """Approvals, where `approval.required` asks for some. `campaigns approve` adds one."""
 
 
 class CodeBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -85,6 +85,15 @@ class CouponIssue(Terms, frozen=True, kw_only=True, omit_defaults=True):
 DecisionResult = Literal["given", "not_worth_it", "control", "holdout", "lift_below_zero"]
 
 
+class StagedCoupon(Struct, frozen=True, array_like=True):
+    """A coupon of a staged campaign that a decision would have given."""
+
+    coupon_id: Id
+    """The coupon."""
+    value_minor: float
+    """Expected gain over giving none, in minor units of money."""
+
+
 class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision on a trigger, whatever its result: the arms and the probability of each.
 
@@ -143,3 +152,6 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """True if the shopper belongs to the permanent control group."""
     logged_ratio: Ratio = 1.0
     """Share of all decisions that are recorded: `policy.decisions_logged_ratio`."""
+    staged: StagedCoupon | None = None
+    """The coupon of a staged campaign that would have been given if the campaign was running: worth more than `best`.
+    Absent where exploration, control or holdout decided."""

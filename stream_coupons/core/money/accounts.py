@@ -197,8 +197,8 @@ def _overspend_ratio(terms: Coupon | Campaign) -> float:
     return 0.0 if terms.budget_hold == "maximum" else terms.max_overspend_ratio
 
 
-def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float, bool]:
-    """Return the times between which a coupon may be issued, and whether it is paused, its campaign considered.
+def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[float, float]:
+    """Return the times between which a coupon may be issued, those of its campaign considered.
 
     Parameters
     ----------
@@ -211,21 +211,15 @@ def within_campaign(coupon: Coupon, campaigns: Mapping[str, Campaign]) -> tuple[
     -------
     valid_from, valid_until : float
         UTC epoch seconds.
-    paused : bool
-        True if the coupon or its campaign is paused.
 
     Examples
     --------
-    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0, state="paused")
+    >>> spring = Campaign(campaign_id="spring", starts_at=10.0, ends_at=20.0)
     >>> coupon = Coupon(coupon_id="tea", max_discount_minor=1, campaign_id="spring", valid_until=15.0)
     >>> within_campaign(coupon, {"spring": spring})
-    (10.0, 15.0, True)
+    (10.0, 15.0)
     """
     campaign = None if coupon.campaign_id is None else campaigns.get(coupon.campaign_id)
     if campaign is None:
-        return coupon.valid_from, coupon.valid_until, coupon.paused
-    return (
-        max(coupon.valid_from, campaign.starts_at),
-        min(coupon.valid_until, campaign.ends_at),
-        coupon.paused or campaign.paused,
-    )
+        return coupon.valid_from, coupon.valid_until
+    return max(coupon.valid_from, campaign.starts_at), min(coupon.valid_until, campaign.ends_at)

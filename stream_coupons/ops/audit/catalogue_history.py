@@ -1,4 +1,4 @@
-"""Times and pauses of coupons and campaigns, version by version, as far as their compacted topics have them.
+"""Times and states of coupons and campaigns, version by version, as far as their compacted topics have them.
 
 Compaction keeps the latest version of a key, and every version behind it in the log. So only versions before the oldest
 one that is there are lost, and what was decided since then can be judged.
@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from typing import NamedTuple
 
+from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka.records import Record
 from stream_coupons.kafka.topics import CATALOG
@@ -25,8 +26,12 @@ class Version(NamedTuple):
         Timestamp of its record, epoch milliseconds.
     start, end : float
         Times between which coupons may be issued, UTC epoch seconds.
-    is_paused : bool
-        True if none may be issued: it is paused or withdrawn.
+    stop : str
+        The state in which none may be issued, such as `paused` or `withdrawn`; empty if some may.
+    campaign_id : str or None
+        Of a coupon.
+    ramped : Campaign or None
+        The campaign, if only some shoppers may get its coupons.
     holdout_ratio : float
         Share of shoppers whom the campaign leaves out.
     """
@@ -34,8 +39,9 @@ class Version(NamedTuple):
     since_ms: float
     start: float = -math.inf
     end: float = math.inf
-    is_paused: bool = False
+    stop: str = ""
     campaign_id: str | None = None
+    ramped: Campaign | None = None
     holdout_ratio: float = 0.0
 
 
@@ -56,12 +62,14 @@ class CatalogueHistory:
     def take(self, record: Record, entry: Coupon | Campaign | None) -> None:
         """Take in a version; None if the coupon or campaign of the record's key was withdrawn."""
         versions = self._coupons if record.topic == CATALOG.name else self._campaigns
-        version = Version(record.timestamp_ms, is_paused=True)
+        version, since_ms = Version(record.timestamp_ms, stop="withdrawn"), record.timestamp_ms
         if isinstance(entry, Coupon):
-            version = Version(version.since_ms, entry.valid_from, entry.valid_until, entry.paused, entry.campaign_id)
+            stop = "paused" if entry.paused else ""
+            version = Version(since_ms, entry.valid_from, entry.valid_until, stop, entry.campaign_id)
         elif entry is not None:
+            stop, ramped = "" if entry.state in ISSUING else entry.state, entry if entry.state == "ramp" else None
             span = entry.starts_at, entry.ends_at
-            version = Version(version.since_ms, *span, entry.paused, holdout_ratio=entry.holdout_ratio)
+            version = Version(since_ms, *span, stop, ramped=ramped, holdout_ratio=entry.holdout_ratio)
         versions[(record.key or b"").decode(errors="replace")].append(version)
 
     def at(self, coupon_id: str, began_ms: int, appended_ms: int) -> list[Version]:
@@ -84,8 +92,8 @@ class CatalogueHistory:
                 return []
             for each in shared:
                 start, end = max(own.start, each.start), min(own.end, each.end)
-                is_paused, ratio = own.is_paused or each.is_paused, each.holdout_ratio
-                found.append(Version(own.since_ms, start, end, is_paused, own.campaign_id, ratio))
+                stop, ratio = own.stop or each.stop, each.holdout_ratio
+                found.append(Version(own.since_ms, start, end, stop, ramped=each.ramped, holdout_ratio=ratio))
         return found
 
     def _between(self, versions: list[Version], began_ms: int, appended_ms: int) -> list[Version]:

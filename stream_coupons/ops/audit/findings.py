@@ -36,7 +36,7 @@ class Check(Enum):
         "a shopper of the permanent control group gets no coupon, one of a campaign's none of it",
     )
     PROPENSITIES = ("I9", "propensities", "result and propensity of a decision follow from its arms and the keyed draw")
-    PAUSES = ("terms", "pauses", "no coupon is issued while it or its campaign is paused or withdrawn")
+    STATES = ("terms", "states", "no coupon is issued in a state of it or its campaign that forbids it to the shopper")
     VALIDITY = ("terms", "validity", "a coupon is issued within its time and that of its campaign")
     QUIET_HOURS = ("rules", "quiet hours", "no coupon is issued within the quiet hours")
     COOLDOWN = ("rules", "cooldown", "decisions for a shopper are cooldown_s apart")

@@ -1,4 +1,4 @@
-"""Promises to shoppers and marketers on every issue: holdout, pauses, times, spacing, erasures."""
+"""Promises to shoppers and marketers on every issue: holdout, states, times, spacing, erasures."""
 
 import math
 from collections import defaultdict
@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 from msgspec import msgpack
 
+from stream_coupons.core.catalogue.campaign_states import is_outside_ramp
 from stream_coupons.core.decision import policy
 from stream_coupons.core.decision.campaign_holdout import is_left_out
 from stream_coupons.core.decision.erasure import STAYS_S
+from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import ErasureRequest
@@ -57,10 +59,10 @@ class PromiseCheck:
         """Check an issue."""
         began, shopper, rules = began_ms(record), hash(issue.user_id), self._policy
         known = self._history.at(issue.coupon_id, began, record.timestamp_ms)
-        recent = self._recent.get(shopper, ())
+        recent, key = self._recent.get(shopper, ()), self._promised.rules.key
         self._recent[shopper] = (*recent, issue.issued_at)[-rules.max_issues_per_window :]
         faults = {
-            Check.PAUSES: _pause_fault(known),
+            Check.STATES: _stop_fault(known, issue.user_id, None if began < self._promised.both_since_ms else key),
             Check.VALIDITY: _validity_fault(known, issue.issued_at),
             Check.ERASURES: self._erasure_fault(issue, began),
         }
@@ -138,12 +140,19 @@ class PromiseCheck:
             self._findings.judge(Check.ERASURES, cell.record, fault and f"the state of {user_id} {fault}")
 
 
-def _pause_fault(known: list[Version]) -> str | None:
-    """Return a fault if a coupon is paused in each version that the worker may have known."""
+def _stop_fault(known: list[Version], user_id: str, key: DrawKey | None) -> str | None:
+    """Return a fault if a coupon is kept from a shopper in each version that the worker may have known.
+
+    Without the key of that time, a shopper counts as one within the ramp.
+    """
     if not known:
         return NOT_JUDGED
-    is_paused = all(terms.is_paused for terms in known)
-    return "the coupon or its campaign is paused or withdrawn, expected none" if is_paused else None
+    stops = {one.stop for one in known if one.stop}
+    open_ = [one.ramped for one in known if not one.stop]
+    if open_ and (key is None or any(one is None or not is_outside_ramp(one, user_id, key) for one in open_)):
+        return None
+    state = " or ".join(sorted(stops | {f"ramped up to {one.ramp_ratio:.0%} without them" for one in open_ if one}))
+    return f"the coupon or its campaign is {state}, expected none"
 
 
 def _validity_fault(known: list[Version], at: float) -> str | None:

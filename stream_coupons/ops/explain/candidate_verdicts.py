@@ -29,6 +29,14 @@ Code = Ineligible | NoCoupon | Passed
 WORDS: Mapping[Code, str] = {
     Ineligible.NOT_YET_VALID: "it is not valid yet",
     Ineligible.PAUSED: "it is paused, or its campaign is",
+    Ineligible.DRAFT: "its campaign is a draft: `campaigns stage` or `campaigns approve` goes on",
+    Ineligible.STAGED: "its campaign is staged: decisions only record where it would have been given",
+    Ineligible.APPROVED: "its campaign is approved, but `campaigns launch` did not launch it",
+    Ineligible.HELD: "its campaign is held, until `campaigns resume`",
+    Ineligible.ENDED: "its campaign was ended",
+    Ineligible.ARCHIVED: "its campaign is archived",
+    Ineligible.NOT_APPROVED: "its campaign lacks valid signatures of approval.required operators, or was changed since",
+    Ineligible.OUTSIDE_RAMP: "its campaign is ramped up, and this shopper is not among its ramp_ratio yet",
     Ineligible.EXPIRED: "it is no longer valid",
     Ineligible.NOT_AT_THIS_HOUR: "it is for other weekdays or hours on the shopper's clock, or its campaign is",
     Ineligible.OTHER_CHANNEL: "it is for other channels than the trigger's",
@@ -212,7 +220,7 @@ class CandidateVerdicts:
 
     def why_not(self, position: int) -> Code | None:
         """Return the first reason of the coupon itself; None if it could be given."""
-        if (found := self.objection(position)) is not None:
+        if (found := self.coupons.stops[position] or self.objection(position)) is not None:
             return found
         row, table, least = self._row[position], self._table, self.rules.min_value_minor
         if not self.is_random and table.net_minor[row] <= least:

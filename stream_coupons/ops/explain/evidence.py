@@ -78,7 +78,6 @@ class ShopperEvidence:
     def __init__(self, rules: Rules, user_id: str, partitions: int, learning: LearningRules = DEFAULT_RULES) -> None:
         self.now: Shopper | None = None
         self._purses: dict[str, Purse] = {}
-        self._typical_price_minor = rules.policy.typical_price_minor
         self._key = user_id.encode()
         self._partitions = partitions
         self._home = topics.partition_for(self._key, partitions)
@@ -134,8 +133,5 @@ class ShopperEvidence:
         known = self._known.now()
         if coupons is None:
             return known
-        campaigns = known.catalogue.campaigns.values()
-        return replace(
-            known,
-            catalogue=Catalogue(coupons, self._typical_price_minor, campaigns=campaigns, pools=known.catalogue.pools),
-        )
+        campaigns, pools = known.catalogue.campaigns.values(), known.catalogue.pools
+        return replace(known, catalogue=Catalogue.under(known.rules, coupons, campaigns, pools))

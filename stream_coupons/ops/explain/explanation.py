@@ -6,6 +6,7 @@ output is codes, numbers and words.
 
 import copy
 from collections.abc import Iterator
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -90,12 +91,15 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
     if standing is None and is_holdout:
         standing = NoCoupon.HOLDOUT
     moment, verdicts = Moment(user_id, shopper, at, context), []
-    for domain, coupons in sorted(known.catalogue.domains.items()):
+    sets = (*known.catalogue.domains.items(), *known.catalogue.shadows.items())
+    for domain, coupons in sorted(sets, key=itemgetter(0)):
         is_braked = standing is None and policy.arm_of(user_id, known.brake(domain), known.rules).is_braked
         against = NoCoupon.LIFT_BELOW_ZERO if is_braked else standing
         decision = consider(moment, domain, coupons, funds.wallet, known)
         judged, lacking = CandidateVerdicts(decision), funds.lacking(decision.table)
-        for position in range(len(coupons)):
+        for position, coupon in enumerate(coupons.coupons):
+            if known.catalogue.set_of(coupon.coupon_id) is not coupons:
+                continue  # its verdict is that among the launched coupons
             reason = judged.why_not(position) or against
             if reason is None and not (position == judged.leader or judged.is_random):
                 reason = judged.outranked(position)
@@ -106,7 +110,7 @@ def explain_shopper(user_id: str, shopper: Shopper, at: float, known: Knowledge,
         last_event_at=shopper.profile.last_event_at,
         objection=standing,
         is_holdout=is_holdout,
-        model_versions={domain: known.scorer(domain).version for domain in sorted(known.catalogue.domains)},
+        model_versions={domain: known.scorer(domain).version for domain in sorted(known.catalogue.names)},
         coupons=verdicts,
     )
 

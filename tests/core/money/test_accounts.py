@@ -72,13 +72,13 @@ class TestLimits:
     def test_a_price_needs_a_budget_a_curve_and_an_end(self, terms: dict[str, Any], is_priced: bool) -> None:
         assert limit_of(**terms).is_priced is is_priced
 
-    def test_a_campaign_bounds_the_time_of_its_coupons_and_pauses_them(self) -> None:
+    def test_a_campaign_bounds_the_time_of_its_coupons(self) -> None:
         times = {"valid_from": AT, "valid_until": AT + 9 * DAY_S}
         coupons = [coupon("c1", campaign_id="k1", **times), coupon("c2", campaign_id="gone", **times), coupon("c3")]
-        inside = campaign(starts_at=AT + DAY_S, ends_at=AT + 20 * DAY_S, state="paused")
+        inside = campaign(starts_at=AT + DAY_S, ends_at=AT + 20 * DAY_S)
         known = Catalogue(coupons, campaigns=[inside]).by_id
-        found = [(known[each].valid_from, known[each].valid_until, known[each].paused) for each in ("c1", "c2")]
-        assert found == [(AT + DAY_S, AT + 9 * DAY_S, True), (AT, AT + 9 * DAY_S, False)]
+        found = [(known[each].valid_from, known[each].valid_until) for each in ("c1", "c2")]
+        assert found == [(AT + DAY_S, AT + 9 * DAY_S), (AT, AT + 9 * DAY_S)]
         assert known["c3"] is coupons[2]
 
 

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from msgspec.structs import replace
 
 from lab.builders import AT, AT_MS, COUPONS, ISSUES, LEASES, PROMISED, USERS, Handmade, Log, live_shop, log_of
 from stream_coupons.core.caps import Cap
+from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.decision import policy
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.messages.catalogue import CampaignState
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import ProfileRules, Rules
 from stream_coupons.core.shopper.state import Shopper
@@ -78,12 +80,12 @@ def withdrawn() -> Log:
     return log
 
 
-def campaign_with(**changes: Any) -> Log:
-    """A log in which the marketer pushed the campaign again, with other terms."""
+def campaign_in(**state: Any) -> Log:
+    """The log of workers that ignore a change of the campaign's state."""
     log = sent_by()
     [one] = log.read((topics.CAMPAIGNS.name,))
     campaign = Decoder(topics.CAMPAIGNS)(one.value)
-    log.append(topics.CAMPAIGNS, replace(campaign, **changes), at_ms=AT_MS + HOUR_MS)
+    log.append(topics.CAMPAIGNS, replace(campaign, **state), at_ms=AT_MS + HOUR_MS)
     return log
 
 
@@ -182,14 +184,23 @@ FORGERIES = {
         {"frequency cap"},
         "the shopper had 2 coupons in 14400 s before it, expected no more",
     ),
-    "a pause is ignored": Forgery(
-        lambda: pushed(sent_by(), paused=True), {"pauses"}, "is paused or withdrawn, expected none"
+    "a pause is ignored": Forgery(lambda: pushed(sent_by(), paused=True), {"states"}, "is paused, expected none"),
+    **{
+        f"a campaign is {state}, which is ignored": Forgery(
+            partial(campaign_in, state=state), {"states"}, f"the coupon or its campaign is {state}, expected none"
+        )
+        for state in get_args(CampaignState)
+        if state not in ISSUING
+    },
+    "a ramp is ignored": Forgery(
+        partial(campaign_in, state="ramp", ramp_ratio=0.1),
+        {"states"},
+        "is ramped up to 10% without them, expected none",
     ),
-    "the pause of a campaign is ignored": Forgery(lambda: campaign_with(state="paused"), {"pauses"}, "issue i"),
     "the holdout of a campaign is ignored": Forgery(
-        lambda: campaign_with(holdout_ratio=0.9), {"holdout"}, "is in the holdout of campaign"
+        partial(campaign_in, holdout_ratio=0.9), {"holdout"}, "is in the holdout of campaign"
     ),
-    "a withdrawal is ignored": Forgery(withdrawn, {"pauses"}, "is paused or withdrawn"),
+    "a withdrawal is ignored": Forgery(withdrawn, {"states"}, "is withdrawn"),
     "an end is ignored": Forgery(
         lambda: pushed(sent_by(), valid_until=AT + 3600.0),
         {"validity"},
@@ -429,7 +440,7 @@ def test_terms_before_the_oldest_known_version_are_not_judged() -> None:
     log.append(topics.CATALOG, log.terms, at_ms=AT_MS)
     log.take_out(topics.CATALOG.name, 0)
     log.save_cells()
-    assert skipped(audited(log)) >= {Check.PAUSES, Check.VALIDITY}
+    assert skipped(audited(log)) >= {Check.STATES, Check.VALIDITY}
 
 
 @pytest.mark.parametrize(("began_ms", "is_found"), [(AT_MS, False), (AT_MS + 2 * HOUR_MS, True)])

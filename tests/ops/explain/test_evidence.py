@@ -12,7 +12,7 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.money.accounts import Accounts
 from stream_coupons.core.money.purses import Purse
-from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
+from stream_coupons.core.reasons import Ineligible, NoCoupon, Passed, Shortage
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
@@ -189,5 +189,5 @@ def test_campaigns_are_known_with_any_catalogue() -> None:
     for record in log.read(evidence.READ):
         evidence.take(record)
     shared = coupon("new", campaign_id="spring")
-    assert evidence.knowledge([shared]).catalogue.by_id["new"].paused
+    assert evidence.knowledge([shared]).catalogue.set_of("new").stops == [Ineligible.PAUSED]
     assert set(evidence.knowledge().catalogue.campaigns) == {"spring"}

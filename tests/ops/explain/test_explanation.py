@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.local_time import local_time
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, CampaignState, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.accounts import Accounts, Limit
@@ -28,7 +28,7 @@ from stream_coupons.models.linear import prior
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Lack
 from stream_coupons.ops.explain.explanation import ShopperExplanation, explain_issue, explain_shopper
 from stream_coupons.ops.explain.funds import Funds
-from stream_coupons.testing import coupon, item
+from stream_coupons.testing import campaign, coupon, item
 from tests.core.builders import (
     AT,
     DAY_S,
@@ -392,3 +392,16 @@ def test_every_code_has_words() -> None:
         NoCoupon.POLICY_FAILED,
     }
     assert set(WORDS) == {*Ineligible, *NoCoupon, *Passed} - never_said
+
+
+@pytest.mark.parametrize("state", get_args(CampaignState))
+def test_a_coupon_is_explained_by_the_state_of_its_campaign(state: CampaignState) -> None:
+    spring = campaign("spring", state=state, ramp_ratio=0.0 if state == "ramp" else 1.0)
+    each = [coupon("own", categories=["tea"]), coupon("shared", categories=["tea"], campaign_id="spring")]
+    explanation = explain(Shopper(), knowledge(*each, campaigns=[spring], scorer=FixedScorer()))
+    found = {verdict.coupon_id: verdict for verdict in explanation.coupons}
+    assert [*found] == ["own", "shared"]
+    assert found["own"].reason is None
+    expected = {"running": Passed.OUTRANKED, "ramp": Ineligible.OUTSIDE_RAMP}
+    assert found["shared"].reason == expected.get(state, state)
+    assert (found["shared"].score is not None) == (state in ("running", "staged")), "the shadow has values, too"
