@@ -45,7 +45,7 @@ def report(coupon_id: str, version: int = 1, partition: int = 0, **about: object
         (("--by", "week"), "--by is 'week', expected one of day, coupon, campaign"),
         (("--json", "--csv"), "expected one of them"),
         (("--since", "2026-02-01", "--until", "2026-01-01"), "--since 2026-02-01 is later than --until 2026-01-01"),
-        (("--since", "yesterday"), "ISO 8601"),
+        (("--since", "yesterday"), "'yesterday' is not a time"),
     ],
 )
 def test_what_cannot_be_shown_is_one_clear_line(run: Run, arguments: tuple[str, ...], says: str) -> None:
