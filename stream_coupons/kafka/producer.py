@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.contact import connect
 from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.records import Output
 
@@ -210,6 +211,7 @@ class Sender(Service):  # type: ignore[misc]
         self._late_after_s = late_after_s
         self._is_held = is_held
         self._producer: Any = None
+        self._new_producer: Any = None
         self._connecting = asyncio.Lock()
 
     async def on_start(self) -> None:
@@ -247,6 +249,9 @@ class Sender(Service):  # type: ignore[misc]
             try:
                 with report_overdue(self.name, len(outputs), self._late_after_s, self._fail):
                     await _send_and_wait(producer, outputs, batch_bytes)
+            except asyncio.CancelledError:
+                await self._abandon(producer)
+                raise
             except KafkaError as error:
                 self._fail(self.name)
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
@@ -266,11 +271,20 @@ class Sender(Service):  # type: ignore[misc]
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
-                producer = self._connect()
-                _hold_back(producer, self._is_held)
-                await producer.start()
-                self._producer = producer
+                await connect(self._start_producer, lambda: self._new_producer.stop())
             return self._producer
+
+    async def _start_producer(self) -> None:
+        self._new_producer = producer = self._connect()
+        _hold_back(producer, lambda: producer is self._producer and self._is_held())
+        await producer.start()
+        self._producer = producer
+
+    async def _abandon(self, producer: AIOKafkaProducer) -> None:
+        """Leave a producer at once: none of its records that are still to be sent may leave."""
+        self._producer = None
+        await producer.client.close()
+        await producer._sender.close()
 
     async def _disconnect(self, producer: AIOKafkaProducer) -> None:
         """Leave a producer whose record was refused: its next one would lack that one's sequence number.
@@ -278,8 +292,8 @@ class Sender(Service):  # type: ignore[misc]
         Not before it has come to an end: what it sent late would lie behind what its successor sends.
         """
         if self._producer is producer:
-            self._producer = None
             await asyncio.wait_for(producer.stop(), STOPS_WITHIN_S)
+            self._producer = None
 
 
 def _hold_back(producer: AIOKafkaProducer, is_held: Callable[[], bool]) -> None:

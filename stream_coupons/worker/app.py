@@ -49,7 +49,7 @@ class CouponApp(Member):
         self._report_on_budgets = BudgetReporter(self.metrics)
         self.clock_sender = self.new_sender("clock")
         self.stores = open_stores(settings.worker)
-        self.knowledge = KnowledgeTopics(settings.kafka, self.known)
+        self.knowledge = KnowledgeTopics(settings.kafka, self.known, self.contact)
         self.add_services(self.clock_sender, *self.knowledge.followers)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
         self.lanes = [

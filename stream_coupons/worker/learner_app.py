@@ -44,9 +44,8 @@ class LearnerApp(Member):
         handlers = RecordHandlers(self._read_totals, self.learner.lift.take, settle=self._know_lift)
         topic = topics.LIFT_TOTALS
         self._decode_totals = Decoder(topic)
-        self.add_services(
-            Follower(settings.kafka, topic.name, topic.max_message_bytes, handlers), self.learner, Reporter(self)
-        )
+        totals = Follower(settings.kafka, topic.name, topic.max_message_bytes, handlers, self.contact)
+        self.add_services(totals, self.learner, Reporter(self))
 
     def _read_totals(self, key: bytes | None, value: bytes | None) -> LiftTotals | None:
         """Return the totals of a record; None if it is none of a partition of ours."""

@@ -52,6 +52,9 @@ class Application(faust.App):  # type: ignore[misc]
         )
         self.transport = BatchTransport(self.conf.broker_consumer, self, kafka, between_agents)
 
+    def _create_directories(self) -> None:
+        """Create none of Faust's folders: its tables, which would be in them, are not used."""
+
     @property
     def started_consumer(self) -> BatchConsumer | None:
         """The consumer if there is one: Faust's own property makes one in the thread that asks."""
@@ -85,6 +88,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.on_partitions_assigned.connect(assign, weak=False)
         self.transport.agents |= dict.fromkeys(topics, name)
         self.transport.takers.append(takes)
+        self.transport.inboxes.append(inbox)
+        inbox.rejoin = lambda: self.consumer.rejoin()
 
 
 class Process(faust.Worker):  # type: ignore[misc]
