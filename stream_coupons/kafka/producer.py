@@ -24,6 +24,8 @@ ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
 BATCH_BYTES = 256 * 1024
 STOPS_WITHIN_S = 20.0
+LEAVES_WITHIN_S = 1.0
+"""Longest wait for the tasks of a producer whose connections are closed."""
 APPENDED = frozenset({NoError, DuplicateSequenceNumber})
 """Errors in an answer that mean that the broker has the batch."""
 
@@ -104,7 +106,10 @@ async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], 
     by_leader = _by_leader(producer, batches)
     if by_leader is None:
         await wait_for_all(
-            [await producer.send_batch(batch, tp.topic, partition=tp.partition) for tp, batch in batches]
+            [
+                asyncio.shield(await producer.send_batch(batch, tp.topic, partition=tp.partition))
+                for tp, batch in batches
+            ]
         )
     elif len(by_leader) == 1:
         [(node, of_node)] = by_leader.items()
@@ -167,12 +172,12 @@ async def _failed(error: KafkaError) -> None:
 
 
 def _again(producer: AIOKafkaProducer, tp: TopicPartition, batch: BatchBuilder) -> Awaitable[Any]:
-    """Put a batch that has its sequence number into aiokafka's queue."""
+    """Put a batch that has its sequence number into aiokafka's queue, which does not expect it to be cancelled."""
     queue = producer._message_accumulator
     queued = queue._append_batch(batch, tp)
     queued._retry_count = 1
     queued.future.add_done_callback(lambda _: queue._pending_batches.discard(queued))
-    return queued.future  # type: ignore[no-any-return]
+    return asyncio.shield(queued.future)
 
 
 class Sender(Service):  # type: ignore[misc]
@@ -284,7 +289,7 @@ class Sender(Service):  # type: ignore[misc]
         """Leave a producer at once: none of its records that are still to be sent may leave."""
         self._producer = None
         await producer.client.close()
-        await producer._sender.close()
+        await asyncio.wait([asyncio.ensure_future(producer._sender.close())], timeout=LEAVES_WITHIN_S)
 
     async def _disconnect(self, producer: AIOKafkaProducer) -> None:
         """Leave a producer whose record was refused: its next one would lack that one's sequence number.

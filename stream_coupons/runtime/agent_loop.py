@@ -141,11 +141,17 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
         messages = await self.inbox.get(self._max_records)
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
+        elif self._owned is NOTHING:
+            self._give_up(messages)
         else:
             taken = [(message, self._app.consumer.take(message)) for message in messages]
             if any(chunks for _, chunks in taken) and not await self.inbox.finish(self._process(taken)):
-                for message, _ in taken:
-                    self._app.consumer.acknowledge(message, [])
+                self._give_up(messages)
+
+    def _give_up(self, messages: list[Any]) -> None:
+        """Let a rebalance go on without these messages: they are fetched again by the next owner."""
+        for message in messages:
+            self._app.consumer.acknowledge(message, [])
 
     async def _own(self, ownership: Ownership) -> None:
         """Drop partitions, and take over others; try again while no broker answers."""

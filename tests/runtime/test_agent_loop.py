@@ -230,6 +230,8 @@ def test_a_batch_whose_transaction_was_aborted_is_read_again_after_joining_the_g
     assert world.run(2) == [("acknowledge nothing",)]
     assert rejoined == [True]
     assert not world.batches.owned
+    world.put(b"b", "add 1")
+    assert world.run() == [("acknowledge nothing",)], "it was fetched before the group was joined again"
 
 
 def test_partitions_are_taken_over_as_soon_as_a_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
