@@ -105,6 +105,11 @@ class Learner(Service):  # type: ignore[misc]
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @property
+    def domains(self) -> int:
+        """Domains whose models it learns."""
+        return 0 if self._trainer is None else len(self._trainer.models)
+
+    @property
     def is_starved(self) -> bool:
         """True if it has too little of the CPU, or of the broker.
 
@@ -232,7 +237,8 @@ class Learner(Service):  # type: ignore[misc]
             # Sources that an earlier version kept for a foreign topic would stay in every snapshot.
             believed = model.origins.keys() & sources(self._partitions)
             model.origins = {source: model.origins[source] for source in sorted(believed)}
-        log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
+        offsets = ", ".join(f"{name} from offset {model.offset}" for name, model in trainer.models.items())
+        log.info("learning goes on: %s", offsets or "no model yet")
         return trainer
 
     def _learn(self, trainer: "Trainer", record: Record) -> bool:

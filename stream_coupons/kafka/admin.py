@@ -13,11 +13,15 @@ from kafka.errors import (
     AuthorizationError,
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
     NotCoordinatorError,
+    RequestTimedOutError,
 )
 
-from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.errors import BadConfig, BrokerAway
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import BOOTSTRAP_TIMEOUT_MS
 from stream_coupons.kafka.connection import Connection, connecting, why_denied
@@ -32,6 +36,9 @@ COORDINATOR_WAIT_S = 10.0
 """Longest wait for the coordinator of a consumer group, which is away while its broker restarts or is overloaded."""
 
 COORDINATOR_PAUSE_S = 0.2
+
+AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
+"""Errors of a client that no broker answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,10 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
 
     Raises
     ------
+    BrokerAway
+        If no broker can be reached, or none answers a request within the block.
     BadConfig
-        If no broker can be reached, or one refuses a request within the block.
+        If one refuses a request within the block.
     """
     with connecting(connection) as options:
         client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
@@ -58,6 +67,8 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
         yield client
     except AuthorizationError as error:
         raise BadConfig(why_denied(connection, error)) from error
+    except AWAY as error:
+        raise BrokerAway(f"the broker at {connection.bootstrap} does not answer any more ({error!r})") from error
     except KafkaError as error:
         raise BadConfig(f"the broker at {connection.bootstrap} refused: {error}") from error
     finally:

@@ -19,6 +19,7 @@ from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers, ends_of
 from stream_coupons.models.snapshots import with_possible_origins
+from stream_coupons.observability.log_lines import counted
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge import CurrentKnowledge
@@ -63,6 +64,11 @@ class LearnerApp(Member):
     def _unacknowledged(self) -> Mapping[str, int]:
         """Learnt examples are progress: they are acknowledged only when a snapshot is due."""
         return dict.fromkeys((topic.name for topic in READS), self.learner.taken)
+
+    def _work(self) -> list[str]:
+        if not self.faust.consumer.assignment():
+            return ["stands by for the learner that owns the models"]
+        return [counted(self.learner.domains, "model")]
 
     def _missing(self) -> dict[str, bool]:
         starved = "it is starved: examples wait, or what it has learnt is not published"

@@ -55,6 +55,8 @@ class Member:
         The loops by agent.
     contact : Contact
         The brokers' last answer.
+    metrics_port : int
+        Port of its metrics and probes; 0 for none.
     beat_at : float or None
         Time of the event loop's last turn (monotonic); None before the first.
     """
@@ -62,6 +64,7 @@ class Member:
     def __init__(self, settings: Settings, group_id: str, agents: Sequence[str], batch_records: int) -> None:
         self.settings = settings
         self.beat_at: float | None = None
+        self.metrics_port = settings.worker.metrics_port
         self.loops: dict[str, Loop] = {}
         self._missing_since: dict[str, float] = {}
         self.metrics = Metrics(CollectorRegistry())
@@ -155,6 +158,20 @@ class Member:
         behind = [tp for tp, end in ends.items() if end is not None and end > done[tp] and may_fetch(tp.topic)]
         return {**away, **{tp: done[tp] + more.get(tp.topic, 0) for tp in behind}}
 
+    def is_stopping(self) -> bool:
+        """Return whether this process is on its way out."""
+        return bool(self.faust.should_stop)
+
+    def describe(self) -> str:
+        """Return what this process does now that it is ready, and where its metrics are."""
+        host = self.settings.worker.metrics_host
+        metrics = f"http://{host}:{self.metrics_port}" if self.metrics_port else "no port for metrics"
+        return ", ".join([*self._work(), metrics])
+
+    def _work(self) -> list[str]:
+        """Return what this process owns and uses, for the log."""
+        return []
+
     def is_away(self) -> bool:
         """Return whether no broker answers: for two heartbeats, which are sent whatever the event loop does."""
         return self.contact.silent_s > 2.0 * self.settings.kafka.heartbeat_interval_s and not self.why_not_live()
@@ -179,7 +196,7 @@ class Member:
 
     def _missing(self) -> dict[str, bool]:
         return {
-            "it is on its way out": self.faust.should_stop,
+            "it is on its way out": self.is_stopping(),
             "lost contact with Kafka ({seconds:.0f} s), or still joining the group": not self._is_in_group(),
             "cannot write to Kafka ({seconds:.0f} s)": not self.delivery.is_able,
             **{f"{name} has not recovered its state": not loop.is_ready for name, loop in self.loops.items()},

@@ -109,5 +109,8 @@ class Process(faust.Worker):  # type: ignore[misc]
         super().__init__(app, **options)
         self._publish_soon = publish_soon
 
+    def _setproctitle(self, info: str, *, ident: str = "") -> None:
+        """Leave the title to the worker."""
+
     def _on_sigusr2(self) -> None:
         self._publish_soon()
