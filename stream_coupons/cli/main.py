@@ -29,6 +29,8 @@ VERBS = {
     "codes": "Import coupon codes, verify, revoke and list them, and print the key of a till.",
     "publish": "Send events of the shop from a file, each checked first.",
     "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
+    "status": "Say how a running system is, and why it is not well, if so.",
+    "doctor": "Check everything that a worker needs, and say how to mend what is wrong.",
     "dlq": "List and show dead letters, and send their records again.",
     "erase": "Forget shoppers, as they asked for.",
     "verify": "Check what a system has sent against what must always hold.",

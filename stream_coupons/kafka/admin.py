@@ -219,7 +219,13 @@ def count_members(client: KafkaAdminClient, group_id: str) -> int:
     int
         At least 0; 0 also if there is no such group.
     """
-    return len(_ask_coordinator(lambda: client.describe_groups([group_id]))[group_id]["members"])
+    return len(describe_group(client, group_id)["members"])
+
+
+def describe_group(client: KafkaAdminClient, group_id: str) -> dict[str, Any]:
+    """Return what the coordinator knows of a consumer group; one that does not exist has no members."""
+    found: dict[str, Any] = _ask_coordinator(lambda: client.describe_groups([group_id]))[group_id]
+    return found
 
 
 def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict[TopicPartition, Any]:
