@@ -13,18 +13,19 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 if TYPE_CHECKING:  # no help needs these
     from kafka import KafkaAdminClient
 
-    from stream_coupons.ops.status import SystemState
+    from stream_coupons.ops.status import SystemState, WorkerState
     from stream_coupons.settings import Settings
 
+WorkerOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Metrics of a worker or learner, http://host:port; as often as there are."),
+]
 WATCH_EVERY_S = 5.0
 CLEAR = "\x1b[H\x1b[2J"
 
 
 def status(
-    worker: Annotated[
-        list[str] | None,
-        typer.Option(help="Metrics of a worker or learner, http://host:port; as often as there are."),
-    ] = None,
+    worker: WorkerOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Print it again every 5 s, until Ctrl-C.")] = False,
     json: JsonOption = False,
     config: ConfigOption = None,
@@ -64,15 +65,22 @@ def _read(client: KafkaAdminClient, settings: Settings, named: list[str] | None)
     from stream_coupons.cli.catalog_entries import published
     from stream_coupons.ops.campaign_states import read_accounts, states_of
     from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
-    from stream_coupons.ops.status import BudgetState, ask_worker, read_status
+    from stream_coupons.ops.status import BudgetState, read_status
 
     campaigns, coupons = published(settings, CAMPAIGNS).entries.values(), published(settings, COUPONS).entries.values()
     states = states_of(campaigns, coupons, read_accounts(settings.kafka), time.time()) if campaigns else []
     budgets = [BudgetState(one.campaign.campaign_id, one.state, one.share_used, one.price) for one in states]
+    return read_status(client, settings.kafka, budgets, asked(settings, named))
+
+
+def asked(settings: Settings, named: list[str] | None) -> list[WorkerState]:
+    """Return the answers of the named workers, or of those of the settings as far as they answer."""
+    from stream_coupons.ops.status import ask_worker
+
     ports = settings.worker.metrics_port, settings.worker.learner_metrics_port
-    asked = named or [f"http://{settings.worker.metrics_host}:{port}" for port in ports if port]
-    workers = [ask_worker(address.rstrip("/")) for address in asked]
-    return read_status(client, settings.kafka, budgets, [one for one in workers if named or one.answers])
+    addresses = named or [f"http://{settings.worker.metrics_host}:{port}" for port in ports if port]
+    workers = [ask_worker(address.rstrip("/")) for address in addresses]
+    return [one for one in workers if named or one.answers]
 
 
 def _show(found: SystemState) -> None:

@@ -195,13 +195,19 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
         If the guarantee is exactly-once and the cluster's `TRANSACTIONS` are below `NEEDED_TRANSACTIONS`.
     """
     if settings.guarantee is Guarantee.EXACTLY_ONCE:
-        _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
+        level = transaction_level(client)
         if level < NEEDED_TRANSACTIONS:
             raise BadConfig(
                 f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has {TRANSACTIONS} {level}, "
                 f"expected {NEEDED_TRANSACTIONS}: set kafka.guarantee = at_least_once or use Apache Kafka 4.0; "
                 f"after an upgrade: kafka-features.sh upgrade --feature {TRANSACTIONS}={NEEDED_TRANSACTIONS}"
             )
+
+
+def transaction_level(client: KafkaAdminClient) -> int:
+    """Return the level of the cluster's feature `TRANSACTIONS`; 0 if it has none."""
+    _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
+    return int(level)
 
 
 def count_members(client: KafkaAdminClient, group_id: str) -> int:

@@ -3,6 +3,7 @@
 import logging
 import re
 import ssl
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 FOR_OTHERS: Final = 0o007
 """Permission bits of a file for every other user of the machine."""
+
+NOTED_AFTER_S: Final = 2.0
+"""An attempt to connect that takes longer is logged, so that a person knows what a command waits for."""
 
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
 """kafka-python's logger of the reasons for failed connection attempts, which its exceptions omit."""
@@ -152,11 +156,15 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
     options = {**connection.options(), "kafka_client": NetClient}
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
+    note = threading.Timer(NOTED_AFTER_S, log.warning, ["waiting for Kafka at %s", connection.bootstrap])
+    note.daemon = True
+    note.start()
     try:
         yield options
     except (KafkaError, ValueError, OSError) as error:
         raise why_not_connected(connection, attempts.reasons or [str(error)]) from None
     finally:
+        note.cancel()
         ATTEMPTS.removeHandler(attempts)
 
 

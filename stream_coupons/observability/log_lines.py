@@ -10,7 +10,7 @@ import msgspec
 
 from stream_coupons.observability.log_throttle import throttle
 
-LIBRARIES = ("aiokafka", "kafka", "faust", "mode")
+LIBRARIES = ("aiokafka", "faust", "mode")
 """Libraries whose lines below an error are written at the level DEBUG only."""
 ABOUT_KAFKA = (*LIBRARIES, "stream_coupons.kafka")
 """Loggers that repeat themselves while no broker answers."""
@@ -93,15 +93,20 @@ def write_log(role: str, level: str, line_format: LogFormat) -> None:
     handler.setFormatter(JsonLines(role) if line_format is LogFormat.JSON else TextLines(role))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     if level != "DEBUG":
-        handler.addFilter(_is_no_service_of_mode)
+        handler.addFilter(_is_wanted)
         for library in LIBRARIES:
             logging.getLogger(library).setLevel(logging.ERROR)
         throttle("aiokafka", is_patient=True)
         throttle("stream_coupons.core.decision.pipeline")  # what a policy from another package fails by
 
 
-def _is_no_service_of_mode(record: logging.LogRecord) -> bool:
-    """Return False for what mode writes about a service of ours below an error: it uses the loggers of our modules."""
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Return False for what mode writes about a service of ours below an error, by the loggers of our modules.
+
+    And for all of kafka-python: its exceptions state the same.
+    """
+    if record.name.split(".")[0] == "kafka":
+        return False
     return record.levelno >= logging.ERROR or not str(record.msg).startswith("[^")
 
 

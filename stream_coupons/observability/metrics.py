@@ -174,6 +174,11 @@ class Metrics:
         self.learner_ready = self._gauge("learner_ready", "1 while a learner learns, or stands by for one that does.")
         self.build_info = self._gauge("build_info", "1, with the version of the program as its label.", "version")
         self.build_info.labels(__version__).set(1)
+        self.settings_info = self._gauge(
+            "settings_info",
+            "1, with a fingerprint of the settings that all processes of a system share.",
+            "fingerprint",
+        )
 
     def _snapshots(self) -> None:
         """Make the metrics of the catalogue and of model snapshots in use."""

@@ -68,6 +68,8 @@ class WorkerState(Struct, frozen=True):
     answers: bool
     reasons: list[str] = []
     version: str = ""
+    settings: str = ""
+    """Fingerprint of the settings that workers must share."""
     sold_out_ratio: float | None = None
     """Share of its decisions that found no stock or budget left in the shopper's partition."""
     stopped: list[str] = []
@@ -267,7 +269,7 @@ def ask_worker(address: str) -> WorkerState:
     except OSError:
         return WorkerState(address, answers=False)
     by_outcome: defaultdict[str, float] = defaultdict(float)
-    stopped, version = [], ""
+    stopped, version, settings = [], "", ""
     for (name, labels), value in metrics.items():
         label = dict(labels)
         if name == "stream_coupons_decisions_total":
@@ -276,9 +278,11 @@ def ask_worker(address: str) -> WorkerState:
             stopped.append(label["topic"])
         elif name == "stream_coupons_build_info":
             version = label["version"]
+        elif name == "stream_coupons_settings_info":
+            settings = label["fingerprint"]
     decided = sum(by_outcome.values())
     ratio = round(by_outcome["sold_out"] / decided, 4) if decided else None
-    return WorkerState(address, True, reasons, version, ratio, stopped)
+    return WorkerState(address, True, reasons, version, settings, ratio, stopped)
 
 
 def _get(url: str) -> str:

@@ -39,7 +39,7 @@ def test_a_line_of_json_has_its_time_in_utc_and_the_exception(written: Callable[
 def test_libraries_write_below_an_error_at_debug_only(written: Callable[[], list[str]]) -> None:
     for level in ("INFO", "DEBUG"):
         write_log("worker", level, LogFormat.TEXT)
-        for name in ("faust.worker", "mode.timers", "kafka"):
+        for name in ("faust.worker", "mode.timers", "kafka.conn"):
             logging.getLogger(name).warning("of a library at %s", level)
         logging.getLogger("stream_coupons.agents.clock").info("[^--Clock]: Starting...")
         logging.getLogger("stream_coupons.agents.clock").info("ours")

@@ -44,6 +44,7 @@ EXPORTED = {
     "stream_coupons_ready": (Gauge, ()),
     "stream_coupons_learner_ready": (Gauge, ()),
     "stream_coupons_build_info": (Gauge, ("version",)),
+    "stream_coupons_settings_info": (Gauge, ("fingerprint",)),
     "stream_coupons_model_version": (Gauge, ("domain",)),
     "stream_coupons_model_age_seconds": (Gauge, ("domain",)),
     "stream_coupons_coupons_refused_total": (Counter, ()),
@@ -79,7 +80,7 @@ EXPORTED = {
 }
 CLOSED_LABELS = {
     "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign",
-    "hold", "bound", "field",
+    "hold", "bound", "field", "fingerprint",
 }  # fmt: skip
 
 Metric = Counter | Gauge | Histogram
