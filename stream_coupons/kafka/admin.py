@@ -229,7 +229,15 @@ def count_members(client: KafkaAdminClient, group_id: str) -> int:
 
 
 def describe_group(client: KafkaAdminClient, group_id: str) -> dict[str, Any]:
-    """Return what the coordinator knows of a consumer group; one that does not exist has no members."""
+    """Return the coordinator's description of a consumer group; one that does not exist has no members.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    group_id : str
+        The group.
+    """
     found: dict[str, Any] = _ask_coordinator(lambda: client.describe_groups([group_id]))[group_id]
     return found
 

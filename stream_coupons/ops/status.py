@@ -37,7 +37,7 @@ class InputState(Struct, frozen=True):
     """True if a record waits for more than `MAX_WAIT_S`."""
 
 
-class GroupState(Struct, frozen=True):
+class GroupOwners(Struct, frozen=True):
     """A consumer group: partitions by running member, named by its host and the end of its id."""
 
     group: str
@@ -62,7 +62,7 @@ class BudgetState(Struct, frozen=True):
 
 
 class WorkerState(Struct, frozen=True):
-    """What a worker or learner answers at its port; `reasons` state why it is not ready."""
+    """The answers of a worker or learner at its port; `reasons` state why it is not ready."""
 
     address: str
     answers: bool
@@ -77,10 +77,10 @@ class WorkerState(Struct, frozen=True):
 
 
 class SystemState(Struct, frozen=True):
-    """All of it; `problems` has a sentence for each thing that is not well."""
+    """The state of a system; `problems` has a sentence for each thing that is not well."""
 
     at: float
-    groups: list[GroupState]
+    groups: list[GroupOwners]
     inputs: list[InputState]
     events_per_s: float
     coupons_per_s: float
@@ -170,13 +170,13 @@ def read_status(
     )
 
 
-def _group(client: KafkaAdminClient, group: str) -> GroupState:
+def _group(client: KafkaAdminClient, group: str) -> GroupOwners:
     owners: dict[str, list[int]] = {}
     for member in admin.describe_group(client, group)["members"]:
         assigned = (member["member_assignment"] or {}).get("assigned_partitions") or []
         name = f"{member['client_host'].lstrip('/')} {member['member_id'][-6:]}"
         owners[name] = sorted({number for topic in assigned for number in topic["partitions"]})
-    return GroupState(group, owners)
+    return GroupOwners(group, owners)
 
 
 def _inputs(client: KafkaAdminClient, kafka: KafkaSettings, offsets: Offsets) -> list[InputState]:
@@ -199,7 +199,7 @@ def _inputs(client: KafkaAdminClient, kafka: KafkaSettings, offsets: Offsets) ->
     return found
 
 
-class _Snapshot(Struct):
+class _SnapshotStamp(Struct):
     domain: str
     version: int
     at: float
@@ -207,7 +207,7 @@ class _Snapshot(Struct):
 
 def _models(kafka: KafkaSettings, now: float) -> list[ModelState]:
     latest: dict[bytes | None, ModelState] = {}
-    decode = msgspec.json.Decoder(_Snapshot).decode
+    decode = msgspec.json.Decoder(_SnapshotStamp).decode
     with Reader(kafka, [topics.SNAPSHOTS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             latest.pop(record.key, None)
@@ -219,7 +219,7 @@ def _models(kafka: KafkaSettings, now: float) -> list[ModelState]:
     return sorted(latest.values(), key=lambda one: one.domain)
 
 
-def _group_problems(kafka: KafkaSettings, groups: Iterable[GroupState]) -> list[str]:
+def _group_problems(kafka: KafkaSettings, groups: Iterable[GroupOwners]) -> list[str]:
     found = []
     for group, verb in zip(groups, ("worker", "learner"), strict=True):
         count = kafka.partitions if verb == "worker" else 1

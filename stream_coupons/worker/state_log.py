@@ -21,7 +21,7 @@ GROWTH = 3.0
 MAX_INTERVAL_S = 600.0
 
 
-class Reported(Protocol):
+class Observable(Protocol):
     """A process of which the state is reported."""
 
     contact: Contact
@@ -71,7 +71,7 @@ class StateLog:
     ----------
     role : str
         "worker" or "learner".
-    process : Reported
+    process : Observable
         The process.
     addresses : str
         Addresses of the brokers.
@@ -86,7 +86,7 @@ class StateLog:
     def __init__(
         self,
         role: str,
-        process: Reported,
+        process: Observable,
         addresses: str,
         describe: Callable[[], str],
         clock: Callable[[], float],

@@ -153,7 +153,15 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         await connect(super().on_start, lambda: self._ensure_consumer().stop())
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Report no slow partition: Faust does not see our fetches, and the watchdog knows what stands still."""
+        """Report no slow partition: Faust does not see our fetches, and the watchdog finds what stands still.
+
+        Parameters
+        ----------
+        now : float
+            Monotonic seconds.
+        tp : TP
+            A partition.
+        """
 
     def rejoin(self) -> None:
         """Join the group again."""
