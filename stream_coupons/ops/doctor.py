@@ -31,6 +31,8 @@ class Finding(Struct, frozen=True, omit_defaults=True):
     text: str
     cure: str = ""
     """The repair of what is wrong."""
+    is_missing: bool = False
+    """True if a topic is missing: checks that read topics are left out."""
 
 
 def examine(settings: Settings, workers: Sequence[WorkerState]) -> Iterator[Finding]:
@@ -55,18 +57,21 @@ def examine(settings: Settings, workers: Sequence[WorkerState]) -> Iterator[Find
         text = f"{counted(len(brokers), 'broker')} at {settings.kafka.bootstrap}, connected in {took_s:.2f} s"
         yield Finding("broker", took_s <= SLOW_ANSWER_S, text, "look at the load of brokers and network")
         yield _version(client, settings)
-        yield from _topics(client, settings)
-        yield _judged(
-            "rights",
-            "topics, their configuration and both groups can be read; rights to write are not asked",
-            lambda: _read_what_workers_read(client, settings),
-        )
-    yield _judged(
-        "secret", f"{secret.named(settings)} is the one that the workers draw by", lambda: _check_secret(settings)
-    )
+        found = list(_topics(client, settings))
+        yield from found
+        if not any(finding.is_missing for finding in found):
+            yield from _uses_of_topics(client, settings)
+    yield from _workers(workers)
+
+
+def _uses_of_topics(client: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
+    """Yield the findings of checks that read topics, which all exist."""
+    text = "topics, their configuration and both groups can be read; rights to write are not asked"
+    yield _judged("rights", text, lambda: _read_what_workers_read(client, settings))
+    text = f"{secret.named(settings)} is the one that the workers draw by"
+    yield _judged("secret", text, lambda: _check_secret(settings))
     yield _judged("states", "states are in the partitions of their keys", lambda: check_homes(settings.kafka))
     yield _clock(settings)
-    yield from _workers(workers)
 
 
 def _judged(check: str, text: str, see: Callable[[], object]) -> Finding:
@@ -96,7 +101,8 @@ def _topics(client: KafkaAdminClient, settings: Settings) -> Iterator[Finding]:
         return
     for state in states:
         if not state.exists:
-            yield Finding("topics", False, f"{state.topic.name} does not exist", "run `stream-coupons topics apply`")
+            text = f"{state.topic.name} does not exist"
+            yield Finding("topics", False, text, "run `stream-coupons topics apply`", is_missing=True)
         for difference in state.differences:
             cure = (
                 "alter it with your broker's tools; partitions cannot be changed, set kafka.partitions to their number"
