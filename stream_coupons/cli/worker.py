@@ -90,12 +90,16 @@ def when_kafka_answers(check: Callable[[], T]) -> T:
     intervals, began = GrowingIntervals(), time.monotonic()
     while True:
         try:
-            return check()
+            found = check()
         except BrokerAway as away:
             waited_s = time.monotonic() - began
             if intervals.is_due(waited_s):
                 log.warning("Kafka has not answered for %.0f s; waiting (%s)", waited_s, away)
             time.sleep(RETRY_PAUSE_S)
+        else:
+            if intervals.has_begun:
+                log.info("Kafka answers after %.0f s", time.monotonic() - began)
+            return found
 
 
 def checked_key(settings: Settings) -> DrawKey:

@@ -1,6 +1,5 @@
 """Clients outside the workers: send messages to topics, read records. Uses kafka-python."""
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
@@ -13,11 +12,9 @@ from msgspec import Struct
 from stream_coupons.core.errors import BadConfig, BrokerAway, StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.connection import NOTED_AFTER_S, Connection, connecting, why_denied
+from stream_coupons.kafka.connection import NOTED_AFTER_S, WAITING, Connection, connecting, why_denied
 from stream_coupons.kafka.lenient.kafka_python import LenientConsumer
 from stream_coupons.kafka.topics import Topic
-
-log = logging.getLogger(__name__)
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
 """A person waits for this long to hear that no broker answers."""
@@ -299,7 +296,7 @@ class Reader:
             elif (silent_s := time.monotonic() - silent_since) > AWAY_AFTER_S:
                 raise BrokerAway(f"the broker at {self._bootstrap} has sent no record for {silent_s:.0f} s")
             elif silent_s > NOTED_AFTER_S and not is_noted:
-                log.warning("waiting for records from Kafka at %s", self._bootstrap)
+                WAITING.warning("waiting for records from Kafka at %s", self._bootstrap)
                 is_noted = True
 
     def close(self) -> None:

@@ -20,8 +20,10 @@ log = logging.getLogger(__name__)
 FOR_OTHERS: Final = 0o007
 """Permission bits of a file for every other user of the machine."""
 
+WAITING: Final = logging.getLogger("stream_coupons.kafka.waiting")
+"""Logger for a person who waits for a command."""
 NOTED_AFTER_S: Final = 2.0
-"""An attempt to connect that takes longer is logged, so that a person knows what a command waits for."""
+"""A wait for a broker that takes longer is logged there."""
 
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
 """kafka-python's logger of the reasons for failed connection attempts, which its exceptions omit."""
@@ -156,7 +158,7 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
     options = {**connection.options(), "kafka_client": NetClient}
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
-    note = threading.Timer(NOTED_AFTER_S, log.warning, ["waiting for Kafka at %s", connection.bootstrap])
+    note = threading.Timer(NOTED_AFTER_S, WAITING.warning, ["waiting for Kafka at %s", connection.bootstrap])
     note.daemon = True
     note.start()
     try:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import msgspec
 
+from stream_coupons.kafka.connection import WAITING
 from stream_coupons.observability.log_throttle import throttle
 
 LIBRARIES = ("aiokafka", "faust", "mode")
@@ -92,6 +93,7 @@ def write_log(role: str, level: str, line_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(role) if line_format is LogFormat.JSON else TextLines(role))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    WAITING.setLevel(logging.ERROR)  # a process states by itself that it waits, less often
     if level != "DEBUG":
         handler.addFilter(_is_wanted)
         for library in LIBRARIES:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from stream_coupons.kafka.connection import WAITING
 from stream_coupons.observability.log_lines import LIBRARIES, LogFormat, hold_back_while, write_log
 
 
@@ -14,12 +15,15 @@ from stream_coupons.observability.log_lines import LIBRARIES, LogFormat, hold_ba
 def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
     """Return the lines on standard error; the loggers are as before when the test ends."""
     before, level = logging.root.handlers[:], logging.root.level
-    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LIBRARIES] + [WAITING.name]
+    loggers = [logging.getLogger(name) for name in {*LIBRARIES, *names}]
+    settings = [(logger, logger.level, logger.filters[:]) for logger in loggers]
     yield lambda: capsys.readouterr().err.splitlines()
     logging.root.handlers[:] = before
     logging.root.setLevel(level)
-    for name, of_library in levels.items():
-        logging.getLogger(name).setLevel(of_library)
+    for logger, of_logger, filters in settings:
+        logger.setLevel(of_logger)
+        logger.filters[:] = filters
 
 
 def test_a_line_of_json_has_its_time_in_utc_and_the_exception(written: Callable[[], list[str]]) -> None:
