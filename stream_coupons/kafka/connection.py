@@ -159,7 +159,6 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
     note = threading.Timer(NOTED_AFTER_S, WAITING.warning, ["waiting for Kafka at %s", connection.bootstrap])
-    note.daemon = True
     note.start()
     try:
         yield options

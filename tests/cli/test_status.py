@@ -106,13 +106,3 @@ def test_doctor_finds_missing_topics_and_then_a_secret_that_the_workers_do_not_d
     assert healthy.exit_code == 0, healthy.stdout
     assert f"ok     topics: {len(topics.ALL)} topics ready" in healthy.stdout
     assert "ok     clock: not compared: no worker wrote a tick within 3 s" in healthy.stdout
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("verb", [("status",), ("doctor",), ("topics", "apply"), ("verify",), ("dlq", "list")])
-def test_a_verb_without_a_broker_has_an_exit_code_of_its_own(run: Run, verb: tuple[str, ...]) -> None:
-    port = ClaimedPort()
-    result = run(*verb, "-b", f"127.0.0.1:{port.number}")
-    assert result.exit_code == 3
-    assert f"kafka.bootstrap: no broker answers at 127.0.0.1:{port.number}" in result.stderr
-    assert "stream-coupons broker" not in result.stderr
