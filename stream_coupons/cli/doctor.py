@@ -30,7 +30,7 @@ def doctor(
 
     Examples: stream-coupons doctor
               stream-coupons doctor --config deploy/settings.toml --json
-              stream-coupons doctor --worker http://10.0.0.5:9464
+              stream-coupons doctor --worker 10.0.0.5:9464
     """
     from stream_coupons.ops.doctor import examine
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # no help needs these
 
 WorkerOption = Annotated[
     list[str] | None,
-    typer.Option(help="Metrics of a worker or learner, http://host:port; as often as there are."),
+    typer.Option(help="Port of a worker or learner, host:port; as often as there are."),
 ]
 WATCH_EVERY_S = 5.0
 CLEAR = "\x1b[H\x1b[2J"
@@ -42,7 +42,7 @@ def status(
 
     Examples: stream-coupons status
               stream-coupons status --watch
-              stream-coupons status --worker http://10.0.0.5:9464 --json
+              stream-coupons status --worker 10.0.0.5:9464 --json
     """
     settings = settings_from(config, bootstrap)
     with client_of_topics(settings.kafka) as client:
@@ -78,8 +78,8 @@ def asked(settings: Settings, named: list[str] | None) -> list[WorkerState]:
     from stream_coupons.ops.status import ask_worker
 
     ports = settings.worker.metrics_port, settings.worker.learner_metrics_port
-    addresses = named or [f"http://{settings.worker.metrics_host}:{port}" for port in ports if port]
-    workers = [ask_worker(address.rstrip("/")) for address in addresses]
+    addresses = named or [f"{settings.worker.metrics_host}:{port}" for port in ports if port]
+    workers = [ask_worker(address if "://" in address else f"http://{address}") for address in addresses]
     return [one for one in workers if named or one.answers]
 
 

@@ -277,9 +277,7 @@ def ask_worker(address: str) -> WorkerState:
         elif name == "stream_coupons_stopped" and value:
             stopped.append(label["topic"])
         elif name == "stream_coupons_build_info":
-            version = label["version"]
-        elif name == "stream_coupons_settings_info":
-            settings = label["fingerprint"]
+            version, settings = label["version"], label["settings"]
     decided = sum(by_outcome.values())
     ratio = round(by_outcome["sold_out"] / decided, 4) if decided else None
     return WorkerState(address, True, reasons, version, settings, ratio, stopped)

@@ -67,8 +67,7 @@ class Member:
         self.metrics_port = settings.worker.metrics_port
         self.loops: dict[str, Loop] = {}
         self._missing_since: dict[str, float] = {}
-        self.metrics = Metrics(CollectorRegistry())
-        self.metrics.settings_info.labels(settings.shared_fingerprint).set(1)
+        self.metrics = Metrics(CollectorRegistry(), settings.shared_fingerprint)
         between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
         self.faust = Application(settings.kafka, group_id, batch_records, between_agents)
         self.contact = self.faust.transport.contact

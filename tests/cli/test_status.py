@@ -25,7 +25,7 @@ from .conftest import Run, RunBroker
 @pytest.fixture
 def worker() -> Iterator[tuple[str, Metrics, list[str]]]:
     """The port of a worker: its address, its metrics, and why it is not ready."""
-    metrics, reasons = Metrics(CollectorRegistry()), list[str]()
+    metrics, reasons = Metrics(CollectorRegistry(), "abc"), list[str]()
     endpoint = Endpoint("127.0.0.1", 0, metrics.registry, {"/ready": lambda: reasons})
     with closing(endpoint):
         yield f"http://127.0.0.1:{endpoint.port}", metrics, reasons
@@ -39,7 +39,6 @@ def test_a_worker_reports_version_settings_starved_decisions_and_topics_that_it_
     metrics.decisions.labels("given").inc(3)
     metrics.decisions.labels("sold_out").inc(1)
     metrics.stopped.labels("users", "browse-events", "not_json").set(1)
-    metrics.settings_info.labels("abc").set(1)
     found = ask_worker(address)
     assert (found.reasons, found.settings, found.sold_out_ratio, found.stopped) == ([], "abc", 0.25, ["browse-events"])
     reasons.append("cannot write to Kafka (22 s)")
