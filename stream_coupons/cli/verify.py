@@ -13,7 +13,6 @@ from rich.text import Text
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, client_of_topics, parse_time, settings_from
 from stream_coupons.ops.interrupts import Interruptions
-from stream_coupons.ops.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record

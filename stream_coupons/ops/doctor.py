@@ -11,7 +11,7 @@ from stream_coupons.core.errors import BadConfig, BrokerAway
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.settings import Guarantee
-from stream_coupons.observability.log_lines import counted
+from stream_coupons.ops.plurals import counted
 from stream_coupons.ops.status import WorkerState
 from stream_coupons.settings import Settings
 from stream_coupons.worker.homes import check_homes
