@@ -147,17 +147,22 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
             taken = [(message, self._app.consumer.take(message)) for message in messages]
             if any(chunks for _, chunks in taken) and not await self.inbox.finish(self._process(taken)):
                 self._give_up(messages)
+                self._forget(self._batches.owned)
 
     def _give_up(self, messages: list[Any]) -> None:
         """Let a rebalance go on without these messages: they are fetched again by the next owner."""
         for message in messages:
             self._app.consumer.acknowledge(message, [])
 
-    async def _own(self, ownership: Ownership) -> None:
-        """Drop partitions, and take over others; try again while no broker answers."""
-        for partition in self._batches.owned - ownership.keeps(self._owned):
+    def _forget(self, partitions: Collection[int]) -> None:
+        """Drop the states of partitions, and own nothing until an assignment is taken."""
+        for partition in partitions:
             self._batches.drop(partition)
         self._owned = NOTHING
+
+    async def _own(self, ownership: Ownership) -> None:
+        """Drop partitions, and take over others; try again while no broker answers."""
+        self._forget(self._batches.owned - ownership.keeps(self._owned))
         await retry(
             f"{self.name}: states cannot be read",
             lambda: self._take_over(ownership),

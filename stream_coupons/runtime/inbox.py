@@ -47,6 +47,8 @@ class Inbox:
         self.ownership = NOTHING
         self.rejoin: Callable[[], None] = lambda: None
         self._work: asyncio.Future[None] | None = None
+        self._is_lost = False
+        """True if the partitions were lost since the work in hand began, even if they are owned again."""
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=CAPACITY)
         self._is_told = False
         self._has_news = asyncio.Event()
@@ -74,24 +76,24 @@ class Inbox:
     def lose(self) -> None:
         """Own nothing any more, and cancel the work in hand: the group has gone on without this process."""
         self.assign(frozenset(), NOTHING.membership)
-        self.ownership = NOTHING
+        self.ownership, self._is_lost = NOTHING, True
         if self._work is not None:
             self._work.cancel()
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do work that needs the partitions; return False if they were lost before its end, which cancels it."""
-        self._work = asyncio.ensure_future(work)
+        self._work, self._is_lost = asyncio.ensure_future(work), False
         try:
             await self._work
         except asyncio.CancelledError:
-            if self.ownership is not NOTHING:
+            if not self._is_lost:
                 raise
         except TransactionUndone:
             self.lose()
             self.rejoin()
         finally:
             self._work = None
-        return self.ownership is not NOTHING
+        return not self._is_lost
 
     def wake(self) -> None:
         """Let `get` return without waiting for messages."""

@@ -218,6 +218,20 @@ def test_a_batch_is_given_up_when_its_partitions_are_lost_and_read_again_once_th
     assert world.totals() == {"b": 3}
 
 
+def test_states_of_a_batch_given_up_are_not_kept_by_the_same_member_that_owns_them_again_at_once(world: World) -> None:
+    def lose_and_own_again() -> None:
+        world.lane.inbox.lose()
+        world.assign(BOTH, 2)
+
+    world.put(b"b", "add 1", "add 2")
+    world.in_delivery = lose_and_own_again
+    assert world.run(2) == [("acknowledge nothing",), ("join", 2), ("read", [0, 1]), "committed?"]
+    world.in_delivery = lambda: None
+    world.put(b"b", "add 1", "add 2")
+    world.run()
+    assert world.totals() == {"b": 3}
+
+
 def test_a_batch_whose_transaction_was_aborted_is_read_again_after_joining_the_group_again(world: World) -> None:
     rejoined: list[bool] = []
     world.lane.inbox.rejoin = lambda: rejoined.append(True)

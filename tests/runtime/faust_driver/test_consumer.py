@@ -373,6 +373,7 @@ def test_a_worker_that_may_be_left_behind_amid_work_gives_it_up_and_joins_again(
         is_done = asyncio.Event()
         inbox.assign(frozenset({0}), Membership("me", 1))
         work = asyncio.create_task(inbox.finish(is_done.wait()))
+        await asyncio.sleep(0)  # the work begins
 
         async def wait_for_what_is_in_hand(revoked: set[TP]) -> None:
             assert revoked == {HERE}
