@@ -1,5 +1,6 @@
 """One frozen Settings, read once from a TOML file and the environment, passed down."""
 
+import hashlib
 import os
 import re
 import tomllib
@@ -91,6 +92,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shop: ShopRules = ShopRules()
     approval: ApprovalRules = ApprovalRules()
     secret_file: str = ""
+
+    @property
+    def shared_fingerprint(self) -> str:
+        """Digest of the settings that all workers of a group share, but for how the brokers are reached."""
+        kafka = [self.kafka.group_id, self.kafka.guarantee, self.kafka.partitions]
+        shared = [kafka, self.profile, self.neighbourhood, self.policy, self.attribution]
+        text = msgspec.json.encode(shared, order="deterministic")
+        return hashlib.blake2b(text, digest_size=4).hexdigest()
 
     def rules(self, key: DrawKey) -> Rules:
         """Return what the core needs of all this; `key` is that of `secret_file`, which `secret.py` reads.

@@ -26,6 +26,7 @@ from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.contact import retry
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import Output, Record, check_whole
 from stream_coupons.models.rules import LearningRules
@@ -33,7 +34,7 @@ from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_lift, report_model, report_news
 from stream_coupons.observability.top_coupons import TopCoupons
 from stream_coupons.runtime.delivery import Delivery
-from stream_coupons.runtime.inbox import NOTHING, Inbox
+from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.source import Chunk, Host
 from stream_coupons.settings import Settings
 
@@ -106,6 +107,11 @@ class Learner(Service):  # type: ignore[misc]
         return self._owned is self.inbox.ownership and self._owned is not NOTHING
 
     @property
+    def domains(self) -> int:
+        """Domains whose models it learns."""
+        return 0 if self._trainer is None else len(self._trainer.models)
+
+    @property
     def is_starved(self) -> bool:
         """True if it has too little of the CPU, or of the broker.
 
@@ -157,7 +163,7 @@ class Learner(Service):  # type: ignore[misc]
                 self._metrics.lag_seconds.labels(topics.EXAMPLES.name).set(self._pace.lag_s)
         if self._is_due() or await self._has_learnt_what_was_asked():
             self._is_asked = False
-            self._plan(await self._publish())
+            await self.inbox.finish(self._publish())
 
     def _is_due(self) -> bool:
         now = time.monotonic()
@@ -179,12 +185,25 @@ class Learner(Service):  # type: ignore[misc]
         self._is_asked = False
         self._unacknowledged.clear()
         self._letters.clear()
-        if PARTITION in ownership.partitions:
-            await self._delivery.join(self.name, ownership.membership)
         if PARTITION not in ownership.keeps(self._owned):
             self._trainer = None
-            if PARTITION in ownership.partitions:
-                self._trainer = await self._resume()
+        self._owned = NOTHING
+        if PARTITION in ownership.partitions:
+            await retry(
+                "learning cannot go on",
+                lambda: self._take_over(ownership),
+                lambda: ownership is self.inbox.ownership and not self.should_stop,
+            )
+        else:
+            self._begin(ownership)
+
+    async def _take_over(self, ownership: Ownership) -> None:
+        await self._delivery.join(self.name, ownership.membership)
+        if self._trainer is None:
+            self._trainer = await self._resume()
+        self._begin(ownership)
+
+    def _begin(self, ownership: Ownership) -> None:
         self._pace.begin()
         self._metrics.lag_seconds.clear()
         self._owned = ownership
@@ -220,7 +239,8 @@ class Learner(Service):  # type: ignore[misc]
             # Sources that an earlier version kept for a foreign topic would stay in every snapshot.
             believed = model.origins.keys() & sources(self._partitions)
             model.origins = {source: model.origins[source] for source in sorted(believed)}
-        log.info("learning goes on: %s", {name: model.offset for name, model in trainer.models.items()})
+        offsets = ", ".join(f"{name} from offset {model.offset}" for name, model in trainer.models.items())
+        log.info("learning goes on: %s", offsets or "no model yet")
         return trainer
 
     def _learn(self, trainer: "Trainer", record: Record) -> bool:
@@ -247,10 +267,11 @@ class Learner(Service):  # type: ignore[misc]
         counter.labels(lesson.domain, lesson.head).inc()
         return sample.weight > 0
 
-    async def _publish(self) -> float:
-        """Append the snapshots, then acknowledge what they cover. Returns the CPU seconds that packing them took."""
+    async def _publish(self) -> None:
+        """Append the snapshots, then acknowledge what they cover."""
+        self._plan(0.0)
         if self._trainer is None or not self._unacknowledged:
-            return 0.0
+            return
         if self.knows_lift:
             for domain in self.lift.update():
                 self._trainer.touch(domain)
@@ -272,7 +293,7 @@ class Learner(Service):  # type: ignore[misc]
         self._letters.clear()
         for snapshot in snapshots:
             report_model(self._trainer.models[snapshot.domain], self._metrics)
-        return packing_s
+        self._plan(packing_s)
 
 
 def _new_trainer(rules: LearningRules, key: DrawKey) -> "Trainer":

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
-from stream_coupons.cli.worker import LogLevel, LogLevelOption, checked_key
+from stream_coupons.cli.worker import LogFormatOption, LogLevel, LogLevelOption, checked_key, when_kafka_answers
+from stream_coupons.observability.log_lines import LogFormat, write_log
 
 
 def learner(
@@ -16,6 +17,7 @@ def learner(
         typer.Option(help="Port of metrics and probes; 0 for none. Default: behind the worker's.", min=0, max=65535),
     ] = None,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
     piped: Annotated[bool, typer.Option("--piped", help="Standard input is a worker's pipe.", hidden=True)] = False,
 ) -> None:
     """Run one learner until SIGTERM or Ctrl-C; of several, one learns and the others stand by.
@@ -23,13 +25,16 @@ def learner(
     It learns from training examples and publishes model snapshots, for
     workers that run with --no-learner; it needs the settings and the secret
     of the workers. On SIGUSR2 it publishes at once what it has learnt.
+    While no broker answers it waits, and goes on by itself.
 
-    Example: stream-coupons learner --config deploy/settings.toml
+    Examples: stream-coupons learner --config deploy/settings.toml
+              stream-coupons learner --log-format json
     """
     # Here, so that the help and completion need not import Faust.
     from stream_coupons.worker import learner_process
 
     settings = settings_from(config, bootstrap)
-    key = checked_key(settings)
+    write_log("learner", log_level.value, log_format)
+    key = when_kafka_answers(lambda: checked_key(settings))
     port = settings.worker.learner_metrics_port if metrics_port is None else metrics_port
-    learner_process.run(settings, key, port, log_level.value, piped)
+    learner_process.run(settings, key, port, piped)

@@ -1,7 +1,7 @@
 """The command `stream-coupons`: verbs, and errors as one clear line.
 
 Exit codes: 0 done; 1 done, but something was refused or a check failed; 2 the command cannot work as it was called;
-130 interrupted.
+3 no broker answers; 130 interrupted.
 """
 
 import sys
@@ -17,7 +17,7 @@ from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from stream_coupons import __version__
 from stream_coupons.cli.consoles import INTERRUPTED, print_error
-from stream_coupons.core.errors import BadConfig, StreamCouponsError
+from stream_coupons.core.errors import BadConfig, BrokerAway, StreamCouponsError
 
 VERBS = {
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
@@ -29,6 +29,8 @@ VERBS = {
     "codes": "Import coupon codes, verify, revoke and list them, and print the key of a till.",
     "publish": "Send events of the shop from a file, each checked first.",
     "tail": "Watch a topic: one line a message, oldest first within a partition, until Ctrl-C.",
+    "status": "Say how a running system is, and why it is not well, if so.",
+    "doctor": "Check everything that a worker needs, and say how to mend what is wrong.",
     "dlq": "List and show dead letters, and send their records again.",
     "erase": "Forget shoppers, as they asked for.",
     "verify": "Check what a system has sent against what must always hold.",
@@ -40,6 +42,8 @@ VERBS = {
 }
 """Help line by verb, as the verb's docstring begins. Each is a module of this package that has a function of its name,
 or an `app` with verbs of its own. `--help` and completion of a verb's name import none of them."""
+BROKER_AWAY = 3
+"""Exit code if no broker answers: the same command may work later."""
 VERBS_OF_PACKAGES = "stream_coupons.verbs"
 """Entry points of packages that add verbs: a table like `VERBS` in the package that has the modules."""
 LABORATORY = ("broker", "demo", "evaluate", "export", "ope", "replay", "tune", "what-if")
@@ -126,6 +130,9 @@ class Verbs(TyperGroup):
             code = run(standalone_mode=False)
         except TyperException as error:
             _refuse_usage(error)
+        except BrokerAway as away:
+            print_error(str(away))
+            sys.exit(BROKER_AWAY)
         except StreamCouponsError as error:
             _refuse(str(error))
         except Abort:

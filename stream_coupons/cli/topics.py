@@ -34,7 +34,7 @@ def apply(
     if json:
         terminal.print_json({"topics": [state.topic.name for state in states], "created": created})
     else:
-        terminal.say(f"{len(states)} topics as they must be, {len(created)} of them created now")
+        terminal.say(f"{len(states)} topics ready ({len(created)} created)")
 
 
 @app.command("list")

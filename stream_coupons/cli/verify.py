@@ -13,7 +13,6 @@ from rich.text import Text
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, client_of_topics, parse_time, settings_from
 from stream_coupons.ops.interrupts import Interruptions
-from stream_coupons.ops.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
@@ -152,10 +151,10 @@ def report(findings: Findings, marks: AuditedOffsets, promised: PromisedRules) -
 def notes(findings: Findings, marks: AuditedOffsets, promised: PromisedRules) -> list[str]:
     """Return notes on what the numbers leave out."""
     lag = marks.lag()
-    behind = ", ".join(f"{name} {count}" for name, count in lag.items())
+    count, behind = sum(lag.values()), ", ".join(f"{name} {count}" for name, count in lag.items())
     lines = [
-        f"the workers had not committed {counted(sum(lag.values()), 'record')} ({behind}): "
-        "what would follow from them is open"
+        f"{count} record{'s are' if count > 1 else ' is'} not committed yet ({behind}); "
+        f"{'their' if count > 1 else 'its'} effects were not checked"
         if lag
         else "the system was idle: nothing was on its way"
     ]

@@ -1,16 +1,26 @@
 """`worker`: run the agents."""
 
+import logging
 import sys
+import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, settings_from
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.core.errors import BrokerAway
+from stream_coupons.observability.log_lines import LogFormat, write_log
 from stream_coupons.settings import Settings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+RETRY_PAUSE_S = 1.0
 
 
 class LogLevel(StrEnum):
@@ -22,6 +32,9 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+LogFormatOption = Annotated[
+    LogFormat, typer.Option(help="Format of a logged line; json for a log collector.", case_sensitive=False)
+]
 LogLevelOption = Annotated[LogLevel, typer.Option(help="The least that is logged.", case_sensitive=False)]
 
 
@@ -34,6 +47,7 @@ def worker(
     ] = None,
     learner: Annotated[bool, typer.Option(help="Run a learner beside it.")] = True,
     log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.
 
@@ -43,20 +57,49 @@ def worker(
     --no-learner run `stream-coupons learner` as a unit of its own. On
     SIGUSR2 the learner publishes at once what it has learnt.
 
-    Example: stream-coupons worker --config deploy/settings.toml
+    While no broker answers it waits, and goes on by itself.
+
+    Examples: stream-coupons worker --config deploy/settings.toml
+              stream-coupons worker --no-learner --log-format json
     """
     # Here, so that the help and completion need not import Faust.
     from stream_coupons.worker import worker_process
     from stream_coupons.worker.homes import check_homes
 
     settings = settings_from(config, bootstrap)
+    write_log("worker", log_level.value, log_format)
     if metrics_port is not None:
         changed = msgspec.structs.replace(settings.worker, metrics_port=metrics_port)
         settings = msgspec.structs.replace(settings, worker=changed)
-    key = checked_key(settings)
-    check_homes(settings.kafka)
-    command = _learner_command(config, settings, log_level) if learner else ()
-    worker_process.run(settings, key, log_level.value, command)
+    key = when_kafka_answers(lambda: checked_key(settings))
+    when_kafka_answers(lambda: check_homes(settings.kafka))
+    command = _learner_command(config, settings, log_level, log_format) if learner else ()
+    worker_process.run(settings, key, command)
+
+
+def when_kafka_answers(check: Callable[[], T]) -> T:
+    """Return the result of a check, as soon as a broker answers; log at growing intervals that none does.
+
+    Raises
+    ------
+    BadConfig
+        If the check fails.
+    """
+    from stream_coupons.worker.state_log import GrowingIntervals
+
+    intervals, began = GrowingIntervals(), time.monotonic()
+    while True:
+        try:
+            found = check()
+        except BrokerAway as away:
+            waited_s = time.monotonic() - began
+            if intervals.is_due(waited_s):
+                log.warning("Kafka has not answered for %.0f s; waiting (%s)", waited_s, away)
+            time.sleep(RETRY_PAUSE_S)
+        else:
+            if intervals.has_begun:
+                log.info("Kafka answers after %.0f s", time.monotonic() - began)
+            return found
 
 
 def checked_key(settings: Settings) -> DrawKey:
@@ -83,12 +126,15 @@ def checked_key(settings: Settings) -> DrawKey:
     return key
 
 
-def _learner_command(config: Path | None, settings: Settings, log_level: LogLevel) -> tuple[str, ...]:
+def _learner_command(
+    config: Path | None, settings: Settings, log_level: LogLevel, log_format: LogFormat
+) -> tuple[str, ...]:
     """Return the command of a learner with the same settings."""
     options = {
         "--bootstrap": settings.kafka.bootstrap,
         "--metrics-port": str(settings.worker.learner_metrics_port),
         "--log-level": log_level.value,
+        "--log-format": log_format.value,
     } | ({"--config": str(config)} if config else {})
     return (
         sys.executable,

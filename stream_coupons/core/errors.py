@@ -3,6 +3,7 @@
 StreamCouponsError
  +- BadMessage         bytes that are not a message of the topic they came in
  +- BadConfig          a setting, a catalogue or a command that cannot work
+ |   +- BrokerAway     no broker answers
  +- SnapshotMismatch   a model snapshot that does not fit this program
  +- PluginError        an extension that raised, or returned what it must not
 
@@ -33,6 +34,10 @@ class BadMessage(StreamCouponsError):
 
 class BadConfig(StreamCouponsError):
     """A setting, a catalogue or a command that cannot work."""
+
+
+class BrokerAway(BadConfig):
+    """No broker answers at the addresses; it may do so later."""
 
 
 class SnapshotMismatch(StreamCouponsError):

@@ -13,11 +13,15 @@ from kafka.errors import (
     AuthorizationError,
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
+    NodeNotReadyError,
     NotCoordinatorError,
+    RequestTimedOutError,
 )
 
-from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.errors import BadConfig, BrokerAway
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import BOOTSTRAP_TIMEOUT_MS
 from stream_coupons.kafka.connection import Connection, connecting, why_denied
@@ -32,6 +36,9 @@ COORDINATOR_WAIT_S = 10.0
 """Longest wait for the coordinator of a consumer group, which is away while its broker restarts or is overloaded."""
 
 COORDINATOR_PAUSE_S = 0.2
+
+AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
+"""Errors of a client that no broker answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,10 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
 
     Raises
     ------
+    BrokerAway
+        If no broker can be reached, or none answers a request within the block.
     BadConfig
-        If no broker can be reached, or one refuses a request within the block.
+        If one refuses a request within the block.
     """
     with connecting(connection) as options:
         client = KafkaAdminClient(**options, bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, request_timeout_ms=30_000)
@@ -58,6 +67,8 @@ def admin_client(connection: Connection) -> Iterator[KafkaAdminClient]:
         yield client
     except AuthorizationError as error:
         raise BadConfig(why_denied(connection, error)) from error
+    except AWAY as error:
+        raise BrokerAway(f"the broker at {connection.bootstrap} does not answer any more ({error!r})") from error
     except KafkaError as error:
         raise BadConfig(f"the broker at {connection.bootstrap} refused: {error}") from error
     finally:
@@ -184,13 +195,19 @@ def check_guarantee(client: KafkaAdminClient, settings: KafkaSettings) -> None:
         If the guarantee is exactly-once and the cluster's `TRANSACTIONS` are below `NEEDED_TRANSACTIONS`.
     """
     if settings.guarantee is Guarantee.EXACTLY_ONCE:
-        _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
+        level = transaction_level(client)
         if level < NEEDED_TRANSACTIONS:
             raise BadConfig(
                 f"kafka.guarantee is exactly_once, but the broker at {settings.bootstrap} has {TRANSACTIONS} {level}, "
                 f"expected {NEEDED_TRANSACTIONS}: set kafka.guarantee = at_least_once or use Apache Kafka 4.0; "
                 f"after an upgrade: kafka-features.sh upgrade --feature {TRANSACTIONS}={NEEDED_TRANSACTIONS}"
             )
+
+
+def transaction_level(client: KafkaAdminClient) -> int:
+    """Return the level of the cluster's feature `TRANSACTIONS`; 0 if it has none."""
+    _, level = client.describe_features().get(TRANSACTIONS, {}).get("finalized", (0, 0))
+    return int(level)
 
 
 def count_members(client: KafkaAdminClient, group_id: str) -> int:
@@ -208,7 +225,21 @@ def count_members(client: KafkaAdminClient, group_id: str) -> int:
     int
         At least 0; 0 also if there is no such group.
     """
-    return len(_ask_coordinator(lambda: client.describe_groups([group_id]))[group_id]["members"])
+    return len(describe_group(client, group_id)["members"])
+
+
+def describe_group(client: KafkaAdminClient, group_id: str) -> dict[str, Any]:
+    """Return the coordinator's description of a consumer group; one that does not exist has no members.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        A connected client.
+    group_id : str
+        The group.
+    """
+    found: dict[str, Any] = _ask_coordinator(lambda: client.describe_groups([group_id]))[group_id]
+    return found
 
 
 def committed_offsets(client: KafkaAdminClient, settings: KafkaSettings) -> dict[TopicPartition, Any]:

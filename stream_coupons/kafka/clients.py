@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaError, UnknownError
 from msgspec import Struct
 
-from stream_coupons.core.errors import BadConfig, StreamCouponsError
+from stream_coupons.core.errors import BadConfig, BrokerAway, StreamCouponsError
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
-from stream_coupons.kafka.connection import Connection, connecting, why_denied
+from stream_coupons.kafka.connection import NOTED_AFTER_S, WAITING, Connection, connecting, why_denied
 from stream_coupons.kafka.lenient.kafka_python import LenientConsumer
 from stream_coupons.kafka.topics import Topic
 
@@ -24,6 +24,9 @@ RECONNECT_WITHIN_MS = 1_000
 
 FEW_BYTES = 64 * 1024
 """To fetch from a partition of which a few records are wanted."""
+
+AWAY_AFTER_S = 30.0
+"""A reader that gets no record for so long though there are more gives up. An open transaction takes less."""
 
 LINGER_MS = 5
 ATTEMPTS = 8
@@ -229,6 +232,7 @@ class Reader:
         self, connection: Connection, names: Sequence[str], *, from_beginning: bool, key: bytes | None = None
     ) -> None:
         self._consumer, self._formats = _consumer(connection), connection.formats
+        self._bootstrap = connection.bootstrap
         partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]
         if missing:
@@ -276,10 +280,24 @@ class Reader:
         return record._replace(value=event_of(self._formats, record.topic, record.value, record.headers))
 
     def read_to_end(self) -> Iterator[Any]:
-        """Yield the records up to the end that the topics have now."""
+        """Yield the records up to the end that the topics have now.
+
+        Raises
+        ------
+        BrokerAway
+            If no record arrives for `AWAY_AFTER_S` though there are more.
+        """
         ends = self._consumer.end_offsets(self._partitions)
+        silent_since, is_noted = time.monotonic(), False
         while any(self._consumer.position(tp) < end for tp, end in ends.items()):
-            yield from self.poll()
+            if records := self.poll():
+                yield from records
+                silent_since, is_noted = time.monotonic(), False
+            elif (silent_s := time.monotonic() - silent_since) > AWAY_AFTER_S:
+                raise BrokerAway(f"the broker at {self._bootstrap} has sent no record for {silent_s:.0f} s")
+            elif silent_s > NOTED_AFTER_S and not is_noted:
+                WAITING.warning("waiting for records from Kafka at %s", self._bootstrap)
+                is_noted = True
 
     def close(self) -> None:
         """Disconnect."""

@@ -3,6 +3,7 @@
 import logging
 import re
 import ssl
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,12 +13,17 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.errors import BadConfig, BrokerAway
 
 log = logging.getLogger(__name__)
 
 FOR_OTHERS: Final = 0o007
 """Permission bits of a file for every other user of the machine."""
+
+WAITING: Final = logging.getLogger("stream_coupons.kafka.waiting")
+"""Logger for a person who waits for a command."""
+NOTED_AFTER_S: Final = 2.0
+"""A wait for a broker that takes longer is logged there."""
 
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
 """kafka-python's logger of the reasons for failed connection attempts, which its exceptions omit."""
@@ -140,7 +146,10 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
 
     Raises
     ------
+    BrokerAway
+        If no broker answers.
     BadConfig
+        If one does not accept this client.
     """
     from kafka.errors import KafkaError  # here, for it takes all of kafka-python
 
@@ -149,11 +158,14 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
     options = {**connection.options(), "kafka_client": NetClient}
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
+    note = threading.Timer(NOTED_AFTER_S, WAITING.warning, ["waiting for Kafka at %s", connection.bootstrap])
+    note.start()
     try:
         yield options
     except (KafkaError, ValueError, OSError) as error:
-        raise BadConfig(why_not_connected(connection, attempts.reasons or [str(error)])) from None
+        raise why_not_connected(connection, attempts.reasons or [str(error)]) from None
     finally:
+        note.cancel()
         ATTEMPTS.removeHandler(attempts)
 
 
@@ -209,8 +221,8 @@ CLOSED: Final = {
 """Meanings of a closed connection, by whether the client has a password."""
 
 
-def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
-    """Return what is wrong, at which broker, and what to do, from the reasons that attempts to connect failed for.
+def why_not_connected(connection: Connection, reasons: Sequence[str]) -> BadConfig:
+    """Return an error that states what is wrong, where, and what to do, by the reasons of failed attempts to connect.
 
     The most telling reason counts: a broker that refuses a client often just closes its next connection.
 
@@ -237,10 +249,10 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> str:
     closed = "socket disconnected", CLOSED[protocol.has_password]
     for pattern, explanation in (*EXPLANATIONS, OTHER_ENCRYPTION[protocol.is_encrypted], closed):
         if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
-            return f"{explanation.format(**words)} ({found})"
-    return (
+            return BadConfig(f"{explanation.format(**words)} ({found})")
+    return BrokerAway(
         f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
-        f"({reasons[-1]}); start one with `stream-coupons broker`"
+        f"({reasons[-1]})"
     )
 
 

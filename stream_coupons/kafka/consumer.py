@@ -11,6 +11,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.contact import Contact
 from stream_coupons.kafka.fetch_requests import SessionRequest
 from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
 
@@ -30,11 +31,17 @@ class SessionClient:
         Sends the requests.
     on_answer : OnAnswer, optional
         Hears what the coordinator of the group answers.
+    contact : Contact, optional
+        Notes every answer.
     """
 
-    def __init__(self, client: Any, on_answer: OnAnswer = lambda _at, _error: None) -> None:
+    def __init__(
+        self, client: Any, on_answer: OnAnswer = lambda _at, _error: None, contact: Contact | None = None
+    ) -> None:
         self._client = client
         self._on_answer = on_answer
+        if contact is not None:
+            _note_answers(client, contact)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -60,6 +67,18 @@ class SessionClient:
         return answer
 
 
+def _note_answers(client: Any, contact: Contact) -> None:
+    """Note the answers to all requests, also to those of the client itself."""
+    send = client.send
+
+    async def send_and_note(*request: Any, **options: Any) -> Any:
+        answer = await send(*request, **options)
+        contact.note()
+        return answer
+
+    client.send = send_and_note
+
+
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     """A consumer that is given its topics or partitions after its start.
 
@@ -69,6 +88,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         How soon a topic is fetched; None for at once.
     on_answer : OnAnswer
         Hears what the coordinator of the group answers.
+    contact : Contact or None
+        Notes every answer of a broker.
     patience_s : float
         Longest pause between two fetches.
     **options
@@ -82,11 +103,12 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self,
         priority_of: Callable[[str], Priority] | None,
         on_answer: OnAnswer,
+        contact: Contact | None,
         patience_s: float,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._client = SessionClient(self._client, on_answer)
+        self._client = SessionClient(self._client, on_answer, contact)
         self._fetching = {name: value for name, value in options.items() if name in OF_A_FETCHER}
         self._fetching |= {"priority_of": priority_of, "patience_s": patience_s}
 
@@ -102,6 +124,7 @@ def new_consumer(
     connection: Connection,
     priority_of: Callable[[str], Priority] | None = None,
     on_answer: OnAnswer = lambda _at, _error: None,
+    contact: Contact | None = None,
     patience_s: float = math.inf,
     **options: Any,
 ) -> AIOKafkaConsumer:
@@ -115,9 +138,11 @@ def new_consumer(
         How soon a topic is fetched; at once by default.
     on_answer : OnAnswer, optional
         Hears what the coordinator of the group answers.
+    contact : Contact, optional
+        Notes every answer of a broker.
     patience_s : float, optional
         Longest pause between two fetches.
     **options
         Of aiokafka's consumer.
     """
-    return Consumer(priority_of, on_answer, patience_s, **connection.options(), **options)
+    return Consumer(priority_of, on_answer, contact, patience_s, **connection.options(), **options)

@@ -18,6 +18,7 @@ from mode import Service
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.consumer import new_consumer
+from stream_coupons.kafka.contact import Contact
 
 log = logging.getLogger(__name__)
 
@@ -70,14 +71,24 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         The longest record of the topic.
     reading : Reading
         How its records are taken in.
+    contact : Contact, optional
+        Notes every answer of a broker.
     """
 
-    def __init__(self, connection: Connection, topic: str, max_bytes: int, reading: RecordHandlers[Read]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topic: str,
+        max_bytes: int,
+        reading: RecordHandlers[Read],
+        contact: Contact | None = None,
+    ) -> None:
         super().__init__()
         self._connection = connection
         self._tp = TopicPartition(topic, PARTITION)
         self._max_bytes = max_bytes
         self._reading = reading
+        self._contact = contact
         self._next = 0
         self._failures = 0
         self._caught_up = asyncio.Event()
@@ -101,6 +112,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         while not self.should_stop:
             consumer = new_consumer(
                 self._connection,
+                contact=self._contact,
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",

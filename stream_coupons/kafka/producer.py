@@ -14,6 +14,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.contact import connect
 from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.records import Output
 
@@ -23,6 +24,8 @@ ATTEMPTS = 8
 FIRST_PAUSE_S = 0.2
 BATCH_BYTES = 256 * 1024
 STOPS_WITHIN_S = 20.0
+LEAVES_WITHIN_S = 1.0
+"""Longest wait for the tasks of a producer whose connections are closed."""
 APPENDED = frozenset({NoError, DuplicateSequenceNumber})
 """Errors in an answer that mean that the broker has the batch."""
 
@@ -103,7 +106,10 @@ async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], 
     by_leader = _by_leader(producer, batches)
     if by_leader is None:
         await wait_for_all(
-            [await producer.send_batch(batch, tp.topic, partition=tp.partition) for tp, batch in batches]
+            [
+                asyncio.shield(await producer.send_batch(batch, tp.topic, partition=tp.partition))
+                for tp, batch in batches
+            ]
         )
     elif len(by_leader) == 1:
         [(node, of_node)] = by_leader.items()
@@ -166,12 +172,12 @@ async def _failed(error: KafkaError) -> None:
 
 
 def _again(producer: AIOKafkaProducer, tp: TopicPartition, batch: BatchBuilder) -> Awaitable[Any]:
-    """Put a batch that has its sequence number into aiokafka's queue."""
+    """Put a batch that has its sequence number into aiokafka's queue, which does not expect it to be cancelled."""
     queue = producer._message_accumulator
     queued = queue._append_batch(batch, tp)
     queued._retry_count = 1
     queued.future.add_done_callback(lambda _: queue._pending_batches.discard(queued))
-    return queued.future  # type: ignore[no-any-return]
+    return asyncio.shield(queued.future)
 
 
 class Sender(Service):  # type: ignore[misc]
@@ -210,6 +216,7 @@ class Sender(Service):  # type: ignore[misc]
         self._late_after_s = late_after_s
         self._is_held = is_held
         self._producer: Any = None
+        self._new_producer: Any = None
         self._connecting = asyncio.Lock()
 
     async def on_start(self) -> None:
@@ -247,6 +254,9 @@ class Sender(Service):  # type: ignore[misc]
             try:
                 with report_overdue(self.name, len(outputs), self._late_after_s, self._fail):
                     await _send_and_wait(producer, outputs, batch_bytes)
+            except asyncio.CancelledError:
+                await self._abandon(producer)
+                raise
             except KafkaError as error:
                 self._fail(self.name)
                 log.error("%s: attempt %d to send %d records: %r", self.name, attempt, len(outputs), error)
@@ -266,11 +276,20 @@ class Sender(Service):  # type: ignore[misc]
     async def _connected(self) -> AIOKafkaProducer:
         async with self._connecting:
             if self._producer is None:
-                producer = self._connect()
-                _hold_back(producer, self._is_held)
-                await producer.start()
-                self._producer = producer
+                await connect(self._start_producer, lambda: self._new_producer.stop())
             return self._producer
+
+    async def _start_producer(self) -> None:
+        self._new_producer = producer = self._connect()
+        _hold_back(producer, lambda: producer is self._producer and self._is_held())
+        await producer.start()
+        self._producer = producer
+
+    async def _abandon(self, producer: AIOKafkaProducer) -> None:
+        """Leave a producer at once: none of its records that are still to be sent may leave."""
+        self._producer = None
+        await producer.client.close()
+        await asyncio.wait([asyncio.ensure_future(producer._sender.close())], timeout=LEAVES_WITHIN_S)
 
     async def _disconnect(self, producer: AIOKafkaProducer) -> None:
         """Leave a producer whose record was refused: its next one would lack that one's sequence number.
@@ -278,8 +297,8 @@ class Sender(Service):  # type: ignore[misc]
         Not before it has come to an end: what it sent late would lie behind what its successor sends.
         """
         if self._producer is producer:
-            self._producer = None
             await asyncio.wait_for(producer.stop(), STOPS_WITHIN_S)
+            self._producer = None
 
 
 def _hold_back(producer: AIOKafkaProducer, is_held: Callable[[], bool]) -> None:

@@ -83,6 +83,7 @@ class TransactionalProducer:
         ------
         KafkaError
         """
+        await self.stop()
         self._client = AIOKafkaClient(**self._connection.options(), request_timeout_ms=int(self._timeout_s * 1000))
         await self._client.bootstrap()
         ask = partial(VersionedRequest, InitProducerId, self._id, int(self._timeout_s * 1000), ANY, ANY)

@@ -12,10 +12,19 @@ WRITERS = ("users", "neighbours", "budgets", "learner", "clock")
 
 
 class Metrics:
-    """The worker's metrics; labels come from closed sets, never from users, events or shoppers."""
+    """The worker's metrics; labels come from closed sets, never from users, events or shoppers.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Parameters
+    ----------
+    registry : CollectorRegistry
+        Takes the metrics.
+    settings : str
+        Fingerprint of the settings that all processes of a system share.
+    """
+
+    def __init__(self, registry: CollectorRegistry, settings: str = "unknown") -> None:
         self.registry = registry
+        self._settings = settings
         self._events()
         self._unknown()
         self._shoppers()
@@ -173,8 +182,13 @@ class Metrics:
         """Make the metrics of a worker and of a learner."""
         self.ready = self._gauge("ready", "1 while the worker owns recovered state and is able to write.")
         self.learner_ready = self._gauge("learner_ready", "1 while a learner learns, or stands by for one that does.")
-        self.build_info = self._gauge("build_info", "1, with the version of the program as its label.", "version")
-        self.build_info.labels(__version__).set(1)
+        self.build_info = self._gauge(
+            "build_info",
+            "1, with the version of the program, and a fingerprint of the settings that all processes share.",
+            "version",
+            "settings",
+        )
+        self.build_info.labels(__version__, self._settings).set(1)
 
     def _snapshots(self) -> None:
         """Make the metrics of the catalogue and of model snapshots in use."""

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from aiokafka.structs import TopicPartition
 from mode import Service
 
+from stream_coupons.kafka.contact import retry
 from stream_coupons.kafka.records import Output, Record, merge
 from stream_coupons.runtime.batch import BatchProcessor, Work
 from stream_coupons.runtime.changelog import Changelog
@@ -40,6 +41,24 @@ class Observer(Protocol):
 
     def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
         """Take note of batches, one a partition, that were applied, delivered and acknowledged together."""
+
+
+def in_words(partitions: Collection[int]) -> str:
+    """Return partitions as text, consecutive ones as a range.
+
+    Examples
+    --------
+    >>> in_words({0, 1, 2, 3, 7}), in_words({5}), in_words(())
+    ('partitions 0-3, 7', 'partition 5', 'no partitions')
+    """
+    runs: list[list[int]] = []
+    for partition in sorted(partitions):
+        if runs and runs[-1][-1] == partition - 1:
+            runs[-1][1:] = [partition]
+        else:
+            runs.append([partition])
+    text = ", ".join("-".join(map(str, run)) for run in runs)
+    return f"partition{'s' * (len(partitions) > 1)} {text}" if runs else "no partitions"
 
 
 class LogReplaced(Exception):
@@ -122,17 +141,37 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
         messages = await self.inbox.get(self._max_records)
         if self._owned is not self.inbox.ownership:
             await self._own(self.inbox.ownership)
+        elif self._owned is NOTHING:
+            self._give_up(messages)
         else:
             taken = [(message, self._app.consumer.take(message)) for message in messages]
-            if any(chunks for _, chunks in taken):
-                await self._process(taken)
+            if any(chunks for _, chunks in taken) and not await self.inbox.finish(self._process(taken)):
+                self._give_up(messages)
+                self._forget(self._batches.owned)
+
+    def _give_up(self, messages: list[Any]) -> None:
+        """Let a rebalance go on without these messages: they are fetched again by the next owner."""
+        for message in messages:
+            self._app.consumer.acknowledge(message, [])
+
+    def _forget(self, partitions: Collection[int]) -> None:
+        """Drop the states of partitions, and own nothing until an assignment is taken."""
+        for partition in partitions:
+            self._batches.drop(partition)
+        self._owned = NOTHING
 
     async def _own(self, ownership: Ownership) -> None:
-        """Drop partitions, and take over others: recover their states."""
-        kept = ownership.keeps(self._owned)
-        for partition in self._batches.owned - kept:
-            self._batches.drop(partition)
-        gained = ownership.partitions - kept
+        """Drop partitions, and take over others; try again while no broker answers."""
+        self._forget(self._batches.owned - ownership.keeps(self._owned))
+        await retry(
+            f"{self.name}: states cannot be read",
+            lambda: self._take_over(ownership),
+            lambda: ownership is self.inbox.ownership is not NOTHING and not self.should_stop,
+        )
+
+    async def _take_over(self, ownership: Ownership) -> None:
+        """Recover the states of the partitions that are not recovered yet."""
+        gained = ownership.partitions - self._batches.owned
         began = time.monotonic()
         await self._delivery.join(self.name, ownership.membership)
         while (count := await self._recover(gained)) is None:
@@ -150,7 +189,8 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
             self._check_log(tp, end)
         self._owned = ownership
         took_s = time.monotonic() - began
-        log.info("%s: owns %s; %d cells recovered in %.2f s", self.name, sorted(ownership.partitions), count, took_s)
+        restored = f"{count} states restored in {took_s:.2f} s" if count else "nothing to restore"
+        log.info("%s: %s, %s", self.name, in_words(ownership.partitions), restored)
 
     def _check_log(self, tp: TopicPartition, end: int | None) -> None:
         """See that an input's log, which ends there, is the one that its records were applied from."""

@@ -9,7 +9,9 @@ Exactly once: one transaction per turn of an agent over the cells, outputs and o
 offsets are committed as a member of the group: nothing is committed for a former member. The next owner of a
 partition reads its changelog to the end, also behind open transactions, and so waits until they are decided.
 
-Either way, a failed delivery ends the worker: nothing was acknowledged, so the next process repeats the work.
+Either way, nothing is acknowledged before it is delivered. A worker that loses its membership, or whose transaction the
+broker has aborted, gives the batch up and reads it again if it still owns the partition. Any other failed delivery ends
+the worker, and the next process repeats the work.
 """
 
 import asyncio
@@ -19,12 +21,21 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from aiokafka.errors import (
+    IllegalGenerationError,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    ProducerFenced,
+    UnknownMemberIdError,
+)
 from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
 from stream_coupons.kafka.records import Membership, Output
+from stream_coupons.runtime.inbox import TransactionUndone
 
 if TYPE_CHECKING:  # only workers with exactly-once delivery import it
     from stream_coupons.kafka.transactions import TransactionalProducer
@@ -35,6 +46,16 @@ PAUSE_S = 5.0
 PRODUCERS = 2
 """Producers per agent, used in turn. A broker completes a transaction after its response. A producer that begins the
 next transaction before that waits for some 20 ms (`add.partitions.to.txn.retry.backoff.ms`)."""
+
+UNDONE = (
+    IllegalGenerationError,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    InvalidTxnState,
+    ProducerFenced,
+    UnknownMemberIdError,
+)
+"""Errors of a transaction that the broker has aborted because of its age, or that a former member wants to commit."""
 
 Offsets = Mapping[TopicPartition, int]
 """The next offset to read of each input partition."""
@@ -78,6 +99,8 @@ class Delivery(Protocol):
         ------
         KafkaError
             If not all is appended: any part of it may be then.
+        TransactionUndone
+            If the broker has aborted the transaction.
         """
 
 
@@ -122,8 +145,8 @@ class AtLeastOnce:
 class ExactlyOnce(Service):  # type: ignore[misc]
     """A transaction per delivery: all of it, or none.
 
-    No error is survived here: whether a commit took place may be unknown then. The next process reads what was
-    committed, and the broker aborts what was not, at the latest when the time of a transaction is up.
+    After an error it may be unknown whether a commit took place. So an agent that is to go on joins again: that aborts
+    what is left open, and then what was committed is read.
 
     Parameters
     ----------
@@ -149,6 +172,8 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         self._late_after_s = late_after_s
         self._unable: set[str] = set()
         """Agents whose transaction has failed or is overdue."""
+        self._disconnected: set[str] = set()
+        """Agents whose producers are disconnected."""
 
     @property
     def is_able(self) -> bool:
@@ -157,21 +182,25 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     async def on_stop(self) -> None:
         """Disconnect."""
-        await asyncio.gather(*(producer.stop() for producers in self._producers.values() for producer in producers))
+        await asyncio.gather(*(self._disconnect(agent) for agent in self._producers))
 
     async def join(self, agent: str, membership: Membership) -> None:
         """Commit as this member: the broker refuses the offsets of one that is not the group's present one."""
         self._memberships[agent] = membership
         if agent not in self._producers:
-            producers = [self._connect(agent) for _ in range(PRODUCERS)]
-            await asyncio.gather(*(producer.start() for producer in producers))
-            self._producers[agent] = deque(producers)
+            self._producers[agent] = deque(self._connect(agent) for _ in range(PRODUCERS))
+            self._disconnected.add(agent)
+        if agent in self._disconnected:
+            await asyncio.gather(*(producer.start() for producer in self._producers[agent]))
+            self._disconnected.discard(agent)
 
     async def deliver(self, agent: str, changes: Sequence[Output], outputs: Sequence[Output], offsets: Offsets) -> None:
         """Commit a transaction.
 
         Raises
         ------
+        TransactionUndone
+            If the broker has aborted the transaction, or knows no such member any more.
         KafkaError
             If a record or an offset was refused; after a pause in which the worker is not ready, so that whoever looks
             sees it, and a supervisor does not start it anew at once.
@@ -182,12 +211,25 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         try:
             with report_overdue(agent, len(changes) + len(outputs), self._late_after_s, self._fail):
                 await producers[0].commit(batches, offsets, self._memberships[agent])
+        except asyncio.CancelledError:
+            await self._disconnect(agent)
+            raise
+        except UNDONE as error:
+            self._fail(agent)
+            log.warning("%s: a transaction was aborted, its records are read again: %r", agent, error)
+            await self._disconnect(agent)
+            raise TransactionUndone from error
         except Exception as error:
             self._fail(agent)
             log.error("%s: a transaction failed: %r", agent, error)
             await self.sleep(PAUSE_S)
             raise
         self._unable.discard(agent)
+
+    async def _disconnect(self, agent: str) -> None:
+        """Disconnect the producers of an agent; when they start again, the broker aborts what they left open."""
+        self._disconnected.add(agent)
+        await asyncio.gather(*(producer.stop() for producer in self._producers[agent]))
 
     def _fail(self, agent: str) -> None:
         self._unable.add(agent)

@@ -15,6 +15,7 @@ from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.observability.input_sample import InputSample
+from stream_coupons.observability.log_lines import counted
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
 from stream_coupons.runtime.agent_loop import AgentLoop
 from stream_coupons.runtime.batch import BatchProcessor
@@ -49,7 +50,7 @@ class CouponApp(Member):
         self._report_on_budgets = BudgetReporter(self.metrics)
         self.clock_sender = self.new_sender("clock")
         self.stores = open_stores(settings.worker)
-        self.knowledge = KnowledgeTopics(settings.kafka, self.known)
+        self.knowledge = KnowledgeTopics(settings.kafka, self.known, self.contact)
         self.add_services(self.clock_sender, *self.knowledge.followers)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
         self.lanes = [
@@ -108,6 +109,18 @@ class CouponApp(Member):
         self.faust.transport.breakers |= dict.fromkeys(agent.topics, breaker)
         self.add_services(lane)
         return lane
+
+    def _work(self) -> list[str]:
+        catalogue = self.known.now().catalogue
+        coupons = sum(len(coupons) for coupons in catalogue.domains.values())
+        versions = {domain: snapshot.version for domain, snapshot in sorted(self.known.snapshots.items())}
+        models = ", ".join(f"{domain} {version}" for domain, version in versions.items())
+        return [
+            counted(len({tp.partition for tp in self.faust.consumer.assignment()}), "partition"),
+            counted(coupons, "coupon"),
+            counted(len(catalogue.campaigns), "campaign"),
+            f"models: {models}" if len(versions) > 1 else f"model {next(iter(versions.values()), 0)}",
+        ]
 
     def close(self) -> None:
         """Give back what is not given back by stopping."""

@@ -9,6 +9,7 @@ from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.contact import Contact
 from stream_coupons.kafka.follower import Follower, Read, RecordHandlers
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.worker.knowledge import CurrentKnowledge
@@ -17,8 +18,9 @@ from stream_coupons.worker.knowledge import CurrentKnowledge
 class KnowledgeTopics:
     """Followers of these topics, which take their records into `known`. The snapshots need the catalogue."""
 
-    def __init__(self, connection: Connection, known: CurrentKnowledge) -> None:
+    def __init__(self, connection: Connection, known: CurrentKnowledge, contact: Contact | None = None) -> None:
         self._connection = connection
+        self._contact = contact
         self._known = known
         self.catalogue: Follower[tuple[str, Coupon | None]] = self._follower(
             topics.CATALOG, RecordHandlers(known.read_coupon, known.take_coupon, settle=known.compile)
@@ -35,7 +37,7 @@ class KnowledgeTopics:
         )
 
     def _follower(self, topic: Topic, reading: RecordHandlers[Read]) -> Follower[Read]:
-        return Follower(self._connection, topic.name, topic.max_message_bytes, reading)
+        return Follower(self._connection, topic.name, topic.max_message_bytes, reading, self._contact)
 
     async def _prepare_for_snapshots(self, consumer: AIOKafkaConsumer) -> None:
         """Know which domains there are, and how far a snapshot can have learnt that was appended so far."""

@@ -18,6 +18,7 @@ from stream_coupons.kafka.follower import Follower, RecordHandlers, ends_of
 from stream_coupons.kafka.reports import ReportDecoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.snapshots import with_possible_origins
+from stream_coupons.observability.log_lines import counted
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge import CurrentKnowledge
@@ -47,9 +48,8 @@ class LearnerApp(Member):
     ) -> Follower[Any]:
         """Return the follower of a topic of totals."""
         read = ReportDecoder(topic, self.settings.kafka.partitions).read
-        return Follower(
-            self.settings.kafka, topic.name, topic.max_message_bytes, RecordHandlers(read, take, settle=settle)
-        )
+        handlers = RecordHandlers(read, take, settle=settle)
+        return Follower(self.settings.kafka, topic.name, topic.max_message_bytes, handlers, self.contact)
 
     async def _know_lift(self) -> None:
         self.learner.knows_lift = True
@@ -57,6 +57,11 @@ class LearnerApp(Member):
     def _unacknowledged(self) -> Mapping[str, int]:
         """Learnt examples are progress: they are acknowledged only when a snapshot is due."""
         return dict.fromkeys((topic.name for topic in READS), self.learner.taken)
+
+    def _work(self) -> list[str]:
+        if not self.faust.consumer.assignment():
+            return ["stands by for the learner that owns the models"]
+        return [counted(self.learner.domains, "model")]
 
     def _missing(self) -> dict[str, bool]:
         starved = "it is starved: examples wait, or what it has learnt is not published"

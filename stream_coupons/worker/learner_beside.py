@@ -79,7 +79,7 @@ class LearnerBeside(threading.Thread):
     def _run_once(self) -> int:
         """Run one learner from start to end; return its exit code."""
         with subprocess.Popen(self._command, bufsize=0, stdin=subprocess.PIPE, process_group=0) as process:
-            log.info("the learner is process %d", process.pid)
+            log.debug("the learner is process %d", process.pid)
             self._process = process
             while process.poll() is None and not self._is_leaving():
                 self._is_over.wait(LOOK_EVERY_S)

@@ -17,7 +17,7 @@ NICENESS = 5
 """Niceness beside a worker: on a core that deciding needs, too, it gets about a quarter (weight 335 against 1024)."""
 
 
-def run(settings: Settings, key: DrawKey, metrics_port: int, log_level: str, is_piped: bool) -> None:
+def run(settings: Settings, key: DrawKey, metrics_port: int, is_piped: bool) -> None:
     """Run the process that learns; exits the process.
 
     Parameters
@@ -32,11 +32,12 @@ def run(settings: Settings, key: DrawKey, metrics_port: int, log_level: str, is_
     metrics = parts.metrics
     metrics.learner_ready.set_function(parts.is_ready)
     metrics.registry.unregister(metrics.ready)
+    parts.metrics_port = metrics_port
     serve(settings.worker.metrics_host, metrics_port, parts)
     if is_piped:
         os.nice(NICENESS)
         threading.Thread(target=_obey, args=(loop, parts.learner.publish_soon), name="requests", daemon=True).start()
-    execute(parts, loop, log_level, parts.learner.publish_soon)
+    execute(parts, loop, "learner", parts.learner.publish_soon)
 
 
 def _obey(loop: AbstractEventLoop, publish_soon: Callable[[], None]) -> None:

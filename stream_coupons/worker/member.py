@@ -53,6 +53,10 @@ class Member:
     ----------
     loops : dict
         The loops by agent.
+    contact : Contact
+        The brokers' last answer.
+    metrics_port : int
+        Port of its metrics and probes; 0 for none.
     beat_at : float or None
         Time of the event loop's last turn (monotonic); None before the first.
     """
@@ -60,10 +64,13 @@ class Member:
     def __init__(self, settings: Settings, group_id: str, agents: Sequence[str], batch_records: int) -> None:
         self.settings = settings
         self.beat_at: float | None = None
+        self.metrics_port = settings.worker.metrics_port
         self.loops: dict[str, Loop] = {}
-        self.metrics = Metrics(CollectorRegistry())
+        self._missing_since: dict[str, float] = {}
+        self.metrics = Metrics(CollectorRegistry(), settings.shared_fingerprint)
         between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
         self.faust = Application(settings.kafka, group_id, batch_records, between_agents)
+        self.contact = self.faust.transport.contact
         self._group_id = group_id
         self.delivery = self._new_delivery(agents)
 
@@ -136,8 +143,10 @@ class Member:
         """Return the progress of every partition that is behind; nothing if there is no work, or it stands on purpose.
 
         By partition: a loop that hangs must not be covered by others that get on. Progress is what is committed, and
-        what is processed where commits are rare.
+        what is processed where commits are rare. While no broker answers there is nothing to be done.
         """
+        if self.is_away():
+            return {}
         consumer = self.faust.started_consumer
         away = {} if self._is_in_group() else NOT_IN_THE_GROUP
         if consumer is None or not consumer.is_coordinated or not all(takes() for takes in self.faust.transport.takers):
@@ -148,6 +157,24 @@ class Member:
         may_fetch = self.faust.transport.may_fetch
         behind = [tp for tp, end in ends.items() if end is not None and end > done[tp] and may_fetch(tp.topic)]
         return {**away, **{tp: done[tp] + more.get(tp.topic, 0) for tp in behind}}
+
+    def is_stopping(self) -> bool:
+        """Return whether this process is on its way out."""
+        return bool(self.faust.should_stop)
+
+    def describe(self) -> str:
+        """Return what this process does now that it is ready, and where its metrics are."""
+        host = self.settings.worker.metrics_host
+        metrics = f"http://{host}:{self.metrics_port}" if self.metrics_port else "no port for metrics"
+        return ", ".join([*self._work(), metrics])
+
+    def _work(self) -> list[str]:
+        """Return what this process owns and uses, for the log."""
+        return []
+
+    def is_away(self) -> bool:
+        """Return whether no broker answers: for two heartbeats, which are sent whatever the event loop does."""
+        return self.contact.silent_s > 2.0 * self.settings.kafka.heartbeat_interval_s and not self.why_not_live()
 
     def _is_in_group(self) -> bool:
         """Return whether this process is in its group and was heard of within a session: no broker, no group.
@@ -162,14 +189,16 @@ class Member:
         return not self.why_not_ready()
 
     def why_not_ready(self) -> list[str]:
-        """Return what is missing for being ready."""
-        return [why for why, is_missing in self._missing().items() if is_missing]
+        """Return what is missing for being ready, and for how long where a reason has room for the seconds."""
+        now, reasons = time.monotonic(), [why for why, is_missing in self._missing().items() if is_missing]
+        self._missing_since = {why: self._missing_since.get(why, now) for why in reasons}
+        return [why.format(seconds=now - since) for why, since in self._missing_since.items()]
 
     def _missing(self) -> dict[str, bool]:
         return {
-            "it is on its way out": self.faust.should_stop,
-            "it is not in its group, or no broker has answered for a session": not self._is_in_group(),
-            "what it sends is not written": not self.delivery.is_able,
+            "it is on its way out": self.is_stopping(),
+            "lost contact with Kafka ({seconds:.0f} s), or still joining the group": not self._is_in_group(),
+            "cannot write to Kafka ({seconds:.0f} s)": not self.delivery.is_able,
             **{f"{name} has not recovered its state": not loop.is_ready for name, loop in self.loops.items()},
         }
 

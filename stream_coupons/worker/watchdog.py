@@ -48,6 +48,8 @@ class Watchdog(threading.Thread):
     ----------
     progress : callable
         How far each part has come that has work to do: a number that changes when it gets on.
+    look : callable
+        Called as often as the progress is asked for.
     stalled_after_s : float
         Seconds without a change in any one part after which the worker is given up. They are counted in looks at the
         progress: none pass while the whole process is stopped, and fewer while it is starved of CPU time.
@@ -57,6 +59,7 @@ class Watchdog(threading.Thread):
         self,
         app: Watched,
         progress: Callable[[], Mapping[Hashable, int]],
+        look: Callable[[], object],
         stalled_after_s: float,
         end: Callable[[int], object] = os._exit,
         wait: Callable[[float], object] | None = None,
@@ -64,6 +67,7 @@ class Watchdog(threading.Thread):
         super().__init__(name="watchdog", daemon=True)
         self._app = app
         self._progress = progress
+        self._look = look
         self._stalled_after_s = stalled_after_s
         self._end = end
         # Not time.sleep: it waits by the system's clock, which may be set, and fails where that one is faked.
@@ -75,6 +79,7 @@ class Watchdog(threading.Thread):
         while not self._app.should_stop:
             self._wait(LOOK_EVERY_S)
             try:
+                self._look()
                 at_work = self._progress()
             except Exception:
                 # Amid a rebalance some of it cannot be asked for; what can never be asked for does not get on.
@@ -89,6 +94,7 @@ class Watchdog(threading.Thread):
                 return self._give_up(
                     f"no record was done for {self._stalled_after_s:.0f} s though there is work: {stalled}"
                 )
+        self._look()
         self._wait(CRASHED_S if self._app.crashed else LEAVING_S)
         return self._give_up(
             repr(self._app.crash_reason) if self._app.crashed else "it was told to, and did not in time"
@@ -97,9 +103,9 @@ class Watchdog(threading.Thread):
     def _give_up(self, why: str) -> None:
         try:
             for task in asyncio.all_tasks(self._app.loop):
-                log.critical("%s waits in %s", task.get_name(), " < ".join(_places(task.get_coro())))
+                log.error("%s waits in %s", task.get_name(), " < ".join(_places(task.get_coro())))
         except RuntimeError:
-            log.critical("where the tasks wait is not known", exc_info=True)  # they come and go while we look
+            log.error("where the tasks wait is not known", exc_info=True)  # they come and go while we look
         log.critical(ENDS, why)
         logging.shutdown()
         self._end(1)

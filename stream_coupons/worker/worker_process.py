@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -11,13 +12,14 @@ from prometheus_client import PlatformCollector, ProcessCollector
 
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.observability.endpoint import Endpoint
-from stream_coupons.observability.log_throttle import say_once_a_minute
+from stream_coupons.observability.log_lines import hold_back_while
 from stream_coupons.runtime.faust_driver.application import Process
 from stream_coupons.settings import Settings
 from stream_coupons.worker.app import CouponApp
 from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons.worker.learner_beside import LearnerBeside
 from stream_coupons.worker.member import Member
+from stream_coupons.worker.state_log import StateLog
 from stream_coupons.worker.watchdog import ENDS, Watchdog
 
 log = logging.getLogger(__name__)
@@ -25,9 +27,6 @@ log = logging.getLogger(__name__)
 
 def prepare() -> asyncio.AbstractEventLoop:
     """Make this process one that runs a `Member`; return the event loop that it is to use."""
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    say_once_a_minute("aiokafka")
-    say_once_a_minute("stream_coupons.core.decision.pipeline")  # what a policy from another package fails by
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loop of the consumer's thread, too
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -37,19 +36,21 @@ def prepare() -> asyncio.AbstractEventLoop:
 def execute(
     member: Member,
     loop: asyncio.AbstractEventLoop,
-    log_level: str,
+    role: str,
     publish_soon: Callable[[], None],
     helper: AbstractContextManager[object] = nullcontext(),  # noqa: B008 - it has no state
 ) -> None:
     """Run a Faust application, with a helper beside it; exits the process."""
-    app = member.faust
+    app, settings = member.faust, member.settings
+    hold_back_while(member.is_away)
     try:
         process = Process(
-            app, publish_soon, loglevel=log_level, quiet=False, loop=loop, stdout=sys.stderr, stderr=sys.stderr
+            app, publish_soon, override_logging=False, quiet=True, loop=loop, stdout=sys.stderr, stderr=sys.stderr
         )
         process.spinner = None
         collect_rarely()
-        Watchdog(app, member.progress, member.settings.worker.stalled_after_s).start()
+        state = StateLog(role, member, settings.kafka.bootstrap, member.describe, time.monotonic)
+        Watchdog(app, member.progress, state.look, settings.worker.stalled_after_s).start()
         with helper:
             process.execute_from_commandline()
     finally:
@@ -73,7 +74,7 @@ def serve(host: str, port: int, member: Member) -> None:
         Endpoint(host, port, registry, {"/ready": member.why_not_ready, "/live": member.why_not_live})
 
 
-def run(settings: Settings, key: DrawKey, log_level: str, learner_command: Sequence[str] = ()) -> None:
+def run(settings: Settings, key: DrawKey, learner_command: Sequence[str] = ()) -> None:
     """Run the process that decides; exits the process.
 
     Parameters
@@ -90,8 +91,8 @@ def run(settings: Settings, key: DrawKey, log_level: str, learner_command: Seque
         serve(worker.metrics_host, worker.metrics_port, parts)
         if learner_command:
             learner = LearnerBeside(learner_command, parts.faust)
-            execute(parts, loop, log_level, learner.publish_soon, learner)
+            execute(parts, loop, "worker", learner.publish_soon, learner)
         else:
-            execute(parts, loop, log_level, lambda: log.info("this worker has no learner: nothing is published"))
+            execute(parts, loop, "worker", lambda: log.info("this worker has no learner: nothing is published"))
     finally:
         parts.close()

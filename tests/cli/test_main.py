@@ -51,11 +51,15 @@ def test_the_help_of_every_verb_has_an_example_a_line_and_none_is_wider_than_80_
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("verb", ["tail", "verify", "state digest", "explain i1"])
-def test_no_broker_is_an_error_that_says_so(verb: str) -> None:
+@pytest.mark.parametrize(
+    "verb", ["tail", "verify", "state digest", "explain i1", "status", "doctor", "topics apply", "dlq list"]
+)
+def test_no_broker_is_an_error_with_an_exit_code_of_its_own(verb: str) -> None:
     # In a process of its own: kafka-python leaves sockets open when no broker answers.
     result = in_a_process(*verb.split(), "--bootstrap", "127.0.0.1:1")
-    assert result.returncode == 2
+    assert result.returncode == 3
+    assert "waiting for Kafka at 127.0.0.1:1\n" in result.stderr
+    assert "`stream-coupons broker`" not in result.stderr
     assert "error: kafka.bootstrap: no broker answers at 127.0.0.1:1" in result.stderr
     assert "Traceback" not in result.stderr
 

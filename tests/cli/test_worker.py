@@ -1,5 +1,6 @@
 """A worker that cannot work as it was called says so in one line, and has not joined anything by then."""
 
+import logging
 import os
 import socket
 import subprocess
@@ -7,9 +8,12 @@ import sys
 
 import pytest
 
+from stream_coupons.cli import worker
+from stream_coupons.core.errors import BadConfig, BrokerAway
 from stream_coupons.kafka import admin
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.secret import ALLOW_PUBLIC
+from stream_coupons.worker import state_log
 
 pytestmark = pytest.mark.process
 
@@ -68,3 +72,25 @@ def test_a_process_that_decides_imports_only_what_its_settings_ask_for() -> None
     engine = {name.rpartition(".")[2] for name in imported if name.startswith("stream_coupons.")}
     assert {"serving", "delivery"} <= engine
     assert not {"kalman", "learner", "river_model", "row_scorer", "rocks", "transactions"} & engine
+
+
+def test_a_worker_waits_at_its_start_for_a_broker_and_ends_at_once_if_one_refuses_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr(state_log, "FIRST_AFTER_S", 0.0)
+    caplog.set_level(logging.INFO)
+    answers: list[Exception | str] = ["the key", BrokerAway("no broker answers at k:9092")]
+
+    def check() -> str:
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert worker.when_kafka_answers(check) == "the key"
+    waits = "Kafka has not answered for 0 s; waiting (no broker answers at k:9092)"
+    assert caplog.messages == [waits, "Kafka answers after 0 s"]
+    answers[:] = [BadConfig("the broker refused the name")]
+    with pytest.raises(BadConfig, match="refused the name"):
+        worker.when_kafka_answers(check)

@@ -75,7 +75,7 @@ def test_all_of_a_large_changelog_is_recovered(
         second.wait_idle(60.0)
         assert total(second, "duplicates_total", topic="browse-events") == ASKED
         assert total(second, "records_total", topic="browse-events") == 0
-    [recovered] = re.findall(r"users: owns .*; (\d+) cells recovered in ([\d.]+) s", second.workers[0].log.read_text())
+    [recovered] = re.findall(r"users: .*, (\d+) states restored in ([\d.]+) s", second.workers[0].log.read_text())
     FIGURES.append(
         {
             "seed": seed,

@@ -13,6 +13,7 @@ from loopback_kafka.log import PartitionLog
 from loopback_kafka.protocol import ErrorCode
 from loopback_kafka.sequences import AppendRefused
 from loopback_kafka.server import BrokerServer
+from stream_coupons.core.errors import BrokerAway
 from stream_coupons.kafka import admin, clients, topics
 from stream_coupons.kafka.clients import NotAppended, Publisher, Reader
 from stream_coupons.kafka.connection import Connection
@@ -120,3 +121,16 @@ def test_a_reader_continues_at_offsets_and_skips_other_partitions(bootstrap: str
     with Reader(Connection(bootstrap), [topics.BROWSE.name], from_beginning=True) as reader:
         reader.seek({(topics.BROWSE.name, 1): 3})
         assert [(record.partition, record.value) for record in reader.read_to_end()] == [(1, b"7"), (1, b"9")]
+
+
+def test_a_reader_whose_broker_sends_nothing_more_notes_that_it_waits_and_then_gives_up(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(clients, "NOTED_AFTER_S", 0.05)
+    monkeypatch.setattr(clients, "AWAY_AFTER_S", 0.2)
+    publish(bootstrap)
+    with Reader(Connection(bootstrap), [topics.BROWSE.name], from_beginning=True) as reader:
+        monkeypatch.setattr(reader, "poll", list)
+        with pytest.raises(BrokerAway, match="has sent no record for"):
+            list(reader.read_to_end())
+    assert caplog.messages.count(f"waiting for records from Kafka at {bootstrap}") == 1

@@ -125,4 +125,4 @@ def test_why_no_client_connects_is_told_by_the_most_telling_reason(
     protocol: str, reasons: list[str], said: str
 ) -> None:
     connection = Connection("b:9093", SecurityProtocol(protocol), username="u", sasl_mechanism=SaslMechanism.PLAIN)
-    assert said in why_not_connected(connection, reasons)
+    assert said in str(why_not_connected(connection, reasons))

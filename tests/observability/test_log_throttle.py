@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from stream_coupons.observability.log_throttle import OnceAMinute, say_once_a_minute
+from stream_coupons.observability.log_throttle import OnceAMinute, throttle
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def complain(logger: logging.Logger, times: int) -> None:
 def test_each_place_speaks_once_in_a_minute_whoever_of_the_library_says_it(
     library: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    say_once_a_minute(library.name)
+    throttle(library.name)
     complain(library, 500)
     complain(library.getChild("part"), 500)
     library.warning("something else")
@@ -41,3 +41,13 @@ def test_what_was_held_back_is_counted_when_the_minute_is_over(
         "no answer from 0",
         "no answer from 3 (2 like this were left out in the last 60 s)",
     ]
+
+
+def test_a_patient_throttle_writes_a_line_once_it_is_repeated_for_a_minute_and_a_stack_trace_at_once(
+    library: logging.Logger, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = iter([100.0, 130.0, 161.0, 162.0])
+    library.addFilter(OnceAMinute(lambda: next(times), is_patient=True))
+    complain(library, 3)
+    library.error("it has crashed", exc_info=OSError("no more files"))
+    assert caplog.messages == ["no answer from 2 (2 like this were left out in the last 61 s)", "it has crashed"]

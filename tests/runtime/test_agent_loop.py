@@ -7,15 +7,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from faust.types import TP
 
+from stream_coupons.kafka import contact
 from stream_coupons.kafka.records import Membership, Output, Record
 from stream_coupons.runtime.agent_loop import MAX_STEPS, AgentLoop, LogReplaced
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, MemoryCells, StateCodec
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.delivery import Offsets
+from stream_coupons.runtime.inbox import TransactionUndone
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.runtime.steps import SHARED_PREFIX
 
@@ -66,10 +69,14 @@ class World:
         )
         self.epoch = 1
         self.in_pause: Callable[[], None] = lambda: None
+        self.in_delivery: Callable[[], None] = lambda: None
+        self.in_read: Callable[[], Exception | None] = lambda: None
         self.lane.sleep = self.sleep  # type: ignore[method-assign]
 
     # the changelog
     async def read(self, partitions: Any) -> dict[int, CellStore]:
+        if (failure := self.in_read()) is not None:
+            raise failure
         self.log.append(("read", sorted(partitions)))
         return {partition: MemoryCells(self.cells.get(partition, {})) for partition in partitions}
 
@@ -87,6 +94,8 @@ class World:
     async def deliver(self, agent: str, changes: Any, outputs: Any, offsets: Offsets) -> None:  # noqa: ARG002
         if self.is_broken:
             raise ConnectionError
+        self.in_delivery()
+        await asyncio.sleep(0)
         assert all(self.batches.cells(tp.partition).get("new") is None for tp in offsets)
         by_partition = {tp.partition: [one for one in changes if one.partition == tp.partition] for tp in offsets}
         keys = {partition: [change.key for change in own] for partition, own in by_partition.items()}
@@ -117,7 +126,10 @@ class World:
     def take(self, message: Any) -> list[Chunk]:
         return [] if self.refuses else message.value
 
-    def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:
+    def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool = False) -> None:
+        if not chunks:
+            self.log.append(("acknowledge nothing",))
+            return
         assert chunks == message.value
         self.log += [("acknowledge", chunk.tp.partition, chunk.end, is_committed) for chunk in chunks]
 
@@ -190,6 +202,67 @@ def test_nothing_is_kept_by_who_was_away_for_a_generation_or_came_back_as_anothe
     assert world.run()[:2] == [("join", 3), ("read", [0, 1])]
     world.assign(BOTH, 4, "another")
     assert world.run()[:2] == [("join", 4), ("read", [0, 1])]
+
+
+def test_a_batch_is_given_up_when_its_partitions_are_lost_and_read_again_once_they_are_owned(world: World) -> None:
+    world.put(b"b", "add 1", "add 2")
+    world.in_delivery = world.lane.inbox.lose
+    assert world.run(2) == [("acknowledge nothing",)]
+    assert not world.lane.is_ready
+    assert not world.batches.owned
+    world.in_delivery = lambda: None
+    world.assign(BOTH, 1, "another")
+    assert world.run()[:2] == [("join", 1), ("read", [0, 1])]
+    world.put(b"b", "add 1", "add 2")
+    world.run()
+    assert world.totals() == {"b": 3}
+
+
+def test_states_of_a_batch_given_up_are_not_kept_by_the_same_member_that_owns_them_again_at_once(world: World) -> None:
+    def lose_and_own_again() -> None:
+        world.lane.inbox.lose()
+        world.assign(BOTH, 2)
+
+    world.put(b"b", "add 1", "add 2")
+    world.in_delivery = lose_and_own_again
+    assert world.run(2) == [("acknowledge nothing",), ("join", 2), ("read", [0, 1]), "committed?"]
+    world.in_delivery = lambda: None
+    world.put(b"b", "add 1", "add 2")
+    world.run()
+    assert world.totals() == {"b": 3}
+
+
+def test_a_batch_whose_transaction_was_aborted_is_read_again_after_joining_the_group_again(world: World) -> None:
+    rejoined: list[bool] = []
+    world.lane.inbox.rejoin = lambda: rejoined.append(True)
+
+    def abort() -> None:
+        raise TransactionUndone
+
+    world.put(b"b", "add 1")
+    world.in_delivery = abort
+    assert world.run(2) == [("acknowledge nothing",)]
+    assert rejoined == [True]
+    assert not world.batches.owned
+    world.put(b"b", "add 1")
+    assert world.run() == [("acknowledge nothing",)], "it was fetched before the group was joined again"
+
+
+def test_partitions_are_taken_over_as_soon_as_a_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contact, "PAUSE_S", 0.0)
+    world, failures = World(), [KafkaConnectionError(), OSError("no route")]
+    world.in_read = lambda: failures.pop() if failures else None
+    world.assign(BOTH)
+    assert world.run() == [("join", 1)] * 3 + [("read", [0, 1]), "committed?"]
+    assert world.lane.is_ready
+
+
+def test_a_broker_that_refuses_the_states_ends_the_worker() -> None:
+    world = World()
+    world.in_read = TopicAuthorizationFailedError
+    world.assign(BOTH)
+    with pytest.raises(TopicAuthorizationFailedError):
+        world.run()
 
 
 def test_a_batch_is_delivered_saved_and_then_acknowledged(world: World) -> None:

@@ -38,7 +38,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def watch(app: App, stalled_after_s: float, slept: list[float]) -> list[int]:
     ended: list[int] = []
-    Watchdog(app, app.progress, stalled_after_s, ended.append, slept.append).run()
+    Watchdog(app, app.progress, lambda: None, stalled_after_s, ended.append, slept.append).run()
     return ended
 
 

@@ -52,6 +52,9 @@ class Application(faust.App):  # type: ignore[misc]
         )
         self.transport = BatchTransport(self.conf.broker_consumer, self, kafka, between_agents)
 
+    def _create_directories(self) -> None:
+        """Create none of Faust's folders: its tables, which would be in them, are not used."""
+
     @property
     def started_consumer(self) -> BatchConsumer | None:
         """The consumer if there is one: Faust's own property makes one in the thread that asks."""
@@ -85,6 +88,8 @@ class Application(faust.App):  # type: ignore[misc]
         self.on_partitions_assigned.connect(assign, weak=False)
         self.transport.agents |= dict.fromkeys(topics, name)
         self.transport.takers.append(takes)
+        self.transport.inboxes.append(inbox)
+        inbox.rejoin = lambda: self.consumer.rejoin()
 
 
 class Process(faust.Worker):  # type: ignore[misc]
@@ -103,6 +108,9 @@ class Process(faust.Worker):  # type: ignore[misc]
     def __init__(self, app: Application, publish_soon: Callable[[], None], **options: Any) -> None:
         super().__init__(app, **options)
         self._publish_soon = publish_soon
+
+    def _setproctitle(self, info: str, *, ident: str = "") -> None:
+        """Leave the title to the worker."""
 
     def _on_sigusr2(self) -> None:
         self._publish_soon()

@@ -15,6 +15,7 @@ reaches zero.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
@@ -23,17 +24,16 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
 
+from stream_coupons.kafka.contact import retry
 from stream_coupons.kafka.records import Membership, Record
 from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread
 from stream_coupons.runtime.source import Chunk
 
+log = logging.getLogger(__name__)
+
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
 LEASE_CHECKED_EVERY_S = 0.2
-
-
-class ThrownOut(Exception):
-    """The membership ran out while chunks were in hand: the process was paused, or the network was cut or slow."""
 
 
 class NoReadOffsets(dict[TP, int | None]):
@@ -73,21 +73,31 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return self._thread.lease.is_held(time.monotonic())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish what is in hand; end a worker that the group may leave behind meanwhile.
+        """Finish what is in hand; give it up if the group may go on without this worker meanwhile.
 
-        Another worker then owns what it has in hand: it must neither be sent, nor wait for the next assignment.
+        Another worker then owns what is in hand: it must neither be sent, nor delay the next assignment.
         """
         leaving = asyncio.ensure_future(super().on_partitions_revoked(revoked))
         try:
             while not leaving.done():
                 if self._unacked_messages and not self.is_member:
-                    await self.app.crash(ThrownOut("the group may have given away the partitions of what is in hand"))
-                    break
+                    self._give_up()
                 await asyncio.wait([leaving], timeout=LEASE_CHECKED_EVERY_S)
             await leaving
         finally:
             leaving.cancel()
         self._epoch += 1
+
+    def _give_up(self) -> None:
+        log.warning("lost the membership of the group: records in hand are read again by the next owner")
+        self._epoch += 1
+        for inbox in self.transport.inboxes:
+            inbox.lose()
+        self._unacked_messages.clear()
+
+    def rejoin(self) -> None:
+        """Join the group again, which assigns partitions anew."""
+        self._thread.rejoin()
 
     def membership(self) -> Membership:
         """Return the membership that the coordinator gave last."""
@@ -124,11 +134,14 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """Begin every chain where the group has committed to, or at the first record."""
         self._seeks += 1
         epoch = self._epoch
+        await retry("offsets cannot be read", self._seek_to_start, lambda: not self.should_stop)
+        self._sought_in = epoch
+
+    async def _seek_to_start(self) -> None:
         starts = await self._thread.seek_to_start()
         self._handed, self._taken, self._done = dict(starts), dict(starts), dict(starts)
         self._reached = {}
         self._committed_offset.update(starts)
-        self._sought_in = epoch
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Hand on what is fetched, all of a fetch at once.

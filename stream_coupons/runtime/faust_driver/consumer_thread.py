@@ -11,6 +11,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 from stream_coupons.kafka.consumer import new_consumer
+from stream_coupons.kafka.contact import connect
 from stream_coupons.kafka.membership_lease import MembershipLease
 from stream_coupons.kafka.records import Membership
 
@@ -54,6 +55,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             transport.connection,
             transport.priority_of,
             self.lease.note,
+            self.transport.contact,
             patience_s=float(conf.broker_commit_interval),  # until then nothing counts as done anyway
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -145,6 +147,25 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _committed_offsets(self, tps: list[TopicPartition]) -> dict[TP, int]:
         committed = await self._ensure_consumer()._coordinator.fetch_committed_offsets(tps) if tps else {}
         return {TP(tp.topic, tp.partition): at.offset for tp, at in committed.items() if at.offset >= 0}
+
+    async def on_start(self) -> None:
+        """Connect, as soon as a broker answers."""
+        await connect(super().on_start, lambda: self._ensure_consumer().stop())
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Report no slow partition: Faust does not see our fetches, and the watchdog finds what stands still.
+
+        Parameters
+        ----------
+        now : float
+            Monotonic seconds.
+        tp : TP
+            A partition.
+        """
+
+    def rejoin(self) -> None:
+        """Join the group again."""
+        self.thread_loop.call_soon_threadsafe(self._ensure_consumer()._coordinator.request_rejoin)
 
     def membership(self) -> Membership:
         """Return the membership that the coordinator gave last."""

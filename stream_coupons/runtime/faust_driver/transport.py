@@ -6,13 +6,19 @@ from typing import Any
 from faust.transport.drivers.aiokafka import Producer, Transport
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.contact import Contact, connect
 from stream_coupons.kafka.fetch_sessions import Priority
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer import BatchConsumer
+from stream_coupons.runtime.inbox import Inbox
 
 
 class ConnectedProducer(Producer):  # type: ignore[misc]
     """Faust's own. Nothing of ours goes through it, but it connects all the same."""
+
+    async def on_start(self) -> None:
+        """Connect, as soon as a broker answers."""
+        await connect(super().on_start, lambda: self._producer.stop())
 
     def _settings_auth(self) -> Mapping[str, Any]:
         return self.transport.connection.options()  # type: ignore[no-any-return]
@@ -34,6 +40,10 @@ class BatchTransport(Transport):  # type: ignore[misc]
 
     Attributes
     ----------
+    contact : Contact
+        The brokers' last answer.
+    inboxes : list of Inbox
+        Those of the loops.
     takers : list of callable
         The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
     agents : dict
@@ -52,6 +62,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
         self.connection = connection
         self.between_agents = frozenset(between_agents)
         self.urgent: frozenset[str] = frozenset()
+        self.contact = Contact()
+        self.inboxes: list[Inbox] = []
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}
         self.breakers: dict[str, CircuitBreaker] = {}
