@@ -12,9 +12,9 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, publisher_of, settings_with_topics
 from stream_coupons.core.errors import BadConfig, BadMessage
 from stream_coupons.core.messages.inputs import ErasureRequest
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, encode
-from stream_coupons.ops.plurals import counted
 
 
 def erase(

@@ -24,10 +24,10 @@ from stream_coupons.cli.options import (
 from stream_coupons.cli.topic_reading import Read, reading
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.core.messages.catalogue import Coupon
+from stream_coupons.core.plurals import counted
 from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.catalogue_files import COUPONS
-from stream_coupons.ops.plurals import counted
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them

@@ -16,7 +16,7 @@ from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption
 from stream_coupons.cli.own_records import RecordingArgument, take_records
 from stream_coupons.core.currencies import money, units
 from stream_coupons.core.errors import BadConfig
-from stream_coupons.ops.plurals import counted
+from stream_coupons.core.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.core.rules import ShopRules

@@ -22,9 +22,9 @@ from stream_coupons.cli.options import (
     settings_with_topics,
 )
 from stream_coupons.core.errors import BadConfig, BadMessage
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
-from stream_coupons.ops.plurals import counted
 from stream_coupons.ops.publishing import LineReader, Publication, told_of_waiting
 from stream_coupons.ops.recordings import INPUT_NAMES, Line, Refusals, input_topic
 

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import require_broker
 from stream_coupons.cli.topic_reading import reading
+from stream_coupons.core.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.core.measurement.totals import LatestReports
     from stream_coupons.kafka.settings import KafkaSettings
     from stream_coupons.kafka.topics import Topic
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number of things in words."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def read_reports(kafka: KafkaSettings, *topics: Topic) -> list[LatestReports[Any]]:

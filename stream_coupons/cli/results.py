@@ -16,9 +16,10 @@ from rich.text import Text
 from stream_coupons.cli import terminal
 from stream_coupons.cli.campaign_lifts import interval
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_from
-from stream_coupons.cli.reports import counted, read_reports
+from stream_coupons.cli.reports import read_reports
 from stream_coupons.core.currencies import money
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.plurals import counted
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.ops.campaign_lift import CampaignLift

@@ -12,8 +12,8 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, client_of_topics, settings_from
 from stream_coupons.cli.topic_reading import reading
 from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
-from stream_coupons.ops.plurals import counted
 
 app = typer.Typer(no_args_is_help=True)
 

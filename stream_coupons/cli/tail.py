@@ -13,9 +13,9 @@ from rich.text import Text
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, require_broker, settings_from
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
 from stream_coupons.ops.interrupts import Interruptions
-from stream_coupons.ops.plurals import counted
 
 TIME_FIELDS = ("occurred_at", "issued_at", "at")
 LONGEST_TEXT = 200

@@ -24,17 +24,6 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "coupon"), counted(4, "partition")
-    ('1 coupon', '4 partitions')
-    """
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from stream_coupons import __version__, secret
 from stream_coupons.core.errors import BadConfig, BrokerAway
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.settings import Guarantee
-from stream_coupons.ops.plurals import counted
 from stream_coupons.ops.status import WorkerState
 from stream_coupons.settings import Settings
 from stream_coupons.worker.homes import check_homes

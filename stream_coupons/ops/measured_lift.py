@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.measurement import sample_ratio
 from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_value, sums
+from stream_coupons.core.plurals import counted
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import topics
 from stream_coupons.models.metrics import Interval
 from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, follow
 from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
-from stream_coupons.ops.plurals import counted
 
 Floats = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ from kafka.admin import OffsetSpec
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.ops.plurals import counted
 
 RATE_OVER_S = 60.0
 """Rates are of the records of the last minute."""

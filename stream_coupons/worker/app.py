@@ -13,9 +13,9 @@ from stream_coupons.agents.users import Users
 from stream_coupons.core.decision.pipeline import KINDS
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
 from stream_coupons.observability.input_sample import InputSample
-from stream_coupons.observability.log_lines import counted
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
 from stream_coupons.runtime.agent_loop import AgentLoop
 from stream_coupons.runtime.batch import BatchProcessor

@@ -12,13 +12,13 @@ from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.follower import Follower, RecordHandlers, ends_of
 from stream_coupons.kafka.reports import ReportDecoder
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.models.snapshots import with_possible_origins
-from stream_coupons.observability.log_lines import counted
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.settings import Settings
 from stream_coupons.worker.knowledge import CurrentKnowledge

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich import box
 
 from stream_coupons.cli import terminal
+from stream_coupons.core.plurals import counted
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.ops.plurals import counted
 from stream_coupons_lab.cli.output import print_text_table
 from stream_coupons_lab.reports import tables
 

@@ -12,7 +12,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.own_records import take_records
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
-from stream_coupons.ops.plurals import counted
+from stream_coupons.core.plurals import counted
 from stream_coupons.settings import Settings
 from stream_coupons_lab.cli import ope_tables
 from stream_coupons_lab.cli.output import replaced

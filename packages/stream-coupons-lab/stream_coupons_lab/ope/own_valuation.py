@@ -28,8 +28,8 @@ from sklearn.preprocessing import StandardScaler
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
+from stream_coupons.core.plurals import counted
 from stream_coupons.core.rules import PolicyRules
-from stream_coupons.ops.plurals import counted
 from stream_coupons_lab.ope import valuation
 from stream_coupons_lab.ope.ope import Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
