@@ -202,7 +202,7 @@ EXPLANATIONS: Final = (
 """Patterns of the reasons for which attempts to connect fail, the most telling first, and what each means."""
 OTHER_ENCRYPTION: Final = {
     True: (
-        "WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER",
+        r"WRONG_VERSION_NUMBER|UNEXPECTED_EOF|RECORD_LAYER|Handshake failed: .*closed \(EOF\)",
         "kafka.security_protocol: {broker} does not speak TLS at this port. Set {no_tls}, or the port of its TLS "
         "listener",
     ),

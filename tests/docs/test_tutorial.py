@@ -133,4 +133,4 @@ def follow(clone: Path, variables: dict[str, str], broker: str) -> None:
     assert '"drawn":580,"freed":180,"spent":135,"refunded":45' in text
     listed = [line.split() for line in text.splitlines() if "breakfast" in line and "200,000" in line]
     assert [line[line.index("200,000") + 1 :][:2] for line in listed] == [["0", "0"], ["135", "265"], ["90", "310"]]
-    assert "breakfast: paused\nbreakfast: resumed\n" in text
+    assert "breakfast: paused\nbreakfast: running\n" in text

@@ -11,6 +11,7 @@ from loopback_kafka import BrokerProcess
 from stream_coupons.cli.main import app
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.topics import partition_for
 from stream_coupons.testing import browse, item
 from stream_coupons_lab.demo.system import LocalSystem
 from tests.core.builders import for_life
@@ -72,8 +73,12 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
             assert run(tmp_path, "verify")["clean"]
         system.wait_idle(IDLE_WITHIN_S)
         before = run(tmp_path, "state", "digest")
+        partitions = system.settings.kafka.partitions
+        given = {
+            (partition_for(one.user_id.encode(), partitions), one.coupon_id) for one in distinct_issues(system).values()
+        }
         assert {agent: found["keys"] for agent, found in before.items()} == {
-            "users": SHOPPERS + 3 + (ACCOUNTS + 1) * system.settings.kafka.partitions,  # and the sums of lift
+            "users": SHOPPERS + 3 + (ACCOUNTS + 1) * partitions + len(given),  # with sums of lift, and results
             "budgets": ACCOUNTS,
             "neighbours": SHOPPERS + 3,
         }

@@ -116,6 +116,7 @@ CLOSED = "KafkaConnectionError: socket disconnected"
             "speaks TLS at this port. Set SASL_SSL",
         ),
         ("SSL", ["[SSL: WRONG_VERSION_NUMBER] wrong version number"], "does not speak TLS at this port. Set PLAINTEXT"),
+        ("SSL", ["Handshake failed: TLS/SSL connection has been closed (EOF) (_ssl.c:992)"], "does not speak TLS"),
         ("SSL", [CLOSED], "closes connections by SSL. If its listener wants a password, set SASL_SSL"),
         ("SASL_SSL", [CLOSED], "kafka.username, kafka.password_file: the broker at b:9093 closes connections"),
         ("PLAINTEXT", ["KafkaConnectionError: 111 ECONNREFUSED"], "no broker answers at b:9093 by PLAINTEXT"),
