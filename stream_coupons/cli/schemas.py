@@ -8,7 +8,7 @@ from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import JsonOption
-from stream_coupons.contracts import schemas
+from stream_coupons.contracts import schema_files
 from stream_coupons.core.errors import BadConfig
 
 app = typer.Typer(no_args_is_help=True)
@@ -31,7 +31,7 @@ def write(
     """
     if folder.exists() and not folder.is_dir():
         raise BadConfig(f"{folder}: is no folder")
-    written = schemas.write(folder, allow_breaking=allow_breaking)
+    written = schema_files.write(folder, allow_breaking=allow_breaking)
     if json:
         terminal.print_json({"written": written})
         return
@@ -50,7 +50,7 @@ def check(folder: FolderArgument = Path("schemas"), json: JsonOption = False) ->
     """
     if not folder.is_dir():
         raise BadConfig(f"{folder}: there is no such folder; see `stream-coupons schemas write`")
-    stale, breaking = schemas.stale(folder), schemas.breaking(folder)
+    stale, breaking = schema_files.stale(folder), schema_files.breaking(folder)
     if json:
         terminal.print_json({"stale": stale, "breaking": breaking})
     else:

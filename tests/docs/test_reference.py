@@ -11,7 +11,7 @@ from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.learner import READS
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
-from stream_coupons.contracts import schemas
+from stream_coupons.contracts import schema_files
 from stream_coupons.kafka import topics
 
 from .pages import DOCS, page, script
@@ -50,7 +50,7 @@ def test_every_reader_among_the_agents_is_named() -> None:
 
 
 def test_every_field_of_every_message_has_a_meaning() -> None:
-    for name, document in schemas.generate().items():
+    for name, document in schema_files.generate().items():
         schema = json.loads(document) if name.endswith(".schema.json") else {}
         definitions = [schema, *schema.get("$defs", {}).values()]
         fields = [field for definition in definitions for field in definition.get("properties", {}).items()]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from stream_coupons.contracts.schemas import breaking_changes
+from stream_coupons.contracts.schema_files import breaking_changes
 from stream_coupons.ops.recordings import Line, Refusals
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
 from stream_coupons_lab.datasets.log_schema import texts
