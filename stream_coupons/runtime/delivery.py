@@ -9,9 +9,8 @@ Exactly once: one transaction per turn of an agent over the cells, outputs and o
 offsets are committed as a member of the group: nothing is committed for a former member. The next owner of a
 partition reads its changelog to the end, also behind open transactions, and so waits until they are decided.
 
-Either way, nothing is acknowledged before it is delivered. A worker that loses its membership, or whose transaction the
-broker has aborted, gives the batch up and reads it again if it still owns the partition. Any other failed delivery ends
-the worker, and the next process repeats the work.
+Either way, nothing is acknowledged before it is delivered. A worker whose transaction the broker has aborted gives the
+batch up and joins its group again. Any other failed delivery ends the worker, and the next process repeats the work.
 """
 
 import asyncio

@@ -88,7 +88,6 @@ class Application(faust.App):  # type: ignore[misc]
         self.on_partitions_assigned.connect(assign, weak=False)
         self.transport.agents |= dict.fromkeys(topics, name)
         self.transport.takers.append(takes)
-        self.transport.inboxes.append(inbox)
         inbox.rejoin = lambda: self.consumer.rejoin()
 
 

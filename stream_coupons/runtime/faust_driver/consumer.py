@@ -15,7 +15,6 @@ reaches zero.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
@@ -29,11 +28,13 @@ from stream_coupons.kafka.records import Membership, Record
 from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread
 from stream_coupons.runtime.source import Chunk
 
-log = logging.getLogger(__name__)
-
 FETCH_AGAIN_PAUSE_S = 0.02
 FETCH_TIMEOUT_S = 1.0
 LEASE_CHECKED_EVERY_S = 0.2
+
+
+class ThrownOut(Exception):
+    """The membership ran out while chunks were in hand: the process was paused, or the network was cut or slow."""
 
 
 class NoReadOffsets(dict[TP, int | None]):
@@ -73,27 +74,22 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return self._thread.lease.is_held(time.monotonic())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish what is in hand; give it up if the group may go on without this worker meanwhile.
+        """Finish what is in hand; end a worker that the group may leave behind meanwhile.
 
-        Another worker then owns what is in hand: it must neither be sent, nor delay the next assignment.
+        Another worker then owns what it has in hand: it must neither be sent, nor wait for the next assignment. Records
+        that are on their way to the broker may still arrive, so this process must not own their partitions again soon.
         """
         leaving = asyncio.ensure_future(super().on_partitions_revoked(revoked))
         try:
             while not leaving.done():
                 if self._unacked_messages and not self.is_member:
-                    self._give_up()
+                    await self.app.crash(ThrownOut("the group may have given away the partitions of what is in hand"))
+                    break
                 await asyncio.wait([leaving], timeout=LEASE_CHECKED_EVERY_S)
             await leaving
         finally:
             leaving.cancel()
         self._epoch += 1
-
-    def _give_up(self) -> None:
-        log.warning("lost the membership of the group: records in hand are read again by the next owner")
-        self._epoch += 1
-        for inbox in self.transport.inboxes:
-            inbox.lose()
-        self._unacked_messages.clear()
 
     def rejoin(self) -> None:
         """Join the group again, which assigns partitions anew."""

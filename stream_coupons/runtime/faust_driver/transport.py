@@ -10,7 +10,6 @@ from stream_coupons.kafka.contact import Contact, connect
 from stream_coupons.kafka.fetch_sessions import Priority
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer import BatchConsumer
-from stream_coupons.runtime.inbox import Inbox
 
 
 class ConnectedProducer(Producer):  # type: ignore[misc]
@@ -42,8 +41,6 @@ class BatchTransport(Transport):  # type: ignore[misc]
     ----------
     contact : Contact
         The brokers' last answer.
-    inboxes : list of Inbox
-        Those of the loops.
     takers : list of callable
         The loops that take chunks: whether each is able to now. Nothing is fetched before all are.
     agents : dict
@@ -63,7 +60,6 @@ class BatchTransport(Transport):  # type: ignore[misc]
         self.between_agents = frozenset(between_agents)
         self.urgent: frozenset[str] = frozenset()
         self.contact = Contact()
-        self.inboxes: list[Inbox] = []
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}
         self.breakers: dict[str, CircuitBreaker] = {}

@@ -14,10 +14,8 @@ from aiokafka.errors import NoError
 from faust.types import TP
 
 from stream_coupons.kafka.membership_lease import MembershipLease
-from stream_coupons.kafka.records import Membership
 from stream_coupons.runtime.faust_driver import consumer
-from stream_coupons.runtime.faust_driver.consumer import BatchConsumer, NoReadOffsets
-from stream_coupons.runtime.inbox import Inbox
+from stream_coupons.runtime.faust_driver.consumer import BatchConsumer, NoReadOffsets, ThrownOut
 
 HERE, THERE, ELSEWHERE = TP("coupon-feedback", 0), TP("coupon-feedback", 1), TP("lease-reports", 0)
 AGENTS = {HERE.topic: "users", ELSEWHERE.topic: "budgets"}
@@ -359,39 +357,38 @@ def test_a_chunk_of_an_earlier_assignment_is_neither_taken_nor_committed() -> No
 
 
 @pytest.mark.parametrize(("held_s", "is_left_behind"), [(0.0, True), (0.05, True), (60.0, False)])
-def test_a_worker_that_may_be_left_behind_amid_work_gives_it_up_and_joins_again(
+def test_a_worker_that_may_be_left_behind_amid_work_ends(
     held_s: float, is_left_behind: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lease may end before the revocation begins, or while that waits for what is in hand."""
     monkeypatch.setattr(consumer, "LEASE_CHECKED_EVERY_S", 0.005)
-    reading, inbox = Consumer({HERE: [0]}), Inbox()
-    reading.transport.inboxes = [inbox]
-    [message] = reading.get()
-    chunks = reading.take(message)
+    ends: list[BaseException] = []
 
-    async def revoke() -> tuple[bool, int | None]:
-        is_done = asyncio.Event()
-        inbox.assign(frozenset({0}), Membership("me", 1))
-        work = asyncio.create_task(inbox.finish(is_done.wait()))
-        await asyncio.sleep(0)  # the work begins
+    async def revoke() -> None:
+        reading, is_done = Consumer({HERE: [0]}), asyncio.Event()
 
         async def wait_for_what_is_in_hand(revoked: set[TP]) -> None:
             assert revoked == {HERE}
-            await asyncio.wait([work])
+            await is_done.wait()
+            reading._unacked_messages.clear()
+
+        async def crash(reason: BaseException) -> None:
+            ends.append(reason)
+            is_done.set()
 
         monkeypatch.setattr(
             consumer.Consumer, "on_partitions_revoked", lambda _, revoked: wait_for_what_is_in_hand(revoked)
         )
+        reading.app.crash = crash
         reading._thread.lease = MembershipLease(60.0, 60.0)
         reading._thread.lease.note(time.monotonic() - 60.0 + held_s, NoError)
-        reading._unacked_messages.add(message)
-        work.add_done_callback(lambda _: reading.acknowledge(message, chunks))
+        reading._unacked_messages.add(Message(HERE))
         asyncio.get_running_loop().call_later(0.2, is_done.set)
         await reading.on_partitions_revoked({HERE})
-        assert not reading.take(message), "it is of an earlier assignment"
-        return await work, reading._new_offset(HERE)
+        assert reading._epoch == 1
 
-    assert asyncio.run(revoke()) == ((False, None) if is_left_behind else (True, 1))
+    asyncio.run(revoke())
+    assert [type(end) for end in ends] == [ThrownOut] * is_left_behind
 
 
 def test_nothing_is_fetched_before_every_loop_has_its_state() -> None:
