@@ -48,6 +48,8 @@ export interface Campaign {
   "caps"?: (Cap)[];
   /** Share of the shoppers who get none of its coupons, drawn by the secret, to measure what it earns. Who is left out stays so when the share is raised. */
   "holdout_ratio"?: number;
+  /** Bounds of its measured results: the first one that is passed stops the campaign. */
+  "guardrails"?: (Guardrail)[];
   /** State of its life. Coupons are issued while it is `running`, or `ramp`: to some shoppers. While it is `staged`, decisions record which of its coupons they would have given. */
   "state"?: "approved" | "archived" | "draft" | "ended" | "held" | "paused" | "ramp" | "running" | "staged";
   /** Share of the shoppers who may get its coupons while its state is `ramp`; those of 5 % are among those of 25 %. */
@@ -332,6 +334,16 @@ export interface FeedbackEvent {
   "order_value_minor"?: number | null;
   /** Currency of its money. An event in another currency than that of its domain is refused. */
   "currency"?: string | null;
+}
+
+/** A bound of a campaign's measured results, beyond which the learner stops the campaign. */
+export interface Guardrail {
+  /** `lift`: margin over the campaign's holdout by shopper, minor units. `roi`: lift of all treated shoppers over discounts. `redemption_ratio`: coupons used over coupons given. `spend_a_day`: discounts reported on the shop's current day, minor units. */
+  "metric": "lift" | "redemption_ratio" | "roi" | "spend_a_day";
+  /** Lower bound of `lift` and `roi`, upper bound of `redemption_ratio` and `spend_a_day`. */
+  "limit"?: number;
+  /** The verb by which the campaign is stopped. */
+  "action"?: "hold" | "pause";
 }
 
 /** One item that was browsed, put in a cart or ordered. */

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.structs import TopicPartition
 from mode import Service
 from msgspec.structs import replace
 
+from stream_coupons.agents.guardrails import Action, Guard
 from stream_coupons.agents.keyed import output, sender_of, sources
 from stream_coupons.agents.learner_pace import Pace
 from stream_coupons.core.decision.brake import LiftReader
@@ -83,6 +84,7 @@ class Learner(Service):  # type: ignore[misc]
         self._settings, self._key = settings.learning, key
         self.lift = LiftReader(settings.policy)
         self.results = TopCoupons()
+        self.guard = Guard(settings.shop)
         self.knows_lift = False
         """True once all totals of lift that were there at the start are taken."""
         self._late_after_s = settings.kafka.produce_timeout_s
@@ -164,6 +166,8 @@ class Learner(Service):  # type: ignore[misc]
         if self._is_due() or await self._has_learnt_what_was_asked():
             self._is_asked = False
             await self.inbox.finish(self._publish())
+        if self.is_ready and self._trainer is not None and (actions := self.guard.due()):
+            await self.inbox.finish(self._stop_campaigns(actions))
 
     def _is_due(self) -> bool:
         now = time.monotonic()
@@ -205,6 +209,7 @@ class Learner(Service):  # type: ignore[misc]
 
     def _begin(self, ownership: Ownership) -> None:
         self._pace.begin()
+        self.guard.read_all_again()
         self._metrics.lag_seconds.clear()
         self._owned = ownership
 
@@ -294,6 +299,16 @@ class Learner(Service):  # type: ignore[misc]
         for snapshot in snapshots:
             report_model(self._trainer.models[snapshot.domain], self._metrics)
         self._plan(packing_s)
+
+    async def _stop_campaigns(self, actions: Sequence[Action]) -> None:
+        """Append the change of each campaign, then its record, as the present owner of the models."""
+        committed = self._app.consumer.committed([topics.EXAMPLES.name], PARTITION)
+        offsets = {TopicPartition(name, PARTITION): offset for name, offset in committed.items()}
+        for action in actions:
+            change = action.change
+            await self._delivery.deliver(self.name, [output(change, 1)], [action.record()], offsets)
+            self.guard.settle(action)
+            self._metrics.guardrail_actions.labels(change.campaign_id, action.metric, change.verb).inc()
 
 
 def _new_trainer(rules: LearningRules, key: DrawKey) -> "Trainer":

@@ -143,7 +143,7 @@ class Users(KeyedAgent[Shopper]):
                 effects.messages.append(lift_steps.report(shared.change(key), partition, at, known.catalogue.campaigns))
             elif isinstance(one, CouponResults) and one.is_news(at, every_s):
                 coupon_id = key.removeprefix(result_sums.PREFIX)
-                effects.messages += result_steps.reports(coupon_id, shared.change(key), partition, at, every_s)
+                effects.messages += result_steps.reports(coupon_id, shared.change(key), partition, at, known.rules)
         return effects
 
     def due(self, state: Shopper) -> float | None:

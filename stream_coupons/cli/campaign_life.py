@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import published, with_fields
+from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.options import (
     BootstrapOption,
     ConfigOption,
@@ -22,7 +22,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.campaign_changes import CampaignChange, CampaignVerb
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.kafka.codec import Decoder, with_values
 from stream_coupons.ops.campaign_life import ChangeLog, ForbiddenTransition, ListedChange, changed, history
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
 from stream_coupons.settings import Settings
@@ -253,8 +253,8 @@ def _change(  # noqa: PLR0913 - the options of the verbs
         log = ChangeLog(publisher, verb, reason, settings.approval.operator, signer.name if signer else "")
         log.write((name, found.entries[name], news) for name, news in after.items())
         for name, news in after.items():
-            fields = msgspec.json.decode(encode(news), type=dict[str, msgspec.Raw])
-            publisher.send_bytes(CAMPAIGNS.topic, name.encode(), with_fields(found.records[name], fields, LIFE_FIELDS))
+            value = with_values(found.records[name], news, LIFE_FIELDS)
+            publisher.send_bytes(CAMPAIGNS.topic, name.encode(), value)
     _report(results, faults, json=json)
 
 

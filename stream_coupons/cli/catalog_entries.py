@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
-import msgspec
 import typer
 from msgspec import Raw, Struct
 
@@ -16,7 +15,7 @@ from stream_coupons.cli.options import client_of_topics, publisher_of
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.fields import END_OF_TIME
-from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.codec import Decoder, with_fields
 from stream_coupons.ops.campaign_life import ChangeLog, ForbiddenTransition, settled
 from stream_coupons.ops.catalogue_files import (
     CAMPAIGNS,
@@ -177,14 +176,6 @@ def set_paused(ids: Sequence[str], settings: Settings, *, paused: bool, json: bo
     found, news = published(settings, COUPONS), {"paused": Raw(b"true")} if paused else {}
     values = {entry_id: with_fields(found.records[entry_id], news, ("paused",)) for entry_id in found.entries}
     _publish(ids, values, settings, "paused" if paused else "resumed", json=json)
-
-
-def with_fields(value: bytes, fields: Mapping[str, Raw], names: Collection[str]) -> bytes:
-    """Return a record with those of some fields that are given at its end, and without the others."""
-    kept = msgspec.json.decode(value, type=dict[str, Raw])
-    for name in names:
-        kept.pop(name, None)
-    return msgspec.json.encode(kept | {name: fields[name] for name in names if name in fields})
 
 
 def _publish(

@@ -1,6 +1,6 @@
 """Bytes to messages and back: the only place where JSON is read or written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -139,3 +139,34 @@ class Decoder:
                 Rejection.UNKNOWN_VERSION,
                 f"{self.topic.name}: schema_version {version!r}, this program reads {SCHEMA_VERSION}",
             )
+
+
+def with_fields(value: bytes, fields: Mapping[str, msgspec.Raw], names: Collection[str]) -> bytes:
+    """Return a record with those of some fields that are given at its end, and without the others.
+
+    Parameters
+    ----------
+    value : bytes
+        The record.
+    fields : mapping of str to msgspec.Raw
+        Values by field.
+    names : collection of str
+        Fields that are replaced or removed; all others stay byte for byte, also those of later versions.
+    """
+    kept = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    for name in names:
+        kept.pop(name, None)
+    return msgspec.json.encode(kept | {name: fields[name] for name in names if name in fields})
+
+
+def with_values(value: bytes, message: msgspec.Struct, names: Collection[str]) -> bytes:
+    """Return a record with some fields of a message.
+
+    Parameters
+    ----------
+    value, names
+        As of `with_fields`.
+    message : msgspec.Struct
+        Values of the fields; those that are a default are left out.
+    """
+    return with_fields(value, msgspec.json.decode(encode(message), type=dict[str, msgspec.Raw]), names)

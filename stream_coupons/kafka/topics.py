@@ -219,8 +219,8 @@ CAMPAIGNS = Topic(
     "budgets and times that coupons share",
     1,
     Cleanup.COMPACT,
-    written_by=("`stream-coupons campaigns`",),
-    read_by=("every worker",),
+    written_by=("`stream-coupons campaigns`", "learner"),
+    read_by=("every worker", "learner"),
 )
 # Kept without end: who changed what, and why. A record has the campaign before and after the change.
 CAMPAIGN_CHANGES = Topic(
@@ -231,8 +231,8 @@ CAMPAIGN_CHANGES = Topic(
     1,
     retention_ms=FOR_EVER,
     max_message_bytes=3 * MIB,
-    written_by=("`stream-coupons campaigns`", "`stream-coupons catalog push`"),
-    read_by=("`stream-coupons campaigns history`",),
+    written_by=("`stream-coupons campaigns`", "`stream-coupons catalog push`", "learner"),
+    read_by=("`stream-coupons campaigns history`", "learner"),
 )
 # Kept without end, and not compacted: the order of the records says which block of codes counts.
 CODES = Topic(

@@ -354,6 +354,14 @@ class Metrics:
             "coupon_discount_minor", "Discounts of the coupons that coupon_results counts, in minor units.", "coupon"
         )
 
+        self.guardrail_actions = self._counter(
+            "guardrail_actions_total",
+            "Campaigns stopped by a guardrail: its metric, and the action hold or pause.",
+            "campaign",
+            "metric",
+            "action",
+        )
+
     def _challengers(self) -> None:
         """Make the metrics of champions and challengers."""
         self.model_champion = self._gauge(

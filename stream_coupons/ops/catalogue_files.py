@@ -220,7 +220,24 @@ def _faults_of_campaign(campaign: Campaign, given: Iterable[str]) -> list[Fault]
     faults = _faults_of_curve(campaign, given, "ends_at", campaign.ends_at)
     if campaign.starts_at >= campaign.ends_at:
         faults.append(_swapped("starts_at", campaign.starts_at, "ends_at", campaign.ends_at))
+    faults += _faults_of_guardrails(campaign)
     return faults + [Fault("eligible_if", fault) for fault in rule_faults(campaign.eligible_if)]
+
+
+def _faults_of_guardrails(campaign: Campaign) -> list[Fault]:
+    """Return a fault for each guardrail that can never act, or acts at once."""
+    found = []
+    for place, one in enumerate(campaign.guardrails):
+        if one.metric in ("lift", "roi") and not campaign.holdout_ratio:
+            text = f"{one.metric!r} needs a holdout of the campaign, write holdout_ratio: 0.1, or another metric"
+            found.append(Fault(f"guardrails[{place}].metric", text))
+        elif one.metric == "redemption_ratio" and not 0 < one.limit < 1:
+            text = f"{one.limit:g}, expected between 0 and 1, write a share: 0.3 for 30 % of the coupons given"
+            found.append(Fault(f"guardrails[{place}].limit", text))
+        elif one.metric == "spend_a_day" and one.limit <= 0:
+            text = f"{one.limit:g}, expected above 0, write money in minor units: 50000 for 500.00"
+            found.append(Fault(f"guardrails[{place}].limit", text))
+    return found
 
 
 def _swapped(first: str, since: float, last: str, until: float) -> Fault:

@@ -3,7 +3,7 @@
 from typing import Literal, TypedDict
 
 from stream_coupons.core.caps import Cap
-from stream_coupons.core.messages.catalogue import Signature
+from stream_coupons.core.messages.catalogue import Guardrail, Signature
 from stream_coupons.core.messages.decisions import Reason
 
 class PolicyRulesFields(TypedDict, total=False):
@@ -101,6 +101,7 @@ class CampaignFields(TypedDict, total=False):
     until_hour: float
     caps: list[Cap]
     holdout_ratio: float
+    guardrails: list[Guardrail]
     state: Literal["draft", "staged", "approved", "ramp", "running", "paused", "held", "ended", "archived"]
     ramp_ratio: float
     signatures: list[Signature]

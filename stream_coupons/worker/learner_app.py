@@ -1,7 +1,7 @@
 """The learning process: a member of a consumer group of its own, of which one member at a time owns the models."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -12,6 +12,8 @@ from stream_coupons.agents.keyed import sources
 from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.core.messages.lift import LiftTotals
+from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection
@@ -39,17 +41,28 @@ class LearnerApp(Member):
         """Signs snapshots, and draws the examples that are learnt while the learner is behind."""
         self.learner = Learner(settings, self.delivery, self.metrics, self._latest_snapshots, self.faust, key)
         self.add_agent(Learner.name, tuple(topic.name for topic in READS), self.learner)
-        lift = self._follow(topics.LIFT_TOTALS, self.learner.lift.take, self._know_lift)
-        results = self._follow(topics.RESULT_TOTALS, self.learner.results.take)
-        self.add_services(lift, results, self.learner, Reporter(self))
+        guard, partitions = self.learner.guard, settings.kafka.partitions
+        lift, results = (ReportDecoder(topic, partitions).read for topic in (topics.LIFT_TOTALS, topics.RESULT_TOTALS))
+        followers = [
+            self._follow(topics.LIFT_TOTALS, RecordHandlers(lift, self._take_lift, settle=self._know_lift)),
+            self._follow(topics.RESULT_TOTALS, RecordHandlers(results, self._take_results)),
+            self._follow(topics.CAMPAIGNS, RecordHandlers(guard.read_campaign, guard.take_campaign)),
+            self._follow(topics.CAMPAIGN_CHANGES, RecordHandlers(guard.read_change, guard.take_change)),
+        ]
+        guard.knows_all = lambda: all(one.is_caught_up for one in followers)
+        self.add_services(*followers, self.learner, Reporter(self))
 
-    def _follow(
-        self, topic: Topic, take: Callable[[Any], None], settle: Callable[[], Awaitable[None]] | None = None
-    ) -> Follower[Any]:
-        """Return the follower of a topic of totals."""
-        read = ReportDecoder(topic, self.settings.kafka.partitions).read
-        handlers = RecordHandlers(read, take, settle=settle)
+    def _follow(self, topic: Topic, handlers: RecordHandlers[Any]) -> Follower[Any]:
+        """Return the follower of a topic."""
         return Follower(self.settings.kafka, topic.name, topic.max_message_bytes, handlers, self.contact)
+
+    def _take_lift(self, totals: LiftTotals) -> None:
+        self.learner.lift.take(totals)
+        self.learner.guard.take_lift(totals)
+
+    def _take_results(self, report: ResultTotals) -> None:
+        self.learner.results.take(report)
+        self.learner.guard.take_results(report)
 
     async def _know_lift(self) -> None:
         self.learner.knows_lift = True

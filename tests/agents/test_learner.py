@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 from faust.types import TP
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
+from stream_coupons.agents.guardrails import FollowedCampaign
 from stream_coupons.agents.learner import Learner
 from stream_coupons.agents.learner_pace import Pace
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
+from stream_coupons.core.messages.catalogue import Guardrail
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import PolicyRules
@@ -27,6 +30,7 @@ from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.delivery import Offsets
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.settings import LearningSettings, Settings
+from stream_coupons.testing import campaign
 from stream_coupons.worker.knowledge import CurrentKnowledge
 from tests.models.builders import examples
 
@@ -149,9 +153,13 @@ class Group:
         self.delivered: list[Any] = []
         self.acknowledged: list[Any] = []
 
+    def committed(self, names: list[str], partition: int) -> dict[str, int]:
+        assert partition == 0
+        return dict.fromkeys(names, 7)
+
     async def deliver(self, agent: str, changes: Any, outputs: Any, offsets: Offsets) -> None:  # noqa: ARG002
         self.delivered.append(offsets)
-        self.outputs = outputs
+        self.changes, self.outputs = changes, outputs
 
     def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:  # noqa: ARG002
         self.acknowledged.append(message)
@@ -214,6 +222,39 @@ def test_a_domain_whose_coupons_lose_is_braked_in_its_next_snapshot_although_it_
     assert read is not None
     known.take_snapshot(read)
     assert (known.now().brake("travel").is_on, known.now().brake("ecommerce").is_on) == (True, False)
+
+
+def test_the_owner_of_the_models_holds_a_campaign_that_loses_once_by_a_change_and_then_its_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group, nothing = Group(), Any
+    metrics = Metrics(CollectorRegistry())
+    learner = Learner(Settings(), group, metrics, nothing, group)  # type: ignore[arg-type]
+    monkeypatch.setattr("stream_coupons.agents.learner.LOOK_EVERY_S", 0.0)
+    before = campaign("spring", holdout_ratio=0.5, guardrails=[Guardrail(metric="lift")])
+    learner.guard.knows_all = lambda: True
+    learner.guard.take_campaign(FollowedCampaign("spring", before, encode(before)))
+    learner.guard.take_lift(replace(losing("shop"), campaign_id="spring", holdout_ratio=0.5))
+
+    async def turns() -> None:
+        await learner._turn()
+        assert group.delivered == [], "another process owns the models"
+        learner._trainer = trained("shop")
+        learner.inbox.assign(frozenset({0}), Membership("m", 1))
+        learner._owned = learner.inbox.ownership
+        for _ in range(3):
+            await learner._turn()
+
+    asyncio.run(turns())
+    [offsets] = group.delivered
+    assert offsets == {TP(topics.EXAMPLES.name, 0): 7}, "it acts as the present member of the group"
+    [change], [record] = group.changes, group.outputs
+    assert (change.topic, record.topic) == (topics.CAMPAIGN_CHANGES.name, topics.CAMPAIGNS.name)
+    assert Decoder(topics.CAMPAIGNS)(record.value) == replace(before, state="held")
+    written = Decoder(topics.CAMPAIGN_CHANGES)(change.value)
+    assert (written.verb, written.before, written.after) == ("hold", before, replace(before, state="held"))
+    assert written.reason.startswith("lift in shop is -")
+    assert metrics.guardrail_actions.labels("spring", "lift", "hold")._value.get() == 1
 
 
 class OneLog:

@@ -95,6 +95,7 @@ def populate(metrics: Metrics) -> None:
     metrics.campaign_is_spent.labels(campaign="spring").set(0)
     metrics.overspent_ratio.labels(domain="ecommerce").set(0.0)
     metrics.campaign_price.labels(campaign="spring").set(0.7)
+    metrics.guardrail_actions.labels(campaign="spring", metric="lift", action="hold").inc()
     metrics.staged.labels(campaign="spring").inc()
     metrics.campaign_due.labels(campaign="spring").set(0.43)
 

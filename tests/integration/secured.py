@@ -106,7 +106,7 @@ class SecuredKafka(ApacheKafka):
 def rights_of_the_readme() -> list[ACL]:
     """Who may do what, as docs/how-to/run-in-production.md states it."""
     read, write, describe = ACLOperation.READ, ACLOperation.WRITE, ACLOperation.DESCRIBE
-    written = topics.CATALOG, topics.CAMPAIGNS, topics.CODES, topics.REDRIVES, topics.FINGERPRINTS
+    written = topics.CATALOG, topics.CODES, topics.REDRIVES, topics.FINGERPRINTS
     of_others = (*topics.INPUTS, *written)
     return [
         *(_allow(ENGINE, read, ResourceType.TOPIC, topic.name) for topic in topics.ALL),

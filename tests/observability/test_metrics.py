@@ -62,6 +62,7 @@ EXPORTED = {
     "stream_coupons_lift_value_ratio": (Gauge, ("domain",)),
     "stream_coupons_coupon_results": (Gauge, ("coupon", "kind")),
     "stream_coupons_coupon_discount_minor": (Gauge, ("coupon",)),
+    "stream_coupons_guardrail_actions_total": (Counter, ("campaign", "metric", "action")),
     "stream_coupons_model_champion": (Gauge, ("domain", "head", "model")),
     "stream_coupons_model_recent_log_loss": (Gauge, ("domain", "head", "model")),
     "stream_coupons_model_promotions_total": (Counter, ("domain", "head", "model")),
@@ -83,7 +84,7 @@ CAPPED_LABELS = {"coupon"}
 """Ids, of the first few only: see `TopCoupons`."""
 CLOSED_LABELS = {
     "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign",
-    "hold", "bound", "field", "settings",
+    "hold", "bound", "field", "settings", "metric", "action",
 }  # fmt: skip
 
 Metric = Counter | Gauge | Histogram

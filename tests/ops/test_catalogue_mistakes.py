@@ -129,6 +129,30 @@ OF_CAMPAIGNS = [
     Mistake("campaign_id: b\n    starts_at: 2026-12-24\n    ends_at: 2026-12-01", "ends_at", "later than", "swap them"),
     Mistake("campaign_id: b\n    budget_minor: 5,000", "budget_minor", "'5,000'", CENTS),
     Mistake("campaign_id: b\n    timezone: CET", "timezone", "no such field", "remove it"),
+    Mistake(
+        "campaign_id: b\n    guardrails: [{metric: lift}]",
+        "guardrails[0].metric",
+        "'lift' needs a holdout",
+        "write holdout_ratio",
+    ),
+    Mistake(
+        "campaign_id: b\n    guardrails: [{metric: spend_a_day, limit: 9}, {metric: redemption_ratio, limit: 20}]",
+        "guardrails[1].limit",
+        "20, expected between 0 and 1",
+        "write a share",
+    ),
+    Mistake(
+        "campaign_id: b\n    guardrails: [{metric: spend_a_day}]",
+        "guardrails[0].limit",
+        "0, expected above 0",
+        "write money in minor units",
+    ),
+    Mistake(
+        "campaign_id: b\n    guardrails: [{metric: margin, limit: 1}]",
+        "guardrails[0].metric",
+        "'margin'",
+        "lift",
+    ),
     Mistake("campaign_id: winter", "campaign_id", "is the id of line 2, too", "write another one"),
 ]
 
@@ -176,7 +200,7 @@ def test_a_mistake_in_a_campaign_is_named(mistake: Mistake) -> None:
     [fault] = read(text).faults
     assert fault.campaign in ("b", "winter")
     require_names(fault, mistake)
-    assert fault.line == line_of(text, f"{mistake.field}:")
+    assert fault.line == line_of(text, f"{mistake.field.partition('[')[0]}:")
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,7 @@ def note_feedback(issue: OpenIssue, before: Numbers, effects: Effects) -> None:
         effects.totals.append(ResultChange(issue.coupon_id, issue.day, added))
 
 
-def reports(
-    coupon_id: str, results: CouponResults, partition: int, at: float, every_s: float
-) -> Iterator[ResultTotals]:
+def reports(coupon_id: str, results: CouponResults, partition: int, at: float, rules: Rules) -> Iterator[ResultTotals]:
     """Let time pass for the results of a coupon, and yield the reports of a tick.
 
     Parameters
@@ -89,10 +87,10 @@ def reports(
         Number of the partition.
     at : float
         Time of the tick, UTC epoch seconds.
-    every_s : float
-        Shortest time between two reports of a day.
+    rules : Rules
+        Shortest time between two reports of a day, and the shop's time zone.
     """
-    for day in results.pass_time(at, every_s):
+    for day in results.pass_time(at, rules.policy.totals_every_s, rules.shop.time_zone):
         yield ResultTotals(
             coupon_id=coupon_id,
             day=day.day,
@@ -101,5 +99,6 @@ def reports(
             version=day.version,
             domain=day.domain,
             campaign_id=day.campaign_id,
+            recent_minor=day.recent_minor,
             **day.numbers._asdict(),
         )

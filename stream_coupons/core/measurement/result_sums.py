@@ -9,6 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stream_coupons.core.local_time import local_time
 from stream_coupons.core.measurement.totals import PartitionTotal
 
 PREFIX = "results:"
@@ -84,13 +85,43 @@ class ResultChange(NamedTuple):
 
 
 class DayResults(PartitionTotal, array_like=True):
-    """Results of one day; fields as of `GivenTerms` and `ResultChange`. The campaign is that of the first issue."""
+    """Results of one day; fields as of `GivenTerms` and `ResultChange`. The campaign is that of the first issue.
+
+    Attributes
+    ----------
+    told_minor : int
+        Discounts at the last report.
+    before_minor : int
+        Discounts at the last report before the day of the last one.
+    """
 
     day: int = 0
     campaign_id: str | None = None
     domain: str = ""
     closes_at: float = 0.0
     numbers: Numbers = Numbers()
+    told_minor: int = 0
+    before_minor: int = 0
+
+    @property
+    def recent_minor(self) -> int:
+        """Discounts that were first reported on the day of the last report, less refunds."""
+        return max(self.told_minor - self.before_minor, 0)
+
+    def tell(self, at: float, *, is_new_day: bool) -> None:
+        """Note that the present numbers are reported at a time.
+
+        Parameters
+        ----------
+        at : float
+            UTC epoch seconds.
+        is_new_day : bool
+            True if the last report was on an earlier day of the shop.
+        """
+        if is_new_day:
+            self.before_minor = self.told_minor
+        self.told_minor = self.numbers.discount_minor
+        self.told_of(at)
 
     def is_over(self, at: float) -> bool:
         """Return True if a tick drops it: it is final, and its last report is not lost any more."""
@@ -131,17 +162,20 @@ class CouponResults(Struct, array_like=True, tag="results"):
         """Return True if `pass_time` has an effect; parameters as of `PartitionTotal.is_due`."""
         return any(one.is_due(at, every_s) or one.is_over(at) for one in self.days)
 
-    def pass_time(self, at: float, every_s: float) -> list[DayResults]:
+    def pass_time(self, at: float, every_s: float, zone: str = "UTC") -> list[DayResults]:
         """Drop the days that are over; return those that a tick reports, noted as reported.
 
         Parameters
         ----------
         at, every_s
             As of `PartitionTotal.is_due`.
+        zone : str
+            IANA name of the shop's time zone.
         """
         self.dropped = max([self.dropped, *(one.day for one in self.days if one.is_over(at))])
         self.days = tuple(replace(one) for one in self.days if not one.is_over(at))
         due = [one for one in self.days if one.is_due(at, every_s)]
+        today = local_time(at, zone).day
         for one in due:
-            one.told_of(at)
+            one.tell(at, is_new_day=local_time(one.told_at, zone).day < today)
         return due

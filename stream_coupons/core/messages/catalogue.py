@@ -165,6 +165,28 @@ class Signature(Struct, frozen=True, kw_only=True):
     """Ed25519 signature of the campaign's terms and those of its coupons, in hexadecimal digits."""
 
 
+GuardrailMetric = Literal["lift", "roi", "redemption_ratio", "spend_a_day"]
+"""Measures of a guardrail, each of the campaign in one domain."""
+GuardrailAction = Literal["hold", "pause"]
+MAX_GUARDRAILS = 8
+
+
+class Guardrail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A bound of a campaign's measured results, beyond which the learner stops the campaign.
+
+    A metric is beyond its limit once its whole interval is, which is valid at all looks together.
+    """
+
+    metric: GuardrailMetric
+    """`lift`: margin over the campaign's holdout by shopper, minor units. `roi`: lift of all treated shoppers over
+    discounts. `redemption_ratio`: coupons used over coupons given. `spend_a_day`: discounts reported on the shop's
+    current day, minor units."""
+    limit: Annotated[float, Meta(ge=-1e12, le=1e12)] = 0.0
+    """Lower bound of `lift` and `roi`, upper bound of `redemption_ratio` and `spend_a_day`."""
+    action: GuardrailAction = "hold"
+    """The verb by which the campaign is stopped."""
+
+
 class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A budget and a time shared by the coupons that name it as their `campaign_id`."""
 
@@ -198,6 +220,8 @@ class Campaign(Struct, frozen=True, kw_only=True, omit_defaults=True):
     holdout_ratio: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
     """Share of the shoppers who get none of its coupons, drawn by the secret, to measure what it earns. Who is left out
     stays so when the share is raised."""
+    guardrails: Annotated[list[Guardrail], Meta(max_length=MAX_GUARDRAILS)] = []
+    """Bounds of its measured results: the first one that is passed stops the campaign."""
     state: CampaignState = "running"
     """State of its life. Coupons are issued while it is `running`, or `ramp`: to some shoppers. While it is `staged`,
     decisions record which of its coupons they would have given."""

@@ -40,6 +40,8 @@ class ResultTotals(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Orders that they were used in."""
     discount_minor: Amount = 0
     """Discounts that the coupons took off."""
+    recent_minor: Amount = 0
+    """Part of the discounts that was first reported on the shop's day of `at`, less refunds."""
     revenue_minor: Amount = 0
     """Value of the orders that they were used in, where feedback states it."""
 

@@ -55,6 +55,16 @@ def test_a_final_day_is_dropped_a_day_after_its_last_report_and_takes_no_more() 
     assert [one.day for one in found.days] == [2]
 
 
+def test_discounts_that_are_reported_on_a_day_are_told_apart_from_those_of_the_days_before() -> None:
+    """In Berlin a day begins at 23:00 UTC in winter; a tick that is applied again repeats its report."""
+    found, told, midnight = summed(give(1, 99 * RESTS_S)), list[int](), 20 * RESTS_S - 3600.0
+    for at, minor in ((-60, 80), (-30, 40), (0, 0), (30, 25), (30, 0), (60, -10), (RESTS_S, -40), (RESTS_S + 30, 50)):
+        found.add(ResultChange("tea", 1, Numbers(discount_minor=minor, seen=1)))
+        [day] = found.pass_time(midnight + at, 0.0, "Europe/Berlin")
+        told.append(day.recent_minor)
+    assert told == [80, 120, 0, 25, 25, 15, 0, 10]
+
+
 def test_a_final_day_that_was_not_reported_is_kept_until_it_is() -> None:
     found = summed(give(1))
     [first] = found.pass_time(9 * RESTS_S, 30.0)
