@@ -39,6 +39,13 @@ def shares(left: Mapping[TP, int], most: int) -> dict[TP, int]:
     return {tp: max(most * n // total, 1) for tp, n in left.items() if n}
 
 
+METADATA_MAX_AGE_MS = 10_000
+"""Longest time between two requests for metadata.
+
+A leader of the group that lost its connection before it knew the topics assigns nothing to anybody, and assigns anew
+once it knows them."""
+
+
 class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
     """The thread that talks to the broker; heartbeats go on while our loop is busy."""
 
@@ -70,7 +77,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
             isolation_level="read_committed",  # whatever is promised now, it may have been another guarantee before
-            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
         )
 
