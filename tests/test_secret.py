@@ -1,6 +1,8 @@
 """The secret: a file of its owner's, the same for all workers, and nobody without it can choose who gets a coupon."""
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from pathlib import Path
 
@@ -172,12 +174,13 @@ def test_what_a_key_drew_before_it_was_adopted_last_is_not_known() -> None:
 
 
 @pytest.fixture
-def settings(broker: BrokerProcess) -> Settings:
-    """Settings for a broker that has the topics."""
-    kafka = KafkaSettings(bootstrap=broker.bootstrap)
-    with admin.admin_client(kafka) as client:
-        admin.apply(client, kafka)
-    return Settings(kafka=kafka)
+def settings(run_broker: Callable[[], AbstractContextManager[BrokerProcess]]) -> Iterator[Settings]:
+    """Settings for a broker of its own, which has the topics: no other test has adopted a key there."""
+    with run_broker() as broker:
+        kafka = KafkaSettings(bootstrap=broker.bootstrap)
+        with admin.admin_client(kafka) as client:
+            admin.apply(client, kafka)
+        yield Settings(kafka=kafka)
 
 
 @pytest.mark.kafka
