@@ -80,6 +80,9 @@ class CurrentKnowledge:
         self._catalogue: Catalogue | None = None
         self._has_changed = False
         """True if a coupon has changed since the catalogue was compiled."""
+        self._begun = self._used = 0
+        """Number of catalogues that were begun, and number of the one in use."""
+        self._compiling = asyncio.Lock()
         self._now: Knowledge | None = None
 
     def now(self) -> Knowledge:
@@ -91,26 +94,37 @@ class CurrentKnowledge:
 
     def _compiled(self) -> Catalogue:
         if self._catalogue is None:
-            self._has_changed = False
-            return self._use(self._new_catalogue(list(self._coupons.values()), list(self._campaigns.values())))
+            number, coupons, campaigns = self._begin()
+            self._use(number, self._new_catalogue(coupons, campaigns))
+        assert self._catalogue is not None
         return self._catalogue
 
     async def compile(self) -> None:
-        """Bring changed coupons into use: made in another thread, taken into use in the loop, between two batches."""
-        if self._has_changed:
-            self._has_changed = False
-            entries = list(self._coupons.values()), list(self._campaigns.values())
-            self._use(await asyncio.to_thread(self._new_catalogue, *entries))
+        """Bring changed coupons into use: made in another thread, taken into use in the loop, between two batches.
+
+        Coupons, campaigns and codes are read apart, so calls overlap. Each waits for the catalogue of the others: an
+        older one must not replace a newer one, nor be used while the newer one is made.
+        """
+        async with self._compiling:
+            if self._has_changed:
+                number, coupons, campaigns = self._begin()
+                self._use(number, await asyncio.to_thread(self._new_catalogue, coupons, campaigns))
+
+    def _begin(self) -> tuple[int, list[Coupon], list[Campaign]]:
+        self._has_changed = False
+        self._begun += 1
+        return self._begun, list(self._coupons.values()), list(self._campaigns.values())
 
     def _new_catalogue(self, coupons: Sequence[Coupon], campaigns: Sequence[Campaign]) -> Catalogue:
         return Catalogue.under(self._rules, coupons, campaigns, self._pools)
 
-    def _use(self, catalogue: Catalogue) -> Catalogue:
-        self._catalogue, self._now = catalogue, None
+    def _use(self, number: int, catalogue: Catalogue) -> None:
+        if number < self._used:
+            return
+        self._used, self._catalogue, self._now = number, catalogue, None
         self._domains |= catalogue.names
         for domain in self._domains:
             self._metrics.catalogue_coupons.labels(domain).set(len(catalogue.domains.get(domain) or ()))
-        return catalogue
 
     def read_coupon(self, key: bytes | None, value: bytes | None) -> tuple[str, Coupon | None] | None:
         """Return the id in a record of the catalogue and, unless it is withdrawn, the coupon.

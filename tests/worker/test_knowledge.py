@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import threading
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,10 +12,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.keyed import output
+from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED, schema_of
-from stream_coupons.core.messages.catalogue import CodeBlock, Coupon
+from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
 from stream_coupons.core.messages.learning import Array, ModelSnapshot
 from stream_coupons.core.money.accounts import codes_of
 from stream_coupons.kafka.codec import encode
@@ -300,3 +303,30 @@ def test_imported_codes_count_once_they_are_compiled_and_what_does_not_fit_does_
     assert sizes == [2, 2, 3]
     assert [known.now().catalogue.pools.code("c", number) for number in range(3)] == ["A", "B", "C"]
     assert known.read_codes(b"another", encode(CodeBlock(coupon_id="c", first=3, codes=["D"]))) is None
+
+
+def test_a_catalogue_that_takes_long_does_not_replace_one_with_what_was_read_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
+    begun, may_end, make = threading.Event(), threading.Event(), known._new_catalogue
+
+    def make_slowly(coupons: Sequence[Coupon], campaigns: Sequence[Campaign]) -> Catalogue:
+        if not begun.is_set():
+            begun.set()
+            assert may_end.wait(30.0)
+        return make(coupons, campaigns)
+
+    async def read_apart() -> None:
+        known.take_codes(("c", CodeBlock(coupon_id="c", first=0, codes=["ONE-CODE"])))
+        codes = asyncio.ensure_future(known.compile())
+        await asyncio.to_thread(begun.wait, 30.0)
+        known.take_coupon(("c", Coupon(coupon_id="c", max_discount_minor=1)))
+        coupons = asyncio.ensure_future(known.compile())
+        await asyncio.wait([coupons], timeout=0.2)
+        may_end.set()
+        await asyncio.gather(codes, coupons)
+
+    monkeypatch.setattr(known, "_new_catalogue", make_slowly)
+    asyncio.run(read_apart())
+    assert list(known.now().catalogue.by_id) == ["c"]
