@@ -17,7 +17,7 @@ from stream_coupons.kafka.topics import DEAD_LETTERS, with_message
 OF_PACKAGES = "stream_coupons.schemas"
 """Entry points of packages that add schemas."""
 
-# Of each pair, the keyword whose growth admits less, then the one whose growth admits more.
+# Raising a keyword of the first tuple admits fewer values, raising one of the second admits more.
 LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
 UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 

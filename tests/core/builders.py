@@ -77,7 +77,7 @@ def opened(coupon_id: str = "c1", at: float = AT, **about: Any) -> OpenIssue:
 
 
 def opening(issue: OpenIssue) -> Booking:
-    """What an issue takes from its budgets when it is given."""
+    """Return the booking of an issue when it is given."""
     return issue.booking(Stake(), issue.stake, issue.at)
 
 

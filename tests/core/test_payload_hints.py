@@ -1,4 +1,4 @@
-"""What is said of data that is wrong helps whoever wrote it."""
+"""Hints in the details of dead letters name the probable cause."""
 
 import gzip
 import json

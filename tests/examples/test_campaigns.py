@@ -30,7 +30,7 @@ class Case(NamedTuple):
     looked_at: dict[str, Any]
     context: dict[str, str]
     other: dict[str, Any]
-    """What is different for the shopper who gets none: `at`, `context`, or `orders`."""
+    """Change of `at`, `context` or `orders` by which a shopper gets no coupon."""
     orders: int = 0
     """Orders of the shopper, the last of them `since` days before."""
     since: float = 1.0

@@ -1,4 +1,4 @@
-"""What workers ignore in events is counted and logged, within bounds that no producer can exceed."""
+"""Ignored fields and domains of events are counted and logged, within bounds that no producer can exceed."""
 
 import logging
 from typing import Any

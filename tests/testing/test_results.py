@@ -44,7 +44,7 @@ def settings() -> Settings:
 
 @dataclass
 class Recount:
-    """What the log of issues and feedback says, read by no code of the engine."""
+    """Recount the results from the log of issues and feedback, without code of the engine."""
 
     issues: dict[str, CouponIssue] = field(default_factory=dict)
     kinds: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
