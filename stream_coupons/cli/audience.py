@@ -9,13 +9,13 @@ import msgspec
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_with_topics
 from stream_coupons.cli.topic_reading import reading
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.validation_hints import near
 from stream_coupons.kafka import topics
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
+from stream_coupons.ops.published import published
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it
     from stream_coupons.ops.audience import Audience

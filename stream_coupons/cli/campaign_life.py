@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.options import (
     BootstrapOption,
     ConfigOption,
@@ -20,19 +18,17 @@ from stream_coupons.cli.options import (
 )
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.campaign_changes import CampaignChange, CampaignVerb
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, with_values
-from stream_coupons.ops.campaign_life import ChangeLog, ForbiddenTransition, ListedChange, changed, history
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.ops import campaign_verbs
+from stream_coupons.ops.campaign_life import ChangeLog, ListedChange, history
+from stream_coupons.ops.campaign_verbs import Change
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
+from stream_coupons.ops.published import published
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:
-    from stream_coupons.ops.campaign_approval import Approver
-
-REASON_CHARACTERS = 1000
-LIFE_FIELDS = ("state", "ramp_ratio", "signatures")
-"""Fields of a record that these verbs change; all others stay byte for byte."""
+    pass
 
 IdsArgument = Annotated[list[str], typer.Argument(metavar="ID", help="Which campaigns, by their ids.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
@@ -42,9 +38,6 @@ KeyOption = Annotated[
 RatioOption = Annotated[
     str | None, typer.Option("--ratio", help="To this share of the shoppers only, such as 5%.", show_default=False)
 ]
-Change = Callable[[Campaign, Sequence[Coupon]], Campaign]
-"""Return a campaign after a verb, from it and its coupons."""
-
 TEXTS: Mapping[CampaignVerb, str] = {
     "stage": """Decide on the coupons of campaigns in the shadow: none are given.
 
@@ -139,7 +132,7 @@ def _plain(verb: CampaignVerb) -> Callable[..., None]:
         if verb == "remove":
             _remove(ids, settings, reason, json=json)
         else:
-            _change(ids, verb, lambda campaign, _: changed(campaign, verb), settings, reason, json=json)
+            _change(ids, verb, campaign_verbs.plain(verb), settings, reason, json=json)
 
     return act
 
@@ -154,30 +147,13 @@ def approve(
 ) -> None:
     """Approve campaigns."""
     settings = settings_with_topics(config, bootstrap)
-    required, signer = settings.approval.required, None
+    rules, signer = settings.approval, None
     if key is not None:
         from stream_coupons.ops.campaign_approval import Approver
 
-        signer = Approver(key, settings.approval)
-    elif required:
-        raise BadConfig(f"approval.required is {required}: sign with --key FILE; `campaigns keygen` makes a key")
-
-    def approved(campaign: Campaign, coupons: Sequence[Coupon]) -> Campaign:
-        after = changed(campaign, "approve")
-        signed = after if signer is None else signer.sign(after, coupons)
-        is_enough = len(_signers(signed, coupons, settings)) >= required
-        return signed if is_enough else msgspec.structs.replace(signed, state=campaign.state)
-
-    _change(ids, "approve", approved, settings, reason, json=json, signer=signer)
-
-
-def _signers(campaign: Campaign, coupons: Sequence[Coupon], settings: Settings) -> set[str]:
-    if not settings.approval.required:
-        return set()
-    from stream_coupons.core.catalogue.approval import require_package, signers
-
-    require_package()
-    return signers(campaign, coupons, settings.approval.public_keys)
+        signer = Approver(key, rules)
+    change = campaign_verbs.approval(rules, signer.sign if signer else None)
+    _change(ids, "approve", change, settings, reason, json=json, key_name=signer.name if signer else "")
 
 
 def launch(
@@ -191,19 +167,8 @@ def launch(
     """Launch campaigns."""
     share = None if ratio is None else _share(ratio)
     settings = settings_with_topics(config, bootstrap)
-
-    def launched(campaign: Campaign, coupons: Sequence[Coupon]) -> Campaign:
-        after, required = changed(campaign, "launch", share), settings.approval.required
-        names = _signers(campaign, coupons, settings)
-        if len(names) < required:
-            have = ", ".join(sorted(names)) or "nobody"
-            raise ForbiddenTransition(
-                f"is signed as it is by {have}, to launch it expected {required} signatures; each of the others runs "
-                f"`stream-coupons campaigns approve {campaign.campaign_id} --key FILE`"
-            )
-        return after
-
-    _change(ids, "launch", launched, settings, reason, json=json)
+    change = campaign_verbs.launch(settings.approval, share)
+    _change(ids, "launch", change, settings, reason, json=json)
 
 
 def _share(text: str) -> float:
@@ -226,42 +191,15 @@ def _change(  # noqa: PLR0913 - the options of the verbs
     reason: str,
     *,
     json: bool,
-    signer: Approver | None = None,
+    key_name: str = "",
 ) -> None:
-    """Write the changes of some campaigns, then their records; exit with 1 if a state forbids one, or it is not known.
-
-    A campaign that is there already stays untouched. If the command is interrupted between both, the history marks the
-    change as not in effect, and the same command completes it.
-    """
-    _require_short(reason)
-    found, coupons = published(settings, CAMPAIGNS), published(settings, COUPONS).entries.values()
-    results, faults, after = dict[str, str](), dict[str, str](), dict[str, Campaign]()
-    for name in dict.fromkeys(ids):
-        if (before := found.entries.get(name)) is None:
-            faults[name] = f"no such campaign in {CAMPAIGNS.topic.name}"
-            continue
-        own = [one for one in coupons if one.campaign_id == name]
-        try:
-            news = change(before, own)
-        except ForbiddenTransition as error:
-            faults[name] = str(error)
-            continue
-        results[name] = _said(news, _signers(news, own, settings), settings.approval.required)
-        if news != before:
-            after[name] = news
+    """Carry out a verb and print the report; exit with 1 if a state forbids it, or a campaign is not known."""
+    campaign_verbs.require_short(reason)
+    found = published(settings, CAMPAIGNS), published(settings, COUPONS)
     with publisher_of(settings.kafka) as publisher:
-        log = ChangeLog(publisher, verb, reason, settings.approval.operator, signer.name if signer else "")
-        log.write((name, found.entries[name], news) for name, news in after.items())
-        for name, news in after.items():
-            value = with_values(found.records[name], news, LIFE_FIELDS)
-            publisher.send_bytes(CAMPAIGNS.topic, name.encode(), value)
-    _report(results, faults, json=json)
-
-
-def _said(campaign: Campaign, names: set[str], required: int) -> str:
-    """Return the state of a campaign to read, with its approvals where some are asked for."""
-    text = f"ramp {campaign.ramp_ratio:.4g}" if campaign.state == "ramp" else campaign.state
-    return f"{text}, {len(names)} of {required} approvals" if required else text
+        log = ChangeLog(publisher, verb, reason, settings.approval.operator, key_name)
+        report = campaign_verbs.change_campaigns(ids, change, found, settings.approval, log)
+    _report(report.states, report.faults, json=json)
 
 
 def _report(results: Mapping[str, str], faults: Mapping[str, str], *, json: bool) -> None:
@@ -275,14 +213,9 @@ def _report(results: Mapping[str, str], faults: Mapping[str, str], *, json: bool
     raise typer.Exit(1 if faults else 0)
 
 
-def _require_short(reason: str) -> None:
-    if len(reason) > REASON_CHARACTERS:
-        raise BadConfig(f"--reason has {len(reason)} characters, expected at most {REASON_CHARACTERS}")
-
-
 def _remove(ids: Sequence[str], settings: Settings, reason: str, *, json: bool) -> None:
     """Remove campaigns, also those that cannot be read; exit with 1 if one is not there."""
-    _require_short(reason)
+    campaign_verbs.require_short(reason)
     found, wanted = published(settings, CAMPAIGNS), dict.fromkeys(ids)
     known = [name for name in wanted if name in found.records]
     with publisher_of(settings.kafka) as publisher:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from rich import box
 
 from stream_coupons.cli import campaign_life, terminal
-from stream_coupons.cli.catalog_entries import Published, published, span
+from stream_coupons.cli.catalog_entries import span
 from stream_coupons.cli.entry_verbs import EntryGroup, app_of
 from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.plurals import counted
 from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS, unissuable
+from stream_coupons.ops.published import Published, published
 from stream_coupons.settings import Settings
 
 if TYPE_CHECKING:  # imported where it is used: no help needs it

@@ -5,75 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any
 
 import typer
-from msgspec import Raw, Struct
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import client_of_topics, publisher_of
-from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.fields import END_OF_TIME
-from stream_coupons.kafka.codec import Decoder, with_fields
-from stream_coupons.ops.campaign_life import ChangeLog, ForbiddenTransition, settled
+from stream_coupons.ops.campaign_life import ChangeLog
 from stream_coupons.ops.catalogue_files import (
     CAMPAIGNS,
     COUPONS,
     Entry,
-    EntryFault,
     Kind,
     ParsedFile,
-    changed_holdouts,
-    overlooked,
     read_entries,
-    unissuable,
 )
+from stream_coupons.ops.catalogue_push import compared, settle, write
+from stream_coupons.ops.published import Published, paused_values, published
 from stream_coupons.ops.worst_cases import SpendingBound, worst_cases
 from stream_coupons.settings import Settings
 
 MAX_WORST_CASES = 10
 """Maximum number of budgets whose worst case is printed; `--json` has all of them."""
-
-
-class Published(Struct, Generic[Entry]):
-    """The records of a topic as they are now.
-
-    Attributes
-    ----------
-    entries : dict
-        By id, in its order.
-    unreadable : dict
-        By key, what is wrong with a record that workers ignore.
-    records : dict
-        Values of all of them, by key.
-    """
-
-    entries: dict[str, Entry]
-    unreadable: dict[str, str]
-    records: dict[str, bytes]
-
-
-def published(settings: Settings, kind: Kind[Entry]) -> Published[Entry]:
-    """Read the topic of a kind to its end."""
-    from stream_coupons.kafka.clients import Reader
-
-    found: Published[Entry] = Published({}, {}, {})
-    decode = Decoder(kind.topic)
-    with Reader(settings.kafka, [kind.topic.name], from_beginning=True) as reader:
-        for record in reader.read_to_end():
-            key = (record.key or b"").decode(errors="replace")
-            for by_key in (found.entries, found.unreadable, found.records):
-                by_key.pop(key, None)
-            if record.value is None:
-                continue
-            found.records[key] = record.value
-            try:
-                found.entries[key] = decode(record.value)
-            except BadMessage as bad:
-                found.unreadable[key] = bad.detail
-    found.entries = dict(sorted(found.entries.items()))
-    return found
 
 
 def warn_of_unreadable(found: Published[Entry], kind: Kind[Entry]) -> None:
@@ -94,32 +49,6 @@ def read_file(kind: Kind[Any], file: Path, settings: Settings) -> ParsedFile:
     for fault in reading.faults:
         terminal.print_error(f"{file}, {fault}")
     return reading
-
-
-def compared(reading: ParsedFile, settings: Settings | None) -> list[str]:
-    """Return warnings of a file's entries beside those that are published; without settings these are not known."""
-    campaigns, others, changed = reading.campaigns, dict[str, Coupon](), list[str]()
-    if settings is not None:
-        known = published(settings, CAMPAIGNS).entries
-        changed, campaigns = changed_holdouts(campaigns, known), known | campaigns
-        others = published(settings, COUPONS).entries
-    touched = {name: each for name, each in others.items() if each.campaign_id in reading.campaigns}
-    touched |= {n: each for n, each in reading.coupons.items() if settings is not None or each.campaign_id in campaigns}
-    return overlooked(reading.coupons.values(), others.values()) + unissuable(touched.values(), campaigns) + changed
-
-
-def settle(reading: ParsedFile, before: Mapping[str, Campaign], settings: Settings) -> None:
-    """Give the campaigns of a file the states that they shall have, and refuse those that cannot have theirs."""
-    for campaign_id, entry in list(reading.campaigns.items()):
-        states, needs_approval = campaign_id in reading.with_state, settings.approval.required > 0
-        try:
-            reading.campaigns[campaign_id] = settled(
-                entry, before.get(campaign_id), states=states, needs_approval=needs_approval
-            )
-        except ForbiddenTransition as error:
-            del reading.campaigns[campaign_id]
-            reading.refused += 1
-            reading.faults.append(EntryFault(0, "state", str(error), campaign=campaign_id))
 
 
 def push(  # noqa: PLR0913 - the options of the verb
@@ -144,10 +73,7 @@ def push(  # noqa: PLR0913 - the options of the verb
     count = len(reading.campaigns) + len(reading.coupons)
     if is_sent:
         with publisher_of(settings.kafka) as publisher:
-            log = ChangeLog(publisher, "push", reason, settings.approval.operator)
-            log.write((name, before.get(name), entry) for name, entry in reading.campaigns.items())
-            for topic, entry in reading.entries:
-                publisher.send(topic, entry)
+            write(reading, before, ChangeLog(publisher, "push", reason, settings.approval.operator))
     if json:
         report = {"good": count, "published": count if is_sent else 0, "refused": reading.refused}
         terminal.print_json(report | {"faults": reading.faults, "warnings": reading.warnings, "worst_cases": worst})
@@ -173,8 +99,7 @@ def remove(ids: Sequence[str], settings: Settings, *, json: bool) -> None:
 
 def set_paused(ids: Sequence[str], settings: Settings, *, paused: bool, json: bool) -> None:
     """Publish coupons again, paused or not; all their other fields stay byte for byte."""
-    found, news = published(settings, COUPONS), {"paused": Raw(b"true")} if paused else {}
-    values = {entry_id: with_fields(found.records[entry_id], news, ("paused",)) for entry_id in found.entries}
+    values = paused_values(published(settings, COUPONS), paused=paused)
     _publish(ids, values, settings, "paused" if paused else "resumed", json=json)
 
 

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import compared, published, read_file, settle
+from stream_coupons.cli.catalog_entries import read_file
 from stream_coupons.cli.entry_verbs import FileArgument
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from, settings_with_topics
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
+from stream_coupons.ops.catalogue_push import compared, settle
+from stream_coupons.ops.published import published
 
 
 def lint(

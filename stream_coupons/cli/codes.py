@@ -10,11 +10,11 @@ import msgspec
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import published
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from, settings_with_topics
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.plurals import counted
 from stream_coupons.ops.catalogue_files import COUPONS
+from stream_coupons.ops.published import published
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.core.catalogue.code_pools import CodePools

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Generic
 import typer
 
 from stream_coupons.cli import catalog_entries, terminal
-from stream_coupons.cli.catalog_entries import Published
 from stream_coupons.cli.options import (
     BootstrapOption,
     ConfigOption,
@@ -22,6 +21,7 @@ from stream_coupons.cli.options import (
 )
 from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import Entry, Kind
+from stream_coupons.ops.published import Published, published
 from stream_coupons.settings import Settings
 
 Verb = Callable[..., None]
@@ -93,7 +93,7 @@ def _push(group: EntryGroup[Entry]) -> Verb:
 def _list(group: EntryGroup[Entry]) -> Verb:
     def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: BootstrapOption = None) -> None:
         settings = settings_with_topics(config, bootstrap)
-        found = catalog_entries.published(settings, group.kind)
+        found = published(settings, group.kind)
         catalog_entries.warn_of_unreadable(found, group.kind)
         listed = group.listed(found, settings)
         if json:

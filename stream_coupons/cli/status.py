@@ -62,9 +62,9 @@ def status(
 
 
 def _read(client: KafkaAdminClient, settings: Settings, named: list[str] | None) -> SystemState:
-    from stream_coupons.cli.catalog_entries import published
     from stream_coupons.ops.campaign_states import read_accounts, states_of
     from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
+    from stream_coupons.ops.published import published
     from stream_coupons.ops.status import BudgetState, read_status
 
     campaigns, coupons = published(settings, CAMPAIGNS).entries.values(), published(settings, COUPONS).entries.values()

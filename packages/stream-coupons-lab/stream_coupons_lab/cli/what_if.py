@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream_coupons.cli import terminal
-from stream_coupons.cli.catalog_entries import published, read_file
+from stream_coupons.cli.catalog_entries import read_file
 from stream_coupons.cli.entry_verbs import FileArgument
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, parse_time, settings_with_topics
 from stream_coupons.cli.own_records import take_records
 from stream_coupons.cli.topic_reading import reading
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
+from stream_coupons.ops.published import published
 from stream_coupons.ops.topic_log import TopicLog
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
