@@ -16,9 +16,9 @@ MODULE_ORDER :=
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
-# The three packages are resolved together, and are in no lock themselves.
-PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-lab'
-RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package loopback-kafka
+# The packages are resolved together, and are in no lock themselves.
+PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-console' '-e packages/stream-coupons-lab'
+RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package stream-coupons-console --no-emit-package loopback-kafka
 
 .PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference lock clean
 
@@ -78,17 +78,17 @@ reference: $(READY)  ## write docs/reference and the trace of an event anew from
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
-	@printf '%s\n' $(PACKAGES) '-e .[rocksdb,approval]' '-e packages/stream-coupons-lab[frames,tune]' | $(RESOLVE) --group dev - -o requirements.lock
+	@printf '%s\n' $(PACKAGES) '-e .[rocksdb,approval]' '-e packages/stream-coupons-lab[frames,tune]' '-e packages/stream-coupons-console[mcp]' | $(RESOLVE) --group dev - -o requirements.lock
 	@printf '%s\n' $(PACKAGES) hatchling editables | $(RESOLVE) --constraint requirements.lock - -o requirements-demo.lock
 	@printf '%s\n' '-e .[rocksdb,approval]' | $(RESOLVE) --constraint requirements.lock - -o requirements-runtime.lock
 	@printf '%s\n' $(PACKAGES) | $(RESOLVE) --group bench - -o requirements-bench.lock
 
-$(DEMO_READY): requirements-demo.lock pyproject.toml packages/loopback-kafka/pyproject.toml packages/stream-coupons-lab/pyproject.toml
+$(DEMO_READY): requirements-demo.lock pyproject.toml packages/loopback-kafka/pyproject.toml packages/stream-coupons-console/pyproject.toml packages/stream-coupons-lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stream_coupons needs Python >= 3.11: make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python has no venv module: apt-get install python3-venv"; exit 2; }
 	@echo "installing the locked dependencies into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e packages/loopback-kafka -e . -e packages/stream-coupons-lab
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e packages/loopback-kafka -e . -e packages/stream-coupons-console -e packages/stream-coupons-lab
 	@touch $@
 
 $(READY): $(DEMO_READY) requirements.lock

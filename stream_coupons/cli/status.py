@@ -65,12 +65,13 @@ def _read(client: KafkaAdminClient, settings: Settings, named: list[str] | None)
     from stream_coupons.ops.campaign_states import read_accounts, states_of
     from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
     from stream_coupons.ops.published import published
-    from stream_coupons.ops.status import BudgetState, read_status
+    from stream_coupons.ops.status import BudgetState, read_models, read_status
 
     campaigns, coupons = published(settings, CAMPAIGNS).entries.values(), published(settings, COUPONS).entries.values()
     states = states_of(campaigns, coupons, read_accounts(settings.kafka), time.time()) if campaigns else []
     budgets = [BudgetState(one.campaign.campaign_id, one.state, one.share_used, one.price) for one in states]
-    return read_status(client, settings.kafka, budgets, asked(settings, named))
+    models = read_models(settings.kafka, time.time())
+    return read_status(client, settings.kafka, budgets, asked(settings, named), models)
 
 
 def asked(settings: Settings, named: list[str] | None) -> list[WorkerState]:

@@ -135,7 +135,11 @@ class Offsets:
 
 
 def read_status(
-    client: KafkaAdminClient, kafka: KafkaSettings, budgets: Sequence[BudgetState], workers: Sequence[WorkerState]
+    client: KafkaAdminClient,
+    kafka: KafkaSettings,
+    budgets: Sequence[BudgetState],
+    workers: Sequence[WorkerState],
+    models: Sequence[ModelState],
 ) -> SystemState:
     """Return the state of a system, as its broker and its workers report it now.
 
@@ -149,6 +153,8 @@ def read_status(
         Of the campaigns.
     workers : sequence of WorkerState
         The answers of workers that were asked.
+    models : sequence of ModelState
+        Of the domains.
     """
     now = time.time()
     offsets = Offsets(client, kafka.partitions, now)
@@ -161,7 +167,7 @@ def read_status(
         inputs=inputs,
         events_per_s=round(offsets.recent(EVENTS, RATE_OVER_S) / RATE_OVER_S, 2),
         coupons_per_s=round(offsets.recent([topics.ISSUES], RATE_OVER_S) / RATE_OVER_S, 2),
-        models=_models(kafka, now),
+        models=list(models),
         budgets=list(budgets),
         dead_letters=offsets.kept(topics.DEAD_LETTERS),
         dead_letters_last_hour=letters,
@@ -205,7 +211,8 @@ class _SnapshotStamp(Struct):
     at: float
 
 
-def _models(kafka: KafkaSettings, now: float) -> list[ModelState]:
+def read_models(kafka: KafkaSettings, now: float) -> list[ModelState]:
+    """Return the latest snapshot of each domain."""
     latest: dict[bytes | None, ModelState] = {}
     decode = msgspec.json.Decoder(_SnapshotStamp).decode
     with Reader(kafka, [topics.SNAPSHOTS.name], from_beginning=True) as reader:

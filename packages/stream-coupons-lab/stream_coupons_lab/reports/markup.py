@@ -12,11 +12,12 @@ class Markup(str):
 
 
 def asset(name: str) -> Markup:
-    """Return a file of the page's folder."""
-    return Markup((files("stream_coupons_lab.reports") / "report_page" / name).read_text(encoding="utf-8").strip())
+    """Return a style sheet or script that reports share with the console."""
+    return Markup((files("stream_coupons_console.web") / "static" / name).read_text(encoding="utf-8").strip())
 
 
-PARTS = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", asset("parts.html"), re.DOTALL))
+_text = (files("stream_coupons_lab.reports") / "parts.html").read_text(encoding="utf-8").strip()
+PARTS = dict(re.findall(r"<!-- (\w+) -->\n(.*?)(?=\n<!-- |\Z)", _text, re.DOTALL))
 
 
 def fill(part: str, **values: object) -> Markup:

@@ -154,7 +154,7 @@ class HtmlReport:
         if self._has_scripts:
             head.append(fill("hint"))
             style = joined([asset("uPlot.css"), style])
-            scripts = fill("scripts", library=asset("uPlot.js"), own=asset("page.js"))
+            scripts = fill("scripts", library=asset("uPlot.js"), own=asset("charts.js"))
         parts = {"style": style, "head": joined(head), "parts": joined(self._parts), "scripts": scripts}
         return fill("page", title=self._title, subtitle=self._subtitle, **parts)
 

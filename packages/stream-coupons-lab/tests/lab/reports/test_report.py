@@ -15,7 +15,7 @@ from stream_coupons_lab.reports.report import Axis, HtmlReport, format_value
 
 START = 1485907200.0  # 2017-02-01
 NASTY = """</script><script>alert("x")</script> & 'quoted' <!-- {{ 7 * 7 }}"""
-LIBRARY = (files("stream_coupons_lab.reports") / "report_page" / "uPlot.js").read_text(encoding="utf-8").strip()
+LIBRARY = (files("stream_coupons_console.web") / "static" / "uPlot.js").read_text(encoding="utf-8").strip()
 
 
 def full_report(text: str = "text") -> HtmlReport:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from console.browser import CHROMIUM, Browser
 from stream_coupons_lab.reports.report import Axis, HtmlReport
-
-from .browser import CHROMIUM, Browser
 
 pytestmark = [
     pytest.mark.process,

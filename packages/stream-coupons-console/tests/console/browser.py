@@ -1,5 +1,6 @@
 """A headless Chromium, spoken to over a pipe in the DevTools protocol: no driver and no further package."""
 
+import base64
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """Chromium reads commands from descriptor 3 and writes answers to 4."""
 
 DEADLINE_S = 120
+COMPLETE = "document.readyState === 'complete'"
 
 
 class Browser:
@@ -89,15 +91,19 @@ class Browser:
         self._in.close()
         self._folder.cleanup()
 
-    def open(self, page: Path, *, width: int, scheme: str, is_drawn: str) -> None:
-        """Show a file at a width in CSS pixels; below 500 as on a phone. Returns once an expression is true."""
+    def open(self, page: Path | str, *, width: int = 1280, scheme: str = "light", is_drawn: str = COMPLETE) -> None:
+        """Show a file or an address at a width in CSS pixels; below 500 as on a phone.
+
+        Returns once an expression is true.
+        """
         self.console.clear()
         self.requests.clear()
         is_phone = width < 500
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=is_phone)
         self.show_as(scheme=scheme)
-        self._call("Page.navigate", url=page.resolve().as_uri())
-        self.until(is_drawn)
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self._call("Page.navigate", url=url)
+        self.until(f"location.href !== 'about:blank' && ({is_drawn})")
 
     def until(self, expression: str) -> None:
         """Wait until an expression is true."""
@@ -133,6 +139,44 @@ class Browser:
         for count in (1, 2):
             for kind in ("mousePressed", "mouseReleased"):
                 self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=count)
+
+    def click(self, selector: str) -> None:
+        """Press the left button in the middle of the first element of a CSS selector."""
+        found = json.dumps(selector)
+        self.until(f"document.querySelector({found})")
+        self.evaluate(f"document.querySelector({found}).scrollIntoView({{block: 'center'}})")
+        box = f"document.querySelector({found}).getBoundingClientRect()"
+        x, y = self.evaluate(f"(() => {{ const b = {box}; return [b.x + b.width / 2, b.y + b.height / 2] }})()")
+        held = {"button": "left", "clickCount": 1}
+        self._call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, **held)
+        self._call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, **held)
+
+    def write(self, selector: str, text: str) -> None:
+        """Put text into the first field of a CSS selector, in place of what is there."""
+        found = json.dumps(selector)
+        self.until(f"document.querySelector({found})")
+        self.evaluate(f"document.querySelector({found}).focus(); document.querySelector({found}).select?.()")
+        self._call("Input.insertText", text=text)
+
+    def press(self, key: str) -> None:
+        """Press and release a key, such as "Tab" or "Enter"."""
+        code = {"Tab": 9, "Enter": 13, "Escape": 27}[key]
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+    def choose(self, selector: str, *files: Path) -> None:
+        """Choose files in a field."""
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", nodeId=node, files=[str(one) for one in files])
+
+    def picture(self, path: Path) -> None:
+        """Write the whole page as a PNG file."""
+        size = self._call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}
+        shot = self._call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(shot["data"]))
 
     def show_as(self, media: str = "", scheme: str = "light") -> None:
         """Show the page as on another medium, such as "print", and in another colour scheme."""

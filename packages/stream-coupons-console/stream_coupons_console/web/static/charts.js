@@ -96,14 +96,20 @@ function draw(figure) {
   drawn.push(chart);
 }
 
-for (const figure of document.querySelectorAll("[data-chart]")) {
-  try {
-    draw(figure);
-  } catch (error) {
-    figure.parentElement.querySelector("details").open = true; // the figures are there, as a table
-    console.error(error);
+// Draws the charts below an element that are not drawn yet, and forgets those that were taken off the page.
+function drawCharts(root) {
+  drawn.splice(0, drawn.length, ...drawn.filter((chart) => chart.root.isConnected));
+  for (const figure of root.querySelectorAll("[data-chart]")) {
+    try {
+      if (!figure.chart) draw(figure);
+    } catch (error) {
+      figure.parentElement.querySelector("details").open = true; // the figures are there, as a table
+      console.error(error);
+    }
   }
+  queueMicrotask(() => (document.documentElement.dataset.drawn = drawn.length)); // after the charts' own
 }
+
+drawCharts(document);
 for (const query of ["(prefers-color-scheme: dark)", "print"])
   matchMedia(query).addEventListener("change", () => drawn.forEach((chart) => chart.redraw()));
-queueMicrotask(() => (document.documentElement.dataset.drawn = drawn.length)); // after the charts' own

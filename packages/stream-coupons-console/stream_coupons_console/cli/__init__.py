@@ -1,0 +1,6 @@
+"""Verbs that the console adds to the command `stream-coupons`."""
+
+VERBS = {
+    "console": "Serve pages and an HTTP API for campaign owners and operators, until Ctrl-C.",
+}
+"""Help line by verb; each is a module of this package."""

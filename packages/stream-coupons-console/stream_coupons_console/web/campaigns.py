@@ -1,0 +1,139 @@
+"""A campaign: its state and what may be done with it, results by day, coupons and history."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.messages.campaign_changes import CampaignVerb
+from stream_coupons.kafka.clients import Publisher
+from stream_coupons.ops import campaign_verbs
+from stream_coupons.ops.campaign_life import TRANSITIONS, ChangeLog, history
+from stream_coupons.ops.campaign_lift import verdict
+from stream_coupons.ops.campaign_verbs import Change, VerbReport
+from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
+from stream_coupons.ops.published import published
+from stream_coupons.ops.results import ResultFilter, rows_of
+from stream_coupons.settings import Settings
+from stream_coupons_console.index import Index
+from stream_coupons_console.web import money
+from stream_coupons_console.web.forms import fields
+from stream_coupons_console.web.render import page
+from stream_coupons_console.web.security import CSRF, require_token
+
+VERBS: Mapping[CampaignVerb, str] = {
+    "stage": "decide on its coupons in the shadow; none are given",
+    "approve": "allow it to be launched",
+    "launch": "give its coupons to shoppers",
+    "pause": "give none until it is resumed; coupons that were given stay good",
+    "hold": "as a pause, because something is wrong",
+    "resume": "give its coupons again",
+    "end": "give none any more; nothing leads back",
+    "archive": "put it away; it stays readable",
+}
+"""Effect of each verb, in the order of the buttons."""
+
+
+async def show(request: Request) -> Response:
+    """Return the page of a campaign."""
+    return await campaign_page(request, request.path_params["campaign_id"])
+
+
+async def campaign_page(request: Request, campaign_id: str, *, status: int = 200, **values: Any) -> Response:
+    """Return the page of a campaign, with further values such as an error."""
+    index: Index = request.app.state.index
+    every = {one.state.campaign.campaign_id: one for one in money.listed_campaigns(index, time.time())}
+    changes = [change for change in index.changes if change.campaign_id == campaign_id]
+    if (found := every.get(campaign_id)) is None:
+        raise HTTPException(404, f"no campaign {campaign_id!r} is published")
+    campaign, shop = found.state.campaign, index.settings.shop
+    coupons = [one for one in index.coupons.entries.values() if one.campaign_id == campaign_id]
+    of_campaign = [one for one in index.result_reports() if one.campaign_id == campaign_id]
+    issues = [index.last_issue[one.coupon_id] for one in coupons if one.coupon_id in index.last_issue]
+    approval = index.settings.approval
+    return page(
+        request,
+        "campaign",
+        status=status,
+        one=found,
+        campaign=campaign,
+        coupons=coupons,
+        coupon_rows={row.coupon_id: row for row in rows_of(of_campaign, "coupon", ResultFilter(), shop)},
+        chart_spec=money.day_chart(rows_of(of_campaign, "day", ResultFilter(), shop)),
+        last_issue=max(issues, key=lambda issue: issue.issued_at, default=None),
+        history=[*history(changes, index.campaigns.entries)][::-1],
+        verbs={verb: text for verb, text in VERBS.items() if campaign.state in TRANSITIONS[verb]},
+        signers=sorted(campaign_verbs.signers_of(campaign, coupons, approval)),
+        required=approval.required,
+        verdict=verdict,
+        **{"error": "", "said": ""} | values,
+    )
+
+
+async def act(request: Request) -> Response:
+    """Carry out a verb that a form asks for, and show the campaign."""
+    values, campaign_id = await fields(request), request.path_params["campaign_id"]
+    require_token(request, values.get(CSRF))
+    verb, settings = request.path_params["verb"], request.app.state.settings
+    if verb not in VERBS:
+        raise HTTPException(404, f"no verb {verb!r}: expected one of {', '.join(VERBS)}")
+    try:
+        change = change_of(verb, values, settings)
+        report = await asyncio.to_thread(carry_out, campaign_id, verb, change, values.get("reason", ""), settings)
+    except BadConfig as error:
+        return await campaign_page(request, campaign_id, status=400, error=str(error))
+    if fault := report.faults.get(campaign_id):
+        return await campaign_page(request, campaign_id, status=409, error=f"{campaign_id} {fault}")
+    return RedirectResponse(request.url_for("campaign", campaign_id=campaign_id).path, 303)
+
+
+def change_of(verb: CampaignVerb, values: Mapping[str, str], settings: Settings) -> Change:
+    """Return the change that a form or a client asks for.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if verb == "launch":
+        return campaign_verbs.launch(settings.approval, share_of(values.get("ratio", "")))
+    if verb == "approve":
+        return campaign_verbs.approval(settings.approval, None)
+    return campaign_verbs.plain(verb)
+
+
+def share_of(text: str) -> float | None:
+    """Return a share of the shoppers from per cent; None for all of them.
+
+    Raises
+    ------
+    BadConfig
+    """
+    if not text.strip():
+        return None
+    try:
+        share = float(text.strip().removesuffix("%")) / 100.0
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise BadConfig(f"share of the shoppers is {text!r}, expected per cent from 0 to 100")
+    return share
+
+
+def carry_out(campaign_id: str, verb: CampaignVerb, change: Change, reason: str, settings: Settings) -> VerbReport:
+    """Carry out a verb on a campaign as it is published now; return once the broker has the record."""
+    found = published(settings, CAMPAIGNS), published(settings, COUPONS)
+    with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
+        log = ChangeLog(publisher, verb, reason, settings.approval.operator or "console")
+        return campaign_verbs.change_campaigns([campaign_id], change, found, settings.approval, log)
+
+
+ROUTES = [
+    Route("/campaigns/{campaign_id}", show, name="campaign"),
+    Route("/campaigns/{campaign_id}/{verb}", act, methods=["POST"]),
+]

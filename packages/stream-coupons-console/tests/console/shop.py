@@ -1,0 +1,121 @@
+"""A shop for the tests of the console: shoppers who browse, and who look at, click and use what they are given."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stream_coupons.core.errors import StreamCouponsError
+from stream_coupons.core.messages.catalogue import Campaign, Coupon, Guardrail
+from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, OrderEvent
+from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import Decoder
+from stream_coupons.settings import Settings
+
+CATEGORIES = ("tea", "coffee", "cakes", "cups")
+CAMPAIGNS = (
+    Campaign(campaign_id="spring", title="Spring", budget_minor=2_000_000, holdout_ratio=0.2),
+    Campaign(
+        campaign_id="clearance",
+        title="Clearance",
+        budget_minor=500_000,
+        guardrails=[Guardrail(metric="redemption_ratio", limit=0.9)],
+    ),
+)
+COUPONS = (
+    Coupon(coupon_id="tea-15", title="15 % off tea", campaign_id="spring", discount_percent=15, categories=["tea"],
+           max_discount_minor=500, redeem_within_s=60.0, typical_price_minor=2500, margin_ratio=0.6),
+    Coupon(coupon_id="coffee-10", title="10 % off coffee", campaign_id="spring", discount_percent=10,
+           categories=["coffee"], max_discount_minor=400, redeem_within_s=60.0, typical_price_minor=3000,
+           margin_ratio=0.6),
+    Coupon(coupon_id="cups-20", title="20 % off cups", campaign_id="clearance", discount_percent=20,
+           categories=["cups"], max_discount_minor=800, redeem_within_s=60.0, typical_price_minor=3000,
+           margin_ratio=0.7),
+    Coupon(coupon_id="cakes-50", title="Half price cakes", discount_percent=50, categories=["cakes"],
+           max_discount_minor=3000, redeem_within_s=60.0, typical_price_minor=4000, margin_ratio=0.2),
+)  # fmt: skip
+
+
+class Shop:
+    """Sends events of random shoppers at a rate until it is closed, and answers their coupons.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the workers.
+    rate : float
+        Browse events a second.
+    shoppers : int
+        Number of shoppers.
+    """
+
+    def __init__(self, settings: Settings, rate: float, shoppers: int = 2000) -> None:
+        self._settings, self._rate, self._shoppers = settings, rate, shoppers
+        self._ends = threading.Event()
+        self._draw = random.Random(7)
+        self._sent = 0
+        self.failure: StreamCouponsError | None = None
+        self._thread = threading.Thread(target=self._run, name="shop")
+
+    def _run(self) -> None:
+        kafka, decode = self._settings.kafka, Decoder(topics.ISSUES)
+        began, browsed = time.monotonic(), 0
+        try:
+            with (
+                Publisher(kafka, kafka.partitions) as publisher,
+                Reader(kafka, [topics.ISSUES.name], from_beginning=False) as issues,
+            ):
+                while not self._ends.wait(0.05):
+                    due = int((time.monotonic() - began) * self._rate)
+                    for _ in range(due - browsed):
+                        self._visit(publisher)
+                    browsed = due
+                    for record in issues.poll(0.0):
+                        self._answer(publisher, decode(record.value))
+        except StreamCouponsError as error:
+            self.failure = error
+
+    def _envelope(self, user_id: str) -> dict[str, object]:
+        self._sent += 1
+        return {"event_id": f"e{self._sent}-{time.time():.6f}", "user_id": user_id, "occurred_at": time.time()}
+
+    def _visit(self, publisher: Publisher) -> None:
+        number = self._draw.randrange(self._shoppers)
+        user_id, category = f"shopper-{number}", CATEGORIES[(number + (self._draw.random() < 0.2)) % len(CATEGORIES)]
+        price = self._draw.randrange(1000, 6000)
+        item = Item(item_id=f"{category}-{self._draw.randrange(20)}", category=category, price_minor=price)
+        publisher.send(topics.BROWSE, BrowseEvent(**self._envelope(user_id), item=item))
+        if self._draw.random() < 0.3:
+            publisher.send(topics.CART, CartEvent(**self._envelope(user_id), item=item))
+        if self._draw.random() < 0.05:
+            order = OrderEvent(**self._envelope(user_id), order_id=f"o{self._sent}", items=[item], total_minor=price)
+            publisher.send(topics.ORDER, order)
+
+    def _answer(self, publisher: Publisher, issue: CouponIssue) -> None:
+        chances = {"impression": 0.8, "click": 0.4, "purchase": 0.5}
+        for kind, chance in chances.items():
+            if self._draw.random() > chance:
+                return
+            envelope = self._envelope(issue.user_id)
+            details: dict[str, object] = {"issue_id": issue.issue_id, "coupon_id": issue.coupon_id, "kind": kind}
+            if kind == "purchase":
+                taken = self._draw.randrange(100, max(issue.max_discount_minor or 101, 101))
+                details |= {"order_id": f"o{self._sent}", "discount_minor": taken, "order_value_minor": 3000}
+            publisher.send(topics.FEEDBACK, FeedbackEvent(**envelope, **details))
+
+
+@contextmanager
+def open_shop(settings: Settings, rate: float, shoppers: int = 2000) -> Iterator[Shop]:
+    """Keep a shop open for as long as the block takes; raise what ended it before."""
+    shop = Shop(settings, rate, shoppers)
+    shop._thread.start()
+    try:
+        yield shop
+    finally:
+        shop._ends.set()
+        shop._thread.join()
+    if shop.failure is not None:
+        raise shop.failure
