@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from console.browser import CHROMIUM, Browser
+from benchmarks.browser import CHROMIUM, Browser
 from stream_coupons_lab.reports.report import Axis, HtmlReport
 
 pytestmark = [

@@ -112,6 +112,10 @@ class Browser:
             assert time.monotonic() < end, f"{expression} is not true; the console says {self.console}"
             time.sleep(0.05)
 
+    def forget_all(self) -> None:
+        """Empty the cache, as of a new visitor."""
+        self._call("Network.clearBrowserCache")
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression on the page."""
         result = self._call("Runtime.evaluate", expression=expression, returnByValue=True)

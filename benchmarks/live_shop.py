@@ -1,4 +1,4 @@
-"""A shop for the tests of the console: shoppers who browse, and who look at, click and use what they are given."""
+"""A shop that stays open: shoppers browse, look at the coupons they are given, click and use some of them."""
 
 import random
 import threading
