@@ -26,15 +26,15 @@ CAMPAIGNS = (
     ),
 )
 COUPONS = (
-    Coupon(coupon_id="tea-15", title="15 % off tea", campaign_id="spring", discount_percent=15, categories=["tea"],
+    Coupon(coupon_id="tea-15", title="15 % off tea", campaign_id="spring", discount_percent=15.0, categories=["tea"],
            max_discount_minor=500, redeem_within_s=60.0, typical_price_minor=2500, margin_ratio=0.6),
-    Coupon(coupon_id="coffee-10", title="10 % off coffee", campaign_id="spring", discount_percent=10,
+    Coupon(coupon_id="coffee-10", title="10 % off coffee", campaign_id="spring", discount_percent=10.0,
            categories=["coffee"], max_discount_minor=400, redeem_within_s=60.0, typical_price_minor=3000,
            margin_ratio=0.6),
-    Coupon(coupon_id="cups-20", title="20 % off cups", campaign_id="clearance", discount_percent=20,
+    Coupon(coupon_id="cups-20", title="20 % off cups", campaign_id="clearance", discount_percent=20.0,
            categories=["cups"], max_discount_minor=800, redeem_within_s=60.0, typical_price_minor=3000,
            margin_ratio=0.7),
-    Coupon(coupon_id="cakes-50", title="Half price cakes", discount_percent=50, categories=["cakes"],
+    Coupon(coupon_id="cakes-50", title="Half price cakes", discount_percent=50.0, categories=["cakes"],
            max_discount_minor=3000, redeem_within_s=60.0, typical_price_minor=4000, margin_ratio=0.2),
 )  # fmt: skip
 

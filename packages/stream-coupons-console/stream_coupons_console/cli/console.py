@@ -70,6 +70,7 @@ def console(
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=ENDS_WITHIN_S)
     )
+    app.state.is_ending = lambda: server.should_exit  # so that open pages do not hold up the end
     terminal.say(f"console at http://{host}:{port}" + ("" if token else ", read-only"))
     server.run([listener])
 

@@ -80,6 +80,7 @@ def create_app(
     app.state.index, app.state.follower = index, follower
     app.state.templates = environment()
     app.state.status, app.state.viewers = StatusReader(settings), 0
+    app.state.is_ending = lambda: False
     return app
 
 
@@ -129,7 +130,7 @@ async def live(request: Request) -> Response:
         state.viewers += 1
         seen, silent_s = index.revision, 0.0
         try:
-            while True:
+            while not state.is_ending():
                 await asyncio.sleep(NEWS_EVERY_S)
                 silent_s += NEWS_EVERY_S
                 if index.revision != seen:
