@@ -17,6 +17,8 @@ from stream_coupons_console.index import RECENT, WHOLE, FollowedRecord
 
 log = logging.getLogger(__name__)
 
+AWAY_AFTER_S = 10.0
+"""Kafka counts as away after so many seconds without an answer."""
 RETRY_PAUSE_S = 1.0
 LOGGED_RETRIES = 60
 """One of so many failures in a row is logged."""
@@ -56,6 +58,22 @@ class TopicFollower:
     async def wait_caught_up(self) -> None:
         """Wait until everything is read that was there at the start."""
         await self._caught_up.wait()
+
+    @property
+    def is_away(self) -> bool:
+        """True if no broker has answered for `AWAY_AFTER_S`."""
+        return self.contact.silent_s > AWAY_AFTER_S
+
+    async def report(self) -> None:
+        """Log when Kafka stops answering, and when it answers again, until cancelled."""
+        is_away, silent_s = False, 0.0
+        while True:
+            await asyncio.sleep(RETRY_PAUSE_S)
+            if self.is_away and not is_away:
+                log.warning("Kafka at %s has not answered for %.0f s", self._connection.bootstrap, AWAY_AFTER_S)
+            if is_away and not self.is_away:
+                log.warning("Kafka answers again after %.0f s", silent_s)
+            is_away, silent_s = self.is_away, self.contact.silent_s
 
     async def run(self) -> None:
         """Follow until cancelled; a connection that fails is made again."""

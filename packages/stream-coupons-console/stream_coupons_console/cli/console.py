@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ from stream_coupons.core.errors import BadConfig
 PORT = 9470
 ENDS_WITHIN_S = 3
 """Open pages are closed after so many seconds when the console ends."""
+QUIET_AFTER_S = 2.0
+"""Libraries repeat that no broker answers: after so many seconds without an answer, their lines are left out."""
 
 
 def console(
@@ -52,6 +55,7 @@ def console(
     """
     import uvicorn
 
+    from stream_coupons.observability.log_lines import LogFormat, hold_back_while, write_log
     from stream_coupons.secret import read_bytes
     from stream_coupons_console.web.app import create_app
     from stream_coupons_console.web.security import Sessions
@@ -67,9 +71,11 @@ def console(
     names = (host, "127.0.0.1", "localhost", "[::1]") if is_local else (host,)
     hosts = {f"{name}:{port}" for name in names} | {one.lower() for one in allow_host or ()}
     app = create_app(settings, Sessions(token), hosts, needs_token=not is_local)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=ENDS_WITHIN_S)
-    )
+    write_log("console", "INFO", LogFormat.TEXT)
+    hold_back_while(lambda: app.state.follower.contact.silent_s > QUIET_AFTER_S)
+    how = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=ENDS_WITHIN_S)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    server = uvicorn.Server(how)
     app.state.is_ending = lambda: server.should_exit  # so that open pages do not hold up the end
     terminal.say(f"console at http://{host}:{port}" + ("" if token else ", read-only"))
     server.run([listener])

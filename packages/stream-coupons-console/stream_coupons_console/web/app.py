@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
-from stream_coupons_console.following import TopicFollower
+from stream_coupons_console.following import AWAY_AFTER_S, TopicFollower
 from stream_coupons_console.index import Index
 from stream_coupons_console.web import campaigns, money, now
 from stream_coupons_console.web.forms import fields
@@ -51,13 +51,13 @@ def create_app(
 
     @asynccontextmanager
     async def following(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(follower.run())
+        tasks = [asyncio.create_task(each) for each in (follower.run(), follower.report())]
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     app = Starlette(
         routes=[
@@ -125,17 +125,22 @@ async def live(request: Request) -> Response:
     if state.viewers >= MAX_VIEWERS:
         raise HTTPException(503, f"{MAX_VIEWERS} pages are followed already: this one does not update itself")
     index: Index = state.index
+    follower: TopicFollower = state.follower
+
+    def shown() -> tuple[int, bool, int]:
+        """Return what differs when a page does."""
+        return index.revision, follower.is_caught_up, int(follower.contact.silent_s // AWAY_AFTER_S)
 
     async def events() -> AsyncIterator[str]:
         state.viewers += 1
-        seen, silent_s = index.revision, 0.0
+        seen, silent_s = shown(), 0.0
         try:
             while not state.is_ending():
                 await asyncio.sleep(NEWS_EVERY_S)
                 silent_s += NEWS_EVERY_S
-                if index.revision != seen:
-                    seen, silent_s = index.revision, 0.0
-                    yield f"data: {seen}\n\n"
+                if (now := shown()) != seen:
+                    seen, silent_s = now, 0.0
+                    yield f"data: {index.revision}\n\n"
                 elif silent_s >= SILENCE_S:
                     silent_s = 0.0
                     yield ": no change\n\n"

@@ -118,6 +118,7 @@ def page(request: Request, name: str, *, status: int = 200, **values: Any) -> HT
         "can_write": sessions.can_write,
         "csrf": sessions.csrf(request.cookies.get(COOKIE, "")) if may_write else "",
         "is_caught_up": state.follower.is_caught_up,
+        "is_away": state.follower.is_away,
         "silent_s": state.follower.contact.silent_s,
         "bootstrap": state.settings.kafka.bootstrap,
     }

@@ -21,7 +21,7 @@ SESSION_S = 12 * 3600.0
 MAX_SESSIONS = 1000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
-OPEN = ("/static/", "/sign-in", "/live-check")
+OPEN = ("/static/", "/sign-in")
 """Paths that need no token where all others do."""
 HEADERS = {
     "content-security-policy": (
