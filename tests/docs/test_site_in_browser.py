@@ -1,4 +1,4 @@
-"""The built site in a real browser, opened as a file: search finds a page."""
+"""The built site in a real browser, opened as a file: search finds a page, and the home page fits a phone."""
 
 import shutil
 from collections.abc import Iterator
@@ -46,3 +46,12 @@ def test_a_search_from_a_file_finds_the_page_and_opens_it(site: Path, browser: B
     assert [address for address in browser.requests if not address.startswith(("file:", "data:"))] == []
     title = "document.querySelector('h1')?.textContent"
     browser.open(browser.evaluate(f"{found}.href"), is_drawn=f"{title}?.startsWith('Budgets with a price')")
+
+
+def test_the_home_page_fits_a_phone(site: Path, browser: Browser) -> None:
+    browser.open(site / "index.html", width=360, is_drawn=f"location.pathname.endsWith('/index.html') && {COMPLETE}")
+    assert browser.evaluate("document.documentElement.scrollWidth") == 360
+    picture = "document.querySelector('article svg[role=img]')"
+    sizes = f"Array.from({picture}.querySelectorAll('text'), each => parseFloat(getComputedStyle(each).fontSize))"
+    scale = f"{picture}.getBoundingClientRect().width / {picture}.viewBox.baseVal.width"
+    assert min(browser.evaluate(sizes)) * browser.evaluate(scale) >= 10
