@@ -20,10 +20,13 @@ BENCH_READY := $(BENCH)/.ready
 PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-console' '-e packages/stream-coupons-lab'
 RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package stream-coupons-console --no-emit-package loopback-kafka
 
-.PHONY: help demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference lock clean
+.PHONY: help setup demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(DEMO_READY)  ## create .venv with what the demo and the command line need
+	@echo 'ready: activate the environment (. $(BIN)/activate), then try: stream-coupons --help'
 
 demo: $(DEMO_READY)  ## run the main job on the embedded broker and write a report (a minute or two)
 	@$(BIN)/stream-coupons demo
@@ -87,19 +90,20 @@ $(DEMO_READY): requirements-demo.lock pyproject.toml packages/loopback-kafka/pyp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stream_coupons needs Python >= 3.11: make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python has no venv module: apt-get install python3-venv"; exit 2; }
 	@echo "installing the locked dependencies into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.lock
+	@$(BIN)/python tools/install.py requirements-demo.lock
+	@echo "installing the packages of this clone"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e packages/loopback-kafka -e . -e packages/stream-coupons-console -e packages/stream-coupons-lab
 	@touch $@
 
 $(READY): $(DEMO_READY) requirements.lock
 	@echo "installing the tools of development into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python tools/install.py requirements.lock
 	@touch $@
 
 $(BENCH_READY): requirements-bench.lock
 	@$(PYTHON) -m venv $(BENCH)
 	@echo "installing the locked dependencies of the benchmark into $(BENCH)"
-	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@$(BENCH)/bin/python tools/install.py requirements-bench.lock
 	@touch $@
 
 test-faults: $(READY)  ## the long form of the faults: three seeds, many rounds; hours, in parts: docs/trials.jsonl keeps what passed
