@@ -17,7 +17,7 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
 from stream_coupons_console.following import TopicFollower
 from stream_coupons_console.index import Index
-from stream_coupons_console.web import campaigns, coupons, money, now
+from stream_coupons_console.web import campaigns, coupons, entry_forms, money, now
 from stream_coupons_console.web.forms import fields
 from stream_coupons_console.web.now import StatusReader
 from stream_coupons_console.web.render import environment, page
@@ -62,6 +62,7 @@ def create_app(
     app = Starlette(
         routes=[
             *money.ROUTES,
+            *entry_forms.ROUTES,
             *campaigns.ROUTES,
             *coupons.ROUTES,
             *now.ROUTES,

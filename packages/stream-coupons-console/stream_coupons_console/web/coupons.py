@@ -23,7 +23,7 @@ from stream_coupons.ops.results import ResultFilter, ResultRow, rows_of, total_o
 from stream_coupons.settings import Settings
 from stream_coupons_console.index import Index
 from stream_coupons_console.web import money
-from stream_coupons_console.web.forms import fields
+from stream_coupons_console.web.forms import fields, until
 from stream_coupons_console.web.render import page
 from stream_coupons_console.web.security import CSRF, require_token
 
@@ -118,6 +118,8 @@ async def act(request: Request) -> Response:
         raise HTTPException(404, f"no verb {verb!r}: expected one of {', '.join(VERBS)}")
     if not await asyncio.to_thread(set_paused, coupon_id, request.app.state.settings, paused=VERBS[verb]):
         raise HTTPException(404, f"no coupon {coupon_id!r} is published")
+    index: Index = request.app.state.index
+    await until(lambda: coupon_id in index.coupons.entries and index.coupons.entries[coupon_id].paused == VERBS[verb])
     return RedirectResponse(request.url_for("coupon", coupon_id=coupon_id).path, 303)
 
 

@@ -59,5 +59,6 @@ def test_feedback_that_is_read_before_its_decision_counts_unless_its_shopper_was
     [shown] = index.latest_of("tea", 5)
     assert shown.feedback == {"click": NOW + 5}
     index.take(record(topics.ERASURES, ErasureRequest(event_id="x", user_id="ann", occurred_at=NOW + 9)))
-    assert index.latest_of("tea", 5) == [] and not index.unread
+    assert index.latest_of("tea", 5) == []
+    assert not index.unread
     assert index.latest_of('"t', 5) == []
