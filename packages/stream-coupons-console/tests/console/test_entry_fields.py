@@ -11,7 +11,6 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon, Guardrail
 from stream_coupons.core.times import epoch_seconds
 from stream_coupons_console.web.entry_fields import CAMPAIGN_SECTIONS, COUPON_SECTIONS, EXTRA, values_of, written_of
 
-
 CURRENCIES = st.sampled_from(["EUR", "JPY", "KWD", None])
 AMOUNTS = st.integers(1, 2**53)
 NAMES = st.text(min_size=1, max_size=20)
