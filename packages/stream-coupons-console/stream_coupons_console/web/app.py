@@ -1,7 +1,7 @@
 """The console's application: its routes, in the order of the navigation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
@@ -17,7 +17,7 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
 from stream_coupons_console.following import TopicFollower
 from stream_coupons_console.index import Index
-from stream_coupons_console.web import campaigns, coupons, entry_forms, money, now
+from stream_coupons_console.web import campaigns, coupons, entry_forms, money, now, what_if
 from stream_coupons_console.web.forms import fields
 from stream_coupons_console.web.now import StatusReader
 from stream_coupons_console.web.render import environment, page
@@ -31,7 +31,12 @@ MAX_VIEWERS = 64
 
 
 def create_app(
-    settings: Settings, sessions: Sessions, hosts: Collection[str], *, needs_token: bool = False
+    settings: Settings,
+    sessions: Sessions,
+    hosts: Collection[str],
+    *,
+    needs_token: bool = False,
+    options: Sequence[str] = (),
 ) -> Starlette:
     """Return the application, which follows the topics while it runs.
 
@@ -45,6 +50,8 @@ def create_app(
         Values of Host that are this console's.
     needs_token : bool
         True if reading needs the token, too.
+    options : sequence of str
+        Options of the command line that name these settings.
     """
     index = Index(settings)
     follower = TopicFollower(settings.kafka, settings.kafka.partitions, index.take)
@@ -55,6 +62,7 @@ def create_app(
         try:
             yield
         finally:
+            await app.state.what_if.cancel()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -65,6 +73,7 @@ def create_app(
             *entry_forms.ROUTES,
             *campaigns.ROUTES,
             *coupons.ROUTES,
+            *what_if.ROUTES,
             *now.ROUTES,
             Route("/sign-in", sign_in, methods=["GET", "POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
@@ -80,6 +89,7 @@ def create_app(
     )
     app.state.settings, app.state.sessions = settings, sessions
     app.state.index, app.state.follower = index, follower
+    app.state.what_if = what_if.WhatIfRunner(options, index)
     app.state.templates = environment()
     app.state.status, app.state.viewers = StatusReader(settings), 0
     return app

@@ -29,6 +29,7 @@ from stream_coupons.ops.published import published
 from stream_coupons.ops.worst_cases import worst_cases
 from stream_coupons.settings import Settings
 from stream_coupons_console.index import Index
+from stream_coupons_console.web.campaigns import members_of
 from stream_coupons_console.web.entry_fields import (
     CAMPAIGN_SECTIONS,
     COUPON_SECTIONS,
@@ -178,6 +179,10 @@ async def submit(request: Request) -> Response:
     faults += [_typed(fault, form, values) for fault in found.reading.faults if fault.field not in bad]
     if faults or found.entry is None:
         return _form_page(request, values, faults, None, status=400)
+    if values.get("do") == "what-if":
+        entries = beside(found.entry, index)
+        request.app.state.what_if.start(f"{form.kind.noun} {form.kind.id_of(found.entry)}", entries, currency)
+        return RedirectResponse("/what-if", 303)
     if values.get("do") != "publish" or values.get("digest") != found.digest:
         return _form_page(request, values, [], found)
     try:
@@ -188,6 +193,14 @@ async def submit(request: Request) -> Response:
     await until(lambda: entries.records.get(name) == encode(found.entry))
     path = request.url_for(form.kind.noun, **{form.key: name}).path
     return RedirectResponse(path, 303)
+
+
+def beside(entry: Coupon | Campaign, index: Index) -> list[Coupon | Campaign]:
+    """Return an entry with what has to be live for its coupons to be given."""
+    if isinstance(entry, Campaign):
+        return [entry, *members_of(entry.campaign_id, index.coupons)]
+    campaign = index.campaigns.entries.get(entry.campaign_id or "")
+    return [entry] if campaign is None else [campaign, entry]
 
 
 def _asked(request: Request) -> tuple[EntryForm, str, Index]:
