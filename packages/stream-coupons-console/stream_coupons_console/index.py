@@ -315,6 +315,10 @@ class Index:
         if latest is None or issue.issued_at >= latest.issued_at:
             self.last_issue[issue.coupon_id] = issue
 
+    def erased_at(self, user_id: str) -> float:
+        """Return the time up to which a shopper is to be forgotten, UTC epoch seconds; -1 if there is none."""
+        return self._erased.get(user_id, -1.0)
+
     def _erase(self, request: ErasureRequest) -> None:
         at = max(request.occurred_at, self._erased.get(request.user_id, -1.0))
         self._erased[request.user_id] = at
