@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from typing import Annotated
 
 import typer
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, publisher_of, settings_with_topics
-from stream_coupons.core.errors import BadConfig, BadMessage
-from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.plurals import counted
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import Decoder, encode
+from stream_coupons.ops.erasures import erasure_request
 
 
 def erase(
@@ -39,7 +35,7 @@ def erase(
     from stream_coupons.core.decision.erasure import STAYS_S
     from stream_coupons.core.shopper.profile import DAY_S
 
-    requests = [_request(user_id) for user_id in dict.fromkeys(user_ids)]
+    requests = [erasure_request(user_id) for user_id in dict.fromkeys(user_ids)]
     settings = settings_with_topics(config, bootstrap)
     with publisher_of(settings.kafka) as publisher:
         for request in requests:
@@ -51,21 +47,3 @@ def erase(
         terminal.say(
             f"asked to forget {counted(len(requests), 'shopper')}; states go {days} after their last coupon is over"
         )
-
-
-def _request(user_id: str) -> ErasureRequest:
-    """A request that the workers will take.
-
-    Raises
-    ------
-    BadConfig
-        If there can be no such id.
-    """
-    request = ErasureRequest(event_id=str(uuid.uuid4()), user_id=user_id, occurred_at=time.time())
-    try:
-        Decoder(topics.ERASURES)(encode(request))
-    except BadMessage as bad:
-        raise BadConfig(f"{user_id!r} is no user_id: {bad.detail}") from None
-    except UnicodeEncodeError:
-        raise BadConfig(f"{user_id!r} is no user_id: expected UTF-8") from None
-    return request

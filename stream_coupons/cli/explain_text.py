@@ -7,15 +7,12 @@ from rich.text import Text
 
 from stream_coupons.cli.terminal import new_table, printable, utc
 from stream_coupons.core.currencies import CENTS, money, units
-from stream_coupons.core.money.accounts import CAMPAIGN, UNITS
-from stream_coupons.core.reasons import NoCoupon, Passed, Shortage
+from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.core.rules import ShopRules
-from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Lack, Score, Verdict
+from stream_coupons.ops.explain.candidate_verdicts import WORDS, Code, Score, Verdict
 from stream_coupons.ops.explain.explanation import IssueExplanation, PassedOver, ShopperExplanation
+from stream_coupons.ops.explain.explanation_words import BEST, EXPLORED, chances, charge, lack, worth
 from stream_coupons.ops.explain.feature_text import FeatureText
-
-BEST = "highest expected value after the budget's price"
-EXPLORED = "drawn by chance, to learn how shoppers answer to it"
 
 
 def of_issue(explanation: IssueExplanation, shop: ShopRules) -> list[RenderableType]:
@@ -25,8 +22,8 @@ def of_issue(explanation: IssueExplanation, shop: ShopRules) -> list[RenderableT
     lines: list[RenderableType] = [
         _title(f"Issue {issue.issue_id}: {name}, to shopper {issue.user_id} on {utc(issue.issued_at)}"),
         _line("how it was chosen", f"{EXPLORED if issue.is_explored else BEST} (propensity {issue.propensity:.4g})"),
-        _line("probabilities", _chances(issue.p_click, issue.p_redeem, issue.p_order)),
-        _line("worth", _worth(issue.value_minor, issue.price_minor, shop.currency(issue.domain))),
+        _line("probabilities", chances(issue.p_click, issue.p_redeem, issue.p_order)),
+        _line("worth", worth(issue.value_minor, issue.price_minor, shop.currency(issue.domain))),
         _line("model", f"version {issue.model_version} of {issue.domain}"),
         *_told(explanation.reasons),
     ]
@@ -89,29 +86,6 @@ def _told(reasons: Iterable[FeatureText]) -> list[Text]:
     return [Text(printable(f"  - {reason.sentence}")) for reason in reasons]
 
 
-def _chances(click: float, redeem: float, order: float) -> str:
-    return f"click {click:.1%}, redeem {redeem:.1%}, order without a coupon {order:.1%}"
-
-
-def _worth(value_minor: float, price_minor: float, currency: str | None) -> str:
-    price = money(price_minor, currency, more=1)
-    charged = f", of which its budgets charge {price} for its expected cost" if price_minor else ""
-    return f"{money(value_minor, currency or CENTS, sign='+', more=1)} against giving none{charged}"
-
-
-def _charge(score: Score, currency: str | None) -> str:
-    """Return the sentence that explains which budgets price a coupon out."""
-    names = " and ".join(map(_budget, score.charged_by)) or "its budget"
-    verb = "charge" if len(score.charged_by) > 1 else "charges"
-    worth, price = (money(each, currency, more=1) for each in (score.value_minor, score.price_minor))
-    return f"worth {worth}, but {names} {verb} {price} for it"
-
-
-def _budget(account_id: str) -> str:
-    kind, _, name = account_id.partition(":")
-    return f"the budget of campaign {name}" if kind == CAMPAIGN else "its own budget"
-
-
 def _passed_over(others: Iterable[PassedOver], currency: str | None) -> list[RenderableType]:
     table = new_table("coupon", "why not", figures=("worth", "price"))
     for one in others:
@@ -138,11 +112,11 @@ def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]
         why = f"{verdict.reason or ''} ({verdict.by})" if verdict.by else verdict.reason or ""
         if verdict.reason in (NoCoupon.SOLD_OUT, NoCoupon.NEW_SHOPPERS) and verdict.lacks is not None:
             why = f"{verdict.reason} ({verdict.lacks.shortage})"
-            details.append(_line(verdict.lacks.account_id, _lack(verdict.lacks, currency)))
+            details.append(_line(verdict.lacks.account_id, lack(verdict.lacks, currency)))
         if verdict.clause is not None:
             details.append(_line(verdict.coupon_id, f"not true: {verdict.clause}"))
         if verdict.reason is Passed.PRICED_OUT and verdict.score is not None:
-            details.append(_line(verdict.coupon_id, _charge(verdict.score, currency)))
+            details.append(_line(verdict.coupon_id, charge(verdict.score, currency)))
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)
         table.add_row(*(Text(printable(cell), overflow="fold") for cell in cells))
     columns = (
@@ -150,18 +124,6 @@ def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]
         "R(u, i) by own interests, by those of similar shoppers"
     )
     return [table, *(_line(code, WORDS[code]) for code in said), *details, Text(columns, style="dim")]
-
-
-def _lack(lack: Lack, currency: str | None) -> str:
-    """Return the remaining stock or budget of an account as text."""
-    if lack.shortage is Shortage.NEW_SHOPPERS:
-        is_stock = lack.account_id.startswith(f"{UNITS}:")
-        here, takes = (str(each) if is_stock else money(each, currency or CENTS) for each in (lack.here, lack.needed))
-        return f"{here} left to new shoppers in that hour, and one more coupon takes {takes}"
-    if lack.shortage is Shortage.STOCK:
-        return f"{lack.here} left in this shopper's partition"
-    left, needed = money(lack.here, currency or CENTS), money(lack.needed, currency)
-    return f"{left} left in this shopper's partition, and one more coupon takes {needed}"
 
 
 def _order(verdict: Verdict) -> tuple[str, float, str]:

@@ -18,6 +18,15 @@ CENTS = "cents"
 _DECIMALS = {CENTS: 0} | {code: places for places, codes in _OTHER_DECIMALS.items() for code in codes.split()}
 
 
+def decimals(currency: str | None) -> int:
+    """Return the decimals of a currency; of None, minor units, 0.
+
+    >>> decimals("EUR"), decimals("JPY"), decimals(None)
+    (2, 0, 0)
+    """
+    return 0 if currency is None else _DECIMALS.get(currency, 2)
+
+
 def units(minor: float, currency: str | None, *, sign: str = "", more: int = 0) -> str:
     """Return an amount as a number to read: in units of its currency, without one in minor units.
 
@@ -37,7 +46,7 @@ def units(minor: float, currency: str | None, *, sign: str = "", more: int = 0) 
     >>> units(200000, "EUR"), units(12.34, "EUR", sign="+", more=1), units(1500, "KWD"), units(1500, None)
     ('2,000.00', '+0.123', '1.500', '1,500')
     """
-    places = 0 if currency is None else _DECIMALS.get(currency, 2)
+    places = decimals(currency)
     return f"{minor / 10**places:{sign},.{places + more}f}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,18 +78,51 @@ class Approver:
         self.name = names[0]
 
     def sign(self, campaign: Campaign, coupons: Sequence[Coupon]) -> Campaign:
-        """Return a campaign with this approval, and without those that no longer hold.
-
-        Parameters
-        ----------
-        campaign : Campaign
-            As it is published.
-        coupons : sequence of Coupon
-            All coupons that name it, as they are published.
-        """
-        valid = signers(campaign, coupons, self._rules.public_keys)
-        if self.name in valid:
+        """Return a campaign with this approval; parameters as of `signed`."""
+        if self.name in signers(campaign, coupons, self._rules.public_keys):
             return campaign
-        own = Signature(name=self.name, signature=self._key.sign(signed_bytes(campaign, coupons)).hex())
-        kept = [one for one in campaign.signatures if one.name in valid]
-        return msgspec.structs.replace(campaign, signatures=[*kept, own])
+        signature = self._key.sign(signed_bytes(campaign, coupons)).hex()
+        return signed(campaign, coupons, Signature(name=self.name, signature=signature), self._rules)
+
+
+def signed(campaign: Campaign, coupons: Sequence[Coupon], own: Signature, rules: ApprovalRules) -> Campaign:
+    """Return a campaign with an approval, and without those that no longer hold.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        As it is published.
+    coupons : sequence of Coupon
+        All coupons that name it, as they are published.
+    own : Signature
+        A valid one.
+    """
+    valid = signers(campaign, coupons, rules.public_keys) - {own.name}
+    kept = [one for one in campaign.signatures if one.name in valid]
+    return msgspec.structs.replace(campaign, signatures=[*kept, own])
+
+
+def signature_of(campaign: Campaign, coupons: Sequence[Coupon], text: str, rules: ApprovalRules) -> Signature:
+    """Return a signature that was made elsewhere, with the name of its key.
+
+    Parameters
+    ----------
+    text : str
+        128 hexadecimal digits.
+
+    Raises
+    ------
+    BadConfig
+        If none of `approval.keys` has signed the campaign as it is.
+    """
+    require_package()
+    for name in rules.keys if re.fullmatch("[0-9a-f]{128}", text) else ():
+        own = Signature(name=name, signature=text)
+        alone = msgspec.structs.replace(campaign, signatures=[own])
+        if signers(alone, coupons, rules.public_keys):
+            return own
+    known = ", ".join(sorted(rules.keys)) or "nobody"
+    raise BadConfig(
+        f"the signature is of no key of approval.keys ({known}), or of other terms than are published now: read the "
+        "terms again, and sign with the file that `campaigns keygen` wrote"
+    )

@@ -3,6 +3,7 @@
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -18,7 +19,6 @@ from stream_coupons.core.messages.inputs import ErasureRequest, FeedbackEvent
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.results import ResultTotals
-from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.core.money.leases import Account
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
@@ -159,7 +159,7 @@ class Index:
     results, lifts : LatestReports
         Reports of all partitions.
     accounts : dict of str to Account
-        States of the campaigns' accounts, as of their owner's last write.
+        States of all limits of stock and money, as of their owner's last write.
     decisions : dict of str to KnownDecision
         The latest `KEPT_DECISIONS`, by id, in the order of their first message.
     letters : dict of str to KnownLetter
@@ -186,6 +186,7 @@ class Index:
         self.unread: Counter[str] = Counter()
         self.last_issue: dict[str, CouponIssue] = {}
         self._snapshots: dict[str, tuple[SnapshotStamp, bytes]] = {}
+        self._early: OrderedDict[str, KnownDecision] = OrderedDict()
         self._of_shopper: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT_OF_SHOPPER))
         self._erased: dict[str, float] = {}
         self._counts: OrderedDict[int, Counter[str]] = OrderedDict()
@@ -228,9 +229,7 @@ class Index:
                 self._take_issue(_issue(value), value)
             case topics.FEEDBACK.name if value is not None:
                 feedback: FeedbackEvent = self._messages[record.topic](value)
-                known = self.decisions.get(feedback.issue_id)
-                if known is not None and known.user_id == feedback.user_id:
-                    known.feedback.setdefault(feedback.kind, feedback.occurred_at)
+                self._take_feedback(feedback)
             case topics.DEAD_LETTERS.name:
                 self._take_letter(letter_of(record, self.settings.kafka.formats))
             case ACCOUNTS.name:
@@ -249,8 +248,6 @@ class Index:
             found.unreadable[key] = bad.detail
 
     def _take_account(self, key: str, value: bytes | None) -> None:
-        if not key.startswith(campaign_of("")):
-            return
         self.accounts.pop(key, None)
         if value is not None:
             self.accounts[key] = self._account.decode(value).state
@@ -274,6 +271,8 @@ class Index:
         if known is None:
             known = self.decisions[decision_id] = KnownDecision(user_id, at)
             self._of_shopper[user_id].append(decision_id)
+            early = self._early.pop(decision_id, known)
+            known.feedback = early.feedback if early.user_id == user_id else known.feedback
             if len(self.decisions) > KEPT_DECISIONS:
                 self._forget(*self.decisions.popitem(last=False))
         return known
@@ -284,6 +283,17 @@ class Index:
             of_shopper.remove(decision_id)
         if not of_shopper:
             del self._of_shopper[known.user_id]
+
+    def _take_feedback(self, feedback: FeedbackEvent) -> None:
+        """Note feedback; that on a decision whose record is read later waits for it."""
+        known = self.decisions.get(feedback.issue_id)
+        if known is None:
+            waiting = self._early.setdefault(feedback.issue_id, KnownDecision(feedback.user_id, feedback.occurred_at))
+            if len(self._early) > KEPT_DECISIONS:
+                self._early.popitem(last=False)
+            known = waiting
+        if known.user_id == feedback.user_id:
+            known.feedback.setdefault(feedback.kind, feedback.occurred_at)
 
     def _take_decision(self, decision: LoggedDecision, value: bytes) -> None:
         known = self._known(decision.decision_id, decision.user_id, decision.at)
@@ -305,12 +315,19 @@ class Index:
         if latest is None or issue.issued_at >= latest.issued_at:
             self.last_issue[issue.coupon_id] = issue
 
+    def erased_at(self, user_id: str) -> float:
+        """Return the time up to which a shopper is to be forgotten, UTC epoch seconds; -1 if there is none."""
+        return self._erased.get(user_id, -1.0)
+
     def _erase(self, request: ErasureRequest) -> None:
         at = max(request.occurred_at, self._erased.get(request.user_id, -1.0))
         self._erased[request.user_id] = at
         for decision_id in [*self._of_shopper.get(request.user_id, ())]:
             if self.decisions[decision_id].at <= at:
                 self._forget(decision_id, self.decisions.pop(decision_id))
+        for issue_id, early in [*self._early.items()]:
+            if early.user_id == request.user_id and early.at <= at:
+                del self._early[issue_id]
         for coupon_id, issue in [*self.last_issue.items()]:
             if issue.user_id == request.user_id and issue.issued_at <= at:
                 del self.last_issue[coupon_id]
@@ -350,6 +367,13 @@ class Index:
         for decision_id, _ in zip(reversed(self.decisions), range(count), strict=False):
             if (shown := self.shown(decision_id)) is not None:
                 yield shown
+
+    def latest_of(self, coupon_id: str, count: int) -> list[ShownDecision]:
+        """Return the latest decisions that gave a coupon, the newest first."""
+        text = msgspec.json.encode(coupon_id)
+        some = (name for name, one in reversed(self.decisions.items()) if one.issue is not None and text in one.issue)
+        found = (shown for name in some if (shown := self.shown(name)) is not None and shown.coupon_id == coupon_id)
+        return [*islice(found, count)]
 
     def of_shopper(self, user_id: str) -> list[ShownDecision]:
         """Return the decisions kept of a shopper, the newest first."""

@@ -70,7 +70,9 @@ def console(
     port = listener.getsockname()[1]
     names = (host, "127.0.0.1", "localhost", "[::1]") if is_local else (host,)
     hosts = {f"{name}:{port}" for name in names} | {one.lower() for one in allow_host or ()}
-    app = create_app(settings, Sessions(token), hosts, needs_token=not is_local)
+    named = (("--config", config), ("--bootstrap", bootstrap))
+    options = [text for option, value in named if value is not None for text in (option, str(value))]
+    app = create_app(settings, Sessions(token), hosts, needs_token=not is_local, options=options)
     write_log("console", "INFO", LogFormat.TEXT)
     hold_back_while(lambda: app.state.follower.contact.silent_s > QUIET_AFTER_S)
     how = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=ENDS_WITHIN_S)

@@ -1,7 +1,7 @@
 """The console's application: its routes, in the order of the navigation."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -17,7 +17,7 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
 from stream_coupons_console.following import AWAY_AFTER_S, TopicFollower
 from stream_coupons_console.index import Index
-from stream_coupons_console.web import campaigns, money, now
+from stream_coupons_console.web import campaigns, coupons, entry_forms, money, now, shoppers, what_if
 from stream_coupons_console.web.forms import fields
 from stream_coupons_console.web.now import StatusReader
 from stream_coupons_console.web.render import environment, page
@@ -31,7 +31,12 @@ MAX_VIEWERS = 64
 
 
 def create_app(
-    settings: Settings, sessions: Sessions, hosts: Collection[str], *, needs_token: bool = False
+    settings: Settings,
+    sessions: Sessions,
+    hosts: Collection[str],
+    *,
+    needs_token: bool = False,
+    options: Sequence[str] = (),
 ) -> Starlette:
     """Return the application, which follows the topics while it runs.
 
@@ -45,6 +50,8 @@ def create_app(
         Values of Host that are this console's.
     needs_token : bool
         True if reading needs the token, too.
+    options : sequence of str
+        Options of the command line that name these settings.
     """
     index = Index(settings)
     follower = TopicFollower(settings.kafka, settings.kafka.partitions, index.take)
@@ -55,6 +62,7 @@ def create_app(
         try:
             yield
         finally:
+            await app.state.what_if.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -62,8 +70,12 @@ def create_app(
     app = Starlette(
         routes=[
             *money.ROUTES,
+            *entry_forms.ROUTES,
             *campaigns.ROUTES,
+            *coupons.ROUTES,
+            *what_if.ROUTES,
             *now.ROUTES,
+            *shoppers.ROUTES,
             Route("/sign-in", sign_in, methods=["GET", "POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
             Route("/live", live),
@@ -78,6 +90,7 @@ def create_app(
     )
     app.state.settings, app.state.sessions = settings, sessions
     app.state.index, app.state.follower = index, follower
+    app.state.what_if = what_if.WhatIfRunner(options, index)
     app.state.templates = environment()
     app.state.status, app.state.viewers = StatusReader(settings), 0
     app.state.is_ending = lambda: False

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -10,15 +10,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from stream_coupons.core.catalogue.approval import signed_bytes
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.campaign_changes import CampaignVerb
+from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.ops import campaign_verbs
+from stream_coupons.ops.campaign_approval import signature_of, signed
 from stream_coupons.ops.campaign_life import TRANSITIONS, ChangeLog, history
 from stream_coupons.ops.campaign_lift import verdict
 from stream_coupons.ops.campaign_verbs import Change, VerbReport
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
-from stream_coupons.ops.published import published
+from stream_coupons.ops.published import Published, published
 from stream_coupons.ops.results import ResultFilter, rows_of
 from stream_coupons.settings import Settings
 from stream_coupons_console.index import Index
@@ -53,7 +56,7 @@ async def campaign_page(request: Request, campaign_id: str, *, status: int = 200
     if (found := every.get(campaign_id)) is None:
         raise HTTPException(404, f"no campaign {campaign_id!r} is published")
     campaign, shop = found.state.campaign, index.settings.shop
-    coupons = [one for one in index.coupons.entries.values() if one.campaign_id == campaign_id]
+    coupons = members_of(campaign_id, index.coupons)
     of_campaign = [one for one in index.result_reports() if one.campaign_id == campaign_id]
     issues = [index.last_issue[one.coupon_id] for one in coupons if one.coupon_id in index.last_issue]
     approval = index.settings.approval
@@ -84,8 +87,12 @@ async def act(request: Request) -> Response:
     if verb not in VERBS:
         raise HTTPException(404, f"no verb {verb!r}: expected one of {', '.join(VERBS)}")
     try:
-        change = change_of(verb, values, settings)
-        report = await asyncio.to_thread(carry_out, campaign_id, verb, change, values.get("reason", ""), settings)
+        if verb == "approve" and settings.approval.required:
+            change, key_name = approval_of(campaign_id, values.get("signature", ""), request.app.state.index)
+        else:
+            change, key_name = change_of(verb, share_of(values.get("ratio", "")), settings), ""
+        reason = values.get("reason", "")
+        report = await asyncio.to_thread(carry_out, campaign_id, verb, change, reason, settings, key_name)
     except BadConfig as error:
         return await campaign_page(request, campaign_id, status=400, error=str(error))
     if fault := report.faults.get(campaign_id):
@@ -93,18 +100,16 @@ async def act(request: Request) -> Response:
     return RedirectResponse(request.url_for("campaign", campaign_id=campaign_id).path, 303)
 
 
-def change_of(verb: CampaignVerb, values: Mapping[str, str], settings: Settings) -> Change:
-    """Return the change that a form or a client asks for.
+def change_of(verb: CampaignVerb, ratio: float | None, settings: Settings) -> Change:
+    """Return the change that a form or a client asks for; `ratio` is the share of the shoppers to launch to.
 
     Raises
     ------
     BadConfig
     """
     if verb == "launch":
-        return campaign_verbs.launch(settings.approval, share_of(values.get("ratio", "")))
-    if verb == "approve":
-        return campaign_verbs.approval(settings.approval, None)
-    return campaign_verbs.plain(verb)
+        return campaign_verbs.launch(settings.approval, ratio)
+    return campaign_verbs.approval(settings.approval, None) if verb == "approve" else campaign_verbs.plain(verb)
 
 
 def share_of(text: str) -> float | None:
@@ -125,15 +130,53 @@ def share_of(text: str) -> float | None:
     return share
 
 
-def carry_out(campaign_id: str, verb: CampaignVerb, change: Change, reason: str, settings: Settings) -> VerbReport:
+def approval_of(campaign_id: str, signature: str, index: Index) -> tuple[Change, str]:
+    """Return the change of an approval that was signed elsewhere, and the name of its key.
+
+    Raises
+    ------
+    BadConfig
+        If the signature is not that of an operator, of the campaign as it is.
+    """
+    rules, campaign = index.settings.approval, index.campaigns.entries.get(campaign_id)
+    if campaign is None:
+        raise BadConfig(f"no campaign {campaign_id!r} is published")
+
+    def sign(campaign: Campaign, coupons: Sequence[Coupon]) -> Campaign:
+        return signed(campaign, coupons, signature_of(campaign, coupons, signature, rules), rules)
+
+    own = signature_of(campaign, members_of(campaign_id, index.coupons), signature, rules)
+    return campaign_verbs.approval(rules, sign), own.name
+
+
+def carry_out(
+    campaign_id: str, verb: CampaignVerb, change: Change, reason: str, settings: Settings, key_name: str = ""
+) -> VerbReport:
     """Carry out a verb on a campaign as it is published now; return once the broker has the record."""
     found = published(settings, CAMPAIGNS), published(settings, COUPONS)
     with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
-        log = ChangeLog(publisher, verb, reason, settings.approval.operator or "console")
+        log = ChangeLog(publisher, verb, reason, settings.approval.operator or "console", key_name)
         return campaign_verbs.change_campaigns([campaign_id], change, found, settings.approval, log)
+
+
+def members_of(campaign_id: str, coupons: Published[Coupon]) -> list[Coupon]:
+    """Return the coupons that name a campaign."""
+    return [one for one in coupons.entries.values() if one.campaign_id == campaign_id]
+
+
+async def to_sign(request: Request) -> Response:
+    """Return the bytes that an approval of a campaign signs, as they follow from what is published."""
+    index: Index = request.app.state.index
+    campaign_id = request.path_params["campaign_id"]
+    if (campaign := index.campaigns.entries.get(campaign_id)) is None:
+        raise HTTPException(404, f"no campaign {campaign_id!r} is published")
+    return Response(
+        signed_bytes(campaign, members_of(campaign_id, index.coupons)), media_type="application/octet-stream"
+    )
 
 
 ROUTES = [
     Route("/campaigns/{campaign_id}", show, name="campaign"),
+    Route("/campaigns/{campaign_id}/to-sign", to_sign),
     Route("/campaigns/{campaign_id}/{verb}", act, methods=["POST"]),
 ]
