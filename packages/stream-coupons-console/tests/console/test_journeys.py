@@ -1,7 +1,9 @@
 """Journeys of campaign owners and operators through the console, in a real browser, on a running system."""
 
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,11 @@ class Visitor:
         self.browser.until(found)
         self.browser.evaluate(f"{found}.click()")
         self.browser.until("document.documentElement?.dataset.old === undefined && document.readyState === 'complete'")
+
+    def fill(self, **texts: str) -> None:
+        """Put texts into the fields of these names; a name of several parts has `__` for its dot."""
+        for name, text in texts.items():
+            self.browser.write(f"[name='{name.replace('__', '.')}']", text)
 
     def sign_in(self) -> None:
         """Give the token."""
@@ -136,6 +143,124 @@ def test_a_campaign_is_paused_its_last_coupon_seen_and_resumed(operator: Visitor
     eventually(lambda: len(issues_of(live, "spring")) > given, "coupons are given again")
 
 
+def test_what_a_coupon_has_earned_is_two_clicks_away(visitor: Visitor) -> None:
+    visitor.open("/")
+    visitor.follow("Coupons", "header")
+    visitor.follow("15 % off tea", "main")
+    visitor.wait_for("15 % off, at most 500")
+    visitor.wait_for("of those given", ".stats")
+    visitor.wait_for("Margin over control")
+    assert "whole campaign" in visitor.text() or "holdout" in visitor.text()
+
+
+def test_a_campaign_lives_from_a_draft_until_its_guardrail_holds_it(operator: Visitor) -> None:
+    live = operator.live
+    operator.open("/campaigns/new")
+    operator.fill(campaign_id="summer", title="Summer", budget_minor="900,000", guardrails__redemption_ratio="0.01")
+    operator.follow("Preview", "form")
+    operator.wait_for("It becomes a draft", ".preview")
+    operator.fill(reason="a first trial")
+    operator.follow("Publish", ".preview")
+    operator.wait_for("draft", ".stats")
+
+    operator.open("/campaigns/summer")
+    operator.follow("Add a coupon", "main")
+    operator.fill(coupon_id="summer-all", title="30 % off in summer", discount_percent="30", priority="100")
+    operator.follow("Preview", "form")
+    operator.wait_for("Nothing was written. Correct 1 field", ".notice")
+    operator.wait_for("max_discount_minor", ".notice")
+    operator.fill(max_discount_minor="300", margin_ratio="90", typical_price_minor="5,000", redeem_within_s="0.01")
+    operator.follow("Preview", "form")
+    operator.wait_for("nothing is written yet", ".preview")
+    operator.follow("Publish", ".preview")
+    operator.wait_for("30 % off in summer", "h1")
+
+    operator.open("/campaigns/summer")
+    operator.follow("Stage", "main")
+    operator.wait_for("staged", ".stats")
+    operator.follow("What if it went live?", "main")
+    operator.wait_for("Decisions changed")
+
+    operator.open("/campaigns/summer")
+    for count, key in enumerate(live.keys.values(), 1):
+        operator.browser.choose("[data-key]", key)
+        operator.follow("Approve", "main")
+        operator.wait_for(f"Approvals: {count} of 2")
+    operator.wait_for("approved", ".stats")
+    operator.fill(ratio="50")
+    operator.follow("Launch", "main")
+    operator.wait_for("to 50.0% of the shoppers", ".stats")
+    operator.wait_for("held", ".stats")
+    history = operator.text("[data-live=history]")
+    for text in ("push", "stage", "approve", "key ann", "key bob", "launch", "hold", "guardrail", "a first trial"):
+        assert text in history
+    given = issues_of(live, "summer")
+    assert given
+    assert all(one.coupon_id == "summer-all" for one in given)
+
+
+def test_a_private_key_is_never_sent(operator: Visitor) -> None:
+    operator.open("/campaigns/spring")
+    operator.browser.choose("[data-key]", operator.live.keys["ann"])
+    sent = operator.browser.evaluate("window.bodies = []; document.forms.length")
+    assert sent > 0
+    operator.browser.evaluate(
+        "HTMLFormElement.prototype.submit = function () { window.bodies.push([...new FormData(this)].flat().join()) }"
+    )
+    operator.browser.click("form[data-sign] button")
+    operator.browser.until("window.bodies.length > 0")
+    [body] = operator.browser.evaluate("window.bodies")
+    key = operator.live.keys["ann"].read_text().strip()
+    assert key not in body
+    assert re.search("[0-9a-f]{128}", body)
+
+
+def test_a_wrong_key_says_what_is_expected(operator: Visitor, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.key"
+    wrong.write_text("no key")
+    operator.open("/campaigns/spring")
+    operator.browser.choose("[data-key]", wrong)
+    operator.browser.click("form[data-sign] button")
+    operator.wait_for("expected what campaigns keygen wrote", "[data-said]")
+
+
+def test_a_shopper_s_page_says_why_they_got_nothing(visitor: Visitor) -> None:
+    visitor.open("/now")
+    visitor.wait_for("got none:", ".ticker")
+    some = "[...document.querySelectorAll('.ticker li')].find((e) => e.innerText.includes('got none'))"
+    visitor.browser.evaluate(f"{some}.querySelector('a').click()")
+    visitor.wait_for("What they would get now")
+    visitor.wait_for("Latest decisions")
+    assert "got none" in visitor.text("[data-live=decisions]")
+    assert "Half price cakes" in visitor.text()
+
+
+def test_an_issue_says_why_this_coupon_and_not_another(visitor: Visitor) -> None:
+    visitor.open("/now")
+    visitor.wait_for("expected to add", ".ticker")
+    some = "[...document.querySelectorAll('.ticker a')].find((e) => e.innerText.includes('expected to add'))"
+    visitor.browser.evaluate(f"{some}.click()")
+    visitor.wait_for("How it was chosen")
+    visitor.wait_for("highest expected value")
+    assert "Why not the others" in visitor.text()
+
+
+def test_an_erased_shopper_vanishes(operator: Visitor) -> None:
+    operator.open("/now")
+    operator.wait_for("expected to add", ".ticker")
+    user = operator.browser.evaluate("document.querySelector('.ticker a').innerText")
+    operator.browser.evaluate("document.querySelector('.ticker a').click()")
+    operator.wait_for("Latest decisions")
+    operator.fill(confirm="somebody else")
+    operator.follow("Erase", "main")
+    assert "type" in operator.text(".notice")
+    operator.open(f"/shoppers?user={user}")
+    operator.fill(confirm=user)
+    operator.follow("Erase", "main")
+    operator.open(f"/shoppers?user={user}")
+    operator.wait_for("It was asked at")
+
+
 def test_who_has_not_signed_in_changes_nothing(visitor: Visitor) -> None:
     visitor.open("/campaigns/spring")
     assert visitor.browser.evaluate("document.querySelectorAll('main form').length") == 0
@@ -177,7 +302,10 @@ def test_pages_read_and_forms_work_without_scripts(operator: Visitor) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/", "/campaigns/spring", "/now"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/campaigns/spring", "/coupons", "/coupons/tea-15", "/coupons/new", "/now", "/shoppers?user=shopper-1"],
+)
 def test_no_page_is_wider_than_a_phone(visitor: Visitor, path: str, scheme: str) -> None:
     visitor.open(path, width=390, scheme=scheme)
     assert visitor.browser.evaluate("document.documentElement.scrollWidth") == 390
