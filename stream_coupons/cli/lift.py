@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,12 +106,13 @@ def lift(  # noqa: PLR0913 - options of the verb
             f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
-    begin = -math.inf if since is None else parse_time(since, settings)
-    found = report(log, settings.policy, begin, settings.shop)
+    found = report(log, settings.policy, -math.inf if since is None else parse_time(since, settings), settings.shop)
     if recording is None and _has_lost_decisions(settings):
         found.warnings.append(LOST_DECISIONS)
     if bad_lines:
         found.warnings.append(f"left out {counted(bad_lines, 'line')}: not a record of a topic")
+    for warning in found.warnings if by_day or not json else ():
+        terminal.warn(warning)
     if by_day:
         _show_days(found, as_json=json, as_csv=as_csv)
     else:
@@ -133,8 +134,6 @@ def _has_lost_decisions(settings: Settings) -> bool:
 def _print(found: LiftReport, shop: ShopRules) -> None:
     from stream_coupons.ops.measured_lift import name_of
 
-    for warning in found.warnings:
-        terminal.warn(warning)
     rows = [(terminal.printable(name_of(row)), row) for row in found.rows]
     for name, row in rows:
         _print_sample_ratio(name, row)
@@ -149,8 +148,6 @@ def _print(found: LiftReport, shop: ShopRules) -> None:
 def _show_days(found: LiftReport, *, as_json: bool, as_csv: bool) -> None:
     from stream_coupons.ops.measured_lift import LiftDay
 
-    for warning in found.warnings:
-        terminal.warn(warning)
     if as_csv:
         terminal.print_csv(LiftDay.__struct_fields__, map(asdict, found.days))
     else:
@@ -162,26 +159,22 @@ def _print_days(found: LiftReport) -> None:
 
     for row in found.rows:
         _print_sample_ratio(terminal.printable(name_of(row)), row)
-    names, lines = {(row.domain, row.campaign): name_of(row) for row in found.rows}, list[tuple[str | Text, ...]]()
-    for day in found.days:
-        name = names.pop((day.domain, day.campaign), "")
-        lines.append((name, day.day, *_figures_of(day)))
+    names = {(row.domain, row.campaign): name_of(row) for row in found.rows}
+    lines = [(names[day.domain, day.campaign], day.day, *_figures_of(day)) for day in found.days]
     terminal.print_table(("lift", "to the end of"), lines, FIGURES_OF_DAYS)
     for note in (LEGEND_OF_DAYS, *found.notes):
         terminal.say(note)
 
 
-def _figures_of(day: LiftDay) -> Sequence[str | Text]:
+def _figures_of(day: LiftDay) -> tuple[str | Text, ...]:
     from stream_coupons.models.metrics import Interval
 
     counts = (f"{count:,}" for count in (day.treated, day.holdout, day.orders))
-    write = partial(money, currency=day.currency, more=DECIMALS["margin"])
-    share = "" if day.sample_ratio_p is None else f"{day.sample_ratio_p:.3g}"
-    if day.lift_minor is None:
-        return (*counts, "an arm is empty", share)
     low, high = (math.nan if end is None else end for end in (day.low_minor, day.high_minor))
-    p_value = Text(share, "bold red" if day.is_mismatch else "")
-    return (*counts, interval(Interval(day.lift_minor, low, high), write), p_value)
+    write = partial(money, currency=day.currency, more=DECIMALS["margin"])
+    lift = "an arm is empty" if day.lift_minor is None else interval(Interval(day.lift_minor, low, high), write)
+    share = "" if day.sample_ratio_p is None else f"{day.sample_ratio_p:.3g}"
+    return *counts, lift, Text(share, "bold red" if day.is_mismatch else "")
 
 
 def _print_sample_ratio(name: str, row: LiftRow) -> None:

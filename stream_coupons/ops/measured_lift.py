@@ -229,7 +229,7 @@ def _row(
 def _days(looks: LiftLooks, scope: LiftScope, rules: PolicyRules, shop: ShopRules) -> Iterator[LiftDay]:
     """Yield the lift in margin at each look."""
     ends = intervals(looks.sums, looks.buyers, OUTCOMES["margin"]).T
-    for day, sums, (low, mid, high) in zip(looks.days, looks.sums, ends, strict=True):
+    for day, sums, (mid, low, high) in zip(looks.days, looks.sums, ends, strict=True):
         treated, holdout = (int(count) for count in sums[..., 0, 0].sum(axis=0))
         share = None if scope.campaign else _share_of(holdout, treated, rules.holdout_ratio)
         yield LiftDay(
@@ -259,14 +259,13 @@ def _effect(looks: LiftLooks, outcome: str) -> LiftEffect:
     adjusted, plain = (
         intervals(looks.sums, looks.buyers, column, covariates)[:, -1].tolist() for covariates in (COVARIATES, ())
     )
-    low, mid, high = adjusted
     treated = int(counts[0])
     return LiftEffect(
         treated_mean=means[0],
         holdout_mean=means[1],
-        lift=Interval(mid, low, high),
-        unadjusted=Interval(plain[1], plain[0], plain[2]),
-        total=Interval(treated * mid, treated * low, treated * high),
+        lift=Interval(*adjusted),
+        unadjusted=Interval(*plain),
+        total=Interval(*(treated * end for end in adjusted)),
     )
 
 

@@ -67,7 +67,7 @@ def measure(parts: Sequence[LiftTotals], expected: float) -> LiveLift:
     sums = matrices(np.array([one.products for one in parts] or [nothing]).sum(axis=0))
     treated, without = (int(count) for count in sums[..., 0, 0].sum(axis=0))
     buyers = np.array(sum(one.buyers for one in parts))
-    low, mid, high = map(float, intervals(sums, buyers, MARGIN))
+    mid, low, high = map(float, intervals(sums, buyers, MARGIN))
     return LiveLift(
         treated=treated,
         without=without,
@@ -89,7 +89,7 @@ def smaller_share(sums: Floats) -> Floats:
 
 
 def intervals(sums: Floats, buyers: NDArray[np.int_], outcome: int, covariates: Sequence[int] = COVARIATES) -> Floats:
-    """Return the lower end, the lift per shopper and the upper end; the ends are NaN before the first look.
+    """Return the lift per shopper, and the ends of its interval, which are NaN before the first look.
 
     Parameters
     ----------
@@ -112,4 +112,4 @@ def intervals(sums: Floats, buyers: NDArray[np.int_], outcome: int, covariates: 
     with np.errstate(invalid="ignore"):  # an error of 0 before the first look
         half = critical_value(share * orders, share * buyers) * found.error
     half = np.where(np.isfinite(half), half, np.nan)
-    return np.array([found.value - half, found.value, found.value + half])
+    return np.array([found.value, found.value - half, found.value + half])
