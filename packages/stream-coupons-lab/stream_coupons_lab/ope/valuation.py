@@ -52,7 +52,7 @@ class Valued:
         return self.valuation.diagnostics.decisions == decisions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ValuationReport:
     """The values of policies; `warnings` name what may make them wrong, `notes` how they were found.
 
