@@ -24,7 +24,7 @@ from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, Interval
 from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, loss_gain, roc_auc
 from stream_coupons_lab.offline.scored import Scored
-from stream_coupons_lab.reports.axes import format_interval, format_value
+from stream_coupons_lab.reports.axes import compared, format_interval, format_value
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -132,14 +132,10 @@ class HeadMetrics(Struct, frozen=True, kw_only=True):
                 f"No conclusion on P({self.head}): {self.positives:,} of {self.examples:,} labels are positive, "
                 f"expected at least {FEW_LABELS} of either kind."
             )
-        gain, ratio = lead or self.over_base, self.calibration_ratio
-        sign = -1 if gain.high < 0 else 1
-        value, *ends = (format_value(sign * end) for end in (gain.value, gain.low, gain.high))
-        much = f"{value} ({ends[::sign][0]} to {ends[::sign][1]})"
-        verdict = f"not distinguishable from {other} at 95 %: its log loss is {much} lower"
-        if sign * gain.low > 0 or sign < 0:
-            side = "better" if sign > 0 else "worse"
-            verdict = f"{side} than {other} by {much} in log loss: significant at 95 %"
+        (size, side), ratio = compared(lead or self.over_base), self.calibration_ratio
+        verdict = f"{'better' if side == 'more' else 'worse'} than {other} by {size} in log loss: significant at 95 %"
+        if not side:
+            verdict = f"not distinguishable from {other} at 95 %: its log loss is {size} lower"
         level = "too much" if ratio.low > 1 else "too little" if ratio.high < 1 else "calibrated within chance"
         times = f"{format_value(ratio.value)} ({format_interval(ratio.low, ratio.high)})"
         return f"P({self.head}) is {verdict}. It predicts {times} times what was observed: {level}."

@@ -19,7 +19,7 @@ from stream_coupons_lab.ope import ope, policies
 from stream_coupons_lab.ope.ope import Estimator, Logged, Valuation
 from stream_coupons_lab.ope.policies import ArmScores, Policy
 from stream_coupons_lab.ope.rewards import Reward, rewards
-from stream_coupons_lab.reports.axes import factor, format_interval, format_value
+from stream_coupons_lab.reports.axes import compared, factor, format_interval, format_value
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -270,16 +270,13 @@ def conclusion(
     if math.isnan(gain.low):
         return f"No conclusion: {one.policy}: all decisions have the same reward."
     name = f"The engine's policy ({one.policy})" if one.policy.startswith(tuple(ours)) else f"The policy {one.policy}"
-    sign, unit = (-1 if gain.high < 0 else 1), reward.unit(currency)
-    value, *ends = (format_value(sign * end * factor(unit)) for end in (gain.value, gain.low, gain.high))
-    low, high = ends[::sign]
+    unit = reward.unit(currency)
+    size, side = compared(gain, factor(unit))
     what = f"{unit} of margin a decision" if reward is Reward.MARGIN else f"{reward.noun} per 100 decisions"
     where = "" if n == decisions else f", on the {n:,} of {decisions:,} decisions that could have its arm"
-    much = f"{value} ({low} to {high}) {what}"
-    if gain.low <= 0 <= gain.high:
-        return f"{name} is not distinguishable from the logging policy at 95 %: it brings {much} more{where}."
-    side = "more" if sign > 0 else "less"
-    return f"{name} would have brought {much} {side} than the logging policy{where}: significant at 95 %."
+    if not side:
+        return f"{name} is not distinguishable from the logging policy at 95 %: it brings {size} {what} more{where}."
+    return f"{name} would have brought {size} {what} {side} than the logging policy{where}: significant at 95 %."
 
 
 def _line(one: Valued, decisions: int, reward: Reward, currency: str | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from stream_coupons.core.currencies import decimals
+from stream_coupons.models.metrics import Interval
 
 Unit = str
 """`number`, `percent` of ratios, `date` of UTC epoch seconds, or money: by the ISO 4217 code of its currency,
@@ -80,6 +81,20 @@ def format_interval(low: float, high: float, unit: Unit = "number") -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"{format_value(low, unit)} to {format_value(high, unit)}"
+
+
+def compared(difference: Interval, scale: float = 1.0) -> tuple[str, str]:
+    """Return the size of a difference with its interval, and `more`, `less`, or nothing if 0 is within.
+
+    Examples
+    --------
+    >>> compared(Interval(-310.0, -400.0, -220.0), 0.01), compared(Interval(1.0, -1.0, 3.0))
+    (('3.1 (2.2 to 4)', 'less'), ('1 (−1 to 3)', ''))
+    """
+    side = "more" if difference.low > 0 else "less" if difference.high < 0 else ""
+    sign = -scale if side == "less" else scale
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    return f"{format_value(sign * difference.value)} ({format_interval(low, high)})", side
 
 
 def with_minus(text: str) -> str:
