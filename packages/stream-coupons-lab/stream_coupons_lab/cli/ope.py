@@ -37,10 +37,6 @@ OptionalLog = Annotated[
         allow_dash=True,
     ),
 ]
-LEGEND = (
-    "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
-    "it would have chosen what was logged. w: weight, its mean should be 1. unlogged: share of arms never logged"
-)
 
 
 def ope(  # noqa: PLR0913 - the options of a command
@@ -146,4 +142,4 @@ def _print(found: ValuationReport) -> None:
     if found.effects:
         unit, title = found.reward.unit(found.currency), f"uplift over none, {found.reward.in_unit(found.currency)}"
         print_text_table(tables.effects(found.effects, unit), title=title)
-    ope_tables.print_notes(LEGEND, found)
+    ope_tables.print_notes(found)

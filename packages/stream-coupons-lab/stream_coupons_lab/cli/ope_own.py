@@ -20,11 +20,6 @@ from stream_coupons_lab.cli.output import replaced
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.ope.own_valuation import OwnReport
 
-LEGEND = (
-    "ESS: effective sample size. rewarded: decisions with a reward that the policy "
-    "might have made. agrees: how likely it would have chosen what was given. w: weight, its mean should be 1. "
-    "unlogged: share of its choices that the live policy would never have made there"
-)
 DAY_S = 86400.0
 
 
@@ -68,4 +63,4 @@ def _print(found: OwnReport) -> None:
         f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out"
     )
     ope_tables.print_values(found)
-    ope_tables.print_notes(LEGEND, found)
+    ope_tables.print_notes(found)

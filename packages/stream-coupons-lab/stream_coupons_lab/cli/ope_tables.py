@@ -12,6 +12,12 @@ if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.ope.own_valuation import OwnReport
     from stream_coupons_lab.ope.valuation import ValuationReport
 
+LEGEND = (
+    "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
+    "it would have chosen what was logged. w: weight, its mean should be 1. unlogged: share of its choices that "
+    "the log never had"
+)
+
 
 def print_values(found: ValuationReport | OwnReport) -> None:
     """Print the values of policies, their gains, and how far to believe them."""
@@ -31,9 +37,9 @@ def _print(table: tables.TextTable, title: str) -> None:
         print_text_table(tables.TextTable([table.headers[0], *table.headers[1::2]], rows), title=title)
 
 
-def print_notes(legend: str, found: ValuationReport | OwnReport) -> None:
+def print_notes(found: ValuationReport | OwnReport) -> None:
     """Print how values were found, what may make them wrong, and what follows."""
-    for note in (legend, *found.notes):
+    for note in (LEGEND, *found.notes):
         terminal.say(note)
     for warning in found.warnings:
         terminal.warn(warning)
