@@ -71,7 +71,13 @@ def knowledge(workload: Workload) -> Knowledge:
         for number, (of_one, each) in enumerate(zip(fields, workload.catalogue(), strict=True))
     ]
     campaigns = [
-        Campaign(campaign_id=f"campaign-{n}", budget_minor=60_000, ends_at=BEGIN_AT + 20 * 86400.0) for n in range(5)
+        Campaign(
+            campaign_id=f"campaign-{n}",
+            budget_minor=60_000,
+            ends_at=BEGIN_AT + 20 * 86400.0,
+            holdout_ratio=0.1 * n,
+        )
+        for n in range(5)
     ]
     return Knowledge(RULES, Catalogue(coupons, 1000.0, campaigns=campaigns), {}, prior())
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import asdict
 from rich.text import Text
 
 from stream_coupons.cli import terminal
@@ -21,7 +22,7 @@ from stream_coupons.core.plurals import counted
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.core.rules import ShopRules
     from stream_coupons.models.metrics import Interval
-    from stream_coupons.ops.measured_lift import LiftReport, LiftRow
+    from stream_coupons.ops.measured_lift import LiftDay, LiftReport, LiftRow
     from stream_coupons.settings import Settings
 
 LEGEND = (
@@ -33,14 +34,25 @@ FIGURES_OF_LIFT = ("treated", "holdout", "lift a shopper", "lift of all treated"
 FIGURES_OF_SUMS = (
     "treated", "holdout", "orders", "given", "discounts", "predicted", "of it open", "measured", "assumed",
 )  # fmt: skip
+FIGURES_OF_DAYS = ("treated", "holdout", "orders", "lift in margin a shopper", "sample ratio p")
+LEGEND_OF_DAYS = (
+    "Each day counts all orders so far, as they are known at the end of the log. Intervals and p values hold on all "
+    "days together, so you may stop on any of them"
+)
+LOST_DECISIONS = (
+    "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which coupons may "
+    "have delayed; keep a recording, and measure on it"
+)
 DECIMALS = {"margin": 1, "orders": 4, "money": 1}
 
 
-def lift(
+def lift(  # noqa: PLR0913 - options of the verb
     recording: RecordingArgument = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Count orders from this time on.")] = None,
     campaign: Annotated[str, typer.Option(metavar="ID", help="Of a campaign, by its own holdout.")] = "",
+    by_day: Annotated[bool, typer.Option("--by-day", help="Lift in margin so far at the end of each day.")] = False,
     json: JsonOption = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="With --by-day, print CSV, money in minor units.")] = False,
     config: ConfigOption = None,
     bootstrap: BootstrapOption = None,
 ) -> None:
@@ -62,6 +74,9 @@ def lift(
     has dropped is not counted: keep a recording to measure for longer. Takes
     about 1 kB of memory for every order and shopper.
 
+    With --by-day, the lift in margin by all orders up to the end of each day
+    of shop.time_zone. The last day has the lift of the whole log.
+
     With --campaign, the lift of one campaign by its own holdout_ratio: in
     margin, as workers report it in lift-totals.
 
@@ -71,15 +86,18 @@ def lift(
     Examples: stream-coupons lift
               stream-coupons lift --since 2026-01-02 --json
               stream-coupons lift own.jsonl --config settings.toml
+              stream-coupons lift --by-day --csv
               stream-coupons lift --campaign spring
     """
     from stream_coupons.ops.lift_log import READ, LiftLog
     from stream_coupons.ops.measured_lift import report
 
+    if as_csv and (json or not by_day):
+        raise BadConfig("--csv: expected --by-day, and not --json")
     settings = settings_from(config, bootstrap)
     if campaign:
-        if recording is not None or since is not None:
-            raise BadConfig("--campaign: workers measure it as a whole, expected neither RECORDING nor --since")
+        if recording is not None or since is not None or by_day:
+            raise BadConfig("--campaign: workers measure it as a whole, expected no RECORDING, --since or --by-day")
         raise typer.Exit(0 if show_campaign_lift(campaign, settings, as_json=json) else 1)
     log = LiftLog(settings.policy)
     bad_lines = take_records(log, READ, recording, settings)
@@ -88,15 +106,17 @@ def lift(
             f"{recording}: no record of the topic decisions; write them with `stream-coupons tail decisions "
             f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
         )
-    found = report(log, settings.policy, -math.inf if since is None else parse_time(since, settings))
+    found = report(log, settings.policy, -math.inf if since is None else parse_time(since, settings), settings.shop)
     if recording is None and _has_lost_decisions(settings):
-        found.warnings.append(
-            "retention has dropped the beginning of the topic decisions: shoppers enrol by a later decision, which "
-            "coupons may have delayed; keep a recording, and measure on it"
-        )
+        found.warnings.append(LOST_DECISIONS)
     if bad_lines:
         found.warnings.append(f"left out {counted(bad_lines, 'line')}: not a record of a topic")
-    terminal.show(found, partial(_print, shop=settings.shop), as_json=json)
+    for warning in found.warnings if by_day or not json else ():
+        terminal.warn(warning)
+    if by_day:
+        _show_days(found, as_json=json, as_csv=as_csv)
+    else:
+        terminal.show(found, partial(_print, shop=settings.shop), as_json=json)
     is_wrong = any(row.sample_ratio is not None and row.sample_ratio.is_mismatch for row in found.rows)
     raise typer.Exit(1 if is_wrong or bad_lines or log.unreadable else 0)
 
@@ -114,8 +134,6 @@ def _has_lost_decisions(settings: Settings) -> bool:
 def _print(found: LiftReport, shop: ShopRules) -> None:
     from stream_coupons.ops.measured_lift import name_of
 
-    for warning in found.warnings:
-        terminal.warn(warning)
     rows = [(terminal.printable(name_of(row)), row) for row in found.rows]
     for name, row in rows:
         _print_sample_ratio(name, row)
@@ -125,6 +143,38 @@ def _print(found: LiftReport, shop: ShopRules) -> None:
     terminal.print_table(("predicted and measured", "from", "to"), sums, FIGURES_OF_SUMS)
     for note in (LEGEND, *found.notes):
         terminal.say(note)
+
+
+def _show_days(found: LiftReport, *, as_json: bool, as_csv: bool) -> None:
+    from stream_coupons.ops.measured_lift import LiftDay
+
+    if as_csv:
+        terminal.print_csv(LiftDay.__struct_fields__, map(asdict, found.days))
+    else:
+        terminal.show(found.days, lambda _: _print_days(found), as_json=as_json)
+
+
+def _print_days(found: LiftReport) -> None:
+    from stream_coupons.ops.measured_lift import name_of
+
+    for row in found.rows:
+        _print_sample_ratio(terminal.printable(name_of(row)), row)
+    names = {(row.domain, row.campaign): name_of(row) for row in found.rows}
+    lines = [(names[day.domain, day.campaign], day.day, *_figures_of(day)) for day in found.days]
+    terminal.print_table(("lift", "to the end of"), lines, FIGURES_OF_DAYS)
+    for note in (LEGEND_OF_DAYS, *found.notes):
+        terminal.say(note)
+
+
+def _figures_of(day: LiftDay) -> tuple[str | Text, ...]:
+    from stream_coupons.models.metrics import Interval
+
+    counts = (f"{count:,}" for count in (day.treated, day.holdout, day.orders))
+    low, high = (math.nan if end is None else end for end in (day.low_minor, day.high_minor))
+    write = partial(money, currency=day.currency, more=DECIMALS["margin"])
+    lift = "an arm is empty" if day.lift_minor is None else interval(Interval(day.lift_minor, low, high), write)
+    share = "" if day.sample_ratio_p is None else f"{day.sample_ratio_p:.3g}"
+    return *counts, lift, Text(share, "bold red" if day.is_mismatch else "")
 
 
 def _print_sample_ratio(name: str, row: LiftRow) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -103,11 +101,8 @@ def _write_csv(rows: Sequence[ResultRow], lifts: Lifts) -> None:
     from stream_coupons.ops.results import ResultRow
 
     over_control = [f"over_control_{name}" for name in ("value", "low", "high")]
-    with terminal.results():
-        names = [*(each.name for each in fields(ResultRow)), *over_control]
-        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(with_lift(row, lifts) for row in rows)
+    names = [*(each.name for each in fields(ResultRow)), *over_control]
+    terminal.print_csv(names, (with_lift(row, lifts) for row in rows))
 
 
 def _print(rows: Sequence[ResultRow], by: By, lifts: Lifts) -> None:

@@ -1,5 +1,6 @@
 """Terminal output of verbs: consoles, progress bars, refused lines."""
 
+import csv
 import io
 import os
 import sys
@@ -95,6 +96,19 @@ def show(found: T, render: Callable[[T], None], *, as_json: bool, enc_hook: Call
             print_json(found, enc_hook)
         else:
             render(found)
+
+
+def print_csv(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print a header and rows of these columns as CSV, and see that they arrive.
+
+    Raises
+    ------
+    BadConfig
+    """
+    with results():
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def new_table(*names: str, figures: Iterable[str] = (), no_wrap: bool = False, **style: Any) -> Table:

@@ -5,23 +5,27 @@ all that the shopper orders from then on, whatever was given, less the discounts
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
-import numpy as np
-from numpy.typing import NDArray
+from msgspec import Struct
 
+from stream_coupons.core.decision.live_lift import intervals, smaller_share
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.local_time import EPOCH
 from stream_coupons.core.measurement import sample_ratio
-from stream_coupons.core.measurement.lift import FIRST_LOOK, contrast, critical_value, sums
+from stream_coupons.core.measurement.lift import FIRST_LOOK
+from stream_coupons.core.measurement.lift_sums import COVARIATES
 from stream_coupons.core.plurals import counted
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import PolicyRules, ShopRules
 from stream_coupons.kafka import topics
 from stream_coupons.models.metrics import Interval
-from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, follow
-from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
+from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, LiftLooks, follow
+from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope
 
-Floats = NDArray[np.float64]
+ANY_SHOP = ShopRules()
+"""UTC, and money in minor units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +109,63 @@ class LiftRow:
     sample_ratio: HoldoutShare | None
 
 
+class LiftDay(Struct, frozen=True):
+    """Lift in margin of all that counts in a row of the report up to the end of a day; money in minor units.
+
+    Attributes
+    ----------
+    day : str
+        Day of the shop's time zone, as 2026-01-31; the last one is as far as the log goes.
+    currency : str or None
+        Currency of its money; None for minor units.
+    orders : int
+        Orders of these shoppers.
+    lift_minor : float
+        Mean margin of the treated less that of the holdout, by shopper, adjusted; None while an arm has nobody.
+    low_minor, high_minor : float or None
+        Ends of the confidence sequence, which holds the lift on all days together; None before the first look.
+    sample_ratio_p : float or None
+        p value of the share of the holdout, valid on all days together. None of a campaign: its shoppers are those of
+        the domain.
+    is_mismatch : bool
+        True if the share is wrong, so that the arms cannot be compared.
+    """
+
+    day: str
+    domain: str
+    campaign: str
+    currency: str | None
+    treated: int
+    holdout: int
+    orders: int
+    lift_minor: float | None
+    low_minor: float | None
+    high_minor: float | None
+    sample_ratio_p: float | None
+    is_mismatch: bool
+
+
 @dataclass(frozen=True, slots=True)
 class LiftReport:
-    """All rows; `warnings` name what may make them wrong."""
+    """All rows, and the days of each; `warnings` name what may make them wrong."""
 
     rows: list[LiftRow]
+    days: list[LiftDay]
     warnings: list[str]
     notes: list[str]
 
 
-def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf) -> LiftReport:
-    """Measure the lift on a log.
+def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf, shop: ShopRules = ANY_SHOP) -> LiftReport:
+    """Measure the lift on a log, at its end and at the end of each day before.
+
+    A day counts what is known of it at the end of the log: a refund lowers the day of the purchase.
 
     Parameters
     ----------
     since : float
         Time from which orders count, epoch seconds. Shoppers count from their first decision on, if that is later.
+    shop : ShopRules
+        Time zone of the days, and currencies.
 
     Raises
     ------
@@ -140,74 +185,88 @@ def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf) -> LiftRe
         raise BadConfig(f"the last event is of {log.ends_at:.0f} (epoch seconds), before the time asked for")
     entries = log.entries()
     since = max(since, log.orders_begin_at())  # retention may have dropped orders, but not the coupons of that time
-    rows = [
-        _row(log, rules, scope, max(begun, since), entries.get(scope if scope.campaign else None, []))
-        for scope, begun in log.scopes().items()
-    ]
-    return LiftReport(rows, _warnings(log, rows), _notes(log, rules, rows))
+    rows, days = list[LiftRow](), list[LiftDay]()
+    for scope, begun in log.scopes().items():
+        start = max(begun, since)
+        followed = follow(log.enrolments(scope), entries.get(scope if scope.campaign else None, []), start)
+        looks = followed.looks(log.ends_at, shop.time_zone)
+        rows.append(_row(log, rules, scope, start, followed, looks))
+        days += _days(looks, scope, rules, shop)
+    return LiftReport(rows, days, _warnings(log, rows), _notes(log, rules, rows))
 
 
-def _row(log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, entries: Iterable[MoneyEntry]) -> LiftRow:
-    followed = follow(log.enrolments(scope), entries, since)
-    n, holdout = len(followed.at), int(followed.is_holdout.sum())
-    share = min(holdout, n - holdout) / n
-    orders = followed.outcome[:, OUTCOMES.index("orders")]
-    buyers = share * float(np.count_nonzero(orders))
-    critical = float(critical_value(np.array(share * orders.sum()), np.array(buyers)))
-    covariates = followed.covariates()
-    effects = {
-        name: _effect(covariates, followed.outcome[:, place], followed, critical) for place, name in enumerate(OUTCOMES)
-    }
-    treated = ~followed.is_holdout
-    given = [one for one in log.given_in(scope) if _is_counted(one, followed, since)]
+def _row(
+    log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, followed: FollowedShoppers, looks: LiftLooks
+) -> LiftRow:
+    last = looks.sums[-1]
+    n, orders = last[..., 0, 0].sum(axis=0), last[..., 0, OUTCOMES["orders"]].sum()
+    treated, holdout = (int(count) for count in n)
+    effects = {name: _effect(looks, name) for name in OUTCOMES}
+    given = [one for one in log.given_in(scope) if _is_counted(one, followed)]
     predicted = sum(one.value_minor for one in given)
     still_open = sum(one.value_minor for one in given if one.expires_at > log.ends_at)
-    gross = float(followed.gross.sum())
+    gross = sum(entry.margin_minor for _, entry in followed.counted if entry.orders)
+    assumed = sum(entry.assumed_minor for _, entry in followed.counted)
     return LiftRow(
         *scope,
         since=since,
         until=log.ends_at,
-        treated=n - holdout,
+        treated=treated,
         holdout=holdout,
-        orders=int(orders.sum()),
-        expected_buyers=buyers,
+        orders=int(orders),
+        expected_buyers=float(smaller_share(last) * looks.buyers[-1]),
         effects=effects,
-        assumed_ratio=float(followed.assumed.sum()) / gross if gross > 0 else 0.0,
-        discounts_minor=float(followed.discount[treated].sum()),
+        assumed_ratio=assumed / gross if gross > 0 else 0.0,
+        discounts_minor=sum(entry.discount_minor for row, entry in followed.counted if not followed.is_holdout[row]),
         given=len(given),
         predicted_minor=predicted,
         open_minor=still_open,
         agrees=_agrees(effects["margin"].total, predicted - still_open, predicted),
-        sample_ratio=None if scope.campaign else _share_of(holdout, n - holdout, rules.holdout_ratio),
+        sample_ratio=None if scope.campaign else _share_of(holdout, treated, rules.holdout_ratio),
     )
 
 
-def _is_counted(one: GivenCoupon, followed: FollowedShoppers, since: float) -> bool:
+def _days(looks: LiftLooks, scope: LiftScope, rules: PolicyRules, shop: ShopRules) -> Iterator[LiftDay]:
+    """Yield the lift in margin at each look."""
+    ends = intervals(looks.sums, looks.buyers, OUTCOMES["margin"]).T
+    for day, sums, (mid, low, high) in zip(looks.days, looks.sums, ends, strict=True):
+        treated, holdout = (int(count) for count in sums[..., 0, 0].sum(axis=0))
+        share = None if scope.campaign else _share_of(holdout, treated, rules.holdout_ratio)
+        yield LiftDay(
+            date.fromordinal(EPOCH + day).isoformat(),
+            *scope,
+            shop.currency(scope.domain),
+            treated,
+            holdout,
+            orders=int(sums[..., 0, OUTCOMES["orders"]].sum()),
+            lift_minor=float(mid) if treated and holdout else None,
+            low_minor=None if math.isnan(low) else float(low),
+            high_minor=None if math.isnan(high) else float(high),
+            sample_ratio_p=None if share is None else min(1.0, 1.0 / share.evidence),
+            is_mismatch=share is not None and share.is_mismatch,
+        )
+
+
+def _is_counted(one: GivenCoupon, followed: FollowedShoppers) -> bool:
     row = followed.index.get(one.user_id)
-    return row is not None and not followed.is_holdout[row] and one.at >= max(since, followed.at[row])
+    return row is not None and not followed.is_holdout[row] and one.at >= followed.start[row]
 
 
-def _effect(covariates: Floats, outcome: Floats, followed: FollowedShoppers, critical: float) -> LiftEffect:
-    is_holdout, nothing = followed.is_holdout, np.zeros((len(outcome), 0))
-    adjusted, plain = (_interval(of, outcome, followed, critical) for of in (covariates, nothing))
-    treated = int((~is_holdout).sum())
-    return LiftEffect(
-        treated_mean=_mean(outcome[~is_holdout]),
-        holdout_mean=_mean(outcome[is_holdout]),
-        lift=adjusted,
-        unadjusted=plain,
-        total=Interval(treated * adjusted.value, treated * adjusted.low, treated * adjusted.high),
+def _effect(looks: LiftLooks, outcome: str) -> LiftEffect:
+    column, last = OUTCOMES[outcome], looks.sums[-1]
+    counts, totals = last[..., 0, [0, column]].sum(axis=0).T
+    means = [float(total / count) if count else math.nan for count, total in zip(counts, totals, strict=True)]
+    adjusted, plain = (
+        intervals(looks.sums, looks.buyers, column, covariates)[:, -1].tolist() for covariates in (COVARIATES, ())
     )
-
-
-def _mean(outcome: Floats) -> float:
-    return float(outcome.mean()) if len(outcome) else math.nan
-
-
-def _interval(covariates: Floats, outcome: Floats, followed: FollowedShoppers, critical: float) -> Interval:
-    found = contrast(sums(covariates, outcome, followed.is_holdout, followed.fold))
-    value, half = float(found.value), critical * float(found.error)
-    return Interval(value, value - half, value + half) if math.isfinite(half) else Interval(value, math.nan, math.nan)
+    treated = int(counts[0])
+    return LiftEffect(
+        treated_mean=means[0],
+        holdout_mean=means[1],
+        lift=Interval(*adjusted),
+        unadjusted=Interval(*plain),
+        total=Interval(*(treated * end for end in adjusted)),
+    )
 
 
 def _agrees(measured: Interval, closed: float, predicted: float) -> bool | None:

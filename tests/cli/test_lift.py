@@ -1,5 +1,6 @@
 """Lift from the command line: on a recording, and on the topics of a broker."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -62,6 +63,37 @@ def test_a_sample_ratio_mismatch_comes_first_and_is_the_exit_code(run: Run, log:
     assert result.exit_code == 1
     assert "sample ratio mismatch in ecommerce" in result.stderr
     assert "MISMATCH" in result.stdout.splitlines()[0]
+
+
+def test_each_day_of_the_shop_has_the_lift_so_far(run: Run, log: Path, settings: Path) -> None:
+    arguments = ("lift", log, "--config", settings)
+    days = json.loads(run(*arguments, "--by-day", "--json").stdout)
+    (row,) = json.loads(run(*arguments, "--json").stdout)["rows"]
+    assert [day["day"] for day in days] == [f"2026-01-0{n}" for n in range(2, 7)]
+    lift = row["effects"]["margin"]["lift"]
+    assert [days[-1][f"{name}_minor"] for name in ("lift", "low", "high")] == [lift["value"], lift["low"], lift["high"]]
+    table = run(*arguments, "--by-day", "--csv").stdout
+    assert [*csv.DictReader(table.splitlines())] == [
+        {name: "" if value is None else str(value) for name, value in day.items()} for day in days
+    ]
+    shown = run(*arguments, "--by-day")
+    assert "no sign of a mismatch" in shown.stdout.splitlines()[0]
+    assert f"{lift['value']:+,.1f} ({lift['low']:+,.1f} to {lift['high']:+,.1f})" in shown.stdout
+
+
+def test_days_of_wrong_arms_begin_with_the_warning(run: Run, log: Path) -> None:
+    for form in ((), ("--json",), ("--csv",)):
+        result = run("lift", log, "--by-day", *form)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("warning: sample ratio mismatch in ecommerce")
+    assert "MISMATCH" in run("lift", log, "--by-day").stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("options", [("--csv",), ("--by-day", "--csv", "--json"), ("--campaign", "c", "--by-day")])
+def test_options_that_exclude_each_other_are_refused(run: Run, options: tuple[str, ...]) -> None:
+    result = run("lift", *options)
+    assert result.exit_code == 2
+    assert "expected" in result.stderr
 
 
 def test_too_few_shoppers_have_no_interval(run: Run, tmp_path: Path, settings: Path) -> None:

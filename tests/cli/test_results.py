@@ -117,4 +117,4 @@ def test_the_margin_of_a_campaign_over_its_own_holdout_is_shown_by_both_verbs(ru
 def test_the_lift_of_a_campaign_takes_no_recording(run: Run, tmp_path: Path) -> None:
     result = run("lift", tmp_path / "own.jsonl", "--campaign", "spring")
     assert result.exit_code == 2
-    assert "expected neither RECORDING nor --since" in result.stderr
+    assert "expected no RECORDING, --since or --by-day" in result.stderr

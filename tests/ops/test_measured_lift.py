@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from lab.own_logs import AT, BASE_RATE, DAY_S, DISCOUNT, EFFECTS, GAINS, MARGIN_RATIO, PRICE, RULES, Shop
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.decisions import LoggedDecision
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import PolicyRules, ShopRules
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.ops.lift_log import LiftLog
-from stream_coupons.ops.measured_lift import LiftReport, name_of, report
+from stream_coupons.ops.measured_lift import ANY_SHOP, LiftReport, name_of, report
 from stream_coupons.testing import coupon, feedback, issue, item, order
 
 HOLDOUT = 0.2
@@ -29,6 +31,12 @@ def log_of(records: Iterable[tuple[str, bytes]], rules: PolicyRules = OF_SHOP) -
     return log
 
 
+def time_of(record: bytes) -> float:
+    """The time of a decision, an order or a purchase; of a coupon, before all."""
+    message = msgspec.json.decode(record)
+    return float(message.get("at", message.get("occurred_at", -math.inf)))
+
+
 def decided(user_id: str, at: float, *, is_holdout: bool = False, **changes: Any) -> LoggedDecision:
     """A decision that gave tea, unless the shopper is of the holdout."""
     known: dict[str, Any] = {
@@ -39,10 +47,12 @@ def decided(user_id: str, at: float, *, is_holdout: bool = False, **changes: Any
     return LoggedDecision(**(known | changes))
 
 
-def found_on(*messages: msgspec.Struct, rules: PolicyRules = OF_SHOP, since: float = -math.inf) -> LiftReport:
+def found_on(
+    *messages: msgspec.Struct, rules: PolicyRules = OF_SHOP, since: float = -math.inf, shop: ShopRules = ANY_SHOP
+) -> LiftReport:
     by_type = {topic.message: topic.name for topic in topics.ALL if topic.message is not None}
     records = [(by_type[type(message)], encode(message)) for message in (TEA, *messages)]
-    return report(log_of(records, rules), rules, since)
+    return report(log_of(records, rules), rules, since, shop)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +80,29 @@ def test_the_interval_holds_what_the_coupons_bring(shop: Shop) -> None:
     assert row.assumed_ratio == 0.0
     assert row.sample_ratio is not None
     assert not row.sample_ratio.is_mismatch
+
+
+@pytest.mark.long
+def test_a_day_has_the_lift_of_the_log_that_ends_with_it(shop: Shop) -> None:
+    found = report(log_of(shop.records), OF_SHOP)
+    assert len(found.days) == 8
+    assert [day.low_minor is None for day in found.days].count(True) == 0
+    for day in found.days:
+        end = datetime.fromisoformat(day.day).replace(tzinfo=UTC).timestamp() + DAY_S
+        so_far = report(log_of(record for record in shop.records if time_of(record[1]) < end), OF_SHOP)
+        (row,) = so_far.rows
+        lift, share = row.effects["margin"].lift, row.sample_ratio
+        assert share is not None
+        assert (day.treated, day.holdout, day.orders) == (row.treated, row.holdout, row.orders)
+        assert (day.lift_minor, day.low_minor, day.high_minor) == pytest.approx((lift.value, lift.low, lift.high))
+        assert day.sample_ratio_p == min(1.0, 1.0 / share.evidence)
+
+
+@pytest.mark.long
+def test_a_wrong_share_is_named_on_the_days_on_which_it_shows(shop: Shop) -> None:
+    first, *others = report(log_of(shop.records), RULES).days
+    assert first.is_mismatch
+    assert all(day.sample_ratio_p == pytest.approx(0.0, abs=1e-9) for day in others)
 
 
 @pytest.mark.long
@@ -170,6 +203,51 @@ def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_cam
     assert (rows["ecommerce"].effects["money"].holdout_mean, rows[spring].effects["money"].holdout_mean) == (200, 0)
     assert rows[spring].sample_ratio is None
     assert any("lift of all coupons together" in note for note in found.notes)
+
+
+def test_the_last_day_of_each_row_is_its_lift() -> None:
+    rng = np.random.default_rng(7)
+    messages: list[msgspec.Struct] = [coupon("sea", domain="travel", categories=["sea"], campaign_id="summer")]
+    for n in range(400):
+        user_id, domain, at = f"u{n}", ("ecommerce", "travel")[n % 2], AT + n * 900.0
+        arm = ("tea", "sea")[n % 2]
+        is_holdout = bool(rng.random() < HOLDOUT)
+        messages.append(decided(user_id, at, is_holdout=is_holdout, domain=domain, arms=[arm]))
+        for order_at in (at + rng.exponential(DAY_S, rng.integers(3))).tolist():
+            bought = item("x", category=arm, price_minor=int(rng.integers(100, 9999)))
+            messages.append(order(user_id, bought, at=order_at, domain=domain, event_id=f"{order_at}"))
+    found = found_on(*messages)
+    last = {(day.domain, day.campaign): day for day in found.days}
+    assert len(last) == len(found.rows) == 5
+    for row in found.rows:
+        day, lift = last[row.domain, row.campaign], row.effects["margin"].lift
+        assert (day.treated, day.holdout, day.orders) == (row.treated, row.holdout, row.orders)
+        assert (day.lift_minor, day.low_minor, day.high_minor) == (lift.value, lift.low, lift.high)
+        assert (day.sample_ratio_p is None) is bool(row.campaign)
+
+
+def test_days_are_those_of_the_shop_from_the_first_shopper_on() -> None:
+    """AT is 10:00 UTC, 19:00 in Tokyo."""
+    salt = item("y", price_minor=200, margin_ratio=0.5)
+    messages = [
+        order("s", salt, at=AT - 5 * DAY_S),
+        decided("u", AT),
+        decided("h", AT + 6 * 3600, is_holdout=True),
+        order("u", salt, at=AT + 1),
+        order("h", salt, at=AT + DAY_S),
+    ]
+    shop = ShopRules(time_zone="Asia/Tokyo", currencies={"ecommerce": "JPY"})
+    utc, tokyo = (found_on(*messages, shop=each).days for each in (ShopRules(), shop))
+    ecommerce = [day for day in utc if not day.campaign]
+    assert [(day.day, day.treated, day.holdout, day.orders) for day in ecommerce] == [
+        ("2026-01-02", 1, 1, 1), ("2026-01-03", 1, 1, 2),
+    ]  # fmt: skip
+    ecommerce = [day for day in tokyo if not day.campaign]
+    assert [(day.day, day.treated, day.holdout, day.orders) for day in ecommerce] == [
+        ("2026-01-02", 1, 0, 1), ("2026-01-03", 1, 1, 2),
+    ]  # fmt: skip
+    assert [day.lift_minor for day in ecommerce] == [None, 0]
+    assert {day.currency for day in tokyo} == {"JPY"}
 
 
 def test_what_makes_arms_incomparable_is_named() -> None:

@@ -4,6 +4,8 @@ A shopper is enrolled in either arm at the first decision at which a coupon of t
 coupon of it tells the arms apart. Shoppers whom the domain gives none are in neither arm.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from stream_coupons.core.catalogue.compiled import CouponSet, Positions
@@ -35,8 +37,8 @@ def is_left_out(user_id: str, campaign_id: str, ratio: float, key: DrawKey) -> b
     return key.uniform("campaign holdout", campaign_id, user_id) < ratio
 
 
-def allowed(user_id: str, coupons: CouponSet, positions: Positions, key: DrawKey) -> Positions:
-    """Return the coupons that no campaign's holdout keeps from the shopper.
+def allowed(user_id: str, coupons: CouponSet, positions: Positions, key: DrawKey) -> tuple[Positions, dict[str, bool]]:
+    """Return the coupons that no campaign's holdout keeps from the shopper, and the campaigns that were drawn for.
 
     Parameters
     ----------
@@ -48,20 +50,27 @@ def allowed(user_id: str, coupons: CouponSet, positions: Positions, key: DrawKey
         Positions of the coupons that are eligible otherwise, ascending.
     key : DrawKey
         Signs the draws.
+
+    Returns
+    -------
+    array of int
+        Positions, ascending.
+    dict of bool
+        By campaign with a holdout and an eligible coupon, True if its holdout has the shopper.
     """
+    arms: dict[str, bool] = {}
     if not coupons.holdouts:
-        return positions
-    kept = np.ones(len(positions), np.bool_)
+        return positions, arms
+    is_kept = np.zeros(len(coupons), np.bool_)
+    is_kept[positions] = True
     for campaign_id, (ratio, members) in coupons.holdouts.items():
-        is_of_it = np.isin(positions, members)
-        if is_of_it.any() and is_left_out(user_id, campaign_id, ratio, key):
-            kept &= ~is_of_it
-    return positions[kept]
+        if is_kept[members].any():
+            arms[campaign_id] = is_left_out(user_id, campaign_id, ratio, key)
+            is_kept[members] &= not arms[campaign_id]
+    return np.flatnonzero(is_kept), arms
 
 
-def enrol(
-    moment: Moment, domain: str, coupons: CouponSet, positions: Positions, known: Knowledge, effects: Effects
-) -> None:
+def enrol(moment: Moment, domain: str, arms: Mapping[str, bool], known: Knowledge, effects: Effects) -> None:
     """Follow the shopper for each campaign with a holdout of which this is the first decision.
 
     Parameters
@@ -70,21 +79,17 @@ def enrol(
         The shopper and the time of the decision.
     domain : str
         Domain of the decision.
-    coupons : CouponSet
-        Coupons of the domain.
-    positions : array of int
-        Positions of the coupons that may be given, those that a holdout keeps from the shopper included.
+    arms : mapping of str to bool
+        Campaigns, as of `allowed`.
     known : Knowledge
-        Catalogue, the arms of the domain, and the secret.
+        Catalogue, and the arms of the domain.
     effects : Effects
         Effects of the event so far; extended.
     """
-    if not coupons.holdouts:
+    if not arms:
         return
     arm = policy.arm_of(moment.user_id, known.brake(domain), known.rules)
     if arm.is_holdout or arm.is_braked:
         return
-    for campaign_id, (ratio, members) in coupons.holdouts.items():
-        if np.isin(members, positions).any():
-            is_without = is_left_out(moment.user_id, campaign_id, ratio, known.rules.key)
-            lift_steps.enrol_for_campaign(moment, domain, campaign_id, known.catalogue, effects, is_without=is_without)
+    for campaign_id, is_without in arms.items():
+        lift_steps.enrol_for_campaign(moment, domain, campaign_id, known.catalogue, effects, is_without=is_without)

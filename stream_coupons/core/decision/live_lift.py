@@ -1,15 +1,17 @@
 """Lift of a domain or a campaign, from what all partitions report."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream_coupons.core.measurement.lift import contrast, critical_value
 from stream_coupons.core.measurement.lift_sums import CELLS, COVARIATES, MARGIN, ORDERS, PAIRS, matrices
 from stream_coupons.core.measurement.sample_ratio import is_mismatch
 from stream_coupons.core.messages.lift import LiftTotals
+
+Floats = NDArray[np.float64]
 
 
 class LiveLift(NamedTuple):
@@ -63,21 +65,51 @@ def measure(parts: Sequence[LiftTotals], expected: float) -> LiveLift:
     """
     nothing = [0.0] * (CELLS * len(PAIRS))
     sums = matrices(np.array([one.products for one in parts] or [nothing]).sum(axis=0))
-    counts = sums[..., 0, 0].sum(axis=0)
-    kept = [0, *COVARIATES, MARGIN]
-    found = contrast(sums[..., kept, :][..., kept])
-    share = counts.min() / max(counts.sum(), 1.0)
-    buyers, orders = share * sum(one.buyers for one in parts), share * sums[..., 0, ORDERS].sum()
-    half = float(critical_value(orders, buyers)) * float(found.error)
-    treated, without, mid = int(counts[0]), int(counts[1]), float(found.value)
+    treated, without = (int(count) for count in sums[..., 0, 0].sum(axis=0))
+    buyers = np.array(sum(one.buyers for one in parts))
+    mid, low, high = map(float, intervals(sums, buyers, MARGIN))
     return LiveLift(
         treated=treated,
         without=without,
-        low=mid - half if math.isfinite(half) else math.nan,
+        low=low,
         mid=mid,
-        high=mid + half if math.isfinite(half) else math.nan,
-        buyers=float(buyers),
+        high=high,
+        buyers=float(smaller_share(sums) * buyers),
         predicted=sum(one.predicted_minor for one in parts),
         closed=sum(one.closed_minor for one in parts),
         is_mismatch=is_mismatch(without, treated, expected),
     )
+
+
+def smaller_share(sums: Floats) -> Floats:
+    """Return the share of the shoppers that the smaller arm has; parameters as of `intervals`."""
+    counts = sums[..., 0, 0].sum(axis=-2)
+    share: Floats = counts.min(axis=-1) / np.maximum(counts.sum(axis=-1), 1.0)
+    return share
+
+
+def intervals(sums: Floats, buyers: NDArray[np.int_], outcome: int, covariates: Sequence[int] = COVARIATES) -> Floats:
+    """Return the lift per shopper, and the ends of its interval, which are NaN before the first look.
+
+    Parameters
+    ----------
+    sums : array, shape (..., FOLDS, 2, w, w)
+        Sums of products at each of some looks, as of `lift_sums.centred`.
+    buyers : array of int, shape (...)
+        Shoppers with an order.
+    outcome : int
+        Column of the outcome.
+    covariates : sequence of int
+        Columns that the lift is adjusted for.
+
+    Returns
+    -------
+    array, shape (3, ...)
+    """
+    kept = [0, *covariates, outcome]
+    found, share = contrast(sums[..., kept, :][..., kept]), smaller_share(sums)
+    orders = sums[..., 0, ORDERS].sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore"):  # an error of 0 before the first look
+        half = critical_value(share * orders, share * buyers) * found.error
+    half = np.where(np.isfinite(half), half, np.nan)
+    return np.array([found.value, found.value - half, found.value + half])

@@ -127,9 +127,9 @@ def _trigger(
         return NoCoupon.NO_CANDIDATE
     positions = catalogue.eligible(shopper, coupons, at, known.rules, now, event, effects.facts, context)
     moment, shadow = Moment(user_id, shopper, at, context, event), None
+    positions, arms = campaign_holdout.allowed(user_id, coupons, positions, known.rules.key)
     if objection is None:
-        campaign_holdout.enrol(moment, event.domain, coupons, positions, known, effects)
-    positions = campaign_holdout.allowed(user_id, coupons, positions, known.rules.key)
+        campaign_holdout.enrol(moment, event.domain, arms, known, effects)
     if not len(positions):
         return NoCoupon.NO_CANDIDATE
     shopper.considered_at = at
@@ -140,7 +140,7 @@ def _trigger(
         effects.facts.append(("interest", "familiar" if familiar else "strange"))
     if objection is None and (staged := known.catalogue.shadows.get(event.domain)) is not None:
         found = catalogue.eligible(shopper, staged, at, known.rules, now, event, None, context)
-        found = campaign_holdout.allowed(user_id, staged, found, known.rules.key)
+        found, _ = campaign_holdout.allowed(user_id, staged, found, known.rules.key)
         shadow = Trigger(moment, event, identity, staged, found, effects) if len(found) else None
     return Trigger(moment, event, identity, coupons, positions, effects, objection, shadow)
 

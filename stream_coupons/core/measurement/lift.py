@@ -71,8 +71,8 @@ def sums(
     ----------
     covariates : array, shape (n, k)
         What was known of each shopper at enrolment.
-    outcome : array, shape (n,)
-        What each shopper brought since enrolment.
+    outcome : array, shape (n,) or (n, m)
+        What each shopper brought since enrolment; several outcomes are the last columns.
     is_holdout : array of bool, shape (n,)
         Arm of each shopper.
     folds : array of int, shape (n,), optional
@@ -80,7 +80,7 @@ def sums(
 
     Returns
     -------
-    array, shape (FOLDS, 2, k + 2, k + 2)
+    array, shape (FOLDS, 2, 1 + k + m, 1 + k + m)
         Sums; the second arm is the holdout.
     """
     rows = np.column_stack([np.ones(len(outcome)), covariates, outcome])

@@ -124,9 +124,7 @@ class LiftSums(PartitionTotal, array_like=True, tag="lift"):
 
 
 def matrices(products: Floats) -> Floats:
-    """Return sums of `LiftSums.products` as symmetric matrices, with enrolment relative to its mean.
-
-    If all shoppers enrol within some minutes, enrolment is no covariate: its columns are zeros.
+    """Return sums of `LiftSums.products` as symmetric matrices, as of `centred`.
 
     Parameters
     ----------
@@ -141,16 +139,26 @@ def matrices(products: Floats) -> Floats:
     found = np.zeros((FOLDS, 2, WIDTH, WIDTH))
     rows, columns = np.array(PAIRS).T
     found[..., rows, columns] = found[..., columns, rows] = products.reshape(FOLDS, 2, len(PAIRS))
-    total = found.sum(axis=(0, 1))
-    centre = total[0, START] / max(total[0, 0], 1.0)
-    moved = np.eye(WIDTH)
-    moved[START, 0] = moved[5, MARGIN_RATE] = moved[6, ORDER_RATE] = -centre
-    found = moved @ found @ moved.T
-    if found[..., START, START].sum() < LEAST_SPREAD * total[START, START]:
-        kept = np.ones(WIDTH)
-        kept[[START, 5, 6]] = 0.0
-        found *= kept[:, None] * kept
-    return found
+    return centred(found)
+
+
+def centred(sums: Floats) -> Floats:
+    """Return sums of products with enrolment relative to its mean; without its columns if that hardly varies.
+
+    Parameters
+    ----------
+    sums : array, shape (..., FOLDS, 2, w, w)
+        Sums by fold and arm at each of some looks, in columns as of `UNITS`; more outcomes may follow.
+    """
+    total = sums.sum(axis=(-4, -3), keepdims=True)
+    centre = total[..., 0, START] / np.maximum(total[..., 0, 0], 1.0)
+    moved = np.broadcast_to(np.eye(sums.shape[-1]), total.shape).copy()
+    moved[..., START, 0] = moved[..., 5, MARGIN_RATE] = moved[..., 6, ORDER_RATE] = -centre
+    found = moved @ sums @ moved.swapaxes(-1, -2)
+    spread = found[..., START, START].sum(axis=(-2, -1), keepdims=True)
+    kept = np.ones(total.shape[:-1])
+    kept[..., [START, 5, 6]] = (spread >= LEAST_SPREAD * total[..., START, START])[..., None]
+    return found * kept[..., :, None] * kept[..., None, :]
 
 
 def _added(cell: bytes, before: Row | None, after: Row) -> bytes:

@@ -156,7 +156,7 @@ def consider(moment: Moment, domain: str, coupons: CouponSet, wallet: Wallet, kn
     """Return the decision on a shopper in a domain at a moment, with values, prices and shortages."""
     event = BrowseEvent(event_id="", user_id=moment.user_id, occurred_at=moment.at, domain=domain)
     positions = eligible(moment.shopper, coupons, moment.at, known.rules, trigger=event, context=moment.context)
-    positions = campaign_holdout.allowed(moment.user_id, coupons, positions, known.rules.key)
+    positions, _ = campaign_holdout.allowed(moment.user_id, coupons, positions, known.rules.key)
     trigger = Trigger(moment, event, "", coupons, positions, Effects())
     [table] = decide([trigger], known)
     return Decision(trigger, charge(table, wallet), wallet, known)

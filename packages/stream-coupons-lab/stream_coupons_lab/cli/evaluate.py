@@ -119,8 +119,11 @@ def _evaluate_own(path: Path, predictions: Path | None, has_others: bool, *, jso
     with replaced(predictions) as sink:
         _write_predictions(scored, sink)
     heads = [quality(one) for one in judged(scored)]
-    found = {"issues": len(scored), "unreadable": own.unreadable, "heads": heads}
+    conclusions = [head.conclusion() for head in heads]
+    found = {"issues": len(scored), "unreadable": own.unreadable, "heads": heads, "conclusions": conclusions}
     terminal.show(found, lambda _: print_metrics(heads), as_json=json)
+    for conclusion in [] if json else conclusions:
+        terminal.say(conclusion)
     if unusable := bad_lines + own.unreadable:
         terminal.warn(f"{unusable} records cannot be read and are left out")
     raise typer.Exit(1 if unusable else 0)

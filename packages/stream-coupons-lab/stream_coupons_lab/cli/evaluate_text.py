@@ -33,6 +33,7 @@ def json_of(found: Evaluated) -> dict[str, object]:
         "heads": found.qualities,
         "slices": found.slices,
         "baselines": found.baselines,
+        "conclusions": found.conclusions(),
     }
 
 
@@ -71,19 +72,12 @@ def print_evaluation(found: Evaluated, warnings: Iterable[str]) -> None:
     )
     if found.labelled:
         print_metrics(found.qualities)
-    for text in _worse_than_the_base_rate(found.qualities):
-        terminal.say(text)
     if found.baselines:
         print_text_table(tables.baselines(found.baselines), 2, title="\nbeside plain models", box=box.SIMPLE_HEAD)
     for warning in warnings:
         terminal.warn(warning)
-
-
-def _worse_than_the_base_rate(heads: Sequence[HeadMetrics]) -> Iterator[str]:
-    for head in heads:
-        loss, base = head.log_loss.value, head.base_log_loss
-        if 0 < head.positives < head.examples and loss > base:
-            yield f"P({head.head}) is worse than always saying the base rate: log loss {loss:.4f} against {base:.4f}"
+    for conclusion in found.conclusions():
+        terminal.say(conclusion)
 
 
 def print_metrics(heads: Sequence[HeadMetrics]) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, JsonOption, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
-from stream_coupons_lab.cli import ope_tables as tables
+from stream_coupons_lab.cli import ope_tables
 from stream_coupons_lab.cli.foreign_logs import (
     MappingOption,
     doubts,
@@ -22,13 +20,13 @@ from stream_coupons_lab.cli.foreign_logs import (
     read_log,
     report_refused,
 )
-from stream_coupons_lab.cli.output import ReportOption, replaced
+from stream_coupons_lab.cli.output import ReportOption, print_text_table, replaced
 from stream_coupons_lab.datasets.foreign import WINDOW_S
 from stream_coupons_lab.datasets.table_files import is_table, item
 from stream_coupons_lab.ope.rewards import Reward
+from stream_coupons_lab.reports import tables
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons_lab.offline.arm_effects import ArmEffect
     from stream_coupons_lab.ope.valuation import ValuationReport
 
 OptionalLog = Annotated[
@@ -39,10 +37,6 @@ OptionalLog = Annotated[
         allow_dash=True,
     ),
 ]
-LEGEND = (
-    "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
-    "it would have chosen what was logged. w: weight, its mean should be 1. unlogged: share of arms never logged"
-)
 
 
 def ope(  # noqa: PLR0913 - the options of a command
@@ -144,18 +138,8 @@ def _print(found: ValuationReport) -> None:
     terminal.say(
         f"{found.reward.value} of {found.decisions:,} decisions about {found.shoppers:,} shoppers, {found.arms:,} arms"
     )
-    has_others = any(each.policy != "logged" for each in found.valued)
-    titles = ("value for each decision", "above the logging policy" if has_others else "")
-    decimals = tables.print_values(found.valued, *titles)
+    ope_tables.print_values(found)
     if found.effects:
-        terminal.stdout().print(_effects(found.effects, decimals))
-    tables.print_notes((LEGEND, *found.notes), found.warnings)
-
-
-def _effects(effects: Iterable[ArmEffect], decimals: int) -> Table:
-    table = tables.new_table("uplift over none", "given", "treated", "controls", "mean uplift", "Qini coefficient")
-    for each in effects:
-        areas = (each.uplift.mean, each.uplift.qini)
-        intervals = (tables.interval_text(interval, decimals, is_signed=True) for interval in areas)
-        table.add_row(each.arm, f"{each.treated:,}", f"{each.controls:,}", *intervals)
-    return table
+        unit, title = found.reward.unit(found.currency), f"uplift over none, {found.reward.in_unit(found.currency)}"
+        print_text_table(tables.effects(found.effects, unit), title=title)
+    ope_tables.print_notes(found)

@@ -20,11 +20,6 @@ from stream_coupons_lab.cli.output import replaced
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons_lab.ope.own_valuation import OwnReport
 
-LEGEND = (
-    "Minor units of money a decision. ESS: effective sample size. rewarded: decisions with a reward that the policy "
-    "might have made. agrees: how likely it would have chosen what was given. w: weight, its mean should be 1. "
-    "unlogged: share of its choices that the live policy would never have made there"
-)
 DAY_S = 86400.0
 
 
@@ -52,7 +47,7 @@ def ope_own(  # noqa: PLR0913 - the options of a command
                 f"--recording --from-beginning --timeout 5`, and so {', '.join(topic.name for topic in READ[1:])}"
             )
         asked = tuple(policies.parse(text, {NO_COUPON, *log.coupons}) for text in texts)
-        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s)
+        found = own_valuation.report(log, asked, settings.policy, domain=domain, window_s=window_s, shop=settings.shop)
         if bad_lines:
             found.warnings.append(f"left out {counted(bad_lines, 'line')}: not a record of a topic")
         if page_sink is not None:
@@ -67,5 +62,5 @@ def _print(found: OwnReport) -> None:
         f"margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
         f"shoppers of {terminal.printable(found.domain)}, {found.coupons:,} coupons, {found.sold_out:.1%} sold out"
     )
-    ope_tables.print_values(found.valued, "value of each decision", "above the policy that decided")
-    ope_tables.print_notes((LEGEND, *found.notes), found.warnings)
+    ope_tables.print_values(found)
+    ope_tables.print_notes(found)

@@ -2,82 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-
-from rich.table import Table
-from rich.text import Text
 
 from stream_coupons.cli import terminal
 from stream_coupons_lab.cli.output import print_text_table
-from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.reports import tables
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.models.metrics import Interval
-    from stream_coupons_lab.ope.valuation import Valued
+    from stream_coupons_lab.ope.own_valuation import OwnReport
+    from stream_coupons_lab.ope.valuation import ValuationReport
 
-TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
-
-
-def decimals_of(values: Iterable[float]) -> int:
-    """So many that the largest value has four digits."""
-    largest = max(map(abs, values))
-    return max(0, 3 - math.floor(math.log10(largest))) if largest > 0 else 1
+LEGEND = (
+    "ESS: effective sample size. rewarded: decisions with a reward that the policy might have made. agrees: how likely "
+    "it would have chosen what was logged. w: weight, its mean should be 1. unlogged: share of its choices that "
+    "the log never had"
+)
 
 
-def values_table(valued: Iterable[Valued], title: str, decimals: int, *, is_gain: bool) -> Table:
-    """Values of policies, or how much they are above that of the policy that decided."""
-    table = new_table(title, "policy", *TITLES.values())
-    for each in valued:
-        intervals = each.valuation.gains if is_gain else each.valuation.values
-        if not is_gain or each.policy != "logged":
-            cells = (interval_text(intervals[estimator], decimals, is_signed=is_gain) for estimator in TITLES)
-            table.add_row(terminal.printable(each.policy), *cells)
-    return table
+def print_values(found: ValuationReport | OwnReport) -> None:
+    """Print the values of policies, their gains, and how far to believe them."""
+    unit, noun = found.reward.unit(found.currency), found.reward.in_unit(found.currency)
+    for valued, note in tables.by_decisions(found.valued, found.decisions):
+        if note:
+            terminal.say(note)
+        _print(tables.values(valued, unit), f"{noun} for each decision")
+        _print(tables.values(valued, unit, is_gain=True), f"{noun} above the logging policy")
+    print_text_table(tables.checks(found.valued), title="how far to believe it")
 
 
-def print_values(valued: Sequence[Valued], values: str, gains: str) -> int:
-    """Print the values of policies, their gains, and how far to believe them.
-
-    Parameters
-    ----------
-    values, gains : str
-        Titles of the tables; empty for none.
-
-    Returns
-    -------
-    int
-        The decimals of the values.
-    """
-    console = terminal.stdout()
-    decimals = decimals_of([each.valuation.values[Estimator.DR].value for each in valued])
-    console.print(values_table(valued, values, decimals, is_gain=False))
-    if gains:
-        console.print(values_table(valued, gains, decimals, is_gain=True))
-    print_text_table(tables.checks(valued), title="how far to believe it")
-    return decimals
+def _print(table: tables.TextTable, title: str) -> None:
+    """Print values above their intervals."""
+    rows = [[row[0], *map("\n".join, zip(row[1::2], row[2::2], strict=True))] for row in table.rows]
+    if rows:
+        print_text_table(tables.TextTable([table.headers[0], *table.headers[1::2]], rows), title=title)
 
 
-def print_notes(notes: Iterable[str], warnings: Iterable[str]) -> None:
-    """Print how values were found, and what may make them wrong."""
-    for note in notes:
+def print_notes(found: ValuationReport | OwnReport) -> None:
+    """Print how values were found, what may make them wrong, and what follows."""
+    for note in (LEGEND, *found.notes):
         terminal.say(note)
-    for warning in warnings:
+    for warning in found.warnings:
         terminal.warn(warning)
-
-
-def new_table(title: str, *names: str) -> Table:
-    """An empty table of names and numbers."""
-    table = terminal.new_table(names[0], figures=names[1:], title=title, title_justify="left")
-    table.columns[0].overflow = "fold"
-    return table
-
-
-def interval_text(found: Interval, decimals: int, *, is_signed: bool) -> Text:
-    """A value above its interval; bold where a difference is one."""
-    form = f"{'+' if is_signed else ''}.{decimals}f"
-    is_clear = is_signed and (found.low > 0 or found.high < 0)
-    interval = "unknown" if math.isnan(found.low) else f"{found.low:{form}} to {found.high:{form}}"
-    return Text.assemble((f"{found.value:{form}}", "bold" if is_clear else ""), "\n", (interval, "dim"))
+    terminal.say(found.conclusion)

@@ -29,6 +29,7 @@ from stream_coupons_lab.datasets.foreign_lines import (
     type_of,
     unknown_keys,
 )
+from stream_coupons_lab.datasets.known_context import require_known_context
 from stream_coupons_lab.datasets.log_records import (
     FeedbackLine,
     IssueLine,
@@ -259,6 +260,7 @@ def take_all(numbered: Iterable[Line], name: str, window_s: float = WINDOW_S) ->
     log.close()
     if not log.counts["issue"]:
         raise BadConfig(_without_issue(name, log))
+    require_known_context(log.records(), name)
     return log
 
 

@@ -21,6 +21,8 @@ from stream_coupons.ops.recordings import not_readable
 Column = Annotated[str, Meta(min_length=1)]
 COUPON_FIELDS = frozenset(Coupon.__struct_fields__) - {"coupon_id", "attributes", "vector"}
 ALL_OTHERS: Literal["*"] = "*"
+OUTCOMES = ("click", "purchase", "order_value", "discount")
+"""Fields that name an outcome: none is known when it is decided."""
 
 
 class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +75,12 @@ class Mapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.click is None and self.purchase is None and self.order_value is None:
             raise ValueError("names no outcome: expected click, purchase or order_value")
+        for name in OUTCOMES:
+            if self.context != ALL_OTHERS and getattr(self, name) in self.context:
+                raise ValueError(
+                    f"context has the column {getattr(self, name)!r}, which is the outcome {name}: it is not known at "
+                    "the decision, so leave it out of the context"
+                )
 
     @property
     def controls(self) -> frozenset[str]:

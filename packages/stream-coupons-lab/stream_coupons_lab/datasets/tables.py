@@ -20,6 +20,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.codec import encode
 from stream_coupons.ops.recordings import Line, Refusals
 from stream_coupons_lab.datasets.foreign import WINDOW_S, ForeignLog
+from stream_coupons_lab.datasets.known_context import require_known_context
 from stream_coupons_lab.datasets.log_records import DEFAULT_DOMAIN, FeedbackLine, IssueLine
 from stream_coupons_lab.datasets.mapping import Mapping
 from stream_coupons_lab.datasets.table_files import first_row, item, read_table
@@ -87,6 +88,7 @@ def log_of(frame: pd.DataFrame, mapping: Mapping, name: str, window_s: float = W
     log.close()
     if not log.counts["issue"]:
         raise BadConfig(f"{name}: {_nothing_in(log, len(frame))}")
+    require_known_context(log.records(), name)
     return log
 
 

@@ -19,7 +19,7 @@ from stream_coupons_lab.ope import valuation
 from stream_coupons_lab.ope.rewards import Reward, rewards
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluated:
     """Findings of a run over a log.
 
@@ -52,6 +52,25 @@ class Evaluated:
     def labelled(self) -> int:
         """Number of issues whose label is known."""
         return sum(one.labelled_at is not None for one in self.scored)
+
+    def conclusions(self) -> list[str]:
+        """Return sentences on each head, beside the best of the base rate and the baselines."""
+        found = []
+        for head in self.qualities:
+            others = [one for one in self.baselines if one.head == head.head and one.is_other]
+            best = min(others, key=lambda one: one.log_loss, default=None)
+            if best is None or best.log_loss >= head.base_log_loss:
+                found.append(head.conclusion())
+            else:
+                found.append(head.conclusion(best.model, best.lead))
+        return found
+
+    def __repr__(self) -> str:
+        parts = ("slices", "effects", "baselines", "doubts")
+        counts = ", ".join(f"{len(getattr(self, name)):,} {name}" for name in parts)
+        heads = [f"  {one.head}: {one.examples:,} examples, {one.positives:,} positives" for one in self.qualities]
+        title = f"evaluation of {len(self.scored):,} issues, {self.labelled:,} with a label: {counts}"
+        return "\n".join((title, *heads, *self.conclusions()))
 
 
 def evaluated(

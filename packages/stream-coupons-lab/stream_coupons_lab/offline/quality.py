@@ -22,14 +22,18 @@ from stream_coupons.core.decision.scoring import HEADS
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.models.metrics import EPSILON, MAX_LOGIT, Interval
-from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, roc_auc
+from stream_coupons_lab.offline.metrics import bootstrap_interval, log_loss, loss_gain, roc_auc
 from stream_coupons_lab.offline.scored import Scored
+from stream_coupons_lab.reports.axes import compared, format_interval, format_value
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 THRESHOLD_BINS = 1000
 THRESHOLD_RATIO = 0.01
+FEW_LABELS = 10
+"""Labels of either kind below which nothing is concluded."""
+UNDEFINED = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class HeadMetrics(Struct, frozen=True, kw_only=True):
     """The metrics of one head; what is undefined is NaN, null in JSON.
 
     `issues` says which ones they are of: all with a label, or those that were seen. `unseen` were left out: that
-    nothing came of them says nothing of P(click | seen) and P(redeem | seen).
+    nothing came of them says nothing of P(click | seen) and P(redeem | seen). `over_base` is the log loss of the base
+    rate less that of the model, `calibration_ratio` predicted over observed.
     """
 
     head: str
@@ -104,11 +109,36 @@ class HeadMetrics(Struct, frozen=True, kw_only=True):
     positives: int
     log_loss: Interval
     base_log_loss: float
+    over_base: Interval
     roc_auc: Interval
     average_precision: float
     brier: float
-    calibration_ratio: float
+    calibration_ratio: Interval
     working: Working
+
+    def conclusion(self, other: str = "the base rate", lead: Interval | None = None) -> str:
+        """Return sentences on the log loss beside that of another prediction, and on the calibration.
+
+        Parameters
+        ----------
+        other : str
+            Name of the other prediction.
+        lead : Interval, optional
+            Its log loss less ours; that of the base rate by default.
+        """
+        rarer = min(self.positives, self.examples - self.positives)
+        if rarer < FEW_LABELS:
+            return (
+                f"No conclusion on P({self.head}): {self.positives:,} of {self.examples:,} labels are positive, "
+                f"expected at least {FEW_LABELS} of either kind."
+            )
+        (size, side), ratio = compared(lead or self.over_base), self.calibration_ratio
+        verdict = f"{'better' if side == 'more' else 'worse'} than {other} by {size} in log loss: significant at 95 %"
+        if not side:
+            verdict = f"not distinguishable from {other} at 95 %: its log loss is {size} lower"
+        level = "too much" if ratio.low > 1 else "too little" if ratio.high < 1 else "calibrated within chance"
+        times = f"{format_value(ratio.value)} ({format_interval(ratio.low, ratio.high)})"
+        return f"P({self.head}) is {verdict}. It predicts {times} times what was observed: {level}."
 
 
 def judged(scored: Sequence[Scored], heads: Collection[str] = HEADS) -> list[LabelledIssues]:
@@ -145,12 +175,14 @@ def quality(series: LabelledIssues) -> HeadMetrics:
     positives = int(series.labels.sum())
     base = np.full(len(series), _share(positives, len(series)))
     area = roc_auc(series.probabilities, series.labels)
-    undefined = Interval(math.nan, math.nan, math.nan)
-    loss_interval, area_interval = undefined, undefined
-    if len(series):
-        loss_interval = bootstrap_interval(log_loss, series.probabilities, series.labels, series.shoppers)
+    of_series = series.probabilities, series.labels, series.shoppers
+    loss_interval = bootstrap_interval(log_loss, *of_series) if len(series) else UNDEFINED
+    over_base = area_interval = ratio = UNDEFINED
+    if positives:
+        ratio = bootstrap_interval(lambda p, labels: _share(float(p.sum()), float(labels.sum())), *of_series)
     if not math.isnan(area):
-        area_interval = bootstrap_interval(roc_auc, series.probabilities, series.labels, series.shoppers)
+        over_base = loss_gain(base, *of_series)
+        area_interval = bootstrap_interval(roc_auc, *of_series)
         if area_interval.low == area_interval.high:  # of a few issues, which rank the same however they are drawn
             area_interval = Interval(area, math.nan, math.nan)
     return HeadMetrics(
@@ -161,10 +193,11 @@ def quality(series: LabelledIssues) -> HeadMetrics:
         positives=positives,
         log_loss=loss_interval,
         base_log_loss=log_loss(base, series.labels),
+        over_base=over_base,
         roc_auc=area_interval,
         average_precision=_average_precision(series),
         brier=_mean((series.probabilities - series.labels) ** 2),
-        calibration_ratio=_share(float(series.probabilities.sum()), positives),
+        calibration_ratio=ratio,
         working=working_point(series),
     )
 

@@ -52,6 +52,9 @@ class Estimator(StrEnum):
     DR = "dr"
 
 
+TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
     """n decisions of a logging policy, each among up to a arms; the columns of a row are the arms that it could choose.

@@ -29,12 +29,13 @@ from sklearn.preprocessing import StandardScaler
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.plurals import counted
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import PolicyRules, ShopRules
 from stream_coupons_lab.ope import valuation
 from stream_coupons_lab.ope.ope import Logged
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
 from stream_coupons_lab.ope.own_log import NO_MONEY, OwnLog
 from stream_coupons_lab.ope.policies import KINDS, Policy
+from stream_coupons_lab.ope.rewards import Reward
 from stream_coupons_lab.ope.valuation import Valued
 
 Floats = NDArray[np.float64]
@@ -59,6 +60,11 @@ class OwnReport:
     valued: list[Valued]
     warnings: list[str]
     notes: list[str]
+    currency: str | None
+    """Currency of the margin; its values are in minor units all the same."""
+    conclusion: str
+    """Sentence on another policy and ours."""
+    reward: Reward = Reward.MARGIN
 
 
 def report(
@@ -68,6 +74,7 @@ def report(
     *,
     domain: str | None = None,
     window_s: float | None = None,
+    shop: ShopRules | None = None,
 ) -> OwnReport:
     """Value policies on a log.
 
@@ -77,6 +84,8 @@ def report(
         The one with most decisions, if not given.
     window_s : float, optional
         Time after a decision in which orders count, seconds; by default the longest redemption window of an arm.
+    shop : ShopRules, optional
+        Currencies.
 
     Raises
     ------
@@ -94,6 +103,7 @@ def report(
     choices, is_known = decisions.choices(rules), decisions.logging > 0
     valued = [valuation.value(policy, choices, logged, rules, is_known) for policy in asked]
     sold_out, arms = decisions.sold_out.sum(), decisions.is_coupon.sum()
+    currency = shop.currency(domain) if shop is not None else None
     return OwnReport(
         domain=domain,
         window_s=window_s,
@@ -104,6 +114,8 @@ def report(
         valued=valued,
         warnings=[doubt for each in valued for doubt in valuation.doubts(each, NEVER)],
         notes=_notes(log, decisions, domain),
+        currency=currency,
+        conclusion=valuation.conclusion(valued, len(decisions), Reward.MARGIN, currency, NEVER),
     )
 
 

@@ -10,6 +10,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.decision.scoring import CLICK, ORDER, REDEEM
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions
+from stream_coupons_lab.reports.axes import MINOR_UNITS, Unit
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -22,6 +23,19 @@ class Reward(StrEnum):
     CLICK = "click"
     PURCHASE = "purchase"
     MARGIN = "margin"
+
+    @property
+    def noun(self) -> str:
+        """Plural of what is counted."""
+        return self.value if self is Reward.MARGIN else f"{self.value}s"
+
+    def unit(self, currency: str | None) -> Unit:
+        """Return the unit of its values; money without a currency is in minor units."""
+        return (currency or MINOR_UNITS) if self is Reward.MARGIN else "percent"
+
+    def in_unit(self, currency: str | None) -> str:
+        """Return the title of its values, which names the unit of money."""
+        return f"{self.noun} in {self.unit(currency)}" if self is Reward.MARGIN else self.noun
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Every policy of interest valued on the decisions of a log, with what makes the figures doubtful."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +16,18 @@ from stream_coupons_lab.offline.arm_effects import ArmEffect
 from stream_coupons_lab.offline.logged_decisions import LoggedDecisions, decisions_of, missing_arms
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun
 from stream_coupons_lab.ope import ope, policies
-from stream_coupons_lab.ope.ope import Logged, Valuation
+from stream_coupons_lab.ope.ope import Estimator, Logged, Valuation
 from stream_coupons_lab.ope.policies import ArmScores, Policy
 from stream_coupons_lab.ope.rewards import Reward, rewards
+from stream_coupons_lab.reports.axes import compared, factor, format_interval, format_value
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+OURS = ("greedy", "epsilon")
+NEVER = "arms that the log never chose"
+SHOWN = 20
+"""Policies in the text of a report."""
 MOST_CONSTANTS = 30
 FEW_EFFECTIVE = 100
 FEW_REWARDED = 10
@@ -41,12 +47,25 @@ class Valued:
     valuation: Valuation
     unsupported: float
 
+    def is_of_all(self, decisions: int) -> bool:
+        """Return True if it is valued on so many decisions; always:ARM is on those that could have its arm."""
+        return self.valuation.diagnostics.decisions == decisions
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ValuationReport:
-    """The values of policies; `warnings` name what may make them wrong, `notes` how they were found."""
+    """The values of policies; `warnings` name what may make them wrong, `notes` how they were found.
+
+    Attributes
+    ----------
+    currency : str or None
+        Currency of a margin; its values are in minor units all the same.
+    conclusion : str
+        Sentence on our policy and the logging one.
+    """
 
     reward: Reward
+    currency: str | None
     decisions: int
     shoppers: int
     arms: int
@@ -54,6 +73,15 @@ class ValuationReport:
     effects: list[ArmEffect]
     warnings: list[str]
     notes: list[str]
+    conclusion: str
+
+    def __repr__(self) -> str:
+        shown = [_line(one, self.decisions, self.reward, self.currency) for one in self.valued[:SHOWN]]
+        more = [f"  ... {len(self.valued) - SHOWN} more in `valued`"] * (len(self.valued) > SHOWN)
+        counts = f"{len(self.effects)} effects, {len(self.warnings)} warnings, {len(self.notes)} notes"
+        noun = self.reward.in_unit(self.currency)
+        title = f"{noun} of {self.decisions:,} decisions about {self.shoppers:,} shoppers: {counts}"
+        return "\n".join((title, *shown, *more, self.conclusion))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +117,20 @@ def value_log(
     feed(running)
     scored = running.finish()
     known = decisions_of(scored, log, settings.policy.typical_price_minor)
-    found = report(known, question, settings.policy)
+    currencies = {settings.shop.currency(domain) for domain in log.domains}
+    found = report(known, question, settings.policy, currencies.pop() if len(currencies) == 1 else None)
+    if currencies and question.reward is Reward.MARGIN:
+        found.warnings.append("the log's domains have several currencies: their minor units are added as they are")
     found.warnings[:0] = warnings
     if open_ones := len(scored) - len(known):
         found.notes.insert(0, f"{open_ones} issues are left out: their window was open when the log ended")
     return found
 
 
-def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -> ValuationReport:
-    """Answer a question.
+def report(
+    decisions: LoggedDecisions, question: Question, rules: PolicyRules, currency: str | None = None
+) -> ValuationReport:
+    """Answer a question; money is in minor units of a currency.
 
     Raises
     ------
@@ -120,9 +153,10 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
     is_known = decisions.times_chosen[decisions.arm] > 0
     valued = [value(policy, choices, logged, rules, is_known) for policy in asked]
     for each in valued:
-        warnings += doubts(each, "arms that the log never chose")
+        warnings += doubts(each, NEVER)
     return ValuationReport(
         reward=question.reward,
+        currency=currency,
         decisions=len(decisions),
         shoppers=len(np.unique(decisions.shopper)),
         arms=len(decisions.names),
@@ -130,6 +164,7 @@ def report(decisions: LoggedDecisions, question: Question, rules: PolicyRules) -
         effects=arm_effects.measure(decisions, found, propensity, question.seed),
         warnings=warnings,
         notes=notes,
+        conclusion=conclusion(valued, len(decisions), question.reward, currency, NEVER, OURS),
     )
 
 
@@ -204,3 +239,49 @@ def doubts(each: Valued, unknown: str) -> list[str]:
             f"{each.policy}: rests on {found.effective:.0f} effective decisions and {found.rewarded} rewards: too few"
         )
     return doubts
+
+
+def conclusion(
+    valued: Sequence[Valued], decisions: int, reward: Reward, currency: str | None, never: str, ours: Sequence[str] = ()
+) -> str:
+    """Return a sentence that compares one policy with the logging one, by the doubly robust estimate.
+
+    It is one of `ours` where these were valued, else `always:none` or another one: the first without doubts, so it does
+    not depend on the values.
+
+    Parameters
+    ----------
+    decisions : int
+        Number of all decisions.
+    never : str
+        As of `doubts`.
+    ours : sequence of str
+        Kinds of policies that are the engine's, where another system decided.
+    """
+    others = [one for one in valued if one.policy != "logged"]
+    others.sort(key=lambda one: one.policy != "always:none")
+    others = [one for kind in ours for one in others if one.policy.startswith(kind)] or others
+    if not others:
+        return "No conclusion: only the logging policy was valued."
+    one = next((each for each in others if not doubts(each, never)), others[0])
+    for doubt in doubts(one, never):
+        return f"No conclusion: {doubt}."
+    gain, n = one.valuation.gains[Estimator.DR], one.valuation.diagnostics.decisions
+    if math.isnan(gain.low):
+        return f"No conclusion: {one.policy}: all decisions have the same reward."
+    name = f"The engine's policy ({one.policy})" if one.policy.startswith(tuple(ours)) else f"The policy {one.policy}"
+    unit = reward.unit(currency)
+    size, side = compared(gain, factor(unit))
+    what = f"{unit} of margin a decision" if reward is Reward.MARGIN else f"{reward.noun} per 100 decisions"
+    where = "" if n == decisions else f", on the {n:,} of {decisions:,} decisions that could have its arm"
+    if not side:
+        return f"{name} is not distinguishable from the logging policy at 95 %: it brings {size} {what} more{where}."
+    return f"{name} would have brought {size} {what} {side} than the logging policy{where}: significant at 95 %."
+
+
+def _line(one: Valued, decisions: int, reward: Reward, currency: str | None) -> str:
+    """Return a policy with its value as text, for people."""
+    value, unit = one.valuation.values[Estimator.DR], reward.unit(currency)
+    span = format_interval(value.low, value.high, unit) or "unknown"
+    where = "" if one.is_of_all(decisions) else f" on {one.valuation.diagnostics.decisions:,} decisions"
+    return f"  {one.policy}: {format_value(value.value, unit)} ({span}){where}"

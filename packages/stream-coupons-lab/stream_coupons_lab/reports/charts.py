@@ -14,6 +14,7 @@ from stream_coupons_lab.reports.axes import (
     NamedInterval,
     Points,
     Unit,
+    factor,
     format_interval,
     format_value,
 )
@@ -22,8 +23,6 @@ from stream_coupons_lab.reports.markup import Markup, each, fill, joined
 MAX_POINTS = 400
 DIGITS = 6
 """Significant digits of plotted values: more cannot be seen."""
-SHOWN_IN: dict[Unit, float] = {"percent": 100.0, "money": 0.01}
-"""Factor from a value to the unit that its axis shows."""
 
 
 def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> dict[str, Any]:
@@ -130,4 +129,4 @@ def _plotted(value: float, unit: Unit) -> float | None:
     """Return a value in the unit that its axis shows: major units of money, per cent; None unless it is finite."""
     if not math.isfinite(value):
         return None
-    return value if unit == "date" else float(f"{value * SHOWN_IN.get(unit, 1.0):.{DIGITS}g}")
+    return value if unit == "date" else float(f"{value * factor(unit):.{DIGITS}g}")

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.offline.arm_effects import ArmEffect
-from stream_coupons_lab.reports.axes import Axis, Unit, format_interval, format_value
+from stream_coupons_lab.reports import tables
+from stream_coupons_lab.reports.axes import Axis, Unit
 from stream_coupons_lab.reports.report import HtmlReport
 
-COLUMNS = ("coupon", "treated", "controls", "observed", "95%", "predicted", "Qini", "95% of Qini")
 ABOUT = (
     "Each coupon against giving none, where either could be chosen, by the inverse of the propensities. "
     "Curves go from the decisions with the highest predicted effect to those with the lowest."
@@ -35,7 +34,7 @@ def add_effects(report: HtmlReport, effects: Sequence[ArmEffect], what: str, uni
     means = [(one.arm, one.uplift.mean) for one in effects]
     rows = [(arm, mean.value, mean.low, mean.high) for arm, mean in means]
     report.point_chart("Effect observed", rows, axis, note="Against giving none, with bootstrap 95% intervals.")
-    report.table(COLUMNS, [_row(one, unit) for one in effects])
+    report.table(*tables.effects(effects, unit))
     report.line_chart(
         "Qini curves above a random order",
         {one.arm: _above_random(one) for one in effects},
@@ -50,20 +49,3 @@ def _above_random(one: ArmEffect) -> list[tuple[float, float]]:
     curve = one.uplift.curve
     above = curve.qini - curve.share * curve.qini[-1]
     return list(zip(curve.share.tolist(), above.tolist(), strict=True))
-
-
-def _row(one: ArmEffect, unit: Unit) -> list[str | float]:
-    return [
-        one.arm,
-        one.treated,
-        one.controls,
-        format_value(one.uplift.mean.value, unit),
-        _span(one.uplift.mean, unit),
-        format_value(one.predicted, unit),
-        format_value(one.uplift.qini.value, unit),
-        _span(one.uplift.qini, unit),
-    ]
-
-
-def _span(interval: Interval, unit: Unit) -> str:
-    return format_interval(interval.low, interval.high, unit)

@@ -18,6 +18,7 @@ def page(name: str, found: Evaluated) -> HtmlReport:
         add_effects(report, found.effects, f"{found.effects_of or 'purchase'}s", "percent")
         if found.doubts:
             report.table(["what makes it doubtful"], [[doubt] for doubt in found.doubts])
+    report.section("Conclusion", "\n\n".join(found.conclusions()))
     return report
 
 

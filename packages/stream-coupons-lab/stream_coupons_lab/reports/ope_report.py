@@ -4,36 +4,22 @@ from collections.abc import Sequence
 
 from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.own_valuation import OwnReport
-from stream_coupons_lab.ope.rewards import Reward
 from stream_coupons_lab.ope.valuation import ValuationReport as Values
 from stream_coupons_lab.ope.valuation import Valued
 from stream_coupons_lab.reports import tables
-from stream_coupons_lab.reports.axes import DAY_S, Axis, Unit, format_interval, format_value
+from stream_coupons_lab.reports.axes import DAY_S, Axis, Unit
 from stream_coupons_lab.reports.effect_charts import add_effects
 from stream_coupons_lab.reports.report import HtmlReport
-
-TITLES = {Estimator.IPS: "IPS", Estimator.SNIPS: "SNIPS", Estimator.DR: "doubly robust"}
-UNITS: dict[Reward, Unit] = {
-    Reward.CLICK: "percent",
-    Reward.PURCHASE: "percent",
-    Reward.MARGIN: "money",
-}
-NOUNS = {
-    Reward.CLICK: "clicks",
-    Reward.PURCHASE: "purchases",
-    Reward.MARGIN: "margin",
-}
 
 
 def page(name: str, found: Values) -> HtmlReport:
     """Return the report of a valuation; `name` is the log's."""
-    unit, noun = UNITS[found.reward], NOUNS[found.reward]
     subtitle = (
-        f"What policies would have earned: {noun} for each of {found.decisions:,} decisions about "
+        f"What policies would have earned: {found.reward.noun} for each of {found.decisions:,} decisions about "
         f"{found.shoppers:,} shoppers, {found.arms:,} arms."
     )
-    report = _page(name, subtitle, found, noun, unit)
-    add_effects(report, found.effects, noun, unit)
+    report = _page(name, subtitle, found)
+    add_effects(report, found.effects, found.reward.in_unit(found.currency), found.reward.unit(found.currency))
     return report
 
 
@@ -43,26 +29,26 @@ def own_page(name: str, found: OwnReport) -> HtmlReport:
         f"Margin within {found.window_s / DAY_S:g} days of {found.decisions:,} decisions about {found.shoppers:,} "
         f"shoppers of {found.domain}, {found.coupons:,} coupons, {found.sold_out:.1%} of them sold out."
     )
-    return _page(name, subtitle, found, "margin", "money")
+    return _page(name, subtitle, found)
 
 
-def _page(name: str, subtitle: str, found: Values | OwnReport, noun: str, unit: Unit) -> HtmlReport:
+def _page(name: str, subtitle: str, found: Values | OwnReport) -> HtmlReport:
     report = HtmlReport(f"Policies on {name}", subtitle)
-    _values(report, found.valued, noun, unit)
+    report.section(
+        "Value of each policy",
+        f"{found.conclusion}\n\nThe doubly robust estimate comes first: it uses the model where the log has little, "
+        "and is unbiased whatever the model if the propensities are right. Intervals are 95% and draw whole shoppers.",
+    )
+    for valued, note in tables.by_decisions(found.valued, found.decisions):
+        _values(report, valued, note, found.reward.in_unit(found.currency), found.reward.unit(found.currency))
     _trust(report, found.valued, found.warnings, found.notes)
     return report
 
 
-def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit) -> None:
-    report.section(
-        "Value of each policy",
-        "The doubly robust estimate comes first: it uses the model where the log has little, and is unbiased whatever "
-        "the model if the propensities are right. Intervals are 95% and draw whole shoppers.",
-    )
-    axis = Axis(f"{noun} for each decision", unit)
+def _values(report: HtmlReport, valued: Sequence[Valued], note: str, noun: str, unit: Unit) -> None:
     highlight = "greedy" if any(one.policy == "greedy" for one in valued) else None
     rows = [(one.policy, *_ends(one, Estimator.DR)) for one in valued]
-    report.point_chart("By doubly robust", rows, axis, highlight=highlight)
+    report.point_chart("By doubly robust", rows, Axis(f"{noun} for each decision", unit), note, highlight=highlight)
     gains = [(one.policy, *_ends(one, Estimator.DR, is_gain=True)) for one in valued if one.policy != "logged"]
     if gains:
         report.point_chart(
@@ -71,10 +57,7 @@ def _values(report: HtmlReport, valued: Sequence[Valued], noun: str, unit: Unit)
             Axis(f"additional {noun} for each decision", unit),
             note="Doubly robust. Paired: an interval above zero is a gain beyond chance, for that policy alone.",
         )
-    report.table(
-        ["policy", *(text for title in TITLES.values() for text in (title, "95%"))],
-        [[one.policy, *_cells(one, unit)] for one in valued],
-    )
+    report.table(*tables.values(valued, unit))
 
 
 def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str], notes: Sequence[str]) -> None:
@@ -95,11 +78,3 @@ def _trust(report: HtmlReport, valued: Sequence[Valued], warnings: Sequence[str]
 def _ends(one: Valued, estimator: Estimator, *, is_gain: bool = False) -> tuple[float, float, float]:
     found = (one.valuation.gains if is_gain else one.valuation.values)[estimator]
     return found.value, found.low, found.high
-
-
-def _cells(one: Valued, unit: Unit) -> list[str]:
-    cells: list[str] = []
-    for estimator in TITLES:
-        value, low, high = _ends(one, estimator)
-        cells += [format_value(value, unit), format_interval(low, high, unit)]
-    return cells

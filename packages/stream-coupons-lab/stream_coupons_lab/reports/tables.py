@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from stream_coupons_lab.reports.axes import format_interval, format_value
+from stream_coupons_lab.reports.axes import Unit, format_interval, format_value
 
 if TYPE_CHECKING:  # the command line imports this module for its help
     from stream_coupons.models.metrics import Interval
+    from stream_coupons_lab.offline.arm_effects import ArmEffect
     from stream_coupons_lab.offline.baselines import Beside
     from stream_coupons_lab.offline.quality import HeadMetrics
     from stream_coupons_lab.ope.valuation import Valued
@@ -20,6 +21,49 @@ class TextTable(NamedTuple):
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+
+ON_OTHERS = (
+    "The policies below are valued on the decisions that could have their arm, {n} of {all:,}. Compare each with the "
+    "logging policy on the same decisions, not with another one."
+)
+
+
+def by_decisions(valued: Sequence[Valued], decisions: int) -> Iterator[tuple[list[Valued], str]]:
+    """Yield the policies that are valued on all decisions, and the others with a note that says so."""
+    of_all, others = ([one for one in valued if one.is_of_all(decisions) is whole] for whole in (True, False))
+    if of_all:
+        yield of_all, ""
+    if others:
+        counts = sorted({one.valuation.diagnostics.decisions for one in others})
+        ends = dict.fromkeys((f"{counts[0]:,}", f"{counts[-1]:,}"))
+        yield others, ON_OTHERS.format(n=" to ".join(ends), all=decisions)
+
+
+def values(valued: Iterable[Valued], unit: Unit, *, is_gain: bool = False) -> TextTable:
+    """Return the values of policies by each estimator, or how much they are above that of the logging policy."""
+    from stream_coupons_lab.ope.ope import TITLES
+
+    rows = []
+    for one in valued:
+        if not is_gain or one.policy != "logged":
+            intervals = one.valuation.gains if is_gain else one.valuation.values
+            rows.append([one.policy, *(text for each in TITLES for text in _with_interval(intervals[each], unit))])
+    return TextTable(("policy", *(text for title in TITLES.values() for text in (title, "95%"))), rows)
+
+
+def effects(found: Iterable[ArmEffect], unit: Unit) -> TextTable:
+    """Return the effect of each coupon against giving none."""
+    rows = []
+    for one in found:
+        mean, qini = (_with_interval(each, unit) for each in (one.uplift.mean, one.uplift.qini))
+        counts = (f"{count:,}" for count in (one.treated, one.controls))
+        rows.append([one.arm, *counts, *mean, format_value(one.predicted, unit), *qini])
+    return TextTable(("coupon", "treated", "controls", "observed", "95%", "predicted", "Qini", "95% of Qini"), rows)
+
+
+def _with_interval(found: Interval, unit: Unit) -> tuple[str, str]:
+    return format_value(found.value, unit), format_interval(found.low, found.high, unit)
 
 
 def checks(valued: Iterable[Valued]) -> TextTable:
@@ -64,7 +108,8 @@ def metrics(heads: Sequence[HeadMetrics]) -> TextTable:
         ("  95%", lambda head: _span(head.roc_auc)),
         ("average precision", lambda head: _number(head.average_precision)),
         ("Brier score", lambda head: _number(head.brier)),
-        ("calibration ratio", lambda head: _number(head.calibration_ratio)),
+        ("calibration ratio", lambda head: _number(head.calibration_ratio.value)),
+        ("  95%", lambda head: _span(head.calibration_ratio)),
         ("accuracy", lambda head: _number(head.working.accuracy)),
         ("precision", lambda head: _number(head.working.precision)),
         ("recall", lambda head: _number(head.working.recall)),

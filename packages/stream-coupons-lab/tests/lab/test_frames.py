@@ -93,6 +93,19 @@ def test_the_commands_have_the_same_figures(
     assert greedy["valuation"]["values"]["dr"]["value"] == values.loc["greedy", "valuation_values_dr"]
 
 
+def test_the_text_of_a_result_is_a_summary(found: Evaluated, valued: ValuationReport, table: pd.DataFrame) -> None:
+    everything = frames.ope(table, MAPPING, reward="margin")
+    for result in (found, valued, everything):
+        assert str(result) == repr(result)
+        assert len(str(result).splitlines()) <= 30
+        assert len(str(result)) < 3000
+    assert str(found).startswith("evaluation of 408 issues, 394 with a label: ")
+    assert str(found).splitlines()[-3:] == found.conclusions()
+    assert str(valued).splitlines()[-1] == valued.conclusion
+    assert "  always:none: " in str(valued)
+    assert "margin in minor units of 394 decisions" in str(everything)
+
+
 def test_a_row_that_is_refused_is_warned_of(table: pd.DataFrame) -> None:
     few = table.head(8).astype({"ordered": object})
     few.loc[2, "ordered"] = "perhaps"

@@ -40,13 +40,20 @@ def test_it_prints_the_metrics_of_every_head(run: Run, log: Path) -> None:
 
 
 @pytest.mark.long
-def test_it_says_which_head_is_worse_than_the_base_rate(run: Run, tmp_path: Path) -> None:
+def test_it_ends_in_a_conclusion_on_each_head(run: Run, tmp_path: Path) -> None:
     log = write_lines(tmp_path / "log.jsonl", *drawn(issues=300, seed=7))
-    printed = run("evaluate", log, *WINDOW).stdout
-    heads = json.loads(run("evaluate", log, *WINDOW, "--json").stdout)["heads"]
-    worse = {head["head"] for head in heads if head["log_loss"]["value"] > head["base_log_loss"]}
-    assert worse == {"order"}
-    assert set(re.findall(r"P\((\w+)\) is worse than always saying the base rate", printed)) == worse
+    found = json.loads(run("evaluate", log, *WINDOW, "--json").stdout)
+    for head, text in zip(found["heads"], found["conclusions"], strict=True):
+        assert f"P({head['head']})" in text
+        is_few = min(head["positives"], head["examples"] - head["positives"]) < 10
+        assert text.startswith("No conclusion") is is_few
+        gain = head["over_base"]
+        assert gain["value"] == pytest.approx(head["base_log_loss"] - head["log_loss"]["value"])
+        sides = {"is better than the base rate": gain["low"] > 0, "is worse than the base rate": gain["high"] < 0}
+        assert [side for side in sides if side in text] == [side for side in sides if sides[side] and not is_few]
+    printed = run("evaluate", log, *WINDOW, "--report", tmp_path / "page.html").stdout
+    assert printed.splitlines()[-3:] == found["conclusions"]
+    assert found["conclusions"][0] in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lab.randomised_log import RandomisedLog
+from stream_coupons_lab.reports.axes import format_value
 
 from .conftest import Run
 
@@ -40,10 +41,32 @@ def test_the_table_says_the_same_as_the_json(run: Run, log: Path) -> None:
     assert shown.exit_code == 0
     assert "purchase of 400 decisions" in shown.stdout
     for each in found["valued"]:
-        assert f"{each['valuation']['values']['dr']['value']:.4f}" in shown.stdout
+        assert format_value(each["valuation"]["values"]["dr"]["value"], "percent") in shown.stdout
     tea = found["valued"][1]["valuation"]
-    assert f"{tea['gains']['ips']['value']:+.4f}" in shown.stdout
+    assert format_value(tea["gains"]["ips"]["value"], "percent") in shown.stdout
+    assert shown.stdout.rstrip().endswith(found["conclusion"])
     assert all(each["arm"] in shown.stdout for each in found["effects"])
+
+
+@pytest.mark.long
+def test_policies_of_other_decisions_have_a_table_and_a_chart_of_their_own(run: Run, tmp_path: Path) -> None:
+    def change(issue: dict[str, Any]) -> None:
+        if int(issue["issue_id"][1:]) % 4 == 0:
+            issue["arms"] = [arm for arm in ("tea", "toys") if arm != "tea" or issue["coupon"]["coupon_id"] == "tea"]
+
+    source, page = RandomisedLog(400), tmp_path / "page.html"
+    source.arm[::4] = 2
+    log = source.write(tmp_path / "log.jsonl", change)
+    policies = ("--policy", "logged", "--policy", "greedy", "--policy", "always:tea")
+    shown = run("ope", log, *policies, "--report", page)
+    assert shown.exit_code == 0, shown.stderr
+    of_all, _, of_others = shown.stdout.partition("are valued on the decisions that could have their arm, 300 of 400")
+    assert "greedy" in of_all
+    assert "always:tea" not in of_all
+    assert "clicks above the logging policy" in of_others
+    charts = page.read_text(encoding="utf-8").split("By doubly robust</h3>")[1:]
+    assert ["always:tea" in chart.partition("</figure>")[0] for chart in charts] == [False, True]
+    assert "300 of 400" in charts[1]
 
 
 @pytest.mark.long

@@ -54,8 +54,26 @@ def test_the_tables_say_the_same(run: Run, log: Path) -> None:
         "always:none",
     ]
     for each in found["valued"]:
-        assert f"{each['valuation']['values']['dr']['value']:.1f}" in shown.stdout
+        assert f"{each['valuation']['values']['dr']['value']:.3g}" in shown.stdout
+    assert shown.stdout.rstrip().endswith(found["conclusion"])
+    assert "margin in minor units for each decision" in shown.stdout
     assert "always:none: " in shown.stderr
+
+
+def test_money_is_in_the_currency_of_the_domain_in_all_tables_and_charts(run: Run, log: Path, tmp_path: Path) -> None:
+    settings, page = tmp_path / "settings.toml", tmp_path / "page.html"
+    settings.write_text("[shop.currencies]\necommerce = 'EUR'\n")
+    shown = run("ope", log, "--config", settings, "--report", page).stdout
+    found = json.loads(run("ope", log, "--config", settings, "--json").stdout)
+    assert found["currency"] == "EUR"
+    text = page.read_text(encoding="utf-8")
+    assert "minor" not in shown
+    for each in found["valued"]:
+        value = f"{each['valuation']['values']['dr']['value'] / 100:.3g}"
+        assert value in shown
+        assert value in text
+    for title in ("margin in EUR for each decision", "additional margin in EUR for each decision"):
+        assert title in text
 
 
 def test_its_page_shows_the_values(run: Run, log: Path, tmp_path: Path) -> None:

@@ -150,6 +150,24 @@ def test_a_table_without_a_row_that_can_be_used_is_refused() -> None:
         log_of(pd.DataFrame({"offer": [], "bought": []}), mapping_of({"arm": "offer", "purchase": "bought"}), "t")
 
 
+@pytest.mark.parametrize(
+    ("field", "column"), [("click", "seen"), ("purchase", "bought"), ("order_value", "spent"), ("discount", "off")]
+)
+def test_the_column_of_an_outcome_is_refused_as_context(field: str, column: str) -> None:
+    mapping = {"arm": "offer", "purchase": "bought", field: column, "context": ["city", column]}
+    with pytest.raises(BadConfig, match=f"mapping: .*context has the column '{column}', which is the outcome {field}"):
+        mapping_of(mapping)
+
+
+def test_a_column_that_repeats_the_outcome_is_refused_by_a_star_too() -> None:
+    rows = [
+        {"offer": "tea-10", "bought": n % 3 == 0, "revenue": 9.5 * (n % 3 == 0), "age": 20 + n % 7} for n in range(90)
+    ]
+    with pytest.raises(BadConfig, match=r"sent.csv: context field 'revenue' is an outcome: .* in 30 of 30 decisions"):
+        log_from(rows, context="*")
+    assert len(issues(log_from(rows, context=["age"]))) == 90
+
+
 def test_all_other_columns_are_context_by_a_star() -> None:
     log = log_from([TEA | {"city": "Bonn", "age": float("nan")}], context="*")
     assert issues(log)[0].context == {"city": "Bonn"}

@@ -45,7 +45,7 @@ def test_probabilities_are_of_a_coupon_that_is_seen_where_channels_report_and_of
     click, of_all = quality(judged(reported)[0]), quality(judged(other)[0])
     assert (click.issues, click.unseen) == ("seen", ISSUES - click.examples)
     assert click.examples / ISSUES == pytest.approx(SEEN_RATIO, rel=0.1)
-    assert click.calibration_ratio == pytest.approx(1.0, abs=0.15)
+    assert click.calibration_ratio.value == pytest.approx(1.0, abs=0.15)
     assert (of_all.issues, of_all.unseen, of_all.examples) == ("all", 0, ISSUES)
     assert of_all.positives == click.positives
 

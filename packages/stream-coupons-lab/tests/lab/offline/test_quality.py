@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from stream_coupons.core.messages.catalogue import Coupon
-from stream_coupons.models.metrics import BinaryMetrics
+from stream_coupons.models.metrics import BinaryMetrics, Interval
 from stream_coupons_lab.offline.metrics import log_loss
 from stream_coupons_lab.offline.quality import LabelledIssues, judged, quality, rate_interval, slice_of, working_point
 from stream_coupons_lab.offline.scored import Scored
@@ -93,8 +94,8 @@ def test_the_metrics_are_those_of_the_library_and_of_the_learner() -> None:
     assert found.average_precision == pytest.approx(average_precision_score(series.labels, series.probabilities))
     assert found.log_loss.value == pytest.approx(online.log_loss)
     assert found.brier == pytest.approx(brier_score_loss(series.labels, series.probabilities))
-    assert found.calibration_ratio == pytest.approx(series.probabilities.mean() / series.labels.mean())
-    for interval in (found.log_loss, found.roc_auc):
+    assert found.calibration_ratio.value == pytest.approx(series.probabilities.mean() / series.labels.mean())
+    for interval in (found.log_loss, found.roc_auc, found.calibration_ratio):
         assert interval.low < interval.value < interval.high
 
 
@@ -106,6 +107,63 @@ def test_what_is_undefined_is_nan_and_no_error() -> None:
     assert math.isnan(silent.roc_auc.value)
     assert math.isnan(silent.average_precision)
     assert silent.log_loss.value == pytest.approx(-math.log(0.8))
+
+
+# ------------------------------------------------------------ the conclusion
+
+
+CALIBRATED = Interval(1.0, 0.9, 1.1)
+
+
+def concluded(gain: Interval, ratio: Interval = CALIBRATED, positives: int = 100) -> str:
+    found = quality(of_head(drawn(), "click"))
+    return replace(found, over_base=gain, calibration_ratio=ratio, positives=positives).conclusion()
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [
+        (
+            Interval(0.02, 0.01, 0.03),
+            "better than the base rate by 0.02 (0.01 to 0.03) in log loss: significant at 95 %.",
+        ),
+        (
+            Interval(-0.02, -0.03, -0.01),
+            "worse than the base rate by 0.02 (0.01 to 0.03) in log loss: significant at 95 %.",
+        ),
+        (
+            Interval(0.02, -0.01, 0.03),
+            "not distinguishable from the base rate at 95 %: its log loss is 0.02 (−0.01 to 0.03)",
+        ),
+        (
+            Interval(-0.02, -0.03, 0.01),
+            "not distinguishable from the base rate at 95 %: its log loss is −0.02 (−0.03 to 0.01)",
+        ),
+    ],
+)
+def test_a_conclusion_is_on_the_gain_over_the_other_prediction(gain: Interval, verdict: str) -> None:
+    assert concluded(gain).startswith(f"P(click) is {verdict}")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "level"),
+    [
+        (Interval(1.2, 1.1, 1.3), "1.2 (1.1 to 1.3) times what was observed: too much."),
+        (Interval(0.8, 0.7, 0.9), "0.8 (0.7 to 0.9) times what was observed: too little."),
+        (Interval(1.2, 0.9, 1.3), "1.2 (0.9 to 1.3) times what was observed: calibrated within chance."),
+    ],
+)
+def test_a_conclusion_states_the_calibration(ratio: Interval, level: str) -> None:
+    assert concluded(Interval(0.02, 0.01, 0.03), ratio).endswith(f"It predicts {level}")
+
+
+def test_nothing_is_concluded_from_few_labels_of_one_kind() -> None:
+    for positives in (9, 391):
+        text = concluded(Interval(0.02, 0.01, 0.03), positives=positives)
+        assert text.startswith(
+            f"No conclusion on P(click): {positives} of 400 labels are positive, expected at least 10"
+        )
+    assert quality(of_head([], "click")).conclusion().startswith("No conclusion on P(click): 0 of 0 labels")
 
 
 # ------------------------------------------------------------ the working threshold
