@@ -17,7 +17,7 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
 from stream_coupons_console.following import AWAY_AFTER_S, TopicFollower
 from stream_coupons_console.index import Index
-from stream_coupons_console.web import campaigns, coupons, entry_forms, money, now, shoppers, what_if
+from stream_coupons_console.web import campaigns, coupons, dead_letters, entry_forms, money, now, shoppers, what_if
 from stream_coupons_console.web.forms import fields
 from stream_coupons_console.web.now import StatusReader
 from stream_coupons_console.web.render import environment, page
@@ -76,6 +76,7 @@ def create_app(
             *what_if.ROUTES,
             *now.ROUTES,
             *shoppers.ROUTES,
+            *dead_letters.ROUTES,
             Route("/sign-in", sign_in, methods=["GET", "POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
             Route("/live", live),
