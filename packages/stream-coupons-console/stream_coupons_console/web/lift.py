@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stream_coupons.core.currencies import decimals
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.local_time import DAY_S, EPOCH
 from stream_coupons.ops.audit.audit_topics import read_records
@@ -68,13 +69,15 @@ def charts(days: Iterable[LiftDay]) -> list[tuple[str, dict[str, Any] | None]]:
     found = []
     for (domain, campaign), some in of.items():
         x = [(date.fromisoformat(one.day).toordinal() - EPOCH) * DAY_S for one in some]
+        currency = some[0].currency
+        unit = 10.0 ** decimals(currency)
         columns = {
-            name: [float("nan") if (value := getattr(one, field)) is None else value for one in some]
+            name: [float("nan") if (value := getattr(one, field)) is None else value / unit for one in some]
             for name, field in (("y", "lift_minor"), ("low", "low_minor"), ("high", "high_minor"))
         }
         title = f"Campaign {campaign}, {domain}" if campaign else domain
-        unit = f"{some[0].currency or 'currency'}, minor units, by shopper"
-        found.append((title, line_chart(x, {"lift so far": columns}, label=unit) if len(x) > 1 else None))
+        axis = {"label": f"{currency or 'minor units'} by shopper", "unit": "money" if currency else ""}
+        found.append((title, line_chart(x, {"lift so far": columns}, **axis) if len(x) > 1 else None))
     return found
 
 

@@ -17,7 +17,7 @@ from stream_coupons.core.messages.learning import HeadQuality, ModelSnapshot
 from stream_coupons.models.level import GUARDED, MOST_RATIO, level_of
 from stream_coupons.models.linear import HEAD_OF
 from stream_coupons.models.serving import SERVED
-from stream_coupons.models.snapshots import LEVEL, is_of_this_version, unpack_part
+from stream_coupons.models.snapshots import DRIFT, LEVEL, is_of_this_version, unpack_part
 from stream_coupons.ops.explain.feature_text import effect
 from stream_coupons_console.index import Index
 from stream_coupons_console.web.render import page
@@ -42,6 +42,8 @@ class ShownHead(NamedTuple):
         Observed over predicted outcomes where chance drew the coupon; None of a head that is not compared so.
     is_off : bool
         True if the prior decides, because the level is too far from 1.
+    has_drift : bool
+        True if the losses were higher than the model expects when the snapshot was made.
     weights : list of (str, float, str)
         Numeric features with the largest weights, and the effect of a value of 1 in words.
     """
@@ -52,6 +54,7 @@ class ShownHead(NamedTuple):
     quality: HeadQuality | None
     level: float | None
     is_off: bool
+    has_drift: bool
     weights: list[tuple[str, float, str]]
 
 
@@ -73,10 +76,11 @@ def heads_of(snapshot: ModelSnapshot) -> Iterator[ShownHead]:
             numeric = [(NUMERIC[column], weight) for column, weight in pairs if 0 <= column < len(NUMERIC)]
             for feature, weight in sorted(numeric, key=lambda one: -abs(one[1]))[:SHOWN_WEIGHTS]:
                 weights.append((feature, weight, effect(weight).replace("odds of redeeming", "odds")))
+        drift = unpack_part(head, DRIFT)
         quality = snapshot.quality.get(label) or snapshot.quality.get(name)
         yield ShownHead(
             label, TEXTS[label], head.champion, quality, None if found is None else found.ratio,
-            found is not None and found.is_off, weights,
+            found is not None and found.is_off, drift is not None and bool(drift["test"][-1]), weights,
         )  # fmt: skip
 
 
