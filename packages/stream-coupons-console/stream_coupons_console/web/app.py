@@ -17,7 +17,18 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
 from stream_coupons_console.following import AWAY_AFTER_S, TopicFollower
 from stream_coupons_console.index import Index
-from stream_coupons_console.web import campaigns, coupons, entry_forms, money, now, shoppers, what_if
+from stream_coupons_console.web import (
+    campaigns,
+    coupons,
+    dead_letters,
+    entry_forms,
+    lift,
+    models,
+    money,
+    now,
+    shoppers,
+    what_if,
+)
 from stream_coupons_console.web.forms import fields
 from stream_coupons_console.web.now import StatusReader
 from stream_coupons_console.web.render import environment, page
@@ -76,6 +87,9 @@ def create_app(
             *what_if.ROUTES,
             *now.ROUTES,
             *shoppers.ROUTES,
+            *dead_letters.ROUTES,
+            *models.ROUTES,
+            *lift.ROUTES,
             Route("/sign-in", sign_in, methods=["GET", "POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
             Route("/live", live),
@@ -91,6 +105,7 @@ def create_app(
     app.state.settings, app.state.sessions = settings, sessions
     app.state.index, app.state.follower = index, follower
     app.state.what_if = what_if.WhatIfRunner(options, index)
+    app.state.lift = lift.LiftReader(settings)
     app.state.templates = environment()
     app.state.status, app.state.viewers = StatusReader(settings), 0
     app.state.is_ending = lambda: False

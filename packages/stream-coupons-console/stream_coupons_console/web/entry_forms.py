@@ -110,9 +110,9 @@ def preview(form: EntryForm, written: Mapping[str, Any], currency: str | None, s
     known: Mapping[str, Any] = found.entries
     each = [*differences(form.kind, {k: v for k, v in known.items() if k == entry_id}, {entry_id: entry})]
     changes = [
-        (name, *(shown(form.kind.message, name, value, currency) for value in pair))
+        (name, shown(form.kind.message, name, old, currency), shown(form.kind.message, name, new, currency))
         for one in each
-        for name, pair in one.fields.items()
+        for name, (old, new) in one.fields.items()
     ]
     every, currencies = coupons.entries | reading.coupons, settings.shop.currencies
     old_doubts = {*find_doubts(coupons.entries.values(), currencies)}
@@ -180,8 +180,8 @@ async def submit(request: Request) -> Response:
     if faults or found.entry is None:
         return _form_page(request, values, faults, None, status=400)
     if values.get("do") == "what-if":
-        entries = beside(found.entry, index)
-        request.app.state.what_if.start(f"{form.kind.noun} {form.kind.id_of(found.entry)}", entries, currency)
+        title = f"{form.kind.noun} {form.kind.id_of(found.entry)}"
+        request.app.state.what_if.start(title, beside(found.entry, index), currency)
         return RedirectResponse("/what-if", 303)
     if values.get("do") != "publish" or values.get("digest") != found.digest:
         return _form_page(request, values, [], found)
