@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import RenderableType
@@ -21,21 +21,13 @@ from stream_coupons.cli.options import (
     parse_time,
     settings_from,
 )
-from stream_coupons.cli.topic_reading import Read, reading
-from stream_coupons.core.errors import BadConfig, StreamCouponsError
+from stream_coupons.cli.topic_reading import reading
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.plurals import counted
-from stream_coupons.core.rules import Rules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.catalogue_files import COUPONS
 from stream_coupons.settings import Settings
-
-if TYPE_CHECKING:  # imported where they are used: no help needs them
-    from stream_coupons.ops.explain.explanation import IssueExplanation, ShopperExplanation
-
-
-class Unknown(StreamCouponsError):
-    """No issue or no shopper of this id."""
 
 
 def explain(  # noqa: PLR0913 - the options of a command
@@ -70,6 +62,7 @@ def explain(  # noqa: PLR0913 - the options of a command
               stream-coupons explain --user shopper-1042 --catalog catalog.json
     """
     from stream_coupons.cli import explain_text
+    from stream_coupons.ops.explain.from_topics import issue_explained, shopper_explained
     from stream_coupons.secret import require_workers_key
 
     if (issue_id is None) == (user is None):
@@ -82,11 +75,11 @@ def explain(  # noqa: PLR0913 - the options of a command
     _warn_if_behind(settings)
     with reading(settings.kafka) as read:
         if issue_id is not None:
-            issue = _of_issue(issue_id, settings, read)
+            issue = issue_explained(issue_id, settings, read)
             terminal.show(issue, lambda found: _print(explain_text.of_issue(found, settings.shop)), as_json=json)
         elif user is not None:
             rules = settings.rules(require_workers_key(settings))
-            shopper = _of_shopper(user, moment, settings, rules, coupons, read)
+            shopper = shopper_explained(user, moment, settings, rules, coupons, read)
             terminal.show(shopper, lambda found: _print(explain_text.of_shopper(found, settings.shop)), as_json=json)
 
 
@@ -106,41 +99,6 @@ def _warn_if_behind(settings: Settings) -> None:
     behind = sum(count for name, count in lag.items() if name != topics.TICKS.name)
     if behind:
         terminal.warn(f"the workers have not committed {counted(behind, 'record')} yet: this is the state before them")
-
-
-def _of_issue(issue_id: str, settings: Settings, read: Read) -> IssueExplanation:
-    from stream_coupons.ops.explain.evidence import find_message
-    from stream_coupons.ops.explain.explanation import explain_issue
-
-    records = read("looking for the issue", (topics.ISSUES.name,))
-    issue = find_message(records, topics.ISSUES, "issue_id", issue_id)
-    if issue is None:
-        days = topics.ISSUES.retention_ms // topics.DAY_MS
-        raise Unknown(
-            f"issue {issue_id!r} is not in {topics.ISSUES.name}, which keeps {days} days; expected the issue_id of a "
-            "coupon issued since, see `stream-coupons tail --from-beginning`"
-        )
-    records = read("looking for its decision", (topics.DECISIONS.name,), issue.user_id.encode())
-    decision = find_message(records, topics.DECISIONS, "decision_id", issue_id)
-    return explain_issue(issue, decision, settings.policy)
-
-
-def _of_shopper(
-    user_id: str, at: float, settings: Settings, rules: Rules, coupons: list[Coupon] | None, read: Read
-) -> ShopperExplanation:
-    from stream_coupons.ops.explain.evidence import USERS, ShopperEvidence
-    from stream_coupons.ops.explain.explanation import explain_shopper
-
-    evidence = ShopperEvidence(rules, user_id, settings.kafka.partitions, settings.learning)
-    for record in read("reading what is known", evidence.READ):
-        evidence.take(record)
-    for record in read("reading the shopper's state", (USERS,), user_id.encode()):
-        evidence.take(record)
-    if evidence.now is None:
-        raise Unknown(
-            f"shopper {user_id!r} is not known, expected the user_id of someone of whom the workers have read an event"
-        )
-    return explain_shopper(user_id, evidence.now, at, evidence.knowledge(coupons), evidence.funds())
 
 
 def _print(parts: Iterable[RenderableType]) -> None:

@@ -6,7 +6,7 @@ import csv
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +64,7 @@ def results(  # noqa: PLR0913 - options of the verb
               stream-coupons results --campaign spring --by day
               stream-coupons results --by campaign --since 2026-01-01 --csv
     """
+    from stream_coupons.ops.campaign_lift import with_lift
     from stream_coupons.ops.results import ResultFilter
 
     if by not in NAMES:
@@ -79,7 +80,7 @@ def results(  # noqa: PLR0913 - options of the verb
     if as_csv:
         _write_csv(rows, lifts)
     elif json:
-        terminal.print_json([_as_dict(row, lifts) for row in rows])
+        terminal.print_json([with_lift(row, lifts) for row in rows])
     else:
         terminal.show(rows, lambda found: _print(found, by, lifts), as_json=False)  # type: ignore[arg-type]
 
@@ -97,14 +98,8 @@ def _read(settings: Settings, by: By, which: ResultFilter) -> tuple[list[ResultR
     return rows, {(one.campaign_id, one.domain): one for one in of_campaigns}
 
 
-def _as_dict(row: ResultRow, lifts: Lifts) -> dict[str, object]:
-    """Return a row with the margin over control: its value, and its ends once there is an interval."""
-    lift = lifts.get((row.campaign_id, row.domain))
-    ends = dict.fromkeys(("value", "low", "high")) if lift is None or lift.is_mismatch else asdict(lift.total)
-    return asdict(row) | {f"over_control_{name}": end if end == end else None for name, end in ends.items()}
-
-
 def _write_csv(rows: Sequence[ResultRow], lifts: Lifts) -> None:
+    from stream_coupons.ops.campaign_lift import with_lift
     from stream_coupons.ops.results import ResultRow
 
     over_control = [f"over_control_{name}" for name in ("value", "low", "high")]
@@ -112,7 +107,7 @@ def _write_csv(rows: Sequence[ResultRow], lifts: Lifts) -> None:
         names = [*(each.name for each in fields(ResultRow)), *over_control]
         writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_as_dict(row, lifts) for row in rows)
+        writer.writerows(with_lift(row, lifts) for row in rows)
 
 
 def _print(rows: Sequence[ResultRow], by: By, lifts: Lifts) -> None:

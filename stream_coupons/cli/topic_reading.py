@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from stream_coupons.cli import terminal
 from stream_coupons.kafka import topics
@@ -13,13 +13,7 @@ from stream_coupons.ops.interrupts import Interruptions
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.records import Record
-
-
-class Read(Protocol):
-    """Reads topics up to now, and shows how far it is."""
-
-    def __call__(self, what: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
-        """Return their records; with a key, of its partitions only."""
+    from stream_coupons.ops.explain.from_topics import Read
 
 
 @contextmanager

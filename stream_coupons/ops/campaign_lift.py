@@ -1,13 +1,15 @@
 """Lift of campaigns with a holdout of their own, from what workers report."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from stream_coupons.core.decision.live_lift import LiveLift, is_whole, measure
 from stream_coupons.core.measurement.totals import LatestReports
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.rules import ShopRules
 from stream_coupons.models.metrics import Interval
+from stream_coupons.ops.results import ResultRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,13 @@ def _lift(campaign_id: str, domain: str, currency: str | None, one: LiveLift, ex
         total=Interval(one.treated * one.mid, one.treated * one.low, one.treated * one.high),
         predicted_minor=one.predicted,
     )
+
+
+def with_lift(row: ResultRow, lifts: Mapping[tuple[str, str], CampaignLift]) -> dict[str, object]:
+    """Return a row with the margin over control: its value, and its ends once there is an interval."""
+    lift = lifts.get((row.campaign_id, row.domain))
+    ends = dict.fromkeys(("value", "low", "high")) if lift is None or lift.is_mismatch else asdict(lift.total)
+    return asdict(row) | {f"over_control_{name}": end if end == end else None for name, end in ends.items()}
 
 
 def verdict(one: CampaignLift) -> str:
