@@ -15,6 +15,10 @@ from starlette.staticfiles import StaticFiles
 
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
+from stream_coupons_console.api.desk import DecisionDesk
+from stream_coupons_console.api.problems import PREFIX
+from stream_coupons_console.api.routes import create_api
+from stream_coupons_console.api.views import SystemView
 from stream_coupons_console.following import TopicFollower
 from stream_coupons_console.index import Index
 from stream_coupons_console.web import campaigns, money, now
@@ -46,8 +50,9 @@ def create_app(
     needs_token : bool
         True if reading needs the token, too.
     """
-    index = Index(settings)
-    follower = TopicFollower(settings.kafka, settings.kafka.partitions, index.take)
+    index, api = Index(settings), create_api()
+    desk = DecisionDesk(settings, index)
+    follower = TopicFollower(settings.kafka, settings.kafka.partitions, desk.take)
 
     @asynccontextmanager
     async def following(_: Starlette) -> AsyncIterator[None]:
@@ -58,6 +63,7 @@ def create_app(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+            await desk.close()
 
     app = Starlette(
         routes=[
@@ -67,6 +73,7 @@ def create_app(
             Route("/sign-in", sign_in, methods=["GET", "POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
             Route("/live", live),
+            Mount(PREFIX, api),
             Mount("/static", StaticFiles(packages=[("stream_coupons_console.web", "static")])),
         ],
         middleware=[
@@ -81,6 +88,8 @@ def create_app(
     app.state.templates = environment()
     app.state.status, app.state.viewers = StatusReader(settings), 0
     app.state.is_ending = lambda: False
+    app.state.desk, app.state.view = desk, SystemView(settings, index, app.state.status)
+    api.state = app.state
     return app
 
 

@@ -84,7 +84,7 @@ async def act(request: Request) -> Response:
     if verb not in VERBS:
         raise HTTPException(404, f"no verb {verb!r}: expected one of {', '.join(VERBS)}")
     try:
-        change = change_of(verb, values, settings)
+        change = change_of(verb, share_of(values.get("ratio", "")), settings)
         report = await asyncio.to_thread(carry_out, campaign_id, verb, change, values.get("reason", ""), settings)
     except BadConfig as error:
         return await campaign_page(request, campaign_id, status=400, error=str(error))
@@ -93,15 +93,15 @@ async def act(request: Request) -> Response:
     return RedirectResponse(request.url_for("campaign", campaign_id=campaign_id).path, 303)
 
 
-def change_of(verb: CampaignVerb, values: Mapping[str, str], settings: Settings) -> Change:
-    """Return the change that a form or a client asks for.
+def change_of(verb: CampaignVerb, ratio: float | None, settings: Settings) -> Change:
+    """Return the change that a form or a client asks for; `ratio` is the share of the shoppers to launch to.
 
     Raises
     ------
     BadConfig
     """
     if verb == "launch":
-        return campaign_verbs.launch(settings.approval, share_of(values.get("ratio", "")))
+        return campaign_verbs.launch(settings.approval, ratio)
     if verb == "approve":
         return campaign_verbs.approval(settings.approval, None)
     return campaign_verbs.plain(verb)
