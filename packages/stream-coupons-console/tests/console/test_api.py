@@ -22,6 +22,7 @@ from stream_coupons.core.messages.inputs import BrowseEvent, ErasureRequest
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons_lab.demo.system import LocalSystem
+from tests.docs.pages import block
 
 from .conftest import RunBroker
 
@@ -287,6 +288,18 @@ def test_a_bad_question_is_refused(api: Api, path: str, status: int) -> None:
     found, problem, headers = api.call("GET", path)
     assert (found, problem["status"], headers["content-type"]) == (status, status, "application/problem+json")
     assert len(problem["detail"]) > 5
+
+
+@pytest.mark.parametrize("name", ["api-decide", "api-ask", "api-change"])
+def test_the_examples_of_the_page_are_answered(api: Api, name: str) -> None:
+    text = block(name).replace("http://127.0.0.1:9470", api.address)
+    asked = subprocess.run(["bash", "-c", text.replace("--silent", "--silent --fail-with-body")],
+                           cwd=api.folder, capture_output=True, text=True, check=True)  # fmt: skip
+    rest, answers = asked.stdout, 0
+    while rest:
+        _, end = json.JSONDecoder().raw_decode(rest)
+        rest, answers = rest[end:], answers + 1
+    assert answers == text.count("curl ")
 
 
 def test_an_event_that_kafka_does_not_take_is_to_be_sent_again(api: Api, run_broker: RunBroker) -> None:
