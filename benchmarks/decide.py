@@ -38,7 +38,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.inputs import CartEvent, Item
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.codec import encode, with_fields
+from stream_coupons.kafka.codec import encode
 from stream_coupons.settings import load
 from stream_coupons_lab.demo.system import LocalSystem
 
@@ -87,16 +87,28 @@ class Poster:
         return timing
 
     async def _post(self, send: Send, timing: Timing) -> None:
-        host, port = self._host.split(":")
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(host, int(port))
-        body = b'{"kind":"cart",' + with_fields(send.value, {}, ())[1:]
-        writer.write(self._head.encode() + f"{len(body)}\r\n\r\n".encode() + body)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-        answer = await reader.readexactly(length)
-        if head.startswith(b"http/1.1 200") and json.loads(answer)["result"] == "given":
+        body = b'{"kind":"cart",' + send.value[1:]
+        request = self._head.encode() + f"{len(body)}\r\n\r\n".encode() + body
+        while True:
+            connection = self._idle.pop() if self._idle else await asyncio.open_connection(*self._host.split(":"))
+            try:
+                answer = await _answer(connection, request)
+                break
+            except (ConnectionError, asyncio.IncompleteReadError):
+                connection[1].close()  # it was idle for so long that the console closed it
+        if answer is not None and json.loads(answer)["result"] == "given":
             timing.came[send.waits_for] = time.monotonic()
-        self._idle.append((reader, writer))
+        self._idle.append(connection)
+
+
+async def _answer(connection: Connection, request: bytes) -> bytes | None:
+    """Return the body of the answer to a request; None if its status is not 200."""
+    reader, writer = connection
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
+    body = await reader.readexactly(length)
+    return body if head.startswith(b"http/1.1 200") else None
 
 
 def carts(begins_at: int, count: int, partitions: int) -> Iterator[Send]:
