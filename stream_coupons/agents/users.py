@@ -13,6 +13,7 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.measurement import result_sums, totals
 from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.measurement.result_sums import CouponResults
+from stream_coupons.core.messages.decisions import DecisionAnswer
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
     CartEvent,
@@ -20,6 +21,7 @@ from stream_coupons.core.messages.inputs import (
     FeedbackEvent,
     ObservedIssue,
     OrderEvent,
+    ShopEvent,
 )
 from stream_coupons.core.messages.leases import Lease
 from stream_coupons.core.messages.neighbours import NeighbourUpdate
@@ -29,7 +31,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Format
-from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.records import ANSWER_HEADER, Record
 from stream_coupons.runtime.steps import Outcome, SharedStates
 
 
@@ -86,7 +88,8 @@ class Users(KeyedAgent[Shopper]):
         match message:
             case BrowseEvent() | CartEvent() | OrderEvent():
                 now = self._clock() if self._clock is not None else None
-                return pipeline.take_in(state_key, state, message, known, pipeline.Times(appended_at, now))
+                work = pipeline.take_in(state_key, state, message, known, pipeline.Times(appended_at, now))
+                return _answered(message, work, record) if isinstance(work, Effects) else work
             case FeedbackEvent():
                 return pipeline.feedback(state, message, known, latest)
             case ObservedIssue():
@@ -109,7 +112,8 @@ class Users(KeyedAgent[Shopper]):
     ) -> Outcome:
         """Commit a decision, and book the effects of any record."""
         if not isinstance(work, Effects):
-            work = commit(*work, self._wallet(record.partition, shared), self.known())
+            effects = commit(*work, self._wallet(record.partition, shared), self.known())
+            work = _answered(work[0].event, effects, record)
         return self._outcome(work, record, shared)
 
     def settle(self, effects: Effects, partition: int, shared: SharedStates[Any]) -> None:
@@ -158,3 +162,14 @@ class Users(KeyedAgent[Shopper]):
     def expire(self, state_key: str, state: Shopper, at: float) -> Effects:
         """Close what time alone decides."""
         return pipeline.pass_time(state_key, state, at, self.known())
+
+
+def _answered(event: ShopEvent, effects: Effects, record: Record) -> Effects:
+    """Return the effects of an event, with an answer to its producer if the record asks for one."""
+    if any(name == ANSWER_HEADER for name, _ in record.headers):
+        user_id, event_id, facts = event.user_id, event.event_id, dict(effects.facts)
+        identity = pipeline.issue_id(user_id, pipeline.KINDS[type(event)], event_id)
+        other = next((noun for noun in ("duplicate", erasure.ERASURE) if noun in facts), "no_trigger")
+        result = facts.get("decision", other)
+        effects.messages.append(DecisionAnswer(identity, user_id, event_id, event.occurred_at, result))
+    return effects

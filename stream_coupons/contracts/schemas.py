@@ -147,6 +147,6 @@ def _describe(fields: dict[str, Schema], docs: Mapping[str, str]) -> None:
 def type_of(name: str, modules: Sequence[ModuleType] = MODULES) -> type[Struct]:
     """Return the type that a definition of a schema is made from."""
     found: type[Struct] = next(
-        (getattr(module, name) for module in modules if hasattr(module, name)), DeadLetterHeaders
+        (vars(module)[name] for module in modules if isinstance(vars(module).get(name), type)), DeadLetterHeaders
     )
     return found

@@ -16,6 +16,8 @@ ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
 SIGNATURE_HEADER = "signature"
 CLIENT_HEADER = "client"
+ANSWER_HEADER = "answer"
+"""In the headers of an input: its producer waits for the result in decision-answers."""
 UNPACKED_HEADER = "not-unpacked"
 """In the headers of a record that stands for a batch which does not unpack: says so, and for which."""
 MAX_CLIENT_BYTES = 100

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from stream_coupons.core.messages.campaign_changes import CampaignChange
 from stream_coupons.core.messages.catalogue import Campaign, CodeBlock, Coupon
-from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
+from stream_coupons.core.messages.decisions import CouponIssue, DecisionAnswer, LoggedDecision
 from stream_coupons.core.messages.inputs import (
     BrowseEvent,
     CartEvent,
@@ -25,7 +25,7 @@ from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
 from stream_coupons.core.messages.results import ResultTotals
 
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 FOR_EVER = -1
 """As `retention.ms`."""
 MIB = 1024 * 1024
@@ -74,6 +74,8 @@ class Topic:
         }
         if self.cleanup is not Cleanup.COMPACT:
             configs["retention.ms"] = str(self.retention_ms)
+        if 0 <= self.retention_ms < DAY_MS:
+            configs["segment.ms"] = str(self.retention_ms)
         if self.max_compaction_lag_ms is not None:
             configs["max.compaction.lag.ms"] = str(self.max_compaction_lag_ms)
         if self.has_brokers_time:
@@ -180,6 +182,9 @@ DECISIONS = Topic(
     written_by=("users",),
     read_by=("`stream-coupons ope`", "`stream-coupons lift`", "`stream-coupons export`"),
 )
+# Nobody but the client that asked reads an answer, and at once: brokers end its segments as often as they delete.
+ANSWERS = Topic("decision-answers", DecisionAnswer, "user_id", "results of events whose producer asked for an answer",
+                retention_ms=HOUR_MS, written_by=("users",), read_by=("`stream-coupons console`",))  # fmt: skip
 LIFT_TOTALS = Topic(
     "lift-totals",
     LiftTotals,
@@ -325,6 +330,7 @@ ALL: tuple[Topic, ...] = (
     ISSUES,
     EXAMPLES,
     DECISIONS,
+    ANSWERS,
     LIFT_TOTALS,
     RESULT_TOTALS,
     CATALOG,

@@ -219,7 +219,7 @@ sys.stdin = type("Stdin", (), {"buffer": Told(sys.stdin.buffer)})()
 main()
 """
 
-PRINT_NO_RESULT = {("worker",), ("console",), ("learner",), ("broker",), ("demo",)}
+PRINT_NO_RESULT = {("worker",), ("console",), ("mcp",), ("learner",), ("broker",), ("demo",)}
 
 
 @pytest.mark.parametrize("names", [names for names in VERBS if names not in PRINT_NO_RESULT], ids=" ".join)

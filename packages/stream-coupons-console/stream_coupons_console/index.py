@@ -13,7 +13,7 @@ from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.measurement.totals import LatestReports
 from stream_coupons.core.messages.campaign_changes import CampaignChange
-from stream_coupons.core.messages.decisions import CouponIssue, DecisionResult, LoggedDecision
+from stream_coupons.core.messages.decisions import CouponIssue, DecisionAnswer, DecisionResult, LoggedDecision
 from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import ErasureRequest, FeedbackEvent
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
@@ -52,6 +52,7 @@ WHOLE = (
 RECENT: Mapping[str, int] = {
     topics.DECISIONS.name: KEPT_DECISIONS,
     topics.ISSUES.name: KEPT_DECISIONS,
+    topics.ANSWERS.name: KEPT_DECISIONS,
     topics.FEEDBACK.name: KEPT_DECISIONS,
     topics.DEAD_LETTERS.name: KEPT_LETTERS,
 }
@@ -138,6 +139,7 @@ class SnapshotStamp(Struct):
 _stamp = msgspec.json.Decoder(SnapshotStamp).decode
 _decision = msgspec.json.Decoder(LoggedDecision).decode
 _issue = msgspec.json.Decoder(CouponIssue).decode
+_answer = msgspec.json.Decoder(DecisionAnswer).decode
 
 
 class Index:
@@ -162,6 +164,8 @@ class Index:
         States of all limits of stock and money, as of their owner's last write.
     decisions : dict of str to KnownDecision
         The latest `KEPT_DECISIONS`, by id, in the order of their first message.
+    answers : dict of str to DecisionAnswer
+        The latest `KEPT_DECISIONS` results of events whose producer asked for them, by id of the decision.
     letters : dict of str to KnownLetter
         The latest `KEPT_LETTERS` dead letters, by place.
     sendings : dict of bytes to Sending
@@ -181,6 +185,7 @@ class Index:
         self.lifts: LatestReports[LiftTotals] = LatestReports()
         self.accounts: dict[str, Account] = {}
         self.decisions: OrderedDict[str, KnownDecision] = OrderedDict()
+        self.answers: OrderedDict[str, DecisionAnswer] = OrderedDict()
         self.letters: OrderedDict[str, KnownLetter] = OrderedDict()
         self.sendings: dict[bytes, Sending] = {}
         self.unread: Counter[str] = Counter()
@@ -227,6 +232,8 @@ class Index:
                 self._take_decision(_decision(value), value)
             case topics.ISSUES.name if value is not None:
                 self._take_issue(_issue(value), value)
+            case topics.ANSWERS.name if value is not None:
+                self._take_answer(_answer(value))
             case topics.FEEDBACK.name if value is not None:
                 feedback: FeedbackEvent = self._messages[record.topic](value)
                 self._take_feedback(feedback)
@@ -315,6 +322,13 @@ class Index:
         if latest is None or issue.issued_at >= latest.issued_at:
             self.last_issue[issue.coupon_id] = issue
 
+    def _take_answer(self, answer: DecisionAnswer) -> None:
+        """Keep an answer; that to a copy of the event says nothing new."""
+        if answer.at > self.erased_at(answer.user_id):
+            self.answers.setdefault(answer.decision_id, answer)
+            if len(self.answers) > KEPT_DECISIONS:
+                self.answers.popitem(last=False)
+
     def erased_at(self, user_id: str) -> float:
         """Return the time up to which a shopper is to be forgotten, UTC epoch seconds; -1 if there is none."""
         return self._erased.get(user_id, -1.0)
@@ -328,6 +342,9 @@ class Index:
         for issue_id, early in [*self._early.items()]:
             if early.user_id == request.user_id and early.at <= at:
                 del self._early[issue_id]
+        for decision_id, answer in [*self.answers.items()]:
+            if answer.user_id == request.user_id and answer.at <= at:
+                del self.answers[decision_id]
         for coupon_id, issue in [*self.last_issue.items()]:
             if issue.user_id == request.user_id and issue.issued_at <= at:
                 del self.last_issue[coupon_id]

@@ -155,3 +155,19 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     staged: StagedCoupon | None = None
     """The coupon of a staged campaign that would have been given if the campaign was running: worth more than `best`.
     Absent where exploration, control or holdout decided."""
+
+
+class DecisionAnswer(Struct, frozen=True):
+    """The result of an event whose record asked for an answer by its header `answer`."""
+
+    decision_id: Id
+    """Identifies the decision; its coupon-issue, if there is one, has the same id."""
+    user_id: Id
+    """The shopper: the record's key."""
+    trigger_id: Id
+    """The `event_id`."""
+    at: EpochSeconds
+    """Time of the event."""
+    result: Label
+    """`given`, or a reason why none was given. Or `duplicate`: the event was processed before. Or `no_trigger`: no
+    decision is made on this kind of event. Or `erasure`: the shopper asked later to be forgotten."""

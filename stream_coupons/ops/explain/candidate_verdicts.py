@@ -26,7 +26,7 @@ from stream_coupons.ops.explain.feature_text import FeatureText, tell
 
 Code = Ineligible | NoCoupon | Passed
 
-WORDS: Mapping[Code, str] = {
+WORDS: Mapping[str, str] = {
     Ineligible.NOT_YET_VALID: "it is not valid yet",
     Ineligible.PAUSED: "it is paused, or its campaign is",
     Ineligible.DRAFT: "its campaign is a draft: `campaigns stage` or `campaigns approve` goes on",

@@ -50,12 +50,14 @@ class PassedOver(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    reason : str
+        A code of `Passed` or `NoCoupon`.
     value_minor, price_minor : float or None
         Worth of giving it over giving none, and the price of its budgets; None if it was sold out.
     """
 
     coupon_id: str
-    reason: Code
+    reason: str
     value_minor: float | None = None
     price_minor: float | None = None
 

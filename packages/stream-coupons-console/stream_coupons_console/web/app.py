@@ -15,6 +15,10 @@ from starlette.staticfiles import StaticFiles
 
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
+from stream_coupons_console.api.desk import DecisionDesk
+from stream_coupons_console.api.problems import PREFIX
+from stream_coupons_console.api.routes import create_api
+from stream_coupons_console.api.views import SystemView
 from stream_coupons_console.following import AWAY_AFTER_S, TopicFollower
 from stream_coupons_console.index import Index
 from stream_coupons_console.web import (
@@ -64,8 +68,9 @@ def create_app(
     options : sequence of str
         Options of the command line that name these settings.
     """
-    index = Index(settings)
-    follower = TopicFollower(settings.kafka, settings.kafka.partitions, index.take)
+    index, api = Index(settings), create_api()
+    desk = DecisionDesk(settings, index)
+    follower = TopicFollower(settings.kafka, settings.kafka.partitions, desk.take)
 
     @asynccontextmanager
     async def following(_: Starlette) -> AsyncIterator[None]:
@@ -77,6 +82,7 @@ def create_app(
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            await desk.close()
 
     app = Starlette(
         routes=[
@@ -93,6 +99,7 @@ def create_app(
             Route("/sign-in", sign_in, methods=["GET", "POST"]),
             Route("/sign-out", sign_out, methods=["POST"]),
             Route("/live", live),
+            Mount(PREFIX, api),
             Mount("/static", StaticFiles(packages=[("stream_coupons_console.web", "static")])),
         ],
         middleware=[
@@ -109,6 +116,8 @@ def create_app(
     app.state.templates = environment()
     app.state.status, app.state.viewers = StatusReader(settings), 0
     app.state.is_ending = lambda: False
+    app.state.desk, app.state.view = desk, SystemView(settings, index, app.state.status)
+    api.state = app.state
     return app
 
 

@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stream_coupons_console.api.problems import PREFIX, problem
+
 COOKIE = "stream_coupons_console"
 CSRF = "csrf"
 """Name of the form field that proves that a form came from this console."""
@@ -157,16 +159,21 @@ class Guard:
         host = headers.get("host", "").lower()
         if host not in self._hosts:
             known = ", ".join(sorted(self._hosts))
-            return PlainTextResponse(f"unknown host: this console is {known}; see --allow-host", 421)
+            return _refused(scope, 421, f"unknown host: this console is {known}; see --allow-host")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host:
-            return PlainTextResponse("foreign origin: requests of other sites are refused", 403)
+            return _refused(scope, 403, "foreign origin: requests of other sites are refused")
         if scope["method"] not in SAFE and headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return PlainTextResponse("foreign site: requests of other sites are refused", 403)
+            return _refused(scope, 403, "foreign site: requests of other sites are refused")
         if self._needs_token and not scope["path"].startswith(OPEN):
             request = Request(scope)
             if not is_signed_in(request):
                 if "text/html" in headers.get("accept", ""):
                     return RedirectResponse(f"/sign-in?then={scope['path']}", 303)
-                return PlainTextResponse("this needs the console's token: Authorization: Bearer TOKEN", 401)
+                return _refused(scope, 401, "this needs the console's token: Authorization: Bearer TOKEN")
         return None
+
+
+def _refused(scope: Scope, status: int, detail: str) -> ASGIApp:
+    is_of_api = scope["path"].startswith(f"{PREFIX}/")
+    return problem(status, detail) if is_of_api else PlainTextResponse(detail, status)
