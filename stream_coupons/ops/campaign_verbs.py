@@ -25,10 +25,19 @@ Change = Callable[[Campaign, Sequence[Coupon]], Campaign]
 
 
 class VerbReport(NamedTuple):
-    """Effect of a verb: by campaign id its state in words, or the reason why the verb was refused."""
+    """Effect of a verb, by campaign id.
+
+    Attributes
+    ----------
+    states, faults : dict of str
+        The state in words, or the reason why the verb was refused.
+    changed : dict of Campaign
+        Campaigns that were written.
+    """
 
     states: dict[str, str]
     faults: dict[str, str]
+    changed: dict[str, Campaign]
 
 
 def plain(verb: CampaignVerb) -> Change:
@@ -128,7 +137,7 @@ def change_campaigns(
     """
     require_short(log.reason)
     campaigns, coupons = found
-    report, after = VerbReport({}, {}), dict[str, Campaign]()
+    report = VerbReport({}, {}, {})
     for name in dict.fromkeys(ids):
         if (before := campaigns.entries.get(name)) is None:
             report.faults[name] = f"no such campaign in {CAMPAIGNS.topic.name}"
@@ -141,9 +150,9 @@ def change_campaigns(
             continue
         report.states[name] = _words(news, signers_of(news, own, rules), rules.required)
         if news != before:
-            after[name] = news
-    log.write((name, campaigns.entries[name], news) for name, news in after.items())
-    for name, news in after.items():
+            report.changed[name] = news
+    log.write((name, campaigns.entries[name], news) for name, news in report.changed.items())
+    for name, news in report.changed.items():
         value = with_values(campaigns.records[name], news, LIFE_FIELDS)
         log.publisher.send_bytes(CAMPAIGNS.topic, name.encode(), value)
     log.publisher.flush()

@@ -26,7 +26,7 @@ from stream_coupons.ops.results import ResultFilter, rows_of
 from stream_coupons.settings import Settings
 from stream_coupons_console.index import Index
 from stream_coupons_console.web import money
-from stream_coupons_console.web.forms import fields
+from stream_coupons_console.web.forms import fields, until
 from stream_coupons_console.web.render import page
 from stream_coupons_console.web.security import CSRF, require_token
 
@@ -97,6 +97,8 @@ async def act(request: Request) -> Response:
         return await campaign_page(request, campaign_id, status=400, error=str(error))
     if fault := report.faults.get(campaign_id):
         return await campaign_page(request, campaign_id, status=409, error=f"{campaign_id} {fault}")
+    entries, after = request.app.state.index.campaigns.entries, report.changed.get(campaign_id)
+    await until(lambda: after is None or entries.get(campaign_id) == after)
     return RedirectResponse(request.url_for("campaign", campaign_id=campaign_id).path, 303)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.browser import CHROMIUM, Browser
 from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.messages.inputs import BrowseEvent
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.clients import Reader
-from stream_coupons.kafka.codec import Decoder
+from stream_coupons.kafka.clients import Publisher, Reader
+from stream_coupons.kafka.codec import Decoder, encode
 
 from .conftest import LiveConsole
 
@@ -147,7 +148,8 @@ def test_what_a_coupon_has_earned_is_two_clicks_away(visitor: Visitor) -> None:
     visitor.open("/")
     visitor.follow("Coupons", "header")
     visitor.follow("15 % off tea", "main")
-    visitor.wait_for("15 % off, at most 500")
+    visitor.wait_for("15 % off")
+    visitor.wait_for("tea", "[data-live=terms]")
     visitor.wait_for("of those given", ".stats")
     visitor.wait_for("Margin over control")
     assert "whole campaign" in visitor.text() or "holdout" in visitor.text()
@@ -245,6 +247,32 @@ def test_an_issue_says_why_this_coupon_and_not_another(visitor: Visitor) -> None
     assert "Why not the others" in visitor.text()
 
 
+def test_a_dead_letter_is_found_and_sent_again(operator: Visitor) -> None:
+    live = operator.live
+    event = BrowseEvent(event_id="astray", user_id="shopper-7", occurred_at=time.time())
+    kafka = live.system.settings.kafka
+    right = topics.partition_for(b"shopper-7", kafka.partitions)
+    with Publisher(kafka, kafka.partitions) as publisher:
+        wrong = (right + 1) % kafka.partitions
+        publisher.send_bytes(topics.BROWSE, b"shopper-7", encode(event), wrong)
+    operator.open("/dead-letters")
+    operator.wait_for("wrong_partition")
+    operator.browser.evaluate("document.querySelector('main a[href^=\"/dead-letters/\"]').click()")
+    operator.wait_for("astray")
+    operator.follow("Send again", "main")
+    operator.wait_for("sent")
+    with Reader(kafka, [topics.BROWSE.name], from_beginning=True) as reader:
+        places = [one.partition for one in reader.read_to_end() if one.value == encode(event)]
+    assert sorted(places) == sorted([wrong, right])
+
+
+@pytest.mark.parametrize(("path", "text"), [("/models", "ecommerce"), ("/lift", "control")])
+def test_models_and_lift_are_shown(visitor: Visitor, path: str, text: str) -> None:
+    visitor.open(path)
+    visitor.wait_for(text)
+    assert visitor.browser.console == []
+
+
 def test_an_erased_shopper_vanishes(operator: Visitor) -> None:
     operator.open("/now")
     operator.wait_for("expected to add", ".ticker")
@@ -304,7 +332,18 @@ def test_pages_read_and_forms_work_without_scripts(operator: Visitor) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "path",
-    ["/", "/campaigns/spring", "/coupons", "/coupons/tea-15", "/coupons/new", "/now", "/shoppers?user=shopper-1"],
+    [
+        "/",
+        "/campaigns/spring",
+        "/coupons",
+        "/coupons/tea-15",
+        "/coupons/new",
+        "/now",
+        "/shoppers?user=shopper-1",
+        "/dead-letters",
+        "/models",
+        "/lift",
+    ],
 )
 def test_no_page_is_wider_than_a_phone(visitor: Visitor, path: str, scheme: str) -> None:
     visitor.open(path, width=390, scheme=scheme)
