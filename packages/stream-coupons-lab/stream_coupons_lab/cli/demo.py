@@ -44,9 +44,9 @@ def demo(
             from stream_coupons_lab.demo import run as demos
             from stream_coupons_lab.simulation.shoppers import WorldSettings
 
-            world = WorldSettings(seed=seed, shoppers=shoppers, days=days)
+            world = WorldSettings(seed=seed, shoppers=shoppers, days=days, has_campaign=True)
             playing = demos.ShopperDemo(world, engine, kills_worker=kill_worker)
-            is_clean = playing.run()
+            is_clean = playing.run(report)
         except BaseException:
             # An interruption can surface as any error of the code it strikes.
             if not interruptions.happened:
@@ -56,8 +56,6 @@ def demo(
             else:
                 print("interrupted: the report holds what was played so far")
             sys.stdout.flush()
-            # Interrupted clients of Kafka may neither be closed nor collected, and nothing else is left to be done.
-            os._exit(INTERRUPTED)
-        playing.write(report)
+            os._exit(INTERRUPTED)  # interrupted clients of Kafka may neither be closed nor collected
     if not is_clean:
         raise typer.Exit(1)
