@@ -20,6 +20,7 @@ from stream_coupons.settings import load
 from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo import reports
 from stream_coupons_lab.demo.baselines import Baselines, baselines
+from stream_coupons_lab.demo.keep import keep
 from stream_coupons_lab.demo.lockstep import LiveTarget
 from stream_coupons_lab.demo.money import earned
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
@@ -53,23 +54,28 @@ class ShopperDemo:
     ----------
     result : ShopperResult or None
         Results so far, also after an interruption.
+    kept_code : int or None
+        Exit code of an interruption once the report is written and the system is kept up; None before.
     """
 
     def __init__(self, world_settings: WorldSettings, engine: Engine, *, kills_worker: bool) -> None:
         self.result: ShopperResult | None = None
+        self.kept_code: int | None = None
         self._console = Console()
         self._world_settings = world_settings
         self._settings = settings_for_shoppers(load())
         self._engine = engine
         self._kills_worker = kills_worker
 
-    def run(self, report: Path) -> bool:
+    def run(self, report: Path, *, keeps: bool = False) -> bool:
         """Play everything, print the summary and write the report; return True if the audit finds no violation.
 
         Parameters
         ----------
         report : Path
             File of the report.
+        keeps : bool
+            Keep the system up afterwards, with shoppers who go on: it then ends with an interruption only.
 
         Raises
         ------
@@ -88,6 +94,9 @@ class ShopperDemo:
             self.result = replace(result, played=played, rows=earned(played, world.user_ids), violations=violations)
             reports.print_summary(self._console, self.result)
             self.write(report)
+            if keeps:
+                self.kept_code = int(bool(violations))
+                keep(self._console, system, world)
         return not violations
 
     def write(self, path: Path) -> bool:
