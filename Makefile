@@ -13,6 +13,8 @@ LONG_TRIALS_AT_A_TIME := -n 2
 # No test of `make rest` starts later than this many seconds after the first; 0: no limit. MODULE_ORDER: any text.
 WITHIN := 0
 MODULE_ORDER :=
+# Of `make demo`: such as --keep.
+OPTIONS :=
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
@@ -20,7 +22,7 @@ BENCH_READY := $(BENCH)/.ready
 PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-console' '-e packages/stream-coupons-lab'
 RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package stream-coupons-console --no-emit-package loopback-kafka
 
-.PHONY: help setup demo unit test rest test-all mutants test-faults bench check docs figures format schemas reference lock clean
+.PHONY: help setup demo unit test rest test-all mutants test-faults bench check docs figures picture format schemas reference lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,8 +30,8 @@ help:  ## what can be made
 setup: $(DEMO_READY)  ## create .venv with what the demo and the command line need
 	@echo 'ready: activate the environment (. $(BIN)/activate), then try: stream-coupons --help'
 
-demo: $(DEMO_READY)  ## run the main job on the embedded broker and write a report (a minute or two)
-	@$(BIN)/stream-coupons demo
+demo: $(DEMO_READY)  ## run the main job on the embedded broker and write a report (a minute or two); OPTIONS=--keep keeps it up
+	@$(BIN)/stream-coupons demo $(OPTIONS)
 
 unit: $(READY)  ## the tests that start no process and open no connection
 	@$(BIN)/pytest --tier unit $(UNIT_TESTS_AT_A_TIME)
@@ -66,6 +68,9 @@ docs: $(READY)  ## build the site of docs/ into site/; a dead link is an error
 figures: $(READY) $(BENCH_READY)  ## measure the figures of the pages and write their tables (Apache Kafka; leave the machine alone)
 	@$(BIN)/python docs/figures.py
 	@$(BIN)/python -m benchmarks.cold_start --write
+
+picture: demo  ## run the demo, and take the picture of its report that the pages show (Chromium)
+	@$(BIN)/python docs/picture.py reports/demo.html
 
 format: $(READY)  ## format and mend what can be mended by machine
 	@$(BIN)/ruff format --quiet .

@@ -6,22 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_coupons.core.currencies import units
 from stream_coupons.models.metrics import Interval
 from stream_coupons_lab.demo.outcomes import Played
+from stream_coupons_lab.demo.words import CURRENCY, euros
 
 NAMES: Mapping[str, str] = {
     "random": "random",
     "highest_p_redeem": "highest P(redeem)",
     "best_on_average": "best on average",
     "learned": "ours (live)",
-    "true_value": "true value",
+    "true_value": "by perfect knowledge",
 }
 ABOUT: Mapping[str, str] = {
     "random": "each draws among the coupons that the shopper may get",
     "highest_p_redeem": "the coupon most likely to be redeemed, as it learns: what most shops do",
-    "best_on_average": "one ranking for all shoppers by the ground truth, in hindsight: no shop can know it",
+    "best_on_average": "one ranking for all shoppers, by perfect knowledge in hindsight: no shop can know it",
     "learned": "knew nothing at the start and learnt from what its own coupons led to",
-    "true_value": "the coupon truly worth most for this shopper now: what perfect knowledge of the moment earns",
+    "true_value": "the coupon worth most for this shopper now, or none: the simulator alone knows it",
 }
 NOTHING = "no coupons"
 RESAMPLES = 2000
@@ -106,16 +108,6 @@ def _interval(of_shopper: NDArray[np.float64], times: NDArray[np.float64]) -> In
     return Interval(float(of_shopper.sum()), low, high)
 
 
-def money(minor: float) -> str:
-    """Return an amount in whole units, to the cent.
-
-    >>> money(123456), money(-5), money(-0.4)
-    ('1,234.56', '-0.05', '0.00')
-    """
-    text = f"{minor / 100:,.2f}"
-    return text.removeprefix("-") if text.strip("-0.,") == "" else text
-
-
 def whole(minor: float) -> str:
     """Return an amount in whole units, without cents.
 
@@ -129,9 +121,9 @@ def span(interval: Interval) -> str:
     """Return the ends of an interval in whole units.
 
     >>> span(Interval(0.0, -1250.0, 40000.0))
-    '-12.50 to 400.00'
+    '-12.50 to 400.00 EUR'
     """
-    return f"{money(interval.low)} to {money(interval.high)}"
+    return f"{units(interval.low, CURRENCY)} to {euros(interval.high)}"
 
 
 def verdict(rows: Sequence[Earned]) -> str:
@@ -145,7 +137,7 @@ def verdict(rows: Sequence[Earned]) -> str:
     by_policy = {row.policy: row for row in rows}
     ours = by_policy["learned"]
     value = ours.expected.value
-    more = f"{money(abs(value))} {'more' if value >= 0 else 'less'}"
+    more = f"{euros(abs(value))} {'more' if value >= 0 else 'less'}"
     made = f"Ours is expected to earn {more} than giving no coupons ({span(ours.expected)})"
     if ours.expected.low > 0:
         sentences = [f"{made}."]
@@ -160,13 +152,14 @@ def verdict(rows: Sequence[Earned]) -> str:
     ]
     if "true_value" in by_policy and by_policy["true_value"].expected.value > 0:
         share = ours.expected.value / by_policy["true_value"].expected.value
-        sentences.append(f"True value earns {money(by_policy['true_value'].expected.value)}: ours reaches {share:.0%}.")
+        best = euros(by_policy["true_value"].expected.value)
+        sentences.append(f"By perfect knowledge of each moment it would earn {best}: ours reaches {share:.0%}.")
     return " ".join(sentences)
 
 
 def _compared(other: Earned) -> str:
     by = other.behind
-    how = f"{money(abs(by.value))} {'more' if by.value >= 0 else 'less'} than {other.name} ({span(by)})"
+    how = f"{euros(abs(by.value))} {'more' if by.value >= 0 else 'less'} than {other.name} ({span(by)})"
     if by.low > 0 or by.high < 0:
         return f"It earns {how}."
     return f"It earns {how}: shoppers differ too much for this run to tell which is better."

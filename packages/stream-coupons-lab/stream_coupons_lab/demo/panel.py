@@ -12,9 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stream_coupons_lab.demo.money import money
+from stream_coupons.core.currencies import units
 from stream_coupons_lab.demo.ticker import Ticker
 from stream_coupons_lab.demo.watch import Watch, total
+from stream_coupons_lab.demo.words import CURRENCY, euros
 from stream_coupons_lab.simulation.shoppers import WorldStatistics
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -92,7 +93,7 @@ class ShopperPanel:
 
     @property
     def _earned(self) -> str:
-        return money(self.margins[-1] if self.margins else 0.0)
+        return euros(self.margins[-1] if self.margins else 0.0)
 
     def line(self) -> str:
         """Return the state in one line."""
@@ -134,11 +135,11 @@ class ShopperPanel:
         table.add_column(no_wrap=True)
         table.add_row("margin to be expected", self._earned, f"[green]{sparkline(self.margins, room)}[/]")
         redeemed = f"{done.redemptions:,} of {done.issues:,}"
-        table.add_row("coupons redeemed", redeemed, f"{money(done.discount_minor)} given away")
+        table.add_row("coupons redeemed", redeemed, f"{euros(done.discount_minor)} given away")
         quality = f"{aucs[-1]:.3f} ROC AUC" if aucs else "nothing learnt yet"
         table.add_row("P(redeem) ranks at", quality, f"[cyan]{sparkline(aucs, room)}[/]")
         budget = ProgressBar(total=whole, completed=min(left, whole), width=room, complete_style="yellow")
-        table.add_row("budgets left", f"{money(left)} of {whole / 100:,.0f}", budget)
+        table.add_row(f"budgets left, {CURRENCY}", f"{units(left, CURRENCY)} of {whole / 100:,.0f}", budget)
         return table
 
     def _decisions(self, inner: int) -> Group:

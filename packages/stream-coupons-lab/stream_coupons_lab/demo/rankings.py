@@ -37,6 +37,7 @@ class TrueValue(ValueScorer):
     def __init__(self, world: World, cost_minor: float) -> None:
         self._world = world
         self._cost_minor = cost_minor
+        self._coupons = {coupon.coupon_id: coupon for coupon in world.catalogue()}
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._times: defaultdict[str, int] = defaultdict(int)
 
@@ -46,7 +47,8 @@ class TrueValue(ValueScorer):
 
     def worth_of(self, subject: Subject) -> Worth:
         """Return what each coupon is truly worth, and count it for the average."""
-        coupons = [subject.coupons.coupons[n] for n in subject.positions]
+        # Those of a campaign carry its terms in the compiled catalogue, and would be other coupons to the world.
+        coupons = [self._coupons[subject.coupons.coupons[n].coupon_id] for n in subject.positions]
         worth = self._world.worth(subject.user_id, coupons, subject.at)
         for coupon, margin in zip(coupons, worth.margin_minor.tolist(), strict=True):
             self._sums[coupon.coupon_id] += margin

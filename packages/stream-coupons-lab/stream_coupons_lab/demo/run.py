@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,15 +11,16 @@ from pathlib import Path
 from rich.console import Console
 
 from loopback_kafka import Engine
+from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.ops.audit.audit_topics import audit_topics
-from stream_coupons.ops.results import read_results
 from stream_coupons.settings import load
 from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo import reports
 from stream_coupons_lab.demo.baselines import Baselines, baselines
+from stream_coupons_lab.demo.keep import keep
 from stream_coupons_lab.demo.lockstep import LiveTarget
 from stream_coupons_lab.demo.money import earned
 from stream_coupons_lab.demo.outcomes import Outcomes, Played
@@ -52,18 +54,28 @@ class ShopperDemo:
     ----------
     result : ShopperResult or None
         Results so far, also after an interruption.
+    kept_code : int or None
+        Exit code of an interruption once the report is written and the system is kept up; None before.
     """
 
     def __init__(self, world_settings: WorldSettings, engine: Engine, *, kills_worker: bool) -> None:
         self.result: ShopperResult | None = None
+        self.kept_code: int | None = None
         self._console = Console()
         self._world_settings = world_settings
         self._settings = settings_for_shoppers(load())
         self._engine = engine
         self._kills_worker = kills_worker
 
-    def run(self) -> bool:
-        """Play everything and print the summary; return whether the audit of what was issued is clean.
+    def run(self, report: Path, *, keeps: bool = False) -> bool:
+        """Play everything, print the summary and write the report; return True if the audit finds no violation.
+
+        Parameters
+        ----------
+        report : Path
+            File of the report.
+        keeps : bool
+            Keep the system up afterwards, with shoppers who go on: it then ends with an interruption only.
 
         Raises
         ------
@@ -71,20 +83,20 @@ class ShopperDemo:
             If a process ends by itself.
         """
         world = World(self._world_settings)
-        with baselines(self._world_settings, self._settings) as others:
-            with self._running(world) as system:
-                live = _Live(self, system, world, others)
-                result = live.play()
-                with waiting(self._console, "auditing what was issued"):
-                    violations = audit_topics(system.settings).violations
-                    coupons = read_results(system.settings)
+        with baselines(self._world_settings, self._settings) as others, self._running(world) as system:
+            live = _Live(self, system, world, others)
+            result = live.play()
+            with waiting(self._console, "auditing what was issued"):
+                violations = audit_topics(system.settings).violations
             live.wait_for_baselines()
-        by_policy = {**others.played, "learned": result.live}
-        played = [by_policy[policy] for policy in POLICIES]
-        self.result = replace(
-            result, played=played, rows=earned(played, world.user_ids), violations=violations, coupons=coupons
-        )
-        reports.print_summary(self._console, self.result)
+            by_policy = {**others.played, "learned": result.live}
+            played = [by_policy[policy] for policy in POLICIES]
+            self.result = replace(result, played=played, rows=earned(played, world.user_ids), violations=violations)
+            reports.print_summary(self._console, self.result)
+            self.write(report)
+            if keeps:
+                self.kept_code = int(bool(violations))
+                keep(self._console, system, world)
         return not violations
 
     def write(self, path: Path) -> bool:
@@ -103,7 +115,7 @@ class ShopperDemo:
                 broker = stack.enter_context(running_broker(self._engine, Path(folder) / "broker"))
             system = LocalSystem(broker, self._settings, Path(folder), WORKERS)
             with waiting(self._console, f"starting {WORKERS} workers"):
-                system.prepare(world.catalogue())
+                system.prepare(world.catalogue(), world.campaigns())
                 stack.enter_context(system)
                 system.wait_ready()
             self._console.print(f"ready: broker {broker.bootstrap}, {len(world.catalogue())} coupons in the catalogue")
@@ -127,16 +139,32 @@ class _Live:
         self._faults = deque([(0.5, system.kill), (0.6, system.restart)] if demo._kills_worker else [])
         self._decisions = Reader(system.connection, [topics.DECISIONS.name], from_beginning=True)
         self._decode = Decoder(topics.DECISIONS)
+        self._events: Slice = []
+        self._logged: dict[str, LoggedDecision] = {}
 
     def play(self) -> ShopperResult:
         """Play the world against the system."""
         with self._panel, LiveTarget(self._system, self._tick) as target:
+            began = time.monotonic()
             try:
                 played = play("learned", self._world, target, self._on_slice)
             finally:
                 self._watch.sample(self._world.now, now=True)
+            live_s = time.monotonic() - began
+        self._read_decisions()
         self._decisions.close()
-        return ShopperResult(self._demo._world_settings, played, self._watch)
+        return replace(self._result(played), live_s=live_s)
+
+    def _result(self, played: Played) -> ShopperResult:
+        demo, logged = self._demo, self._logged
+        rules, catalogue = demo._settings.policy, self._world.catalogue()
+        return ShopperResult(demo._world_settings, played, self._watch, rules, catalogue, self._events, logged)
+
+    def _read_decisions(self) -> list[LoggedDecision]:
+        """Return the decisions since the last call, and keep them."""
+        found: list[LoggedDecision] = [self._decode(record.value) for record in self._decisions.read_to_end()]
+        self._logged |= {one.decision_id: one for one in found}
+        return found
 
     def wait_for_baselines(self) -> None:
         """Wait until the other policies have been played, too."""
@@ -162,12 +190,11 @@ class _Live:
         self._panel.show()
 
     def _on_slice(self, outcomes: Outcomes, events: Slice) -> None:
-        self._panel.events += len(events)
+        self._events += events
+        self._panel.events = len(self._events)
         self._panel.margins.append(sum(outcomes.margins.values()))
-        decisions = [self._decode(record.value) for record in self._decisions.read_to_end()]
-        self._ticker.tell([message for _, message in events], decisions)
-        live = Played("learned", outcomes, self._world.statistics)
-        self._demo.result = ShopperResult(self._demo._world_settings, live, self._watch)
+        self._ticker.tell([message for _, message in events], self._read_decisions())
+        self._demo.result = self._result(Played("learned", outcomes, self._world.statistics))
         self._tick()
         while self._faults and self._share >= self._faults[0][0]:
             self._faults.popleft()[1](0)

@@ -3,6 +3,8 @@
 import msgspec
 
 from stream_coupons.settings import Settings
+from stream_coupons_lab.demo.words import CURRENCY
+from stream_coupons_lab.simulation.shoppers import WorldSettings
 
 PARTITIONS = 2
 NEVER_S = 1e6
@@ -17,6 +19,7 @@ def settings_for_shoppers(base: Settings) -> Settings:
     change = msgspec.structs.replace
     return change(
         base,
+        shop=change(base.shop, currencies={**base.shop.currencies, WorldSettings.domain: CURRENCY}),
         worker=change(base.worker, tick_every_s=0.0),
         kafka=change(
             base.kafka,

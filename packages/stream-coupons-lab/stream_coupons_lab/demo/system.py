@@ -127,6 +127,11 @@ class LocalSystem:
         return self.settings.kafka.bootstrap
 
     @property
+    def config_file(self) -> Path:
+        """Settings file of the first worker, which the command line reads as well."""
+        return self._folder / f"{self.workers[0].name}.toml"
+
+    @property
     def connection(self) -> Connection:
         """Settings of the connection to the broker."""
         return self.settings.kafka

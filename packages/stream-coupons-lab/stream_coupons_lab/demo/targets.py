@@ -41,6 +41,7 @@ class LocalTarget:
         self._pipeline = LocalPipeline(
             settings,
             world.catalogue(),
+            campaigns=world.campaigns(),
             scorer=scorer,
             serves_at_once=False,
             partitions=self.partitions,

@@ -38,18 +38,11 @@ class Ticker:
             event = triggers.pop(decision.trigger_id, None)
             if event is not None:  # else the decision was sent a second time
                 who = f"u{decision.user_id.removeprefix('shopper-').lstrip('0') or 0}"
-                self.lines.append(f"{who} {_did(event)}: {self._result(decision)}")
+                self.lines.append(f"{who} {words.did(event)}: {self._result(decision)}")
 
     def _result(self, decision: LoggedDecision) -> str:
         if decision.result != words.GIVEN:
             return f"nothing: {words.REASONS[decision.result]}"
         value_minor = decision.values_minor[decision.arms.index(decision.coupon_id)]
-        why = words.worth(value_minor) if decision.drawn is None else "tried out, to learn"
+        why = f"worth {words.euros(value_minor, sign='+')}" if decision.drawn is None else "tried out, to learn"
         return f"{self._titles[decision.coupon_id]}, {why}"
-
-
-def _did(event: BrowseEvent | CartEvent) -> str:
-    about = (event.item and event.item.category) or "something"
-    if isinstance(event, BrowseEvent):
-        return f"looked at {about}"
-    return f"put {about} into the cart" if event.action == "add" else f"took {about} out of the cart"

@@ -1,5 +1,6 @@
 """Metrics of the workers, sampled about once a second."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,9 @@ class Watch:
         found = [(at, total(metrics, "model_roc_auc_ratio", head=head)) for at, metrics in self.samples]
         return [(at, auc) for at, auc in found if auc]
 
-    def decisions(self) -> dict[str, float]:
-        """Return how often each outcome of a decision was counted by the workers."""
-        return by_label(self.latest, "decisions_total", "outcome")
+    def decisions(self, until: float = math.inf) -> dict[str, float]:
+        """Return how often each outcome of a decision was counted by the workers until an event time."""
+        sampled = self.latest
+        if until < math.inf:
+            sampled = next((metrics for at, metrics in reversed(self.samples) if at <= until), {})
+        return by_label(sampled, "decisions_total", "outcome")

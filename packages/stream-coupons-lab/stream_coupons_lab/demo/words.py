@@ -1,9 +1,17 @@
-"""Outcomes of decisions in the words of a shop."""
+"""Events and outcomes of decisions in the words of a shop."""
 
 from collections.abc import Mapping
+from typing import get_args
 
+from msgspec import Struct
+
+from stream_coupons.core.currencies import money
+from stream_coupons.core.messages.decisions import DecisionResult
+from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent
 from stream_coupons.core.reasons import NoCoupon
 
+CURRENCY = "EUR"
+"""Currency of the simulated shop."""
 GIVEN = "given"
 REASONS: Mapping[str, str] = {
     NoCoupon.COOLDOWN: "was considered in the last six hours",
@@ -16,12 +24,24 @@ REASONS: Mapping[str, str] = {
     NoCoupon.HOLDOUT: "is in the control group, which never gets a coupon",
     NoCoupon.LIFT_BELOW_ZERO: "gets none while coupons lose money",
     NoCoupon.CONTROL: "got nothing by chance, to see what shoppers do without a coupon",
-    NoCoupon.NOT_WORTH_IT: "no coupon is worth its discount",
+    NoCoupon.NOT_WORTH_IT: "no coupon is worth what it costs",
     NoCoupon.SOLD_OUT: "everything suitable was sold out",
     NoCoupon.NEW_SHOPPERS: "new shoppers had drawn their share of the hour",
     NoCoupon.TIMED_OUT: "what the shopper did was decided on too late",
 }
 """Reason in words why a shopper got no coupon, by outcome of the decision."""
+
+CONSIDERED = frozenset(get_args(DecisionResult))
+"""Outcomes of decisions for which coupons were valued; all others end before that."""
+
+
+def considered(decisions: Mapping[str, float]) -> dict[str, float]:
+    """Return the outcomes of the decisions for which coupons were valued.
+
+    >>> considered({"given": 5, "cooldown": 2, "not_worth_it": 3})
+    {'given': 5, 'not_worth_it': 3}
+    """
+    return {outcome: count for outcome, count in decisions.items() if outcome in CONSIDERED}
 
 
 def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
@@ -38,10 +58,40 @@ def reasons(decisions: Mapping[str, float]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda entry: -entry[1]))
 
 
-def worth(minor: float) -> str:
-    """Return what the product expects of a coupon.
+def euros(minor: float, *, sign: str = "") -> str:
+    """Return an amount of the simulated shop.
 
-    >>> worth(31.4), worth(-3), worth(1234)
-    ('worth +31 c', 'worth -3 c', 'worth +12.34')
+    >>> euros(123456), euros(31.4, sign="+")
+    ('1,234.56 EUR', '+0.31 EUR')
     """
-    return f"worth {minor / 100:+,.2f}" if abs(minor) >= 1000 else f"worth {minor:+.0f} c"
+    return money(minor, CURRENCY, sign=sign)
+
+
+def did(event: Struct) -> str:
+    """Return what a shopper did.
+
+    >>> from stream_coupons.testing import browse, item
+    >>> did(browse("u", item(category="coffee")))
+    'looked at coffee'
+    """
+    match event:
+        case BrowseEvent():
+            return f"looked at {_about(event)}"
+        case CartEvent():
+            return (
+                f"put {_about(event)} into the cart"
+                if event.action == "add"
+                else f"took {_about(event)} out of the cart"
+            )
+        case OrderEvent():
+            return f"ordered for {euros(event.total_minor)}" if event.total_minor else "ordered"
+        case FeedbackEvent(kind="purchase"):
+            off, value = euros(event.discount_minor or 0), euros(event.order_value_minor or 0)
+            return f"used the coupon in an order of {value}: {off} off"
+        case FeedbackEvent():
+            return {"impression": "saw the coupon", "click": "clicked on the coupon"}[event.kind]
+    raise TypeError(f"{event} is no event of a shopper")
+
+
+def _about(event: BrowseEvent | CartEvent) -> str:
+    return (event.item and event.item.category) or "something"

@@ -21,11 +21,31 @@ from stream_coupons_lab.reports.axes import (
 from stream_coupons_lab.reports.markup import Markup, each, fill, joined
 
 MAX_POINTS = 400
+DASHES = 4
+"""Number of dash patterns in `page.js` and `page.css`."""
 DIGITS = 6
 """Significant digits of plotted values: more cannot be seen."""
 
 
-def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> dict[str, Any]:
+def looks_of(names: Sequence[str], highlight: str | None) -> dict[str, dict[str, Any]]:
+    """Return name, colour and dash of each series: the highlighted one alone is in colour.
+
+    Examples
+    --------
+    >>> list(looks_of(["random", "ours"], "ours").values())
+    [{'name': 'random', 'colour': 'quiet', 'dash': 0}, {'name': 'ours', 'colour': 'c0', 'dash': 0}]
+    """
+    if highlight is None:
+        return {name: {"name": name, "colour": f"c{i % 6}", "dash": i // 6 % DASHES} for i, name in enumerate(names)}
+    quiet = {name: i % DASHES for i, name in enumerate(name for name in names if name != highlight)}
+    return {
+        name: {"name": name, "colour": "quiet" if name in quiet else "c0", "dash": quiet.get(name, 0)} for name in names
+    }
+
+
+def line_spec(
+    series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands, looks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return lines with bands on common x.
 
     Parameters
@@ -34,13 +54,15 @@ def line_spec(series: Mapping[str, Points], x: Axis, y: Axis, bands: Bands) -> d
         Points in order of x; a value that is not finite leaves a gap.
     bands : mapping of str to sequence of (float, float, float)
         x, low and high, around the series of the same name.
+    looks : mapping of str to mapping
+        Name, colour and dash of each series, as of `looks_of`.
     """
     lines: dict[tuple[str, str], Points] = {(name, "y"): thinned(points) for name, points in series.items()}
     for name, band in bands.items():
         lines[name, "low"] = [(at, low) for at, low, _ in band]
         lines[name, "high"] = [(at, high) for at, _, high in band]
     at, columns = aligned(list(lines.values()))
-    drawn: dict[str, dict[str, Any]] = {name: {"name": name} for name in series}
+    drawn: dict[str, dict[str, Any]] = {name: {**looks[name]} for name in series}
     for (name, part), column in zip(lines, columns, strict=True):
         drawn[name][part] = [_plotted(value, y.unit) for value in column]
     return {"x": _axis(x, at), "y": _axis(y), "series": list(drawn.values())}

@@ -38,8 +38,8 @@ class HtmlReport:
 
     Parameters
     ----------
-    title, subtitle : str
-        The head of the page.
+    title, subtitle, footer : str
+        The head of the page, and its last lines: blank lines part them.
 
     Examples
     --------
@@ -52,9 +52,8 @@ class HtmlReport:
     2
     """
 
-    def __init__(self, title: str, subtitle: str = "") -> None:
-        self._title = title
-        self._subtitle = subtitle
+    def __init__(self, title: str, subtitle: str = "", footer: str = "") -> None:
+        self._texts = {"title": title, "subtitle": subtitle, "footer": _paragraphs(footer)}
         self._sections: list[str] = []
         self._parts: list[Markup] = []
         self._has_scripts = False
@@ -63,7 +62,7 @@ class HtmlReport:
         """Start a section; blank lines part the paragraphs of `text`."""
         self._sections.append(title)
         self._parts.append(fill("section", number=len(self._sections), title=title))
-        self._parts += [fill("paragraph", text=part.strip()) for part in text.split("\n\n") if part.strip()]
+        self._parts.append(_paragraphs(text))
 
     def stats(self, figures: Sequence[tuple[str, str | float, str]]) -> None:
         """Add key figures side by side: label, value and a note that may be empty."""
@@ -71,7 +70,7 @@ class HtmlReport:
         lines = math.ceil(len(figures) / MAX_COLUMNS) or 1
         self._parts.append(fill("stats", columns=math.ceil(len(figures) / lines), cards=cards))
 
-    def line_chart(
+    def line_chart(  # noqa: PLR0913 - the parts of a chart
         self,
         title: str,
         series: Mapping[str, Points],
@@ -79,6 +78,7 @@ class HtmlReport:
         y: Axis = NUMBER,
         bands: Bands | None = None,
         note: str = "",
+        highlight: str | None = None,
     ) -> None:
         """Add lines of (x, y) points.
 
@@ -92,6 +92,8 @@ class HtmlReport:
             What is shown, and in which unit.
         bands : mapping of str to sequence of (float, float, float), optional
             x, low and high, such as an interval around the series of the same name.
+        highlight : str, optional
+            The one series in colour; all others are grey.
         """
         if not any(math.isfinite(value) for points in series.values() for _, value in points):
             self._figure(title, note)
@@ -102,16 +104,11 @@ class HtmlReport:
             [format_value(at[i], x.unit), *(format_value(column[i], y.unit) for column in columns)]
             for i in range(len(at))[::-every][::-1]
         ]
-        legend = each(
-            "name",
-            (
-                {"colour": i % 6, "dash": i // 6 % 3, "name": name, "last": _last(line, x, y)}
-                for i, (name, line) in enumerate(series.items())
-            ),
-        )
+        looks = charts.looks_of([*series], highlight)
+        legend = each("name", ({**looks[name], "last": _last(line, x, y)} for name, line in series.items()))
         table = _table([x.label or "at", *series], rows, numeric=True)
         self._has_scripts = True
-        spec = _script_json(charts.line_spec(series, x, y, bands or {}))
+        spec = _script_json(charts.line_spec(series, x, y, bands or {}, looks))
         drawing = fill("drawn", legend=legend, title=title, label=y.label, spec=spec)
         self._figure(title, note, drawing, fill("values", title=title, table=table))
 
@@ -156,7 +153,7 @@ class HtmlReport:
             style = joined([asset("uPlot.css"), style])
             scripts = fill("scripts", library=asset("uPlot.js"), own=asset("charts.js"))
         parts = {"style": style, "head": joined(head), "parts": joined(self._parts), "scripts": scripts}
-        return fill("page", title=self._title, subtitle=self._subtitle, **parts)
+        return fill("page", **self._texts, **parts)
 
     def write(self, path: str | Path) -> None:
         """Write the page to a file."""
@@ -166,6 +163,11 @@ class HtmlReport:
         """Add a figure; without a drawing it has no data."""
         drawing = joined(drawings or [fill("empty")])
         self._parts.append(fill("figure", title=title, note=note, drawing=drawing))
+
+
+def _paragraphs(text: str) -> Markup:
+    """Return the paragraphs of a text, which blank lines part."""
+    return each("paragraph", ({"text": part.strip()} for part in text.split("\n\n") if part.strip()))
 
 
 def _script_json(value: Mapping[str, Any]) -> Markup:

@@ -11,9 +11,9 @@ from msgspec import Struct
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import FeedbackEvent
-from stream_coupons_lab.simulation.assortment import make_assortment
+from stream_coupons_lab.simulation.assortment import Assortment, make_assortment
 from stream_coupons_lab.simulation.behaviour import DAY_S, USES_IF_ORDERING, Calendar, Shop, SimulatedShopper
-from stream_coupons_lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons
+from stream_coupons_lab.simulation.catalogue import ISSUES_PER_SHOPPER_WEEK, make_coupons, with_campaign
 from stream_coupons_lab.simulation.history import CouponMemory
 from stream_coupons_lab.simulation.population import MEDIAN_ORDER_RATIO, Floats, make_population
 from stream_coupons_lab.simulation.reactions import CouponUse, Reactions
@@ -52,6 +52,8 @@ class WorldSettings:
         P(a coupon that was seen is used | an order of the shopper's own is in its scope), 0 to 1.
     other_shoppers : int
         0, or the number of another draw of shoppers of the same world: with the same products, coupons and segments.
+    has_campaign : bool
+        Add a campaign, a coupon for the whole shop, and coupons that lose money: see `with_campaign`.
     """
 
     seed: int = 0
@@ -65,6 +67,7 @@ class WorldSettings:
     median_order_ratio: float = MEDIAN_ORDER_RATIO
     uses_if_ordering: float = USES_IF_ORDERING
     other_shoppers: int = 0
+    has_campaign: bool = False
 
 
 @dataclass(slots=True)
@@ -83,6 +86,20 @@ class WorldStatistics:
     persuaded: int = 0
     discount_minor: int = 0
     incremental_margin_minor: float = 0.0
+
+
+def _offers(
+    settings: WorldSettings, rng: np.random.Generator, assortment: Assortment
+) -> tuple[list[Coupon], list[Campaign]]:
+    """Draw the coupons of a world, and their campaigns."""
+    issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
+    ids = tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
+    coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
+    if not settings.has_campaign:
+        return coupons, []
+    spring = Campaign(campaign_id="spring", title="Spring", starts_at=settings.start_at)
+    spring, coupons = with_campaign(coupons, assortment, spring, issues)
+    return coupons, [spring]
 
 
 class World:
@@ -133,9 +150,7 @@ class World:
             seed += settings.other_shoppers * OTHER_SEEDS
             population = make(seed, like=population)
         self._shop = Shop.open(assortment, population, calendar, settings.domain, seed, settings.uses_if_ordering)
-        issues = settings.shoppers * ISSUES_PER_SHOPPER_WEEK * settings.days / 7 / settings.coupons
-        ids = tuple(f"coupon-{number:02d}" for number in range(settings.coupons))
-        self._coupons = make_coupons(rng, assortment, ids, settings.domain, issues)
+        self._coupons, self._campaigns = _offers(settings, rng, assortment)
         self._by_id = {coupon.coupon_id: coupon for coupon in self._coupons}
         terms = CouponTerms(settings.seed, assortment)
         terms.rows(self._coupons)
@@ -155,7 +170,7 @@ class World:
 
     def campaigns(self) -> list[Campaign]:
         """The campaigns that they belong to."""
-        return []
+        return list(self._campaigns)
 
     @property
     def user_ids(self) -> list[str]:

@@ -1,7 +1,7 @@
 "use strict";
 // Draws the line charts whose data are in the page, with uPlot; names and tables are in the page already.
 const PHONE = 480;
-const DASHES = [[], [6, 4], [2, 3]];
+const DASHES = [[], [6, 4], [2, 3], [8, 3, 2, 3]];
 const drawn = [];
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -40,13 +40,13 @@ function options(spec, isQuiet) {
   const edge = { width: 0, points: { show: false } };
   const bands = banded(spec).map((i, order) => ({
     series: [2 * order + 1, 2 * order + 2],
-    fill: () => css(`--c${i % 6}`) + (isQuiet(i) ? "0a" : "2e"),
+    fill: () => css(`--${spec.series[i].colour}`) + (isQuiet(i) ? "0a" : "2e"),
   }));
   const series = [{}, ...bands.flatMap(() => [{ ...edge }, { ...edge }])];
-  spec.series.forEach((one, i) => {
-    const stroke = () => css(`--c${i % 6}`);
+  spec.series.forEach((one) => {
+    const stroke = () => css(`--${one.colour}`);
     const points = { show: false, filter: alone, size: 8, fill: stroke };
-    series.push({ label: one.name, stroke, width: 2, dash: DASHES[Math.floor(i / 6) % 3], points });
+    series.push({ label: one.name, stroke, width: 2, dash: DASHES[one.dash], points });
   });
   const range = (u, low, high) =>
     uPlot.rangeNum(...(spec.y.from_zero ? [Math.min(low, 0), Math.max(high, 0)] : [low, high]), 0.1, true);

@@ -48,12 +48,12 @@ def row(policy: str, value: float, behind: Interval) -> Earned:
         (
             Interval(2e4, 1e4, 3e4),
             Interval(1e4, -1e3, 2e4),
-            ("200.00 more than random", "100.00 more", "differ too much"),
+            ("200.00 EUR more than random", "100.00 EUR more", "differ too much"),
         ),
         (
             Interval(2e4, 1e4, 3e4),
             Interval(-1e4, -2e4, -1e3),
-            ("100.00 less than best on average (-200.00 to -10.00).",),
+            ("100.00 EUR less than best on average (-200.00 to -10.00 EUR).",),
         ),
     ],
 )
@@ -76,9 +76,9 @@ def test_the_verdict_says_who_is_ahead_and_whether_that_is_sure(
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (1000.0, "expected to earn 10.00 more"),
+        (1000.0, "expected to earn 10.00 EUR more"),
         (100.0, "does not show"),
-        (-1000.0, "10.00 less than giving no coupons (-15.00 to -5.00): it loses money"),
+        (-1000.0, "10.00 EUR less than giving no coupons (-15.00 to -5.00 EUR): it loses money"),
     ],
 )
 def test_a_policy_that_earns_nothing_is_called_that(value: float, said: str) -> None:

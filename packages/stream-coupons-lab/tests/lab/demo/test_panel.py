@@ -58,4 +58,4 @@ def test_without_a_terminal_it_prints_plain_lines() -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert text.startswith("starting ...\n")
     assert text.count("\n") == 2
-    assert "1,234 events, 56 coupons, 7 redeemed, expected margin 396.01" in text
+    assert "1,234 events, 56 coupons, 7 redeemed, expected margin 396.01 EUR" in text

@@ -28,9 +28,9 @@ GIVEN = LoggedDecision(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({}, "10% off coffee, worth +31 c"),
+        ({}, "10% off coffee, worth +0.31 EUR"),
         ({"drawn": 1}, "10% off coffee, tried out, to learn"),
-        ({"result": "not_worth_it", "coupon_id": "none"}, "nothing: no coupon is worth its discount"),
+        ({"result": "not_worth_it", "coupon_id": "none"}, "nothing: no coupon is worth what it costs"),
         ({"result": "holdout", "coupon_id": "none"}, "nothing: is in the control group, which never gets a coupon"),
     ],
 )

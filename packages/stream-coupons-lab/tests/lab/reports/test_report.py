@@ -19,7 +19,7 @@ LIBRARY = (files("stream_coupons_console.web") / "static" / "uPlot.js").read_tex
 
 
 def full_report(text: str = "text") -> HtmlReport:
-    report = HtmlReport(text, text)
+    report = HtmlReport(text, text, text)
     for _ in range(3):
         report.section(text, f"{text}\n\n{text}")
     report.stats([(text, text, text), ("count", 126415, "")])
@@ -171,8 +171,15 @@ def test_a_band_is_on_the_x_of_its_line() -> None:
     report.line_chart("band", {"a": [(0, 1.0), (1, 2.0)], "b": [(2, 1.0)]}, bands={"a": [(0, 0.5, 1.5), (1, 1.5, 2.5)]})
     (spec,) = specs(report)
     assert spec["series"] == [
-        {"name": "a", "y": [1.0, 2.0, None], "low": [0.5, 1.5, None], "high": [1.5, 2.5, None]},
-        {"name": "b", "y": [None, None, 1.0]},
+        {
+            "name": "a",
+            "colour": "c0",
+            "dash": 0,
+            "y": [1.0, 2.0, None],
+            "low": [0.5, 1.5, None],
+            "high": [1.5, 2.5, None],
+        },
+        {"name": "b", "colour": "c1", "dash": 0, "y": [None, None, 1.0]},
     ]
 
 
@@ -234,3 +241,16 @@ def test_a_column_of_numbers_written_as_text_is_aligned_and_one_of_words_is_not(
 )
 def test_values_are_written_with_human_units(value: float, unit: Unit, text: str) -> None:
     assert format_value(value, unit) == text
+
+
+def test_one_highlighted_line_is_in_colour_and_the_others_are_grey_and_differ_in_their_dashes() -> None:
+    report = HtmlReport("lines")
+    report.line_chart("lines", {name: [(0, 1.0)] for name in "abcde"}, highlight="c")
+    (spec,) = specs(report)
+    assert [(one["colour"], one["dash"]) for one in spec["series"]] == [
+        ("quiet", 0),
+        ("quiet", 1),
+        ("c0", 0),
+        ("quiet", 2),
+        ("quiet", 3),
+    ]

@@ -4,7 +4,7 @@ import pytest
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons_lab.simulation.assortment import CATEGORIES
-from stream_coupons_lab.simulation.catalogue import discount_of
+from stream_coupons_lab.simulation.catalogue import discount_of, offer_of
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 
 
@@ -46,3 +46,28 @@ def test_a_percentage_is_capped(value: int, discount: int) -> None:
 @pytest.mark.parametrize(("value", "discount"), [(1000, 300), (200, 200)])
 def test_an_amount_is_never_more_than_the_goods_cost(value: int, discount: int) -> None:
     assert discount_of(Coupon(coupon_id="c", discount_minor=300, max_discount_minor=300), value) == discount
+
+
+def test_a_world_with_a_campaign_has_offers_that_not_every_shop_should_make() -> None:
+    plain = World(WorldSettings(seed=2, shoppers=10))
+    world = World(WorldSettings(seed=2, shoppers=10, has_campaign=True))
+    kinds: dict[str, list[Coupon]] = {}
+    for coupon in world.catalogue():
+        kinds.setdefault(offer_of(coupon), []).append(coupon)
+    assert {kind: len(some) for kind, some in kinds.items()} == {
+        "for the whole shop": 1,
+        "takes off more than the margin": 14,  # one is drawn so
+        "of the campaign spring": 13,
+        "other": 12,
+    }
+    for coupon in kinds["takes off more than the margin"]:
+        price = coupon.typical_price_minor
+        assert price is not None
+        assert discount_of(coupon, price) > price * coupon.margin_ratio
+    [whole] = kinds["for the whole shop"]
+    assert world._shop.assortment.scope(whole).all()
+    [campaign] = world.campaigns()
+    assert campaign.budget_minor is not None
+    assert all(coupon.budget_minor is None for coupon in kinds["of the campaign spring"])
+    assert plain.campaigns() == []
+    assert {offer_of(coupon) for coupon in plain.catalogue()} <= {"other", "takes off more than the margin"}
