@@ -15,7 +15,6 @@ Ctrl-C ends it early; nothing that was started is left behind.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,13 +32,13 @@ from benchmarks.live_shop import CAMPAIGNS, COUPONS, open_shop
 from loopback_kafka import open_broker
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings, load
+from stream_coupons_lab.demo.console import running_console
 from stream_coupons_lab.demo.system import LocalSystem
 
 PAGES = ("/", "/campaigns/spring", "/coupons", "/coupons/tea-15", "/now", "/dead-letters", "/models", "/lift")
 VIEWS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))
 READY_WITHIN_S = 60.0
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-ADDRESS = "console at "
 
 
 def settings_of_shop() -> Settings:
@@ -49,25 +48,11 @@ def settings_of_shop() -> Settings:
 
 
 @contextmanager
-def running_console(config: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """Run the console on a free port; yield its address and its process id."""
-    command = [sys.executable, "-m", "stream_coupons", "console", "--port", "0", "--config", str(config), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        assert line.startswith(ADDRESS), line
-        address = line.removeprefix(ADDRESS).split(",")[0].strip()
+def reading_console(config: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """Run the console until it has read its topics; yield its address and its process id."""
+    with running_console(config, *options) as (address, pid):
         wait_for(address)
-        yield address, process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        yield address, pid
 
 
 def wait_for(address: str) -> None:
@@ -115,7 +100,7 @@ def page_figures(browser: Browser, address: str, path: str) -> dict[str, float]:
 def measure(plan: argparse.Namespace, system: LocalSystem, config: Path) -> dict[str, Any]:
     """Return all figures of a system that runs."""
     found: dict[str, Any] = {"rate": plan.rate, "minutes": plan.minutes}
-    with running_console(config) as (address, pid), Browser() as browser:
+    with reading_console(config) as (address, pid), Browser() as browser:
         browser.open(address + "/now")
         began, memory = time.monotonic(), [round(rss_mib(pid), 1)]
         before = cpu_s(pid)
@@ -131,7 +116,7 @@ def measure(plan: argparse.Namespace, system: LocalSystem, config: Path) -> dict
     windows: dict[str, list[float]] = {"with": [], "without": []}
     for _ in range(plan.pairs):
         windows["without"].append(window(plan.window, system))
-        with running_console(config) as (address, _), Browser() as browser:
+        with reading_console(config) as (address, _), Browser() as browser:
             browser.open(address + "/now")
             windows["with"].append(window(plan.window, system))
     return found | {"workers_cpu_ratio": windows}

@@ -1,5 +1,6 @@
 """Bounded index of a running system: what the pages and the API show, from the records of its topics."""
 
+import time
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -396,6 +397,10 @@ class Index:
         """Return the decisions kept of a shopper, the newest first."""
         found = [self.shown(one) for one in self._of_shopper.get(user_id, ())]
         return sorted((one for one in found if one is not None), key=lambda one: -one.at)
+
+    def newest_at(self) -> float:
+        """Return the time of the newest decision, which may be simulated; now if none is known."""
+        return next(reversed(self.decisions.values())).at if self.decisions else time.time()
 
     def decision_counts(self, since: float) -> Counter[str]:
         """Return the number of decisions on record by result, from the minute of a time on, UTC epoch seconds."""

@@ -108,7 +108,7 @@ async def show(request: Request) -> Response:
     index: Index = request.app.state.index
     now, shop = time.time(), index.settings.shop
     reports = index.result_reports()
-    recent = rows_of(reports, "day", ResultFilter(since=now - (DAYS - 1) * DAY_S), shop)
+    recent = rows_of(reports, "day", ResultFilter(since=index.newest_at() - (DAYS - 1) * DAY_S), shop)
     return page(
         request,
         "money",

@@ -88,7 +88,7 @@ async def show(request: Request) -> Response:
     """Return the page."""
     state = request.app.state
     index: Index = state.index
-    counts = index.decision_counts(time.time() - RATES_OVER_S)
+    counts = index.decision_counts(index.newest_at() - RATES_OVER_S)
     return page(
         request,
         "now",

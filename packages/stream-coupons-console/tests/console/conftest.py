@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.browser import Browser
-from benchmarks.console import running_console, settings_of_shop
+from benchmarks.console import reading_console, settings_of_shop
 from benchmarks.live_shop import CAMPAIGNS, COUPONS, open_shop
 from loopback_kafka import BrokerProcess
 from stream_coupons import secret
@@ -63,7 +63,7 @@ def live(run_broker: RunBroker, tmp_path_factory: pytest.TempPathFactory) -> Ite
             options = ("--token-file", str(folder / "console.token"))
             with (
                 open_shop(system.settings, VISITS_A_SECOND, shoppers=400),
-                running_console(folder / "worker-1.toml", *options) as (address, _),
+                reading_console(folder / "worker-1.toml", *options) as (address, _),
             ):
                 yield LiveConsole(address, token, keys, broker, system)
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.browser import CHROMIUM, Browser
-from benchmarks.console import running_console
+from benchmarks.console import reading_console
 from benchmarks.live_shop import CAMPAIGNS
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
@@ -26,7 +26,7 @@ def test_a_page_says_that_kafka_is_away_and_goes_on_afterwards(broker: BrokerPro
     config.write_text(f'[kafka]\nbootstrap = "{broker.bootstrap}"\n')
     with admin.admin_client(kafka) as client:
         admin.apply(client, kafka)
-    with running_console(config) as (address, _), Browser() as browser:
+    with reading_console(config) as (address, _), Browser() as browser:
         browser.open(address + "/")
         broker.kill()
         browser.until("document.body.innerText.includes('Kafka has not answered for')")

@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from stream_coupons import __version__
+from stream_coupons.core.currencies import money
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.decisions import LoggedDecision
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.models.metrics import Interval
 from stream_coupons.ops.audit.findings import Violation
+from stream_coupons.ops.results import ResultRow
 from stream_coupons_lab.demo import redemption, story, words
 from stream_coupons_lab.demo.money import ABOUT, NAMES, NOTHING, Earned, verdict, whole
 from stream_coupons_lab.demo.outcomes import Played
@@ -60,6 +62,8 @@ class ShopperResult:
         Results of all policies, in order of display; empty if the live system did not play all days.
     violations : list of Violation
         Findings of the audit.
+    coupons : list of ResultRow
+        Results by coupon, as the workers report them.
     """
 
     world: WorldSettings
@@ -73,6 +77,7 @@ class ShopperResult:
     played: list[Played] = field(default_factory=list)
     rows: list[Earned] = field(default_factory=list)
     violations: list[Violation] = field(default_factory=list)
+    coupons: list[ResultRow] = field(default_factory=list)
 
     def verdict(self) -> str:
         """Return what the figures say, in plain sentences."""
@@ -226,6 +231,22 @@ def _add_kinds(report: HtmlReport, result: ShopperResult) -> None:
         rows.append([kind, len(coupons), len(given), learning, used, round(margin, 2), would])
     headers = ["kind", "coupons", "given", "to learn", "used", f"margin, {CURRENCY}", "given by perfect knowledge"]
     report.table(headers, rows)
+    if result.coupons:
+        headers = [
+            "as `stream-coupons results` reports it",
+            "campaign",
+            "given",
+            "seen",
+            "clicked",
+            "used",
+            "discounts",
+        ]
+        report.table(headers, list(map(_result_cells, result.coupons)))
+
+
+def _result_cells(row: ResultRow) -> Sequence[str | float]:
+    counts = (row.given, row.seen, row.clicked, row.used)
+    return [row.coupon_id, row.campaign_id or "none", *counts, money(row.discount_minor, row.currency)]
 
 
 def _add_redemption(report: HtmlReport, result: ShopperResult) -> None:

@@ -16,10 +16,12 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.ops.audit.audit_topics import audit_topics
+from stream_coupons.ops.results import read_results
 from stream_coupons.settings import load
 from stream_coupons_lab.brokers import running_broker
 from stream_coupons_lab.demo import reports
 from stream_coupons_lab.demo.baselines import Baselines, baselines
+from stream_coupons_lab.demo.console import running_console
 from stream_coupons_lab.demo.keep import keep
 from stream_coupons_lab.demo.lockstep import LiveTarget
 from stream_coupons_lab.demo.money import earned
@@ -88,10 +90,12 @@ class ShopperDemo:
             result = live.play()
             with waiting(self._console, "auditing what was issued"):
                 violations = audit_topics(system.settings).violations
+                coupons = read_results(system.settings)
             live.wait_for_baselines()
             by_policy = {**others.played, "learned": result.live}
             played = [by_policy[policy] for policy in POLICIES]
-            self.result = replace(result, played=played, rows=earned(played, world.user_ids), violations=violations)
+            compared = replace(result, played=played, rows=earned(played, world.user_ids))
+            self.result = replace(compared, violations=violations, coupons=coupons)
             reports.print_summary(self._console, self.result)
             self.write(report)
             if keeps:
@@ -118,7 +122,9 @@ class ShopperDemo:
                 system.prepare(world.catalogue(), world.campaigns())
                 stack.enter_context(system)
                 system.wait_ready()
+            address, _ = stack.enter_context(running_console(system.config_file))
             self._console.print(f"ready: broker {broker.bootstrap}, {len(world.catalogue())} coupons in the catalogue")
+            self._console.print(f"console: [bold]{address}[/]", soft_wrap=True)
             yield system
             with waiting(self._console, "stopping workers and broker"):
                 stack.close()
