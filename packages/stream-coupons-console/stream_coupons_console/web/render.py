@@ -18,6 +18,8 @@ from stream_coupons_console.web.security import COOKIE, Sessions, is_signed_in
 PART = "x-part"
 """Header of a request for a page's changing parts, without its frame."""
 DASH = "–"
+COLOURS = 6
+"""Colours of lines in the style sheet."""
 
 
 def utc(at: float) -> str:
@@ -28,6 +30,17 @@ def utc(at: float) -> str:
 def percent(share: float | None, places: int = 1) -> str:
     """Return a share in per cent."""
     return DASH if share is None or not math.isfinite(share) else f"{share:.{places}%}"
+
+
+def figure(value: float | None) -> str:
+    """Return a plotted value as text.
+
+    Examples
+    --------
+    >>> figure(1234.0), figure(0.125), figure(None)
+    ('1,234', '0.125', '–')
+    """
+    return DASH if value is None else f"{value:,.6g}"
 
 
 def ago(seconds: float) -> str:
@@ -64,8 +77,9 @@ def line_chart(x: Sequence[float], lines: Mapping[str, Mapping[str, Sequence[flo
         `label` and `unit` of the values: money (in major units), percent or none.
     """
     series = [
-        {"name": name, **{part: [_number(value) for value in column] for part, column in columns.items()}}
-        for name, columns in lines.items()
+        {"name": name, "colour": f"c{place % COLOURS}"}
+        | {part: [_number(value) for value in column] for part, column in columns.items()}
+        for place, (name, columns) in enumerate(lines.items())
     ]
     y = {"label": axis.get("label", ""), "unit": axis.get("unit", ""), "from_zero": True}
     return {"x": {"label": "", "unit": "date", "from_zero": False, "values": list(x)}, "y": y, "series": series}
@@ -89,6 +103,7 @@ def environment() -> Environment:
         "utc": utc,
         "percent": percent,
         "ago": ago,
+        "figure": figure,
         "counted": counted,
         "path": partial(quote, safe=""),
     }

@@ -36,8 +36,8 @@ def announce(console: Console, system: LocalSystem, now: float) -> None:
     """Print the broker's address and commands that read this system; `now` is the simulated time, UTC epoch seconds."""
     simulated = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M")
     console.print(
-        f"\nThe broker at [bold]{system.bootstrap}[/], {len(system.workers)} workers, the console and the shoppers stay "
-        "up until Ctrl-C. In another terminal:\n"
+        f"\nThe broker at [bold]{system.bootstrap}[/], {len(system.workers)} workers, the console and the shoppers "
+        "stay up until Ctrl-C. In another terminal:\n"
         f"  export STREAM_COUPONS_CONFIG={system.config_file}\n"
         "  stream-coupons status\n"
         "  stream-coupons results --by campaign\n"

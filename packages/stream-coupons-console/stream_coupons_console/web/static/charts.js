@@ -22,13 +22,19 @@ function written(value, unit) {
 const alone = (u, number) =>
   u.data[number].flatMap((y, i, all) => (y != null && all[i - 1] == null && all[i + 1] == null ? [i] : []));
 
+// Days as people write them, with the hour where a tick is within a day.
+const dates = (u, ticks) =>
+  ticks.map((tick) => {
+    const shown = tick % 86400 ? { hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short" };
+    return new Date(tick * 1000).toLocaleString("en-GB", { ...shown, timeZone: "UTC" });
+  });
+
 function axis(of, isX) {
   const colours = { stroke: () => css("--muted"), font: "12px system-ui, sans-serif" };
   const rule = { stroke: () => css("--line"), width: 1 };
-  const values = of.unit === "percent" ? { values: (u, ticks) => ticks.map((tick) => `${tick}%`) } : {};
+  const values = of.unit === "date" ? { values: dates } : of.unit === "percent" ? { values: (u, ticks) => ticks.map((tick) => `${tick}%`) } : {};
   const labels = of.label ? { label: of.label, labelSize: 20, labelFont: colours.font } : {};
-  const height = of.unit === "date" ? 46 : 32;
-  if (isX) return { ...colours, ...values, ...labels, grid: { show: false }, ticks: rule, space: 90, size: height };
+  if (isX) return { ...colours, ...values, ...labels, grid: { show: false }, ticks: rule, space: 90, size: 32 };
   const size = (u, texts) => 16 + 7 * Math.max(2, ...(texts || []).map((text) => `${text}`.length));
   return { ...colours, ...values, grid: rule, ticks: { show: false }, size };
 }
