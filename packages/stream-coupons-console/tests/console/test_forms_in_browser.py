@@ -86,11 +86,7 @@ def test_a_key_approves_a_campaign_and_never_leaves_the_browser(
         "  sessionStorage.sent = sent.join('&'); submit.call(this) }"
     )
     browser.click(f"{form} button")
-    try:
-        browser.until("document.body?.innerText.includes('Approvals: 1 of 1 (ann)')")
-    except AssertionError:
-        print(browser.evaluate("document.body.innerText"), browser.evaluate("sessionStorage.sent"))
-        raise
+    browser.until("document.body?.innerText.includes('Approvals: 1 of 1 (ann)')")
     sent = str(browser.evaluate("sessionStorage.sent"))
     assert "signature=" in sent
     assert key.read_text().strip() not in sent
