@@ -33,7 +33,7 @@ def coupon_terms(coupon: Coupon, currency: str | None) -> Iterator[str]:
     yield f"Each is good for {_days(coupon.redeem_within_s)} after it is given."
     yield from _when("It is given", coupon, coupon.valid_from, coupon.valid_until)
     if coupon.stock is not None:
-        yield f"At most {counted(coupon.stock, 'coupon')} are given."
+        yield f"At most {counted(coupon.stock, 'coupon')} {'is' if coupon.stock == 1 else 'are'} given."
     yield from _limits(coupon, currency)
     if coupon.channels:
         yield f"It is given in {', '.join(coupon.channels)} only."
@@ -48,7 +48,7 @@ def campaign_terms(campaign: Campaign, currency: str | None) -> Iterator[str]:
     yield from _when("Its coupons are given", campaign, campaign.starts_at, campaign.ends_at)
     yield from _limits(campaign, currency)
     if campaign.holdout_ratio:
-        yield f"{campaign.holdout_ratio:.4g} of the shoppers get none of its coupons, to measure what it earns."
+        yield f"{campaign.holdout_ratio * 100:.4g} % of the shoppers get none of its coupons, to measure what it earns."
     for one in campaign.guardrails:
         limit = money(one.limit, currency) if one.metric in ("lift", "spend_a_day") else f"{one.limit:.4g}"
         bound = "below" if one.metric in ("lift", "roi") else "above"
@@ -69,7 +69,9 @@ def _limits(terms: Coupon | Campaign, currency: str | None) -> Iterator[str]:
     """Yield the budget, the caps and the rule."""
     if terms.budget_minor is not None:
         beyond = (
-            "" if terms.budget_hold == "maximum" else f", exceeded by at most {terms.max_overspend_ratio:.4g} of it"
+            ""
+            if terms.budget_hold == "maximum"
+            else f", exceeded by at most {terms.max_overspend_ratio * 100:.4g} % of it"
         )
         yield f"Its budget is {money(terms.budget_minor, currency)}{beyond}."
     if terms.caps:
