@@ -174,13 +174,10 @@ class DecisionDesk:
                     if waiter.results and GIVEN not in waiter.results:
                         break
                     await waiter.news.wait()
-            # It was decided longer ago than the index keeps, unless it has a reason: reading the topic may take seconds.
-            result = min(waiter.results - {DUPLICATE}, default=DUPLICATE)
-            if result in DECIDED_BEFORE and (
-                issue := await kept_issue(self._settings, self._index, decision_id, user_id)
-            ):
-                return DecisionReply(decision_id, event.event_id, user_id, GIVEN, issue)
-            return DecisionReply(decision_id, event.event_id, user_id, result, None)
+            result, issue = min(waiter.results - {DUPLICATE}, default=DUPLICATE), None
+            if result in DECIDED_BEFORE:  # longer ago than the index keeps: reading the topic may take seconds
+                issue = await kept_issue(self._settings, self._index, decision_id, user_id)
+            return DecisionReply(decision_id, event.event_id, user_id, GIVEN if issue else result, issue)
         return None
 
     def known(self, decision_id: str) -> DecisionReply | None:
