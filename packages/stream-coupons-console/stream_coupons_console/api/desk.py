@@ -20,7 +20,6 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_currency, require_not_ahead
 from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.letters import Letter, letter_of
-from stream_coupons.kafka.producer import new_producer
 from stream_coupons.kafka.records import ANSWER_HEADER, CLIENT_HEADER
 from stream_coupons.ops.explain.candidate_verdicts import WORDS
 from stream_coupons.settings import Settings
@@ -233,6 +232,8 @@ class DecisionDesk:
         return f"{topic.name}:{partition}:{sent.offset}"
 
     async def _connected(self) -> AIOKafkaProducer:
+        from stream_coupons.kafka.producer import new_producer  # here, for it takes parts of Faust
+
         async with self._starting:
             if self._producer is None:
                 producer = new_producer(self._settings.kafka, SENT_WITHIN_S, topics.INPUT_BYTES)
