@@ -20,7 +20,6 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_currency, require_not_ahead
 from stream_coupons.kafka.connection import Format
 from stream_coupons.kafka.letters import Letter, letter_of
-from stream_coupons.kafka.producer import new_producer
 from stream_coupons.kafka.records import ANSWER_HEADER, CLIENT_HEADER
 from stream_coupons.ops.explain.candidate_verdicts import WORDS
 from stream_coupons.settings import Settings
@@ -31,8 +30,12 @@ from stream_coupons_console.index import FollowedRecord, Index
 TOPICS: Mapping[str, topics.Topic] = {"browse": topics.BROWSE, "cart": topics.CART, "order": topics.ORDER}
 """Topic by kind of event."""
 GIVEN, DUPLICATE = "given", "duplicate"
+DECIDED_BEFORE = (DUPLICATE, NoCoupon.REPEATED)
+"""Results of an event that was sent before."""
 SENT_WITHIN_S = 3.0
 """Kafka has not taken an event that it has not acknowledged for so long."""
+AWAITED = frozenset({topics.ANSWERS.name, topics.ISSUES.name, topics.DEAD_LETTERS.name})
+"""Topics of the results."""
 MAX_WAITING = 2_000
 """Requests that wait at a time; further ones are refused."""
 MEANINGS: Mapping[str, str] = {
@@ -170,10 +173,10 @@ class DecisionDesk:
                     if waiter.results and GIVEN not in waiter.results:
                         break
                     await waiter.news.wait()
-            result = min(waiter.results - {DUPLICATE}, default=DUPLICATE)
-            if result == DUPLICATE and (issue := await kept_issue(self._settings, self._index, decision_id, user_id)):
-                return DecisionReply(decision_id, event.event_id, user_id, GIVEN, issue)
-            return DecisionReply(decision_id, event.event_id, user_id, result, None)
+            result, issue = min(waiter.results - {DUPLICATE}, default=DUPLICATE), None
+            if result in DECIDED_BEFORE:  # longer ago than the index keeps: reading the topic may take seconds
+                issue = await kept_issue(self._settings, self._index, decision_id, user_id)
+            return DecisionReply(decision_id, event.event_id, user_id, GIVEN if issue else result, issue)
         return None
 
     def known(self, decision_id: str) -> DecisionReply | None:
@@ -182,7 +185,7 @@ class DecisionDesk:
         if shown is not None and shown.issue is not None:
             issue = self._index.decisions[decision_id].issue
             return DecisionReply(decision_id, shown.issue.trigger_id, shown.user_id, GIVEN, issue)
-        if answer is not None and answer.result not in (GIVEN, DUPLICATE):
+        if answer is not None and answer.result not in (GIVEN, *DECIDED_BEFORE):
             return DecisionReply(decision_id, answer.trigger_id, answer.user_id, answer.result, None)
         if shown is not None and shown.decision is not None and shown.result != GIVEN:
             return DecisionReply(decision_id, shown.decision.trigger_id, shown.user_id, shown.result, None)
@@ -229,6 +232,8 @@ class DecisionDesk:
         return f"{topic.name}:{partition}:{sent.offset}"
 
     async def _connected(self) -> AIOKafkaProducer:
+        from stream_coupons.kafka.producer import new_producer  # here, for it takes parts of Faust
+
         async with self._starting:
             if self._producer is None:
                 producer = new_producer(self._settings.kafka, SENT_WITHIN_S, topics.INPUT_BYTES)
@@ -246,7 +251,3 @@ class DecisionDesk:
         if producer is not None:
             with suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(producer.stop(), SENT_WITHIN_S)
-
-
-AWAITED = frozenset({topics.ANSWERS.name, topics.ISSUES.name, topics.DEAD_LETTERS.name})
-"""Topics of the results."""

@@ -1,7 +1,7 @@
 """Operations of the HTTP API: each with its types, from which routes and the OpenAPI document are made."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -205,10 +205,8 @@ async def campaign(request: Request, _: NoQuery) -> CampaignDetails:
 async def change_campaign(request: Request, _: NoQuery) -> CampaignChanged:
     """Carry out a verb on a campaign, such as pause, hold, resume or end."""
     wanted = converted(await body_of(request) or b"{}", VerbRequest)
-    verb = request.path_params["verb"]
-    if verb not in get_args(CampaignVerb):
-        raise HTTPException(404, f"no verb {verb!r}: expected one of {', '.join(get_args(CampaignVerb))}")
-    return await _view(request).change_campaign(request.path_params["campaign_id"], verb, wanted.reason, wanted.ratio)
+    campaign_id, verb = request.path_params["campaign_id"], request.path_params["verb"]
+    return await _view(request).change_campaign(campaign_id, verb, wanted.reason, wanted.ratio)
 
 
 async def results(request: Request, query: ResultsQuery) -> list[Any]:
@@ -279,6 +277,11 @@ def _endpoint(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         if operation.changes:
             require_token(request)
+        for name, value in request.path_params.items():
+            try:
+                msgspec.convert(value, path_type(name))
+            except msgspec.ValidationError as error:
+                raise Unknown(f"{name} {value!r:.250}: {error}") from None
         given = request.query_params.multi_items()
         if len(given) != len(dict(given)):
             raise HTTPException(400, "a query parameter is repeated, expected each at most once")

@@ -193,7 +193,7 @@ class SystemView:
         Unknown
         """
         shown = self._index.shown(issue_id)
-        if shown is not None and shown.issue is not None:
+        if shown is not None and shown.issue is not None and shown.decision is not None:
             return explain_issue(shown.issue, shown.decision, self._settings.policy)
         found = await reading(issue_explained, issue_id, self._settings, self._read)
         if found.issue.issued_at <= self._index.erased_at(found.issue.user_id):

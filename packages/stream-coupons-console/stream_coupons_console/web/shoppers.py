@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
-from functools import partial
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -16,37 +14,18 @@ from stream_coupons.core.messages.inputs import ErasureRequest
 from stream_coupons.core.reasons import NoCoupon, Passed
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
-from stream_coupons.kafka.records import Record
-from stream_coupons.ops.audit.audit_topics import read_records
 from stream_coupons.ops.erasures import erasure_request
 from stream_coupons.ops.explain.candidate_verdicts import WORDS, Verdict
-from stream_coupons.ops.explain.explanation import ShopperExplanation, explain_issue
+from stream_coupons.ops.explain.explanation import ShopperExplanation
 from stream_coupons.ops.explain.explanation_words import BEST, EXPLORED, chances, charge, lack, worth
-from stream_coupons.ops.explain.from_topics import Unknown, issue_explained, shopper_explained
-from stream_coupons.secret import require_workers_key
+from stream_coupons.ops.explain.from_topics import Unknown
 from stream_coupons.settings import Settings
+from stream_coupons_console.api.views import SystemView
 from stream_coupons_console.index import Index
 from stream_coupons_console.web.forms import fields, until
 from stream_coupons_console.web.now import sentence
 from stream_coupons_console.web.render import PART, page
 from stream_coupons_console.web.security import CSRF, require_token
-
-_reading = asyncio.Semaphore(2)
-"""Explanations that read topics at a time."""
-
-
-def read(settings: Settings, _: str, names: tuple[str, ...], key: bytes | None = None) -> Iterable[Record]:
-    """Return the records of topics up to now."""
-    return read_records(settings.kafka, names, key)
-
-
-def explained(user_id: str, settings: Settings) -> ShopperExplanation | str:
-    """Return what a shopper would get now, or why that is not known."""
-    try:
-        rules = settings.rules(require_workers_key(settings))
-        return shopper_explained(user_id, time.time(), settings, rules, None, partial(read, settings))
-    except StreamCouponsError as error:
-        return str(error)
 
 
 def why_not(verdict: Verdict, currency: str | None) -> str:
@@ -68,8 +47,11 @@ async def show(request: Request) -> Response:
     decisions, erased_at = index.of_shopper(user_id), index.erased_at(user_id)
     found: ShopperExplanation | str | None = None
     if user_id and PART not in request.headers and (decisions or erased_at < 0):
-        async with _reading:
-            found = await asyncio.to_thread(explained, user_id, index.settings)
+        view: SystemView = request.app.state.view
+        try:
+            found = await view.explain_shopper(user_id)
+        except StreamCouponsError as error:
+            found = str(error)
     open_ones = [
         one for one in decisions if one.issue and one.issue.expires_at > now and "purchase" not in one.feedback
     ]
@@ -118,19 +100,12 @@ async def show_issue(request: Request) -> Response:
     index: Index = request.app.state.index
     issue_id = request.path_params["issue_id"]
     shown = index.shown(issue_id)
+    view: SystemView = request.app.state.view
     try:
-        if shown is not None and shown.issue is not None and shown.decision is not None:
-            found = explain_issue(shown.issue, shown.decision, index.settings.policy)
-        else:
-            async with _reading:
-                found = await asyncio.to_thread(
-                    issue_explained, issue_id, index.settings, partial(read, index.settings)
-                )
+        found = await view.explain_issue(issue_id)
     except Unknown as error:
         raise HTTPException(404, str(error)) from None
     issue = found.issue
-    if issue.issued_at <= index.erased_at(issue.user_id):
-        raise HTTPException(404, f"the shopper of issue {issue_id!r} was erased")
     return page(
         request,
         "issue",

@@ -281,6 +281,7 @@ def test_results_are_those_of_the_command(api: Api) -> None:
         ("/v1/campaigns/none", 404),
         ("/v1/explain/none", 404),
         ("/v1/decisions/none", 404),
+        (f"/v1/shoppers/{'u' * 201}/coupons", 404),
         ("/v1/nothing", 404),
     ],
 )
