@@ -293,7 +293,7 @@ def test_a_bad_question_is_refused(api: Api, path: str, status: int) -> None:
 
 @pytest.mark.parametrize("name", ["api-decide", "api-ask", "api-change"])
 def test_the_examples_of_the_page_are_answered(api: Api, name: str) -> None:
-    text = block(name).replace("http://127.0.0.1:9470", api.address)
+    text = block(name).replace("127.0.0.1:9470", api.address)
     asked = subprocess.run(["bash", "-c", text.replace("--silent", "--silent --fail-with-body")],
                            cwd=api.folder, capture_output=True, text=True, check=True)  # fmt: skip
     rest, answers = asked.stdout, 0

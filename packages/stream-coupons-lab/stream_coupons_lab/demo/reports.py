@@ -39,6 +39,8 @@ HOW = (
     "brought. A redemption counts for nothing beyond its margin."
 )
 
+SHOWN_COUPONS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class ShopperResult:
