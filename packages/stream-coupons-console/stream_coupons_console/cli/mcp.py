@@ -28,7 +28,7 @@ def mcp(
     resumes or ends campaigns; whoever may start the command with that file may
     do so.
 
-    It needs the package mcp: pip install 'stream-coupons-console[mcp]'. Call
+    It needs the package mcp: the extra `mcp` of the console. Call
     it with the settings of the workers.
 
     Examples: stream-coupons mcp --config settings.toml
@@ -45,5 +45,7 @@ def mcp(
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("mcp"):
             raise
-        raise BadConfig("the package mcp is missing: pip install 'stream-coupons-console[mcp]'") from None
+        raise BadConfig(
+            "the package mcp is missing: pip install -e 'packages/stream-coupons-console[mcp]' in the clone"
+        ) from None
     asyncio.run(serve(settings_with_topics(config, bootstrap), can_write=token_file is not None))
