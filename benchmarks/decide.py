@@ -26,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.command import as_json, number
-from benchmarks.console import cpu_s, running_console
+from benchmarks.console import cpu_s, reading_console
 from benchmarks.load import latency
 from benchmarks.load.latency import Client, Latency, Timing
 from benchmarks.load.live import trigger_of
@@ -142,7 +142,7 @@ def measure(
     timings: dict[str, list[Timing]] = {name: [] for name in PATHS}
     cpu, sent, count = 0.0, 0, int(plan.rate * plan.seconds / plan.rounds)
     options = ("--token-file", str(folder / "console.token"))
-    with running_console(folder / "worker-1.toml", *options) as (address, pid):
+    with reading_console(folder / "worker-1.toml", *options) as (address, pid):
         for turn in range(plan.rounds * len(PATHS)):
             path, sends = PATHS[turn % 2], list(carts(sent, count, kafka.partitions))
             sent += count

@@ -14,7 +14,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener, urlopen
 import pytest
 from msgspec.structs import replace
 
-from benchmarks.console import running_console, settings_of_shop
+from benchmarks.console import reading_console, settings_of_shop
 from benchmarks.live_shop import CAMPAIGNS, COUPONS
 from loopback_kafka import BrokerProcess
 from stream_coupons import secret
@@ -83,7 +83,7 @@ def api(run_broker: RunBroker, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def console(folder: Path) -> Any:
-    return running_console(folder / "worker-1.toml", "--token-file", str(folder / "console.token"))
+    return reading_console(folder / "worker-1.toml", "--token-file", str(folder / "console.token"))
 
 
 def test_an_event_is_answered_with_the_issue_as_it_was_sent(api: Api) -> None:
@@ -311,7 +311,7 @@ def test_an_event_that_kafka_does_not_take_is_to_be_sent_again(api: Api, run_bro
         with system:
             system.wait_ready()
             options = ("--token-file", str(api.folder / "console.token"))
-            with running_console(api.folder / "gone" / "worker-1.toml", *options) as (address, _):
+            with reading_console(api.folder / "gone" / "worker-1.toml", *options) as (address, _):
                 broker.kill()
                 status, problem, headers = Api(address, api.token, system, api.folder).decide(event_id="k", user_id="u")
         broker.start()
