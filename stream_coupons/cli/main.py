@@ -22,6 +22,8 @@ from stream_coupons.core.errors import BadConfig, BrokerAway, StreamCouponsError
 VERBS = {
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
     "learner": "Run one learner until SIGTERM or Ctrl-C; of several, one learns and the others stand by.",
+    "settings": "Print the settings in effect, with their meaning and where each was set.",
+    "deploy": "Write settings, alerts, dashboard, systemd units, manifests and a compose file.",
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "topics": "Create, check and list the topics.",
     "catalog": "Check coupons, put them into the catalogue, list it, take coupons out, pause them.",
