@@ -44,7 +44,7 @@ def doctor(
         terminal.print_json(findings)
     wrong = sum(not finding.is_well for finding in findings)
     if wrong:
-        terminal.remark(f"{wrong} of {len(findings)} findings are wrong")
+        terminal.remark(f"{wrong} of {len(findings)} findings {'is' if wrong == 1 else 'are'} wrong")
         raise typer.Exit(1)
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.payload_hints import unlike_json
+from stream_coupons.core.validation_hints import not_utf8
 from stream_coupons.ops.recordings import BYTE_ORDER_MARK
 
 SECTIONS = ("campaigns", "coupons")
@@ -135,6 +136,8 @@ def _child(node: Node, name: str) -> Node:
 
 
 def _not_json(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f": {not_utf8(data)}"
     place = _AT_BYTE.search(str(error))
     line = 1 + (data[: int(place[1])].count(b"\n") if place else 0)
     what = _AT_BYTE.sub("", str(error))
