@@ -70,6 +70,10 @@ def read_written(data: bytes, name: str) -> list[Written]:
         If it is neither JSON nor YAML, or is no catalogue.
     """
     data = data.removeprefix(BYTE_ORDER_MARK)
+    if (what := not_utf8(data)) and not unlike_json(data):
+        raise BadConfig(f"{name} {what}")
+    if not data.strip():
+        return []
     form = Path(name).suffix.lower()
     if form in (".yaml", ".yml") or (form not in (".json", ".jsonl") and data.lstrip()[:1] not in b"[{"):
         return [each for node, value in _composed(data, name) for each in _entries(value, node, name)]
@@ -136,8 +140,6 @@ def _child(node: Node, name: str) -> Node:
 
 
 def _not_json(error: Exception, data: bytes) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f": {not_utf8(data)}"
     place = _AT_BYTE.search(str(error))
     line = 1 + (data[: int(place[1])].count(b"\n") if place else 0)
     what = _AT_BYTE.sub("", str(error))
