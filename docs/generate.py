@@ -92,7 +92,7 @@ def settings_page() -> str:
             parts.append(_setting(f"{section}.{name}", text, value, fields[name], schema["$defs"], names))
     introduction = (
         "Defaults, then the file given by `--config`, then the environment: one variable a setting, named below. A\n"
-        "name that is none of these is refused. `deploy/settings.toml` has all of them with the same texts.\n\n"
+        "name that is none of these is refused. `stream-coupons settings show` prints those in effect.\n\n"
         "Names that end in `_s` are seconds, in `_minor` minor units of money (cents), in `_ratio` shares. All\n"
         "workers of a group need the same secret and the same sections `kafka`, `profile`, `neighbourhood`, `policy`\n"
         "and `attribution`: they share state. Restart all of them to change those."

@@ -26,7 +26,7 @@ from stream_coupons.core.rules import (
     ShopRules,
     Size,
 )
-from stream_coupons.core.validation_hints import explained, near
+from stream_coupons.core.validation_hints import explained, near, not_utf8
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import INPUTS
 from stream_coupons.models.rules import LearningRules
@@ -144,10 +144,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = path.read_bytes()
+            values = tomllib.loads(data.decode())
         except OSError as error:
             raise BadConfig(f"cannot read the settings file {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError:
+            raise BadConfig(f"{path} {not_utf8(data)}") from None
+        except tomllib.TOMLDecodeError as error:
             raise BadConfig(f"{path} is not TOML: {error}") from None
     try:
         settings = msgspec.convert(values, Settings)

@@ -222,7 +222,7 @@ def test_timeouts_go_together_once_all_variables_are_read() -> None:
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadConfig, match=r"settings\.toml is not TOML"):
+    with pytest.raises(BadConfig, match=r"settings\.toml is not UTF-8: line 1 has the byte 0xff; save it as UTF-8"):
         load(path, {})
 
 

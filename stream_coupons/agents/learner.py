@@ -34,7 +34,7 @@ from stream_coupons.models.rules import LearningRules
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.quality import report_lift, report_model, report_news
 from stream_coupons.observability.top_coupons import TopCoupons
-from stream_coupons.runtime.delivery import Delivery
+from stream_coupons.runtime.delivery import Delivery, TransactionUndone
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.source import Chunk, Host
 from stream_coupons.settings import Settings
@@ -163,11 +163,14 @@ class Learner(Service):  # type: ignore[misc]
                 await self._take(message)
             if self._trainer is not None:
                 self._metrics.lag_seconds.labels(topics.EXAMPLES.name).set(self._pace.lag_s)
-        if self._is_due() or await self._has_learnt_what_was_asked():
-            self._is_asked = False
-            await self.inbox.finish(self._publish())
-        if self.is_ready and self._trainer is not None and (actions := self.guard.due()):
-            await self.inbox.finish(self._stop_campaigns(actions))
+        try:
+            if self._is_due() or await self._has_learnt_what_was_asked():
+                self._is_asked = False
+                await self._publish()
+            if self.is_ready and self._trainer is not None and (actions := self.guard.due()):
+                await self._stop_campaigns(actions)
+        except TransactionUndone:
+            self.inbox.leave()
 
     def _is_due(self) -> bool:
         now = time.monotonic()

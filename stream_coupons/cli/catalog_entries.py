@@ -13,6 +13,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import client_of_topics, publisher_of
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.fields import END_OF_TIME
+from stream_coupons.core.plurals import counted
 from stream_coupons.ops.campaign_life import ChangeLog
 from stream_coupons.ops.catalogue_files import (
     CAMPAIGNS,
@@ -89,7 +90,7 @@ def push(  # noqa: PLR0913 - the options of the verb
 
 def _counts(reading: ParsedFile, kind: Kind[Any]) -> str:
     counts = {"campaign": len(reading.campaigns), "coupon": len(reading.coupons)}
-    return " and ".join(f"{count} {noun}s" for noun, count in counts.items() if count or noun == kind.noun)
+    return " and ".join(counted(count, noun) for noun, count in counts.items() if count or noun == kind.noun)
 
 
 def remove(ids: Sequence[str], settings: Settings, *, json: bool) -> None:
@@ -115,9 +116,11 @@ def _publish(
             publisher.send_bytes(COUPONS.topic, entry_id.encode(), values[entry_id])
     if json:
         terminal.print_json({done: known, "unknown": unknown})
-    for entry_id in () if json else wanted:
-        what = done if entry_id in values else f"no such {COUPONS.noun} in {COUPONS.topic.name}"
-        terminal.say(f"{terminal.printable(entry_id)}: {what}")
+        raise typer.Exit(1 if unknown else 0)
+    for entry_id in known:
+        terminal.say(f"{terminal.printable(entry_id)}: {done}")
+    for entry_id in unknown:
+        terminal.print_error(f"{terminal.printable(entry_id)}: no such {COUPONS.noun} in {COUPONS.topic.name}")
     raise typer.Exit(1 if unknown else 0)
 
 

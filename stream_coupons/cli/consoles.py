@@ -4,6 +4,7 @@ With `NO_COLOR` in the environment nothing is coloured or bold. `--help` needs n
 """
 
 import os
+import re
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:  # imported when something is printed
 
 INTERRUPTED = 130
 UNBOUNDED = 10_000
+LONG_WORD = re.compile(r"(\S{80})\S{300,}")
+"""Ids of strangers that nobody reads to their end."""
 
 
 def stdout() -> "Console":
@@ -69,4 +72,4 @@ def _print_line(head: str, style: str, text: str) -> None:
     from rich.text import Text
 
     # Not as markup: the text may hold square brackets of files and fields.
-    stderr().print(Text.assemble((head, style), text), soft_wrap=True)
+    stderr().print(Text.assemble((head, style), LONG_WORD.sub(r"\1...", text)), soft_wrap=True)

@@ -20,6 +20,7 @@ from stream_coupons.cli.options import (
     require_broker,
     settings_from,
 )
+from stream_coupons.core.plurals import counted
 
 if TYPE_CHECKING:  # it takes NumPy and kafka-python, which no help needs
     from stream_coupons.kafka.letters import Letter
@@ -78,7 +79,7 @@ def show_list(  # noqa: PLR0913 - the options of a command
         terminal.stdout().print(line_of(row), soft_wrap=True)
     if totals:
         terminal.print_table(("reason", "topic"), [[*map(str, one)] for one in totals], ("letters", "sent again"))
-    terminal.say(f"{count.total()} dead letters, the records of {again.total()} sent again")
+    terminal.say(f"{counted(count.total(), 'dead letter')}, {again.total()} of them sent again")
     if count.total() > len(newest):
         terminal.remark(f"listed the newest {len(newest)}; --limit lists more")
 

@@ -29,7 +29,7 @@ def doctor(
     code 1 if anything is wrong, 3 if no broker answers.
 
     Examples: stream-coupons doctor
-              stream-coupons doctor --config deploy/settings.toml --json
+              stream-coupons doctor --config settings.toml --json
               stream-coupons doctor --worker 10.0.0.5:9464
     """
     from stream_coupons.ops.doctor import examine
@@ -44,7 +44,7 @@ def doctor(
         terminal.print_json(findings)
     wrong = sum(not finding.is_well for finding in findings)
     if wrong:
-        terminal.remark(f"{wrong} of {len(findings)} findings are wrong")
+        terminal.remark(f"{wrong} of {len(findings)} findings {'is' if wrong == 1 else 'are'} wrong")
         raise typer.Exit(1)
 
 

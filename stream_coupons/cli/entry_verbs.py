@@ -19,6 +19,7 @@ from stream_coupons.cli.options import (
     settings_from,
     settings_with_topics,
 )
+from stream_coupons.core.plurals import counted
 from stream_coupons.core.rules import ShopRules
 from stream_coupons.ops.catalogue_files import Entry, Kind
 from stream_coupons.ops.published import Published, published
@@ -101,7 +102,7 @@ def _list(group: EntryGroup[Entry]) -> Verb:
         else:
             group.show(listed, settings.shop)
             unit = "" if settings.shop.currencies else "; money in minor units (cents)"
-            terminal.say(f"{len(listed)} {group.kind.noun}s{unit}")
+            terminal.say(f"{counted(len(listed), group.kind.noun)}{unit}")
 
     return show
 

@@ -27,7 +27,7 @@ def learner(
     of the workers. On SIGUSR2 it publishes at once what it has learnt.
     While no broker answers it waits, and goes on by itself.
 
-    Examples: stream-coupons learner --config deploy/settings.toml
+    Examples: stream-coupons learner --config settings.toml
               stream-coupons learner --log-format json
     """
     # Here, so that the help and completion need not import Faust.

@@ -22,6 +22,8 @@ from stream_coupons.core.errors import BadConfig, BrokerAway, StreamCouponsError
 VERBS = {
     "worker": "Run one worker until SIGTERM or Ctrl-C; start more of them to share the partitions.",
     "learner": "Run one learner until SIGTERM or Ctrl-C; of several, one learns and the others stand by.",
+    "settings": "Print the settings in effect, with their meaning and where each was set.",
+    "deploy": "Write settings, alerts, dashboard, systemd units, manifests and a compose file.",
     "secret": "Make, show and change the secret that every random draw is keyed by.",
     "topics": "Create, check and list the topics.",
     "catalog": "Check coupons, put them into the catalogue, list it, take coupons out, pause them.",
@@ -154,13 +156,12 @@ def _lay_out(command: Any) -> None:
 def _refuse_usage(error: TyperException) -> NoReturn:
     """Say in one line what is wrong with how a verb was called, and where to read how it is."""
     message, context = error.format_message(), getattr(error, "ctx", None)
-    if context is None:
-        _refuse(message)
-    if message == context.get_help():  # Click's "error" of a group without arguments
+    if context is not None and message == context.get_help():  # Click's "error" of a group without arguments
         typer.echo(message, err=True)
         sys.exit(2)
     message = " ".join(message.split()).rstrip(".").replace("Value error, ", "")
-    _refuse(f"{message[:1].lower()}{message[1:]}; see `{context.command_path} --help`")
+    path = "stream-coupons" if context is None else context.command_path
+    _refuse(f"{message[:1].lower()}{message[1:]}{' See' if message.endswith('?') else '; see'} `{path} --help`")
 
 
 def _refuse(text: str) -> NoReturn:

@@ -27,7 +27,7 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         envvar="STREAM_COUPONS_CONFIG",
-        help="Settings file (TOML); deploy/settings.toml is the reference.",
+        help="Settings file (TOML); `settings show --default` prints one.",
     ),
 ]
 BootstrapOption = Annotated[

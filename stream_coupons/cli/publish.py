@@ -26,7 +26,7 @@ from stream_coupons.core.plurals import counted
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import Topic
 from stream_coupons.ops.publishing import LineReader, Publication, told_of_waiting
-from stream_coupons.ops.recordings import INPUT_NAMES, Line, Refusals, input_topic
+from stream_coupons.ops.recordings import Line, Refusals, input_topic
 
 if TYPE_CHECKING:  # imported where they are used: no help needs them
     from stream_coupons.kafka.clients import NotAppended
@@ -133,8 +133,8 @@ def _report(work: Publication, failure: NotAppended | None, *, dry_run: bool, js
     elif dry_run:
         terminal.say(f"{counted(work.lines, work.place)}, {work.lines - refused} good, {refused} refused")
     else:
-        by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items()) or f"none to {INPUT_NAMES}"
-        appended = f"{counted(work.appended, 'event')} appended ({by_topic})"
+        by_topic = ", ".join(f"{name} {count}" for name, count in report.sent.items())
+        appended = f"{counted(work.appended, 'event')} appended" + (f" ({by_topic})" if by_topic else "")
         terminal.say(f"{counted(work.lines, work.place)}, {appended}, {refused} refused")
     if dry_run:
         terminal.remark("nothing was sent: --dry-run")

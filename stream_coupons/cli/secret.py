@@ -50,7 +50,7 @@ def show(json: JsonOption = False, config: ConfigOption = None, bootstrap: Boots
     names another key. The fingerprint is no secret.
 
     Examples: stream-coupons secret show
-              stream-coupons secret show --config deploy/settings.toml --json
+              stream-coupons secret show --config settings.toml --json
     """
     from stream_coupons import secret
 

@@ -14,6 +14,7 @@ from stream_coupons.cli import terminal
 from stream_coupons.cli.options import BootstrapOption, ConfigOption, require_broker, settings_from
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.plurals import counted
+from stream_coupons.core.validation_hints import near
 from stream_coupons.kafka import topics
 from stream_coupons.ops.interrupts import Interruptions
 
@@ -88,8 +89,7 @@ def until_quiet(poll: Callable[[], list[Any]], timeout: float | None, clock: Cal
 
 def _require_known(name: str) -> None:
     if name not in topics.BY_NAME:
-        known = "\n  ".join(f"{topic.name:36} {topic.about}" for topic in topics.ALL)
-        raise BadConfig(f"there is no topic {name!r}, expected one of\n  {known}")
+        raise BadConfig(f"there is no topic {name!r}: see `stream-coupons topics list`{near(name, topics.BY_NAME)}")
 
 
 def _writer(*, json: bool, recording: bool) -> Callable[[Any], None]:

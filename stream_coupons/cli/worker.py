@@ -59,7 +59,7 @@ def worker(
 
     While no broker answers it waits, and goes on by itself.
 
-    Examples: stream-coupons worker --config deploy/settings.toml
+    Examples: stream-coupons worker --config settings.toml
               stream-coupons worker --no-learner --log-format json
     """
     # Here, so that the help and completion need not import Faust.

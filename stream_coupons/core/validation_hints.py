@@ -43,6 +43,22 @@ def near(name: str, names: Iterable[str]) -> str:
     return f", expected {stems[found[0]]}?" if found else ""
 
 
+def not_utf8(data: bytes) -> str:
+    r"""Return where a file is not UTF-8 and what to do, as the end of a sentence; empty if it is.
+
+    Examples
+    --------
+    >>> not_utf8("name: tea\ntitle: thé".encode("latin-1")), not_utf8(b"name: tea")
+    ('is not UTF-8: line 2 has the byte 0xe9; save it as UTF-8', '')
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return f"is not UTF-8: line {line} has the byte {data[error.start]:#04x}; save it as UTF-8"
+    return ""
+
+
 def explained(error: msgspec.ValidationError, kind: Any) -> str:
     """Return the text of an error with what it leaves out: the name that was meant, the values that are allowed.
 

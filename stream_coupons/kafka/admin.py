@@ -154,6 +154,8 @@ def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool
     states = compare(client, settings)
     wrong = [f"{state.topic.name} {text}" for state in states for text in state.differences]
     absent = [f"{state.topic.name} does not exist" for state in states if not state.exists] if check_only else []
+    if len(absent) == len(states):
+        raise BadConfig(f"{settings.bootstrap} has none of the topics. Run `stream-coupons topics apply`.")
     if absent and not wrong:
         raise BadConfig("topics are missing:\n  " + "\n  ".join(absent) + "\nRun `stream-coupons topics apply`.")
     wrong += absent

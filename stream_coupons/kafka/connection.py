@@ -250,9 +250,10 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> BadConf
     for pattern, explanation in (*EXPLANATIONS, OTHER_ENCRYPTION[protocol.is_encrypted], closed):
         if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
             return BadConfig(f"{explanation.format(**words)} ({found})")
+    hint = "; something listens there: check that it is a broker" if "RequestTimedOut" in reasons[-1] else ""
     return BrokerAway(
         f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
-        f"({reasons[-1]})"
+        f"({reasons[-1]}){hint}"
     )
 
 

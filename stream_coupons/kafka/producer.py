@@ -106,10 +106,7 @@ async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], 
     by_leader = _by_leader(producer, batches)
     if by_leader is None:
         await wait_for_all(
-            [
-                asyncio.shield(await producer.send_batch(batch, tp.topic, partition=tp.partition))
-                for tp, batch in batches
-            ]
+            [await producer.send_batch(batch, tp.topic, partition=tp.partition) for tp, batch in batches]
         )
     elif len(by_leader) == 1:
         [(node, of_node)] = by_leader.items()
@@ -286,10 +283,11 @@ class Sender(Service):  # type: ignore[misc]
         self._producer = producer
 
     async def _abandon(self, producer: AIOKafkaProducer) -> None:
-        """Leave a producer at once: none of its records that are still to be sent may leave."""
+        """Leave a producer at once, as this process ends: its queue is neither sent later nor waited for."""
         self._producer = None
         await producer.client.close()
-        await asyncio.wait([asyncio.ensure_future(producer._sender.close())], timeout=LEAVES_WITHIN_S)
+        ends = producer._sender.close(), producer.stop()
+        await asyncio.wait([asyncio.ensure_future(end) for end in ends], timeout=LEAVES_WITHIN_S)
 
     async def _disconnect(self, producer: AIOKafkaProducer) -> None:
         """Leave a producer whose record was refused: its next one would lack that one's sequence number.

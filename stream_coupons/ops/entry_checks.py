@@ -178,5 +178,12 @@ def _remedy(value: Any, kind: Any, path: str) -> str:
         if option is dict or get_origin(option) is dict:
             return "; write names and values: {season: winter}"
     if str in options:
-        return "; shorten it, or write a name" if isinstance(value, str) else f'; write it in quotes: "{value}"'
+        write = (
+            f'write it in quotes: "{value}"'
+            if not isinstance(value, str)
+            else "shorten it"
+            if value
+            else "write a name"
+        )
+        return f"; {write}"
     return "; write a whole number without quotes" if int in options else "; write a number without quotes"

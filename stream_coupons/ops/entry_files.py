@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.payload_hints import unlike_json
+from stream_coupons.core.validation_hints import not_utf8
 from stream_coupons.ops.recordings import BYTE_ORDER_MARK
 
 SECTIONS = ("campaigns", "coupons")
@@ -69,6 +70,10 @@ def read_written(data: bytes, name: str) -> list[Written]:
         If it is neither JSON nor YAML, or is no catalogue.
     """
     data = data.removeprefix(BYTE_ORDER_MARK)
+    if (what := not_utf8(data)) and not unlike_json(data):
+        raise BadConfig(f"{name} {what}")
+    if not data.strip():
+        return []
     form = Path(name).suffix.lower()
     if form in (".yaml", ".yml") or (form not in (".json", ".jsonl") and data.lstrip()[:1] not in b"[{"):
         return [each for node, value in _composed(data, name) for each in _entries(value, node, name)]

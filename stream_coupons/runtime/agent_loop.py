@@ -19,7 +19,7 @@ from stream_coupons.kafka.records import Output, Record, merge
 from stream_coupons.runtime.batch import BatchProcessor, Work
 from stream_coupons.runtime.changelog import Changelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.runtime.delivery import Delivery
+from stream_coupons.runtime.delivery import Delivery, TransactionUndone
 from stream_coupons.runtime.inbox import NOTHING, Inbox, Ownership
 from stream_coupons.runtime.shard import UnreadableCell
 from stream_coupons.runtime.source import Chunk, Host
@@ -145,9 +145,13 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
             self._give_up(messages)
         else:
             taken = [(message, self._app.consumer.take(message)) for message in messages]
-            if any(chunks for _, chunks in taken) and not await self.inbox.finish(self._process(taken)):
+            try:
+                if any(chunks for _, chunks in taken):
+                    await self._process(taken)
+            except TransactionUndone:
                 self._give_up(messages)
                 self._forget(self._batches.owned)
+                self.inbox.leave()
 
     def _give_up(self, messages: list[Any]) -> None:
         """Let a rebalance go on without these messages: they are fetched again by the next owner."""

@@ -34,7 +34,6 @@ from mode import Service
 from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
 from stream_coupons.kafka.records import Membership, Output
-from stream_coupons.runtime.inbox import TransactionUndone
 
 if TYPE_CHECKING:  # only workers with exactly-once delivery import it
     from stream_coupons.kafka.transactions import TransactionalProducer
@@ -58,6 +57,10 @@ UNDONE = (
 
 Offsets = Mapping[TopicPartition, int]
 """The next offset to read of each input partition."""
+
+
+class TransactionUndone(Exception):
+    """The broker has aborted the transaction of a batch, or refuses it: its records are to be read again."""
 
 
 class Delivery(Protocol):
@@ -210,9 +213,6 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         try:
             with report_overdue(agent, len(changes) + len(outputs), self._late_after_s, self._fail):
                 await producers[0].commit(batches, offsets, self._memberships[agent])
-        except asyncio.CancelledError:
-            await self._disconnect(agent)
-            raise
         except UNDONE as error:
             self._fail(agent)
             log.warning("%s: a transaction was aborted, its records are read again: %r", agent, error)

@@ -1,7 +1,7 @@
 """The queue between an agent of the transport and its loop: the partitions that it owns, and their chunks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 from stream_coupons.kafka.records import Membership
@@ -30,10 +30,6 @@ class Ownership(NamedTuple):
 NOTHING = Ownership(frozenset(), Membership("", -2))
 
 
-class TransactionUndone(Exception):
-    """The broker has aborted the transaction of a batch, or refuses it: its records are to be read again."""
-
-
 class Inbox:
     """Ownership and messages of chunks, in the order in which they came.
 
@@ -46,9 +42,6 @@ class Inbox:
     def __init__(self) -> None:
         self.ownership = NOTHING
         self.rejoin: Callable[[], None] = lambda: None
-        self._work: asyncio.Future[None] | None = None
-        self._is_lost = False
-        """True if the partitions were lost since the work in hand began, even if they are owned again."""
         self._queue: asyncio.Queue[Any] = asyncio.Queue(maxsize=CAPACITY)
         self._is_told = False
         self._has_news = asyncio.Event()
@@ -73,27 +66,10 @@ class Inbox:
         self._is_told = True
         self._has_news.set()
 
-    def lose(self) -> None:
-        """Own nothing any more, and cancel the work in hand: the group has gone on without this process."""
-        self.assign(frozenset(), NOTHING.membership)
-        self.ownership, self._is_lost = NOTHING, True
-        if self._work is not None:
-            self._work.cancel()
-
-    async def finish(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Do work that needs the partitions; return False if they were lost before its end, which cancels it."""
-        self._work, self._is_lost = asyncio.ensure_future(work), False
-        try:
-            await self._work
-        except asyncio.CancelledError:
-            if not self._is_lost:
-                raise
-        except TransactionUndone:
-            self.lose()
-            self.rejoin()
-        finally:
-            self._work = None
-        return not self._is_lost
+    def leave(self) -> None:
+        """Own nothing, and join the group again, which assigns partitions anew."""
+        self.ownership = NOTHING
+        self.rejoin()
 
     def wake(self) -> None:
         """Let `get` return without waiting for messages."""

@@ -27,7 +27,7 @@ from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Membership, 
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.delivery import Offsets
+from stream_coupons.runtime.delivery import Offsets, TransactionUndone
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import campaign
@@ -184,6 +184,35 @@ def test_a_rebalance_does_not_wait_for_the_next_snapshot(monkeypatch: pytest.Mon
         assert len(group.delivered) == 1, "there is nothing more to publish"
 
     asyncio.run(turns())
+
+
+def test_a_snapshot_whose_transaction_was_aborted_is_made_again_after_joining_the_group_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stream_coupons.agents.learner.LOOK_EVERY_S", 0.0)
+    rejoined: list[bool] = []
+
+    class Aborting(Group):
+        async def deliver(self, *_: Any) -> None:
+            raise TransactionUndone
+
+    group, nothing = Aborting(), Any
+    learner = Learner(Settings(), group, Metrics(CollectorRegistry()), nothing, group)  # type: ignore[arg-type]
+    learner.inbox.rejoin = lambda: rejoined.append(True)
+    learner._trainer, learner._publish_at = trained("ecommerce"), 0.0
+    learner._unacknowledged.append(("message", [Chunk(TP(topics.EXAMPLES.name, 0), [told(b"ticks:0:1:0")], 0, 1, 1)]))
+    learner.inbox.assign(frozenset({0}), Membership("m", 1))
+    learner._owned = learner.inbox.ownership
+
+    async def turns() -> None:
+        await learner._turn()
+        assert rejoined == [True]
+        assert not learner.is_ready
+        await learner._turn()
+
+    asyncio.run(turns())
+    assert learner._trainer is None, "models that learnt what is read again are not kept"
+    assert group.acknowledged == []
 
 
 def losing(domain: str) -> LiftTotals:

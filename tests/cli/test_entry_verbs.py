@@ -230,7 +230,7 @@ coupons:
     path.write_text(text)
     pushed = run("catalog", "push", path, "-b", bootstrap)
     assert pushed.exit_code == 0
-    assert pushed.stdout.endswith("1 campaigns and 1 coupons published; 0 refused\n")
+    assert pushed.stdout.endswith("1 campaign and 1 coupon published; 0 refused\n")
     assert unique not in run("catalog", "diff", path, "-b", bootstrap).stdout, "published coupons of other tests remain"
 
     path.write_text(

@@ -151,8 +151,8 @@ def test_the_version_is_printed(run: Run) -> None:
     [
         (["tail", "--nonsense"], "error: no such option: --nonsense; see `stream-coupons tail --help`\n"),
         (["evaluate"], "error: missing argument 'log'; see `stream-coupons evaluate --help`\n"),
-        (["evalute"], "error: no such command 'evalute'. Did you mean 'evaluate'?; see `stream-coupons --help`\n"),
-        (["dlq", "sho"], "error: no such command 'sho'. Did you mean 'show'?; see `stream-coupons dlq --help`\n"),
+        (["evalute"], "error: no such command 'evalute'. Did you mean 'evaluate'? See `stream-coupons --help`\n"),
+        (["dlq", "sho"], "error: no such command 'sho'. Did you mean 'show'? See `stream-coupons dlq --help`\n"),
     ],
 )
 def test_a_wrong_call_is_one_line_that_names_the_help(args: list[str], line: str) -> None:

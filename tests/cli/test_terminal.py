@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from stream_coupons.cli import terminal
 from stream_coupons.cli.terminal import opened, printable, stdout, summary_table
 from stream_coupons.core.errors import BadConfig
+
+
+def test_an_id_that_nobody_reads_to_its_end_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_error(f"no shopper {'9' * 5000} is known")
+    assert capsys.readouterr().err == f"error: no shopper {'9' * 80}... is known\n"
 
 
 def test_control_characters_are_not_printed() -> None:

@@ -147,5 +147,5 @@ def test_grafana_finds_the_dashboard_and_its_data(
     providers = yaml.safe_load((provisioning / "dashboards" / "stream-coupons.yml").read_text())["providers"]
     mounts = [volume.split(":") for volume in compose["services"]["grafana"]["volumes"]]
     inside = {target: source for source, target, *_ in mounts}
-    assert inside[providers[0]["options"]["path"]] == "./deploy/grafana/dashboards"
-    assert inside["/etc/grafana/provisioning"] == "./deploy/grafana/provisioning"
+    assert inside[providers[0]["options"]["path"]] == "./grafana/dashboards"
+    assert inside["/etc/grafana/provisioning"] == "./grafana/provisioning"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stream_coupons.ops.deployment import FILES
 from tests.docs.pages import ROOT
 from tests.docs.test_tutorial import follow
 
@@ -63,6 +64,27 @@ def installed(folder: Path, *requirements: str | Path) -> Path:
 def outside() -> dict[str, str]:
     """Return the environment of a process that does not see the clone."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+
+def test_the_engine_alone_writes_the_files_of_a_deployment_and_runs_by_them(
+    tmp_path: Path, wheels: dict[str, Path]
+) -> None:
+    engine = installed(tmp_path / "engine", wheels["stream_coupons"])
+
+    def run(*args: str | Path) -> str:
+        command = [engine / "stream-coupons", *args]
+        done = subprocess.run(command, capture_output=True, text=True, env=outside(), cwd=tmp_path, check=True)
+        return done.stdout
+
+    folder = tmp_path / "deployment"
+    run("deploy", "write", folder)
+    assert {name: (folder / name).read_bytes() for name in FILES} == {
+        name: (ROOT / "deploy" / name).read_bytes() for name in FILES
+    }
+    assert run("settings", "show", "--default") == (folder / "settings.toml").read_text(encoding="utf-8")
+    assert f"partitions = 4  # file {folder / 'settings.toml'}" in run(
+        "settings", "show", "--config", folder / "settings.toml"
+    )
 
 
 def test_engine_and_broker_follow_the_tutorial_each_installed_alone(tmp_path: Path, wheels: dict[str, Path]) -> None:

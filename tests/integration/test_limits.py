@@ -31,7 +31,7 @@ LEFT = 5
 SHOPPERS = 60
 WAVES = 6
 GRACE_S = 30.0
-"""What docker-compose.yml gives a worker to end in."""
+"""What deploy/docker-compose.yml gives a worker to end in."""
 
 COUPONS = [
     coupon("last-units", domain="goods", stock=LEFT, exclusion_group="last"),

@@ -302,6 +302,39 @@ def test_a_record_that_the_broker_refuses_is_sent_again_by_a_new_producer(
 
 
 @pytest.mark.process
+def test_what_a_worker_that_ends_could_not_send_is_neither_sent_later_nor_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its delivery is cancelled while it has no lease; the lease is back before the sender stops."""
+
+    async def deliver(connection: Connection) -> None:
+        is_held, was_refused = True, asyncio.Event()
+
+        def holds() -> bool:
+            if not is_held:
+                was_refused.set()
+            return is_held
+
+        sender = Sender("users", lambda: new_producer(connection, 10.0, 32 * MIB), print, 60.0, holds)
+        await sender.start()
+        await sender.deliver([Output("t", 0, b"k", b"first")])
+        is_held = False
+        sending = asyncio.ensure_future(sender.deliver([Output("t", 0, b"k", b"late")]))
+        await was_refused.wait()
+        sending.cancel()
+        await asyncio.wait([sending])
+        is_held = True
+        await sender.stop()
+
+    with open_broker("embedded", tmp_path) as broker:
+        create_topic(broker.bootstrap, "t", 1)
+        asyncio.run(deliver(Connection(broker.bootstrap)))
+        with Reader(Connection(broker.bootstrap), ["t"], from_beginning=True) as reader:
+            assert [record.value for record in reader.read_to_end()] == [b"first"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.process
 def test_the_changes_of_a_partition_are_one_batch_in_the_log_of_a_broker(tmp_path: Path) -> None:
     changes = [Output("cells", n % 2, b"k%d" % n, b"0" * 4000) for n in range(400)]
     with open_broker("embedded", tmp_path) as broker:

@@ -172,6 +172,18 @@ def test_a_file_that_is_no_catalogue_is_an_error(name: str, data: bytes) -> None
         read_entries(COUPONS, data, name, NOW)
 
 
+@pytest.mark.parametrize("name", ["c.json", "c.jsonl", "c.yaml"])
+def test_a_file_in_another_encoding_is_refused_with_the_line_of_its_first_byte(name: str) -> None:
+    with pytest.raises(BadConfig, match=f"^{name} is not UTF-8: line 2 has the byte 0xe9; save it as UTF-8$"):
+        read_entries(COUPONS, 'coupons:\n- title: "th\xe9"'.encode("latin-1"), name, NOW)
+
+
+@pytest.mark.parametrize("name", ["c.json", "c.jsonl", "c.yaml"])
+def test_an_empty_file_holds_no_coupon(name: str) -> None:
+    with pytest.raises(BadConfig, match=f"^{name}: holds no coupon, expected a list of coupons or one coupon a line"):
+        read_entries(COUPONS, b" \n", name, NOW)
+
+
 YAML = b"""# of the shop
 campaigns:
   - campaign_id: spring

@@ -18,8 +18,7 @@ from aiokafka.structs import TopicPartition
 from stream_coupons.kafka.producer import BATCH_BYTES, Placed
 from stream_coupons.kafka.records import Membership, Output
 from stream_coupons.runtime import delivery
-from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce
-from stream_coupons.runtime.inbox import TransactionUndone
+from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce, TransactionUndone
 
 CHANGES = [Output("changelog", 1, b"k", b"cell"), Output("changelog", 3, b"k", b"cell")]
 OUTPUTS = [Output("issues", 2, b"k", b"issue")]
@@ -123,25 +122,6 @@ def test_an_aborted_transaction_is_given_up_and_what_is_left_open_is_aborted_bef
         return log
 
     assert asyncio.run(run())[PRODUCERS:] == [("failed", "users"), *["stop"] * PRODUCERS, *["start"] * PRODUCERS]
-
-
-def test_a_transaction_that_is_cancelled_amid_its_way_leaves_no_producer_connected() -> None:
-    async def run() -> list[Any]:
-        log: list[Any] = []
-
-        class Waiting(Producer):
-            async def commit(self, *_: Any) -> None:
-                await asyncio.Event().wait()
-
-        delivering = ExactlyOnce(lambda _: Waiting(0, log, None), log.append, 60.0)
-        await delivering.join("users", FIRST)
-        sending = asyncio.ensure_future(delivering.deliver("users", *TURN))
-        await asyncio.sleep(0)
-        sending.cancel()
-        await asyncio.wait([sending])
-        return log
-
-    assert asyncio.run(run()) == ["start"] * PRODUCERS + ["stop"] * PRODUCERS
 
 
 def test_a_worker_whose_transaction_is_overdue_is_not_able_until_it_is_committed() -> None:

@@ -129,12 +129,6 @@ class OrderValues:
         """Return P(value of the order of a holder of the coupon >= threshold)."""
         return 1.0 - self.below(threshold_minor) + self.near(threshold_minor)
 
-    def mean_reached(self, threshold_minor: Floats) -> Floats:
-        """Return E(value | the threshold is reached), minor units."""
-        above = self.mean_below(np.full_like(threshold_minor, np.inf)) - self.mean_below(threshold_minor)
-        paid = above + threshold_minor * self.near(threshold_minor)
-        return paid / np.maximum(self.reached(threshold_minor), 1e-9)
-
     def raised_minor(self, threshold_minor: Floats) -> Floats:
         """Return what a threshold adds to the value of an order on average, minor units."""
         lower = NEAR_RATIO * threshold_minor
