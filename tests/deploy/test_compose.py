@@ -160,6 +160,11 @@ def test_the_file_has_the_shape_of_compose() -> None:
     jsonschema.validate(COMPOSE, SHAPE)
 
 
+def test_the_file_of_the_clone_includes_it() -> None:
+    included = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    assert included == {"include": ["deploy/docker-compose.yml"]}
+
+
 def test_every_service_that_is_waited_for_exists_and_can_be_waited_for() -> None:
     for service in COMPOSE["services"].values():
         needed = service.get("depends_on", {})
