@@ -178,8 +178,10 @@ def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunB
             if IS_KAFKA_REQUIRED:
                 raise
             pytest.skip(str(reason))
-        yield broker
-        broker.stop()
+        try:
+            yield broker
+        finally:
+            broker.stop()
 
     return run
 

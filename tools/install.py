@@ -9,7 +9,7 @@ from pathlib import Path
 PIP_INSTALL = (sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--require-hashes")
 LOCKED = re.compile(r"^[\w.-]+(?:\[[^]]*\])?==", re.MULTILINE)
 RESOLVED = re.compile(
-    r"(?:Ignoring (\S+):|(?:Collecting|Processing|Requirement already satisfied:) (?:\S*/)?(\S+) .*\(from -r )"
+    r"(?:Ignoring (\S+):|(?:Collecting|Requirement already satisfied:) (\S+) .*\(from -r |Processing (?:\S*/)?(\S+))"
 )
 """Lines of pip that name a package of the lock file."""
 
@@ -26,7 +26,7 @@ def main() -> int:
         for line in pip.stdout or ():
             if named := RESOLVED.match(line):
                 resolved += 1
-                print(f"  {resolved} of {total} packages: {named[1] or named[2]:<40}", end=end, flush=True)
+                print(f"  {resolved} of {total} packages: {named[named.lastindex or 0]:<40}", end=end, flush=True)
             elif line.startswith("Installing collected packages"):
                 print(f"  {'unpacking them: pip reports nothing until it has finished':<60}", flush=True)
     return pip.wait()

@@ -122,7 +122,7 @@ def test_list_shows_the_newest_letters_and_counts_all(run: Run, bootstrap: str, 
     lines = [line for line in shown.stdout.splitlines() if unique in line]
     assert [line.split()[0] for line in lines] == places[1:]
     assert lines[0].endswith(f"{unique}  1 bytes  why [so]")
-    assert "3 dead letters, the records of 1 sent again" in shown.stdout
+    assert "3 dead letters, 1 of them sent again" in shown.stdout
     assert "listed the newest 2; --limit lists more" in shown.stderr
     assert run(*selection, "--since", "2099-01-01").stdout.startswith("0 dead letters")
 

@@ -114,7 +114,7 @@ def test_a_removed_coupon_is_a_tombstone(run: Run, bootstrap: str, unique: str, 
     result = run("catalog", "remove", f"{unique}-a", f"{unique}-x", "-b", bootstrap)
     assert result.exit_code == 1
     assert f"{unique}-a: removed" in result.stdout
-    assert f"{unique}-x: no such coupon in coupon-catalog" in result.stdout
+    assert f"{unique}-x: no such coupon in coupon-catalog" in result.stderr
     assert records(bootstrap, topics.CATALOG.name, unique)[-1].value is None
     listed = run("catalog", "list", "--json", "-b", bootstrap).stdout
     assert [c["coupon_id"] for c in json.loads(listed) if unique in c["coupon_id"]] == [f"{unique}-b"]

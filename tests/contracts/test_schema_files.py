@@ -185,7 +185,7 @@ def test_a_breaking_change_is_named(topic: Topic, new: dict[str, Any], change: s
 @pytest.mark.long
 def test_a_folder_that_is_missing_changed_or_left_over_is_stale(tmp_path: Path) -> None:
     written = schema_files.write(tmp_path)
-    assert len(written) == len(DESCRIBED) + 4  # and foreign log, catalogue file, AsyncAPI and TypeScript
+    assert len(written) == len(DESCRIBED) + 5  # and foreign log, catalogue file, AsyncAPI, OpenAPI and TypeScript
     assert schema_files.write(tmp_path) == []
     (tmp_path / "ticks.v1.schema.json").unlink()
     (tmp_path / "old-events.v1.schema.json").write_text("{}")

@@ -18,9 +18,10 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 PACKAGES = {
     "stream_coupons": ROOT,
     "loopback_kafka": ROOT / "packages" / "loopback-kafka",
+    "stream_coupons_console": ROOT / "packages" / "stream-coupons-console",
     "stream_coupons_lab": ROOT / "packages" / "stream-coupons-lab",
 }
-MAX_DISTRIBUTIONS = 53
+MAX_DISTRIBUTIONS = 55
 """Distributions of a clean installation of the engine, itself included."""
 TO_START_WITH = {"pip", "setuptools"}
 
@@ -111,8 +112,10 @@ def test_a_verb_of_the_laboratory_states_what_to_install(tmp_path: Path, wheels:
     )
     assert alone.returncode == 2
     assert "packages/stream-coupons-lab" in alone.stderr
-    install = [engine / "pip", "install", "--quiet", wheels["loopback_kafka"], wheels["stream_coupons_lab"]]
-    subprocess.run(install, check=True, timeout=600, env=outside())
+    others = [wheels[name] for name in ("loopback_kafka", "stream_coupons_console", "stream_coupons_lab")]
+    subprocess.run([engine / "pip", "install", "--quiet", *others], check=True, timeout=600, env=outside())
+    served = [engine / "stream-coupons", "console", "--help"]
+    assert subprocess.run(served, capture_output=True, env=outside(), cwd=tmp_path, check=True).stdout
     log = ROOT / "examples" / "travel" / "log.jsonl"
     found = subprocess.run(
         [engine / "stream-coupons", "evaluate", log, "--json"],

@@ -1,9 +1,11 @@
 """Output that the laboratory's verbs share: pages, files that are replaced as a whole, tables of a result's fields."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec import Struct
@@ -12,7 +14,9 @@ from rich.table import Table
 from stream_coupons.cli import terminal
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.ops.recordings import not_writable
-from stream_coupons_lab.reports.tables import TextTable
+
+if TYPE_CHECKING:  # no help needs it
+    from stream_coupons_lab.reports.tables import TextTable
 
 ReportOption = Annotated[Path | None, typer.Option(help="Write a page with plots here.")]
 
