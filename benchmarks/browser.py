@@ -175,11 +175,11 @@ class Browser:
         node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self._call("DOM.setFileInputFiles", nodeId=node, files=[str(one) for one in files])
 
-    def picture(self, path: Path) -> None:
-        """Write the whole page as a PNG file."""
+    def picture(self, path: Path, most: int = 6000) -> None:
+        """Write the page as a picture, at most so many pixels high, in the format of the file's ending."""
         size = self._call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 6000), "scale": 1}
-        shot = self._call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], most), "scale": 1}
+        shot = self._call("Page.captureScreenshot", format=path.suffix[1:], clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def show_as(self, media: str = "", scheme: str = "light") -> None:

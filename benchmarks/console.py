@@ -36,6 +36,8 @@ from stream_coupons_lab.demo.console import running_console
 from stream_coupons_lab.demo.system import LocalSystem
 
 PAGES = ("/", "/campaigns/spring", "/coupons", "/coupons/tea-15", "/now", "/dead-letters", "/models", "/lift")
+PICTURED = ("/", "/campaigns/spring", "/coupons", "/now", "/lift")
+PICTURE_HEIGHT = 1100
 VIEWS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))
 READY_WITHIN_S = 60.0
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -131,14 +133,14 @@ def window(seconds: float, system: LocalSystem) -> float:
 
 
 def draw(folder: Path, browser: Browser, address: str) -> None:
-    """Write a picture of each page, wide and narrow, light and dark."""
+    """Write pictures of some pages, wide and narrow, light and dark."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in PAGES:
-        name = path.strip("/").replace("/", "-") or "money"
+    for path in PICTURED:
+        name = path.strip("/").partition("/")[0] or "money"
         for width, scheme in VIEWS:
             browser.open(address + path, width=width, scheme=scheme)
             browser.until("document.documentElement.dataset.drawn !== undefined")
-            browser.picture(folder / f"{name}-{width}-{scheme}.png")
+            browser.picture(folder / f"{name}-{width}-{scheme}.webp", PICTURE_HEIGHT)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
