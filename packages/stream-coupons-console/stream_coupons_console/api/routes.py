@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from stream_coupons.core.errors import BadMessage, StreamCouponsError
+from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.campaign_changes import CampaignVerb
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.fields import Id, Ratio
@@ -23,7 +21,6 @@ from stream_coupons.ops.explain.explanation import IssueExplanation
 from stream_coupons.ops.explain.from_topics import Unknown
 from stream_coupons.ops.results import By
 from stream_coupons_console.api.desk import DecisionDesk, DecisionReply, identity_of
-from stream_coupons_console.api.problems import refuse
 from stream_coupons_console.api.views import (
     CampaignChanged,
     CampaignDetails,
@@ -273,7 +270,9 @@ def converted(body: bytes, into: type[T]) -> T:
         raise BadMessage(Rejection.NOT_JSON, f"{error}, expected a JSON object") from None
 
 
-def _endpoint(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+def endpoint(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    """Return the handler of an operation: it requires the token for a change, and checks path and query."""
+
     async def answer(request: Request) -> Response:
         if operation.changes:
             require_token(request)
@@ -293,19 +292,3 @@ def _endpoint(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
         return found if isinstance(found, Response) else Response(msgspec.json.encode(found), media_type=JSON)
 
     return answer
-
-
-async def openapi(_: Request) -> Response:
-    """Return the OpenAPI document."""
-    from stream_coupons_console.api.openapi import text  # here, for it reads the sources of the types
-
-    return Response(text(), media_type=JSON)
-
-
-def create_api() -> Starlette:
-    """Return the application of the API; it needs the state of the console's."""
-    routes = [Route(one.path, _endpoint(one), methods=[one.method], name=one.handler.__name__) for one in OPERATIONS]
-    return Starlette(
-        routes=[*routes, Route("/openapi.json", openapi)],
-        exception_handlers={HTTPException: refuse, StreamCouponsError: refuse},
-    )

@@ -15,9 +15,9 @@ from starlette.staticfiles import StaticFiles
 
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
+from stream_coupons_console.api.application import create_api
 from stream_coupons_console.api.desk import DecisionDesk
 from stream_coupons_console.api.problems import PREFIX
-from stream_coupons_console.api.routes import create_api
 from stream_coupons_console.api.views import SystemView
 from stream_coupons_console.following import AWAY_AFTER_S, TopicFollower
 from stream_coupons_console.index import Index
