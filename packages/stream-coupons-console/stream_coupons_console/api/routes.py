@@ -214,7 +214,7 @@ async def results(request: Request, query: ResultsQuery) -> list[Any]:
 OPERATIONS = (
     Operation("POST", "/decide", decide, {200: Decision, 202: PendingDecision}, (413, 422, 503), DecideQuery, dict),
     Operation("GET", "/decisions/{decision_id}", decision, {200: Decision}, (404,)),
-    Operation("GET", "/shoppers/{user_id}/coupons", coupons, {200: ShopperCoupons}, (503,), CouponsQuery),
+    Operation("GET", "/shoppers/{user_id}/coupons", coupons, {200: ShopperCoupons}, (404, 503), CouponsQuery),
     Operation("GET", "/explain/{issue_id}", explain, {200: IssueExplanation}, (404, 503)),
     Operation("GET", "/campaigns", list_campaigns, {200: list[CampaignState]}),
     Operation("GET", "/campaigns/{campaign_id}", campaign, {200: CampaignDetails}, (404,)),

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings
+from stream_coupons_console.api import problems
 from stream_coupons_console.api.application import create_api
 from stream_coupons_console.api.desk import DecisionDesk
 from stream_coupons_console.api.problems import PREFIX
@@ -122,7 +123,9 @@ def create_app(
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """Return the page of an error."""
+    """Return the page of an error; below the API's prefix, whose paths have no line ends, a problem."""
+    if request.url.path.startswith(f"{PREFIX}/"):
+        return await problems.refuse(request, error)
     status, detail = 400, str(error)
     if isinstance(error, HTTPException):
         status, detail = error.status_code, error.detail
