@@ -40,7 +40,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(copy: Path) -
     assert len(pages) > len(list(DOCS.rglob("*.md")))  # and the page for what is not found
     assert {found for path in pages for found in LOADED.findall(path.read_text(encoding="utf-8"))} == set()
     copied = [path for path in DOCS.rglob("*.*") if (copy / "site" / path.relative_to(DOCS)).exists()]
-    assert {path.suffix for path in copied} == {".js", ".png", ".svg"}  # no programs, nor what they measured
+    assert {path.suffix for path in copied} == {".js", ".png", ".svg", ".webp"}  # no programs, nor what they measured
     # Diagrams by Mermaid would be drawn by a script that the site loads from a CDN.
     assert not [path for path in pages if 'class="mermaid"' in path.read_text(encoding="utf-8")]
 
