@@ -12,7 +12,7 @@ from pathlib import Path
 
 PICTURE = Path(__file__).parent / "images" / "report.png"
 WIDTH, HEIGHT = 1000, 880
-"""Of the picture, CSS pixels: the cards, and the plot of the margins."""
+"""Size of the picture in CSS pixels: it shows the cards and the plot of the margins."""
 
 
 def main() -> None:

@@ -94,9 +94,14 @@ def with_lift(row: ResultRow, lifts: Mapping[tuple[str, str], CampaignLift]) -> 
 
 
 def verdict(one: CampaignLift) -> str:
-    """Return the conclusion from a lift in words."""
-    if one.is_mismatch:
+    """Return the conclusion from a campaign's lift in words."""
+    return conclusion(one.lift.low, one.lift.high, is_mismatch=one.is_mismatch)
+
+
+def conclusion(low: float, high: float, *, is_mismatch: bool) -> str:
+    """Return the conclusion from the ends of an interval, which are NaN before the first look, in words."""
+    if is_mismatch:
         return "arms of a wrong share: not to be believed"
-    if math.isnan(one.lift.low):
+    if math.isnan(low):
         return "too early"
-    return "it earns" if one.lift.low > 0 else "it loses" if one.lift.high < 0 else "not known yet"
+    return "it earns" if low > 0 else "it loses" if high < 0 else "not known yet"

@@ -28,6 +28,19 @@ class Published(Struct, Generic[Entry]):
     unreadable: dict[str, str]
     records: dict[str, bytes]
 
+    def take(self, raw_key: bytes | None, value: bytes | None, decode: Decoder) -> None:
+        """Take in a record of the topic, in its order."""
+        key = (raw_key or b"").decode(errors="replace")
+        for by_key in (self.entries, self.unreadable, self.records):
+            by_key.pop(key, None)
+        if value is None:
+            return
+        self.records[key] = value
+        try:
+            self.entries[key] = decode(value)
+        except BadMessage as bad:
+            self.unreadable[key] = bad.detail
+
 
 def published(settings: Settings, kind: Kind[Entry]) -> Published[Entry]:
     """Read the topic of a kind to its end."""
@@ -37,16 +50,7 @@ def published(settings: Settings, kind: Kind[Entry]) -> Published[Entry]:
     decode = Decoder(kind.topic)
     with Reader(settings.kafka, [kind.topic.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
-            key = (record.key or b"").decode(errors="replace")
-            for by_key in (found.entries, found.unreadable, found.records):
-                by_key.pop(key, None)
-            if record.value is None:
-                continue
-            found.records[key] = record.value
-            try:
-                found.entries[key] = decode(record.value)
-            except BadMessage as bad:
-                found.unreadable[key] = bad.detail
+            found.take(record.key, record.value, decode)
     found.entries = dict(sorted(found.entries.items()))
     return found
 

@@ -31,7 +31,7 @@ LEFT = 5
 SHOPPERS = 60
 WAVES = 6
 GRACE_S = 30.0
-"""What deploy/docker-compose.yml gives a worker to end in."""
+"""Seconds that deploy/docker-compose.yml grants a worker to stop."""
 
 COUPONS = [
     coupon("last-units", domain="goods", stock=LEFT, exclusion_group="last"),

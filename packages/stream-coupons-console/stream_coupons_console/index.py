@@ -144,7 +144,7 @@ _answer = msgspec.json.Decoder(DecisionAnswer).decode
 
 
 class Index:
-    """What is known of a running system; one thread changes and reads it.
+    """Bounded state of a running system, derived from its records; one thread changes and reads it.
 
     Parameters
     ----------
@@ -213,9 +213,9 @@ class Index:
         key, value = record.key or b"", record.value
         match record.topic:
             case topics.CATALOG.name:
-                self._take_entry(self.coupons, key, value, record.topic)
+                self.coupons.take(key, value, self._entries[record.topic])
             case topics.CAMPAIGNS.name:
-                self._take_entry(self.campaigns, key, value, record.topic)
+                self.campaigns.take(key, value, self._entries[record.topic])
             case topics.CAMPAIGN_CHANGES.name if value is not None:
                 self.changes.append(self._messages[record.topic](value, topics.CAMPAIGN_CHANGES.max_message_bytes))
             case topics.RESULT_TOTALS.name | topics.LIFT_TOTALS.name:
@@ -243,18 +243,6 @@ class Index:
             case ACCOUNTS.name:
                 self._take_account(key.decode(errors="replace"), value)
 
-    def _take_entry(self, found: Published[Any], raw_key: bytes, value: bytes | None, topic: str) -> None:
-        key = raw_key.decode(errors="replace")
-        for by_key in (found.entries, found.unreadable, found.records):
-            by_key.pop(key, None)
-        if value is None:
-            return
-        found.records[key] = value
-        try:
-            found.entries[key] = self._entries[topic](value)
-        except BadMessage as bad:
-            found.unreadable[key] = bad.detail
-
     def _take_account(self, key: str, value: bytes | None) -> None:
         self.accounts.pop(key, None)
         if value is not None:
@@ -273,7 +261,7 @@ class Index:
 
     def _known(self, decision_id: str, user_id: str, at: float) -> KnownDecision | None:
         """Return the record of a decision, new if it is not known; None if its shopper was erased since."""
-        if at <= self._erased.get(user_id, -1.0):
+        if at <= self.erased_at(user_id):
             return None
         known = self.decisions.get(decision_id)
         if known is None:
@@ -335,7 +323,7 @@ class Index:
         return self._erased.get(user_id, -1.0)
 
     def _erase(self, request: ErasureRequest) -> None:
-        at = max(request.occurred_at, self._erased.get(request.user_id, -1.0))
+        at = max(request.occurred_at, self.erased_at(request.user_id))
         self._erased[request.user_id] = at
         for decision_id in [*self._of_shopper.get(request.user_id, ())]:
             if self.decisions[decision_id].at <= at:
@@ -354,7 +342,7 @@ class Index:
                 del self.letters[place]
 
     def _take_letter(self, letter: Letter) -> None:
-        if letter.at <= self._erased.get((letter.key or b"").decode(errors="replace"), -1.0):
+        if letter.at <= self.erased_at((letter.key or b"").decode(errors="replace")):
             return
         self.letters[letter.place] = KnownLetter(letter._replace(value=None), letter.digest(), letter.value_bytes or 0)
         if len(self.letters) > KEPT_LETTERS:

@@ -34,9 +34,9 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     """Code for programs: the reason that a dead letter of the event would have, or the name of the status."""
     detail: str
-    """What is wrong, and what was expected."""
+    """Fault, and the expected value."""
     remedy: str | None = None
-    """What to do, where `detail` does not say it."""
+    """Remedy, if `detail` states none."""
 
 
 class Conflict(StreamCouponsError):

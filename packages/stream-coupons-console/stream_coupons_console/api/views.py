@@ -114,7 +114,7 @@ class SystemView:
         state = next((one for one in self.campaigns() if one.campaign.campaign_id == campaign_id), None)
         if state is None:
             raise Unknown(f"no campaign {campaign_id!r} is published")
-        own = [one for one in self._index.coupons.entries.values() if one.campaign_id == campaign_id]
+        own = campaigns.members_of(campaign_id, self._index.coupons)
         return CampaignDetails(
             state=state,
             verbs=[verb for verb in campaigns.VERBS if state.campaign.state in TRANSITIONS[verb]],

@@ -71,7 +71,7 @@ def coupon_state(coupon: Coupon, campaign_state: str | None, accounts: Mapping[s
 def listed_coupons(index: Index, now: float) -> list[ListedCoupon]:
     """Return all coupons that are published, the most given first."""
     shop = index.settings.shop
-    states = {one.state.campaign.campaign_id: one.state.state for one in money.listed_campaigns(index, now)}
+    states = {one.campaign.campaign_id: one.state for one in money.campaign_states(index, now)}
     lifts = campaign_lifts(index.lifts, shop)
     rows = rows_of(index.result_reports(), "coupon", ResultFilter(), shop)
     found = []

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import NamedTuple
 
@@ -51,17 +52,13 @@ def redrive(selection: Selection, settings: Settings, *, is_preview: bool) -> Re
     """Send the records of some letters again, or state what would be sent."""
     kafka, place = settings.kafka, next(iter(selection.places), "")
     found = [one for one in [letter_at(place, settings)] if one] if place else selection.of(read_letters(kafka))
-    publisher = None if is_preview else Publisher(kafka, kafka.partitions)
     counts, some = Counter[RedriveOutcome](), list[Done]()
-    try:
+    with nullcontext() if is_preview else Publisher(kafka, kafka.partitions) as publisher:
         work = Redrive(publisher, sendings(kafka), kafka.partitions)
         for done in (each for part in (*map(work.take, found), work.finish()) for each in part):
             counts[done.outcome] += 1
             if len(some) < SHOWN_OUTCOMES:
                 some.append(done._replace(letter=done.letter._replace(value=None)))
-    finally:
-        if publisher is not None:
-            publisher.__exit__(None, None, None)
     return RedriveReport(is_preview, counts, some)
 
 

@@ -146,7 +146,7 @@ def currency_of(form: EntryForm, values: Mapping[str, str], entry_id: str, index
     shop = index.settings.shop
     if form.kind is COUPONS:
         return shop.currency(values.get("domain", "").strip() or DEFAULT_DOMAIN)
-    members = [one for one in index.coupons.entries.values() if one.campaign_id == entry_id]
+    members = members_of(entry_id, index.coupons)
     return shared_currency(members, shop.currencies) if members else shop.currency("")
 
 

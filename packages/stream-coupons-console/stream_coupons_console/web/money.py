@@ -1,6 +1,5 @@
 """The first page: what coupons have earned, and the campaigns with what they have spent."""
 
-import math
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -12,7 +11,7 @@ from starlette.routing import Route
 
 from stream_coupons.core.decision.live_lift import LiveLift
 from stream_coupons.core.local_time import DAY_S, EPOCH
-from stream_coupons.ops.campaign_lift import CampaignLift, campaign_lifts, verdict
+from stream_coupons.ops.campaign_lift import CampaignLift, campaign_lifts, conclusion, verdict
 from stream_coupons.ops.campaign_states import CampaignState, states_of
 from stream_coupons.ops.results import ResultFilter, ResultRow, rows_of
 from stream_coupons_console.index import Index
@@ -42,11 +41,7 @@ class DomainLift(NamedTuple):
     @property
     def verdict(self) -> str:
         """Conclusion in words."""
-        if self.lift.is_mismatch:
-            return "arms of a wrong share: not to be believed"
-        if math.isnan(self.lift.low):
-            return "too early"
-        return "it earns" if self.lift.low > 0 else "it loses" if self.lift.high < 0 else "not known yet"
+        return conclusion(self.lift.low, self.lift.high, is_mismatch=self.lift.is_mismatch)
 
 
 class ListedCampaign(NamedTuple):
@@ -66,12 +61,15 @@ def domain_lifts(index: Index) -> list[DomainLift]:
     ]
 
 
+def campaign_states(index: Index, now: float) -> list[CampaignState]:
+    """Return all campaigns with what they have spent."""
+    entries = index.campaigns.entries.values(), index.coupons.entries.values()
+    return states_of(*entries, index.accounts, now, index.settings.shop.currencies)
+
+
 def listed_campaigns(index: Index, now: float) -> list[ListedCampaign]:
     """Return all campaigns, those that run first."""
     shop = index.settings.shop
-    states = states_of(
-        index.campaigns.entries.values(), index.coupons.entries.values(), index.accounts, now, shop.currencies
-    )
     rows = rows_of(index.result_reports(), "campaign", ResultFilter(), shop)
     lifts = campaign_lifts(index.lifts, shop)
 
@@ -85,7 +83,7 @@ def listed_campaigns(index: Index, now: float) -> list[ListedCampaign]:
             [row for row in rows if row.campaign_id == one.campaign.campaign_id],
             [lift for lift in lifts if lift.campaign_id == one.campaign.campaign_id],
         )
-        for one in sorted(states, key=order)
+        for one in sorted(campaign_states(index, now), key=order)
     ]
 
 

@@ -12,12 +12,12 @@ from stream_coupons.core.currencies import CENTS, money
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.kafka import admin
-from stream_coupons.ops.campaign_states import states_of
 from stream_coupons.ops.explain.candidate_verdicts import WORDS
 from stream_coupons.ops.explain.feature_text import tell
 from stream_coupons.ops.status import BudgetState, ModelState, SystemState, ask_worker, read_status
 from stream_coupons.settings import Settings
 from stream_coupons_console.index import RATES_OVER_S, Index, ShownDecision
+from stream_coupons_console.web.money import campaign_states
 from stream_coupons_console.web.render import page
 
 SHOWN_DECISIONS = 30
@@ -40,10 +40,9 @@ class StatusReader:
         async with self._lock:
             if time.monotonic() - self._read_at >= STATUS_EVERY_S:
                 now = time.time()
-                entries = index.campaigns.entries.values(), index.coupons.entries.values()
                 budgets = [
                     BudgetState(one.campaign.campaign_id, one.state, one.share_used, one.price)
-                    for one in states_of(*entries, index.accounts, now)
+                    for one in campaign_states(index, now)
                 ]
                 models = [
                     ModelState(one.domain, one.version, round(now - one.at, 1)) for one in index.snapshot_stamps()

@@ -1,4 +1,4 @@
-"""What if it went live: the laboratory's verb as a process of its own, one at a time."""
+"""Runs of `what-if` for entries that are not live: a process of the laboratory, one at a time."""
 
 import asyncio
 import os

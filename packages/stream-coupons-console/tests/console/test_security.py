@@ -1,4 +1,4 @@
-"""Who may read and change what: hosts, origins, tokens and forms. Nothing here reaches a broker."""
+"""Access to the console: hosts, origins, tokens and forms; no test reaches a broker."""
 
 import pytest
 from starlette.testclient import TestClient
