@@ -293,11 +293,13 @@ class Reader:
             if records := self.poll():
                 yield from records
                 silent_since, is_noted = time.monotonic(), False
-            elif (silent_s := time.monotonic() - silent_since) > AWAY_AFTER_S:
-                raise BrokerAway(f"the broker at {self._bootstrap} has sent no record for {silent_s:.0f} s")
-            elif silent_s > NOTED_AFTER_S and not is_noted:
+                continue
+            silent_s = time.monotonic() - silent_since
+            if silent_s > NOTED_AFTER_S and not is_noted:
                 WAITING.warning("waiting for records from Kafka at %s", self._bootstrap)
                 is_noted = True
+            if silent_s > AWAY_AFTER_S:
+                raise BrokerAway(f"the broker at {self._bootstrap} has sent no record for {silent_s:.0f} s")
 
     def close(self) -> None:
         """Disconnect."""
