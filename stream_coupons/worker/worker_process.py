@@ -11,6 +11,7 @@ import uvloop
 from prometheus_client import PlatformCollector, ProcessCollector
 
 from stream_coupons.core.draws import DrawKey
+from stream_coupons.kafka.broken_connections import raise_connection_errors
 from stream_coupons.observability.endpoint import Endpoint
 from stream_coupons.observability.log_lines import hold_back_while
 from stream_coupons.runtime.faust_driver.application import Process
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 def prepare() -> asyncio.AbstractEventLoop:
     """Make this process one that runs a `Member`; return the event loop that it is to use."""
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loop of the consumer's thread, too
+    raise_connection_errors()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop
