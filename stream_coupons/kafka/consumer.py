@@ -7,19 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import for_code
+from aiokafka.errors import NoError, for_code
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.contact import Contact
 from stream_coupons.kafka.fetch_requests import SessionRequest
 from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
+from stream_coupons.kafka.membership_lease import NO_MEMBER, MembershipLease
 
 OF_A_FETCHER = frozenset(inspect.signature(SessionFetcher.__base__).parameters)
 """Options of a consumer that it hands on to its fetcher; the defaults of both are the same."""
-OnAnswer = Callable[[float, Any], None]
-"""Called with the time (monotonic) at which a heartbeat, or a request for an assignment, was sent, and the error of the
-coordinator's answer."""
 
 
 class SessionClient:
@@ -29,17 +27,15 @@ class SessionClient:
     ----------
     client : aiokafka.client.AIOKafkaClient
         Sends the requests.
-    on_answer : OnAnswer, optional
-        Hears what the coordinator of the group answers.
+    lease : MembershipLease, optional
+        Notes the answers of the group's coordinator.
     contact : Contact, optional
         Notes every answer.
     """
 
-    def __init__(
-        self, client: Any, on_answer: OnAnswer = lambda _at, _error: None, contact: Contact | None = None
-    ) -> None:
+    def __init__(self, client: Any, lease: MembershipLease | None = None, contact: Contact | None = None) -> None:
         self._client = client
-        self._on_answer = on_answer
+        self._lease = lease
         if contact is not None:
             _note_answers(client, contact)
 
@@ -62,9 +58,25 @@ class SessionClient:
             return await self._client.send(node, request, group=request.group)
         began = time.monotonic()
         answer = await self._client.send(node, request, **options)
-        if isinstance(request, HeartbeatRequest | SyncGroupRequest):
-            self._on_answer(began, for_code(answer.error_code))
+        if self._lease is not None and isinstance(request, HeartbeatRequest | SyncGroupRequest):
+            error = for_code(answer.error_code)
+            if isinstance(request, HeartbeatRequest) and error is NoError and not self._lease.is_held(began):
+                await self._ask_anew(node, request, self._lease, options)
+            else:
+                self._lease.note(began, error)
         return answer
+
+    async def _ask_anew(self, node: int, beat: HeartbeatRequest, lease: MembershipLease, options: Any) -> None:
+        """Ask the coordinator whether a generation goes on whose lease has run out.
+
+        One that still loads the group answers every heartbeat without an error. It looks up the member and the
+        generation of a request for the assignment, which changes nothing in a stable group.
+        """
+        began = time.monotonic()
+        request = SyncGroupRequest(beat._group, beat._generation_id, beat._member_id, None, [])
+        error = for_code((await self._client.send(node, request, **options)).error_code)
+        if error is NoError or error in NO_MEMBER:
+            lease.note(began, error)
 
 
 def _note_answers(client: Any, contact: Contact) -> None:
@@ -86,8 +98,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     ----------
     priority_of : callable or None
         How soon a topic is fetched; None for at once.
-    on_answer : OnAnswer
-        Hears what the coordinator of the group answers.
+    lease : MembershipLease or None
+        Notes the answers of the group's coordinator.
     contact : Contact or None
         Notes every answer of a broker.
     patience_s : float
@@ -102,13 +114,13 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     def __init__(
         self,
         priority_of: Callable[[str], Priority] | None,
-        on_answer: OnAnswer,
+        lease: MembershipLease | None,
         contact: Contact | None,
         patience_s: float,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._client = SessionClient(self._client, on_answer, contact)
+        self._client = SessionClient(self._client, lease, contact)
         self._fetching = {name: value for name, value in options.items() if name in OF_A_FETCHER}
         self._fetching |= {"priority_of": priority_of, "patience_s": patience_s}
 
@@ -123,7 +135,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 def new_consumer(
     connection: Connection,
     priority_of: Callable[[str], Priority] | None = None,
-    on_answer: OnAnswer = lambda _at, _error: None,
+    lease: MembershipLease | None = None,
     contact: Contact | None = None,
     patience_s: float = math.inf,
     **options: Any,
@@ -136,8 +148,8 @@ def new_consumer(
         How the brokers are reached.
     priority_of : callable, optional
         How soon a topic is fetched; at once by default.
-    on_answer : OnAnswer, optional
-        Hears what the coordinator of the group answers.
+    lease : MembershipLease, optional
+        Notes the answers of the group's coordinator.
     contact : Contact, optional
         Notes every answer of a broker.
     patience_s : float, optional
@@ -145,4 +157,4 @@ def new_consumer(
     **options
         Of aiokafka's consumer.
     """
-    return Consumer(priority_of, on_answer, contact, patience_s, **connection.options(), **options)
+    return Consumer(priority_of, lease, contact, patience_s, **connection.options(), **options)

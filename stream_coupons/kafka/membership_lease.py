@@ -27,6 +27,11 @@ class MembershipLease:
     session_s, rebalance_s : float
         Timeouts of the group, in seconds.
 
+    Attributes
+    ----------
+    is_lost : bool
+        True if the coordinator has stated that the group goes on without the member. Silence states nothing.
+
     Examples
     --------
     >>> lease = MembershipLease(session_s=6.0, rebalance_s=20.0)
@@ -42,6 +47,7 @@ class MembershipLease:
     def __init__(self, session_s: float, rebalance_s: float) -> None:
         self._session_s, self._rebalance_s = session_s, rebalance_s
         self._ends_at = (-math.inf, -math.inf)
+        self.is_lost = False
 
     def note(self, sent_at: float, error: Any) -> None:
         """Take in the answer to a heartbeat, or to the request for an assignment.
@@ -55,11 +61,13 @@ class MembershipLease:
         """
         session_ends_at = sent_at + self._session_s
         if error is NoError:
+            self.is_lost = False
             self._ends_at = session_ends_at, sent_at + self._rebalance_s
         elif error is RebalanceInProgressError:
             self._ends_at = session_ends_at, self._ends_at[1]
         elif error in NO_MEMBER:
             self._ends_at = -math.inf, -math.inf
+            self.is_lost = True
 
     def is_held(self, at: float) -> bool:
         """Return whether the group cannot have gone on without the member yet, at a monotonic time."""

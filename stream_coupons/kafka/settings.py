@@ -27,7 +27,7 @@ class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields
     rebalance_timeout_s: Positive = 20.0
     request_timeout_s: Positive = 45.0
     produce_timeout_s: Positive = 20.0
-    transaction_timeout_s: Positive = 10.0
+    transaction_timeout_s: Positive = 30.0
     commit_interval_s: Positive = 1.0
 
     @property

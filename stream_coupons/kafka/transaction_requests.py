@@ -119,6 +119,27 @@ class EndTxn(_Request):
     SCHEMA = Schema(("transactional_id", _TEXT), *_PRODUCER, ("committed", Boolean), _TAGS)
 
 
+class _ListTransactionsAnswer(Response):  # type: ignore[misc]
+    API_KEY, API_VERSION = 66, 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("unknown_states", CompactArray(_TEXT)),
+        (
+            "transactions",
+            CompactArray(("transactional_id", _TEXT), ("producer_id", Int64), ("state", _TEXT), _TAGS),
+        ),
+        _TAGS,
+    )
+
+
+class ListTransactions(_Request):
+    """List the transactions in some states that a broker coordinates (KIP-664)."""
+
+    API_KEY, API_VERSION, RESPONSE_TYPE = 66, 0, _ListTransactionsAnswer
+    SCHEMA = Schema(("states", CompactArray(_TEXT)), ("producer_ids", CompactArray(Int64)), _TAGS)
+
+
 class VersionedRequest(Request[_Request]):  # type: ignore[misc]
     """A request of one version, as aiokafka's client takes it."""
 

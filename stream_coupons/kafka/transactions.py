@@ -3,6 +3,9 @@
 aiokafka's transactional producer asks a coordinator for every partition and for the offsets before it sends anything,
 and knows no member of a group. Since KIP-890 brokers add what they are sent to the transaction that it names: records
 and offsets leave at once, one more request ends the transaction, and its answer begins the next.
+
+A transactional id names the member of the group that its producer commits for. So any member finds the open
+transactions of those that are gone, and ends them: their records would hide what lies behind until the timeout.
 """
 
 import asyncio
@@ -10,7 +13,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Self, TypeVar
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -21,6 +24,7 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition
 
@@ -30,6 +34,7 @@ from stream_coupons.kafka.records import Membership
 from stream_coupons.kafka.transaction_requests import (
     EndTxn,
     InitProducerId,
+    ListTransactions,
     Produce,
     Row,
     TxnOffsetCommit,
@@ -43,8 +48,39 @@ PAUSE_S = 0.002
 """Pause before a request is sent again. A transaction that follows at once may meet the end of the one before."""
 FAILED_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
+REQUEST_TIMEOUT_S = 10.0
+"""Seconds after which a request is sent anew, maybe to another broker. A broker that is gone is replaced before."""
 ANY = -1
 ALL_REPLICAS = -1
+OPEN = "Ongoing"
+
+Answer = TypeVar("Answer")
+
+
+class TransactionalId(NamedTuple):
+    """The parts of a transactional id: no two members of a group have the same one.
+
+    Examples
+    --------
+    >>> str(TransactionalId("coupons", "users", "faust-a1", "0"))
+    'coupons/users/faust-a1/0'
+    >>> TransactionalId.parse("coupons/users/faust-a1/0").member_id, TransactionalId.parse("another")
+    ('faust-a1', None)
+    """
+
+    group_id: str
+    agent: str
+    member_id: str
+    number: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the parts of an id; None if it is no id of ours."""
+        parts = text.rsplit("/", 3)
+        return cls(*parts) if len(parts) == len(cls._fields) else None
+
+    def __str__(self) -> str:
+        return "/".join(self)
 
 
 class TransactionalProducer:
@@ -57,18 +93,17 @@ class TransactionalProducer:
     ----------
     connection : Connection
         How the brokers are reached.
-    transactional_id : str
-        Of this process alone. Who owns partitions is known to the group: it refuses the offsets of a former member, and
-        nothing is committed of a transaction that was refused anything (KIP-447).
-    group_id : str
-        Whose offsets are committed.
+    transactional_id : TransactionalId
+        Its group is the one whose offsets are committed. Who owns partitions is known to the group: it refuses the
+        offsets of a former member, and nothing is committed of a transaction that was refused anything (KIP-447).
     timeout_s : float
         Time after which the broker aborts a transaction that was begun.
     """
 
-    def __init__(self, connection: Connection, transactional_id: str, group_id: str, timeout_s: float) -> None:
-        self._id = transactional_id
-        self._group_id = group_id
+    def __init__(self, connection: Connection, transactional_id: TransactionalId, timeout_s: float) -> None:
+        self._parts = transactional_id
+        self._id = str(transactional_id)
+        self._group_id = transactional_id.group_id
         self._timeout_s = timeout_s
         self._connection = connection
         self._client: Any = None
@@ -84,10 +119,9 @@ class TransactionalProducer:
         KafkaError
         """
         await self.stop()
-        self._client = AIOKafkaClient(**self._connection.options(), request_timeout_ms=int(self._timeout_s * 1000))
+        self._client = AIOKafkaClient(**self._connection.options(), request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
         await self._client.bootstrap()
-        ask = partial(VersionedRequest, InitProducerId, self._id, int(self._timeout_s * 1000), ANY, ANY)
-        await self._take_producer(ask)
+        self._take(await self._repeat(partial(self._begin, self._id)))
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -123,7 +157,24 @@ class TransactionalProducer:
             rounds[place[tp]][tp] = self._numbered(tp, batch)
             place[tp] += 1
         await wait_for_all([self._append(rounds), self._commit_offsets(offsets, membership)])
-        await self._take_producer(lambda: VersionedRequest(EndTxn, self._id, *self._producer, True))
+        self._take(await self._repeat(self._end))
+
+    async def abort_orphans(self) -> None:
+        """Abort the open transactions of this agent whose producers are no members of the group any more.
+
+        If this one's is none either, it aborts none: the group goes on without it.
+
+        Raises
+        ------
+        KafkaError
+            If a broker refuses to say, or to abort.
+        """
+        open_ids = await self._repeat(self._open_ids)
+        members = await self._repeat(self._members)  # later: it has every member that may have begun one
+        for found in open_ids if self._parts.member_id in members else ():
+            if found.member_id not in members:
+                log.info("aborting the transaction that %s left open", found)
+                await self._repeat(partial(self._begin, str(found)))
 
     def _numbered(self, tp: TopicPartition, batch: BatchBuilder) -> bytes:
         batch._set_producer_state(*self._producer, self._sequences[tp])
@@ -133,7 +184,7 @@ class TransactionalProducer:
     async def _append(self, rounds: Sequence[Mapping[TopicPartition, bytes]]) -> None:
         def request(rows: Mapping[TopicPartition, bytes]) -> Request[Any]:
             topics = in_topics(rows, lambda data: (data,))
-            return VersionedRequest(Produce, self._id, ALL_REPLICAS, int(self._timeout_s * 1000), topics)
+            return VersionedRequest(Produce, self._id, ALL_REPLICAS, int(REQUEST_TIMEOUT_S * 1000), topics)
 
         for rows in rounds:
             await self._send(rows, self._leader, request)
@@ -190,24 +241,58 @@ class TransactionalProducer:
         await self._client.force_metadata_update()
         await asyncio.sleep(next(pauses))
 
-    async def _take_producer(self, ask: Callable[[], Request[Any]]) -> None:
-        """Ask the coordinator of the transaction until it answers with the producer's id and epoch from now on."""
+    async def _repeat(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return the result of the first attempt that succeeds."""
         pauses = _pauses()
         while True:
             try:
-                answer = await self._client.send(await self._coordinator(CoordinationType.TRANSACTION, self._id), ask())
-                error = for_code(answer.error_code)
-            except KafkaError as failed:
-                _raise_unless_retriable(type(failed), failed)
-                error = type(failed)
-            else:
-                if answer.error_code == 0:
-                    break
-                _raise_unless_retriable(error, error(self._id))
-            await self._pause(error, pauses)
+                return await attempt()
+            except KafkaError as failure:
+                _raise_unless_retriable(type(failure), failure)
+                await self._pause(type(failure), pauses)
+
+    async def _begin(self, transactional_id: str) -> Any:
+        """Begin as the producer of an id, which aborts the transaction that another one has left open."""
+        request = VersionedRequest(InitProducerId, transactional_id, int(self._timeout_s * 1000), ANY, ANY)
+        return await self._ask(CoordinationType.TRANSACTION, transactional_id, request)
+
+    async def _end(self) -> Any:
+        request = VersionedRequest(EndTxn, self._id, *self._producer, True)
+        return await self._ask(CoordinationType.TRANSACTION, self._id, request)
+
+    async def _ask(self, kind: Any, key: str, request: Request[Any]) -> Any:
+        answer = await self._client.send(await self._coordinator(kind, key), request)
+        if answer.error_code:
+            raise for_code(answer.error_code)(key)
+        return answer
+
+    def _take(self, answer: Any) -> None:
+        """Use the producer id and epoch of an answer from now on."""
         if self._producer != (answer.producer_id, answer.producer_epoch):
             self._producer = answer.producer_id, answer.producer_epoch
             self._sequences.clear()
+
+    async def _open_ids(self) -> list[TransactionalId]:
+        """Return the ids of this agent, on all brokers, whose transactions are open."""
+        requests = [
+            self._client.send(broker.nodeId, VersionedRequest(ListTransactions, [OPEN], []))
+            for broker in self._client.cluster.brokers()
+        ]
+        found = []
+        for answer in await asyncio.gather(*requests):
+            if answer.error_code:
+                raise for_code(answer.error_code)(self._id)
+            found += [TransactionalId.parse(transactional_id) for transactional_id, *_ in answer.transactions]
+        return [one for one in found if one is not None and one[:2] == self._parts[:2]]
+
+    async def _members(self) -> frozenset[str]:
+        """Return the ids of the group's members."""
+        node = await self._coordinator(CoordinationType.GROUP, self._group_id)
+        [group] = (await self._client.send(node, DescribeGroupsRequest([self._group_id]))).groups
+        if group[0]:
+            raise for_code(group[0])(self._group_id)
+        *_, members = group[:6]
+        return frozenset(member_id for member_id, *_ in members)
 
     async def _leader(self, tp: TopicPartition) -> int:
         await self._client._wait_on_metadata(tp.topic)
@@ -217,9 +302,9 @@ class TransactionalProducer:
         return int(node)
 
     async def _coordinator(self, kind: Any, key: str) -> int:
-        if kind not in self._coordinators:
-            self._coordinators[kind] = await self._client.coordinator_lookup(kind, key)
-        return self._coordinators[kind]
+        if (kind, key) not in self._coordinators:
+            self._coordinators[kind, key] = await self._client.coordinator_lookup(kind, key)
+        return self._coordinators[kind, key]
 
 
 def _pauses() -> Iterator[float]:

@@ -36,7 +36,7 @@ from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
 from stream_coupons.kafka.records import Membership, Output
 
 if TYPE_CHECKING:  # only workers with exactly-once delivery import it
-    from stream_coupons.kafka.transactions import TransactionalProducer
+    from stream_coupons.kafka.transactions import TransactionalId, TransactionalProducer
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,10 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     Parameters
     ----------
+    group_id : str
+        Group whose offsets are committed.
     connect : callable
-        Makes a producer of an agent, not started.
+        Makes a producer of a transactional id, not started.
     on_failure : callable
         Called with the agent's name when a transaction failed or is overdue.
     late_after_s : float
@@ -164,9 +166,14 @@ class ExactlyOnce(Service):  # type: ignore[misc]
     whole_bytes = sys.maxsize
 
     def __init__(
-        self, connect: Callable[[str], "TransactionalProducer"], on_failure: Callable[[str], None], late_after_s: float
+        self,
+        group_id: str,
+        connect: Callable[["TransactionalId"], "TransactionalProducer"],
+        on_failure: Callable[[str], None],
+        late_after_s: float,
     ) -> None:
         super().__init__()
+        self._group_id = group_id
         self._connect = connect
         self._on_failure = on_failure
         self._producers: dict[str, deque[TransactionalProducer]] = {}
@@ -174,8 +181,8 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         self._late_after_s = late_after_s
         self._unable: set[str] = set()
         """Agents whose transaction has failed or is overdue."""
-        self._disconnected: set[str] = set()
-        """Agents whose producers are disconnected."""
+        self._connected: dict[str, str] = {}
+        """Members that the producers of agents are connected for, by agent."""
 
     @property
     def is_able(self) -> bool:
@@ -184,17 +191,24 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     async def on_stop(self) -> None:
         """Disconnect."""
-        await asyncio.gather(*(self._disconnect(agent) for agent in self._producers))
+        await asyncio.gather(*(self._disconnect(agent) for agent in list(self._producers)))
 
     async def join(self, agent: str, membership: Membership) -> None:
-        """Commit as this member: the broker refuses the offsets of one that is not the group's present one."""
+        """Commit as this member: the broker refuses the offsets of one that is not the group's present one.
+
+        What former members have left open is aborted. The states that it holds back can be read then.
+        """
+        from stream_coupons.kafka.transactions import TransactionalId
+
         self._memberships[agent] = membership
-        if agent not in self._producers:
-            self._producers[agent] = deque(self._connect(agent) for _ in range(PRODUCERS))
-            self._disconnected.add(agent)
-        if agent in self._disconnected:
+        member_id = membership.member_id
+        if self._connected.get(agent) != member_id:
+            await self._disconnect(agent)
+            ids = [TransactionalId(self._group_id, agent, member_id, str(number)) for number in range(PRODUCERS)]
+            self._producers[agent] = deque(map(self._connect, ids))
             await asyncio.gather(*(producer.start() for producer in self._producers[agent]))
-            self._disconnected.discard(agent)
+            self._connected[agent] = member_id
+        await self._producers[agent][0].abort_orphans()
 
     async def deliver(self, agent: str, changes: Sequence[Output], outputs: Sequence[Output], offsets: Offsets) -> None:
         """Commit a transaction.
@@ -227,8 +241,8 @@ class ExactlyOnce(Service):  # type: ignore[misc]
 
     async def _disconnect(self, agent: str) -> None:
         """Disconnect the producers of an agent; when they start again, the broker aborts what they left open."""
-        self._disconnected.add(agent)
-        await asyncio.gather(*(producer.stop() for producer in self._producers[agent]))
+        self._connected.pop(agent, None)
+        await asyncio.gather(*(producer.stop() for producer in self._producers.pop(agent, ())))
 
     def _fail(self, agent: str) -> None:
         self._unable.add(agent)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
-from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from mode import Service
@@ -98,10 +97,10 @@ class Member:
             return AtLeastOnce(senders, topics.changelog("users").max_message_bytes)
         from stream_coupons.kafka.transactions import TransactionalProducer
 
+        self.faust.transport.is_fenced = True
         delivery = ExactlyOnce(
-            lambda agent: TransactionalProducer(
-                kafka, f"{self._group_id}-{agent}-{uuid4()}", self._group_id, kafka.transaction_timeout_s
-            ),
+            self._group_id,
+            lambda transactional_id: TransactionalProducer(kafka, transactional_id, kafka.transaction_timeout_s),
             self._count_failure,
             kafka.produce_timeout_s,
         )

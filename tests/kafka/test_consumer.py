@@ -6,36 +6,64 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import IllegalGenerationError, NoError, RebalanceInProgressError
+from aiokafka.errors import IllegalGenerationError, NoError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 
 from stream_coupons.kafka.consumer import SessionClient
 
 ANSWERED_AFTER_S = 0.01
+BEAT = HeartbeatRequest("group", 1, "member")
 
 
-def heard(request: Any, error: Any) -> list[tuple[float, Any]]:
-    """Return what is heard when a request is answered with an error: times and errors."""
-    found: list[tuple[float, Any]] = []
+class Lease:
+    """Keeps the answers that it is given; it is held or has run out."""
+
+    def __init__(self, is_held: bool = True) -> None:
+        self._is_held = is_held
+        self.noted: list[tuple[float, Any]] = []
+
+    def is_held(self, at: float) -> bool:
+        assert at <= time.monotonic()
+        return self._is_held
+
+    def note(self, sent_at: float, error: Any) -> None:
+        self.noted.append((sent_at, error))
+
+
+def heard(request: Any, *errors: Any, is_held: bool = True) -> list[tuple[float, Any]]:
+    """Return what a lease notes when requests are answered with these errors, one after the other: times and errors."""
+    answers, lease = iter(errors), Lease(is_held)
 
     async def send(node: int, sent: Any, group: int) -> Any:
-        assert (node, sent, group) == (1, request, 2)
+        assert (node, group) == (1, 2)
+        assert sent is request or isinstance(sent, SyncGroupRequest)
         await asyncio.sleep(ANSWERED_AFTER_S)
-        return SimpleNamespace(error_code=error.errno)
+        return SimpleNamespace(error_code=next(answers).errno)
 
-    client = SessionClient(SimpleNamespace(send=send), lambda at, answered: found.append((at, answered)))
+    client = SessionClient(SimpleNamespace(send=send), lease)  # type: ignore[arg-type]
     asyncio.run(client.send(1, request, group=2))
-    return found
+    assert next(answers, None) is None, "asked once an error"
+    return lease.noted
 
 
 @pytest.mark.parametrize("error", [NoError, RebalanceInProgressError, IllegalGenerationError])
-@pytest.mark.parametrize(
-    "request_", [HeartbeatRequest("group", 1, "member"), SyncGroupRequest("group", 1, "member", None, [])]
-)
+@pytest.mark.parametrize("request_", [BEAT, SyncGroupRequest("group", 1, "member", None, [])])
 def test_an_answer_counts_from_when_it_was_asked_for(request_: Any, error: Any) -> None:
     [(asked_at, answered)] = heard(request_, error)
     assert answered is error
     assert time.monotonic() - asked_at >= ANSWERED_AFTER_S
+
+
+@pytest.mark.parametrize("error", [NoError, UnknownMemberIdError])
+def test_after_the_lease_has_run_out_a_heartbeat_alone_says_nothing(error: Any) -> None:
+    """A coordinator that still loads the group answers each without an error."""
+    [(asked_at, answered)] = heard(BEAT, NoError, error, is_held=False)
+    assert answered is error
+    assert time.monotonic() - asked_at < 2 * ANSWERED_AFTER_S, "counts from the second request"
+
+
+def test_a_coordinator_that_loads_the_group_does_not_renew_a_lease() -> None:
+    assert heard(BEAT, NoError, RebalanceInProgressError, is_held=False) == []
 
 
 def test_other_requests_do_not_count() -> None:

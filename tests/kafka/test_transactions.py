@@ -23,12 +23,13 @@ from stream_coupons.kafka import transactions
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.producer import in_batches
 from stream_coupons.kafka.records import Membership, Output
-from stream_coupons.kafka.transactions import TransactionalProducer
+from stream_coupons.kafka.transactions import TransactionalId, TransactionalProducer
 
 INPUT = TopicPartition("browse", 0)
 MEMBER = Membership("m", 4)
 OUTPUTS = [Output("issues", 0, b"k", b"1"), Output("changelog", 1, b"k", b"2"), Output("issues", 0, b"k", b"3")]
 TIMEOUT_S = 10.0
+USED = TransactionalId("g", "users", MEMBER.member_id, "0")
 
 
 class Client:
@@ -90,7 +91,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
 
 def commit(client: Client, outputs: list[Output] = OUTPUTS, *, times: int = 1) -> None:
     async def run() -> None:
-        producer = TransactionalProducer(Connection(), "t", "g", TIMEOUT_S)
+        producer = TransactionalProducer(Connection(), USED, TIMEOUT_S)
         await producer.start()
         client.sent.clear()
         for _ in range(times):
@@ -113,7 +114,7 @@ def test_records_and_offsets_leave_at_once_and_one_request_ends_the_transaction(
     assert [offsets[name] for name in ("group_id", "generation_id", "member_id")] == ["g", 4, "m"]
     assert offsets["topics"] == [("browse", [(0, 5, -1, "", {})], {})]
     assert end["committed"]
-    assert {said["transactional_id"] for _, said in client.sent} == {"t"}
+    assert {said["transactional_id"] for _, said in client.sent} == {"g/users/m/0"}
 
 
 def test_the_answer_to_an_end_begins_the_next_transaction_with_new_numbers(client: Client) -> None:
@@ -188,4 +189,4 @@ def test_a_broker_that_takes_nothing_for_long_is_asked_until_it_does(client: Cli
 
 def test_coordinators_are_looked_up_once(client: Client) -> None:
     commit(client, times=3)
-    assert client.looked_up == [(CoordinationType.TRANSACTION, "t"), (CoordinationType.GROUP, "g")]
+    assert client.looked_up == [(CoordinationType.TRANSACTION, str(USED)), (CoordinationType.GROUP, "g")]

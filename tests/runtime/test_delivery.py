@@ -25,6 +25,7 @@ OUTPUTS = [Output("issues", 2, b"k", b"issue")]
 OFFSETS = {TopicPartition("browse", 1): 7, TopicPartition("browse", 3): 9, TopicPartition("cart", 3): 2}
 TURN = CHANGES, OUTPUTS, OFFSETS
 FIRST, SECOND = Membership("m", 1), Membership("m", 2)
+JOINED = [*["start"] * PRODUCERS, "abort orphans"]
 
 
 class Producer:
@@ -39,6 +40,9 @@ class Producer:
     async def stop(self) -> None:
         self.log.append("stop")
 
+    async def abort_orphans(self) -> None:
+        self.log.append("abort orphans")
+
     async def commit(
         self, batches: Collection[Placed], offsets: Mapping[TopicPartition, int], membership: Membership
     ) -> None:
@@ -52,7 +56,7 @@ def exactly_once(error: KafkaError | None = None) -> tuple[ExactlyOnce, list[Any
     log: list[Any] = []
     numbers = count()
     return ExactlyOnce(
-        lambda _: Producer(next(numbers), log, error), lambda agent: log.append(("failed", agent)), 60.0
+        "g", lambda _: Producer(next(numbers), log, error), lambda agent: log.append(("failed", agent)), 60.0
     ), log
 
 
@@ -71,8 +75,8 @@ def test_one_transaction_holds_cells_outputs_and_offsets_of_all_partitions() -> 
         return log
 
     batches = {("changelog", 1): 1, ("changelog", 3): 1, ("issues", 2): 1}
-    start, other_start, (_, *committed), *stops = asyncio.run(run())
-    assert (start, other_start, stops) == ("start", "start", ["stop", "stop"])
+    *joined, (_, *committed), stop, other_stop = asyncio.run(run())
+    assert (joined, stop, other_stop) == (JOINED, "stop", "stop")
     assert committed == [batches, OFFSETS, FIRST]
 
 
@@ -82,7 +86,7 @@ def test_producers_of_an_agent_take_turns_so_that_none_waits_for_its_last_transa
         await delivering.join("users", FIRST)
         for _ in range(4):
             await delivering.deliver("users", *TURN)
-        return [number for number, *_ in log[PRODUCERS:]]
+        return [number for number, *_ in log[len(JOINED) :]]
 
     assert asyncio.run(run()) in ([0, 1, 0, 1], [1, 0, 1, 0])
 
@@ -95,8 +99,22 @@ def test_it_commits_as_the_member_that_owned_the_partitions_when_they_were_taken
         await delivering.deliver("users", *TURN)
         return log
 
-    *starts, (*_, membership) = asyncio.run(run())
-    assert (starts, membership) == (["start"] * PRODUCERS, SECOND), "the same producers, however often it rebalances"
+    *joined, (*_, membership) = asyncio.run(run())
+    same = "the same producers, however often it rebalances"
+    assert (joined, membership) == ([*JOINED, "abort orphans"], SECOND), same
+
+
+def test_a_new_member_has_producers_of_its_own_since_its_former_ones_may_be_aborted() -> None:
+    async def run() -> list[Any]:
+        delivering, log = exactly_once()
+        await delivering.join("users", FIRST)
+        await delivering.join("users", Membership("n", 2))
+        await delivering.deliver("users", *TURN)
+        return log
+
+    *joined, (number, *_) = asyncio.run(run())
+    assert joined == [*JOINED, *["stop"] * PRODUCERS, *JOINED]
+    assert number >= PRODUCERS
 
 
 def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
@@ -108,7 +126,7 @@ def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
         assert not delivering.is_able
         return log
 
-    assert asyncio.run(run())[PRODUCERS:] == [("failed", "users")]
+    assert asyncio.run(run())[len(JOINED) :] == [("failed", "users")]
 
 
 @pytest.mark.parametrize("error", [IllegalGenerationError, InvalidTxnState, ProducerFenced])
@@ -121,7 +139,7 @@ def test_an_aborted_transaction_is_given_up_and_what_is_left_open_is_aborted_bef
         await delivering.join("users", SECOND)
         return log
 
-    assert asyncio.run(run())[PRODUCERS:] == [("failed", "users"), *["stop"] * PRODUCERS, *["start"] * PRODUCERS]
+    assert asyncio.run(run()) == [*JOINED, ("failed", "users"), *["stop"] * PRODUCERS, *JOINED]
 
 
 def test_a_worker_whose_transaction_is_overdue_is_not_able_until_it_is_committed() -> None:
@@ -138,7 +156,7 @@ def test_a_worker_whose_transaction_is_overdue_is_not_able_until_it_is_committed
             if len(unable) == 2:
                 answered.set()
 
-        delivering = ExactlyOnce(lambda _: Waiting(0, [], None), note, 0.01)
+        delivering = ExactlyOnce("g", lambda _: Waiting(0, [], None), note, 0.01)
         await delivering.join("users", FIRST)
         await delivering.deliver("users", *TURN)
         assert unable == [True, True], "counted once more after as long again"

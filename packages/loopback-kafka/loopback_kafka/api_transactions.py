@@ -8,7 +8,7 @@ from loopback_kafka.members import MemberRef
 from loopback_kafka.offsets import Committed, TopicPartition
 from loopback_kafka.protocol import ApiKey, ErrorCode, Fields, Handlers, Header, Request
 from loopback_kafka.topics import Topics
-from loopback_kafka.transactions import NO_PRODUCER, ProducerRef, Transactions
+from loopback_kafka.transactions import NO_PRODUCER, ProducerRef, State, Transactions
 
 _FENCED_SINCE: Final = {
     ApiKey.INIT_PRODUCER_ID: 4,
@@ -39,6 +39,7 @@ class TransactionsApi:
             ApiKey.ADD_OFFSETS_TO_TXN: self.add_offsets,
             ApiKey.TXN_OFFSET_COMMIT: self.commit_offsets,
             ApiKey.END_TXN: self.end,
+            ApiKey.LIST_TRANSACTIONS: self.list,
         }
 
     async def init_producer_id(self, header: Header, request: Request) -> Fields:
@@ -144,6 +145,26 @@ class TransactionsApi:
         if error is ErrorCode.NONE:
             error = self._transactions.add_offsets(name, producer, group, offsets, time.monotonic())
         return error
+
+    async def list(self, _header: Header, request: Request) -> Fields:
+        """Return the transactions in some states, of some producers; of all where none are named."""
+        states, producer_ids = request.state_filters, request.producer_id_filters
+        rows = [
+            {
+                "transactional_id": one.name,
+                "producer_id": one.producer.producer_id,
+                "transaction_state": one.state.value,
+            }
+            for one in self._transactions.all()
+            if (not states or one.state in states) and (not producer_ids or one.producer.producer_id in producer_ids)
+        ]
+        unknown = [name for name in states if name not in list(State)]
+        return {
+            "throttle_time_ms": 0,
+            "error_code": ErrorCode.NONE,
+            "unknown_state_filters": unknown,
+            "transaction_states": rows,
+        }
 
     async def end(self, header: Header, request: Request) -> Fields:
         """Commit or abort a transaction."""

@@ -89,6 +89,7 @@ class ApiKey(IntEnum):
     DELETE_GROUPS = 42
     INCREMENTAL_ALTER_CONFIGS = 44
     DESCRIBE_CLUSTER = 60
+    LIST_TRANSACTIONS = 66
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ APIS: Final[Mapping[ApiKey, Api]] = {
         admin.IncrementalAlterConfigsRequest, admin.IncrementalAlterConfigsResponse, 0, 1
     ),
     ApiKey.DESCRIBE_CLUSTER: Api(admin.DescribeClusterRequest, admin.DescribeClusterResponse, 0, 1),
+    ApiKey.LIST_TRANSACTIONS: Api(admin.ListTransactionsRequest, admin.ListTransactionsResponse, 0, 0),
 }
 
 

@@ -46,14 +46,14 @@ NO_PRODUCER: Final = ProducerRef(-1, -1)
 
 
 class State(StrEnum):
-    """The states of a transactional id."""
+    """The states of a transactional id, by the names that Kafka lists them under."""
 
-    EMPTY = "empty"
-    OPEN = "open"
-    COMMITTING = "committing"
-    ABORTING = "aborting"
-    COMMITTED = "committed"
-    ABORTED = "aborted"
+    EMPTY = "Empty"
+    OPEN = "Ongoing"
+    COMMITTING = "PrepareCommit"
+    ABORTING = "PrepareAbort"
+    COMMITTED = "CompleteCommit"
+    ABORTED = "CompleteAbort"
 
 
 _DECIDED: Final = (State.COMMITTING, State.ABORTING)
@@ -127,6 +127,10 @@ class Transactions:
             producer = known.producer if was_open else self._next(known.producer)
         self._save(Transaction(name, producer, timeout_ms, began_at=now))
         return ErrorCode.NONE, producer
+
+    def all(self) -> list[Transaction]:
+        """Return the transaction of every transactional id."""
+        return list(self._transactions.values())
 
     def check_partition(self, name: str, producer: ProducerRef, partition: TopicPartition) -> ErrorCode:
         """Return whether a partition is in a producer's open transaction."""

@@ -34,7 +34,7 @@ LEASE_CHECKED_EVERY_S = 0.2
 
 
 class ThrownOut(Exception):
-    """The membership ran out while chunks were in hand: the process was paused, or the network was cut or slow."""
+    """The group went on while chunks were in hand: the process was paused, or the network was cut or slow."""
 
 
 class NoReadOffsets(dict[TP, int | None]):
@@ -74,16 +74,17 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         return self._thread.lease.is_held(time.monotonic())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Finish what is in hand; end a worker that the group may leave behind meanwhile.
+        """Finish what is in hand; end a worker that the group leaves behind meanwhile.
 
         Another worker then owns what it has in hand: it must neither be sent, nor wait for the next assignment. Records
         that are on their way to the broker may still arrive, so this process must not own their partitions again soon.
+        Only a transaction fences them. While no coordinator answers, the group cannot go on either: that is waited for.
         """
         leaving = asyncio.ensure_future(super().on_partitions_revoked(revoked))
         try:
             while not leaving.done():
-                if self._unacked_messages and not self.is_member:
-                    await self.app.crash(ThrownOut("the group may have given away the partitions of what is in hand"))
+                if self._unacked_messages and self._thread.lease.is_lost and not self.transport.is_fenced:
+                    await self.app.crash(ThrownOut("the group has given away the partitions of what is in hand"))
                     break
                 await asyncio.wait([leaving], timeout=LEASE_CHECKED_EVERY_S)
             await leaving

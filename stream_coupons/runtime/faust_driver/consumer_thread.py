@@ -61,7 +61,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
         return new_consumer(
             transport.connection,
             transport.priority_of,
-            self.lease.note,
+            self.lease,
             self.transport.contact,
             patience_s=float(conf.broker_commit_interval),  # until then nothing counts as done anyway
             client_id=conf.broker_client_id,

@@ -39,6 +39,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
 
     Attributes
     ----------
+    is_fenced : bool
+        Whether the broker refuses records of a former member of the group.
     contact : Contact
         The brokers' last answer.
     takers : list of callable
@@ -59,6 +61,7 @@ class BatchTransport(Transport):  # type: ignore[misc]
         self.connection = connection
         self.between_agents = frozenset(between_agents)
         self.urgent: frozenset[str] = frozenset()
+        self.is_fenced = False
         self.contact = Contact()
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-from aiokafka.errors import NoError
+from aiokafka.errors import IllegalGenerationError, NoError, UnknownMemberIdError
 from faust.types import TP
 
 from stream_coupons.kafka.membership_lease import MembershipLease
@@ -356,11 +356,20 @@ def test_a_chunk_of_an_earlier_assignment_is_neither_taken_nor_committed() -> No
     assert not reading.take(message)
 
 
-@pytest.mark.parametrize(("held_s", "is_left_behind"), [(0.0, True), (0.05, True), (60.0, False)])
-def test_a_worker_that_may_be_left_behind_amid_work_ends(
-    held_s: float, is_left_behind: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "is_fenced", "ends_worker"),
+    [
+        (UnknownMemberIdError, False, True),
+        (IllegalGenerationError, False, True),
+        (UnknownMemberIdError, True, False),
+        (None, False, False),
+    ],
+)
+@pytest.mark.parametrize("stated_after_s", [0.0, 0.05])
+def test_a_worker_that_is_left_behind_amid_work_ends_and_one_that_hears_nothing_waits(
+    error: Any, is_fenced: bool, ends_worker: bool, stated_after_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease may end before the revocation begins, or while that waits for what is in hand."""
+    """It may be stated before the revocation begins, or while that waits for what is in hand."""
     monkeypatch.setattr(consumer, "LEASE_CHECKED_EVERY_S", 0.005)
     ends: list[BaseException] = []
 
@@ -380,15 +389,19 @@ def test_a_worker_that_may_be_left_behind_amid_work_ends(
             consumer.Consumer, "on_partitions_revoked", lambda _, revoked: wait_for_what_is_in_hand(revoked)
         )
         reading.app.crash = crash
-        reading._thread.lease = MembershipLease(60.0, 60.0)
-        reading._thread.lease.note(time.monotonic() - 60.0 + held_s, NoError)
+        lease = reading._thread.lease = MembershipLease(60.0, 60.0)
+        lease.note(time.monotonic() - 120.0, NoError)  # it has run out
+        loop = asyncio.get_running_loop()
+        if error is not None:
+            loop.call_later(stated_after_s, lease.note, time.monotonic(), error)
+        reading.transport.is_fenced = is_fenced
         reading._unacked_messages.add(Message(HERE))
-        asyncio.get_running_loop().call_later(0.2, is_done.set)
+        loop.call_later(0.2, is_done.set)
         await reading.on_partitions_revoked({HERE})
         assert reading._epoch == 1
 
     asyncio.run(revoke())
-    assert [type(end) for end in ends] == [ThrownOut] * is_left_behind
+    assert [type(end) for end in ends] == [ThrownOut] * ends_worker
 
 
 def test_nothing_is_fetched_before_every_loop_has_its_state() -> None:
