@@ -25,8 +25,12 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
+    OutOfOrderSequenceNumber,
     ProducerFenced,
+    TransactionCoordinatorFenced,
+    UnknownError,
     UnknownMemberIdError,
+    UnknownProducerId,
 )
 from aiokafka.structs import TopicPartition
 from mode import Service
@@ -50,10 +54,16 @@ UNDONE = (
     InvalidProducerEpoch,
     InvalidProducerIdMapping,
     InvalidTxnState,
+    OutOfOrderSequenceNumber,
     ProducerFenced,
+    TransactionCoordinatorFenced,
+    UnknownError,
     UnknownMemberIdError,
+    UnknownProducerId,
 )
-"""Errors of a transaction that the broker has aborted because of its age, or that a former member wants to commit."""
+"""Errors of a transaction that the broker has aborted, or that a former member wants to commit, and of brokers amid a
+fault. aiokafka calls codes that it does not know unknown, as that of a transaction to be aborted. An error that does not
+pass stalls the agent, which ends the worker."""
 
 Offsets = Mapping[TopicPartition, int]
 """The next offset to read of each input partition."""

@@ -12,6 +12,7 @@ from aiokafka.errors import (
     KafkaError,
     ProducerFenced,
     TopicAuthorizationFailedError,
+    UnknownError,
 )
 from aiokafka.structs import TopicPartition
 
@@ -129,7 +130,7 @@ def test_a_worker_whose_transaction_failed_is_not_able_any_more() -> None:
     assert asyncio.run(run())[len(JOINED) :] == [("failed", "users")]
 
 
-@pytest.mark.parametrize("error", [IllegalGenerationError, InvalidTxnState, ProducerFenced])
+@pytest.mark.parametrize("error", [IllegalGenerationError, InvalidTxnState, ProducerFenced, UnknownError])
 def test_an_aborted_transaction_is_given_up_and_what_is_left_open_is_aborted_before_the_next(error: Any) -> None:
     async def run() -> list[Any]:
         delivering, log = exactly_once(error())
