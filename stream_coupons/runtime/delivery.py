@@ -62,8 +62,8 @@ UNDONE = (
     UnknownProducerId,
 )
 """Errors of a transaction that the broker has aborted, or that a former member wants to commit, and of brokers amid a
-fault. aiokafka calls codes that it does not know unknown, as that of a transaction to be aborted. An error that does not
-pass stalls the agent, which ends the worker."""
+fault. aiokafka calls codes that it does not know unknown, as that of a transaction to be aborted. An error that does
+not pass stalls the agent, which ends the worker."""
 
 Offsets = Mapping[TopicPartition, int]
 """The next offset to read of each input partition."""
