@@ -1,6 +1,9 @@
 """Kafka settings: addresses of the brokers, timeouts, and the guarantee for appended records."""
 
 from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
 
 from stream_coupons.core.rules import Positive, Size
 from stream_coupons.kafka.connection import Connection
@@ -15,10 +18,15 @@ class Guarantee(StrEnum):
     """Consumers with `read_committed` see no copy at all. Needs Apache Kafka 4.0 or later."""
 
 
+InstanceId = Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", max_length=249)]
+"""A `group.instance.id` of Kafka; empty for a dynamic member."""
+
+
 class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Addresses, topics, timeouts and guarantee of the workers' Kafka clients."""
 
     group_id: str = "stream-coupons"
+    instance_id: InstanceId = ""
     guarantee: Guarantee = Guarantee.AT_LEAST_ONCE
     partitions: Size = 4
     replication: Size = 1

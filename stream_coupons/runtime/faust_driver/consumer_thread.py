@@ -66,6 +66,7 @@ class BatchConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
             patience_s=float(conf.broker_commit_interval),  # until then nothing counts as done anyway
             client_id=conf.broker_client_id,
             group_id=conf.id,
+            group_instance_id=transport.connection.instance_id or None,
             partition_assignment_strategy=[self._assignor],
             enable_auto_commit=False,
             auto_offset_reset=conf.consumer_auto_offset_reset,

@@ -5,9 +5,9 @@ from typing import Any
 
 from faust.transport.drivers.aiokafka import Producer, Transport
 
-from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.contact import Contact, connect
 from stream_coupons.kafka.fetch_sessions import Priority
+from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer import BatchConsumer
 
@@ -32,8 +32,8 @@ class BatchTransport(Transport):  # type: ignore[misc]
         The brokers, as Faust has them.
     app : faust.App
         The application.
-    connection : Connection
-        How the brokers are reached.
+    connection : KafkaSettings
+        How the brokers are reached, and the name of this worker in its group.
     between_agents : iterable of str
         Topics by which agents address each other.
 
@@ -56,7 +56,7 @@ class BatchTransport(Transport):  # type: ignore[misc]
     Consumer = BatchConsumer
     Producer = ConnectedProducer
 
-    def __init__(self, url: Any, app: Any, connection: Connection, between_agents: Iterable[str]) -> None:
+    def __init__(self, url: Any, app: Any, connection: KafkaSettings, between_agents: Iterable[str]) -> None:
         super().__init__(url, app)
         self.connection = connection
         self.between_agents = frozenset(between_agents)
