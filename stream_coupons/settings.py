@@ -96,7 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def shared_fingerprint(self) -> str:
         """Digest of the settings that all workers of a group share, but for how the brokers are reached."""
-        kafka = [self.kafka.group_id, self.kafka.guarantee, self.kafka.partitions]
+        kafka = [self.kafka.namespace, self.kafka.group_id, self.kafka.guarantee, self.kafka.partitions]
         shared = [kafka, self.profile, self.neighbourhood, self.policy, self.attribution]
         text = msgspec.json.encode(shared, order="deterministic")
         return hashlib.blake2b(text, digest_size=4).hexdigest()

@@ -30,27 +30,36 @@ def apply(
     settings = settings_from(config, bootstrap)
     with admin.admin_client(settings.kafka) as client:
         states = admin.apply(client, settings.kafka, check_only=check)
-    created = [state.topic.name for state in states if not state.exists]
+    names = {state: settings.kafka.broker_name(state.topic.name) for state in states}
+    created = [name for state, name in names.items() if not state.exists]
     if json:
-        terminal.print_json({"topics": [state.topic.name for state in states], "created": created})
+        terminal.print_json({"topics": list(names.values()), "created": created})
     else:
         terminal.say(f"{len(states)} topics ready ({len(created)} created)")
 
 
 @app.command("list")
-def show(json: JsonOption = False) -> None:
-    """List the topics of the registry with their keys, partitions and retention.
+def show(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """List the topics of a system, as brokers name them, with their keys, partitions and retention.
 
-    Example: stream-coupons topics list --json
+    Examples: stream-coupons topics list --json
+              STREAM_COUPONS_KAFKA__NAMESPACE=shop-a. stream-coupons topics list
     """
+    name_of = settings_from(config, None).kafka.broker_name
     if json:
         rows = [
-            {"name": t.name, "key": t.key, "about": t.about, "partitions": t.partitions, "configs": t.configs()}
+            {
+                "name": name_of(t.name),
+                "key": t.key,
+                "about": t.about,
+                "partitions": t.partitions,
+                "configs": t.configs(),
+            }
             for t in topics.ALL
         ]
         terminal.print_json(rows)
         return
-    lines = [(t.name, t.key, str(t.partitions or "kafka.partitions"), _kept(t), t.about) for t in topics.ALL]
+    lines = [(name_of(t.name), t.key, str(t.partitions or "kafka.partitions"), _kept(t), t.about) for t in topics.ALL]
     terminal.print_table(("topic", "key", "partitions", "kept", "what it carries"), lines)
 
 

@@ -115,7 +115,8 @@ def _compare_one(topic: Topic, partitions: int | None, configs: dict[str, Any], 
     if not configs:
         raise BadConfig(
             f"the broker at {settings.bootstrap} denies {settings.username or 'this client'} the configuration of "
-            f"{topic.name}. Give DescribeConfigs on all topics, see docs/how-to/run-in-production.md"
+            f"{settings.broker_name(topic.name)}. Give DescribeConfigs on all topics, see "
+            "docs/how-to/run-in-production.md"
         )
     wanted = topic.partitions or settings.partitions
     differences = []
@@ -152,10 +153,12 @@ def apply(client: KafkaAdminClient, settings: KafkaSettings, *, check_only: bool
         shoppers to other partitions than their state. With `check_only`, also if one is missing.
     """
     states = compare(client, settings)
-    wrong = [f"{state.topic.name} {text}" for state in states for text in state.differences]
-    absent = [f"{state.topic.name} does not exist" for state in states if not state.exists] if check_only else []
+    names = {state: settings.broker_name(state.topic.name) for state in states}
+    wrong = [f"{name} {text}" for state, name in names.items() for text in state.differences]
+    absent = [f"{name} does not exist" for state, name in names.items() if not state.exists] if check_only else []
     if len(absent) == len(states):
-        raise BadConfig(f"{settings.bootstrap} has none of the topics. Run `stream-coupons topics apply`.")
+        where = f" of the namespace {settings.namespace}" * bool(settings.namespace)
+        raise BadConfig(f"{settings.bootstrap} has none of the topics{where}. Run `stream-coupons topics apply`.")
     if absent and not wrong:
         raise BadConfig("topics are missing:\n  " + "\n  ".join(absent) + "\nRun `stream-coupons topics apply`.")
     wrong += absent

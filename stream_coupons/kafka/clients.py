@@ -126,7 +126,8 @@ class Publisher:
             self._hand_over(self._sent, record)
         except KafkaError as error:
             del self._waiting[self._sent]
-            raise NotAppended(f"a record for {topic.name} was not appended because {self._why(error)}") from error
+            name = self._connection.broker_name(topic.name)
+            raise NotAppended(f"a record for {name} was not appended because {self._why(error)}") from error
 
     def _hand_over(self, number: int, record: _Record) -> None:
         sending = self._producer.send(*record)
@@ -238,8 +239,8 @@ class Reader:
         if missing:
             self._consumer.close()
             raise BadConfig(
-                f"no topic {', '.join(missing)} at {connection.bootstrap}, or no right to it for "
-                f"{connection.username or 'this client'}; see `stream-coupons topics apply` and docs/how-to/"
+                f"no topic {', '.join(map(connection.broker_name, missing))} at {connection.bootstrap}, or no right to "
+                f"it for {connection.username or 'this client'}; see `stream-coupons topics apply` and docs/how-to/"
                 "run-in-production.md"
             )
         self._partitions = [

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +86,8 @@ class Connection(Struct, frozen=True):
         The client's user name, and a file with nothing but the password: no secret is in settings or logs.
     formats : dict of str to Format
         By input topic; plain if it is not named.
+    namespace : str
+        Prefix of the names of all topics, groups and transactional ids on the broker.
     """
 
     bootstrap: str = "127.0.0.1:9092"
@@ -97,6 +99,11 @@ class Connection(Struct, frozen=True):
     username: str = ""
     password_file: str = ""
     formats: dict[str, Format] = {}
+    namespace: str = ""
+
+    def broker_name(self, name: str) -> str:
+        """Return the broker's name of a topic, group or transactional id, for people."""
+        return self.namespace + name
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments for clients of aiokafka and of kafka-python, which have the same names.
@@ -155,7 +162,7 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
 
     from stream_coupons.kafka.transport import NetClient
 
-    options = {**connection.options(), "kafka_client": NetClient}
+    options = {**connection.options(), "kafka_client": partial(NetClient, connection.namespace)}
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
     note = threading.Timer(NOTED_AFTER_S, WAITING.warning, ["waiting for Kafka at %s", connection.bootstrap])

@@ -15,6 +15,7 @@ from stream_coupons.kafka.contact import Contact
 from stream_coupons.kafka.fetch_requests import SessionRequest
 from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
 from stream_coupons.kafka.membership_lease import NO_MEMBER, MembershipLease
+from stream_coupons.kafka.namespace import add_namespace
 
 OF_A_FETCHER = frozenset(inspect.signature(SessionFetcher.__base__).parameters)
 """Options of a consumer that it hands on to its fetcher; the defaults of both are the same."""
@@ -104,6 +105,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         Notes every answer of a broker.
     patience_s : float
         Longest pause between two fetches.
+    namespace : str
+        The namespace of its topics and its group.
     **options
         Of aiokafka's consumer.
     """
@@ -117,12 +120,14 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         lease: MembershipLease | None,
         contact: Contact | None,
         patience_s: float,
+        namespace: str,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        add_namespace(self._client, namespace)
         self._client = SessionClient(self._client, lease, contact)
         self._fetching = {name: value for name, value in options.items() if name in OF_A_FETCHER}
-        self._fetching |= {"priority_of": priority_of, "patience_s": patience_s}
+        self._fetching |= {"priority_of": priority_of, "patience_s": patience_s, "namespace": namespace}
 
     async def start(self) -> None:
         """Connect; aiokafka's fetcher, which has nothing to fetch yet, makes room for ours."""
@@ -157,4 +162,4 @@ def new_consumer(
     **options
         Of aiokafka's consumer.
     """
-    return Consumer(priority_of, lease, contact, patience_s, **connection.options(), **options)
+    return Consumer(priority_of, lease, contact, patience_s, connection.namespace, **connection.options(), **options)

@@ -14,6 +14,8 @@ from aiokafka import TopicPartition
 from aiokafka.protocol.api import Request
 from aiokafka.protocol.fetch import FetchRequest_v11
 
+from stream_coupons.kafka.namespace import client_name
+
 MAX_EPOCH = 2**31 - 1
 
 
@@ -86,6 +88,7 @@ def encode_request(  # noqa: PLR0913 - the fields of the request
     session: tuple[int, int],
     changed: Mapping[TopicPartition, int],
     forgotten: list[TopicPartition],
+    namespace: str = "",
 ) -> bytes:
     """Return the body of a fetch request of version 11, which is answered as soon as there is one byte.
 
@@ -103,6 +106,8 @@ def encode_request(  # noqa: PLR0913 - the fields of the request
         The positions to name, by partition.
     forgotten : list of TopicPartition
         The partitions that leave the session.
+    namespace : str, optional
+        The namespace of the topics.
     """
     by_topic: defaultdict[str, list[bytes]] = defaultdict(list)
     for tp, at in changed.items():
@@ -114,19 +119,27 @@ def encode_request(  # noqa: PLR0913 - the fields of the request
     for topics in (by_topic, no_more):
         parts.append(_INT.pack(len(topics)))
         for topic, rows in topics.items():
-            name = topic.encode()
+            name = (namespace + topic).encode()
             parts += [_SHORT.pack(len(name)), name, _INT.pack(len(rows)), *rows]
     parts.append(_SHORT.pack(0))  # no rack
     return b"".join(parts)
 
 
-def decode_answer(data: bytes) -> Answer:
-    """Return the fields of an answer of version 11."""
+def decode_answer(data: bytes, namespace: str = "") -> Answer:
+    """Return the fields of an answer of version 11.
+
+    Parameters
+    ----------
+    data : bytes
+        The body of the answer.
+    namespace : str, optional
+        The namespace of the topics.
+    """
     _, error, session_id, count = _ANSWER.unpack_from(data)
     at, topics = _ANSWER.size, []
     for _ in range(count):
         (size,) = _SHORT.unpack_from(data, at)
-        name = data[at + 2 : at + 2 + size].decode()
+        name = client_name(namespace, data[at + 2 : at + 2 + size].decode())
         (partitions,) = _INT.unpack_from(data, at + 2 + size)
         at += 6 + size
         rows: list[tuple[Any, ...]] = []
@@ -146,9 +159,10 @@ class _Decoder(NamedTuple):
     """In place of aiokafka's type of an answer."""
 
     take: Callable[[Answer], None]
+    namespace: str
 
     def decode(self, data: BytesIO) -> Answer:
-        answer = decode_answer(data.read())
+        answer = decode_answer(data.read(), self.namespace)
         self.take(answer)
         return answer
 
@@ -177,6 +191,8 @@ class SessionRequest(Request[FetchRequest_v11]):  # type: ignore[misc]
         aiokafka's group of the connection.
     encode : callable
         Makes the body from the session's id and epoch, the changed positions and the partitions to forget.
+    namespace : str, optional
+        The namespace of the topics.
     """
 
     API_KEY = FetchRequest_v11.API_KEY
@@ -187,12 +203,14 @@ class SessionRequest(Request[FetchRequest_v11]):  # type: ignore[misc]
         positions: Mapping[TopicPartition, int],
         group: int,
         encode: Callable[[tuple[int, int], Mapping[TopicPartition, int], list[TopicPartition]], bytes],
+        namespace: str = "",
     ) -> None:
         self.group = group
         self.positions = positions
         self.answer: Answer | None = None
         self.session = session
         self._encode = encode
+        self._namespace = namespace
 
     @property
     def topics(self) -> Iterator[tuple[str, list[tuple[int, int, int]]]]:
@@ -207,4 +225,4 @@ class SessionRequest(Request[FetchRequest_v11]):  # type: ignore[misc]
             self.answer = answer
             self.session.answered(answer.session_id, epoch, self.positions)
 
-        return _Sent(self._encode((self.session.id, epoch), changed, forgotten), _Decoder(take))
+        return _Sent(self._encode((self.session.id, epoch), changed, forgotten), _Decoder(take, self._namespace))

@@ -93,6 +93,8 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         The priority of a topic; by default all are fetched at once.
     patience_s : float, optional
         Longest pause between two answers, whatever the priority.
+    namespace : str, optional
+        The namespace of the topics.
     **options
         Of aiokafka's fetcher.
     """
@@ -103,8 +105,10 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         subscriptions: Any,
         priority_of: Callable[[str], Priority] | None = None,
         patience_s: float = math.inf,
+        namespace: str = "",
         **options: Any,
     ) -> None:
+        self._namespace = namespace
         self._priority_of = priority_of
         self._pause_s = {priority: min(pause_s, patience_s) for priority, pause_s in PAUSE_S.items()}
         self._sessions: defaultdict[Place, FetchSession] = defaultdict(FetchSession)
@@ -180,9 +184,11 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
             session: tuple[int, int], changed: Mapping[TopicPartition, int], forgotten: list[TopicPartition]
         ) -> bytes:
             sizes = self._fetch_max_bytes, self._max_partition_fetch_bytes
-            return encode_request(max_wait_ms, *sizes, self._isolation_level, session, changed, forgotten)
+            return encode_request(
+                max_wait_ms, *sizes, self._isolation_level, session, changed, forgotten, self._namespace
+            )
 
-        return SessionRequest(self._sessions[place], positions, place.priority, encode)
+        return SessionRequest(self._sessions[place], positions, place.priority, encode, self._namespace)
 
     async def _proc_fetch_request(self, assignment: Any, place: Place, request: SessionRequest) -> bool:
         """Send a request and keep what it brings. Returns whether there is anything to take."""

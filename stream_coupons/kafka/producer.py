@@ -15,6 +15,7 @@ from mode import Service
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.contact import connect
+from stream_coupons.kafka.namespace import add_namespace
 from stream_coupons.kafka.overdue import report_overdue
 from stream_coupons.kafka.records import Output
 
@@ -51,7 +52,7 @@ def new_producer(connection: Connection, request_timeout_s: float, max_request_b
     max_request_bytes : int
         The longest request.
     """
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **connection.options(),
         acks="all",
         enable_idempotence=True,
@@ -59,6 +60,8 @@ def new_producer(connection: Connection, request_timeout_s: float, max_request_b
         max_batch_size=BATCH_BYTES,
         request_timeout_ms=int(request_timeout_s * 1000),
     )
+    add_namespace(producer.client, connection.namespace)
+    return producer
 
 
 def in_batches(outputs: Sequence[Output], max_bytes: int, *, is_transactional: bool = False) -> list[Placed]:

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from stream_coupons.core.rules import Positive, Size
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.namespace import check_namespace
 
 
 class Guarantee(StrEnum):
@@ -49,6 +50,7 @@ class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields
         return self.group_id, self.learner_group_id
 
     def __post_init__(self) -> None:
+        check_namespace(self.namespace)
         for address in self.bootstrap.split(","):
             host, colon, port = address.rpartition(":")
             is_port = port.isdecimal() and 0 < int(port) < 2**16

@@ -29,6 +29,7 @@ from aiokafka.protocol.api import Request
 from aiokafka.structs import TopicPartition
 
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.namespace import add_namespace
 from stream_coupons.kafka.producer import Placed, wait_for_all
 from stream_coupons.kafka.records import Membership
 from stream_coupons.kafka.transaction_requests import (
@@ -120,6 +121,7 @@ class TransactionalProducer:
         """
         await self.stop()
         self._client = AIOKafkaClient(**self._connection.options(), request_timeout_ms=int(REQUEST_TIMEOUT_S * 1000))
+        add_namespace(self._client, self._connection.namespace)
         await self._client.bootstrap()
         self._take(await self._repeat(partial(self._begin, self._id)))
 

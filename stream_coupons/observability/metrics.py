@@ -20,11 +20,13 @@ class Metrics:
         Takes the metrics.
     settings : str
         Fingerprint of the settings that all processes of a system share.
+    namespace : str
+        The system's namespace on the brokers.
     """
 
-    def __init__(self, registry: CollectorRegistry, settings: str = "unknown") -> None:
+    def __init__(self, registry: CollectorRegistry, settings: str = "unknown", namespace: str = "") -> None:
         self.registry = registry
-        self._settings = settings
+        self._about = (__version__, settings, namespace)
         self._events()
         self._unknown()
         self._shoppers()
@@ -184,11 +186,13 @@ class Metrics:
         self.learner_ready = self._gauge("learner_ready", "1 while a learner learns, or stands by for one that does.")
         self.build_info = self._gauge(
             "build_info",
-            "1, with the version of the program, and a fingerprint of the settings that all processes share.",
+            "1, with the version of the program, a fingerprint of the settings that all processes share, and "
+            "kafka.namespace.",
             "version",
             "settings",
+            "kafka_namespace",
         )
-        self.build_info.labels(__version__, self._settings).set(1)
+        self.build_info.labels(*self._about).set(1)
 
     def _snapshots(self) -> None:
         """Make the metrics of the catalogue and of model snapshots in use."""

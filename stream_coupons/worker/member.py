@@ -66,7 +66,7 @@ class Member:
         self.metrics_port = settings.worker.metrics_port
         self.loops: dict[str, Loop] = {}
         self._missing_since: dict[str, float] = {}
-        self.metrics = Metrics(CollectorRegistry(), settings.shared_fingerprint)
+        self.metrics = Metrics(CollectorRegistry(), settings.shared_fingerprint, settings.kafka.namespace)
         between_agents = [topic.name for topic in topics.BETWEEN_AGENTS]
         self.faust = Application(settings.kafka, group_id, batch_records, between_agents)
         self.contact = self.faust.transport.contact

@@ -20,7 +20,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityProtocol
 from stream_coupons.kafka.settings import KafkaSettings
 
-OPERATOR, ENGINE, SHOP, NOTIFICATIONS = "operator", "engine", "shop", "notifications"
+OPERATOR, ENGINE, SHOP, NOTIFICATIONS, TENANT = "operator", "engine", "shop", "notifications", "tenant"
 GROUP = "stream-coupons"
 
 
@@ -95,7 +95,7 @@ class SecuredKafka(ApacheKafka):
             client.alter_user_scram_credentials(
                 [
                     UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, _password_of(user))
-                    for user in (OPERATOR, ENGINE, SHOP, NOTIFICATIONS)
+                    for user in (OPERATOR, ENGINE, SHOP, NOTIFICATIONS, TENANT)
                 ]
             )
             client.create_acls(rights)
@@ -120,6 +120,13 @@ def rights_of_the_readme() -> list[ACL]:
         *(_allow(SHOP, write, ResourceType.TOPIC, topic.name) for topic in topics.INPUTS),
         _allow(NOTIFICATIONS, read, ResourceType.TOPIC, topics.ISSUES.name),
     ]
+
+
+def rights_of_a_namespace(user: str, namespace: str) -> list[ACL]:
+    """All rights within a namespace and none outside of it, as docs/how-to/run-in-production.md gives them."""
+    kinds = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
+    prefixed = ACLResourcePatternType.PREFIXED
+    return [_allow(user, ACLOperation.ALL, kind, namespace, prefixed) for kind in kinds]
 
 
 def _allow(

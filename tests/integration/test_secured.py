@@ -21,12 +21,22 @@ from stream_coupons.settings import Settings
 from stream_coupons.testing import browse, item
 from stream_coupons_lab.demo.system import LocalSystem
 
-from .builders import IDLE_WITHIN_S, coupon, settings
-from .secured import ENGINE, NOTIFICATIONS, OPERATOR, SHOP, SecuredKafka, rights_of_the_readme
+from .builders import IDLE_WITHIN_S, coupon, distinct_issues, settings, violations
+from .secured import (
+    ENGINE,
+    NOTIFICATIONS,
+    OPERATOR,
+    SHOP,
+    TENANT,
+    SecuredKafka,
+    rights_of_a_namespace,
+    rights_of_the_readme,
+)
 
 pytestmark = pytest.mark.process
 
 PARTITIONS = KafkaSettings().partitions
+SPACE = "tenant."
 
 
 def settings_by(connection: Connection, guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
@@ -48,7 +58,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
         operator = broker.by_certificate(OPERATOR)
         with admin.admin_client(operator) as client:
             admin.apply(client, settings_by(operator).kafka)
-        broker.admit(rights_of_the_readme())
+        broker.admit([*rights_of_the_readme(), *rights_of_a_namespace(TENANT, SPACE)])
         with Publisher(operator, PARTITIONS) as publisher:
             publisher.send(topics.CATALOG, coupon("tea"))
         yield broker
@@ -70,6 +80,29 @@ def test_the_rights_that_are_written_down_suffice(secured: SecuredKafka, guarant
         decode = Decoder(topics.ISSUES)
         issues = [decode(record.value) for record in reader.read_to_end()]
     assert {issue.issue_id for issue in issues if issue.user_id == shopper} != set()
+
+
+def test_rights_by_prefix_suffice_for_a_system_in_a_namespace_and_reach_no_further(
+    secured: SecuredKafka, tmp_path: Path
+) -> None:
+    tenant = secured.by_password(TENANT)
+    inside = settings_by(replace(tenant, namespace=SPACE), Guarantee.EXACTLY_ONCE)
+    system = LocalSystem(secured, inside, tmp_path, workers=1)
+    system.prepare([coupon("coffee")])
+    with system:
+        system.wait_ready()
+        with system.publisher() as shop:
+            shop.send(topics.BROWSE, browse("shopper of a tenant", item("beans"), event_id="e1"))
+        system.wait_idle(IDLE_WITHIN_S)
+        assert [issue.coupon_id for issue in distinct_issues(system).values()] == ["coffee"]
+        assert violations(system) == []
+    with (
+        pytest.raises(NotAppended, match="denies tenant a right on a topic"),
+        Publisher(tenant, PARTITIONS) as publisher,
+    ):
+        publisher.send(topics.BROWSE, browse("shopper of another", item("beans")))
+    with pytest.raises(BadConfig, match=r"no topic other\.coupon-issues at .*, or no right to it for tenant"):
+        Reader(replace(tenant, namespace="other."), [topics.ISSUES.name], from_beginning=True)
 
 
 def test_nobody_may_pretend_to_be_one_of_our_agents_or_read_what_is_not_theirs(secured: SecuredKafka) -> None:

@@ -43,7 +43,7 @@ EXPORTED = {
     "stream_coupons_stopped": (Gauge, ("agent", "topic", "reason")),
     "stream_coupons_ready": (Gauge, ()),
     "stream_coupons_learner_ready": (Gauge, ()),
-    "stream_coupons_build_info": (Gauge, ("version", "settings")),
+    "stream_coupons_build_info": (Gauge, ("version", "settings", "kafka_namespace")),
     "stream_coupons_model_version": (Gauge, ("domain",)),
     "stream_coupons_model_age_seconds": (Gauge, ("domain",)),
     "stream_coupons_coupons_refused_total": (Counter, ()),
@@ -84,7 +84,7 @@ CAPPED_LABELS = {"coupon"}
 """Ids, of the first few only: see `TopCoupons`."""
 CLOSED_LABELS = {
     "topic", "partition", "reason", "outcome", "kind", "agent", "domain", "head", "model", "version", "campaign",
-    "hold", "bound", "field", "settings", "metric", "action",
+    "hold", "bound", "field", "settings", "kafka_namespace", "metric", "action",
 }  # fmt: skip
 
 Metric = Counter | Gauge | Histogram
@@ -154,9 +154,10 @@ def test_names_follow_the_convention_and_helps_explain() -> None:
             assert name.endswith("_seconds"), name
 
 
-def test_the_version_is_a_label() -> None:
-    registry = Metrics(CollectorRegistry()).registry
-    assert registry.get_sample_value("stream_coupons_build_info", {"version": __version__, "settings": "unknown"}) == 1
+def test_version_settings_and_namespace_are_labels() -> None:
+    registry = Metrics(CollectorRegistry(), "abc", "shop-a.").registry
+    labels = {"version": __version__, "settings": "abc", "kafka_namespace": "shop-a."}
+    assert registry.get_sample_value("stream_coupons_build_info", labels) == 1
 
 
 def test_two_registries_do_not_share_their_counts() -> None:
