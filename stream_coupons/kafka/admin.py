@@ -16,9 +16,12 @@ from kafka.errors import (
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
+    LeaderNotAvailableError,
     NodeNotReadyError,
     NotCoordinatorError,
+    NotLeaderForPartitionError,
     RequestTimedOutError,
+    UnknownBrokerIdError,
 )
 
 from stream_coupons.core.errors import BadConfig, BrokerAway
@@ -37,8 +40,16 @@ COORDINATOR_WAIT_S = 10.0
 
 COORDINATOR_PAUSE_S = 0.2
 
-AWAY = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
-"""Errors of a client that no broker answers."""
+AWAY = (
+    KafkaConnectionError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    NotLeaderForPartitionError,
+    RequestTimedOutError,
+    UnknownBrokerIdError,
+)
+"""Errors of a client that no broker answers, or that a partition has no leader: it has the broker -1 then."""
 
 
 @dataclass(frozen=True, slots=True)

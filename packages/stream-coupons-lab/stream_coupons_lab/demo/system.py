@@ -273,7 +273,7 @@ def lag_now(client: KafkaAdminClient, settings: Settings) -> dict[str, int]:
     try:
         return {name: count for name, count in admin.lag(client, settings.kafka).items() if count}
     except KafkaError as error:
-        if not error.retriable:
+        if not (error.retriable or isinstance(error, admin.AWAY)):
             raise
         return {repr(error): 1}
 
