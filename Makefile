@@ -15,6 +15,8 @@ WITHIN := 0
 MODULE_ORDER :=
 # Of `make demo`: such as --keep.
 OPTIONS :=
+# Of `make release-check`: such as v0.1.0.
+TAG :=
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
@@ -27,7 +29,7 @@ export NODE_PATH := $(CURDIR)/$(DEPLOY)/node_modules
 PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-console' '-e packages/stream-coupons-lab'
 RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package stream-coupons-console --no-emit-package loopback-kafka
 
-.PHONY: help setup demo unit test rest test-all deploy-tools deploy-check mutants test-faults bench check docs figures picture format schemas reference lock clean
+.PHONY: help setup demo unit test rest test-all deploy-tools deploy-check release-check mutants test-faults bench check docs figures picture format schemas reference lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -42,13 +44,21 @@ unit: $(READY)  ## the tests that start no process and open no connection
 	@$(BIN)/pytest --tier unit $(UNIT_TESTS_AT_A_TIME)
 
 test: check unit  ## every check, and every test that takes no more than minutes; on Apache Kafka where Java and Maven are
-	@$(BIN)/pytest --tier deploy
+	@$(BIN)/pytest --tier deploy $(UNIT_TESTS_AT_A_TIME) --dist loadfile
 	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile --no-loadscope-reorder
 
 deploy-tools: $(DEPLOY_READY)  ## what checks manifests, workflows, wheels and contracts; without it `make test` skips, and names, those tests
 
 deploy-check: $(READY) $(DEPLOY_READY)  ## the tests of manifests, units, workflows and wheels
-	@$(BIN)/pytest --tier deploy
+	@$(BIN)/pytest --tier deploy $(UNIT_TESTS_AT_A_TIME) --dist loadfile
+
+release-check: $(READY) $(DEPLOY_READY)  ## build the wheels into dist/ twice alike, and check them, version, notes and workflows; TAG=v0.1.0 checks that tag, too
+	@$(BIN)/python tools/release.py check $(TAG)
+	@rm -rf dist
+	@$(BIN)/python tools/release.py build dist
+	@$(DEPLOY)/bin/twine check --strict dist/*.whl
+	@$(DEPLOY)/bin/check-wheel-contents dist
+	@$(DEPLOY)/bin/zizmor --offline --quiet .github
 
 rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults, the other broker
 	@$(BIN)/pytest --tier rest $(TRIALS_AT_A_TIME) --within $(WITHIN) $(if $(MODULE_ORDER),--module-order $(MODULE_ORDER))
