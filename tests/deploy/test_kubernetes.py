@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -181,6 +182,22 @@ def test_settings_exist_and_point_to_what_is_mounted(overlay: str) -> None:
         assert "secret" in volumes[mounts[str(Path(found.secret_file).parent)]]
 
 
+def test_the_lines_in_comments_name_each_worker_in_its_group(tmp_path: Path) -> None:
+    shutil.copytree(TREE, tmp_path / "tree")
+    path = tmp_path / "tree" / "base" / "worker.yml"
+    text = re.sub(
+        r"^( +)# ( *(?:env|- name|valueFrom):)", r"\1\2", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    path.write_text(text, encoding="utf-8")
+    code, output = checked("kubectl", "kustomize", tmp_path / "tree" / "overlays" / "small")
+    assert code == 0, output
+    assert kubernetes_errors(output, tmp_path) == ""
+    [worker] = [one for one in yaml.safe_load_all(output) if one["kind"] == "StatefulSet"]
+    [variable] = pod(worker)["containers"][0]["env"]
+    assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert load(None, {variable["name"]: "worker-0"}).kafka.instance_id == "worker-0"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_probes_ask_the_port_of_the_metrics_for_paths_that_are_served(kind: str) -> None:
     [container] = pod(workloads("ha")[f"stream-coupons-{kind}"])["containers"]
@@ -242,7 +259,8 @@ def test_the_number_of_workers_follows_the_lag_of_their_group() -> None:
     [scaled] = objects("autoscaled", "ScaledObject").values()
     found, spec = settings("autoscaled").kafka, scaled["spec"]
     [trigger] = [one["metadata"] for one in spec["triggers"]]
-    assert (trigger["bootstrapServers"], trigger["consumerGroup"]) == (found.bootstrap, found.group_id)
+    assert trigger["bootstrapServers"] == found.bootstrap
+    assert trigger["consumerGroup"] == found.namespace + found.group_id
     assert spec["minReplicaCount"] <= spec["maxReplicaCount"] <= found.partitions
     target = spec["scaleTargetRef"]
     assert target["name"] in objects("autoscaled", target["kind"])
