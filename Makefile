@@ -15,14 +15,21 @@ WITHIN := 0
 MODULE_ORDER :=
 # Of `make demo`: such as --keep.
 OPTIONS :=
+# Of `make release-check`: such as v0.1.0.
+TAG :=
 
 BENCH := .venv-bench
 BENCH_READY := $(BENCH)/.ready
+DEPLOY := .venv-deploy
+DEPLOY_READY := $(DEPLOY)/.ready
+# Types of custom resources of Kubernetes; checkers of the contracts.
+NPM_PACKAGES := @kubernetes-models/keda@2.0.0 @kubernetes-models/prometheus-operator@6.0.0 typescript@7.0.2 ajv@8.20.0 @asyncapi/parser@3.6.6
+export NODE_PATH := $(CURDIR)/$(DEPLOY)/node_modules
 # The packages are resolved together, and are in no lock themselves.
 PACKAGES := '-e packages/loopback-kafka' '-e .' '-e packages/stream-coupons-console' '-e packages/stream-coupons-lab'
 RESOLVE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --no-emit-package stream-coupons --no-emit-package stream-coupons-lab --no-emit-package stream-coupons-console --no-emit-package loopback-kafka
 
-.PHONY: help setup demo unit test rest test-all mutants test-faults bench check docs figures picture format schemas reference lock clean
+.PHONY: help setup demo unit test rest test-all deploy-tools deploy-check release-check mutants test-faults bench check docs figures picture format schemas reference lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,7 +44,21 @@ unit: $(READY)  ## the tests that start no process and open no connection
 	@$(BIN)/pytest --tier unit $(UNIT_TESTS_AT_A_TIME)
 
 test: check unit  ## every check, and every test that takes no more than minutes; on Apache Kafka where Java and Maven are
+	@$(BIN)/pytest --tier deploy $(UNIT_TESTS_AT_A_TIME) --dist loadfile
 	@$(BIN)/pytest --tier system $(SYSTEM_TESTS_AT_A_TIME) --dist loadfile --no-loadscope-reorder
+
+deploy-tools: $(DEPLOY_READY)  ## what checks manifests, workflows, wheels and contracts; without it `make test` skips, and names, those tests
+
+deploy-check: $(READY) $(DEPLOY_READY)  ## the tests of manifests, units, workflows and wheels
+	@$(BIN)/pytest --tier deploy $(UNIT_TESTS_AT_A_TIME) --dist loadfile
+
+release-check: $(READY) $(DEPLOY_READY)  ## build the wheels into dist/ twice alike, and check them, version, notes and workflows; TAG=v0.1.0 checks that tag, too
+	@$(BIN)/python tools/release.py check $(TAG)
+	@rm -rf dist
+	@$(BIN)/python tools/release.py build dist
+	@$(DEPLOY)/bin/twine check --strict dist/*.whl
+	@$(DEPLOY)/bin/check-wheel-contents dist
+	@$(DEPLOY)/bin/zizmor --offline --quiet .github
 
 rest: $(READY)  ## the tests that `make test` leaves out: slow ones, all faults, the other broker
 	@$(BIN)/pytest --tier rest $(TRIALS_AT_A_TIME) --within $(WITHIN) $(if $(MODULE_ORDER),--module-order $(MODULE_ORDER))
@@ -90,6 +111,7 @@ lock: $(READY)  ## resolve the dependencies anew
 	@printf '%s\n' $(PACKAGES) hatchling editables | $(RESOLVE) --constraint requirements.lock - -o requirements-demo.lock
 	@printf '%s\n' '-e .[rocksdb,approval]' | $(RESOLVE) --constraint requirements.lock - -o requirements-runtime.lock
 	@printf '%s\n' $(PACKAGES) | $(RESOLVE) --group bench - -o requirements-bench.lock
+	@$(RESOLVE) --group deploy -o requirements-deploy.lock
 
 $(DEMO_READY): requirements-demo.lock pyproject.toml packages/loopback-kafka/pyproject.toml packages/stream-coupons-console/pyproject.toml packages/stream-coupons-lab/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stream_coupons needs Python >= 3.11: make PYTHON=/path/to/python3.11"; exit 2; }
@@ -111,8 +133,15 @@ $(BENCH_READY): requirements-bench.lock
 	@$(BENCH)/bin/python tools/install.py requirements-bench.lock
 	@touch $@
 
+$(DEPLOY_READY): requirements-deploy.lock Makefile
+	@$(PYTHON) -m venv $(DEPLOY)
+	@echo "installing the tools that check a deployment into $(DEPLOY)"
+	@$(DEPLOY)/bin/python tools/install.py requirements-deploy.lock
+	@npm install --silent --no-audit --no-fund --prefix $(DEPLOY) $(NPM_PACKAGES) || echo "npm packages cannot be had here: tests skip what needs them"
+	@touch $@
+
 test-faults: $(READY)  ## the long form of the faults: three seeds, many rounds; hours, in parts: docs/trials.jsonl keeps what passed
 	@STREAM_COUPONS_FAULTS=long STREAM_COUPONS_FAULTS_REPORT=docs/trials.jsonl STREAM_COUPONS_REQUIRE_KAFKA=1 $(BIN)/pytest tests/faults $(LONG_TRIALS_AT_A_TIME) --timeout 3600
 
 clean:  ## remove the virtual environment and every cache
-	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(DEPLOY) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 unit    no process and no connection: a test that has one without the mark `process` or `kafka` fails
 system  tests that have one, each on one broker; tests marked `long`; the five trials under faults marked `essential`
 rest    tests marked `slow`; all other trials under faults; every test on the broker that `system` leaves out
+deploy  tests marked `deploy`: manifests, units, workflows and wheels, by the tools of requirements-deploy.lock
 """
 
 import os
@@ -40,7 +41,9 @@ ENGINES: tuple[Engine, ...] = ("embedded", "kafka")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stream_coupons")
     group.addoption(
-        "--tier", choices=("unit", "system", "rest"), help="run only tests of this tier; default: all, on one broker"
+        "--tier",
+        choices=("unit", "system", "rest", "deploy"),
+        help="run only tests of this tier; default: all, on one broker",
     )
     group.addoption(
         "--within", type=float, default=0.0, metavar="SECONDS", help="start no test later than this after the first"
@@ -84,6 +87,8 @@ def _is_in(item: pytest.Item, folder: str) -> bool:
 
 
 def _tier_of(item: pytest.Item) -> str:
+    if item.get_closest_marker("deploy"):
+        return "deploy"
     is_trial = _is_in(item, "faults") and item.get_closest_marker("kafka") is not None
     is_left_out = is_trial and item.get_closest_marker("essential") is None
     if item.get_closest_marker("slow") or is_left_out or _engine_of(item) not in (None, _first_engine(item.path)):

@@ -1,9 +1,10 @@
-"""Write the reference pages from the code: `python docs/generate.py`, or `--check` that they are what it writes.
+"""Write the reference pages and the PrometheusRule: `python docs/generate.py`, or `--check` that they are written.
 
 Each page has one source: settings the commented deploy/settings.toml and the types; topics and messages the registry
 and the message types; features and fields of rules their declarations; metrics their help texts; alerts their rules;
-outcomes the enumerations; commands their help.
-Exit code 1 of `--check` names the pages that are stale.
+outcomes the enumerations; commands their help. The PrometheusRule of deploy/kubernetes has the rules of
+deploy/prometheus/alerts.yml, which no Kustomize tree can include.
+Exit code 1 of `--check` names the files that are stale.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
@@ -40,8 +42,17 @@ from stream_coupons_lab.ope import decision_rows, row_files
 command_line = import_module("stream_coupons.cli.main")  # the package has a function of that name
 
 ROOT = Path(__file__).parents[1]
-PAGES = ROOT / "docs" / "reference"
+ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
+OUTPUT = ROOT
+"""Folder that the names of written files are relative to."""
 WARNING = "<!-- Written by docs/generate.py from the code: change the code, then run it. -->"
+RULE_HEADER = """# Written by docs/generate.py from deploy/prometheus/alerts.yml: change the alerts, then run it.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: stream-coupons
+spec:
+"""
 STRICT = {"exclusiveMinimum": "above", "exclusiveMaximum": "below"}
 BEYOND_BOUNDS = 1e15
 """A bound of settings that only keeps arithmetic finite: it is not shown."""
@@ -414,7 +425,7 @@ def metrics_page() -> str:
 
 def alerts_page() -> str:
     """Return the page of alerts."""
-    text = (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    text = ALERTS.read_text(encoding="utf-8")
     names = list(settings_comments())
     parts: list[str] = []
     for group in yaml.safe_load(text)["groups"]:
@@ -448,6 +459,12 @@ def _without_templates(text: str) -> str:
 def _duration(text: str) -> str:
     number, unit = int(text[:-1]), {"m": "minute", "h": "hour"}[text[-1]]
     return f"{number} {unit}{'s' if number != 1 else ''}"
+
+
+def prometheus_rule() -> str:
+    """Return the alerts as an object of the Prometheus Operator."""
+    _, groups, rules = ALERTS.read_text(encoding="utf-8").partition("groups:\n")
+    return f"{RULE_HEADER}{textwrap.indent(groups + rules, '  ')}"
 
 
 # ------------------------------------------------------------ outcomes
@@ -622,41 +639,41 @@ def _help(text: str) -> Iterator[str]:
             yield paragraph
 
 
-PAGES_BY_NAME: Mapping[str, Callable[[], str]] = {
-    "settings.md": settings_page,
-    "topics.md": topics_page,
-    "messages.md": messages_page,
-    "metrics.md": metrics_page,
-    "alerts.md": alerts_page,
-    "features.md": features_page,
-    "rule-fields.md": rule_fields_page,
-    "outcomes.md": outcomes_page,
-    "command-line.md": command_line_page,
+FILES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/settings.md": settings_page,
+    "docs/reference/topics.md": topics_page,
+    "docs/reference/messages.md": messages_page,
+    "docs/reference/metrics.md": metrics_page,
+    "docs/reference/alerts.md": alerts_page,
+    "docs/reference/features.md": features_page,
+    "docs/reference/rule-fields.md": rule_fields_page,
+    "docs/reference/outcomes.md": outcomes_page,
+    "docs/reference/command-line.md": command_line_page,
+    "deploy/kubernetes/monitoring/rules.yml": prometheus_rule,
 }
 
 
 def stale() -> list[str]:
-    """Return the names of the pages that differ from what the code says."""
+    """Return the names of the files that differ from what the code says."""
     return [
         name
-        for name, write in PAGES_BY_NAME.items()
-        if not (PAGES / name).is_file() or (PAGES / name).read_text(encoding="utf-8") != write()
+        for name, write in FILES.items()
+        if not (OUTPUT / name).is_file() or (OUTPUT / name).read_text(encoding="utf-8") != write()
     ]
 
 
 def main() -> int:
-    """Write the pages, or check them."""
+    """Write the files, or check them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a page is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file is stale")
     if parser.parse_args().check:
         names = stale()
         for name in names:
-            print(f"docs/reference/{name} is stale: run python docs/generate.py", file=sys.stderr)
+            print(f"{name} is stale: run python docs/generate.py", file=sys.stderr)
         return 1 if names else 0
-    PAGES.mkdir(parents=True, exist_ok=True)
     for name in stale():
-        (PAGES / name).write_text(PAGES_BY_NAME[name](), encoding="utf-8")
-        print(f"docs/reference/{name}")
+        (OUTPUT / name).write_text(FILES[name](), encoding="utf-8")
+        print(name)
     return 0
 
 

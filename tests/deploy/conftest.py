@@ -1,15 +1,16 @@
-"""What the tests of deploy/ share: its files, a running exporter and a running Prometheus.
+"""What the tests of deploy/ share: its files, programs, a running exporter and a running Prometheus.
 
-promtool and prometheus come with `apt-get install prometheus`. Without them the tests that need them are skipped, or
-fail where CI=true.
+promtool and prometheus come with `apt-get install prometheus`, other programs by `make deploy-tools`. Without them the
+tests that need them are skipped, or fail where CI=true.
 """
 
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from .exporter import running_exporter
 from .server import Prometheus, running_prometheus
 
 ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / ".venv-deploy"
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "stream-coupons.json"
 
@@ -45,15 +47,25 @@ def dashboard() -> dict[str, Any]:
     return loaded
 
 
-def program(name: str) -> str:
-    """Path of a program of the Debian package prometheus."""
-    path = shutil.which(name)
-    if path is not None:
-        return path
-    message = f"{name} is not installed: apt-get install prometheus"
+def missing(name: str, install: str) -> NoReturn:
+    """Skip the test that needs a tool, or fail where CI=true, which installs all of them."""
+    message = f"{name} is not installed: {install}"
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def program(name: str, install: str = "apt-get install prometheus") -> str:
+    """Path of a program; those of requirements-deploy.lock come first."""
+    folders = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return shutil.which(name, path=folders) or missing(name, install)
+
+
+def checked(name: str, *arguments: str | Path, install: str = "make deploy-tools") -> tuple[int, str]:
+    """Exit code and output of a program that checks files."""
+    command = [program(name, install), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="session")
