@@ -37,6 +37,7 @@ VERBS = {
     "erase": "Forget shoppers, as they asked for.",
     "verify": "Check what a system has sent against what must always hold.",
     "state": "Look at what the workers hold.",
+    "system": "Export a stopped system, and import it into other topics.",
     "explain": "Say why a coupon was issued and why no other, or what a shopper would get.",
     "results": "Show what coupons and campaigns have led to, by day.",
     "lift": "Measure what coupons bring, by the shoppers who get none.",

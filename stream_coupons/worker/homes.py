@@ -40,7 +40,6 @@ def check_homes(settings: KafkaSettings) -> None:
             raise BadConfig(
                 f"{changelog.name}: {astray} of the {len(places)} states looked at belong to other partitions of "
                 f"{settings.partitions} than they are in: the topics had another number of partitions when these were "
-                "kept. States cannot be moved, and beginning anew would give again what was given. Restore the topics "
-                "as they were; or delete all of them, run `stream-coupons topics apply`, and push a catalogue whose "
-                "stock and budgets are less what was given"
+                "kept, and beginning anew would give again what was given. Restore the topics as they were. To change "
+                "the number of partitions, see `stream-coupons system export --help`"
             )

@@ -17,9 +17,20 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.testing import browse, item
-from stream_coupons_lab.demo.system import LocalSystem
+from stream_coupons_lab.demo.system import LocalSystem, scrape
 
-from .builders import AT, IDLE_WITHIN_S, coupon, distinct_issues, records, send_ticks, settings, total, violations
+from .builders import (
+    AT,
+    IDLE_WITHIN_S,
+    coupon,
+    distinct_issues,
+    records,
+    send_ticks,
+    settings,
+    total,
+    violations,
+    wait_until,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -120,6 +131,8 @@ def test_the_verbs_of_the_command_line_work_within_a_namespace(
     assert listed == [f"{BLUE}{name}" for name in topics.BY_NAME]
     assert run_json(blue, "topics", "apply", "--check") == {"topics": listed, "created": []}
     assert [run_json(system, "verify")["clean"] for system in systems] == [True, True]
+    [worker] = blue.workers
+    wait_until(lambda: scrape(worker.learner_port).get(("stream_coupons_learner_ready", ())) == 1.0, "a learner")
     status = run_json(blue, "status")
     assert [len(group["owners"]) for group in status["groups"]] == [1, 1]
     assert {each["lag"] for each in status["inputs"]} == {0}
