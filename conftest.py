@@ -24,7 +24,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
-from loopback_kafka import BrokerProcess, BrokerUnavailable, Engine, open_broker  # noqa: E402
+from loopback_kafka import ApacheKafkaCluster, BrokerProcess, BrokerUnavailable, Engine, open_broker  # noqa: E402
 from loopback_kafka.apache import apache_kafka_missing  # noqa: E402
 
 hypothesis.settings.register_profile("busy machine", deadline=None)
@@ -184,6 +184,15 @@ def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunB
             broker.stop()
 
     return run
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafkaCluster]:
+    """Three running nodes of Apache Kafka, with nothing in them; a test may kill any."""
+    if not _can_run_kafka():
+        pytest.skip(str(apache_kafka_missing()))
+    with ApacheKafkaCluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

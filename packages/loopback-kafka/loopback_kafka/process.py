@@ -1,5 +1,6 @@
 """A broker as a child process: start, wait until ready, stop, kill."""
 
+import signal
 import subprocess
 import threading
 from abc import ABC, abstractmethod
@@ -108,6 +109,7 @@ class BrokerProcess(ABC):
         """Ask the broker to end, and kill it if it has not after `timeout_s` seconds."""
         if self._process is not None:
             self._process.terminate()
+            self.resume()  # a paused process would not see it
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -119,6 +121,19 @@ class BrokerProcess(ABC):
         if self._process is not None:
             self._process.kill()
         self._reap()
+
+    def pause(self) -> None:
+        """Stop the broker's threads, as a machine that hangs (SIGSTOP); its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker run on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise BrokerFailed(f"the broker does not run, it cannot get {number.name}")
+        self._process.send_signal(number)
 
     def __enter__(self) -> Self:
         return self.start()
