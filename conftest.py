@@ -1,7 +1,7 @@
 """The tiers of the tests, and the `broker` fixture.
 
 unit    no process and no connection: a test that has one without the mark `process` or `kafka` fails
-system  tests that have one, each on one broker; tests marked `long`; the five trials under faults marked `essential`
+system  tests that have one, each on one broker; tests marked `long`; the six trials under faults marked `essential`
 rest    tests marked `slow`; all other trials under faults; every test on the broker that `system` leaves out
 """
 
@@ -187,10 +187,15 @@ def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunB
 
 
 @pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafkaCluster]:
-    """Three running nodes of Apache Kafka, with nothing in them; a test may kill any."""
+def apache_kafka() -> None:
+    """Skips the test if Apache Kafka cannot run."""
     if not _can_run_kafka():
         pytest.skip(str(apache_kafka_missing()))
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafkaCluster]:
+    """Three running nodes of Apache Kafka, with nothing in them; a test may kill any."""
     with ApacheKafkaCluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 

@@ -6,12 +6,26 @@ import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import IO, ClassVar, Final, Self
+from typing import IO, ClassVar, Final, Protocol, Self
 
 from loopback_kafka.errors import BrokerFailed
 from loopback_kafka.ports import HOST, ClaimedPort
 
 _LOG_TAIL_BYTES: Final = 2000
+
+
+class Addressed(Protocol):
+    """One broker or several, with the addresses that clients connect to."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Addresses for all clients, "127.0.0.1:PORT[,127.0.0.1:PORT]"."""
+        ...
+
+    @property
+    def advertised(self) -> str:
+        """Addresses for workers: those of a proxy, or where there is none `bootstrap`."""
+        ...
 
 
 class BrokerProcess(ABC):

@@ -21,6 +21,7 @@ def test_a_cluster_of_two_nodes_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.kafka
 @pytest.mark.slow
+@pytest.mark.usefixtures("apache_kafka")
 def test_what_is_acknowledged_survives_its_leader_and_every_role_has_a_node(cluster: ApacheKafkaCluster) -> None:
     servers = cluster.bootstrap.split(",")
     admin = KafkaAdminClient(bootstrap_servers=servers)
