@@ -278,7 +278,8 @@ def _results(book: _Book) -> Iterator[str]:
     kinds: defaultdict[str, set[str]] = defaultdict(set)
     for body in book.feedback:
         kinds[body["issue_id"]].add(body["kind"])
-    discounts, expected = book.discounts(), defaultdict(Counter[str])
+    discounts = book.discounts()
+    expected: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for issue_id, (entry, issue) in book.issues.items():
         about = expected[f"{issue['coupon_id']}|{int(issue['issued_at'] // DAY_S)}|{entry.partition}"]
         about.update(

@@ -62,6 +62,10 @@ def _killed(role: Callable[[ApacheKafkaCluster], ClusterNode]) -> "Callable[[Run
     return lambda running: _down(running, [role(running.cluster)])
 
 
+def _all_but(count: int) -> "Callable[[Running], None]":
+    return lambda running: _down(running, running.cluster.nodes[count:])
+
+
 def _leader(cluster: ApacheKafkaCluster) -> ClusterNode:
     return cluster.leader(topics.BROWSE.name, 0)
 
@@ -150,10 +154,8 @@ FAULTS: Final = {
     "controller": Fault("the active controller is killed, and comes back", _killed(ApacheKafkaCluster.controller)),
     "pause-4s": Fault("a leader hangs for 4 s, less than its session", _paused(4.0)),
     "pause-15s": Fault("a leader hangs for 15 s, more than its session", _paused(15.0)),
-    "two-down": Fault(
-        "two of three nodes are killed, and come back", lambda running: _down(running, running.cluster.nodes[:2])
-    ),
-    "all-down": Fault("all nodes are killed, and come back", lambda running: _down(running, running.cluster.nodes)),
+    "two-down": Fault("two of three nodes are killed, and come back", _all_but(1)),
+    "all-down": Fault("all nodes are killed, and come back", _all_but(0)),
     "worker-and-leader": Fault("a worker and a leader are killed at once, and come back", _worker_and_leader),
     "disk-full": Fault("no file of a leader can grow (RLIMIT_FSIZE): it ends, and comes back with room", _disk_full),
     "churn": Fault(f"a third worker comes or goes every 1 to 5 s for {CHURN_S:.0f} s", _churn),

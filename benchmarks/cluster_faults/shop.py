@@ -29,8 +29,13 @@ CAMPAIGN = Campaign(campaign_id="shared", budget_minor=20_000, budget_hold="maxi
 
 def catalogue() -> list[Coupon]:
     """Return coupons of which some run out of stock, some of money, and some meet a cap."""
-    plain = {"budget_hold": "maximum", "not_while_held": "none", "typical_price_minor": None, "budget_curve": "none"}
-    limits = (
+    plain: dict[str, Any] = {
+        "budget_hold": "maximum",
+        "not_while_held": "none",
+        "typical_price_minor": None,
+        "budget_curve": "none",
+    }
+    limits: tuple[dict[str, Any], ...] = (
         *({"stock": stock} for stock in (20, 60, 150)),
         *({"budget_minor": budget} for budget in (2_000, 6_000, 15_000)),
         *({"campaign_id": CAMPAIGN.campaign_id} for _ in range(3)),
@@ -107,15 +112,15 @@ class Shop:
         item = testing.item(f"i{self._chance.randrange(60)}", category=self._chance.choice(CATEGORIES), price_minor=900)
         about: dict[str, Any] = {"at": time.time(), "event_id": f"e{number}"}
         if draw < 0.7:
-            topic, event = topics.BROWSE, testing.browse(user_id, item, **about)
+            topic, value = topics.BROWSE, encode(testing.browse(user_id, item, **about))
         elif draw < 0.9:
-            topic, event = topics.CART, testing.cart(user_id, item, **about)
+            topic, value = topics.CART, encode(testing.cart(user_id, item, **about))
         else:
-            topic, event = topics.ORDER, testing.order(user_id, item, **about)
+            topic, value = topics.ORDER, encode(testing.order(user_id, item, **about))
         for _ in range(2 if number % SENT_TWICE == 0 else 1):
-            self._send(topic, event.user_id, encode(event), ASK)
+            self._send(topic, user_id, value, ASK)
         if number % NO_EVENT == 0:
-            self._send(topic, event.user_id, b"no event %d" % number)
+            self._send(topic, user_id, b"no event %d" % number)
 
     def _send(self, topic: topics.Topic, user_id: str, value: bytes, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         with self._sending:
@@ -144,7 +149,10 @@ class Shop:
         if chance.random() < USE:
             kinds.append("purchase")
         for kind in kinds:
-            money = {"order_id": f"o-{issue.issue_id}", "discount_minor": chance.randint(1, issue.max_discount_minor)}
+            money: dict[str, Any] = {
+                "order_id": f"o-{issue.issue_id}",
+                "discount_minor": chance.randint(1, issue.max_discount_minor),
+            }
             about: dict[str, Any] = {"at": time.time(), "event_id": f"{issue.issue_id}-{kind}"}
             event = testing.feedback(issue, kind, **about, **(money if kind == "purchase" else {}))
             self._send(topics.FEEDBACK, issue.user_id, encode(event))

@@ -218,10 +218,18 @@ def play(name: str, fault: Fault, plan: Plan, folder: Path, note: Note) -> Trial
         dark=darkness([(one, one.timestamp_ms) for one in events if sent_ms(one) >= began_ms], answered),
         dark_since_sent=darkness([(one, sent_ms(one)) for one in events if sent_ms(one) >= began_ms], answered),
         verify=verify,
-        audit=verdict.violations,
+        audit=verdict.violations + _lost(log, shop.sent, publisher.sent_again),
         copies=verdict.copies,
         ended=system.ended,
     )
+
+
+def _lost(log: auditor.Log, sent: int, sent_again: int) -> list[str]:
+    """Return a violation if the topics have fewer records than brokers acknowledged, or more than were sent."""
+    found = sum(len(log.entries.get(topic, ())) for topic in auditor.INPUTS)
+    if sent <= found <= sent + sent_again:
+        return []
+    return [f"{found} records are in the input topics, {sent} were acknowledged, {sent_again} of them sent again"]
 
 
 def _note_appends(system: SupervisedSystem) -> None:

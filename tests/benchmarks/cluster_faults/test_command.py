@@ -2,8 +2,11 @@
 
 import pytest
 
-from benchmarks.cluster_faults.__main__ import main, parse, settings_of, trials_of
+from benchmarks.cluster_faults.__main__ import main, parse, print_results, settings_of, trials_of
+from benchmarks.cluster_faults.darkness import Darkness
 from benchmarks.cluster_faults.faults import FAULTS
+from benchmarks.cluster_faults.supervised import Ended
+from benchmarks.cluster_faults.trial import TrialResult
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka.settings import Guarantee
 
@@ -33,3 +36,29 @@ def test_a_wrong_setting_is_refused_before_anything_starts(text: str, capsys: py
         settings_of(parse(["--set", text]))
     assert main(["--set", text]) == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_the_table_states_darkness_and_below_it_what_was_violated_and_why_workers_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = TrialResult(
+        fault="leader",
+        guarantee=Guarantee.EXACTLY_ONCE,
+        seconds=61.2,
+        events=2345,
+        answered=2344,
+        issues=99,
+        load=1.0,
+        idle_after_s=3.4,
+        dark=Darkness(1.2, 9.9),
+        dark_since_sent=Darkness(10.1, 12.3),
+        verify=[],
+        audit=["browse-events:0:1 asked for an answer, and has none"],
+        copies=0,
+        ended=[Ended("worker-2", 1, ["ERROR worker: the transaction failed"])],
+    )
+    assert not result.is_passed
+    print_results([result])
+    printed = capsys.readouterr().out
+    for text in ("1.2", "9.9", "2,344", result.audit[0], "worker-2 ended with exit code 1", "the transaction failed"):
+        assert text in " ".join(printed.split())

@@ -1,9 +1,21 @@
 """Darkness: which times count, and when a reader of committed records sees an answer."""
 
+from pathlib import Path
+
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from benchmarks.cluster_faults.auditor import Entry
-from benchmarks.cluster_faults.darkness import Batch, Darkness, Wait, darkness, longest_dark_s, visible_ms
+from benchmarks.cluster_faults.darkness import (
+    Batch,
+    Darkness,
+    Wait,
+    batches_of,
+    darkness,
+    longest_dark_s,
+    visible_ms,
+)
+from loopback_kafka.record_batches import marker_batch, stamp_batch
 
 
 @pytest.mark.parametrize(
@@ -63,3 +75,24 @@ def test_the_worst_partition_and_the_median_one_are_told_apart() -> None:
     answered = {entry.place: 1000 * (entry.partition + 1) ** 2 for entry in entries}
     assert darkness([(entry, 0) for entry in entries], answered) == Darkness(4.0, 9.0)
     assert darkness([], {}) == Darkness(0.0, 0.0)
+
+
+def transactional_batch(producer_id: int, appended_ms: int, origin: str) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 0, 1, producer_id, 0, 0, 4096)
+    builder.append(0, 1, b"ann", b"{}", [("origin", origin.encode())])
+    return stamp_batch(bytes(builder.build()), appended_ms)
+
+
+def test_files_of_a_partition_are_read_in_order_with_the_markers_of_transactions(tmp_path: Path) -> None:
+    first = transactional_batch(7, 1000, "browse-events:3:17:2") + marker_batch(7, 0, True, 2000)
+    (tmp_path / "00000000000000000000.log").write_bytes(first)
+    second = transactional_batch(8, 3000, "cart-events:3:4:0") + marker_batch(8, 0, False, 4000)
+    (tmp_path / "00000000000000000002.log").write_bytes(second)
+    (tmp_path / "00000000000000000002.index").write_bytes(b"no records")
+    assert list(batches_of(tmp_path)) == [
+        Batch(1000, 7, None, ("browse-events:3:17",)),
+        Batch(2000, 7, True),
+        Batch(3000, 8, None, ("cart-events:3:4",)),
+        Batch(4000, 8, False),
+    ]
+    assert visible_ms(batches_of(tmp_path)) == {"browse-events:3:17": 2000}
