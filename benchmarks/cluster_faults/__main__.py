@@ -2,7 +2,8 @@
 
     python -m benchmarks.cluster_faults
     python -m benchmarks.cluster_faults --fault leader controller --guarantee exactly_once
-    python -m benchmarks.cluster_faults --fault rolling-restart --set kafka.session_timeout_s=6 --json rolling.json
+    python -m benchmarks.cluster_faults --fault rolling-restart --static --set kafka.session_timeout_s=30
+    python -m benchmarks.cluster_faults --fault none churn --rate 100 --json churn.json
 
 Each trial starts three nodes (Java, Maven), workers under a supervisor and a live stream of events, lets one fault
 happen and heal, and waits until all is committed without a person. Then `stream-coupons verify` and an audit that
@@ -54,6 +55,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shoppers", type=number(int, 1), default=300, help="300")
     parser.add_argument("--seed", type=number(int, 0), default=1, help="of events and feedback: 1")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE", help="settings of the workers")
+    parser.add_argument("--static", action="store_true", help="name each worker in its group (kafka.instance_id)")
     parser.add_argument("--config", "-c", type=Path, help="settings, as of `stream-coupons worker`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here, after each trial")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep data and logs of all trials here")
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def trials_of(options: argparse.Namespace, settings: Settings) -> list[tuple[str, str, Plan]]:
     """Return title, fault and plan of each trial; a fault that a guarantee does not know is left out."""
-    size = {"rate": options.rate, "shoppers": options.shoppers, "seed": options.seed}
+    size = {"rate": options.rate, "shoppers": options.shoppers, "seed": options.seed, "is_static": options.static}
     return [
         (f"{name}, {guarantee}", name, Plan(settings=settings_for(settings, guarantee), **size))
         for name in options.fault

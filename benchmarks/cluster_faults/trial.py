@@ -21,7 +21,7 @@ from loopback_kafka import ApacheKafkaCluster
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.ops.audit.audit_topics import audit_topics
-from stream_coupons.settings import Settings
+from stream_coupons.settings import PREFIX, Settings
 from stream_coupons_lab.demo.system import WorkerProcess
 
 Note = Callable[[str], None]
@@ -42,12 +42,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     ----------
     rate : float
         Events a second.
+    is_static : bool
+        True if each worker has a name in its group (`kafka.instance_id`).
     """
 
     settings: Settings
     rate: float = 60.0
     shoppers: int = 300
     seed: int = 1
+    is_static: bool = False
 
 
 class TrialResult(Struct, frozen=True, kw_only=True):
@@ -184,6 +187,9 @@ def play(name: str, fault: Fault, plan: Plan, folder: Path, note: Note) -> Trial
     note("starts the cluster")
     with ApacheKafkaCluster(folder / "cluster") as cluster:
         system = SupervisedSystem(cluster, plan.settings, folder / "workers", fault.workers)
+        if plan.is_static:
+            names = [f"worker-{number}" for number in range(1, fault.workers + 2)]
+            system.environment = {name: {f"{PREFIX}KAFKA__INSTANCE_ID": name} for name in names}
         system.prepare(catalogue(), [CAMPAIGN])
         _note_appends(system)
         note("starts the workers")

@@ -22,9 +22,10 @@ def test_each_fault_is_tried_with_each_guarantee_that_knows_it() -> None:
 
 
 def test_settings_of_workers_are_passed_on_and_topics_are_replicated() -> None:
-    options = parse(["--fault", "leader", "--guarantee", "exactly_once", "--set", "kafka.session_timeout_s=6"])
+    arguments = ["--fault", "leader", "--guarantee", "exactly_once", "--static", "--set", "kafka.session_timeout_s=6"]
+    options = parse(arguments)
     [(title, name, plan)] = trials_of(options, settings_of(options))
-    assert (title, name) == ("leader, exactly_once", "leader")
+    assert (title, name, plan.is_static) == ("leader, exactly_once", "leader", True)
     assert (plan.settings.kafka.session_timeout_s, plan.settings.kafka.replication) == (6.0, 3)
 
 
