@@ -1,7 +1,7 @@
 """The tiers of the tests, and the `broker` fixture.
 
 unit    no process and no connection: a test that has one without the mark `process` or `kafka` fails
-system  tests that have one, each on one broker; tests marked `long`; the five trials under faults marked `essential`
+system  tests that have one, each on one broker; tests marked `long`; the six trials under faults marked `essential`
 rest    tests marked `slow`; all other trials under faults; every test on the broker that `system` leaves out
 deploy  tests marked `deploy`: manifests, units, workflows and wheels, by the tools of requirements-deploy.lock
 """
@@ -25,7 +25,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
-from loopback_kafka import BrokerProcess, BrokerUnavailable, Engine, open_broker  # noqa: E402
+from loopback_kafka import ApacheKafkaCluster, BrokerProcess, BrokerUnavailable, Engine, open_broker  # noqa: E402
 from loopback_kafka.apache import apache_kafka_missing  # noqa: E402
 
 hypothesis.settings.register_profile("busy machine", deadline=None)
@@ -189,6 +189,20 @@ def run_broker(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> RunB
             broker.stop()
 
     return run
+
+
+@pytest.fixture
+def apache_kafka() -> None:
+    """Skips the test if Apache Kafka cannot run."""
+    if not _can_run_kafka():
+        pytest.skip(str(apache_kafka_missing()))
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafkaCluster]:
+    """Three running nodes of Apache Kafka, with nothing in them; a test may kill any."""
+    with ApacheKafkaCluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.catalogue import BudgetHold, Campaign
 from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics
 from stream_coupons.testing import feedback
 from stream_coupons_lab.simulation.shoppers import WorldSettings
-from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import records, wait_until
 
 from .trial import (

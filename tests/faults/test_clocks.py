@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.money.accounts import money_of
 from stream_coupons.kafka import topics
 from stream_coupons.testing import browse
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
-from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import DAY_S, coupon, messages, wait_until
 
 from .trial import Trial, are_taken, purses, settings_under_faults, trial_of, valid

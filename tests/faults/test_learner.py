@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.settings import LearningSettings, Settings, WorkerSettings
 from stream_coupons.testing import browse, item
 from stream_coupons_lab.demo.system import LocalSystem, lag_now, scrape
-from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import AT, DAY_S, coupon, learner_of, records, settings, total, violations, wait_until
 from tests.integration.test_learner_outage import ISSUES, give, is_learning, learnt, ready
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback.clients import send_packed
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.draws import stable_hash
@@ -28,7 +29,6 @@ from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings, Store
 from stream_coupons_lab.demo.system import LocalSystem, WorkerProcess
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
-from tests.faults.supervised import SupervisedSystem
 from tests.integration.builders import (
     DAY_S,
     IDLE_WITHIN_S,

@@ -7,7 +7,7 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from loopback_kafka.errors import BrokerFailed
 from loopback_kafka.kafka_jars import GUARD_CLASS, apache_kafka_missing, kafka_classpath
@@ -19,7 +19,6 @@ __all__ = ["ApacheKafka", "apache_kafka_missing"]
 _POLL_S: Final = 0.05
 _METADATA_KEY, _METADATA_VERSION, _NO_CLIENT_ID = 3, 1, -1
 _JVM: Final = (
-    "-Xmx512m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",  # a broker that lives for minutes gains more from a quick start
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -37,6 +36,8 @@ class ApacheKafka(BrokerProcess):
     """
 
     _pipes_output = False
+    _node_id = 1
+    _heap = "512m"
 
     def __init__(
         self,
@@ -48,6 +49,8 @@ class ApacheKafka(BrokerProcess):
     ) -> None:
         super().__init__(data_dir, port, advertised_port=advertised_port, start_timeout_s=start_timeout_s)
         self._controller_port: int | None = None
+        # The id may begin with a dash.
+        self._cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
 
     @property
     def _settings_file(self) -> Path:
@@ -58,7 +61,7 @@ class ApacheKafka(BrokerProcess):
         return self.data_dir.resolve() / "logs"
 
     def _prepare(self) -> list[str]:
-        java = ["java", *_JVM, "-cp", kafka_classpath()]
+        java = ["java", f"-Xmx{self._heap}", *_JVM, "-cp", kafka_classpath()]
         if self.port is None:
             self.port = self._claim_port()
         if self._controller_port is None:
@@ -70,8 +73,7 @@ class ApacheKafka(BrokerProcess):
 
     def _format(self, java: list[str]) -> None:
         """Write the cluster id and the first metadata into the data folder."""
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]  # an id may begin with a dash
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster_id}"]
         done = subprocess.run(
             [*java, *tool, "--config", str(self._settings_file)],
             capture_output=True,
@@ -89,8 +91,8 @@ class ApacheKafka(BrokerProcess):
             advertised += f",PROXIED://{HOST}:{self.advertised_port}"
         settings = {
             "process.roles": "broker,controller",
-            "node.id": 1,
-            "controller.quorum.voters": f"1@{HOST}:{controller_port}",
+            "node.id": self._node_id,
+            "controller.quorum.voters": f"{self._node_id}@{HOST}:{controller_port}",
             "listeners": f"{listeners},CONTROLLER://{HOST}:{controller_port}",
             "advertised.listeners": advertised,
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -123,7 +125,7 @@ class ApacheKafka(BrokerProcess):
     def _await_ready(self, process: "subprocess.Popen[str]") -> None:
         assert self.port is not None
         deadline = time.monotonic() + self._start_timeout_s
-        while not is_serving(self.port):
+        while not is_serving(self.port, self._node_id):
             if process.poll() is not None:
                 raise self._failure("Apache Kafka ended before it was ready")
             if time.monotonic() > deadline:
@@ -131,7 +133,7 @@ class ApacheKafka(BrokerProcess):
             time.sleep(_POLL_S)
 
 
-def is_serving(port: int) -> bool:
+def is_serving(port: int, node_id: int) -> bool:
     """Return True if a broker on this port answers a metadata request and lists itself in the response.
 
     A connection alone proves too little: Kafka listens before its node is registered. Request and
@@ -143,6 +145,14 @@ def is_serving(port: int) -> bool:
             connection.sendall(struct.pack(">i", len(request)) + request)
             with connection.makefile("rb") as stream:
                 _size, _correlation_id, nodes = struct.unpack(">iii", stream.read(12))
+                return any(_read_node_id(stream) == node_id for _ in range(nodes))
     except (OSError, struct.error):
         return False
-    return bool(nodes > 0)
+
+
+def _read_node_id(stream: BinaryIO) -> int:
+    """Read one broker of a metadata response, and return its id."""
+    node_id, length = struct.unpack(">ih", stream.read(6))
+    _port, rack_length = struct.unpack(">ih", stream.read(length + 6)[length:])
+    stream.read(max(rack_length, 0))
+    return int(node_id)

@@ -1,16 +1,31 @@
 """A broker as a child process: start, wait until ready, stop, kill."""
 
+import signal
 import subprocess
 import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import IO, ClassVar, Final, Self
+from typing import IO, ClassVar, Final, Protocol, Self
 
 from loopback_kafka.errors import BrokerFailed
 from loopback_kafka.ports import HOST, ClaimedPort
 
 _LOG_TAIL_BYTES: Final = 2000
+
+
+class Addressed(Protocol):
+    """One broker or several, with the addresses that clients connect to."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Addresses for all clients, "127.0.0.1:PORT[,127.0.0.1:PORT]"."""
+        ...
+
+    @property
+    def advertised(self) -> str:
+        """Addresses for workers: those of a proxy, or where there is none `bootstrap`."""
+        ...
 
 
 class BrokerProcess(ABC):
@@ -108,6 +123,7 @@ class BrokerProcess(ABC):
         """Ask the broker to end, and kill it if it has not after `timeout_s` seconds."""
         if self._process is not None:
             self._process.terminate()
+            self.resume()  # a paused process would not see it
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -119,6 +135,19 @@ class BrokerProcess(ABC):
         if self._process is not None:
             self._process.kill()
         self._reap()
+
+    def pause(self) -> None:
+        """Stop the broker's threads, as a machine that hangs (SIGSTOP); its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker run on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is None:
+            raise BrokerFailed(f"the broker does not run, it cannot get {number.name}")
+        self._process.send_signal(number)
 
     def __enter__(self) -> Self:
         return self.start()

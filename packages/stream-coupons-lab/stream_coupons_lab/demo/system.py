@@ -20,8 +20,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
-from loopback_kafka import BrokerProcess
 from loopback_kafka.ports import ClaimedPort
+from loopback_kafka.process import Addressed
 from stream_coupons import secret
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
@@ -98,8 +98,8 @@ class LocalSystem:
 
     Parameters
     ----------
-    broker : BrokerProcess
-        A started broker; workers go by the address it advertises, everybody else by its own.
+    broker : Addressed
+        A started broker or cluster; workers go by the address it advertises, everybody else by its own.
     settings : Settings
         Settings of all workers; the broker's address is filled in.
     folder : Path
@@ -111,7 +111,7 @@ class LocalSystem:
         Variables that a worker, by its name, gets besides this process's own when it starts.
     """
 
-    def __init__(self, broker: BrokerProcess, settings: Settings, folder: Path, workers: int = 2) -> None:
+    def __init__(self, broker: Addressed, settings: Settings, folder: Path, workers: int = 2) -> None:
         kafka = msgspec.structs.replace(settings.kafka, bootstrap=broker.bootstrap)
         self.settings = msgspec.structs.replace(settings, kafka=kafka)
         self._advertised = broker.advertised

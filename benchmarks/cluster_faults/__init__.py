@@ -1,0 +1,1 @@
+"""Faults of a cluster of three Apache Kafka nodes, and the seconds in which shoppers get no decision."""
