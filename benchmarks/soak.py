@@ -1,0 +1,193 @@
+"""Run a system for long at a steady rate; tell whether memory and CPU per event grow.
+
+    python -m benchmarks.soak --minutes 100 --json soak.json
+    python -m benchmarks.soak --minutes 10 --after 3 --rate 50 --shoppers 200
+
+Starts Apache Kafka (or the embedded broker, --engine) and two workers with their learners. Loads a history that fills
+every shopper's state, then sends --rate browse events a second, and what follows from them. Every ten minutes a third
+worker joins for a minute. Memory and CPU are read every ten seconds. The slope of memory counts from minute --after,
+with a 95 % interval by a bootstrap over blocks of five minutes. CPU per event at the end is compared with that at
+--after, over windows of a tenth of the time.
+
+Ctrl-C ends it early, with the figures so far; nothing that was started is left behind.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from benchmarks.cluster_faults.supervised import SupervisedSystem
+from benchmarks.command import number
+from benchmarks.console import cpu_s, rss_mib, settings_of_shop
+from benchmarks.live_shop import CAMPAIGNS, CATEGORIES, COUPONS, open_shop
+from loopback_kafka import open_broker
+from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
+from stream_coupons.kafka import topics
+
+DAY_S = 86400.0
+READ_EVERY_S = 10.0
+CHURN_EVERY_S, CHURN_S = 600.0, 60.0
+BLOCK_S = 300.0
+RESAMPLES = 2000
+
+
+def load_history(system: SupervisedSystem, shoppers: int, events: int) -> int:
+    """Send the past of every shopper, older than any trigger; return the number of events."""
+    draw, began = random.Random(3), time.time() - 28 * DAY_S
+    with system.publisher() as publisher:
+        for number in range(events):
+            at = began + number * (27 * DAY_S / events)
+            for shopper in range(shoppers):
+                category, user_id = draw.choice(CATEGORIES), f"shopper-{shopper}"
+                price = draw.randrange(1000, 6000)
+                item = Item(item_id=f"{category}-{draw.randrange(20)}", category=category, price_minor=price)
+                about: dict[str, Any] = {"event_id": f"past-{number}-{shopper}", "user_id": user_id, "occurred_at": at}
+                if draw.random() < 0.1:
+                    order = OrderEvent(**about, order_id=about["event_id"], items=[item], total_minor=price)
+                    publisher.send(topics.ORDER, order)
+                else:
+                    publisher.send(topics.BROWSE, BrowseEvent(**about, item=item))
+    return shoppers * events
+
+
+def processes(system: SupervisedSystem) -> dict[str, int]:
+    """Return the processes of the first two workers, and of their learners, by name."""
+    found = {}
+    for worker in system.workers[:2]:
+        pid = worker.process.pid
+        found[worker.name] = pid
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            found |= {f"{worker.name} learner": int(child) for child in children.read_text().split()}
+    return found
+
+
+def done(system: SupervisedSystem) -> float:
+    """Return the count of events that all workers have applied."""
+    inputs = {topic.name for topic in topics.INPUTS}
+    return sum(
+        value
+        for (name, labels), value in system.totals("stream_coupons_records_total").items()
+        if dict(labels).get("topic") in inputs
+    )
+
+
+def slope(minutes: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the slope an hour and its interval: least squares, resampled by residuals in blocks.
+
+    Examples
+    --------
+    >>> [round(each, 6) for each in slope([0.0, 1.0, 2.0, 3.0], [5.0, 6.0, 7.0, 8.0])]
+    [60.0, 60.0, 60.0]
+    """
+    at, found = np.asarray(minutes) / 60.0, np.asarray(values)
+    line = np.polyfit(at, found, 1)
+    rest, length = found - np.polyval(line, at), max(int(BLOCK_S / READ_EVERY_S), 1)
+    draw, count = np.random.default_rng(1), len(found)
+    starts = draw.integers(0, count, (RESAMPLES, -(-count // length)))
+    drawn = (starts[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1)[:, :count] % count
+    centred = at - at.mean()
+    slopes = line[0] + rest[drawn] @ centred / (centred @ centred)
+    low, high = np.quantile(slopes, [0.025, 0.975])
+    return float(line[0]), float(low), float(high)
+
+
+def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
+    """Run for the minutes of the plan; return the readings."""
+    began, pids = time.monotonic(), processes(system)
+    readings: list[dict[str, Any]] = []
+    try:
+        with open_shop(system.settings, plan.rate, plan.shoppers):
+            while (passed := time.monotonic() - began) < 60.0 * plan.minutes:
+                system.check()
+                is_churn = passed % CHURN_EVERY_S > CHURN_EVERY_S - CHURN_S
+                if is_churn and len(system.workers) == 2:
+                    system.add(1)
+                elif not is_churn and len(system.workers) == 3:
+                    system.remove()
+                reading = {
+                    "minute": round(passed / 60.0, 2),
+                    "events": done(system),
+                    "mib": {name: round(rss_mib(pid), 2) for name, pid in pids.items()},
+                    "cpu_s": {name: cpu_s(pid) for name, pid in pids.items()},
+                }
+                readings.append(reading)
+                if len(readings) % 6 == 1:
+                    print(f"minute {passed / 60.0:.0f} of {plan.minutes}: {reading['mib']}", file=sys.stderr)
+                time.sleep(max(READ_EVERY_S - (time.monotonic() - began) % READ_EVERY_S, 0.1))
+    except KeyboardInterrupt:
+        print("ended early", file=sys.stderr)
+    system.wait_idle(120.0)
+    return {"readings": readings, "restarts": system.restarts}
+
+
+def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the slopes of memory, and CPU per event at the end over that at the minute from which it counts."""
+    late = [each for each in found["readings"] if each["minute"] >= plan.after]
+    if len(late) < 4:
+        return found
+    minutes = [each["minute"] for each in late]
+    names = list(late[0]["mib"])
+    slopes = {name: slope(minutes, [each["mib"][name] for each in late]) for name in names}
+    window = max(len(found["readings"]) // 10, 1)
+
+    def cost_ms(readings: Sequence[dict[str, Any]]) -> float:
+        first, last = readings[0], readings[-1]
+        used = sum(last["cpu_s"][name] - first["cpu_s"][name] for name in names)
+        return 1000.0 * used / max(last["events"] - first["events"], 1.0)
+
+    start, end = cost_ms(late[: window + 1]), cost_ms(late[-window - 1 :])
+    return found | {
+        "mib_an_hour": {name: [round(each, 2) for each in three] for name, three in slopes.items()},
+        "cpu_ms_an_event": {"at the start": round(start, 3), "at the end": round(end, 3)},
+        "cpu_ratio": round(end / start, 3),
+    }
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the plan of a command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=number(int, 1), default=100, help="length (default: 100)")
+    parser.add_argument("--after", type=number(int, 0), default=20, help="minute from which slopes count (default: 20)")
+    parser.add_argument("--rate", type=number(float, 0.1), default=70.0, help="browse events a second (default: 70)")
+    parser.add_argument("--shoppers", type=number(int, 1), default=1000, help="fixed population (default: 1000)")
+    parser.add_argument("--past", type=number(int, 1), default=200, help="events of each before (default: 200)")
+    parser.add_argument("--engine", choices=("kafka", "embedded"), default="kafka")
+    parser.add_argument("--json", type=Path, help="write all readings there")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    plan = parse(arguments)
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        broker = open_broker(plan.engine, Path(folder) / "broker")
+        broker.start()
+        try:
+            settings = settings_of_shop()
+            settings = replace(settings, kafka=replace(settings.kafka, bootstrap=broker.bootstrap))
+            system = SupervisedSystem(broker, settings, Path(folder), 2)
+            system.prepare(COUPONS, CAMPAIGNS)
+            with system:
+                system.wait_ready()
+                sent = load_history(system, plan.shoppers, plan.past)
+                print(f"a past of {sent:,} events is sent", file=sys.stderr)
+                system.wait_idle(1800.0)
+                found = conclude(plan, soak(plan, system))
+        finally:
+            broker.stop()
+    if plan.json is not None:
+        plan.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({name: value for name, value in found.items() if name != "readings"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
