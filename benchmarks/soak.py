@@ -142,7 +142,7 @@ def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
     def cost_ms(readings: Sequence[dict[str, Any]]) -> float:
         first, last = readings[0], readings[-1]
         used = sum(last["cpu_s"][name] - first["cpu_s"][name] for name in names)
-        return 1000.0 * used / max(last["events"] - first["events"], 1.0)
+        return float(1000.0 * used / max(last["events"] - first["events"], 1.0))
 
     start, end = cost_ms(late[: window + 1]), cost_ms(late[-window - 1 :])
     return found | {
