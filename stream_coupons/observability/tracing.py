@@ -7,6 +7,7 @@ send. Its batch gets a span of its own, with a link to each producer.
 
 import random
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
@@ -40,7 +41,7 @@ from stream_coupons.runtime.steps import Result
 State = TypeVar("State")
 
 EXPORT_TIMEOUT_S = 5.0
-"""Longest request to the collector, and so about the longest that a worker's end waits for it."""
+"""Longest request to the collector, and the longest that a worker's end waits for it."""
 SAMPLED_ENDS = b"13579bdf"
 """Last digits of a `traceparent` with the sampled flag."""
 
@@ -82,9 +83,11 @@ class SpanSink:
         """Send what waits, now."""
         self._processor.force_flush()
 
-    def shutdown(self) -> None:
-        """Send what waits, and take no more."""
-        self._processor.shutdown()
+    def shutdown(self, within_s: float = EXPORT_TIMEOUT_S) -> None:
+        """Send what waits, and take no more; give up after some seconds, for a collector that does not answer."""
+        ending = threading.Thread(target=self._processor.shutdown, daemon=True)
+        ending.start()
+        ending.join(within_s)
 
 
 def context_of(traceparent: bytes) -> SpanContext:

@@ -5,11 +5,12 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -183,6 +184,20 @@ def test_lines_of_the_log_have_the_ids_of_a_traced_batch_until_it_is_delivered()
     assert (during["trace_id"], during["span_id"]) == (f"{TRACE:032x}", f"{batch.context.span_id:016x}")
     assert not any("trace_id" in each for each in others)
     assert CURRENT_SPAN.get() is None
+
+
+def test_a_worker_ends_although_its_collector_does_not_answer() -> None:
+    answers, ended = threading.Event(), threading.Event()
+
+    class Waiting(SpanProcessor):
+        def shutdown(self) -> None:
+            answers.wait()
+            ended.set()
+
+    SpanSink(Waiting()).shutdown(within_s=0.0)
+    assert not ended.is_set()
+    answers.set()
+    assert ended.wait(timeout=60)
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:4318", "grpc://127.0.0.1:4317"])
