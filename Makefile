@@ -107,9 +107,9 @@ reference: $(READY)  ## write docs/reference and the trace of an event anew from
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
-	@printf '%s\n' $(PACKAGES) '-e .[rocksdb,approval]' '-e packages/stream-coupons-lab[frames,tune]' '-e packages/stream-coupons-console[mcp]' | $(RESOLVE) --group dev - -o requirements.lock
+	@printf '%s\n' $(PACKAGES) '-e .[rocksdb,approval,otel]' '-e packages/stream-coupons-lab[frames,tune]' '-e packages/stream-coupons-console[mcp]' | $(RESOLVE) --group dev - -o requirements.lock
 	@printf '%s\n' $(PACKAGES) hatchling editables | $(RESOLVE) --constraint requirements.lock - -o requirements-demo.lock
-	@printf '%s\n' '-e .[rocksdb,approval]' | $(RESOLVE) --constraint requirements.lock - -o requirements-runtime.lock
+	@printf '%s\n' '-e .[rocksdb,approval,otel]' | $(RESOLVE) --constraint requirements.lock - -o requirements-runtime.lock
 	@printf '%s\n' $(PACKAGES) | $(RESOLVE) --group bench - -o requirements-bench.lock
 	@$(RESOLVE) --group deploy -o requirements-deploy.lock
 

@@ -426,30 +426,23 @@ def metrics_page() -> str:
 def alerts_page() -> str:
     """Return the page of alerts."""
     text = ALERTS.read_text(encoding="utf-8")
-    names = list(settings_comments())
     parts: list[str] = []
     for group in yaml.safe_load(text)["groups"]:
-        parts.append(f"## {group['name'].removeprefix('stream-coupons-').capitalize()}")
-        parts += [_alert(rule, names) for rule in group["rules"]]
+        topic = group["name"].removeprefix("stream-coupons-")
+        rows = [_alert(rule, topic) for rule in group["rules"] if "alert" in rule]
+        parts += [f"## {topic.capitalize()}", table(["Alert", "Severity", "Fires when", "Summary"], rows)]
     introduction = (
-        "The rules of `deploy/prometheus/alerts.yml`. *Critical* wakes somebody, *warning* waits for the morning. "
-        "Panels are those of the dashboard in `deploy/grafana`."
+        "The rules of `deploy/prometheus/alerts.yml`, each linked to its runbook. *Critical* wakes somebody, *warning* "
+        "waits for the morning."
     )
     return page("Alerts", introduction, *parts)
 
 
-def _alert(rule: Mapping[str, Any], names: Sequence[str]) -> str:
+def _alert(rule: Mapping[str, Any], topic: str) -> list[str]:
     notes = {name: _without_templates(" ".join(text.split())) for name, text in rule["annotations"].items()}
     lasts = f" It has to last {_duration(rule['for'])}." if "for" in rule else ""
-    return "\n\n".join(
-        [
-            f"### {code(rule['alert'])}",
-            f"{rule['labels']['severity'].capitalize()}: {notes['summary']}",
-            f"**Fires when**: {notes['condition']}{lasts}",
-            f"**What to do**: {_marked(notes['description'], names)}",
-            f"```promql\n{rule['expr'].strip()}\n```",
-        ]
-    )
+    link = f"[{code(rule['alert'])}](../runbooks/{topic}.md#{rule['alert'].lower()})"
+    return [link, rule["labels"]["severity"], f"{notes['condition']}{lasts}", notes["summary"]]
 
 
 def _without_templates(text: str) -> str:

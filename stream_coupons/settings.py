@@ -73,6 +73,13 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.metrics_port and self.metrics_port + 1
 
 
+class TracingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Spans of the events that are traced."""
+
+    endpoint: str = ""
+    ratio: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
 class LearningSettings(LearningRules, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The online models, and how often what they learnt is published."""
 
@@ -84,6 +91,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     kafka: KafkaSettings = KafkaSettings()
     worker: WorkerSettings = WorkerSettings()
+    tracing: TracingSettings = TracingSettings()
     learning: LearningSettings = LearningSettings()
     profile: ProfileRules = ProfileRules()
     neighbourhood: NeighbourhoodRules = NeighbourhoodRules()

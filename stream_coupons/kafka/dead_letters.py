@@ -6,13 +6,13 @@ from hashlib import sha256
 import msgspec
 
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, SIGNATURE_HEADER, Output, Record
+from stream_coupons.kafka.records import BEGAN_HEADER, ORIGIN_HEADER, SIGNATURE_HEADER, TRACE_HEADER, Output, Record
 
 REDRIVEN_HEADER = "redriven"
 """The header of a record that was sent again: partition:offset of its dead letter."""
 CLOUDEVENTS_HEADERS = ("ce_specversion", "ce_id", "ce_time")
 """Headers of CloudEvents in binary mode that an event is read with."""
-CARRIED = {ORIGIN_HEADER, BEGAN_HEADER, SIGNATURE_HEADER, REDRIVEN_HEADER, *CLOUDEVENTS_HEADERS}
+CARRIED = {ORIGIN_HEADER, BEGAN_HEADER, SIGNATURE_HEADER, REDRIVEN_HEADER, TRACE_HEADER, *CLOUDEVENTS_HEADERS}
 """Headers of a refused record that its dead letter has too, so that it can be sent again as what it was."""
 CARRIED_BYTES = 256
 """The longest value of a header that is carried on: ours are references and never longer."""

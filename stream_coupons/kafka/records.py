@@ -1,6 +1,7 @@
 """Input records and outputs of the runtime, with the origin of each."""
 
 import heapq
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ Origin = tuple[str, int, int, int]
 ORIGIN_HEADER = "origin"
 BEGAN_HEADER = "began-ms"
 SIGNATURE_HEADER = "signature"
+TRACE_HEADER = "traceparent"
+"""The trace context of a producer's span (W3C Trace Context, version 00): carried from an input to all its outputs."""
 CLIENT_HEADER = "client"
 ANSWER_HEADER = "answer"
 """In the headers of an input: its producer waits for the result in decision-answers."""
@@ -25,6 +28,8 @@ MAX_NUMBER = 2**52
 """No offset of a log comes so far. A larger one is forged: snapshots, which hold origins too, take no more."""
 MAX_TOPIC = 249
 """Characters that Kafka allows the name of a topic. A longer one is forged: cells and snapshots would hold it."""
+
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Membership(NamedTuple):
@@ -92,6 +97,23 @@ def began_header(record: Record) -> tuple[str, bytes]:
         if name == BEGAN_HEADER and value is not None and value.isdigit() and len(value) < 20:
             return name, value
     return (BEGAN_HEADER, str(record.timestamp_ms).encode())
+
+
+def trace_headers(record: Record) -> tuple[tuple[str, bytes], ...]:
+    """Return the record's first header `traceparent`, always of 55 bytes; nothing if it has none, or an invalid one.
+
+    Examples
+    --------
+    >>> header = "traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    >>> trace_headers(Record("cart-events", 0, 1, 0, b"u1", b"{}", (header,))) == (header,)
+    True
+    >>> trace_headers(Record("cart-events", 0, 1, 0, b"u1", b"{}", (("traceparent", b"x" * 1000),)))
+    ()
+    """
+    for name, value in record.headers:
+        if name == TRACE_HEADER:
+            return ((name, value),) if value is not None and _TRACEPARENT.fullmatch(value) else ()
+    return ()
 
 
 def client_of(record: Record) -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -15,6 +16,9 @@ LIBRARIES = ("aiokafka", "faust", "mode")
 """Libraries whose lines below an error are written at the level DEBUG only."""
 ABOUT_KAFKA = (*LIBRARIES, "stream_coupons.kafka")
 """Loggers that repeat themselves while no broker answers."""
+
+CURRENT_SPAN: ContextVar[tuple[str, str] | None] = ContextVar("current_span", default=None)
+"""Ids of trace and span of the batch that is processed, in hexadecimal digits, while it has a traced event."""
 
 
 class LogFormat(StrEnum):
@@ -48,7 +52,10 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one JSON object: time (ISO 8601, UTC), level, role, logger, message, exception or null."""
+    """Formats a record as one JSON object: time (ISO 8601, UTC), level, role, logger, message, exception or null.
+
+    While a batch with a traced event is processed, it has trace_id and span_id, too.
+    """
 
     def __init__(self, role: str) -> None:
         super().__init__()
@@ -64,6 +71,8 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             "exception": self.formatException(record.exc_info) if record.exc_info else None,
         }
+        if span := CURRENT_SPAN.get():
+            line |= {"trace_id": span[0], "span_id": span[1]}
         return msgspec.json.encode(line).decode()
 
 

@@ -6,7 +6,7 @@ from stream_coupons import __version__
 from stream_coupons.core.reasons import NoCoupon, Rejection
 from stream_coupons.kafka.topics import READ_BY_AGENTS
 
-LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 WRITERS = ("users", "neighbours", "budgets", "learner", "clock")
 """Components that send batches to Kafka."""
 
@@ -153,6 +153,11 @@ class Metrics:
 
     def _batches(self) -> None:
         """Make the metrics of batches and of partitions."""
+        self.late = self._counter(
+            "records_late_total",
+            "Records done more than 60 s after their timestamp: applied, known before, replayed or refused.",
+            "topic",
+        )
         self.decision_latency = self._histogram(
             "decision_latency_seconds", "Time from the append of a trigger to the send of its issue."
         )
@@ -238,7 +243,8 @@ class Metrics:
     def _begin_at_zero(self) -> None:
         """Make the series that alerts look at: one that is born at 300 has not increased, to Prometheus."""
         for topic in READ_BY_AGENTS:
-            self.records.labels(topic.name)
+            for counter in (self.records, self.duplicates, self.replays, self.late):
+                counter.labels(topic.name)
             for reason in Rejection:
                 self.dead_letters.labels(topic.name, reason)
         for outcome in ("given", *NoCoupon):

@@ -1,7 +1,8 @@
 """Metrics of the results of batches."""
 
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
@@ -10,11 +11,13 @@ from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit, campaign_of
 from stream_coupons.core.money.leases import Account
 from stream_coupons.kafka import topics
-from stream_coupons.kafka.records import BEGAN_HEADER, Output
+from stream_coupons.kafka.records import BEGAN_HEADER, Output, Record
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.steps import Result
 
 UNTOUCHED = Account()
+LATE_S = 60.0
+"""Seconds within which a record is to be done: a service level objective (docs/runbooks/slo.md)."""
 HOLDS: tuple[BudgetHold, ...] = get_args(BudgetHold)
 
 
@@ -39,9 +42,15 @@ class BatchReporter:
             "staged": metrics.staged,
         }
 
-    def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
-        """Count batches of an agent that took `seconds` together."""
+    def __call__(
+        self, agent: str, results: list[Result], seconds: float, records: Iterable[Sequence[Record]] = ()
+    ) -> None:
+        """Count batches of an agent, with their records by partition, that took `seconds` together."""
         self._metrics.batch_seconds.labels(agent).observe(seconds)
+        late_ms = (time.time() - LATE_S) * 1000.0
+        late = Counter(record.topic for part in records for record in part if 0 <= record.timestamp_ms < late_ms)
+        for topic, count in late.items():
+            self._metrics.late.labels(topic).inc(count)
         for result in results:
             self._count(result)
 

@@ -7,7 +7,12 @@ from stream_coupons.core.errors import BadConfig
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER = PACKAGE / "deploy" if (PACKAGE / "deploy").is_dir() else PACKAGE.parent / "deploy"
-OF_DEVELOPERS = {"Dockerfile", "requirements-build.lock", "prometheus/alerts_test.yml"}
+OF_DEVELOPERS = {
+    "Dockerfile",
+    "requirements-build.lock",
+    "prometheus/alerts_test.yml",
+    "prometheus/alerts_days_test.yml",
+}
 """Files in that folder that build the image or test the others."""
 FILES = sorted({str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.*") if path.is_file()} - OF_DEVELOPERS)
 """Paths of the others below the folder."""

@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from aiokafka.structs import TopicPartition
@@ -39,7 +39,7 @@ MEND_PAUSE_S = 10.0
 class Observer(Protocol):
     """Makes metrics of every batch."""
 
-    def __call__(self, agent: str, results: list[Result], seconds: float) -> None:
+    def __call__(self, agent: str, results: list[Result], seconds: float, records: Iterable[Sequence[Record]]) -> None:
         """Take note of batches, one a partition, that were applied, delivered and acknowledged together."""
 
 
@@ -245,7 +245,7 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
         for message, chunks in taken:
             consumer.acknowledge(message, chunks, is_committed=self._delivery.is_transactional)
         self._breaker.watch(results)
-        self._observe(self.name, results, time.perf_counter() - started)
+        self._observe(self.name, results, time.perf_counter() - started, [records for records, _ in work.values()])
 
     async def _apply(self, work: Mapping[int, Work], ends: Mapping[int, dict[str, int]]) -> list[Result]:
         """Apply, deliver and save in parts of a bounded number of steps, each short enough to be appended whole."""

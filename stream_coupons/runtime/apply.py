@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.kafka.records import Record, began_header, check_whole, client_of, origin_header
+from stream_coupons.kafka.records import Record, began_header, check_whole, client_of, origin_header, trace_headers
 from stream_coupons.runtime.cells import Cell, OutboxEntry
 from stream_coupons.runtime.shard import AgentTable, Shard
 from stream_coupons.runtime.steps import (
@@ -330,15 +330,20 @@ class Applier(Generic[State]):
         slot: Slot,
         index: int,
     ) -> int:
-        """Count facts, and add outputs to a slot and, unless soft, to a cell's outbox. Returns the next index."""
+        """Count facts, and add outputs to a slot. Returns the next index.
+
+        Those that are not soft join a cell's outbox and the trace of the record.
+        """
         for fact in outcome.facts:
             attempt.result.facts[fact] += 1
-        began = began_header(record)
+        began, traced = began_header(record), trace_headers(record)
         for place, output in enumerate(outcome.outputs):
             output.headers += origin_header((record.topic, record.partition, record.offset, index)), began
             slot.append(output)
-            if cell is not None and self._table.keeps_outputs and place not in outcome.soft:
-                cell.outbox.append(OutboxEntry.of(record, index, output))
+            if place not in outcome.soft:
+                output.headers += traced
+                if cell is not None and self._table.keeps_outputs:
+                    cell.outbox.append(OutboxEntry.of(record, index, output))
             index += 1
         return index
 

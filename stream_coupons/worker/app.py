@@ -2,8 +2,10 @@
 
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.clock import Clock
@@ -22,10 +24,14 @@ from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryStores, Stores
 from stream_coupons.runtime.changelog import KafkaChangelog
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
-from stream_coupons.settings import Settings, Store, WorkerSettings
+from stream_coupons.runtime.delivery import Delivery
+from stream_coupons.settings import Settings, Store, TracingSettings, WorkerSettings
 from stream_coupons.worker.knowledge import CurrentKnowledge
 from stream_coupons.worker.knowledge_topics import KnowledgeTopics
 from stream_coupons.worker.member import Member, Reporter
+
+if TYPE_CHECKING:  # only workers that send spans import it
+    from stream_coupons.observability.tracing import SpanSink
 
 TABLE_OF = {"users": "users", "neighbours": "cells", "budgets": "accounts"}
 BESIDE_A_CELL_BYTES = 16 * 1024
@@ -50,6 +56,7 @@ class CouponApp(Member):
         self._report_on_budgets = BudgetReporter(self.metrics)
         self.clock_sender = self.new_sender("clock")
         self.stores = open_stores(settings.worker)
+        self._spans = open_spans(settings.tracing)
         self.knowledge = KnowledgeTopics(settings.kafka, self.known, self.contact)
         self.add_services(self.clock_sender, *self.knowledge.followers)
         self.budgets = Budgets(self.known.now, settings.kafka.partitions)
@@ -77,7 +84,8 @@ class CouponApp(Member):
         """Add an agent that owns states: its topics, its changelog, its lane."""
         kafka, worker = self.settings.kafka, self.settings.worker
         changelog = topics.changelog(TABLE_OF[agent.name])
-        batches: BatchProcessor[Any] = BatchProcessor(
+        new_batches, delivery = self._traced(agent.name) if self._spans else (BatchProcessor, self.delivery)
+        batches: BatchProcessor[Any] = new_batches(
             agent,
             topics.TICKS.name,
             topics.partition_for,
@@ -99,7 +107,7 @@ class CouponApp(Member):
                 self.stores.of(agent.name),
                 self.metrics.changelog_skipped.labels(agent.name).inc,
             ),
-            self.delivery,
+            delivery,
             self._observe,
             breaker,
             worker.batch_records,
@@ -109,6 +117,15 @@ class CouponApp(Member):
         self.faust.transport.breakers |= dict.fromkeys(agent.topics, breaker)
         self.add_services(lane)
         return lane
+
+    def _traced(self, agent: str) -> tuple[Callable[..., BatchProcessor[Any]], Delivery]:
+        """Return what makes the batches of an agent, and its delivery, if events of the shop are traced."""
+        from stream_coupons.observability.tracing import BatchTraces, TracedBatches, TracedDelivery
+
+        if agent != Users.name or self._spans is None:  # only its inputs are the shop's
+            return BatchProcessor, self.delivery
+        traces = BatchTraces(self._spans, self.settings.tracing.ratio, agent, self.settings.kafka.group_id)
+        return partial(TracedBatches, traces), TracedDelivery(self.delivery, traces)
 
     def _work(self) -> list[str]:
         catalogue = self.known.now().catalogue
@@ -125,6 +142,8 @@ class CouponApp(Member):
     def close(self) -> None:
         """Give back what is not given back by stopping."""
         self.stores.close()
+        if self._spans:
+            self._spans.shutdown()
 
     def _missing(self) -> dict[str, bool]:
         return {
@@ -161,3 +180,22 @@ def open_stores(worker: WorkerSettings) -> Stores:
         ) from None
     except OSError as error:
         raise BadConfig(f"worker.store_dir: cannot make a folder in {worker.store_dir}: {error.strerror}") from None
+
+
+def open_spans(tracing: TracingSettings) -> "SpanSink | None":
+    """Return what sends spans to the collector of these settings; None if they name none.
+
+    Raises
+    ------
+    BadConfig
+        If the endpoint is no URL, or what it takes is not installed.
+    """
+    if not tracing.endpoint:
+        return None
+    if not tracing.endpoint.startswith(("http://", "https://")):
+        raise BadConfig(f"tracing.endpoint is {tracing.endpoint!r}, expected a URL: http://127.0.0.1:4318/v1/traces")
+    try:
+        from stream_coupons.observability.tracing import SpanSink
+    except ImportError:
+        raise BadConfig("tracing.endpoint needs the extra otel, from the clone: pip install -e '.[otel]'") from None
+    return SpanSink.to(tracing.endpoint)

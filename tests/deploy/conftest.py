@@ -37,6 +37,15 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def alerts() -> list[dict[str, Any]]:
+    return [rule for rule in _rules() if "alert" in rule]
+
+
+@pytest.fixture(scope="session")
+def rules() -> list[dict[str, Any]]:
+    return _rules()
+
+
+def _rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 

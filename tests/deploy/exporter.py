@@ -50,6 +50,7 @@ def populate(metrics: Metrics) -> None:
         metrics.records.labels(topic=topic.name).inc(20)
         metrics.duplicates.labels(topic=topic.name).inc()
         metrics.replays.labels(topic=topic.name).inc()
+        metrics.late.labels(topic=topic.name).inc()
         for partition in range(2):
             metrics.lag.labels(topic=topic.name, partition=str(partition)).set(3)
         for reason in Rejection:

@@ -280,7 +280,7 @@ def test_what_the_image_installs_is_what_was_tested(path: str) -> None:
     assert len(installed) > 4
     assert {name: tested.get(name) for name in installed} == installed
     assert all(installed.values())
-    assert "http" not in re.sub(r"aiohttp\S*", "", (ROOT / path).read_text(encoding="utf-8"))
+    assert "://" not in (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_the_image_has_everything_that_the_program_needs() -> None:

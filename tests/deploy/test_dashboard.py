@@ -15,7 +15,7 @@ from .exporter import populate
 from .server import Prometheus
 
 METRIC = re.compile(r"\bstream_coupons_[a-z0-9_]+")
-SELECTOR = re.compile(r"\b(?:stream_coupons_[a-z0-9_]+|up)(?:\{[^}]*\})?")
+SELECTOR = re.compile(r"\b(?:stream_coupons[_:][a-z0-9_:]+|up)(?:\{[^}]*\})?")
 
 # ALERTS is made by Prometheus itself and may be empty; everything else the exporter has.
 MAY_BE_EMPTY = {'ALERTS{alertname=~"StreamCoupons.*", alertstate="firing"}'}
@@ -66,18 +66,18 @@ def test_every_legend_names_labels_that_the_expression_leaves(
 
 
 @pytest.mark.process
-def test_every_alert_is_evaluated_without_error(prometheus: Prometheus, alerts: list[dict[str, Any]]) -> None:
-    for alert in alerts:
-        prometheus.query(alert["expr"])
+def test_every_rule_is_evaluated_without_error(prometheus: Prometheus, rules: list[dict[str, Any]]) -> None:
+    for rule in rules:
+        prometheus.query(rule["expr"])
     groups = prometheus.get("/api/v1/rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert {rule["name"] for rule in rules} == {alert["alert"] for alert in alerts}
-    assert [rule for rule in rules if rule.get("lastError")] == []
+    loaded = [rule for group in groups for rule in group["rules"]]
+    assert {rule["name"] for rule in loaded} == {rule.get("alert") or rule["record"] for rule in rules}
+    assert [rule for rule in loaded if rule.get("lastError")] == []
 
 
 @pytest.mark.process
-def test_every_series_that_an_alert_asks_for_exists(prometheus: Prometheus, alerts: list[dict[str, Any]]) -> None:
-    selectors = {selector for alert in alerts for selector in SELECTOR.findall(alert["expr"])}
+def test_every_series_that_a_rule_asks_for_exists(prometheus: Prometheus, rules: list[dict[str, Any]]) -> None:
+    selectors = {selector for rule in rules for selector in SELECTOR.findall(rule["expr"])}
     assert len(selectors) > 20
     assert [selector for selector in sorted(selectors) if not prometheus.query(f"count({selector})")] == []
 

@@ -15,6 +15,7 @@ EXPORTED = {
     "stream_coupons_records_total": (Counter, ("topic",)),
     "stream_coupons_duplicates_total": (Counter, ("topic",)),
     "stream_coupons_replays_total": (Counter, ("topic",)),
+    "stream_coupons_records_late_total": (Counter, ("topic",)),
     "stream_coupons_dead_letters_total": (Counter, ("topic", "reason")),
     "stream_coupons_unknown_fields_total": (Counter, ("topic", "field")),
     "stream_coupons_unknown_domains_total": (Counter, ("topic", "domain")),

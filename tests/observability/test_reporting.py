@@ -1,5 +1,6 @@
 """The gauges of money: whole coupons count, lost partitions do not."""
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -11,6 +12,7 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import Price
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.records import Record
 from stream_coupons.observability.metrics import Metrics
 from stream_coupons.observability.reporting import BatchReporter, BudgetReporter
 from stream_coupons.runtime.steps import Result
@@ -179,3 +181,16 @@ def test_leases_and_ends_are_counted_by_their_kind() -> None:
 
     assert [counted("leases", kind=kind) for kind in ("granted", "called_back")] == [3, 1]
     assert [counted("coupons_ended", outcome=outcome) for outcome in ("redeemed", "expired")] == [2, 5]
+
+
+def test_records_that_are_done_too_late_are_counted_by_topic() -> None:
+    registry = CollectorRegistry()
+    now_ms = int(time.time() * 1000)
+    ages_s = {"browse-events": (0, 3600, 7200), "cart-events": (30,), "order-events": (3600,)}
+    records = [
+        [Record(topic, 0, 0, now_ms - age * 1000, b"u", b"{}") for age in ages] for topic, ages in ages_s.items()
+    ]
+    records[1].append(Record("cart-events", 0, 1, -1, b"u", b"{}"))  # without a timestamp
+    BatchReporter(Metrics(registry))("users", [Result(0)], 0.1, records)
+    late = {topic: registry.get_sample_value("stream_coupons_records_late_total", {"topic": topic}) for topic in ages_s}
+    assert late == {"browse-events": 2, "cart-events": 0, "order-events": 1}

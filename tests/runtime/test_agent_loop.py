@@ -61,7 +61,7 @@ class World:
             self.batches,
             self,
             self,
-            lambda agent, results, seconds: self.log.append("observe"),  # noqa: ARG005
+            lambda *_batch: self.log.append("observe"),
             self.breaker,
             100,
             self,

@@ -467,6 +467,13 @@ STRANGE_HEADERS = [
     ("began-ms", b"-5"),
     ("began-ms", b"9" * 4000),
     ("", None),
+    ("traceparent", None),
+    ("traceparent", b"x" * 100_000),
+    ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"),
+    ("traceparent", b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ("traceparent", b"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"),
+    ("traceparent", b"00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+    ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01"),
 ]
 
 
@@ -475,9 +482,26 @@ def test_headers_of_strangers_do_no_harm(header: tuple[str, bytes | None]) -> No
     worker = Worker()
     record = Record(NUMBERS, 0, 0, 1234, b"b", b"add 1", (header,))
     [output] = worker.run([record]).outputs
-    assert dict(output.headers)["began-ms"] == b"1234"
+    assert output.headers == [("origin", b"numbers:0:0:0"), ("began-ms", b"1234")]
     worker.restart()
     assert worker.run([record]).outputs == [output]
+
+
+def test_outputs_are_in_the_trace_of_their_input_and_again_in_a_replay_by_another_worker() -> None:
+    worker = Worker()
+    traced = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    record = Record(NUMBERS, 0, 0, 1234, b"b", b"twice 1", (traced,))
+    outputs = worker.run([record]).outputs
+    assert [output.headers[-1] for output in outputs] == [traced, traced]
+    worker.restart()
+    again = record._replace(headers=(("traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"),))
+    assert worker.run([again]).outputs == outputs
+
+
+def test_an_output_that_the_next_one_overtakes_is_in_no_trace() -> None:
+    traced = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+    [output] = Worker().run([Record(NUMBERS, 0, 0, 1234, b"b", b"soft 1", (traced,))]).outputs
+    assert [name for name, _ in output.headers] == ["origin", "began-ms"]
 
 
 def test_outputs_tell_their_origin_and_when_the_chain_began() -> None:
