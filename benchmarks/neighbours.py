@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import count
 
 import numpy as np
 import threadpoolctl
@@ -79,16 +80,15 @@ def buckets() -> Search:
     indices = [feature_index(f"category:{number}") for number in range(FEATURES)]
     cells: defaultdict[int, BucketVectors] = defaultdict(lambda: BucketVectors(rules))
     members: defaultdict[tuple[int, int], BucketMember] = defaultdict(BucketMember)
-    cell_of: dict[int, int] = {}
+    cell_of, clock = dict[int, int](), map(float, count())
 
     def follow(shopper: int, weights: NDArray[np.float32]) -> Sequence[int]:
-        held = {indices[place]: float(weights[place]) for place in np.flatnonzero(weights).tolist()}
-        vector = top(held, MAX_INTERESTS)
-        cell, user = simhash(vector, rules.cells), str(shopper)
+        vector = top({indices[each]: float(weights[each]) for each in np.flatnonzero(weights)}, MAX_INTERESTS)
+        cell, user, at = simhash(vector, rules.cells), str(shopper), next(clock)
         before, cell_of[shopper] = cell_of.get(shopper, cell), cell
         if before != cell:
-            update(members[before, shopper], departure(user, str(before), 1.0), cells[before])
-        message = UserVector(user_id=user, cell=str(cell), at=1.0, indices=list(vector), weights=list(vector.values()))
+            update(members[before, shopper], departure(user, str(before), at), cells[before])
+        message = UserVector(user_id=user, cell=str(cell), at=at, indices=list(vector), weights=list(vector.values()))
         answers = update(members[cell, shopper], message, cells[cell]).messages
         return [int(each.user_id) for each in answers[0].neighbours] if answers else []
 
@@ -108,7 +108,7 @@ def inverted_file(first: Weights) -> Search:
     known: set[int] = set()
 
     def follow(shopper: int, weights: NDArray[np.float32]) -> Sequence[int]:
-        unit, ids = (weights / np.linalg.norm(weights))[None], np.array([shopper], np.int64)
+        unit, ids = (weights / np.linalg.norm(weights))[None], np.array([shopper])
         if shopper in known:
             index.remove_ids(faiss.IDSelectorArray(ids))
         known.add(shopper)
@@ -130,14 +130,14 @@ def recalls(sizes: Sequence[int]) -> Table:
         changed = np.flatnonzero((first != latest).any(axis=1)).tolist()
         stream = [*((shopper, first) for shopper in range(size)), *((shopper, latest) for shopper in changed)]
         searches = {"engine": buckets()} | ({"faiss IVF": inverted_file(first)} if find_spec("faiss") else {})
-        for name, (follow, count) in searches.items():
+        for name, (follow, known) in searches.items():
             began = time.process_time()
             for shopper, weights in stream:
                 follow(shopper, weights[shopper])
             answers = [follow(shopper, latest[shopper]) for shopper in sampled.tolist()]
             spent_us = (time.process_time() - began) / (len(stream) + len(sampled)) * 1e6
             shares = [len(near & set(found)) / NEAREST for near, found in zip(exact, answers, strict=True)]
-            table.add_row(f"{size:,}", name, interval(shares, 3), f"{count():,}", f"{spent_us:.0f}")
+            table.add_row(f"{size:,}", name, interval(shares, 3), f"{known():,}", f"{spent_us:.0f}")
     return table
 
 

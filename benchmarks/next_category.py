@@ -305,13 +305,14 @@ def main() -> None:
     parser.add_argument(
         "--earlier-cut", type=epoch, default=epoch(EARLIER_CUT), help=f"chooses weights (default: {EARLIER_CUT})"
     )
+    parser.add_argument("--households", type=int, help="a sample of this many (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     cuts = options.earlier_cut, options.cut
     if cuts[1] < cuts[0] + WINDOW_DAYS * DAY_S:
         parser.error(f"the cut must lie at least {WINDOW_DAYS} days after the earlier cut, whose window it would enter")
     settings = load()
-    journey = completejourney.load()
+    journey = completejourney.load(households=options.households)
     orders = [message for topic, message in journey.events() if topic == topics.ORDER.name]
     purchases = Purchases.of(orders)
     fed = sum(order.occurred_at < cuts[1] for order in orders)
