@@ -7,7 +7,8 @@ The orders before a cut pass through the same agents as live; then every categor
 shopper's interests, which fade fast, their habits, which fade slowly, the sum of the neighbours' vectors, what is
 related to the categories they buy, and a blend.
 What households buy in the 28 days from the cut says how good that is. An exact user-based collaborative filter,
-computed at once from all counts, is measured in the same run. Settings come from the environment, so any of them can
+computed at once from all counts, is measured in the same run. So are blends without neighbours, and with exact ones in
+place of the agents'. Settings come from the environment, so any of them can
 be ablated as in the second line.
 
 Protocol
@@ -55,10 +56,13 @@ EARLIER_CUT = "2017-08-01"
 WINDOW_DAYS = 28
 SIZE = 10
 PARTS = ("interests", "habits", "neighbours", "related")
+NEIGHBOURS = PARTS.index("neighbours")
 WEIGHTS = [
     (i / 10, j / 10, k / 10, (10 - i - j - k) / 10) for i in range(11) for j in range(11 - i) for k in range(11 - i - j)
 ]
 """Of each of `PARTS`."""
+WITHOUT_NEIGHBOURS = [weights for weights in WEIGHTS if not weights[NEIGHBOURS]]
+BLEND = "{}: {} interests + {} habits + {} neighbours + {} related"
 EXACT_NEIGHBOURS = 50
 HALF_LIVES_DAYS = (14, 28, 56, 84, 112, 168)
 EXACT_WEIGHTS = 0.7, 0.3
@@ -125,14 +129,14 @@ class Judge:
         """Everything before the cut is known; the window after it is bought."""
         return cls(purchases.counts(-np.inf, cut), purchases.counts(cut, cut + WINDOW_DAYS * DAY_S), size)
 
-    def recalls(self, scores: Matrix) -> Matrix:
-        """Recall of each household, shape (households, len(COLUMNS)); NaN where a household does not count."""
+    def recalls(self, scores: Matrix, columns: int = len(COLUMNS)) -> Matrix:
+        """Recall of each household, shape (households, columns); NaN where a household does not count."""
         everything, new = np.ones(self.known.shape, bool), self.known == 0
         is_known = self.known.any(axis=1)[:, None]
         by_category = (self.bought > 0).astype(np.float64)
-        counted = [(what, where) for what in (self.bought, by_category) for where in (everything, new)]
-        columns = [recall(scores, what, where, self.size) for what, where in counted]
-        return np.where(is_known, np.stack(columns, axis=1), np.nan)
+        counted = [(what, where) for what in (self.bought, by_category) for where in (everything, new)][:columns]
+        found = [recall(scores, what, where, self.size) for what, where in counted]
+        return np.where(is_known, np.stack(found, axis=1), np.nan)
 
 
 def shares(scores: Matrix) -> Matrix:
@@ -222,27 +226,41 @@ def compare(
     earlier = Judge.at(cuts[0], purchases, size)
 
     def earlier_recall(scores: Matrix, columns: int) -> float:
-        found = earlier.recalls(scores)[:, :columns].T
+        found = earlier.recalls(scores, columns).T
         return sum(float(np.nanmean(one)) for one in found if not np.isnan(one).all())
 
-    chosen = max(WEIGHTS, key=lambda weights: earlier_recall(blend(held[0], weights), 2))
+    def sums(parts: Sequence[Matrix]) -> dict[tuple[float, ...], float]:
+        return {weights: earlier_recall(blend(parts, weights), 2) for weights in WEIGHTS}
+
+    found = sums(held[0])
+    chosen, chosen_alone = (max(each, key=found.__getitem__) for each in (WEIGHTS, WITHOUT_NEIGHBOURS))
     half_life_days = max(
         HALF_LIVES_DAYS, key=lambda days: earlier_recall(purchases.counts(-np.inf, cuts[0], days * DAY_S), 1)
     )
     judge = Judge.at(cuts[1], purchases, size)
     exact_own = purchases.counts(-np.inf, cuts[1], half_life_days * DAY_S)
     exact_near = exact_neighbours(judge.known)
+    found_exact = sums(_with_neighbours(held[0], exact_neighbours(earlier.known)))
+    chosen_exact = max(WEIGHTS, key=found_exact.__getitem__)
     scored = {
         "popularity": np.tile(judge.known.sum(axis=0), (len(judge.known), 1)),
         "exact: own": exact_own,
         "exact: neighbours": exact_near,
         "exact: {} own + {} neighbours".format(*EXACT_WEIGHTS): blend([exact_own, exact_near], EXACT_WEIGHTS),
         **{f"ours: {name}": part for name, part in zip(PARTS, held[1], strict=True)},
-        "ours: {} interests + {} habits + {} neighbours + {} related".format(*chosen): blend(held[1], chosen),
     }
-    recalls = {name: judge.recalls(scores) for name, scores in scored.items()}
-    ours, reference = [*recalls.values()][-1], recalls["exact: {} own + {} neighbours".format(*EXACT_WEIGHTS)]
+    reference = judge.recalls(scored["exact: {} own + {} neighbours".format(*EXACT_WEIGHTS)])
+    blends = {
+        BLEND.format("ours", *chosen): blend(held[1], chosen),
+        BLEND.format("without neighbours", *chosen_alone): blend(held[1], chosen_alone),
+        BLEND.format("exact neighbours", *chosen_exact): blend(_with_neighbours(held[1], exact_near), chosen_exact),
+    }
+    recalls = {name: judge.recalls(scores) for name, scores in (scored | blends).items()}
+    ours, without, with_exact = [*recalls.values()][-len(blends) :]
     recalls["difference, ours - exact"] = ours - reference
+    recalls["difference, ours - without neighbours"] = ours - without
+    recalls["difference, exact neighbours - without"] = with_exact - without
+    recalls["difference, exact neighbours - ours"] = with_exact - ours
     is_targeted = np.isin(purchases.households, list(targeted))
     return {
         "households": int(np.sum(~np.isnan(ours[:, 0]))),
@@ -254,6 +272,10 @@ def compare(
         "rows": _means(recalls),
         "rows_targeted": _means({name: values[is_targeted] for name, values in recalls.items()}) if targeted else {},
     }
+
+
+def _with_neighbours(parts: Sequence[Matrix], neighbours: Matrix) -> list[Matrix]:
+    return [*parts[:NEIGHBOURS], neighbours, *parts[NEIGHBOURS + 1 :]]
 
 
 def _means(recalls: Mapping[str, Matrix]) -> dict[str, dict[str, tuple[float, float, float]]]:
@@ -283,13 +305,14 @@ def main() -> None:
     parser.add_argument(
         "--earlier-cut", type=epoch, default=epoch(EARLIER_CUT), help=f"chooses weights (default: {EARLIER_CUT})"
     )
+    parser.add_argument("--households", type=int, help="a sample of this many (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     cuts = options.earlier_cut, options.cut
     if cuts[1] < cuts[0] + WINDOW_DAYS * DAY_S:
         parser.error(f"the cut must lie at least {WINDOW_DAYS} days after the earlier cut, whose window it would enter")
     settings = load()
-    journey = completejourney.load()
+    journey = completejourney.load(households=options.households)
     orders = [message for topic, message in journey.events() if topic == topics.ORDER.name]
     purchases = Purchases.of(orders)
     fed = sum(order.occurred_at < cuts[1] for order in orders)

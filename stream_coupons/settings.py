@@ -43,6 +43,9 @@ OF_KUBERNETES = re.compile(
     r"(?:.+_)?(?:SERVICE_HOST=|SERVICE_PORT(?:_.+)?=|PORT=\w+://|PORT_\d+_(?:TCP|UDP|SCTP)(?:_.+)?=)"
 )
 """Variables that Kubernetes sets in every container for a service whose name begins with `stream-coupons`."""
+PARTITIONS_PER_BUCKET = 8
+"""Partitions for each bucket that relates categories. A bucket needs a thousand shoppers to learn from: a small shop,
+with few partitions, has one bucket."""
 
 
 class Store(StrEnum):
@@ -133,6 +136,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             shop=self.shop,
             approval=self.approval,
             transfer=self.learning.transfer,
+            related_buckets=max(1, self.kafka.partitions // PARTITIONS_PER_BUCKET),
             key=key,
         )
 

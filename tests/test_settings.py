@@ -96,6 +96,12 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
     assert settings.rules(PUBLIC_KEY).policy.strategy == "random"
 
 
+@pytest.mark.parametrize(("partitions", "buckets"), [(1, 1), (15, 1), (16, 2), (200, 25)])
+def test_buckets_that_relate_categories_grow_with_the_partitions(partitions: int, buckets: int) -> None:
+    settings = Settings(kafka=KafkaSettings(partitions=partitions))
+    assert settings.rules(PUBLIC_KEY).related_buckets == buckets
+
+
 @pytest.mark.parametrize(
     ("name", "text", "field", "value"),
     [

@@ -9,7 +9,7 @@ from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, cell_key, split_cell_key, update
-from stream_coupons.core.neighbours.relations import CategoryBucket, is_category_bucket, relate, slot_of
+from stream_coupons.core.neighbours.relations import MAX_SAMPLED, CategoryBucket, is_category_bucket, relate, slot_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 
@@ -28,7 +28,6 @@ class Neighbours(KeyedAgent[BucketMember]):
     def __init__(self, known: Callable[[], Knowledge], partitions: int) -> None:
         super().__init__(known, partitions)
         rules = known().rules.neighbourhood
-        self._slots = rules.related_members
         self._cells: defaultdict[int, defaultdict[str, BucketVectors]] = defaultdict(
             lambda: defaultdict(lambda: BucketVectors(rules))
         )
@@ -38,7 +37,7 @@ class Neighbours(KeyedAgent[BucketMember]):
     def state_key(self, message: UserVector, record_key: str) -> str:
         """One state for a shopper in a cell; one for a slot of a bucket of categories."""
         is_slot = is_category_bucket(record_key)
-        return cell_key(record_key, slot_of(message.user_id, self._slots) if is_slot else message.user_id)
+        return cell_key(record_key, slot_of(message.user_id, MAX_SAMPLED) if is_slot else message.user_id)
 
     def step(
         self,

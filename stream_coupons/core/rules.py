@@ -72,20 +72,13 @@ def _by_key(policies: frozenset[KeyPolicy]) -> dict[str, MissingPolicy]:
 class NeighbourhoodRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rules of the search for near shoppers: `neighbours` by cosine, within buckets of bounded size.
 
-    `max_vector` bounds the length of a shopper's vector as sent, `max_sum` that of the neighbours' sum in the answer.
-    Relations of categories are learnt from up to `related_members` shoppers in each of `related_buckets` samples of a
-    domain. A shopper's related categories are updated every `related_every_s` at most.
+    A shopper sends a vector every `publish_every_s` at most, and asks for related categories every `related_every_s`.
     """
 
     cells: Size = 16
     neighbours: Size = 20
     max_members: Size = 512
-    min_similarity: Ratio = 0.05
     publish_every_s: NonNegative = 3600.0
-    max_vector: Size = 64
-    max_sum: Size = 256
-    related_buckets: Size = 1
-    related_members: Size = 4096
     related_every_s: NonNegative = 86400.0
 
 
@@ -262,5 +255,7 @@ class Rules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shop: ShopRules = ShopRules()
     approval: ApprovalRules = ApprovalRules()
     key: DrawKey
+    related_buckets: Size = 1
+    """Samples of shoppers in each domain from which it is learnt which categories go together."""
     transfer: dict[str, str] = {}
     """By domain, the domain whose model serves it until it has its own. No chain leads back to its start."""

@@ -121,6 +121,9 @@ def test_the_weights_are_those_of_the_earlier_cut() -> None:
     assert by_lines["ours: habits"] == 0.0
     assert by_lines["ours: 0.0 interests + 0.0 habits + 0.6 neighbours + 0.4 related"] == pytest.approx(1 / 6)
     assert by_lines["difference, ours - exact"] == pytest.approx(1 / 6)
+    # Without neighbours, related categories alone say D at both cuts, of which u1 buys two of six lines.
+    assert by_lines["without neighbours: 0.0 interests + 0.0 habits + 0.0 neighbours + 1.0 related"] == 2 / 6
+    assert by_lines["difference, ours - without neighbours"] == pytest.approx(1 / 6 - 2 / 6)
     assert set(found["rows"]["popularity"]) == set(COLUMNS)
 
 

@@ -30,7 +30,7 @@ from stream_coupons.core.effects import Effects
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, OrderEvent, ShopEvent
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
-from stream_coupons.core.neighbours.buckets import departure
+from stream_coupons.core.neighbours.buckets import MAX_INTERESTS, departure
 from stream_coupons.core.neighbours.relations import MAX_VECTOR, bucket_of
 from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.shopper.imputation import fill_context
@@ -255,7 +255,7 @@ def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Know
     if not _is_known_domain(event.domain, known):
         return []
     shopper.vector_sent_at = at
-    known_by = portrait(shopper.profile, at, known.rules.profile, rules.max_vector)
+    known_by = portrait(shopper.profile, at, known.rules.profile, MAX_INTERESTS)
     weights = _damped(known_by)
     bucket = simhash(dict(zip(known_by, weights, strict=True)), rules.cells)
     before, shopper.cell = shopper.cell, f"{event.domain}/{bucket}"
@@ -278,7 +278,7 @@ def ask_for_related(user_id: str, shopper: Shopper, event: ShopEvent, known: Kno
     if not known_by:
         return []
     before, left_at = related.bucket, max(at, related.asked_at)
-    related.bucket, related.asked_at = bucket_of(user_id, event.domain, rules.related_buckets), at
+    related.bucket, related.asked_at = bucket_of(user_id, event.domain, known.rules.related_buckets), at
     arrival = UserVector(user_id=user_id, cell=related.bucket, at=at, indices=list(known_by), weights=_damped(known_by))
     return _moving(before, left_at, arrival)
 

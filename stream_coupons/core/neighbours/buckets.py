@@ -21,6 +21,10 @@ from stream_coupons.core.vectors.sparse import PackedVector, pack_vector, unpack
 
 GROWTH = 2
 WIDTH_STEP = 16
+MAX_INTERESTS = 64
+"""The most entries in the vector of a shopper: the time to compare grows with it."""
+MAX_SUM = 256
+"""The most entries in the sum of the neighbours' vectors. What is new to a shopper are its weak entries."""
 SIMILARITY_DIGITS = 12
 """Rounding of similarities: further digits depend on the layout of the arrays, and answers must not."""
 
@@ -101,7 +105,7 @@ class BucketVectors:
             row = self._new_row(user_id)
         if self._count > self._max_count:
             self._forget_unused()
-        size = min(len(indices), self._rules.max_vector)
+        size = min(len(indices), MAX_INTERESTS)
         weights = weights[:size]
         if size > self._width:
             self._widen(-(-size // WIDTH_STEP) * WIDTH_STEP)
@@ -203,7 +207,7 @@ class BucketVectors:
 
     def _most_similar(self, similarity: Floats) -> Positions:
         """Return the rows of the nearest shoppers, with all ties of the last one, in no certain order."""
-        near = np.flatnonzero((similarity >= self._rules.min_similarity) & (similarity > 0.0))
+        near = np.flatnonzero(similarity > 0.0)
         count = self._rules.neighbours
         if len(near) <= count:
             return near
@@ -219,14 +223,8 @@ class BucketVectors:
         sums = sums.clip(-MAX_WEIGHT, MAX_WEIGHT).round(9)
         columns = np.flatnonzero(sums)
         indices, sums = self._indices[columns], sums[columns]
-        size = self._rules.max_sum
-        if len(sums) > size:
-            magnitudes = np.abs(sums)
-            least = np.partition(magnitudes, -size)[-size]
-            above, tied = np.flatnonzero(magnitudes > least), np.flatnonzero(magnitudes == least)
-            # Ties go to the smaller feature index.
-            tied = tied[np.argsort(indices[tied])[: size - len(above)]]
-            kept = np.concatenate([above, tied])
+        if len(sums) > MAX_SUM:
+            kept = np.lexsort((indices, -np.abs(sums)))[:MAX_SUM]  # Ties go to the smaller feature index.
             indices, sums = indices[kept], sums[kept]
         # Columns are numbered by arrival: the answer must not depend on that.
         order = np.argsort(indices)

@@ -39,6 +39,8 @@ FADE_HALF_LIFE_S = 90 * DAY_S
 FREE_AFTER_S = 4 * FADE_HALF_LIFE_S
 """Age of a vector at which its row stops counting and its slot is free for another shopper, in seconds."""
 PENALTY = 1.0
+MAX_SAMPLED = 4096
+"""The most shoppers in a bucket. A shopper whose slot is taken still asks for what is related."""
 MAX_CATEGORIES = 512
 """The most categories in a model: the time to fit grows with the cube."""
 MAX_VECTOR = 128

@@ -932,7 +932,7 @@ def test_vectors_are_published_no_more_often_than_asked() -> None:
 
 def test_a_vector_holds_decayed_weights_damped() -> None:
     fading = msgspec.structs.replace(
-        with_cells(cells=1, publish_every_s=0.0, max_vector=2), profile=ProfileRules(half_life_s=14 * DAY_S)
+        with_cells(cells=1, publish_every_s=0.0), profile=ProfileRules(half_life_s=14 * DAY_S)
     )
     case = Case(knowledge(rules=fading))
     case.see(order("o", AT, item("A")))
@@ -940,7 +940,7 @@ def test_a_vector_holds_decayed_weights_damped() -> None:
     case.see(cart("c", AT + 14 * DAY_S, item("C")))
     vector = of_type(case.said, UserVector)[-1]
     assert vector.cell == case.shopper.cell == "ecommerce/0"
-    assert sorted(vector.weights) == pytest.approx([2.0, math.log2(1 + 5.0 * 2 ** (-14 / 180))], abs=1e-6)
+    assert sorted(vector.weights) == pytest.approx([1.0, 2.0, math.log2(1 + 5.0 * 2 ** (-14 / 180))], abs=1e-6)
 
 
 def test_who_changes_cells_leaves_the_old_one() -> None:

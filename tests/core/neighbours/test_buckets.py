@@ -3,6 +3,7 @@
 import math
 import random
 from collections import defaultdict
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -13,13 +14,21 @@ from hypothesis import strategies as st
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.messages.fields import MAX_WEIGHT
 from stream_coupons.core.messages.neighbours import NeighbourUpdate, UserVector
-from stream_coupons.core.neighbours.buckets import BucketMember, BucketVectors, cell_key, split_cell_key, update
+from stream_coupons.core.neighbours.buckets import (
+    MAX_INTERESTS,
+    MAX_SUM,
+    BucketMember,
+    BucketVectors,
+    cell_key,
+    split_cell_key,
+    update,
+)
 from stream_coupons.core.rules import NeighbourhoodRules
 from stream_coupons.core.vectors.sparse import SparseVector, feature_index, pack_vector, top
 from stream_coupons.testing import coupon
 from tests.core.builders import AT, dense
 
-EVERYBODY = NeighbourhoodRules(neighbours=100, min_similarity=0.0)
+EVERYBODY = NeighbourhoodRules(neighbours=100)
 
 
 def member(vector: SparseVector, at: float = AT) -> BucketMember:
@@ -86,28 +95,24 @@ def test_the_nearest_are_those_of_brute_force(vectors: dict[str, SparseVector]) 
 
 def test_only_so_many_and_only_the_nearest() -> None:
     vectors = {"me": {1: 1.0}} | {f"u{n}": {1: 1.0, 2: n / 10} for n in range(1, 10)}
-    cell = cell_of(vectors, NeighbourhoodRules(neighbours=3, min_similarity=0.0))
+    cell = cell_of(vectors, NeighbourhoodRules(neighbours=3))
     assert [neighbour.user_id for neighbour in cell.nearest("me")[0]] == ["u1", "u2", "u3"]
-    cell = cell_of(vectors, NeighbourhoodRules(neighbours=100, min_similarity=0.9))
-    assert [neighbour.user_id for neighbour in cell.nearest("me")[0]] == ["u1", "u2", "u3", "u4"]
 
 
 def test_the_sum_is_cut_to_its_largest_terms_and_ties_go_to_the_smaller_index() -> None:
-    weights = {9: 1.0, 4: -3.0, 70: 2.0, 50: 2.0, 60: 2.0, 8: 0.5}
-    cell = cell_of({"other": weights, "me": weights}, NeighbourhoodRules(max_vector=6, min_similarity=0.0))
-    assert cell.nearest("me")[1] == pytest.approx(weights)
-    rules = NeighbourhoodRules(max_sum=3, min_similarity=0.0)
-    cell = cell_of({"one": {60: 2.0, 70: 2.0, 4: -3.0}, "two": {60: 1.0, 50: 2.0}, "me": {60: 1.0, 70: 1.0}}, rules)
-    neighbours, sums = cell.nearest("me")
+    # Six vectors share feature 0. Of their own features some weigh most, half are tied, and a vector's end is cut.
+    others = {
+        f"u{n}": {0: 4.0} | {100 * n + 7 * k % 64 + 1: -3.0 if k < 9 else 1.0 + k % 2 for k in range(MAX_INTERESTS)}
+        for n in range(6)
+    }
+    neighbours, sums = cell_of(others | {"me": {0: 1.0}}).nearest("me")
     full: SparseVector = {}
     for neighbour in neighbours:
-        for index, weight in {"one": {60: 2.0, 70: 2.0, 4: -3.0}, "two": {60: 1.0, 50: 2.0}}[neighbour.user_id].items():
+        for index, weight in islice(others[neighbour.user_id].items(), MAX_INTERESTS):
             full[index] = full.get(index, 0.0) + neighbour.similarity * weight
-    assert len(full) == 4
-    assert sums == pytest.approx(top(full, 3))
-    tied = cell_of({"one": {5: 1.0, 3: 1.0, 4: 1.0}, "me": {5: 1.0}}, NeighbourhoodRules(max_sum=2, neighbours=1))
-    tied.put("one", member({5: 1.0, 3: 1.0}))
-    assert set(tied.nearest("me")[1]) == {3, 5}
+    assert (len(neighbours), len(full)) == (6, 1 + 6 * (MAX_INTERESTS - 1))
+    assert sums == pytest.approx(top(full, MAX_SUM))
+    assert [*sums] == sorted(sums)
 
 
 @pytest.mark.long
@@ -117,7 +122,7 @@ def test_what_is_said_depends_on_neither_the_order_nor_what_was_there_before(
     vectors: dict[str, SparseVector], chance: random.Random
 ) -> None:
     # A worker that took over reads members in another order than they came in.
-    rules = NeighbourhoodRules(neighbours=2, min_similarity=0.0)
+    rules = NeighbourhoodRules(neighbours=2)
     long = dict.fromkeys(range(60), 1.0)
     worn = cell_of(dict.fromkeys([*vectors, "gone"], long), rules)
     worn.put("gone", BucketMember())
@@ -195,8 +200,7 @@ def test_whoever_comes_first_a_full_cell_holds_the_freshest() -> None:
 def test_many_members_and_features_keep_the_results_of_brute_force() -> None:
     # Enough comings and goings that rows grow, are used again, and columns are renumbered.
     rng = random.Random(3)
-    rules = NeighbourhoodRules(neighbours=100, min_similarity=0.0, max_vector=4)
-    cell, vectors = BucketVectors(rules), {}
+    cell, vectors = BucketVectors(EVERYBODY), {}
     for step in range(3000):
         user = f"u{rng.randrange(40)}"
         if rng.random() < 0.4:
@@ -214,8 +218,7 @@ def test_many_members_and_features_keep_the_results_of_brute_force() -> None:
 
 
 def test_features_nobody_has_any_more_are_forgotten() -> None:
-    rules = NeighbourhoodRules(max_vector=4)
-    cell = BucketVectors(rules)
+    cell = BucketVectors(EVERYBODY)
     cell.put("still", member({0: 1.0}))
     for n in range(0, 40_000, 4):
         cell.put("changing", member({n + 1: 1.0, n + 2: 1.0, n + 3: 1.0, 0: 1.0}))

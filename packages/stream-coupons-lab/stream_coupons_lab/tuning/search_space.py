@@ -53,7 +53,6 @@ BUILT_IN: dict[str, Axis] = {
     "profile.cart_weight": Range(low=0.1, high=10.0, log=True),
     "profile.missing_price": Choices(choices=list(get_args(MissingPolicy))),
     "neighbourhood.neighbours": Range(low=5, high=100, log=True),
-    "neighbourhood.min_similarity": Range(low=0.0, high=0.3),
 }
 
 TABLES = {"learning.transfer"}
