@@ -23,7 +23,7 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.money.accounts import codes_of
 from stream_coupons.core.money.code_ranges import count
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher, Reader

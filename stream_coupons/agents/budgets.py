@@ -7,7 +7,7 @@ from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.leases import LeaseReport
 from stream_coupons.core.money import leases
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record

@@ -11,7 +11,7 @@ from kafka.admin import NewPartitions, NewTopic
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.money.accounts import units_of
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher

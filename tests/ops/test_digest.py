@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lab.builders import AT, live_shop, new_shop
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output

@@ -20,7 +20,7 @@ from stream_coupons.core.messages.inputs import ErasureRequest, FeedbackEvent
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.results import ResultTotals
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.letters import Letter, letter_of

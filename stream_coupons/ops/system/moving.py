@@ -14,7 +14,7 @@ from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults, Numbers
 from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.money.accounts import Accounts
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import split_cell_key
 from stream_coupons.core.shopper.state import Shopper
@@ -91,7 +91,7 @@ class Move:
             limit = self._limits.limit(account_id)
             purses = moved_purses(known, account_id, limit, account, self._partitions)
             yield from self._placed(account_id, purses)
-            moved = Cell(None, moved_account(account, purses, old))
+            moved = Cell(None, moved_account(account, limit, purses, old))
             home = partition_for(account_id.encode(), self._partitions)
             yield Budgets.name, home, account_id, _accounts.encode(moved)
         for key, states in sorted(known.old.items()):

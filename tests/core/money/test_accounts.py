@@ -12,8 +12,9 @@ from stream_coupons.core.messages.fields import END_OF_TIME
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.core.money.holds import QUANTILE_Z
-from stream_coupons.core.money.leases import KNOWN_AFTER, Account
+from stream_coupons.core.money.leases import KNOWN_AFTER
 from stream_coupons.core.money.price import LEAST_UPDATE_S, PRICES
 from stream_coupons.testing import campaign, coupon
 from tests.core.builders import AT, DAY_S, HOUR_S, as_read, restarted

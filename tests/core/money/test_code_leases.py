@@ -12,7 +12,7 @@ from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit, codes_of
 from stream_coupons.core.money.code_ranges import count
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage

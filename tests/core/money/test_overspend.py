@@ -11,8 +11,8 @@ from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, money_of
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.core.money.holds import cost_of
-from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage

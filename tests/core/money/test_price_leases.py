@@ -6,7 +6,7 @@ import pytest
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 
 AT = 1_000_000_000.0
 PARTITIONS = 4

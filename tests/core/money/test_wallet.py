@@ -17,8 +17,8 @@ from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.core.money.holds import cost_of
-from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Purse, first_lease, open_purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
