@@ -302,7 +302,7 @@ def test_leases_and_reports_that_come_twice_or_late_change_nothing() -> None:
     assert {one.topic for one in ours} == {topics.LEASES.name, topics.LEASE_REPORTS.name}
 
     def booked() -> list[Any]:
-        holdings = made.state("budgets", UNITS).holdings
+        holdings = made.holdings(UNITS)
         return [totals(made.purse(UNITS, home)), *(totals(holdings[number]) for number in sorted(holdings))]
 
     before = booked()
@@ -521,7 +521,7 @@ def test_a_lease_or_report_of_another_partition_is_a_dead_letter_and_moves_nothi
     [letter] = [one for one in made.everything if one.topic == topics.DEAD_LETTERS.name]
     assert dict(letter.headers)["reason"] == reason
     assert [made.purse(UNITS, partition) for partition in (0, 1)] == [None, None]
-    assert made.state("budgets", UNITS).holdings == {}
+    assert made.holdings(UNITS) == {}
 
 
 def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> None:

@@ -1,14 +1,16 @@
 """State of an account at its owner: a holding for each partition, and sums over them that follow every change.
 
-A report changes one holding, and its cost does not depend on the number of partitions. Sums of integers are exact.
+The account is one state record, and each holding another. A report changes one holding and the account, so its cost
+and its bytes do not depend on the number of partitions. Sums of integers are exact.
 Sums of lines are rounded: each update of the price adds them up anew, which bounds the error to that of the reports
 between two updates.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -100,9 +102,8 @@ class HoldingSums(Struct, array_like=True):
 
 
 class Account(Struct, array_like=True):
-    """State of one account at its owner. Mutable; owned by one step at a time."""
+    """State of one account at its owner, but for its holdings. Mutable; owned by one step at a time."""
 
-    holdings: dict[int, Holding] = field(default_factory=dict)
     sums: HoldingSums = field(default_factory=HoldingSums)
     waiting: list[Urgency] = field(default_factory=list)
     """Partitions whose requests are not granted yet, the most urgent first."""
@@ -123,6 +124,40 @@ class Account(Struct, array_like=True):
     """Numbers that were ever in `codes`."""
 
 
+class KeptHoldings(Protocol):
+    """The holdings of all accounts, by `key_of`."""
+
+    def get(self, key: str, /) -> Holding | None:
+        """Return a holding, to be read; None if there is none."""
+
+    def change(self, key: str, new: Callable[[], Holding] | None = None) -> Holding:
+        """Return a holding, to be changed.
+
+        Parameters
+        ----------
+        key : str
+            Its key.
+        new : callable, optional
+            Makes a holding if there is none.
+        """
+
+
+def key_of(account_id: str, number: int) -> str:
+    """Return the key of the holding of a partition.
+
+    Parameters
+    ----------
+    account_id, number : str, int
+        The account, and the number of the partition.
+
+    Examples
+    --------
+    >>> key_of("units:tea", 3)
+    'units:tea:3'
+    """
+    return f"{account_id}:{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """The holdings of one account under its present terms.
@@ -131,6 +166,8 @@ class Holdings:
     ----------
     account : Account
         The account, changed in place.
+    kept : KeptHoldings
+        Its holdings, and those of other accounts.
     limit : Limit
         Its terms.
     partitions : int
@@ -138,6 +175,7 @@ class Holdings:
     """
 
     account: Account
+    kept: KeptHoldings
     limit: Limit
     partitions: int
 
@@ -155,15 +193,17 @@ class Holdings:
 
     def items(self) -> Iterator[tuple[int, Holding]]:
         """Yield the number and the holding of each partition that has one, to be read."""
-        yield from self.account.holdings.items()
+        for number in range(self.partitions):
+            if (holding := self._kept(number)) is not None:
+                yield number, holding
 
     def get(self, number: int) -> Holding:
         """Return the holding of a partition, to be read; a new one has a first lease."""
-        return self.account.holdings.get(number) or self._new(number)
+        return self._kept(number) or self._new(number)
 
     def change(self, number: int) -> Holding:
         """Return the holding of a partition, to change what no sum depends on."""
-        return self.account.holdings.setdefault(number, self._new(number))
+        return self.kept.change(key_of(self.limit.account_id, number), lambda: self._new(number))
 
     @contextmanager
     def rebooked(self, number: int) -> Iterator[Holding]:
@@ -181,6 +221,9 @@ class Holdings:
     def _first(self, number: int) -> int:
         """Return the amount reserved for a partition that never reported: the limit may rise before its first draw."""
         return first_lease(self.limit, self.partitions, number, rise=2 * (self.limit.quantum - 1))
+
+    def _kept(self, number: int) -> Holding | None:
+        return self.kept.get(key_of(self.limit.account_id, number))
 
     def _new(self, number: int) -> Holding:
         return Holding(granted=self._first(number))

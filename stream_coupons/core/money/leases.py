@@ -31,7 +31,7 @@ from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import price as pricing
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.code_ranges import count, joined, split
-from stream_coupons.core.money.holdings import INITIAL_TERMS, Account, Holding, Holdings
+from stream_coupons.core.money.holdings import INITIAL_TERMS, Account, Holding, Holdings, KeptHoldings
 from stream_coupons.core.money.holds import QUANTILE_Z, Falling, risk_of
 from stream_coupons.core.money.price import PRICES, Budget, Price
 from stream_coupons.core.money.purses import ASK_AGAIN_S, PurseTotals, sum_of_totals
@@ -51,13 +51,15 @@ LEAST_VARIANCE = 1.0
 """Variance of the cost of all open coupons below which it is a rounding error of their sum, minor units squared."""
 
 
-def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
+def take_report(account: Account, kept: KeptHoldings, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
     """Apply a partition's report and return the resulting leases, for it and for others.
 
     Parameters
     ----------
     account : Account
         The owner's state, changed in place.
+    kept : KeptHoldings
+        The holdings of its accounts.
     said : LeaseReport
         Report of one partition.
     limit : Limit
@@ -65,7 +67,7 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
     partitions : int
         Number of partitions of the shoppers' topics.
     """
-    holdings = Holdings(account, limit, partitions)
+    holdings = Holdings(account, kept, limit, partitions)
     with holdings.rebooked(said.partition) as holding:
         has_heard = holding.is_known or account.told == INITIAL_TERMS
         _take_back(account, holding, said)

@@ -23,9 +23,10 @@ from stream_coupons.core.measurement.lift_sums import INT_BYTES, NO_SUMS, LiftCh
 from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults, DayResults, Numbers
 from stream_coupons.core.money.accounts import CODES, UNITS, Limit, budgets_of
 from stream_coupons.core.money.code_ranges import count, joined
-from stream_coupons.core.money.holdings import Account, Holding, Holdings
+from stream_coupons.core.money.holdings import Account, Holding, Holdings, key_of
 from stream_coupons.core.money.purses import Purse, PurseTotals, book, fall, first_lease, sum_of_totals
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.runtime.steps import SharedStates
 
 Shared = Mapping[int, Mapping[str, Any]]
 """Shared states by partition and key."""
@@ -183,8 +184,10 @@ def _lease_anew(purses: list[Purse], limit: Limit) -> None:
         purse.granted = max(purse.committed, 0) + purse.size
 
 
-def moved_account(account: Account, limit: Limit, purses: list[Purse], old: Iterable[Purse]) -> Account:
-    """Return the owner's state that matches the purses of the new partitions.
+def moved_account(
+    account: Account, limit: Limit, purses: list[Purse], old: Iterable[Purse]
+) -> tuple[Account, dict[str, Holding]]:
+    """Return the owner's state that matches the purses of the new partitions, and its holdings by key.
 
     Parameters
     ----------
@@ -195,7 +198,7 @@ def moved_account(account: Account, limit: Limit, purses: list[Purse], old: Iter
     """
     codes = joined(sorted([*account.codes, *(part for purse in old for part in purse.codes)]))
     holdings = {
-        number: Holding(
+        key_of(limit.account_id, number): Holding(
             **{name: getattr(purse, name) for name in PurseTotals.__struct_fields__},
             is_known=True,
             heard=sum_of_totals(purse),
@@ -210,9 +213,9 @@ def moved_account(account: Account, limit: Limit, purses: list[Purse], old: Iter
     drawn = sum(purse.drawn for purse in purses)
     if account.pooled and count(codes) + drawn != account.pooled:
         raise BooksDiffer(f"a pool of {account.pooled} codes has {count(codes)} left and {drawn} given")
-    moved = replace(account, holdings=holdings, codes=codes, summed_by=None)
-    Holdings(moved, limit, len(purses))  # adds the sums up
-    return moved
+    moved = replace(account, codes=codes, summed_by=None)
+    Holdings(moved, SharedStates(holdings, Holding), limit, len(purses))  # adds the sums up
+    return moved, holdings
 
 
 def moved_lift(old: list[LiftSums], partitions: int) -> list[LiftSums]:

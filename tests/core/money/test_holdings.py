@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_coupons.core.messages.leases import LeaseReport
-from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.holdings import Account, Holding, Holdings
+from stream_coupons.core.money.holdings import Holding, Holdings
 from stream_coupons.core.money.purses import first_lease
-from tests.core.builders import restarted
+from stream_coupons.runtime.steps import SharedStates
+from tests.core.builders import OwnedAccount, restarted
 
 PARTITIONS = 3
 AMOUNT = st.integers(0, 300)
@@ -44,20 +44,20 @@ def reports(draw: st.DrawFn) -> LeaseReport:
 def test_sums_are_those_of_the_holdings_after_any_reports(
     kind: str, told: list[tuple[LeaseReport, int | None, int]], restarts: bool
 ) -> None:
-    account, terms = Account(), dict[str, Any](TERMS[kind])
+    account, terms = OwnedAccount(), dict[str, Any](TERMS[kind])
     for report, most, quantum in told:
         limit = Limit(most, 1 if terms.get("is_stock") else quantum, **terms)
         account = restarted(account) if restarts else account
-        leases.take_report(account, report, limit, PARTITIONS)
+        account.take(report, limit, PARTITIONS)
         check(account, limit)
 
 
-def check(account: Account, limit: Limit) -> None:
+def check(account: OwnedAccount, limit: Limit) -> None:
     """Compare sums and order of waiting with those over all holdings."""
-    holdings = Holdings(account, limit, PARTITIONS)
+    holdings = Holdings(account.state, SharedStates(account.kept, Holding), limit, PARTITIONS)
     every = [holdings.get(number) for number in range(PARTITIONS)]
     raised = limit._replace(most=(limit.most or 0) + 2 * (limit.quantum - 1))
-    sums = account.sums
+    sums = account.state.sums
     assert sums.drawn == sum(one.committed for one in every)
     assert sums.spent == sum(one.spent - one.refunded for one in every)
     assert sums.closed == sum(one.closed for one in every)
@@ -69,7 +69,7 @@ def check(account: Account, limit: Limit) -> None:
     ):
         assert math.isclose(line.level, sum(part.level for part in parts), rel_tol=1e-9, abs_tol=1e-6)
         assert math.isclose(line.slope, sum(part.slope for part in parts), rel_tol=1e-9, abs_tol=1e-15)
-    assert [number for *_, number in account.waiting] == sorted(
+    assert [number for *_, number in account.state.waiting] == sorted(
         (number for number, one in enumerate(every) if one.is_waiting), key=lambda number: urgency(every, number, limit)
     )
 
