@@ -23,7 +23,7 @@ from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.money.accounts import codes_of
 from stream_coupons.core.money.code_ranges import count
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account, Holding, key_of
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher, Reader
@@ -146,7 +146,7 @@ def judge(system: LocalSystem) -> Drawn:
     given = set(issues.values())
     purses, account = _purses(system), _account(system)
     to_give = [number for purse in purses for number in _numbers(purse.codes)] + list(_numbers(account.codes))
-    leased = {number for holding in account.holdings.values() for number in _numbers(holding.codes)}
+    leased = {number for holding in _holdings(system) for number in _numbers(holding.codes)}
     twice = len(issues) - len(given) + len(to_give) - len(set(to_give)) + len(given & set(to_give))
     lost = pool.size - len(given.union(to_give, leased))
     assert all(count(purse.codes) == purse.available for purse in purses)
@@ -176,6 +176,14 @@ def _account(system: LocalSystem) -> Account:
         if record.key == codes_of(COUPON.coupon_id).encode():
             found = codec.decode(record.value).state
     return found
+
+
+def _holdings(system: LocalSystem) -> Iterable[Holding]:
+    prefix, latest = f"{SHARED_PREFIX}{key_of(codes_of(COUPON.coupon_id), 0)}".rstrip("0").encode(), {}
+    for record in _records(system, topics.changelog("accounts").name):
+        if record.key.startswith(prefix):
+            latest[record.key] = msgspec.msgpack.decode(record.value, type=Holding)
+    return latest.values()
 
 
 def memory_mib(system: LocalSystem) -> float:

@@ -11,9 +11,7 @@ import argparse
 import copy
 import gc
 import importlib
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -53,33 +51,11 @@ def serve(coupons: int) -> None:
     """Read sizes of batches, one a line, and answer each with the CPU a decision in seconds."""
     triggers, score = scored(coupons)
     gc.disable()  # a worker collects rarely
-    print(len(triggers), flush=True)
     for line in sys.stdin:
         size, began = int(line), time.process_time()
         for first in range(0, len(triggers), size):
             score(triggers[first : first + size])
         print((time.process_time() - began) / len(triggers), flush=True)
-
-
-class Checkout:
-    """A process that scores with the code of a checkout."""
-
-    def __init__(self, root: Path, coupons: int) -> None:
-        packages = [root, *root.glob("packages/*")]
-        env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, packages)), "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-P", __file__, "--serve", str(coupons)]
-        self._process = subprocess.Popen(command, env=env, stdin=-1, stdout=-1, text=True, bufsize=1)
-        self.triggers = int(self._answer())
-
-    def cpu_s(self, size: int) -> float:
-        """Return the CPU of a decision in batches of a size."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{size}\n")
-        return float(self._answer())
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
 
 
 def main() -> None:
@@ -93,11 +69,12 @@ def main() -> None:
     if options.serve is not None:
         serve(options.serve)
         return
-    here = Path(__file__).parents[1]
+    from benchmarks.checkout import ROOT, Checkout  # here, for the other checkout runs this file, too
+
     for coupons in options.coupons:
-        checkouts = [Checkout(root.resolve(), coupons) for root in (here, options.base or here)]
+        checkouts = [Checkout(root, __file__, "--serve", str(coupons)) for root in (ROOT, options.base or ROOT)]
         for size in SIZES:
-            turns = [[each.cpu_s(size) for each in checkouts] for _ in range(options.turns + 1)][1:]
+            turns = [[float(each.ask(str(size))) for each in checkouts] for _ in range(options.turns + 1)][1:]
             ours, base = (statistics.median(times) * 1e6 for times in zip(*turns, strict=True))
             ratio = statistics.median(one / other for one, other in turns)
             print(f"{coupons:5} coupons, batches of {size:3}: {ours:6.0f} µs, base {base:6.0f} µs, ratio {ratio:.3f}")

@@ -9,7 +9,7 @@ from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.messages.catalogue import BudgetHold
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit, campaign_of
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import BEGAN_HEADER, Output, Record
 from stream_coupons.observability.metrics import Metrics
@@ -98,7 +98,7 @@ class _Owned:
             return None
         if limit.account_id not in self._left:
             account = self.account(limit.account_id)
-            self._left[limit.account_id] = None if account is None else max(limit.most - account.drawn, 0)
+            self._left[limit.account_id] = None if account is None else max(limit.most - account.sums.drawn, 0)
         return self._left[limit.account_id]
 
     def is_gone(self, limit: Limit, most_minor: int) -> bool:
@@ -167,7 +167,7 @@ class BudgetReporter:
             limit, domain = catalogue.accounts.limits.get(account_id), self._domain_of.get(account_id)
             if limit is None or limit.most is None or domain is None:
                 continue
-            used = account.drawn if limit.hold == "maximum" else account.spent
+            used = account.sums.drawn if limit.hold == "maximum" else account.sums.spent
             if used > limit.most and owned.account(account_id) is not None:
                 beyond[domain, limit.hold] += used - limit.most
                 ratios[domain] = max(ratios[domain], used / max(limit.most, 1) - 1.0)
@@ -202,7 +202,7 @@ class BudgetReporter:
 def _figures(limit: Limit, account: Account) -> tuple[float | None, ...]:
     """Return the figures of a campaign, in the order of gauges; the share due is of the last update of its price."""
     due, is_spent = leases.share_due(account, limit, account.price.at or 0.0), leases.is_spent(account, limit)
-    return limit.most, account.spent, account.held, float(is_spent), account.price.value, due
+    return limit.most, account.sums.spent, account.sums.held, float(is_spent), account.price.value, due
 
 
 def _domains_of_budgets(catalogue: Catalogue) -> Iterator[tuple[str, str]]:

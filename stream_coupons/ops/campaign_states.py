@@ -11,7 +11,8 @@ from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.money.accounts import Accounts, campaign_of
-from stream_coupons.core.money.leases import Account, is_spent, share_due
+from stream_coupons.core.money.holdings import Account
+from stream_coupons.core.money.leases import is_spent, share_due
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.settings import KafkaSettings
@@ -94,10 +95,10 @@ def states_of(
                 coupons=[coupon.coupon_id for coupon in named],
                 currency=shared_currency(named, currencies),
                 state="spent" if state in ISSUING and is_spent(account, limit) else state,
-                spent_minor=account.spent,
-                held_minor=account.held,
-                expected_minor=round(sum(holding.expected.at(at) for holding in account.holdings.values()), 2),
-                share_used=round(account.spent / limit.most, 4) if limit.most else None,
+                spent_minor=account.sums.spent,
+                held_minor=account.sums.held,
+                expected_minor=round(account.sums.expected.at(at), 2),
+                share_used=round(account.sums.spent / limit.most, 4) if limit.most else None,
                 share_due=None if due is None else round(due, 4),
                 price=round(account.price.value, 4),
             )

@@ -15,6 +15,7 @@ from stream_coupons.agents.users import Users
 from stream_coupons.core.decision.scoring import Knowledge
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.messages.leases import Lease
+from stream_coupons.core.money.holdings import Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
@@ -183,6 +184,13 @@ class Shop:
         owner = self.owners[agent]
         data = owner.table.get(key)
         return owner.batches._codec.decode(data).state if data is not None else owner.step.state_type()
+
+    def holdings(self, account_id: str) -> dict[int, Holding]:
+        """The holdings of an account by partition, as its owner has saved them."""
+        owner = self.owners["budgets"]
+        home, prefix = topics.partition_for(account_id.encode(), self.partitions), f"{SHARED_PREFIX}{account_id}:"
+        saved = {key: data for key, data in owner.tables[home].items() if key.startswith(prefix)}
+        return {int(key.removeprefix(prefix)): owner.batches._shared_codec.decode(saved[key]) for key in saved}
 
     def purse(self, account_id: str, partition: int = 0) -> Purse | None:
         """What a partition of users holds of an account, as it is saved."""

@@ -16,7 +16,7 @@ from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.messages.neighbours import UserVector
 from stream_coupons.core.money.accounts import money_of, units_of
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import split_cell_key
 from stream_coupons.core.neighbours.relations import is_category_bucket
@@ -302,7 +302,7 @@ def test_leases_and_reports_that_come_twice_or_late_change_nothing() -> None:
     assert {one.topic for one in ours} == {topics.LEASES.name, topics.LEASE_REPORTS.name}
 
     def booked() -> list[Any]:
-        holdings = made.state("budgets", UNITS).holdings
+        holdings = made.holdings(UNITS)
         return [totals(made.purse(UNITS, home)), *(totals(holdings[number]) for number in sorted(holdings))]
 
     before = booked()
@@ -339,7 +339,7 @@ def test_accounts_purses_and_cells_are_known_again_after_a_crash() -> None:
     made.settle()
     budgets = made.owners["budgets"]
     before = dict(budgets.step.accounts)
-    assert before[UNITS].drawn == 3
+    assert before[UNITS].sums.drawn == 3
     purses = [dict(made.owners["users"].batches.shared(home)) for home in (0, 1)]
     assert sum(len(each) for each in purses) > 2
     for owner in made.owners.values():
@@ -446,7 +446,7 @@ def test_a_redemption_and_its_corrections_are_booked_once_whatever_crashes(crash
     made.settle()
     assert totals(made.purse(MONEY))[2:] == (280, 280, 90)
     account = made.state("budgets", MONEY)
-    assert (account.spent, account.drawn) == (0, 0)
+    assert (account.sums.spent, account.sums.drawn) == (0, 0)
 
 
 @pytest.mark.parametrize("where", [0.0, 1.0, 1.2, 1.5, 1.8, 2.0])
@@ -521,7 +521,7 @@ def test_a_lease_or_report_of_another_partition_is_a_dead_letter_and_moves_nothi
     [letter] = [one for one in made.everything if one.topic == topics.DEAD_LETTERS.name]
     assert dict(letter.headers)["reason"] == reason
     assert [made.purse(UNITS, partition) for partition in (0, 1)] == [None, None]
-    assert made.state("budgets", UNITS).holdings == {}
+    assert made.holdings(UNITS) == {}
 
 
 def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> None:
@@ -533,7 +533,7 @@ def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> No
         made.settle()
     told = [each for each in made.messages(topics.LEASE_REPORTS) if each.account_id == MONEY]
     assert [(each.drawn, each.asks) for each in told] == [(100, False)]
-    assert made.state("budgets", MONEY).drawn == 100
+    assert made.state("budgets", MONEY).sums.drawn == 100
 
 
 def test_the_same_messages_give_the_same_states_and_decisions_whatever_starts_anew() -> None:

@@ -339,7 +339,7 @@ class System(RuleBasedStateMachine):
                 assert sum(purse.committed for purse in purses.values()) <= limit.most
             unopened = sum(first_lease(limit, len(HOMES), home) for home in HOMES if home not in purses)
             assert sum(purse.granted - purse.returned for purse in purses.values()) + unopened <= limit.most
-            holdings = self.shop.state("budgets", account_id).holdings
+            holdings = self.shop.holdings(account_id)
             assert sum(max(each.granted - each.returned, 0) for each in holdings.values()) <= limit.most
         self._check_books()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, HoldingSums
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
@@ -159,7 +159,7 @@ def test_a_campaign_from_push_to_removal(run: Run, bootstrap: str, unique: str, 
     pushed = run("campaigns", "push", path, "-b", bootstrap, "--json")
     [warning] = json.loads(pushed.stdout)["warnings"]
     assert "below its max_discount_minor (500)" in warning
-    account = Cell(None, Account({0: Holding(drawn=300, spent=100)}, opened_at=NOW))
+    account = Cell(None, Account(sums=HoldingSums(drawn=300, spent=100), opened_at=NOW))
     with Publisher(Connection(bootstrap), 4) as publisher:
         key = f"campaign:{unique}".encode()
         publisher.send_bytes(topics.changelog("accounts"), key, CellCodec(Account).encode(account))

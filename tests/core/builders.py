@@ -2,7 +2,7 @@
 told."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgspec
@@ -37,6 +37,10 @@ from stream_coupons.core.messages.inputs import (
     OrderEvent,
     ShopEvent,
 )
+from stream_coupons.core.messages.leases import Lease, LeaseReport
+from stream_coupons.core.money import leases
+from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.rules import AttributionRules, ProfileRules, Rules, ShopRules
@@ -249,6 +253,25 @@ def as_read(message: Any) -> Any:
 def restarted(state: Any) -> Any:
     """A state as its next owner reads it."""
     return msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=type(state))
+
+
+@dataclass
+class OwnedAccount:
+    """An account with its holdings, as its owner saves them."""
+
+    state: Account = field(default_factory=Account)
+    kept: dict[str, Holding] = field(default_factory=dict)
+
+    def take(self, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
+        """Take in a report of a partition."""
+        shared = SharedStates(self.kept, Holding)
+        answers = leases.take_report(self.state, shared, said, limit, partitions)
+        self.kept |= shared.changed
+        return answers
+
+    def holdings(self) -> dict[int, Holding]:
+        """By partition."""
+        return {int(key.rpartition(":")[2]): holding for key, holding in self.kept.items()}
 
 
 def of_type(messages: list[Any], kind: type) -> list[Any]:

@@ -11,13 +11,13 @@ from kafka.admin import NewPartitions, NewTopic
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.money.accounts import units_of
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding, HoldingSums, key_of
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.settings import KafkaSettings
-from stream_coupons.runtime.cells import Cell, CellCodec
+from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.worker.homes import check_homes
@@ -138,17 +138,20 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
 def test_one_sold_out_coupon_that_moved_keeps_a_worker_from_starting(empty_broker: BrokerProcess) -> None:
     accounts = [units_of(f"coupon-{number}").encode() for number in range(20)]
     account = next(key for key in accounts if topics.partition_for(key, 2) != topics.partition_for(key, 4))
-    sold_out = Account(holdings={0: Holding(granted=1, drawn=1, is_known=True)})
+    sold_out = Account(sums=HoldingSums(drawn=1))
     with (
         admin.admin_client(Connection(empty_broker.bootstrap)) as client,
         Publisher(Connection(empty_broker.bootstrap), 2) as publisher,
     ):
         admin.apply(client, settings_for(empty_broker, 4))
         publisher.send_bytes(topics.changelog("accounts"), account, CellCodec(Account).encode(Cell(None, sold_out)))
+        holding, home = StateCodec(Holding).encode(Holding(drawn=1)), topics.partition_for(account, 2)
+        key = f"{SHARED_PREFIX}{key_of(account.decode(), 0)}".encode()
+        publisher.send_bytes(topics.changelog("accounts"), key, holding, home)
         publisher.flush()
     refused = run(empty_broker, 4, "worker", "--metrics-port", "0")
     assert refused.returncode == 2
     assert (
-        "error: stream-coupons-accounts-changelog: 1 of the 1 states looked at belong to other part" in refused.stderr
+        "error: stream-coupons-accounts-changelog: 2 of the 2 states looked at belong to other part" in refused.stderr
     )
     assert "Traceback" not in refused.stderr

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, HoldingSums
 from stream_coupons.core.money.price import Price
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
@@ -28,11 +28,9 @@ CATALOGUE = Catalogue(
     [terms("touched", budget_minor=1000), terms("whole", budget_minor=500), terms("gone", stock=2), terms("free")]
 )
 ACCOUNTS = {
-    "money:touched": Account(
-        {0: Holding(granted=300, drawn=250, freed=50, spent=20), 3: Holding(granted=50, drawn=50)}
-    ),
-    "units:touched": Account({0: Holding(drawn=3)}),
-    "units:gone": Account({1: Holding(granted=1, drawn=1), 2: Holding(granted=1, drawn=1)}),
+    "money:touched": Account(sums=HoldingSums(drawn=250, spent=20)),
+    "units:touched": Account(sums=HoldingSums(drawn=3)),
+    "units:gone": Account(sums=HoldingSums(drawn=2)),
 }
 
 
@@ -80,7 +78,7 @@ def sample(registry: CollectorRegistry, name: str, **labels: str) -> float | Non
 
 
 def spent(amount: int, held: int = 0) -> Account:
-    return Account({0: Holding(granted=9000, drawn=amount + held, spent=amount)}, opened_at=0.0)
+    return Account(sums=HoldingSums(drawn=amount + held, spent=amount), opened_at=0.0)
 
 
 def test_spending_beyond_budgets_is_summed_by_domain_and_hold() -> None:
@@ -158,7 +156,7 @@ def test_coupons_of_a_spent_campaign_are_exhausted() -> None:
         ("maximum", 901, 5),
     ):
         campaigns = [Campaign(campaign_id="spring", budget_minor=1000, budget_hold=hold), Campaign(campaign_id="free")]
-        account = Account({0: Holding(granted=1000, drawn=drawn)})
+        account = Account(sums=HoldingSums(drawn=drawn))
         report(Catalogue(coupons, campaigns=campaigns), {"campaign:spring": account}, owned, PARTITIONS)
         assert sample(registry, "coupons_exhausted", domain="shop") == expected, (hold, drawn)
 

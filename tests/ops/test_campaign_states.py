@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
+from stream_coupons.core.money.holdings import Account, HoldingSums
 from stream_coupons.core.money.holds import Falling
-from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import Price
 from stream_coupons.ops.campaign_states import states_of
 
@@ -20,11 +20,8 @@ def terms(coupon_id: str, campaign_id: str | None) -> Coupon:
 
 def test_a_campaign_is_listed_with_what_it_spent_against_its_curve() -> None:
     spring = Campaign(campaign_id="spring", starts_at=NOW, ends_at=NOW + 10 * DAY_S, budget_minor=1000)
-    holdings = {
-        0: Holding(drawn=500, freed=120, spent=240, refunded=20, expected=Falling(30.0, 0.0)),
-        2: Holding(drawn=90, freed=10, spent=40, expected=Falling(12.5, 0.0)),
-    }
-    account = Account(holdings, opened_at=NOW - DAY_S, price=Price(value=0.75, at=NOW))
+    sums = HoldingSums(drawn=460, spent=260, expected=Falling(42.5, 0.0))
+    account = Account(sums=sums, opened_at=NOW - DAY_S, price=Price(value=0.75, at=NOW))
     coupons = [terms("a", "spring"), terms("b", None), terms("c", "spring"), terms("d", "autumn")]
     [one] = states_of([spring], coupons, {"campaign:spring": account, "money:a": Account()}, NOW + 4 * DAY_S)
     assert (one.campaign, one.coupons, one.state) == (spring, ["a", "c"], "running")
@@ -34,7 +31,7 @@ def test_a_campaign_is_listed_with_what_it_spent_against_its_curve() -> None:
 
 @pytest.mark.parametrize(("spent", "state"), [(700, "running"), (901, "spent")])
 def test_a_campaign_whose_budget_pays_for_no_coupon_any_more_is_spent(spent: int, state: str) -> None:
-    accounts = {"campaign:spring": Account({0: Holding(drawn=spent, spent=spent)})}
+    accounts = {"campaign:spring": Account(sums=HoldingSums(drawn=spent, spent=spent))}
     spring = Campaign(campaign_id="spring", budget_minor=1000)
     coupons = [terms("a", "spring"), terms("b", None)]
     assert [one.state for one in states_of([spring], coupons, accounts, NOW)] == [state]

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from lab.builders import AT, live_shop, new_shop
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, HoldingSums
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Output
@@ -22,7 +22,7 @@ PURSES = StateCodec(Purse)
 
 
 def account(granted: int) -> Account:
-    return Account({0: Holding(granted=granted)})
+    return Account(sums=HoldingSums(taken=granted))
 
 
 def cell(granted: int, **about: object) -> bytes:

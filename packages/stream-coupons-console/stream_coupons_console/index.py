@@ -20,7 +20,7 @@ from stream_coupons.core.messages.inputs import ErasureRequest, FeedbackEvent
 from stream_coupons.core.messages.learning import LiftBrake, ModelSnapshot
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.results import ResultTotals
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder
 from stream_coupons.kafka.letters import Letter, letter_of
@@ -29,6 +29,7 @@ from stream_coupons.kafka.reports import ReportDecoder
 from stream_coupons.ops.catalogue_files import CAMPAIGNS, COUPONS
 from stream_coupons.ops.published import Published
 from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings
 
 KEPT_DECISIONS = 20_000
@@ -240,7 +241,7 @@ class Index:
                 self._take_feedback(feedback)
             case topics.DEAD_LETTERS.name:
                 self._take_letter(letter_of(record, self.settings.kafka.formats))
-            case ACCOUNTS.name:
+            case ACCOUNTS.name if not key.startswith(SHARED_PREFIX.encode()):
                 self._take_account(key.decode(errors="replace"), value)
 
     def _take_account(self, key: str, value: bytes | None) -> None:

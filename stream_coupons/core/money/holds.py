@@ -109,6 +109,18 @@ class Falling(Struct, frozen=True, array_like=True):
         per_second = amount / max(ends_at - issued_at, 1.0)
         return Falling(self.level + per_second * ends_at, self.slope + per_second)
 
+    def plus(self, other: "Falling", sign: int) -> "Falling":
+        """Return the sum with another sum added or subtracted.
+
+        Parameters
+        ----------
+        other : Falling
+            The other sum.
+        sign : int
+            1 to add it, -1 to subtract it.
+        """
+        return Falling(self.level + sign * other.level, self.slope + sign * other.slope)
+
     def at(self, at: float) -> float:
         """Return the rest of the sum at a time in UTC epoch seconds, not below 0."""
         return max(0.0, self.level - self.slope * at)

@@ -23,23 +23,21 @@ References
        SRDS.
 """
 
-import numpy as np
-from msgspec import Struct, field
+from collections.abc import Sequence
 
-from stream_coupons.core.messages.leases import CodeRange, Lease, LeaseReport
+import numpy as np
+
+from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import price as pricing
 from stream_coupons.core.money.accounts import Limit
 from stream_coupons.core.money.code_ranges import count, joined, split
+from stream_coupons.core.money.holdings import INITIAL_TERMS, Account, Holding, Holdings, KeptHoldings
 from stream_coupons.core.money.holds import QUANTILE_Z, Falling, risk_of
 from stream_coupons.core.money.price import PRICES, Budget, Price
-from stream_coupons.core.money.purses import ASK_AGAIN_S, PurseTotals, first_lease, sum_of_totals
-from stream_coupons.core.money.traffic import Traffic
+from stream_coupons.core.money.purses import ASK_AGAIN_S, PurseTotals, sum_of_totals
 
 RESTS_S = 4.0
 """Seconds before a lease may be called back. Otherwise two partitions could pass the last unit around unused."""
-Told = tuple[float, float | None, float, bool]
-NOTHING_TOLD: Told = (0.0, None, 1.0, False)
-"""Price, risk, cost ratio and whether the budget is spent, of a purse that is opened."""
 NOTICED_CHANGE = 0.02
 """Relative change of a price, or of a risk, that is sent to partitions."""
 KNOWN_AFTER = 10
@@ -53,117 +51,15 @@ LEAST_VARIANCE = 1.0
 """Variance of the cost of all open coupons below which it is a rounding error of their sum, minor units squared."""
 
 
-class Holding(PurseTotals, array_like=True):
-    """The owner's record of one partition: the total granted, and the totals reported."""
-
-    heard_version: int = 0
-    """Version of the last lease that the partition applied, by its latest report."""
-    keep: int | None = None
-    """The most that the partition may keep, by the lease of this version; None for all."""
-    is_known: bool = False
-    """True if the partition ever reported."""
-    is_waiting: bool = False
-    """True if its request is not granted yet."""
-    granted_at: float = 0.0
-    """Time of the last grant."""
-    called_at: float = 0.0
-    """Time of the last call to return a part."""
-    heard: float = -1.0
-    """Sum of all totals of the newest report."""
-    expected: Falling = field(default_factory=Falling)
-    variance: Falling = field(default_factory=Falling)
-    demand: tuple[float, ...] = ()
-    over_expected: float = 0.0
-    over_spent: int = 0
-    """Discounts of coupons that are over, by the newest report."""
-    codes: list[CodeRange] = field(default_factory=list)
-    """Numbers of a pool of codes that were granted and not reported as given or returned, in the order of their
-    grants."""
-
-    @property
-    def is_called(self) -> bool:
-        """True if the partition was called to return a part, and has not answered."""
-        return self.keep is not None and self.heard_version < self.version
-
-    def taken(self, first: int) -> int:
-        """Return the amount that no other partition can get: its lease, or its draws beyond the lease.
-
-        A partition that never reported may have opened its purse with a first lease.
-        """
-        return max(self.granted - self.returned, self.committed, 0 if self.is_known else first)
-
-
-class Account(Struct, array_like=True):
-    """State of one account at its owner. Mutable; owned by one step at a time."""
-
-    holdings: dict[int, Holding] = field(default_factory=dict)
-    opened_at: float | None = None
-    """Time of the first report."""
-    price: Price = Price()
-    traffic: Traffic = Traffic()
-    """Demand at the least price, by hour of the week."""
-    told: Told = NOTHING_TOLD
-    """Price, risk, cost ratio and whether the budget is spent, of the last leases."""
-    learnt_from: int = 0
-    """Number of coupons that were over when the risk was computed last."""
-    codes: list[CodeRange] = field(default_factory=list)
-    """Numbers of a pool of codes that no partition has."""
-    pooled: int = 0
-    """Numbers that were ever in `codes`."""
-
-    @property
-    def drawn(self) -> int:
-        """Amount given and held, reserved or spent, by the reports."""
-        return sum(holding.committed for holding in self.holdings.values())
-
-    @property
-    def spent(self) -> int:
-        """Amount spent, by the reports."""
-        return sum(holding.spent - holding.refunded for holding in self.holdings.values())
-
-    @property
-    def closed(self) -> int:
-        """Number of coupons that are over, by the reports."""
-        return sum(holding.closed for holding in self.holdings.values())
-
-    @property
-    def held(self) -> int:
-        """Amount held and reserved for open coupons, by the reports."""
-        return self.drawn - self.spent
-
-
-def _first_at_most(limit: Limit, partitions: int, number: int) -> int:
-    """Return the amount reserved for a partition that never reported: the limit may rise before its first draw."""
-    return first_lease(limit._replace(most=(limit.most or 0) + 2 * (limit.quantum - 1)), partitions, number)
-
-
-def left(account: Account, limit: Limit, partitions: int) -> int:
-    """Return the amount that may still be granted; below 0 if the limit was lowered, or set after draws.
-
-    Parameters
-    ----------
-    account : Account
-        The owner's state.
-    limit : Limit
-        Terms of the account.
-    partitions : int
-        Number of partitions of the shoppers' topics.
-    """
-    unheard = Holding()
-    committed = sum(
-        account.holdings.get(number, unheard).taken(_first_at_most(limit, partitions, number))
-        for number in range(partitions)
-    )
-    return (limit.most or 0) - committed
-
-
-def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
+def take_report(account: Account, kept: KeptHoldings, said: LeaseReport, limit: Limit, partitions: int) -> list[Lease]:
     """Apply a partition's report and return the resulting leases, for it and for others.
 
     Parameters
     ----------
     account : Account
         The owner's state, changed in place.
+    kept : KeptHoldings
+        The holdings of its accounts.
     said : LeaseReport
         Report of one partition.
     limit : Limit
@@ -171,24 +67,26 @@ def take_report(account: Account, said: LeaseReport, limit: Limit, partitions: i
     partitions : int
         Number of partitions of the shoppers' topics.
     """
-    holding = account.holdings.setdefault(said.partition, Holding())
-    if not holding.is_known and account.told != NOTHING_TOLD:
-        _renew(holding)  # it has not heard of price and risk
-    _take_back(account, holding, said)
-    _merge(holding, said)
+    holdings = Holdings(account, kept, limit, partitions)
+    with holdings.rebooked(said.partition) as holding:
+        has_heard = holding.is_known or account.told == INITIAL_TERMS
+        _take_back(account, holding, said)
+        _merge(holding, said)
+        if not has_heard:
+            _renew(holding)  # of price and risk
+        holding.is_waiting = (holding.is_waiting or said.asks) and limit.most is not None
     if limit.revoked is not None and (limit.most or 0) > account.pooled:
         account.codes = joined([*account.codes, (account.pooled, limit.most or 0)])
         account.pooled = limit.most or 0
-    holding.is_waiting = (holding.is_waiting or said.asks) and limit.most is not None
     # A partition that has not taken in what it was sent is sent it again.
     told = [said.partition] if holding.heard_version < holding.version else []
     if account.opened_at is None:
         account.opened_at, account.price = said.at, Price(lump_minor=float(limit.unit_minor))
     if limit.most is not None:
-        told += _update(account, limit, said.at)
-        told += _grant(account, limit, partitions, said.at)
-        told += _recall(account, limit, partitions, said.at)
-    return [_lease(said.account_id, number, account, said.at) for number in dict.fromkeys(told)]
+        told += _update(holdings, said.at)
+        told += _grant(holdings, said.at)
+        told += _recall(holdings, said.at)
+    return [_lease(said.account_id, number, holdings, said.at) for number in dict.fromkeys(told)]
 
 
 def _take_back(account: Account, holding: Holding, said: LeaseReport) -> None:
@@ -214,21 +112,24 @@ def _merge(holding: Holding, said: LeaseReport) -> None:
         holding.over_expected, holding.over_spent = said.over_expected, said.over_spent
 
 
-def _update(account: Account, limit: Limit, at: float) -> list[int]:
+def _update(holdings: Holdings, at: float) -> list[int]:
     """Update price and risk; return the partitions to notify: all that reported or were called, or none."""
+    account, limit = holdings.account, holdings.limit
     if not _is_due(account, limit, at):
         return []
-    holdings = account.holdings.values()
-    ratio = 1.0 if limit.is_stock else _cost_ratio(account, limit)
-    variance, risk = _variance(account, ratio, at), _risk(account, limit, ratio, at)
-    account.learnt_from = account.closed
+    holdings.sum_up()
+    every = [holding for _, holding in holdings.items()]
+    ratio = 1.0 if limit.is_stock else _cost_ratio(every, limit)
+    variance = sum(holding.variance.at(at) for holding in every)
+    risk = _risk(account, limit, ratio * variance)
+    account.learnt_from = account.sums.closed
     if limit.is_priced:
         nothing = (0.0,) * len(PRICES)
-        demand = np.sum([holding.demand or nothing for holding in holdings], axis=0)
+        demand = np.sum([holding.demand or nothing for holding in every], axis=0)
         totals = pricing.ReportedTotals(
-            spent_minor=account.drawn * limit.unit_minor if limit.is_stock else account.spent,
-            expected_minor=ratio * sum(holding.expected.at(at) for holding in holdings),
-            variance=variance,
+            spent_minor=account.sums.drawn * limit.unit_minor if limit.is_stock else account.sums.spent,
+            expected_minor=ratio * sum(holding.expected.at(at) for holding in every),
+            variance=ratio * variance,
             demand=tuple(demand.tolist()),
         )
         if account.price.at is not None and account.price.seen:
@@ -241,9 +142,9 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
     if not any(map(_has_moved, account.told, news)):
         return []
     account.told = news
-    notified = [number for number, holding in account.holdings.items() if holding.is_known or holding.version]
+    notified = [number for number, holding in holdings.items() if holding.is_known or holding.version]
     for number in notified:
-        holding = account.holdings[number]
+        holding = holdings.change(number)
         if holding.is_called:
             holding.version += 1
         else:
@@ -251,21 +152,15 @@ def _update(account: Account, limit: Limit, at: float) -> list[int]:
     return notified
 
 
-def _variance(account: Account, ratio: float, at: float) -> float:
-    return ratio * sum(holding.variance.at(at) for holding in account.holdings.values())
-
-
-def _risk(account: Account, limit: Limit, ratio: float, at: float) -> float | None:
-    """Return the risk by what is open now; None while nothing is, or too few coupons are over."""
-    if limit.hold == "maximum" or account.closed < KNOWN_AFTER:
+def _risk(account: Account, limit: Limit, variance: float) -> float | None:
+    """Return the risk by the variance of what is open; None while it is nothing, or too few coupons are over."""
+    if limit.hold == "maximum" or account.sums.closed < KNOWN_AFTER:
         return None
-    variance = _variance(account, ratio, at)
     return risk_of(variance, QUANTILE_Z) if variance >= LEAST_VARIANCE else None
 
 
-def _cost_ratio(account: Account, limit: Limit) -> float:
+def _cost_ratio(holdings: Sequence[Holding], limit: Limit) -> float:
     """Return observed over expected cost of the coupons that are over, shrunk towards 1 while these are few."""
-    holdings = account.holdings.values()
     known = CALIBRATED_AFTER * limit.quantum
     spent, expected = sum(one.over_spent for one in holdings), sum(one.over_expected for one in holdings)
     return min(max((spent + known) / (expected + known), 1 / MAX_COST_RATIO), MAX_COST_RATIO)
@@ -304,17 +199,17 @@ def is_spent(account: Account, limit: Limit) -> bool:
     limit : Limit
         Terms of the account.
     """
-    is_used = limit.most is not None and not limit.is_stock and account.spent > 0
-    return is_used and (limit.most or 0) - account.spent < limit.least
+    is_used = limit.most is not None and not limit.is_stock and account.sums.spent > 0
+    return is_used and (limit.most or 0) - account.sums.spent < limit.least
 
 
 def _is_due(account: Account, limit: Limit, at: float) -> bool:
     """Return True if price and risk are to be updated: by time, or by coupons that are open or over."""
     _, risk, ratio, was_spent = account.told
-    has_learnt = account.closed >= max(2 * account.learnt_from, KNOWN_AFTER)
+    has_learnt = account.sums.closed >= max(2 * account.learnt_from, KNOWN_AFTER)
     if account.price.at is None or is_spent(account, limit) != was_spent or has_learnt:
         return True
-    has_moved = _has_moved(risk, _risk(account, limit, ratio, at), RISK_CHANGE)
+    has_moved = _has_moved(risk, _risk(account, limit, ratio * account.sums.variance.at(at)), RISK_CHANGE)
     terms = _terms(account, limit)
     every = min(max((terms.ends_at - terms.starts_at) / pricing.UPDATES, pricing.LEAST_UPDATE_S), pricing.MOST_UPDATE_S)
     return at >= account.price.at + (pricing.LEAST_UPDATE_S if has_moved else every)
@@ -326,68 +221,57 @@ def _has_moved(before: float | None, after: float | None, by: float = NOTICED_CH
     return abs(after - before) > by * max(before, after)
 
 
-def _lacks(holding: Holding, limit: Limit) -> int:
-    """Return the amount that a partition lacks to the least useful amount."""
-    return max(limit.quantum - max(holding.available, 0), 0)
-
-
-def _queue(account: Account, limit: Limit) -> list[int]:
-    """Return the waiting partitions: first those below the least useful amount, the smallest lack first."""
-    waiting = [number for number, holding in account.holdings.items() if holding.is_waiting]
-
-    def urgency(number: int) -> tuple[bool, int, int]:
-        holding = account.holdings[number]
-        lacks = _lacks(holding, limit)
-        return (not lacks, lacks or holding.available, number)
-
-    return sorted(waiting, key=urgency)
-
-
-def _grant(account: Account, limit: Limit, partitions: int, at: float) -> list[int]:
+def _grant(holdings: Holdings, at: float) -> list[int]:
     """Grant waiting partitions half of an even share of the rest, at least the least useful amount; return them."""
-    granted = []
-    for number in _queue(account, limit):
-        holding, rest = account.holdings[number], left(account, limit, partitions)
+    account, limit = holdings.account, holdings.limit
+    granted, skipped = list[int](), 0
+    while skipped < len(account.waiting):
+        *_, number = account.waiting[skipped]
+        holding, rest = holdings.get(number), holdings.left
         if limit.revoked is not None and holding.is_called:
-            continue  # it is about to return the last numbers of its list
-        least = _lacks(holding, limit) or limit.quantum
+            skipped += 1  # it is about to return the last numbers of its list
+            continue
+        least = holding.lacks(limit) or limit.quantum
         if rest < least:
             break
-        # Draws made while there was no limit were never granted, and do not reduce the rest.
-        beyond = max(-holding.available, 0)
-        amount = max(least, rest // (2 * partitions))
-        holding.granted += beyond + amount
-        if limit.revoked is not None:
-            news, account.codes = split(account.codes, amount)
-            holding.codes = joined([*holding.codes, *news])
-        holding.is_waiting, holding.granted_at = False, at
-        _renew(holding)
+        with holdings.rebooked(number) as holding:
+            # Draws made while there was no limit were never granted, and do not reduce the rest.
+            beyond = max(-holding.available, 0)
+            amount = max(least, rest // (2 * holdings.partitions))
+            holding.granted += beyond + amount
+            if limit.revoked is not None:
+                news, account.codes = split(account.codes, amount)
+                holding.codes = joined([*holding.codes, *news])
+            holding.is_waiting, holding.granted_at = False, at
+            _renew(holding)
         granted.append(number)
     return granted
 
 
-def _recall(account: Account, limit: Limit, partitions: int, at: float) -> list[int]:
+def _recall(holdings: Holdings, at: float) -> list[int]:
     """Call back idle amounts for a partition with too little, or beyond the limit: the largest holding returns half."""
-    needy = [number for number in _queue(account, limit) if _lacks(account.holdings[number], limit)][:1]
-    need = sum(_lacks(account.holdings[number], limit) for number in needy) - left(account, limit, partitions)
-    if need <= 0:
+    account, needy = holdings.account, -1
+    need, idle = -holdings.left, account.sums.idle
+    if account.waiting and not account.waiting[0][0]:
+        _, lacks, needy = account.waiting[0]
+        need += lacks
+        idle -= holdings.get(needy).idle
+    if need <= 0 or not idle:
         return []
-    for number in range(partitions):
-        account.holdings.setdefault(number, Holding(granted=_first_at_most(limit, partitions, number)))
-    others = [(holding.available, number) for number, holding in account.holdings.items() if number not in needy]
+    others = [(holdings.get(number).available, number) for number in range(holdings.partitions) if number != needy]
     recalled = []
     for idle, number in sorted(others, reverse=True):
-        holding = account.holdings[number]
         if need <= 0 or idle <= 0:
             break
+        holding = holdings.get(number)
+        if not holding.is_called and needy >= 0 and abs(at - holding.granted_at) < RESTS_S:
+            continue
         # A partition that draws nothing does not report: if its lease was lost, only another one reaches it.
-        is_to_be_told = not holding.is_called or abs(at - holding.called_at) >= ASK_AGAIN_S
-        if not holding.is_called:
-            if needy and abs(at - holding.granted_at) < RESTS_S:
-                continue
-            _renew(holding)
-            holding.keep = max(idle - max(idle - idle // 2, need), 0)
-        if is_to_be_told:
+        if not holding.is_called or abs(at - holding.called_at) >= ASK_AGAIN_S:
+            holding = holdings.change(number)
+            if not holding.is_called:
+                _renew(holding)
+                holding.keep = max(idle - max(idle - idle // 2, need), 0)
             holding.called_at = at
             recalled.append(number)
         need -= max(idle - (holding.keep or 0), 0)
@@ -399,8 +283,8 @@ def _renew(holding: Holding) -> None:
     holding.keep = None
 
 
-def _lease(account_id: str, number: int, account: Account, at: float) -> Lease:
-    holding, (price, risk, cost_ratio, is_out) = account.holdings[number], account.told
+def _lease(account_id: str, number: int, holdings: Holdings, at: float) -> Lease:
+    holding, (price, risk, cost_ratio, is_out) = holdings.get(number), holdings.account.told
     return Lease(
         price=price,
         risk=risk,

@@ -48,11 +48,11 @@ PEAK_HOUR = 3.0
 """Bound of an account's busiest hour over its mean hour, where shoppers are no attackers."""
 
 
-def first_lease(limit: Limit, partitions: int, number: int) -> int:
+def first_lease(limit: Limit, partitions: int, number: int, rise: int = 0) -> int:
     """Return the lease of a partition that has not reported yet: its part of half the limit; all, if it is alone.
 
     Quanta of half the limit go to the partitions in turn. So if the limit rises before some purses are opened, these
-    get no more, together, than the rise, or than the owner reserves (`leases.left`).
+    get no more, together, than the rise, or than the owner reserves (`Holdings.left`).
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
         Number of partitions of the shoppers' topics.
     number : int
         Number of the partition.
+    rise : int
+        Amount by which the limit may rise.
 
     Examples
     --------
@@ -70,7 +72,7 @@ def first_lease(limit: Limit, partitions: int, number: int) -> int:
     >>> first_lease(Limit(100, 1), 1, 0), first_lease(Limit(500, 100), 4, 3)
     (100, 100)
     """
-    most = limit.most or 0
+    most = (limit.most or 0) + rise
     if limit.revoked is not None:
         return 0  # codes have numbers, which a lease names
     if partitions == 1:

@@ -157,11 +157,15 @@ class CoverageCheck:
             self.not_booked[event.issue_id, event.order_id or ""] = event
 
     def take_cell(self, record: Record) -> None:
-        """Take in a state record of a changelog, or a purse of its partition: the latest of a key counts."""
+        """Take in a state record of a changelog, or a purse of its partition: the latest of a key counts.
+
+        Holdings of accounts are left out: reports and leases say what they do.
+        """
         cells = self._applied[record.topic]
         key = record.key or b""
         if key.startswith(SHARED_PREFIX.encode()):
-            self._take_purse(record, key.removeprefix(SHARED_PREFIX.encode()).decode(errors="replace"))
+            if record.topic == USERS:
+                self._take_purse(record, key.removeprefix(SHARED_PREFIX.encode()).decode(errors="replace"))
             return
         if record.value is None:
             cells.pop(key, None)

@@ -124,7 +124,7 @@ class Summary:
     def take(self, agent: str, key: str, value: bytes) -> None:
         """Take a state of any partition; each once."""
         if key.startswith(SHARED_PREFIX):
-            if isinstance(purse := SHARED.decode(value), Purse):
+            if agent == "users" and isinstance(purse := SHARED.decode(value), Purse):
                 self._purses[key.removeprefix(SHARED_PREFIX)].append(purse)
         elif agent in self._digests:
             self._digests[agent].take(key.encode(), value)

@@ -14,7 +14,7 @@ from stream_coupons.core.measurement.lift_sums import LiftSums
 from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults, Numbers
 from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.money.accounts import Accounts
-from stream_coupons.core.money.leases import Account
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import split_cell_key
 from stream_coupons.core.shopper.state import Shopper
@@ -37,6 +37,7 @@ SHARED: StateCodec[Any] = StateCodec(Users.shared_type)
 RAW_CELLS: CellCodec[Raw] = CellCodec(Raw)
 _shoppers: CellCodec[Shopper] = CellCodec(Shopper)
 _accounts: CellCodec[Account] = CellCodec(Account)
+_holdings: StateCodec[Holding] = StateCodec(Holding)
 
 
 class Move:
@@ -91,9 +92,11 @@ class Move:
             limit = self._limits.limit(account_id)
             purses = moved_purses(known, account_id, limit, account, self._partitions)
             yield from self._placed(account_id, purses)
-            moved = Cell(None, moved_account(account, purses, old))
+            moved, holdings = moved_account(account, limit, purses, old)
             home = partition_for(account_id.encode(), self._partitions)
-            yield Budgets.name, home, account_id, _accounts.encode(moved)
+            yield Budgets.name, home, account_id, _accounts.encode(Cell(None, moved))
+            for key, holding in holdings.items():
+                yield Budgets.name, home, f"{SHARED_PREFIX}{key}", _holdings.encode(holding)
         for key, states in sorted(known.old.items()):
             if states and isinstance(states[0], LiftSums):
                 yield from self._placed(key, moved_lift(states, self._partitions))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_coupons.core.decision.result_steps import numbers_of
 from stream_coupons.core.effects import Stake
@@ -22,9 +23,10 @@ from stream_coupons.core.measurement.lift_sums import INT_BYTES, NO_SUMS, LiftCh
 from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults, DayResults, Numbers
 from stream_coupons.core.money.accounts import CODES, UNITS, Limit, budgets_of
 from stream_coupons.core.money.code_ranges import count, joined
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding, Holdings, key_of
 from stream_coupons.core.money.purses import Purse, PurseTotals, book, fall, first_lease, sum_of_totals
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
+from stream_coupons.runtime.steps import SharedStates
 
 Shared = Mapping[int, Mapping[str, Any]]
 """Shared states by partition and key."""
@@ -182,19 +184,21 @@ def _lease_anew(purses: list[Purse], limit: Limit) -> None:
         purse.granted = max(purse.committed, 0) + purse.size
 
 
-def moved_account(account: Account, purses: list[Purse], old: Iterable[Purse]) -> Account:
-    """Return the owner's state that matches the purses of the new partitions.
+def moved_account(
+    account: Account, limit: Limit, purses: list[Purse], old: Iterable[Purse]
+) -> tuple[Account, dict[str, Holding]]:
+    """Return the owner's state that matches the purses of the new partitions, and its holdings by key.
 
     Parameters
     ----------
-    account : Account
-        The state before.
+    account, limit : Account, Limit
+        The state before, and the terms.
     purses, old : Purse
         The purses of the new partitions, and those of the old ones, whose codes return to the pool.
     """
     codes = joined(sorted([*account.codes, *(part for purse in old for part in purse.codes)]))
     holdings = {
-        number: Holding(
+        key_of(limit.account_id, number): Holding(
             **{name: getattr(purse, name) for name in PurseTotals.__struct_fields__},
             is_known=True,
             heard=sum_of_totals(purse),
@@ -209,8 +213,9 @@ def moved_account(account: Account, purses: list[Purse], old: Iterable[Purse]) -
     drawn = sum(purse.drawn for purse in purses)
     if account.pooled and count(codes) + drawn != account.pooled:
         raise BooksDiffer(f"a pool of {account.pooled} codes has {count(codes)} left and {drawn} given")
-    kept = account.opened_at, account.price, account.traffic, account.told, account.learnt_from
-    return Account(holdings, *kept, codes, account.pooled)
+    moved = replace(account, codes=codes, summed_by=None)
+    Holdings(moved, SharedStates(holdings, Holding), limit, len(purses))  # adds the sums up
+    return moved, holdings
 
 
 def moved_lift(old: list[LiftSums], partitions: int) -> list[LiftSums]:

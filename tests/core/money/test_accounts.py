@@ -13,10 +13,10 @@ from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
 from stream_coupons.core.money.holds import QUANTILE_Z
-from stream_coupons.core.money.leases import KNOWN_AFTER, Account
+from stream_coupons.core.money.leases import KNOWN_AFTER
 from stream_coupons.core.money.price import LEAST_UPDATE_S, PRICES
 from stream_coupons.testing import campaign, coupon
-from tests.core.builders import AT, DAY_S, HOUR_S, as_read, restarted
+from tests.core.builders import AT, DAY_S, HOUR_S, OwnedAccount, as_read, restarted
 
 MONEY = money_of("c1")
 MONTH: dict[str, Any] = {"valid_from": AT, "valid_until": AT + 30 * DAY_S}
@@ -89,7 +89,7 @@ class Owner:
         self.limit = limit
         self.hourly_minor = hourly_minor
         """Expected cost of what decisions would draw in an hour; half of it is worth twice its cost, and none more."""
-        self.account = Account()
+        self.account = OwnedAccount()
         self.demand = np.zeros(len(PRICES))
         self.spent = 0
         self.prices: list[float] = []
@@ -98,19 +98,19 @@ class Owner:
         """Report every hour; what is worth its price is spent."""
         for _ in range(count):
             at = AT + (len(self.prices) + 1) * HOUR_S
-            price = self.account.price.value
+            price = self.account.state.price.value
             asked = self.hourly_minor * ((PRICES < 1.0) / 2 + (PRICES < 2.0) / 2)
             self.demand += asked
             self.spent += int(spends_ratio * self.hourly_minor * ((price < 1.0) / 2 + (price < 2.0) / 2))
             self.report(at)
-            self.prices.append(self.account.price.value)
+            self.prices.append(self.account.state.price.value)
 
     def report(self, at: float, **about: Any) -> list[Lease]:
         """Report totals."""
         known: dict[str, Any] = {"version": 0, "granted": 0, "closed": KNOWN_AFTER, "demand": self.demand.tolist()}
         spent = {"drawn": self.spent, "spent": self.spent}
         said = LeaseReport(account_id=self.limit.account_id, partition=0, at=at, **(known | spent | about))
-        return [as_read(lease) for lease in leases.take_report(self.account, said, self.limit, 4)]
+        return [as_read(lease) for lease in self.account.take(said, self.limit, 4)]
 
 
 class TestPrice:
@@ -136,14 +136,16 @@ class TestPrice:
     def test_partitions_hear_of_it_when_it_has_moved_and_only_then(self) -> None:
         owner = Owner(limit_of(), hourly_minor=400.0)
         owner.pass_hours(72)
-        before = owner.account.told[0]
+        before = owner.account.state.told[0]
         owner.demand += 400.0 * (PRICES < 2.0)
         told = owner.report(AT + 73 * HOUR_S)
-        is_moved = abs(owner.account.price.value - before) > leases.NOTICED_CHANGE * before
+        is_moved = abs(owner.account.state.price.value - before) > leases.NOTICED_CHANGE * before
         assert [lease.partition for lease in told if lease.partition] == ([1, 2, 3] if is_moved else [])
         owner.spent = 90_000
         told = owner.report(AT + 75 * HOUR_S)
-        assert {(lease.partition, lease.price) for lease in told} == {(n, owner.account.price.value) for n in range(4)}
+        assert {(lease.partition, lease.price) for lease in told} == {
+            (n, owner.account.state.price.value) for n in range(4)
+        }
         again = owner.report(AT + 75 * HOUR_S + 1.0, version=10**6)
         assert again == [], "too soon for another one"
 
@@ -180,7 +182,7 @@ class TestRisk:
         owner, risks = Owner(limit_of(), hourly_minor=0.0), dict[int, float | None]()
         for closed in range(100):
             owner.report(AT + 0.1 * closed, closed=closed, variance=(100.0 + closed, 0.0))
-            risks[closed] = owner.account.told[1]
+            risks[closed] = owner.account.state.told[1]
         changes = [closed for closed in range(1, 100) if risks[closed] != risks[closed - 1]]
         assert changes == [KNOWN_AFTER, 2 * KNOWN_AFTER, 4 * KNOWN_AFTER, 8 * KNOWN_AFTER]
         assert risks[99] == QUANTILE_Z / math.sqrt(100.0 + changes[-1])

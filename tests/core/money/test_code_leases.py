@@ -9,15 +9,14 @@ import pytest
 
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
-from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit, codes_of
 from stream_coupons.core.money.code_ranges import count
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, Holding, key_of
 from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.runtime.steps import SharedStates
-from tests.core.builders import as_read, restarted
+from tests.core.builders import OwnedAccount, as_read, restarted
 
 NO_MONEY = Booking("c", None, Stake(), Stake(), 0.0, 0.0, 0.0, is_falling=False)
 
@@ -36,7 +35,7 @@ class Machine:
     chance: random.Random
     loss_ratio: float = 0.2
     crash_ratio: float = 0.1
-    account: Account = field(default_factory=Account)
+    account: OwnedAccount = field(default_factory=OwnedAccount)
     purses: dict[int, dict[str, Purse]] = field(default_factory=dict)
     on_way: list[Lease | LeaseReport] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
@@ -87,7 +86,7 @@ class Machine:
                 self._save(message.partition, shared, effects)
             return
         account = restarted(self.account)
-        answers = leases.take_report(account, message, self.limit, self.partitions)
+        answers = account.take(message, self.limit, self.partitions)
         if self.chance.random() >= self.crash_ratio:
             self.account = account
             for lease in answers:
@@ -97,7 +96,7 @@ class Machine:
         """No number is given twice, or is in two places of which one may still give it."""
         assert [number for number, times in Counter(self.given).items() if times > 1] == []
         left = [set(self._numbers(purse)) for shared in self.purses.values() for purse in shared.values()]
-        free = {number for first, end in self.account.codes for number in range(first, end)}
+        free = {number for first, end in self.account.state.codes for number in range(first, end)}
         apart = [*left, free, set(self.given)]
         assert sum(map(len, apart)) == len(set().union(*apart))
         for shared in self.purses.values():
@@ -184,19 +183,19 @@ def test_a_worker_that_has_not_read_the_import_yet_does_not_give_its_codes() -> 
 
 def test_many_ranges_stay_few() -> None:
     machine = played(3, 60, 5)
-    assert all(len(holding.codes) < 12 for holding in machine.account.holdings.values())
-    assert len(machine.account.codes) < 12
+    assert all(len(holding.codes) < 12 for holding in machine.account.holdings().values())
+    assert len(machine.account.state.codes) < 12
 
 
 def test_a_partition_that_is_called_gets_no_codes_before_it_has_answered() -> None:
     """Else the owner would take the new codes for those that come back."""
     machine = Machine(pool(10), 2, random.Random(0), loss_ratio=0.0, crash_ratio=0.0)
     holding = Holding(version=1, granted=10, is_known=True, heard_version=1, codes=[(0, 10)])
-    machine.account = Account({0: holding}, pooled=10)
+    machine.account = OwnedAccount(Account(pooled=10), {key_of(codes_of("c"), 0): holding})
     machine.purses = {0: {codes_of("c"): Purse(version=1, granted=10, size=10, codes=[(0, 10)])}}
-    called = leases.take_report(machine.account, report(1, 0), machine.limit, 2)
+    called = machine.account.take(report(1, 0), machine.limit, 2)
     machine.limit = pool(30)
-    granted = leases.take_report(machine.account, report(0, 1), machine.limit, 2)
+    granted = machine.account.take(report(0, 1), machine.limit, 2)
     assert [lease.keep for lease in called] == [5]
     for lease in [*called, *granted]:
         reports, machine.on_way = machine.on_way, [lease]

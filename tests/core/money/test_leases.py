@@ -13,12 +13,12 @@ from stream_coupons.core.effects import Booking, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases, purses
 from stream_coupons.core.money.accounts import Limit
+from stream_coupons.core.money.holdings import Account, Holding
 from stream_coupons.core.money.holds import cost_of, hold_of
-from stream_coupons.core.money.leases import Account, Holding
 from stream_coupons.core.money.price import demand_of
 from stream_coupons.core.money.purses import Purse, PurseTotals
 from stream_coupons.core.shopper.state import OpenIssue
-from tests.core.builders import as_read, opened, opening, restarted, used
+from tests.core.builders import OwnedAccount, as_read, opened, opening, restarted, used
 
 WINDOW_S = 60.0
 REDEEMS, DISCOUNT_RATIO = 0.3, 0.7
@@ -47,7 +47,7 @@ class Machine:
     limit: Limit
     partitions: int
     chance: random.Random
-    account: Account = field(default_factory=Account)
+    account: OwnedAccount = field(default_factory=OwnedAccount)
     purses: dict[int, Purse] = field(default_factory=dict)
     on_way: list[Lease | LeaseReport] = field(default_factory=list)
     given: int = 0
@@ -142,7 +142,7 @@ class Machine:
     def deliver(self, message: Lease | LeaseReport) -> None:
         if isinstance(message, LeaseReport):
             self.account = restarted(self.account) if self.restarts else self.account
-            for lease in leases.take_report(self.account, message, self.limit, self.partitions):
+            for lease in self.account.take(message, self.limit, self.partitions):
                 self.send(lease)
         else:
             purse = self.purses.setdefault(message.partition, Purse())
@@ -224,7 +224,7 @@ def restful(machine: Machine) -> None:
         machine.deliver_all()
     machine.check()
     for number in range(machine.partitions - machine.quiet):  # a quiet one is called again when somebody asks
-        holding = machine.account.holdings.get(number)
+        holding = machine.account.holdings().get(number)
         assert holding is None or not holding.is_called, "a call-back was lost"
 
 
@@ -273,7 +273,7 @@ def test_no_limit_is_passed_though_messages_are_lost_doubled_and_reordered(
     restful(machine)
     committed = sum(purse.committed for purse in machine.purses.values())
     assert committed == machine.closed_minor or limit.is_stock
-    assert machine.account.drawn == committed
+    assert machine.account.state.sums.drawn == committed
     use_up(machine)
     if not limit.is_stock:
         assert machine.closed_minor <= (1.1 if limit.hold == "quantile" else 1.0) * machine.widest
@@ -308,16 +308,15 @@ def test_no_limit_is_passed_that_the_catalogue_ever_had(seed: int, count: int, l
 
 def test_a_price_that_comes_amid_a_call_back_calls_back_too() -> None:
     limit = money(1_000, 100, **STEERED)
-    account = Account(
-        {0: Holding(granted=1_000, is_known=True), 1: Holding(is_known=True)}, told=(5.0, None, 1.0, False)
-    )
+    holdings = {"money:c:0": Holding(granted=1_000, is_known=True), "money:c:1": Holding(is_known=True)}
+    account = OwnedAccount(Account(told=(5.0, None, 1.0, False)), holdings)
     asks = LeaseReport(account_id="money:c", partition=1, at=1_000.0, version=0, granted=0, asks=True)
-    [called] = [lease for lease in leases.take_report(account, asks, limit, 2) if lease.partition == 0]
+    [called] = [lease for lease in account.take(asks, limit, 2) if lease.partition == 0]
     assert called.keep == 500
-    account.told = (1.0, None, 1.0, False)
-    priced = leases.take_report(account, msgspec.structs.replace(asks, at=5_000.0, asks=False), limit, 2)
+    account.state.told = (1.0, None, 1.0, False)
+    priced = account.take(msgspec.structs.replace(asks, at=5_000.0, asks=False), limit, 2)
     [again] = [lease for lease in priced if lease.partition == 0]
-    assert (again.version, again.keep, again.price) == (called.version + 1, 500, account.price.value)
+    assert (again.version, again.keep, again.price) == (called.version + 1, 500, account.state.price.value)
     purse = Purse(granted=1_000)
     assert purses.receive(purse, again)
     assert (purse.returned, purse.available) == (500, 500)
@@ -503,7 +502,7 @@ def test_a_lost_lease_is_sent_again_with_the_next_report() -> None:
 
 
 def test_what_was_kept_for_a_partition_is_free_when_it_says_that_it_has_less() -> None:
-    limit, account = money(130, 120), Account({1: Holding(granted=120)})
+    limit, account = money(130, 120), OwnedAccount(kept={"money:c:1": Holding(granted=120)})
     asks = LeaseReport(account_id="money:c", partition=1, at=1_000.0, version=0, granted=0, asks=True)
-    [lease] = leases.take_report(account, asks, limit, 2)
+    [lease] = account.take(asks, limit, 2)
     assert (lease.partition, lease.granted) == (1, 120)

@@ -9,16 +9,14 @@ from msgspec import Struct
 
 from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.leases import Lease, LeaseReport
-from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, money_of
 from stream_coupons.core.money.holds import cost_of
-from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import ASK_AGAIN_S, Purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.testing import coupon
-from tests.core.builders import AT, DAY_S, opened, opening, purses, used
+from tests.core.builders import AT, DAY_S, OwnedAccount, opened, opening, purses, used
 
 MONEY, MOST = money_of("c1"), 100
 
@@ -29,7 +27,7 @@ class Shop:
     def __init__(self, partitions: int, **terms: Any) -> None:
         self.limits = Accounts([coupon(max_discount_minor=MOST, **terms)]).of(coupon())[1:]
         self.limit = self.limits[0]
-        self.partitions, self.now, self.account = partitions, AT, Account()
+        self.partitions, self.now, self.account = partitions, AT, OwnedAccount()
         self.shared = [purses() for _ in range(partitions)]
         self.wallets = [Wallet(shared, number, partitions) for number, shared in enumerate(self.shared)]
         self.open: list[tuple[int, OpenIssue]] = []
@@ -95,7 +93,7 @@ class Shop:
         while waiting:
             message = waiting.pop(0)
             if isinstance(message, LeaseReport):
-                waiting += leases.take_report(self.account, message, self.limit, self.partitions)
+                waiting += self.account.take(message, self.limit, self.partitions)
             elif isinstance(message, Lease):
                 waiting += self.wallets[message.partition].receive(message).messages
 
@@ -160,7 +158,7 @@ def test_a_budget_that_is_spent_pauses_everywhere_until_money_comes_back_or_it_i
     shop.limits = (shop.limit,)
     shop.flood(0.005)
     assert shop.open
-    assert not shop.account.told[3]
+    assert not shop.account.state.told[3]
 
 
 @pytest.mark.parametrize(("redeems", "least", "most"), [(0.2, 49, 66), (0.03, 10, 18)])

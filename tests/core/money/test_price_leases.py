@@ -6,7 +6,7 @@ import pytest
 from stream_coupons.core.messages.leases import Lease, LeaseReport
 from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Limit
-from stream_coupons.core.money.leases import Account
+from tests.core.builders import OwnedAccount
 
 AT = 1_000_000_000.0
 PARTITIONS = 4
@@ -26,28 +26,28 @@ def report(at: float, variance: float = 2500.0, partition: int = 0) -> LeaseRepo
 
 def test_a_partition_hears_of_price_and_risk_once_it_has_reported() -> None:
     """One that was never heard of opens its purse by itself: a lease would have to say how much of it there is."""
-    account, told = Account(), dict[int, Lease]()
+    account, told = OwnedAccount(), dict[int, Lease]()
     for n in range(3):
-        for lease in leases.take_report(account, report(AT + 20.0 * n), limit(10_000), PARTITIONS):
+        for lease in account.take(report(AT + 20.0 * n), limit(10_000), PARTITIONS):
             told[lease.partition] = lease
     assert set(told) == {0}
     assert told[0].risk is not None
-    later = leases.take_report(account, report(AT + 61.0, partition=2), limit(10_000), PARTITIONS)
+    later = account.take(report(AT + 61.0, partition=2), limit(10_000), PARTITIONS)
     heard = {lease.partition: (lease.price, lease.risk) for lease in later}
     assert heard[2] == heard.get(0, (told[0].price, told[0].risk))
 
 
 def test_a_partition_that_was_called_before_it_reported_hears_of_a_new_risk_under_a_new_version() -> None:
     """Two leases of one version are the same: the partition that reads the second keeps the first."""
-    account, told = Account(), dict[tuple[int, int], Lease]()
+    account, told = OwnedAccount(), dict[tuple[int, int], Lease]()
     for n in range(10):
-        drawn = account.holdings[0].granted if account.holdings else 0
+        drawn = account.holdings()[0].granted if account.kept else 0
         asks = msgspec.structs.replace(report(AT + 61.0 * n, 2500.0 + 500.0 * n), drawn=drawn, wanted=n, asks=True)
-        for lease in leases.take_report(account, asks, limit(700), 2):
+        for lease in account.take(asks, limit(700), 2):
             same = msgspec.structs.replace(lease, at=0.0)
             assert told.setdefault((lease.partition, lease.version), same) == same
     called = [lease for (number, _), lease in told.items() if number == 1]
-    assert not account.holdings[1].is_known
+    assert not account.holdings()[1].is_known
     assert len({lease.risk for lease in called}) > 1
     assert all(lease.keep is not None for lease in called)
 
@@ -55,10 +55,10 @@ def test_a_partition_that_was_called_before_it_reported_hears_of_a_new_risk_unde
 @pytest.mark.parametrize("variance", [0.0, 1e-14, 1e-9, 0.5, 1.0, 1e9])
 def test_the_risk_of_almost_nothing_is_not_known(variance: float) -> None:
     """What is left when all coupons have ended is a sum of numbers of 64 bits, and seldom 0."""
-    account, told = Account(), list[Lease]()
+    account, told = OwnedAccount(), list[Lease]()
     for n, left in enumerate((2500.0, variance)):
-        told += leases.take_report(account, report(AT + 20.0 * n, left), limit(10_000), 1)
-        account.holdings[0].heard = -1.0
+        told += account.take(report(AT + 20.0 * n, left), limit(10_000), 1)
+        account.holdings()[0].heard = -1.0
     assert [lease.risk is None for lease in told[-1:]] == [variance < 1.0]
     for lease in told:
         assert msgspec.json.decode(msgspec.json.encode(lease), type=Lease) == lease

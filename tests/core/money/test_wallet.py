@@ -15,17 +15,15 @@ from msgspec import Struct
 from stream_coupons.core.effects import Booking, Effects, Stake
 from stream_coupons.core.messages.catalogue import Campaign, Coupon
 from stream_coupons.core.messages.leases import Lease, LeaseReport
-from stream_coupons.core.money import leases
 from stream_coupons.core.money.accounts import Accounts, Limit, campaign_of, money_of, units_of
 from stream_coupons.core.money.holds import cost_of
-from stream_coupons.core.money.leases import Account
 from stream_coupons.core.money.purses import ASK_AGAIN_S, MAX_TOTAL, REPORT_EVERY_S, Purse, first_lease, open_purse
 from stream_coupons.core.money.wallet import Wallet
 from stream_coupons.core.reasons import Shortage
 from stream_coupons.core.shopper.state import OpenIssue
 from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign, coupon
-from tests.core.builders import AT, DAY_S, as_read, of_type, opened, opening, purses, used, wallet
+from tests.core.builders import AT, DAY_S, OwnedAccount, as_read, of_type, opened, opening, purses, used, wallet
 
 UNITS, MONEY = units_of("c1"), money_of("c1")
 
@@ -328,7 +326,7 @@ class Network:
     campaigns: list[Campaign] = field(default_factory=list)
     lossy: bool = False
     now: float = AT
-    accounts: dict[str, Account] = field(default_factory=dict)
+    accounts: dict[str, OwnedAccount] = field(default_factory=dict)
     on_way: list[Struct] = field(default_factory=list)
     open: list[tuple[int, OpenIssue]] = field(default_factory=list)
     given: int = 0
@@ -406,8 +404,11 @@ class Network:
 
     def deliver(self, message: Struct) -> None:
         if isinstance(message, LeaseReport):
-            account, limit = self.accounts.setdefault(message.account_id, Account()), self.of.limit(message.account_id)
-            self.send(leases.take_report(account, message, limit, self.partitions))
+            account, limit = (
+                self.accounts.setdefault(message.account_id, OwnedAccount()),
+                self.of.limit(message.account_id),
+            )
+            self.send(account.take(message, limit, self.partitions))
         elif isinstance(message, Lease):
             self.send(self.wallets[message.partition].receive(message).messages)
 
@@ -479,7 +480,7 @@ def test_a_campaign_that_fifty_coupons_share_is_not_passed_by_a_lossy_network(ho
     own = sum(each.spent - each.refunded for n in range(50) for each in shop.holdings(money_of(f"c{n}")))
     assert spent == own, "each spends the same of its own budget and of the campaign's"
     assert 0.3 * budget < spent <= (budget if hold == "maximum" else 1.05 * budget)
-    assert shop.accounts[shared].price.value > 0.0
+    assert shop.accounts[shared].state.price.value > 0.0
 
 
 def _check_account(shop: Network, account_id: str, limit: Limit, hold: str) -> None:

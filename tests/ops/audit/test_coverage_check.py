@@ -3,11 +3,14 @@
 import pytest
 
 from lab.builders import AT_MS, BROWSE, ISSUES, LEASES, LETTERS, REPORTS, UNITS, USERS, Handmade, Log, found
+from stream_coupons.core.money.holdings import Holding, key_of
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.dead_letters import dead_letter
 from stream_coupons.kafka.records import ORIGIN_HEADER, Record
 from stream_coupons.ops.audit.coverage_check import fingerprint
 from stream_coupons.ops.audit.findings import Check, CheckCounts
+from stream_coupons.runtime.cells import StateCodec
+from stream_coupons.runtime.steps import SHARED_PREFIX
 
 
 def finished(log: Log) -> list[tuple[str, str, str]]:
@@ -115,6 +118,15 @@ def test_what_is_not_committed_yet_is_open() -> None:
     assert findings.tallies[Check.RECORDS] == CheckCounts(checked=1, open=1)
     log.committed = {}
     assert log.audit().tallies[Check.RECORDS] == CheckCounts(checked=1, open=1)
+
+
+def test_a_holding_of_an_account_is_neither_cell_nor_purse() -> None:
+    log = Handmade(stock=5).give("1")
+    log.report()
+    log.save_cells()
+    key, data = f"{SHARED_PREFIX}{key_of(UNITS, 0)}".encode(), StateCodec(Holding).encode(Holding(drawn=1))
+    log.put(Record(topics.changelog("accounts").name, 0, 0, AT_MS, key, data))
+    assert found(log) == []
 
 
 def test_the_latest_cell_of_a_key_counts() -> None:

@@ -110,8 +110,8 @@ def digests(shop: LocalPipeline) -> dict[str, Digest]:
 
 def purses(shop: LocalPipeline) -> dict[str, list[Purse]]:
     found: dict[str, list[Purse]] = {}
-    for _, _, key, cell in shop.states():
-        if key.startswith(SHARED_PREFIX) and isinstance(purse := SHARED.decode(cell), Purse):
+    for agent, _, key, cell in shop.states():
+        if agent == "users" and key.startswith(SHARED_PREFIX) and isinstance(purse := SHARED.decode(cell), Purse):
             found.setdefault(key.removeprefix(SHARED_PREFIX), []).append(purse)
     return found
 

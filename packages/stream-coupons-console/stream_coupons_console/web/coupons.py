@@ -13,7 +13,8 @@ from starlette.routing import Route
 from stream_coupons.core.catalogue.campaign_states import ISSUING
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.money.accounts import Accounts, money_of, units_of
-from stream_coupons.core.money.leases import Account, is_spent
+from stream_coupons.core.money.holdings import Account
+from stream_coupons.core.money.leases import is_spent
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.ops.campaign_lift import CampaignLift, campaign_lifts, verdict
 from stream_coupons.ops.catalogue_files import COUPONS
@@ -61,7 +62,7 @@ def coupon_state(coupon: Coupon, campaign_state: str | None, accounts: Mapping[s
     if not coupon.valid_from <= now < coupon.valid_until:
         return "not begun" if now < coupon.valid_from else "over"
     stock, budget = accounts.get(units_of(coupon.coupon_id)), accounts.get(money_of(coupon.coupon_id))
-    if stock is not None and coupon.stock is not None and stock.drawn >= coupon.stock:
+    if stock is not None and coupon.stock is not None and stock.sums.drawn >= coupon.stock:
         return "sold out"
     if budget is not None and is_spent(budget, Accounts([coupon]).limit(money_of(coupon.coupon_id))):
         return "budget used"

@@ -7,7 +7,7 @@ import pytest
 
 from stream_coupons.core.messages.catalogue import Coupon
 from stream_coupons.core.messages.inputs import ErasureRequest, FeedbackEvent
-from stream_coupons.core.money.leases import Account, Holding
+from stream_coupons.core.money.holdings import Account, HoldingSums
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
@@ -32,10 +32,10 @@ def coupon(**fields: Any) -> Coupon:
         ({"campaign_id": "spring"}, "ramp", {}, "given"),
         ({"valid_from": NOW + 1}, None, {}, "not begun"),
         ({"valid_until": NOW}, None, {}, "over"),
-        ({"stock": 5}, None, {"units:tea": Account({0: Holding(reserved=2), 1: Holding(reserved=3)})}, "sold out"),
-        ({"stock": 6}, None, {"units:tea": Account({0: Holding(reserved=5)})}, "given"),
-        ({"budget_minor": 500}, None, {"money:tea": Account({0: Holding(spent=450)})}, "budget used"),
-        ({"budget_minor": 500}, None, {"money:tea": Account({0: Holding(spent=300)})}, "given"),
+        ({"stock": 5}, None, {"units:tea": Account(sums=HoldingSums(drawn=5))}, "sold out"),
+        ({"stock": 6}, None, {"units:tea": Account(sums=HoldingSums(drawn=5))}, "given"),
+        ({"budget_minor": 500}, None, {"money:tea": Account(sums=HoldingSums(spent=450))}, "budget used"),
+        ({"budget_minor": 500}, None, {"money:tea": Account(sums=HoldingSums(spent=300))}, "given"),
     ],
 )
 def test_a_state_is_the_first_reason_for_which_nobody_gets_a_coupon(
