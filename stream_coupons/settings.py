@@ -27,6 +27,7 @@ from stream_coupons.core.rules import (
     Size,
 )
 from stream_coupons.core.validation_hints import explained, near, not_utf8
+from stream_coupons.kafka.connection import SaslMechanism
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.kafka.topics import INPUTS
 from stream_coupons.models.rules import LearningRules
@@ -46,6 +47,11 @@ OF_KUBERNETES = re.compile(
 PARTITIONS_PER_BUCKET = 8
 """Partitions for each bucket that relates categories. A bucket needs a thousand shoppers to learn from: a small shop,
 with few partitions, has one bucket."""
+TOKEN_URL = re.compile(
+    r"(https://([\w.-]+|\[[\da-fA-F:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:\d{1,5})?([/?][!\"$-~]*)?",
+    re.ASCII,
+)
+"""A client's secret is sent there: in the clear on this machine only."""
 
 
 class Store(StrEnum):
@@ -201,17 +207,36 @@ def _check_security(kafka: KafkaSettings) -> None:
     """Refuse security settings without effect, so that nobody relies on them, and incomplete ones."""
     protocol = kafka.security_protocol
     for name in ("ca_file", "certificate_file", "key_file"):
-        if getattr(kafka, name) and not protocol.is_encrypted:
+        is_of_endpoint = name == "ca_file" and kafka.has_tokens and kafka.token_url.startswith("https:")
+        if getattr(kafka, name) and not (protocol.is_encrypted or is_of_endpoint):
             raise BadConfig(f"kafka.{name} is set: expected kafka.security_protocol SSL or SASL_SSL, it is {protocol}")
     if bool(kafka.certificate_file) != bool(kafka.key_file):
         raise BadConfig("kafka.certificate_file, kafka.key_file: expected both or none")
-    for name in ("username", "password_file"):
-        is_set = bool(getattr(kafka, name))
-        if is_set and not protocol.has_password:
-            expected = "kafka.security_protocol SASL_SSL or SASL_PLAINTEXT"
-            raise BadConfig(f"kafka.{name} is set: expected {expected}, it is {protocol}")
-        if protocol.has_password and not is_set:
-            raise BadConfig(f"kafka.{name} is not set: {protocol} needs it")
+    _check_sasl(kafka)
+
+
+def _check_sasl(kafka: KafkaSettings) -> None:
+    """Refuse settings that the way to authenticate does not use, and missing ones."""
+    protocol = kafka.security_protocol
+    by = f"{protocol} by {kafka.sasl_mechanism}"
+    needed = ["username", "password_file"] if protocol.has_sasl else []
+    if kafka.has_tokens and kafka.token_file:
+        needed, by = ["token_file"], f"{by} with kafka.token_file"
+    elif kafka.has_tokens:
+        needed = ["token_url", *needed]
+    expected = "expected kafka.security_protocol SASL_SSL or SASL_PLAINTEXT"
+    unused = f"{by} does not use it" if protocol.has_sasl else f"{expected}, it is {protocol}"
+    if kafka.sasl_mechanism is SaslMechanism.OAUTHBEARER and not protocol.has_sasl:
+        raise BadConfig(f"kafka.sasl_mechanism is {kafka.sasl_mechanism}: {unused}")
+    for name in ("token_url", "token_file", "token_scope", "username", "password_file"):
+        is_set, is_scope = bool(getattr(kafka, name)), name == "token_scope" and "token_url" in needed
+        if is_set and not is_scope and name not in needed:
+            raise BadConfig(f"kafka.{name} is set: {unused}")
+        if name in needed and not is_set:
+            other = ", or kafka.token_file" if name == "token_url" else ""
+            raise BadConfig(f"kafka.{name} is not set: {by} needs it{other}")
+    if kafka.token_url and not TOKEN_URL.fullmatch(kafka.token_url):
+        raise BadConfig("kafka.token_url: expected https://host[:port]/path without a user name, or http://localhost")
 
 
 def _override(settings: Settings, name: str, text: str) -> Settings:

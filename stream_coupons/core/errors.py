@@ -37,7 +37,7 @@ class BadConfig(StreamCouponsError):
 
 
 class BrokerAway(BadConfig):
-    """No broker answers at the addresses; it may do so later."""
+    """No broker answers at the addresses, or no endpoint of the tokens for them; it may do so later."""
 
 
 class SnapshotMismatch(StreamCouponsError):

@@ -25,6 +25,9 @@ WAITING: Final = logging.getLogger("stream_coupons.kafka.waiting")
 NOTED_AFTER_S: Final = 2.0
 """A wait for a broker that takes longer is logged there."""
 
+TOKENS: Final = logging.getLogger("stream_coupons.tokens")
+"""Logger for tokens that a running process lacks; its lines are written while no broker answers, too."""
+
 ATTEMPTS: Final = logging.getLogger("kafka.net.manager")
 """kafka-python's logger of the reasons for failed connection attempts, which its exceptions omit."""
 
@@ -34,7 +37,7 @@ ATTEMPT_FAILED: Final = re.compile(
 
 
 class SecurityProtocol(StrEnum):
-    """Kafka's names: what is encrypted, and whether clients name themselves by a password."""
+    """Kafka's names: what is encrypted, and whether clients authenticate by SASL."""
 
     PLAINTEXT = "PLAINTEXT"
     SSL = "SSL"
@@ -47,17 +50,18 @@ class SecurityProtocol(StrEnum):
         return self in (SecurityProtocol.SSL, SecurityProtocol.SASL_SSL)
 
     @property
-    def has_password(self) -> bool:
+    def has_sasl(self) -> bool:
         """True if clients authenticate by SASL."""
         return self in (SecurityProtocol.SASL_PLAINTEXT, SecurityProtocol.SASL_SSL)
 
 
 class SaslMechanism(StrEnum):
-    """SASL mechanism for passwords."""
+    """SASL mechanism: passwords, or tokens of OAuth 2.0."""
 
     PLAIN = "PLAIN"
     SCRAM_SHA_256 = "SCRAM-SHA-256"
     SCRAM_SHA_512 = "SCRAM-SHA-512"
+    OAUTHBEARER = "OAUTHBEARER"
 
 
 class Format(StrEnum):
@@ -83,7 +87,12 @@ class Connection(Struct, frozen=True):
     certificate_file, key_file : str
         PEM files of the client's certificate and key, if brokers require them.
     username, password_file : str
-        The client's user name, and a file with nothing but the password: no secret is in settings or logs.
+        The client's user name, and a file with nothing but the password: no secret is in settings or logs. For a
+        token endpoint they are the client's id and secret.
+    token_url, token_scope : str
+        Endpoint that grants tokens for client credentials, and their scope; empty for the client's default.
+    token_file : str
+        File with a token that another program renews, in place of an endpoint.
     formats : dict of str to Format
         By input topic; plain if it is not named.
     namespace : str
@@ -98,6 +107,9 @@ class Connection(Struct, frozen=True):
     sasl_mechanism: SaslMechanism = SaslMechanism.SCRAM_SHA_512
     username: str = ""
     password_file: str = ""
+    token_url: str = ""
+    token_scope: str = ""
+    token_file: str = ""
     formats: dict[str, Format] = {}
     namespace: str = ""
 
@@ -105,8 +117,18 @@ class Connection(Struct, frozen=True):
         """Return the broker's name of a topic, group or transactional id, for people."""
         return self.namespace + name
 
-    def options(self) -> dict[str, Any]:
+    @property
+    def has_tokens(self) -> bool:
+        """True if clients authenticate by tokens."""
+        return self.security_protocol.has_sasl and self.sasl_mechanism is SaslMechanism.OAUTHBEARER
+
+    def options(self, *, is_async: bool = True) -> dict[str, Any]:
         """Keyword arguments for clients of aiokafka and of kafka-python, which have the same names.
+
+        Parameters
+        ----------
+        is_async : bool, optional
+            True for aiokafka: its clients await tokens.
 
         Raises
         ------
@@ -119,23 +141,25 @@ class Connection(Struct, frozen=True):
         }
         if self.security_protocol.is_encrypted:
             options["ssl_context"] = self._ssl_context()
-        if self.security_protocol.has_password:
+        if self.has_tokens:
+            from stream_coupons.kafka import oauth  # here, for it takes both libraries
+
+            provider = oauth.AsyncTokens if is_async else oauth.BlockingTokens
+            options["sasl_oauth_token_provider"] = provider(oauth.token_source(self))
+            options["sasl_mechanism"] = self.sasl_mechanism.value
+        elif self.security_protocol.has_sasl:
             options |= {
                 "sasl_mechanism": self.sasl_mechanism.value,
                 "sasl_plain_username": self.username,
-                "sasl_plain_password": _read_secret("kafka.password_file", self.password_file).rstrip("\r\n"),
+                "sasl_plain_password": read_secret("kafka.password_file", self.password_file).rstrip("\r\n"),
             }
         return options
 
     def _ssl_context(self) -> ssl.SSLContext:
-        authorities = _read("kafka.ca_file", self.ca_file) if self.ca_file else None
-        try:
-            context = ssl.create_default_context(cadata=authorities)
-        except ssl.SSLError as error:
-            raise BadConfig(f"kafka.ca_file: {self.ca_file} holds no certificates in PEM form ({error})") from None
+        context = tls_context(self.ca_file)
         if self.certificate_file:
-            _read("kafka.certificate_file", self.certificate_file)
-            _read_secret("kafka.key_file", self.key_file)
+            read_text("kafka.certificate_file", self.certificate_file)
+            read_secret("kafka.key_file", self.key_file)
             try:
                 # An empty password, or whoever starts a worker would be asked for the key's on a terminal.
                 context.load_cert_chain(self.certificate_file, self.key_file, password="")
@@ -154,7 +178,7 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
     Raises
     ------
     BrokerAway
-        If no broker answers.
+        If no broker answers, or no token endpoint.
     BadConfig
         If one does not accept this client.
     """
@@ -162,12 +186,14 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
 
     from stream_coupons.kafka.transport import NetClient
 
-    options = {**connection.options(), "kafka_client": partial(NetClient, connection.namespace)}
+    options = {**connection.options(is_async=False), "kafka_client": partial(NetClient, connection.namespace)}
     attempts = _Attempts()
     ATTEMPTS.addHandler(attempts)
     note = threading.Timer(NOTED_AFTER_S, WAITING.warning, ["waiting for Kafka at %s", connection.bootstrap])
     note.start()
     try:
+        if connection.has_tokens:
+            options["sasl_oauth_token_provider"].ask()  # here its error is raised, with what to do
         yield options
     except (KafkaError, ValueError, OSError) as error:
         raise why_not_connected(connection, attempts.reasons or [str(error)]) from None
@@ -177,11 +203,7 @@ def connecting(connection: Connection) -> Iterator[dict[str, Any]]:
 
 
 EXPLANATIONS: Final = (
-    (
-        "SaslAuthenticationFailed",
-        "kafka.username, kafka.password_file: {broker} refused the name {username!r} or its password. "
-        "Check both, and that this user has a password for {mechanism}",
-    ),
+    ("SaslAuthenticationFailed", "{login[0]}: {broker} refused {login[1]}"),
     (
         "UnsupportedSaslMechanism",
         "kafka.sasl_mechanism: {broker} does not offer {mechanism}. Set one that its listener offers",
@@ -220,12 +242,12 @@ OTHER_ENCRYPTION: Final = {
 }
 """The same, by whether the client encrypts."""
 CLOSED: Final = {
-    True: "kafka.username, kafka.password_file: {broker} closes connections by {protocol} without a reason, as one "
-    "that refuses a password may. Check both; if they are right, check that the broker has started",
+    True: "{login[0]}: {broker} closes connections by {protocol} without a reason, as one that refuses a password "
+    "or token may. Check it; if it is right, check that the broker has started",
     False: "kafka.security_protocol: {broker} closes connections by {protocol}. If its listener wants a password, set "
     "{password}",
 }
-"""Meanings of a closed connection, by whether the client has a password."""
+"""Meanings of a closed connection, by whether the client authenticates by SASL."""
 
 
 def why_not_connected(connection: Connection, reasons: Sequence[str]) -> BadConfig:
@@ -244,16 +266,16 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> BadConf
     words = {
         "broker": f"the broker at {connection.bootstrap}",
         "protocol": protocol,
-        "username": connection.username,
+        "login": _login(connection),
         "mechanism": connection.sasl_mechanism,
         "authorities": connection.ca_file or "the list of this system",
         "certificate": connection.certificate_file or "that there is none",
         "no_password": "SSL" if protocol.is_encrypted else "PLAINTEXT",
         "password": "SASL_SSL" if protocol.is_encrypted else "SASL_PLAINTEXT or SASL_SSL; if TLS, SSL or SASL_SSL",
-        "no_tls": "SASL_PLAINTEXT" if protocol.has_password else "PLAINTEXT",
-        "tls": "SASL_SSL" if protocol.has_password else "SSL or SASL_SSL",
+        "no_tls": "SASL_PLAINTEXT" if protocol.has_sasl else "PLAINTEXT",
+        "tls": "SASL_SSL" if protocol.has_sasl else "SSL or SASL_SSL",
     }
-    closed = "socket disconnected", CLOSED[protocol.has_password]
+    closed = "socket disconnected", CLOSED[protocol.has_sasl]
     for pattern, explanation in (*EXPLANATIONS, OTHER_ENCRYPTION[protocol.is_encrypted], closed):
         if found := next((reason for reason in reasons if re.search(pattern, reason)), None):
             return BadConfig(f"{explanation.format(**words)} ({found})")
@@ -262,6 +284,15 @@ def why_not_connected(connection: Connection, reasons: Sequence[str]) -> BadConf
         f"kafka.bootstrap: no broker answers at {connection.bootstrap} by {connection.security_protocol} "
         f"({reasons[-1]}){hint}"
     )
+
+
+def _login(connection: Connection) -> tuple[str, str]:
+    """Return the settings by which a client authenticates, and what a broker refuses of it with what to do."""
+    if connection.has_tokens:
+        what = "the token. Check that it has not expired, and that the listener accepts its issuer, audience and scope"
+        return "kafka.token_file" if connection.token_file else "kafka.token_url", what
+    what = f"the name {connection.username!r} or its password. Check both, and that this user has a password for"
+    return "kafka.username, kafka.password_file", f"{what} {connection.sasl_mechanism}"
 
 
 def why_denied(connection: Connection, error: Exception) -> str:
@@ -296,7 +327,34 @@ class _Attempts(logging.Handler):
             self.reasons.append(found[1])
 
 
-def _read(setting: str, file: str) -> str:
+def tls_context(ca_file: str) -> ssl.SSLContext:
+    """Return a context for clients that trusts the authorities in a file; those of the system if it is empty.
+
+    Raises
+    ------
+    BadConfig
+        If the file cannot be read, or holds no certificates.
+    """
+    authorities = read_text("kafka.ca_file", ca_file) if ca_file else None
+    try:
+        return ssl.create_default_context(cadata=authorities)
+    except ssl.SSLError as error:
+        raise BadConfig(f"kafka.ca_file: {ca_file} holds no certificates in PEM form ({error})") from None
+
+
+def read_text(setting: str, file: str) -> str:
+    """Return the text of a file.
+
+    Parameters
+    ----------
+    setting, file : str
+        The setting that names the file, and its path.
+
+    Raises
+    ------
+    BadConfig
+        If it cannot be read.
+    """
     try:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -304,9 +362,9 @@ def _read(setting: str, file: str) -> str:
         raise BadConfig(f"{setting}: {file} cannot be read: {why}") from None
 
 
-def _read_secret(setting: str, file: str) -> str:
-    """Read a file that nobody else should be able to read; log a warning, once for each file, if others are."""
-    text = _read(setting, file)
+def read_secret(setting: str, file: str) -> str:
+    """Return the text of a file; log a warning, once a file, if others can; parameters as of `read_text`."""
+    text = read_text(setting, file)
     _warn_if_open(setting, file)
     return text
 

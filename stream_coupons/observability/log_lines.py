@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from stream_coupons.kafka.connection import WAITING
+from stream_coupons.kafka.connection import TOKENS, WAITING
 from stream_coupons.observability.log_throttle import throttle
 
 LIBRARIES = ("aiokafka", "faust", "mode")
@@ -91,13 +91,21 @@ def write_log(role: str, level: str, line_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(role) if line_format is LogFormat.JSON else TextLines(role))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    handler.addFilter(_is_public)
     WAITING.setLevel(logging.ERROR)  # a process states by itself that it waits, less often
     if level != "DEBUG":
         handler.addFilter(_is_wanted)
         for library in LIBRARIES:
             logging.getLogger(library).setLevel(logging.ERROR)
         throttle("aiokafka", is_patient=True)
+        throttle(TOKENS.name)
         throttle("stream_coupons.core.decision.pipeline")  # what a policy from another package fails by
+
+
+def _is_public(record: logging.LogRecord) -> bool:
+    """Return False for a request of kafka-python that holds a password or a token."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not any(type(argument).__name__.startswith("Sasl") for argument in arguments)
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:

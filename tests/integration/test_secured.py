@@ -1,11 +1,13 @@
-"""A broker that wants TLS, passwords or certificates, and gives rights by topic: what is written down suffices."""
+"""A broker that wants TLS, passwords, certificates or tokens, and gives rights by topic: what is stated suffices."""
 
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from msgspec.structs import asdict, replace
@@ -20,12 +22,14 @@ from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.settings import Settings
 from stream_coupons.testing import browse, item
 from stream_coupons_lab.demo.system import LocalSystem
+from tests.token_endpoint import CLIENT, SECRET, TokenEndpoint, unsecured_jws
 
 from .builders import IDLE_WITHIN_S, coupon, distinct_issues, settings, violations
 from .secured import (
     ENGINE,
     NOTIFICATIONS,
     OPERATOR,
+    SESSION_S,
     SHOP,
     TENANT,
     SecuredKafka,
@@ -37,6 +41,13 @@ pytestmark = pytest.mark.process
 
 PARTITIONS = KafkaSettings().partitions
 SPACE = "tenant."
+
+
+class Listener(NamedTuple):
+    """Addresses of one listener, as of `Addressed`."""
+
+    bootstrap: str
+    advertised: str
 
 
 def settings_by(connection: Connection, guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
@@ -116,11 +127,16 @@ def test_nobody_may_pretend_to_be_one_of_our_agents_or_read_what_is_not_theirs(s
         Reader(shop, [topics.ISSUES.name], from_beginning=True)
 
 
-def refused(connection: Connection) -> str:
-    """What `topics apply` says on a connection that leads nowhere, in a process of its own: it leaves sockets open."""
+def checked(connection: Connection) -> subprocess.CompletedProcess[str]:
+    """`topics apply --check` on a connection, in a process of its own: one that leads nowhere leaves sockets open."""
     said = {f"STREAM_COUPONS_KAFKA__{name.upper()}": str(value) for name, value in asdict(connection).items() if value}
     command = [sys.executable, "-m", "stream_coupons", "topics", "apply", "--check"]
-    result = subprocess.run(command, env=os.environ | said, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=os.environ | said, capture_output=True, text=True, check=False)
+
+
+def refused(connection: Connection) -> str:
+    """What `topics apply --check` says on a connection that leads nowhere."""
+    result = checked(connection)
     assert result.returncode == 2, result.stderr
     return result.stderr
 
@@ -161,3 +177,51 @@ def test_whoever_lacks_a_right_is_told_who_lacks_which(secured: SecuredKafka) ->
         admin.admin_client(shop) as client,
     ):
         admin.lag(client, settings_by(shop).kafka)
+
+
+def test_a_system_by_tokens_outlives_its_sessions(secured: SecuredKafka, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET, encoding="utf-8")
+    secret.chmod(0o600)
+    granted: list[str] = []
+
+    def grant(_: int) -> tuple[int, dict[str, str | int]]:
+        granted.append(unsecured_jws(ENGINE, time.time() + 60))
+        return 200, {"access_token": granted[-1], "expires_in": SESSION_S}
+
+    with TokenEndpoint(grant) as endpoint:
+        by_token = secured.by_token(token_url=endpoint.url, username=CLIENT, password_file=str(secret))
+        listener = Listener(by_token.bootstrap, by_token.bootstrap)
+        with LocalSystem(listener, settings_by(by_token), tmp_path, workers=1) as system:
+            system.wait_ready()
+            for shopper in ("a shopper by token", "a later shopper by token"):
+                with Publisher(secured.by_password(SHOP), PARTITIONS) as shop:
+                    shop.send(topics.BROWSE, browse(shopper, item("green tea")))
+                system.wait_idle(IDLE_WITHIN_S)
+                assert shopper in {issue.user_id for issue in distinct_issues(system).values()}
+                with endpoint.changed:
+                    renewed = len(endpoint.forms) + 4  # connections that the broker ended, two of the worker's at least
+                    assert endpoint.changed.wait_for(lambda renewed=renewed: len(endpoint.forms) >= renewed, 60)
+            [worker] = system.workers
+            assert worker.process.poll() is None
+        log = worker.log.read_text()
+    assert not any(token in log or token in system.config_file.read_text() for token in granted)
+    assert " ERROR " not in log, log
+
+
+def test_clients_by_a_token_in_a_file(secured: SecuredKafka, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    by_file = secured.by_token(token_file=str(file))
+    file.write_text(unsecured_jws(OPERATOR, time.time() + 600), encoding="utf-8")
+    result = checked(by_file)
+    assert result.returncode == 0, result.stderr
+    with Publisher(by_file, PARTITIONS) as publisher:
+        publisher.send(topics.CATALOG, coupon("by token"))
+    with Reader(by_file, [topics.CATALOG.name], from_beginning=True) as reader:
+        assert b"by token" in {record.key for record in reader.read_to_end()}
+    for wrong in ("wrong", unsecured_jws(OPERATOR, time.time() - 600)):
+        file.write_text(wrong, encoding="utf-8")
+        lines = refused(by_file)
+        [line] = [line for line in lines.splitlines() if line.startswith("error: ")]
+        assert line.startswith(f"error: kafka.token_file: the broker at {by_file.bootstrap} refused the token. Check")
+        assert wrong not in lines

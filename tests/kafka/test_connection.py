@@ -9,6 +9,7 @@ from stream_coupons.kafka.connection import Connection, SaslMechanism, SecurityP
 from stream_coupons.settings import load
 
 PREFIX = "STREAM_COUPONS_KAFKA__"
+BY_TOKEN = {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "OAUTHBEARER"}
 WHO = {"USERNAME": "engine", "PASSWORD_FILE": "/run/secrets/kafka"}
 
 
@@ -66,13 +67,46 @@ def test_the_brokers_name_is_checked() -> None:
         ({"SECURITY_PROTOCOL": "SSL", "CERTIFICATE_FILE": "a.pem"}, "expected both or none"),
         ({"SECURITY_PROTOCOL": "SSL", "USERNAME": "engine"}, "kafka.username is set: expected"),
         (WHO, "kafka.username is set: expected kafka.security_protocol SASL_SSL or SASL_PLAINTEXT, it is PLAINTEXT"),
-        ({"SECURITY_PROTOCOL": "SASL_SSL", "USERNAME": "engine"}, "kafka.password_file is not set: SASL_SSL needs it"),
+        (
+            {"SECURITY_PROTOCOL": "SASL_SSL", "USERNAME": "u"},
+            "kafka.password_file is not set: SASL_SSL by SCRAM-SHA-512",
+        ),
+        ({"SASL_MECHANISM": "OAUTHBEARER"}, "kafka.sasl_mechanism is OAUTHBEARER: expected kafka.security_protocol"),
+        ({"TOKEN_FILE": "t"}, "kafka.token_file is set: expected kafka.security_protocol SASL_SSL"),
+        ({"SECURITY_PROTOCOL": "SASL_SSL", "TOKEN_FILE": "t"} | WHO, "SASL_SSL by SCRAM-SHA-512 does not use it"),
+        (BY_TOKEN, "kafka.token_url is not set: SASL_SSL by OAUTHBEARER needs it, or kafka.token_file"),
+        (
+            BY_TOKEN | {"TOKEN_FILE": "t", "TOKEN_URL": "https://t"},
+            "kafka.token_url is set: SASL_SSL by OAUTHBEARER with",
+        ),
+        (BY_TOKEN | {"TOKEN_FILE": "t", "TOKEN_SCOPE": "s"}, "kafka.token_scope is set"),
+        (BY_TOKEN | {"TOKEN_FILE": "t"} | WHO, "kafka.username is set: SASL_SSL by OAUTHBEARER with kafka.token_file"),
+        (BY_TOKEN | {"TOKEN_URL": "https://t"}, "kafka.username is not set: SASL_SSL by OAUTHBEARER needs it"),
+        (BY_TOKEN | {"TOKEN_URL": "http://idp/token"} | WHO, "kafka.token_url: expected https://"),
+        (BY_TOKEN | {"TOKEN_URL": "https://me:hush@idp/token"} | WHO, "without a user name"),
+        (BY_TOKEN | {"TOKEN_URL": "http://localhost.idp/token"} | WHO, "or http://localhost"),
+        (BY_TOKEN | {"TOKEN_URL": "https://idp:x/token"} | WHO, "kafka.token_url: expected"),
+        (BY_TOKEN | {"TOKEN_URL": "https://idp/to ken"} | WHO, "kafka.token_url: expected"),
     ],
 )
 def test_what_does_not_go_together_is_refused(said: dict[str, str], why: str) -> None:
     with pytest.raises(BadConfig) as refused:
         loaded(**said)
     assert why in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://idp.example:8443/t?x=1", "https://[::1]:1/t", "http://localhost:1/t", "http://127.0.0.1", "https://a"],
+)
+def test_tokens_come_by_https_or_from_this_machine(url: str) -> None:
+    connection = loaded(**BY_TOKEN, **WHO, TOKEN_URL=url, TOKEN_SCOPE="s", CA_FILE="ca.pem")
+    assert connection.has_tokens
+    assert connection.token_url == url
+    plain = BY_TOKEN | {"SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
+    if url.startswith("https:"):
+        assert loaded(**plain, **WHO, TOKEN_URL=url, CA_FILE="ca.pem").ca_file == "ca.pem"
 
 
 def test_files_that_are_not_what_they_should_be_are_named(tmp_path: Path) -> None:
@@ -127,3 +161,15 @@ def test_why_no_client_connects_is_told_by_the_most_telling_reason(
 ) -> None:
     connection = Connection("b:9093", SecurityProtocol(protocol), username="u", sasl_mechanism=SaslMechanism.PLAIN)
     assert said in str(why_not_connected(connection, reasons))
+
+
+@pytest.mark.parametrize(("setting", "value"), [("token_file", "/run/token"), ("token_url", "https://idp/token")])
+def test_why_a_token_is_refused_names_where_it_comes_from(setting: str, value: str) -> None:
+    connection = loaded(**BY_TOKEN, **({setting.upper(): value} | (WHO if setting == "token_url" else {})))
+    for reason, said in (
+        (AUTHENTICATION_FAILED, "refused the token. Check"),
+        (CLOSED, "closes connections by SASL_SSL"),
+    ):
+        error = str(why_not_connected(connection, [reason]))
+        assert error.startswith(f"kafka.{setting}: the broker at 127.0.0.1:9092 ")
+        assert said in error

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 
 import pytest
+from kafka.protocol.metadata import ApiVersionsRequest
+from kafka.protocol.sasl import SaslAuthenticateRequest, SaslBytesRequest
 
 from stream_coupons.kafka.connection import WAITING
 from stream_coupons.observability.log_lines import LIBRARIES, LogFormat, hold_back_while, write_log
@@ -38,6 +40,14 @@ def test_a_line_of_json_has_its_time_in_utc_and_the_exception(written: Callable[
     assert first.pop("exception").endswith("OSError: no more files")
     assert first == {"level": "ERROR", "role": "learner", "logger": "stream_coupons.x", "message": "it failed"}
     assert (second["message"], second["exception"]) == ("two\nlines", None)
+
+
+def test_no_request_with_a_password_or_token_is_written(written: Callable[[], list[str]]) -> None:
+    write_log("worker", "DEBUG", LogFormat.TEXT)
+    for request in (SaslAuthenticateRequest(b"Bearer hush"), SaslBytesRequest(b"hush"), ApiVersionsRequest()):
+        logging.getLogger("kafka.net.connection").debug("%s Request %d: %s", "a connection", 1, request)
+    [line] = written()
+    assert "ApiVersionsRequest" in line
 
 
 def test_libraries_write_below_an_error_at_debug_only(written: Callable[[], list[str]]) -> None:
