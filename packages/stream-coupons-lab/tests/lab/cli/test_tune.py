@@ -226,7 +226,7 @@ def test_a_log_too_short_to_cut_is_an_error(run: Run, tmp_path: Path) -> None:
         ),
         (
             ("log.jsonl", "--method", "grid"),
-            "--trials 50: a grid of 8 settings with two values of each range has 384",
+            "--trials 50: a grid of 7 settings with two values of each range has 192",
         ),
         (("log.jsonl", "--config", "none.toml"), "none.toml"),
     ],
