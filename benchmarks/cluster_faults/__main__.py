@@ -36,9 +36,6 @@ from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.settings import PREFIX, Settings, load
 
-TABLE_WIDTH = 132
-"""Characters of the table; a narrower terminal wraps its lines rather than lose digits."""
-
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options of the command line."""
@@ -154,7 +151,7 @@ def print_results(results: Sequence[TrialResult]) -> None:
             *(f"{count:,}" for count in (one.events, one.answered, one.issues, one.copies)),
             *(str(len(found)) for found in (one.verify, one.audit, one.ended)),
         )
-    terminal.stdout().print(table, width=max(terminal.stdout().width, TABLE_WIDTH), crop=False)
+    terminal.stdout().print(table)
     for one in results:
         title = f"{one.fault}, {one.guarantee}"
         for text in [*one.verify, *one.audit]:

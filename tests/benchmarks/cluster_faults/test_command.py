@@ -40,8 +40,9 @@ def test_a_wrong_setting_is_refused_before_anything_starts(text: str, capsys: py
 
 
 def test_the_table_states_darkness_and_below_it_what_was_violated_and_why_workers_ended(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # a table is as wide as it must be where there is no terminal
     result = TrialResult(
         fault="leader",
         guarantee=Guarantee.EXACTLY_ONCE,
