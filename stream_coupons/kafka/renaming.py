@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.struct import Struct
 from aiokafka.protocol.types import Array, Bytes, Schema, String
-
-from stream_coupons.kafka.fetch_requests import SessionRequest
 
 NAME_FIELDS: Final = frozenset(
     {
@@ -44,7 +43,7 @@ def rename_messages(client: Any, outbound: Rename, inbound: Rename) -> None:
     send, ask_metadata, take_metadata = client.send, client._metadata_update, client.cluster.update_metadata
 
     async def send_renamed(node: int, request: Any, **options: Any) -> Any:
-        if isinstance(request, SessionRequest):
+        if request.API_KEY == FetchRequest.API_KEY:
             return await send(node, request, **options)
         return renamed(await send(node, _RenamedRequest(request, outbound), **options), inbound)
 

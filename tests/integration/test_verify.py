@@ -79,7 +79,7 @@ def test_a_system_is_clean_while_it_runs_and_after_a_restart_its_states_are_the_
         }
         assert {agent: found["keys"] for agent, found in before.items()} == {
             "users": SHOPPERS + 3 + (ACCOUNTS + 1) * partitions + len(given),  # with sums of lift, and results
-            "budgets": ACCOUNTS,
+            "budgets": ACCOUNTS * (1 + partitions),  # with a holding of each partition
             "neighbours": SHOPPERS + 3,
         }
 
