@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from stream_coupons.core.measurement.added_results import numbers_of_report, sum_of
 from stream_coupons.core.measurement.result_sums import Numbers
 from stream_coupons.core.measurement.totals import LatestReports
 from stream_coupons.core.messages.results import ResultTotals
@@ -37,12 +38,12 @@ class TopCoupons:
         sums: defaultdict[str, Numbers] = defaultdict(Numbers)
         for coupon_id, day in [*self._latest.of]:
             for one in self._latest.parts((coupon_id, day)):
-                sums[coupon_id] = _added(sums[coupon_id], Numbers(*(getattr(one, name) for name in Numbers._fields)))
+                sums[coupon_id] = sum_of((sums[coupon_id], numbers_of_report(one)))
         ranked = sorted(sums, key=lambda name: (-sums[name].given, name))
         found: defaultdict[str, Numbers] = defaultdict(Numbers)
         for place, name in enumerate(ranked):
             label = name if place < MAX_COUPONS else OTHER
-            found[label] = _added(found[label], sums[name])
+            found[label] = sum_of((found[label], sums[name]))
         return dict(found)
 
     def report(self, metrics: Metrics) -> None:
@@ -53,7 +54,3 @@ class TopCoupons:
             for kind in ("given", "seen", "clicked", "used"):
                 metrics.coupon_results.labels(label, kind).set(getattr(numbers, kind))
             metrics.coupon_discount.labels(label).set(numbers.discount_minor)
-
-
-def _added(one: Numbers, other: Numbers) -> Numbers:
-    return Numbers(*(a + b for a, b in zip(one, other, strict=True)))

@@ -9,6 +9,7 @@ from typing import Literal
 
 from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.local_time import EPOCH, local_time
+from stream_coupons.core.measurement.added_results import numbers_of_report, sum_of
 from stream_coupons.core.measurement.result_sums import Numbers
 from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.rules import ShopRules
@@ -95,8 +96,8 @@ def rows_of(reports: Iterable[ResultTotals], by: By, which: ResultFilter, shop: 
     for one in some:
         is_asked = which.campaign in ("", one.campaign_id) and which.coupon in ("", one.coupon_id)
         if is_asked and days[0] <= one.day <= days[1]:
-            key, numbers = _key(one, by), (getattr(one, name) for name in Numbers._fields)
-            sums[key] = Numbers(*(a + b for a, b in zip(sums[key], numbers, strict=True)))
+            key = _key(one, by)
+            sums[key] = sum_of((sums[key], numbers_of_report(one)))
     rows = [ResultRow(*key, shop.currency(key[-1]), **numbers._asdict()) for key, numbers in sums.items()]
     return sorted(rows, key=lambda row: (row.day, -row.given, row.coupon_id, row.campaign_id, row.domain))
 

@@ -119,7 +119,7 @@ class LiftSums(PartitionTotal, array_like=True, tag="lift"):
     def products(self) -> list[float]:
         """Return the sums in the units of their factors, cell after cell, each in the order of `PAIRS`."""
         scales = [UNITS[i] * UNITS[j] for i, j in PAIRS]
-        numbers = (number for cell in self.cells for number in _unpack(cell))
+        numbers = (number for cell in self.cells for number in unpack_cell(cell))
         return [number * scales[place % len(PAIRS)] for place, number in enumerate(numbers)]
 
 
@@ -174,6 +174,7 @@ def _added(cell: bytes, before: Row | None, after: Row) -> bytes:
     return bytes(sums)
 
 
-def _unpack(cell: bytes) -> list[int]:
+def unpack_cell(cell: bytes) -> list[int]:
+    """Return the sums of a cell, in the order of `PAIRS`."""
     places = range(0, len(cell), INT_BYTES)
     return [int.from_bytes(cell[place : place + INT_BYTES], "little", signed=True) for place in places]

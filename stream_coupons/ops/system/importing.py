@@ -25,9 +25,7 @@ from stream_coupons.ops.audit.audit_topics import offsets
 from stream_coupons.ops.system.exporting import KEPT_TOPICS, Summary, states_of
 from stream_coupons.ops.system.files import Manifest, check_files, read_manifest, read_saved
 from stream_coupons.ops.system.moving import Move, PlacedState
-from stream_coupons.ops.system.shares import (
-    AccountTotals,
-)
+from stream_coupons.ops.system.shares import AccountTotals
 from stream_coupons.worker.app import TABLE_OF
 
 CHANGELOGS = {agent: topics.changelog(table) for agent, table in TABLE_OF.items()}

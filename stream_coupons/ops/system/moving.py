@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from stream_coupons.agents.budgets import Budgets
 from stream_coupons.agents.neighbours import Neighbours
 from stream_coupons.agents.users import Users
+from stream_coupons.core.measurement.added_results import numbers_of_report, sum_of
 from stream_coupons.core.measurement.lift_sums import LiftSums
-from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults, Numbers
+from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults
 from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.money.accounts import Accounts
 from stream_coupons.core.money.holdings import Account, Holding
@@ -19,14 +20,7 @@ from stream_coupons.core.money.purses import Purse
 from stream_coupons.core.neighbours.buckets import split_cell_key
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka.topics import partition_for
-from stream_coupons.ops.system.shares import (
-    KnownShares,
-    moved_account,
-    moved_lift,
-    moved_purses,
-    moved_results,
-    sum_of,
-)
+from stream_coupons.ops.system.shares import KnownShares, moved_account, moved_lift, moved_purses, moved_results
 from stream_coupons.runtime.cells import Cell, CellCodec, StateCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
 
@@ -107,7 +101,7 @@ class Move:
         """Yield a report for each coupon and day that all partitions have dropped; call it after `states`."""
         for reports in self._dropped.values():
             latest = max(reports, key=lambda one: one.at)
-            version, numbers = sum(one.version for one in reports), sum_of(map(_numbers, reports))
+            version, numbers = sum(one.version for one in reports), sum_of(map(numbers_of_report, reports))
             yield replace(latest, partition=0, version=version, recent_minor=0, **numbers._asdict())
 
     def _cells(self, agent: str, codec: CellCodec[Any]) -> Iterator[tuple[str, Cell[Any]]]:
@@ -121,9 +115,5 @@ class Move:
 
     def _results(self, known: KnownShares, coupon_id: str) -> list[CouponResults]:
         days = {day.day for one in known.old[PREFIX + coupon_id] for day in one.days}
-        dropped = {day: sum_of(map(_numbers, self._dropped.pop((coupon_id, day), ()))) for day in days}
+        dropped = {day: sum_of(map(numbers_of_report, self._dropped.pop((coupon_id, day), ()))) for day in days}
         return moved_results(known, coupon_id, dropped, self._partitions)
-
-
-def _numbers(report: ResultTotals) -> Numbers:
-    return Numbers(*(getattr(report, name) for name in Numbers._fields))

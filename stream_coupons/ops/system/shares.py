@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from stream_coupons.core.decision.result_steps import numbers_of
 from stream_coupons.core.effects import Stake
 from stream_coupons.core.errors import StreamCouponsError
-from stream_coupons.core.measurement.lift_sums import INT_BYTES, NO_SUMS, LiftChange, LiftSums
+from stream_coupons.core.measurement.added_results import sum_of
+from stream_coupons.core.measurement.lift_sums import INT_BYTES, LiftChange, LiftSums, unpack_cell
 from stream_coupons.core.measurement.result_sums import PREFIX, CouponResults, DayResults, Numbers
 from stream_coupons.core.money.accounts import CODES, UNITS, Limit, budgets_of
 from stream_coupons.core.money.code_ranges import count, joined
@@ -95,11 +96,6 @@ class KnownShares:
                 book(purse, booking)
             of_day = self.numbers[issue.coupon_id, issue.day]
             of_day[partition] = sum_of([of_day[partition], numbers_of(issue)])
-
-
-def sum_of(numbers: Iterable[Numbers]) -> Numbers:
-    """Return the sum of results, column by column."""
-    return Numbers(*(sum(column) for column in zip(Numbers(), *numbers, strict=True)))
 
 
 def is_stock(account_id: str) -> bool:
@@ -239,10 +235,9 @@ def moved_lift(old: list[LiftSums], partitions: int) -> list[LiftSums]:
     return empty
 
 
-def _added(cells: tuple[bytes, ...]) -> bytes:
+def _added(cells: Iterable[bytes]) -> bytes:
     """Return the sum of cells of sums, number by number."""
-    places = range(0, len(NO_SUMS), INT_BYTES)
-    sums = (sum(int.from_bytes(one[at : at + INT_BYTES], "little", signed=True) for one in cells) for at in places)
+    sums = (sum(column) for column in zip(*map(unpack_cell, cells), strict=True))
     return b"".join(number.to_bytes(INT_BYTES, "little", signed=True) for number in sums)
 
 
