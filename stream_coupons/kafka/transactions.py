@@ -172,7 +172,9 @@ class TransactionalProducer:
             If a broker refuses to say, or to abort.
         """
         open_ids = await self._repeat(self._open_ids)
-        members = await self._repeat(self._members)  # later: it has every member that may have begun one
+        members = (
+            await self._repeat(self._members) if open_ids else ()
+        )  # later: it has every member that may have begun one
         for found in open_ids if self._parts.member_id in members else ():
             if found.member_id not in members:
                 log.info("aborting the transaction that %s left open", found)
@@ -293,8 +295,7 @@ class TransactionalProducer:
         [group] = (await self._client.send(node, DescribeGroupsRequest([self._group_id]))).groups
         if group[0]:
             raise for_code(group[0])(self._group_id)
-        *_, members = group[:6]
-        return frozenset(member_id for member_id, *_ in members)
+        return frozenset(member_id for member_id, *_ in group[5])
 
     async def _leader(self, tp: TopicPartition) -> int:
         await self._client._wait_on_metadata(tp.topic)
