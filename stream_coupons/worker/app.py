@@ -84,7 +84,7 @@ class CouponApp(Member):
         """Add an agent that owns states: its topics, its changelog, its lane."""
         kafka, worker = self.settings.kafka, self.settings.worker
         changelog = topics.changelog(TABLE_OF[agent.name])
-        new_batches, delivery = self._traced(agent.name) if self._spans else (BatchProcessor, self.delivery)
+        new_batches, delivery = self._traced(agent.name)
         batches: BatchProcessor[Any] = new_batches(
             agent,
             topics.TICKS.name,
@@ -120,10 +120,10 @@ class CouponApp(Member):
 
     def _traced(self, agent: str) -> tuple[Callable[..., BatchProcessor[Any]], Delivery]:
         """Return what makes the batches of an agent, and its delivery, if events of the shop are traced."""
-        from stream_coupons.observability.tracing import BatchTraces, TracedBatches, TracedDelivery
-
         if agent != Users.name or self._spans is None:  # only its inputs are the shop's
             return BatchProcessor, self.delivery
+        from stream_coupons.observability.tracing import BatchTraces, TracedBatches, TracedDelivery
+
         traces = BatchTraces(self._spans, self.settings.tracing.ratio, agent, self.settings.kafka.group_id)
         return partial(TracedBatches, traces), TracedDelivery(self.delivery, traces)
 

@@ -97,7 +97,6 @@ class Member:
             return AtLeastOnce(senders, topics.changelog("users").max_message_bytes)
         from stream_coupons.kafka.transactions import TransactionalProducer
 
-        self.faust.transport.is_fenced = True
         delivery = ExactlyOnce(
             self._group_id,
             lambda transactional_id: TransactionalProducer(kafka, transactional_id, kafka.transaction_timeout_s),

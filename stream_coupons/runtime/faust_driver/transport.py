@@ -7,7 +7,7 @@ from faust.transport.drivers.aiokafka import Producer, Transport
 
 from stream_coupons.kafka.contact import Contact, connect
 from stream_coupons.kafka.fetch_sessions import Priority
-from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.kafka.settings import Guarantee, KafkaSettings
 from stream_coupons.runtime.circuit_breaker import CircuitBreaker
 from stream_coupons.runtime.faust_driver.consumer import BatchConsumer
 
@@ -61,7 +61,7 @@ class BatchTransport(Transport):  # type: ignore[misc]
         self.connection = connection
         self.between_agents = frozenset(between_agents)
         self.urgent: frozenset[str] = frozenset()
-        self.is_fenced = False
+        self.is_fenced = connection.guarantee is Guarantee.EXACTLY_ONCE
         self.contact = Contact()
         self.takers: list[Callable[[], bool]] = []
         self.agents: dict[str, str] = {}
