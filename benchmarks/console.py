@@ -29,6 +29,7 @@ from msgspec.structs import replace
 from benchmarks.browser import Browser
 from benchmarks.command import number
 from benchmarks.live_shop import CAMPAIGNS, COUPONS, open_shop
+from benchmarks.load.processes import cpu_s
 from loopback_kafka import open_broker
 from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.settings import Settings, load
@@ -40,7 +41,6 @@ PICTURED = ("/", "/campaigns/spring", "/coupons", "/now", "/lift")
 PICTURE_HEIGHT = 1100
 VIEWS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"))
 READY_WITHIN_S = 60.0
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def settings_of_shop() -> Settings:
@@ -68,22 +68,9 @@ def wait_for(address: str) -> None:
     raise TimeoutError(f"{address} has not read the topics within {READY_WITHIN_S:.0f} s")
 
 
-def cpu_s(pid: int) -> float:
-    """Return the CPU seconds that a process has used."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / TICKS_A_SECOND
-
-
 def rss_mib(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def worker_pids(system: LocalSystem) -> list[int]:
-    """Return the processes of the workers, and of the learners that are their children."""
-    found = [worker.process.pid for worker in system.workers]
-    children = (Path(f"/proc/{pid}/task/{pid}/children").read_text().split() for pid in found)
-    return found + [int(child) for some in children for child in some]
 
 
 def page_figures(browser: Browser, address: str, path: str) -> dict[str, float]:
@@ -105,13 +92,13 @@ def measure(plan: argparse.Namespace, system: LocalSystem, config: Path) -> dict
     with reading_console(config) as (address, pid), Browser() as browser:
         browser.open(address + "/now")
         began, memory = time.monotonic(), [round(rss_mib(pid), 1)]
-        before = cpu_s(pid)
+        before = cpu_s([pid])
         for minute in range(1, plan.minutes + 1):
             time.sleep(max(0.0, began + 60.0 * minute - time.monotonic()))
             memory.append(round(rss_mib(pid), 1))
             print(f"minute {minute} of {plan.minutes}: {memory[-1]:.1f} MiB", file=sys.stderr)
         elapsed = max(time.monotonic() - began, 1e-9)
-        found |= {"memory_mib": memory, "console_cpu_ratio": round((cpu_s(pid) - before) / elapsed, 4)}
+        found |= {"memory_mib": memory, "console_cpu_ratio": round((cpu_s([pid]) - before) / elapsed, 4)}
         found["pages"] = {path: page_figures(browser, address, path) for path in PAGES}
         if plan.pictures is not None:
             draw(plan.pictures, browser, address)
@@ -126,10 +113,10 @@ def measure(plan: argparse.Namespace, system: LocalSystem, config: Path) -> dict
 
 def window(seconds: float, system: LocalSystem) -> float:
     """Return the CPU of workers and learners over some seconds, as a share of one core."""
-    pids = worker_pids(system)
-    before, began = sum(map(cpu_s, pids)), time.monotonic()
+    pids = [worker.process.pid for worker in system.workers]
+    before, began = cpu_s(pids), time.monotonic()
     time.sleep(seconds)
-    return round((sum(map(cpu_s, pids)) - before) / (time.monotonic() - began), 4)
+    return round((cpu_s(pids) - before) / (time.monotonic() - began), 4)
 
 
 def draw(folder: Path, browser: Browser, address: str) -> None:

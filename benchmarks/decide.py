@@ -26,11 +26,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.command import as_json, number
-from benchmarks.console import cpu_s, reading_console
+from benchmarks.console import reading_console
 from benchmarks.load import latency
 from benchmarks.load.latency import Client, Latency, Timing
 from benchmarks.load.live import trigger_of
 from benchmarks.load.pace import on_schedule
+from benchmarks.load.processes import cpu_s
 from benchmarks.load.workload import Send, Workload
 from loopback_kafka import open_broker
 from stream_coupons import secret
@@ -147,13 +148,13 @@ def measure(
             path, sends = PATHS[turn % 2], list(carts(sent, count, kafka.partitions))
             sent += count
             show(turn)
-            before = cpu_s(pid)
+            before = cpu_s([pid])
             if path == "topics":
                 client = Client(system.connection, topics.ISSUES.name, kafka.partitions, trigger_of)
                 timings[path].append(client.measure(sends, plan.rate, lambda _: None))
             else:
                 timings[path].append(Poster(address, token).measure(sends, plan.rate))
-                cpu += cpu_s(pid) - before
+                cpu += cpu_s([pid]) - before
             system.wait_idle(60.0)
     found = {path: latency.summary(pooled(some), plan.rate, count * plan.rounds) for path, some in timings.items()}
     seconds = sum(one.wall_s for one in timings["decide"])

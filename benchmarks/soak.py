@@ -27,8 +27,9 @@ from msgspec.structs import replace
 
 from benchmarks.cluster_faults.supervised import SupervisedSystem
 from benchmarks.command import number
-from benchmarks.console import cpu_s, rss_mib, settings_of_shop
+from benchmarks.console import rss_mib, settings_of_shop
 from benchmarks.live_shop import CAMPAIGNS, CATEGORIES, COUPONS, open_shop
+from benchmarks.load.processes import cpu_s, with_children
 from loopback_kafka import open_broker
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
@@ -63,10 +64,8 @@ def processes(system: SupervisedSystem) -> dict[str, int]:
     """Return the processes of the first two workers, and of their learners, by name."""
     found = {}
     for worker in system.workers[:2]:
-        pid = worker.process.pid
-        found[worker.name] = pid
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            found |= {f"{worker.name} learner": int(child) for child in children.read_text().split()}
+        found[worker.name], *learners = with_children(worker.process.pid)
+        found |= {f"{worker.name} learner": pid for pid in learners}
     return found
 
 
@@ -117,7 +116,7 @@ def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
                     "minute": round(passed / 60.0, 2),
                     "events": done(system),
                     "mib": {name: round(rss_mib(pid), 2) for name, pid in pids.items()},
-                    "cpu_s": {name: cpu_s(pid) for name, pid in pids.items()},
+                    "cpu_s": cpu_s(worker.process.pid for worker in system.workers[:2]),
                 }
                 readings.append(reading)
                 if len(readings) % 6 == 1:
@@ -141,7 +140,7 @@ def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
 
     def cost_ms(readings: Sequence[dict[str, Any]]) -> float:
         first, last = readings[0], readings[-1]
-        used = sum(last["cpu_s"][name] - first["cpu_s"][name] for name in names)
+        used = last["cpu_s"] - first["cpu_s"]
         return float(1000.0 * used / max(last["events"] - first["events"], 1.0))
 
     start, end = cost_ms(late[: window + 1]), cost_ms(late[-window - 1 :])

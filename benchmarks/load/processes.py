@@ -28,18 +28,18 @@ def require_proc() -> None:
 def cpu_s(pids: Iterable[int]) -> float:
     """CPU seconds used by processes and their children until now, in user and in system mode, all of their threads."""
     # The name of the program, in parentheses, may hold spaces: utime and stime are the 12th and 13th field behind it.
-    fields = [_read(each, "stat").rpartition(")")[2].split() for pid in pids for each in _with_children(pid)]
+    fields = [_read(each, "stat").rpartition(")")[2].split() for pid in pids for each in with_children(pid)]
     return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_bytes(pids: Iterable[int]) -> int:
     """Memory that processes and their children hold now."""
-    return sum(_status(each, "VmRSS") for pid in pids for each in _with_children(pid))
+    return sum(_status(each, "VmRSS") for pid in pids for each in with_children(pid))
 
 
 def peak_rss_bytes(pids: Iterable[int]) -> int:
     """The most memory that each of the processes and their children ever held, summed."""
-    return sum(_status(each, "VmHWM") for pid in pids for each in _with_children(pid))
+    return sum(_status(each, "VmHWM") for pid in pids for each in with_children(pid))
 
 
 def cpu_model() -> str:
@@ -48,7 +48,7 @@ def cpu_model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _with_children(pid: int) -> list[int]:
+def with_children(pid: int) -> list[int]:
     """Return a process and the children that it has now."""
     children: list[int] = []
     for listed in (PROC / str(pid) / "task").glob("*/children"):  # each thread lists those that it started
