@@ -38,7 +38,7 @@ from . import money_runs
 from .worlds.runs import ENGINE, Shop, WorldTask
 
 FEATURES, TASTES, VIEWS = 256, 40, 40.0
-"""Of the simulated shoppers: categories and brands, kinds of taste that each one mixes, mean number of views."""
+"""Parameters of the simulated shoppers: categories and brands, tastes mixed by each shopper, mean number of views."""
 SAMPLED, NEAREST = 500, 20
 ARMS: Mapping[str, Mapping[str, float]] = {
     "off": {"publish_every_s": NEVER_S},

@@ -47,7 +47,7 @@ FIRST_EVENTS = 20
 """Events before the traced one: a worker's first decisions take longer."""
 EXPORT_EVERY_MS = 200
 WIDTH, NAMES, ROW, TOP = 900, 300, 30, 44
-"""Of the picture, in pixels: its width, that of the names, height of a row, and what is above the first one."""
+"""Sizes in the picture, in pixels: total width, width of the names, height of a row, space above the first row."""
 COLOURS = {"shop": "#3b6fb6", "stream-coupons": "#c2571a", "notifications": "#2e7d4f"}
 POLICY = PolicyRules(
     exploration_ratio=0.0,

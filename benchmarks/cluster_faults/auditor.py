@@ -154,7 +154,7 @@ class _Book:
                 yield body
 
     def discounts(self) -> dict[str, int]:
-        """What each issue took off, by the purchase that was reported last."""
+        """Return the discount of each issue, as its last purchase report states it."""
         return {body["issue_id"]: body["discount_minor"] for body in self.feedback if body["kind"] == "purchase"}
 
 

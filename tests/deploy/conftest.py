@@ -1,4 +1,4 @@
-"""What the tests of deploy/ share: its files, programs, a running exporter and a running Prometheus.
+"""Fixtures of the tests of deploy/: its files, programs, a running exporter and a running Prometheus.
 
 promtool and prometheus come with `apt-get install prometheus`, other programs by `make deploy-tools`. Without them the
 tests that need them are skipped, or fail where CI=true.

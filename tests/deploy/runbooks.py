@@ -15,7 +15,7 @@ NO_CONTEXT: Any = None
 
 
 class Runbook(NamedTuple):
-    """What to do on an alert."""
+    """Instructions for an alert."""
 
     page: str
     alert: str
@@ -36,7 +36,7 @@ def runbooks_of(folder: Path) -> list[Runbook]:
 
 
 def commands(text: str) -> list[str]:
-    """What follows `stream-coupons` in the code of a text."""
+    """Return the arguments of each `stream-coupons` command in the code of a text."""
     return [line.strip() for line in COMMAND.findall(text)]
 
 

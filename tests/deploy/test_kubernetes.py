@@ -45,7 +45,7 @@ def objects(overlay: str, kind: str) -> dict[str, Object]:
 
 
 def workloads(overlay: str) -> dict[str, Object]:
-    """What runs workers and learners, by name."""
+    """Return the manifests that run workers and learners, by name."""
     return objects(overlay, "StatefulSet") | objects(overlay, "Deployment")
 
 

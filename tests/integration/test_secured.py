@@ -135,7 +135,7 @@ def checked(connection: Connection) -> subprocess.CompletedProcess[str]:
 
 
 def refused(connection: Connection) -> str:
-    """What `topics apply --check` says on a connection that leads nowhere."""
+    """Return the error of `topics apply --check` on a connection that leads nowhere."""
     result = checked(connection)
     assert result.returncode == 2, result.stderr
     return result.stderr

@@ -138,7 +138,7 @@ def test_a_system_goes_on_with_more_partitions_on_another_cluster(
     assert given["few"] == STOCK
     spent = 2 * USED * DISCOUNT
     assert money["given"] == spent
-    # What a used coupon did not take is free again.
+    # A used coupon frees the part of its hold that it did not spend.
     assert spent + money["held"] <= BUDGET
     assert money["held"] == MOST_MINOR * given["once"] - spent
     assert given["once"] > len(EARLIER)

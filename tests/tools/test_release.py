@@ -1,4 +1,4 @@
-"""What tools/release.py finds wrong with a clone, and the SBOM that tools/sbom_hook.py makes of a lock file."""
+"""Errors that tools/release.py finds in a clone, and the SBOM that tools/sbom_hook.py makes from a lock file."""
 
 import re
 import shutil
