@@ -33,6 +33,7 @@ from benchmarks.load.processes import cpu_s, with_children
 from loopback_kafka import open_broker
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
+from stream_coupons_lab.demo.system import SystemFailed
 
 DAY_S = 86400.0
 READ_EVERY_S = 10.0
@@ -124,8 +125,12 @@ def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
                 time.sleep(max(READ_EVERY_S - (time.monotonic() - began) % READ_EVERY_S, 0.1))
     except KeyboardInterrupt:
         print("ended early", file=sys.stderr)
-    system.wait_idle(120.0)
-    return {"readings": readings, "restarts": system.restarts}
+    lag = ""
+    try:
+        system.wait_idle(120.0)
+    except SystemFailed as failed:
+        lag = str(failed)
+    return {"readings": readings, "restarts": system.restarts, "lag": lag or 0}
 
 
 def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
