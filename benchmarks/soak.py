@@ -19,10 +19,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from benchmarks.cluster_faults.supervised import SupervisedSystem
@@ -102,8 +104,7 @@ def slope(minutes: Sequence[float], values: Sequence[float]) -> tuple[float, flo
 
 def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
     """Run for the minutes of the plan; return the readings."""
-    began, pids = time.monotonic(), processes(system)
-    readings: list[dict[str, Any]] = []
+    began, readings = time.monotonic(), list[dict[str, Any]]()
     try:
         with open_shop(system.settings, plan.rate, plan.shoppers):
             while (passed := time.monotonic() - began) < 60.0 * plan.minutes:
@@ -116,12 +117,13 @@ def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
                 reading = {
                     "minute": round(passed / 60.0, 2),
                     "events": done(system),
-                    "mib": {name: round(rss_mib(pid), 2) for name, pid in pids.items()},
+                    "mib": {name: round(rss_mib(pid), 2) for name, pid in processes(system).items()},
                     "cpu_s": cpu_s(worker.process.pid for worker in system.workers[:2]),
                 }
                 readings.append(reading)
                 if len(readings) % 6 == 1:
-                    print(f"minute {passed / 60.0:.0f} of {plan.minutes}: {reading['mib']}", file=sys.stderr)
+                    at = f"minute {passed / 60.0:.0f} of {plan.minutes}, {reading['events']:,.0f} events"
+                    print(f"{at}, {system.restarts} restarts: {reading['mib']}", file=sys.stderr)
                 time.sleep(max(READ_EVERY_S - (time.monotonic() - began) % READ_EVERY_S, 0.1))
     except KeyboardInterrupt:
         print("ended early", file=sys.stderr)
@@ -130,7 +132,7 @@ def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
         system.wait_idle(120.0)
     except SystemFailed as failed:
         lag = str(failed)
-    return {"readings": readings, "restarts": system.restarts, "lag": lag or 0}
+    return {"readings": readings, "ended": to_builtins(system.ended), "lag": lag or 0}
 
 
 def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
         return found
     minutes = [each["minute"] for each in late]
     names = list(late[0]["mib"])
-    slopes = {name: slope(minutes, [each["mib"][name] for each in late]) for name in names}
+    slopes = {name: slope(minutes, [each["mib"].get(name, 0.0) for each in late]) for name in names}
     window = max(len(found["readings"]) // 10, 1)
 
     def cost_ms(readings: Sequence[dict[str, Any]]) -> float:
@@ -166,13 +168,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--past", type=number(int, 1), default=200, help="events of each before (default: 200)")
     parser.add_argument("--engine", choices=("kafka", "embedded"), default="kafka")
     parser.add_argument("--json", type=Path, help="write all readings there")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep data and logs there")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     plan = parse(arguments)
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+    with nullcontext(plan.keep) if plan.keep else tempfile.TemporaryDirectory(prefix="soak-") as folder:
         broker = open_broker(plan.engine, Path(folder) / "broker")
         broker.start()
         try:

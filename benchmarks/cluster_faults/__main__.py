@@ -13,7 +13,7 @@ A partition of an input topic is dark while an event of it waits and none is ans
 an event, by the brokers' times, until its answer can be read: with exactly_once, when its transaction is committed.
 `since sent` counts from the moment of the event, and contains the time in which no broker took it.
 
-Some 45 s a trial, three minutes for churn. Ends with exit code 1 if something was violated or lag did not return to
+Some 100 s a trial, four minutes for churn. Ends with exit code 1 if something was violated or lag did not return to
 zero. Ctrl-C shows what is finished; nothing that was started is left behind.
 """
 

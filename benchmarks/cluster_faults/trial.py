@@ -26,8 +26,8 @@ from stream_coupons_lab.demo.system import WorkerProcess
 
 Note = Callable[[str], None]
 
-BEFORE_S, AFTER_S = 8.0, 10.0
-"""Seconds of the stream before a fault and after its healing."""
+BEFORE_S, AFTER_S = 25.0, 10.0
+"""Seconds of the stream before a fault and after its healing. New brokers are slow: what they run is compiled first."""
 CHECK_EVERY_S = 0.2
 LEAVES_WITHIN_S = 60.0
 IDLE_WITHIN_S = 120.0

@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import NoError, for_code
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+from aiokafka.protocol.offset import OffsetRequest
 
 from stream_coupons.kafka.connection import Connection
 from stream_coupons.kafka.contact import Contact
@@ -17,6 +18,8 @@ from stream_coupons.kafka.fetch_sessions import Priority, SessionFetcher
 from stream_coupons.kafka.membership_lease import NO_MEMBER, MembershipLease
 from stream_coupons.kafka.namespace import add_namespace
 
+LOOKUPS = 4
+"""The connection group of requests for the ends of partitions: behind a fetch they would wait until it has records."""
 OF_A_FETCHER = frozenset(inspect.signature(SessionFetcher.__base__).parameters)
 """Options of a consumer that it hands on to its fetcher; the defaults of both are the same."""
 
@@ -51,12 +54,14 @@ class SessionClient:
         node : int
             The broker's id.
         request : aiokafka.protocol.api.Request
-            The request; a `SessionRequest` names its connection itself.
+            The request; a `SessionRequest` names its connection itself, and an `OffsetRequest` has one of its own.
         **options
             Of aiokafka's client, for all other requests.
         """
         if isinstance(request, SessionRequest):
             return await self._client.send(node, request, group=request.group)
+        if isinstance(request, OffsetRequest):
+            return await self._client.send(node, request, group=LOOKUPS)
         began = time.monotonic()
         answer = await self._client.send(node, request, **options)
         if self._lease is not None and isinstance(request, HeartbeatRequest | SyncGroupRequest):

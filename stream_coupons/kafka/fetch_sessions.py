@@ -28,7 +28,7 @@ LEFT_OUT_WAIT_MS = 25
 
 
 class Priority(IntEnum):
-    """The urgency of a topic. Each has a connection of its own, of this group of aiokafka's client (1 is taken).
+    """The urgency of a topic. Each has a connection of its own, of this group of aiokafka's client (1 and 4 are taken).
 
     A broker answers the requests of a connection in their order, and holds back those that wait for records.
     """

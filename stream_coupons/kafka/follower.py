@@ -136,8 +136,6 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         consumer.assign([self._tp])
         if self._next:
             consumer.seek(self._tp, self._next)
-        else:
-            await consumer.seek_to_beginning(self._tp)
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         self._failures = 0
         while not self.should_stop:

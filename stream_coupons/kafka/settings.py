@@ -32,7 +32,7 @@ class KafkaSettings(Connection, frozen=True, kw_only=True, forbid_unknown_fields
     partitions: Size = 4
     replication: Size = 1
     session_timeout_s: Positive = 10.0
-    heartbeat_interval_s: Positive = 2.0
+    heartbeat_interval_s: Positive = 0.5
     rebalance_timeout_s: Positive = 20.0
     request_timeout_s: Positive = 45.0
     produce_timeout_s: Positive = 20.0

@@ -99,13 +99,13 @@ class KafkaChangelog:
             self._connection,
             group_id=None,
             enable_auto_commit=False,
+            auto_offset_reset="earliest",  # not by a seek: until then it would fetch from the end, and wait there
             isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES,
         )
         await consumer.start()
         try:
             consumer.assign(tps)
-            await consumer.seek_to_beginning(*tps)
             # By positions, not records: behind the last record a transaction marker may stand.
             while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
                 for tp, records in (await consumer.getmany(*behind, timeout_ms=POLL_MS)).items():

@@ -6,10 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import IllegalGenerationError, NoError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest, SyncGroupRequest
 
-from stream_coupons.kafka.consumer import SessionClient
+from loopback.clients import create_topic
+from loopback_kafka import BrokerProcess
+from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.consumer import SessionClient, new_consumer
 
 ANSWERED_AFTER_S = 0.01
 BEAT = HeartbeatRequest("group", 1, "member")
@@ -68,3 +72,22 @@ def test_a_coordinator_that_loads_the_group_does_not_renew_a_lease() -> None:
 
 def test_other_requests_do_not_count() -> None:
     assert heard(LeaveGroupRequest("group", "member"), NoError) == []
+
+
+@pytest.mark.kafka
+def test_the_end_of_a_partition_is_told_while_a_fetch_waits_for_records(broker: BrokerProcess, unique: str) -> None:
+    create_topic(broker.bootstrap, unique, 1)
+    tp = TopicPartition(unique, 0)
+
+    async def ask() -> None:
+        consumer = new_consumer(Connection(broker.bootstrap), auto_offset_reset="earliest", fetch_max_wait_ms=60_000)
+        await consumer.start()
+        try:
+            consumer.assign([tp])
+            assert await consumer.position(tp) == 0
+            assert not await consumer.getmany(tp, timeout_ms=500), "the fetch is under way"
+            assert await asyncio.wait_for(consumer.end_offsets([tp]), 30.0) == {tp: 0}
+        finally:
+            await consumer.stop()
+
+    asyncio.run(ask())

@@ -22,6 +22,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers.aiokafka import Consumer
 from faust.types import TP
+from mode.utils.futures import notify
 
 from stream_coupons.kafka.contact import retry
 from stream_coupons.kafka.records import Membership, Record
@@ -294,6 +295,7 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
         """
         message.acked = True
         self._unacked_messages.discard(message)
+        notify(self._waiting_for_ack)  # a rebalance looks again only every second otherwise
         for chunk in chunks:
             if self._is_current(chunk) and chunk.tp in self._done:
                 self._done[chunk.tp] = max(self._done[chunk.tp], chunk.end)

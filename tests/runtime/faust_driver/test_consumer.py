@@ -356,6 +356,20 @@ def test_a_chunk_of_an_earlier_assignment_is_neither_taken_nor_committed() -> No
     assert not reading.take(message)
 
 
+def test_who_waits_for_what_is_in_hand_is_told_when_it_is_acknowledged() -> None:
+    """A rebalance would take a second longer: Faust looks again only then."""
+    reading = Consumer({HERE: [0, 1]})
+    [message] = reading.get()
+    chunks = reading.take(message)
+
+    async def acknowledge() -> bool:
+        reading._waiting_for_ack = asyncio.get_running_loop().create_future()
+        reading.acknowledge(message, chunks)
+        return bool(reading._waiting_for_ack.done())
+
+    assert asyncio.run(acknowledge())
+
+
 @pytest.mark.parametrize(
     ("error", "is_fenced", "ends_worker"),
     [
