@@ -5,10 +5,10 @@
     python -m benchmarks.sizing --engine embedded --workers 1 --seconds 10 --recover 1000 --histories 10
 
 A shop of `benchmarks.live_shop` sends browse, cart and order events, and feedback on its coupons, at a steady rate; one
-run for each number of workers, learners included in their CPU. Bytes are those of keys, values and headers of all
-records that are appended meanwhile, before compression and replication. For recovery, states of shoppers with ten
-events are appended to the users' changelog, and a worker starts: time until it is ready, less that of a start without
-states. Memory by the length of a shopper's history is that of the states as bytes, played without a broker.
+run for each number of workers, learners included in their CPU. Bytes are those by which the logs of the one broker grow
+meanwhile, compressed as they are, before replication. For recovery, states of shoppers with ten events are appended to
+the users' changelog, and a worker starts: time until it is ready, less that of a start without states. Memory by the
+length of a shopper's history is that of the states as bytes, played without a broker.
 
 Ctrl-C ends it, and leaves nothing behind. With `--write` the tables go into docs/how-to/size-a-cluster.md.
 """
@@ -43,7 +43,6 @@ from stream_coupons.core.errors import StreamCouponsError
 from stream_coupons.core.messages.inputs import Tick
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.kafka import admin, topics
-from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.codec import encode
 from stream_coupons.runtime.cells import Cell, CellCodec
 from stream_coupons.runtime.steps import SHARED_PREFIX
@@ -98,17 +97,12 @@ def steady_load(plan: argparse.Namespace, workers: int, folder: Path) -> tuple[l
         open_shop(system.settings, plan.rate),
     ):
         time.sleep(plan.warm_up)
-        names = sorted(set(client.list_topics()) & {topic.name for topic in topics.ALL})
-        with Reader(system.connection, names, from_beginning=False) as reader:
-            running = OwnSystem(system, client, broker.pid)
-            first, sizes, decisions = running.mark(), Counter[str](), 0
-            while time.monotonic() - first.at < plan.seconds:
-                system.check()
-                for record in reader.poll():
-                    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-                    sizes[record.topic] += len(record.key or b"") + len(record.value or b"") + headers
-                    decisions += record.topic == topics.DECISIONS.name
-            last = running.mark()
+        running = OwnSystem(system, client, broker.pid)
+        first, before, decided = running.mark(), log_sizes(folder), decisions_of(system)
+        time.sleep(plan.seconds)
+        system.check()
+        sizes, decisions = log_sizes(folder) - before, decisions_of(system) - decided
+        last = running.mark()
     events = max(sum(last.records.get(name, 0.0) - first.records.get(name, 0.0) for name in EVENTS), 1.0)
     seconds, cpu_s = last.at - first.at, last.worker_cpu_s - first.worker_cpu_s
     lag = sum(last.lag.get(name, 0) for name in EVENTS)
@@ -116,6 +110,19 @@ def steady_load(plan: argparse.Namespace, workers: int, folder: Path) -> tuple[l
     row = [str(workers), *figures, f"{decisions / events:.2f}", f"{lag:,}"]
     shares = [[f"`{name}`", f"{size / events:,.0f}"] for name, size in sizes.most_common() if size >= events / 2]
     return row, [*shares, ["all", f"{sizes.total() / events:,.0f}"]]
+
+
+def log_sizes(folder: Path) -> Counter[str]:
+    """Return the bytes of the broker's logs in a folder, by topic."""
+    sizes = Counter[str]()
+    for log in folder.rglob("*.log"):
+        sizes[log.parent.name.rpartition("-")[0]] += log.stat().st_size
+    return Counter({name: size for name, size in sizes.items() if name in topics.BY_NAME})
+
+
+def decisions_of(system: LocalSystem) -> float:
+    """Return the count of decisions that the workers have made."""
+    return sum(system.totals("stream_coupons_decisions_total").values())
 
 
 def decision_s(coupons: int) -> float:

@@ -134,8 +134,8 @@ MUTANTS = {
     ),
     "cells of a partition are several batches": Mutant(
         "kafka/producer.py",
-        "in_batches(outputs, batch_bytes)",
-        "in_batches(outputs, 1)",
+        "in_batches(outputs, batch_bytes, codec)",
+        "in_batches(outputs, 1, codec)",
         "kafka/test_producer.py::test_up_to_the_bytes_asked_for_the_records_of_a_partition_are_one_batch",
     ),
     "acknowledged before it is delivered": Mutant(
@@ -148,8 +148,8 @@ MUTANTS = {
     ),
     "outputs before states": Mutant(
         "runtime/delivery.py",
-        "deliver(changes, self.whole_bytes)\n        await self._senders[agent].deliver(outputs)",
-        "deliver(outputs)\n        await self._senders[agent].deliver(changes, self.whole_bytes)",
+        "deliver(changes, self.whole_bytes, ZSTD)\n        await self._senders[agent].deliver(outputs)",
+        "deliver(outputs)\n        await self._senders[agent].deliver(changes, self.whole_bytes, ZSTD)",
         "runtime/test_delivery.py::test_at_least_once_appends_all_cells_before_any_output",
     ),
     "a transaction is committed of which a record was refused": Mutant(

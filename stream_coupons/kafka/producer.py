@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -27,6 +28,8 @@ BATCH_BYTES = 256 * 1024
 STOPS_WITHIN_S = 20.0
 LEAVES_WITHIN_S = 1.0
 """Longest wait for the tasks of a producer whose connections are closed."""
+UNCOMPRESSED, ZSTD = 0, 4
+"""Codecs of a batch. Cells are compressed, to some 60 %; the rest is small, and clients of others may lack zstd."""
 APPENDED = frozenset({NoError, DuplicateSequenceNumber})
 """Errors in an answer that mean that the broker has the batch."""
 
@@ -64,7 +67,9 @@ def new_producer(connection: Connection, request_timeout_s: float, max_request_b
     return producer
 
 
-def in_batches(outputs: Sequence[Output], max_bytes: int, *, is_transactional: bool = False) -> list[Placed]:
+def in_batches(
+    outputs: Sequence[Output], max_bytes: int, codec: int = UNCOMPRESSED, *, is_transactional: bool = False
+) -> list[Placed]:
     """Return records as batches: those of a partition, in order, in as few as hold them.
 
     A broker appends a batch as a whole or not at all. aiokafka's own way, a record at a time, makes a future and a task
@@ -75,23 +80,26 @@ def in_batches(outputs: Sequence[Output], max_bytes: int, *, is_transactional: b
     outputs : sequence of Output
         The records.
     max_bytes : int
-        The longest batch; one longer record is a batch by itself.
+        The longest batch, before compression; one longer record is a batch by itself.
+    codec : int
+        How batches are compressed.
     is_transactional : bool
         Whether the batches are of a transaction.
     """
     by_place: defaultdict[TopicPartition, list[Output]] = defaultdict(list)
     for output in outputs:
         by_place[TopicPartition(output.topic, output.partition)].append(output)
-    return [(tp, batch) for tp, records in by_place.items() for batch in _batched(records, max_bytes, is_transactional)]
+    new_batch = partial(BatchBuilder, max_bytes, codec, is_transactional=is_transactional)
+    return [(tp, batch) for tp, records in by_place.items() for batch in _batched(records, new_batch)]
 
 
-def _batched(outputs: Sequence[Output], max_bytes: int, is_transactional: bool) -> Iterator[BatchBuilder]:
-    batch = BatchBuilder(max_bytes, 0, is_transactional=is_transactional)
+def _batched(outputs: Sequence[Output], new_batch: Callable[[], BatchBuilder]) -> Iterator[BatchBuilder]:
+    batch = new_batch()
     for output in outputs:
         record = {"timestamp": None, "key": output.key, "value": output.value, "headers": output.headers}
         if batch.append(**record) is None:
             yield batch
-            batch = BatchBuilder(max_bytes, 0, is_transactional=is_transactional)
+            batch = new_batch()
             batch.append(**record)
     batch.close()
     yield batch
@@ -104,8 +112,7 @@ async def wait_for_all(answers: Sequence[Awaitable[Any]]) -> None:
             raise answer
 
 
-async def _send_and_wait(producer: AIOKafkaProducer, outputs: Sequence[Output], batch_bytes: int) -> None:
-    batches = in_batches(outputs, batch_bytes)
+async def _send_and_wait(producer: AIOKafkaProducer, batches: Sequence[Placed]) -> None:
     by_leader = _by_leader(producer, batches)
     if by_leader is None:
         await wait_for_all(
@@ -228,7 +235,9 @@ class Sender(Service):  # type: ignore[misc]
         if self._producer is not None:
             await self._producer.stop()
 
-    async def deliver(self, outputs: Sequence[Output], batch_bytes: int = BATCH_BYTES) -> None:
+    async def deliver(
+        self, outputs: Sequence[Output], batch_bytes: int = BATCH_BYTES, codec: int = UNCOMPRESSED
+    ) -> None:
         """Send in order until the broker has all of it, again and again for a while; then give up.
 
         Nothing is acknowledged meanwhile, so nothing is lost by giving up and letting the supervisor start a new
@@ -240,6 +249,8 @@ class Sender(Service):  # type: ignore[misc]
             The records.
         batch_bytes : int
             Up to so many bytes of a partition are one batch, which a broker appends as a whole or not at all.
+        codec : int
+            How batches are compressed.
 
         Raises
         ------
@@ -253,7 +264,7 @@ class Sender(Service):  # type: ignore[misc]
             producer = self._producer or await self._connected()
             try:
                 with report_overdue(self.name, len(outputs), self._late_after_s, self._fail):
-                    await _send_and_wait(producer, outputs, batch_bytes)
+                    await _send_and_wait(producer, in_batches(outputs, batch_bytes, codec))
             except asyncio.CancelledError:
                 await self._abandon(producer)
                 raise

@@ -36,7 +36,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.overdue import report_overdue
-from stream_coupons.kafka.producer import BATCH_BYTES, Sender, in_batches
+from stream_coupons.kafka.producer import BATCH_BYTES, ZSTD, Sender, in_batches
 from stream_coupons.kafka.records import Membership, Output
 
 if TYPE_CHECKING:  # only workers with exactly-once delivery import it
@@ -150,7 +150,7 @@ class AtLeastOnce:
         offsets: Offsets,  # noqa: ARG002 - the consumer commits them later
     ) -> None:
         """Append all cells, then all outputs."""
-        await self._senders[agent].deliver(changes, self.whole_bytes)
+        await self._senders[agent].deliver(changes, self.whole_bytes, ZSTD)
         await self._senders[agent].deliver(outputs)
 
 
@@ -231,7 +231,8 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             If a record or an offset was refused; after a pause in which the worker is not ready, so that whoever looks
             sees it, and a supervisor does not start it anew at once.
         """
-        batches = in_batches([*changes, *outputs], BATCH_BYTES, is_transactional=True)
+        batches = in_batches(changes, BATCH_BYTES, ZSTD, is_transactional=True)
+        batches += in_batches(outputs, BATCH_BYTES, is_transactional=True)
         producers = self._producers[agent]
         producers.rotate()
         try:

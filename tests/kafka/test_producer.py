@@ -24,11 +24,11 @@ from hypothesis import strategies as st
 
 from loopback.clients import create_topic
 from loopback_kafka import open_broker
-from loopback_kafka.record_batches import read_header
+from loopback_kafka.record_batches import codec_of, read_header
 from stream_coupons.kafka import overdue, producer, topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.kafka.connection import Connection
-from stream_coupons.kafka.producer import ATTEMPTS, LeaseExpired, Sender, new_producer
+from stream_coupons.kafka.producer import ATTEMPTS, ZSTD, LeaseExpired, Sender, new_producer
 from stream_coupons.kafka.records import Output
 from stream_coupons.kafka.topics import MIB
 from stream_coupons.runtime.steps import Result
@@ -344,13 +344,14 @@ def test_the_changes_of_a_partition_are_one_batch_in_the_log_of_a_broker(tmp_pat
             connection = Connection(broker.bootstrap)
             sender = Sender("users", lambda: new_producer(connection, 10.0, 32 * MIB), print, 60.0)
             await sender.start()
-            await sender.deliver(changes, topics.changelog("users").max_message_bytes)
+            await sender.deliver(changes, topics.changelog("users").max_message_bytes, ZSTD)
             await sender.stop()
 
         asyncio.run(deliver())
     logs = sorted(tmp_path.glob("**/cells-*/*.log"))
     found = [list(batches_of(path.read_bytes())) for path in logs]
     assert found == [[200], [200]]
+    assert [codec_of(path.read_bytes()) for path in logs] == [ZSTD, ZSTD]
 
 
 def batches_of(data: bytes) -> Iterator[int]:

@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 from aiokafka.structs import TopicPartition
 
-from stream_coupons.kafka.producer import BATCH_BYTES, Placed
+from stream_coupons.kafka.producer import BATCH_BYTES, ZSTD, Placed
 from stream_coupons.kafka.records import Membership, Output
 from stream_coupons.runtime import delivery
 from stream_coupons.runtime.delivery import PRODUCERS, AtLeastOnce, ExactlyOnce, TransactionUndone
@@ -173,12 +173,12 @@ def test_at_least_once_appends_all_cells_before_any_output() -> None:
         def __init__(self) -> None:
             self.sent: list[list[object]] = []
 
-        async def deliver(self, outputs: list[Output], batch_bytes: int = BATCH_BYTES) -> None:
-            self.sent.append([*(output.topic for output in outputs), batch_bytes])
+        async def deliver(self, outputs: list[Output], batch_bytes: int = BATCH_BYTES, codec: int = 0) -> None:
+            self.sent.append([*(output.topic for output in outputs), batch_bytes, codec])
 
     sender = Sender()
     asyncio.run(AtLeastOnce({"users": sender}, 5000).deliver("users", *TURN))
-    assert sender.sent == [["changelog", "changelog", 5000], ["issues", BATCH_BYTES]], "cells of a partition: one batch"
+    assert sender.sent == [["changelog", "changelog", 5000, ZSTD], ["issues", BATCH_BYTES, 0]], "cells: one batch"
     sender.is_able = False
     others = {"users": sender, "budgets": Sender()}
     assert not AtLeastOnce(others, 5000).is_able, "who cannot send is not covered by others who can"
