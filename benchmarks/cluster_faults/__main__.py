@@ -18,23 +18,31 @@ zero. Ctrl-C shows what is finished; nothing that was started is left behind.
 """
 
 import argparse
+import datetime
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import mean
 
 from kafka.errors import KafkaError
 from rich.table import Table
 
+from benchmarks.checkout import ROOT, commit
 from benchmarks.cluster_faults.faults import FAULTS
 from benchmarks.cluster_faults.trial import Plan, TrialResult, play, settings_for
 from benchmarks.command import as_json, number
+from benchmarks.load.run import machine_now
+from benchmarks.pages import begin_of, markdown_table, with_figures
 from loopback_kafka import BrokerError
 from stream_coupons.cli import terminal
 from stream_coupons.cli.consoles import INTERRUPTED, print_error
 from stream_coupons.core.errors import BadConfig, StreamCouponsError
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.settings import PREFIX, Settings, load
+
+PAGE = ROOT / "docs" / "explanation" / "guarantees.md"
+BEGIN = begin_of("python -m benchmarks.cluster_faults --write")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -59,6 +67,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", "-c", type=Path, help="settings, as of `stream-coupons worker`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures here, after each trial")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep data and logs of all trials here")
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
     return parser.parse_args(arguments)
 
 
@@ -101,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         exit_code = INTERRUPTED
     print_results(results)
+    if options.write and results and not exit_code:
+        PAGE.write_text(with_figures(PAGE.read_text(), BEGIN, markdown(results)))
     return exit_code or int(bool(failures) or not all(result.is_passed for result in results))
 
 
@@ -119,6 +130,32 @@ def _played(options: argparse.Namespace, title: str, name: str, plan: Plan) -> T
     with tempfile.TemporaryDirectory(prefix="cluster-faults-", ignore_cleanup_errors=True) as scratch:
         folder = options.keep / title.replace(", ", "-") if options.keep else Path(scratch)
         return play(name, FAULTS[name], plan, folder, lambda text: terminal.remark(f"{title}: {text}"))
+
+
+def markdown(results: Sequence[TrialResult]) -> Iterator[str]:
+    """Yield the table of a page, and its origin."""
+    found: dict[str, dict[Guarantee, TrialResult]] = {}
+    for one in results:
+        found.setdefault(one.fault, {})[one.guarantee] = one
+    rows = []
+    for name, by_guarantee in found.items():
+        dark = [by_guarantee[each].dark if each in by_guarantee else ("-", "-") for each in Guarantee]
+        rows.append([FAULTS[name].about, *(f"{part}" for pair in dark for part in pair)])
+    titles = [f"{each.value.replace('_', ' ')}, {what}" for each in Guarantee for what in ("median", "worst")]
+    yield markdown_table(["Fault", *titles], rows)
+    violated, copies = (
+        sum(len(one.verify) + len(one.audit) for one in results),
+        sum(one.copies for one in results if one.guarantee is Guarantee.EXACTLY_ONCE),
+    )
+    ended, minutes = sum(len(one.ended) for one in results), sum(one.seconds for one in results) / 60
+    machine = machine_now()
+    yield (
+        f"In {len(results)} trials of {minutes:.0f} minutes: {violated} violations by either audit, {copies} copies "
+        f"exactly once, {ended} workers that ended by themselves. Measured on {datetime.date.today()} at commit "
+        f"{commit()} ({machine.cores} cores for three brokers, the workers and the shop); mean load of the trials "
+        f"{mean(one.load for one in results):.1f}. Where it is above the number of cores, seconds are worse than they "
+        "would be."
+    )
 
 
 def print_results(results: Sequence[TrialResult]) -> None:

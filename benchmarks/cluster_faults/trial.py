@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
 from msgspec import Struct
 
 from benchmarks.cluster_faults import auditor
@@ -256,13 +257,18 @@ def _wait_idle(cluster: ApacheKafkaCluster, running: Running) -> float:
 
 
 def _audited(cluster: ApacheKafkaCluster, plan: Plan) -> tuple[auditor.Log, auditor.Verdict]:
-    """Audit until nothing is violated, or for as long as totals and the last ticks may take."""
+    """Audit until nothing is violated, or for as long as totals, the last ticks and leaders of partitions may take."""
     deadline = time.monotonic() + RESULTS_WITHIN_S
     while True:
-        log = auditor.read_log(cluster.bootstrap)
-        verdict = auditor.audit(log, plan.settings.kafka.guarantee is Guarantee.EXACTLY_ONCE)
-        if not verdict.violations or time.monotonic() > deadline:
-            return log, verdict
+        is_last = time.monotonic() > deadline
+        try:
+            log = auditor.read_log(cluster.bootstrap)
+            verdict = auditor.audit(log, plan.settings.kafka.guarantee is Guarantee.EXACTLY_ONCE)
+            if not verdict.violations or is_last:
+                return log, verdict
+        except KafkaError:
+            if is_last:
+                raise
         time.sleep(CHECK_EVERY_S)
 
 
