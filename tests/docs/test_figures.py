@@ -26,8 +26,8 @@ def test_every_marker_names_a_table_or_the_module_that_writes_it(figures: Module
     marked = {name: path for path in PAGES for name in figures.PAGES if f"<!-- figures: {name} -->" in page(path)}
     assert marked == figures.PAGES
     commands = {command for path in PAGES for command in re.findall(r"<!-- figures: (.+?) -->", page(path))}
-    modules = [command.split()[2] for command in commands - marked.keys()]
-    assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module in modules)
+    modules = [ROOT / command.split()[2].replace(".", "/") for command in commands - marked.keys()]
+    assert all(path.with_suffix(".py").exists() or (path / "__main__.py").exists() for path in modules)
 
 
 def test_a_table_states_its_figures_and_its_origin(figures: ModuleType) -> None:
