@@ -3,12 +3,20 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from aiokafka.consumer.fetcher import Fetcher, FetchResult
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import NoError
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopback.clients import create_topic
+from loopback_kafka import BrokerProcess
+from stream_coupons.kafka.settings import KafkaSettings
+from stream_coupons.runtime.faust_driver.application import Application
 from stream_coupons.runtime.faust_driver.consumer_thread import BatchConsumerThread, shares
 
 POLL = 100
@@ -133,3 +141,43 @@ def test_shares_are_no_more_than_there_is_and_than_was_asked_for(left: dict[TP, 
     assert sum(found.values()) <= most + len(left)
     assert found.keys() == {tp for tp, n in left.items() if n}
     assert all(share >= 1 and (share <= left[tp] or sum(left.values()) < most) for tp, share in found.items())
+
+
+class Member(BatchConsumerThread):
+    """Makes its consumer, and counts the answers to its heartbeats, in place of a thread."""
+
+    def __init__(self, app: Application) -> None:
+        self.app, self.transport, self.lease = app, app.transport, self
+        self.answers: list[Any] = []
+        self.has_five = asyncio.Event()
+
+    def is_held(self, _at: float) -> bool:
+        return True
+
+    def note(self, _sent_at: float, error: Any) -> None:
+        self.answers.append(error)
+        if len(self.answers) == 5:
+            self.has_five.set()
+
+
+@pytest.mark.kafka
+def test_a_member_that_has_nothing_to_fetch_for_days_stays_in_its_group(
+    broker: BrokerProcess, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a learner that stands by: aiokafka lets a member leave that fetches nothing for a while."""
+    monkeypatch.setattr(SubscriptionState, "fetcher_idle_time", 10 * 86400.0)
+    create_topic(broker.bootstrap, unique, 1)
+    app = Application(KafkaSettings(bootstrap=broker.bootstrap, heartbeat_interval_s=0.1), unique, 10, [])
+
+    async def be_a_member() -> list[Any]:
+        member = Member(app)
+        consumer = member._create_worker_consumer(app.transport)
+        consumer.subscribe([unique])
+        await consumer.start()
+        try:
+            await asyncio.wait_for(member.has_five.wait(), 30.0)
+        finally:
+            await consumer.stop()
+        return member.answers
+
+    assert set(asyncio.run(be_a_member())) == {NoError}
