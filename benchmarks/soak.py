@@ -9,7 +9,8 @@ worker joins for a minute. Memory and CPU are read every ten seconds. The slope 
 with a 95 % interval by a bootstrap over blocks of five minutes. CPU per event at the end is compared with that at
 --after, over windows of a tenth of the time.
 
-Ctrl-C ends it early, with the figures so far; nothing that was started is left behind.
+Ctrl-C and SIGTERM end it early, with the figures so far; nothing that was started is left behind. `replaced` names the
+processes that ended by themselves meanwhile: learners, too, which their workers start again.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from benchmarks.load.processes import cpu_s, with_children
 from loopback_kafka import open_broker
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
+from stream_coupons.ops.interrupts import Interruptions
 from stream_coupons_lab.demo.system import SystemFailed
 
 DAY_S = 86400.0
@@ -114,10 +116,12 @@ def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
                     system.add(1)
                 elif not is_churn and len(system.workers) == 3:
                     system.remove()
+                pids = processes(system)
                 reading = {
                     "minute": round(passed / 60.0, 2),
                     "events": done(system),
-                    "mib": {name: round(rss_mib(pid), 2) for name, pid in processes(system).items()},
+                    "pids": pids,
+                    "mib": {name: round(rss_mib(pid), 2) for name, pid in pids.items()},
                     "cpu_s": cpu_s(worker.process.pid for worker in system.workers[:2]),
                 }
                 readings.append(reading)
@@ -152,6 +156,7 @@ def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
 
     start, end = cost_ms(late[: window + 1]), cost_ms(late[-window - 1 :])
     return found | {
+        "replaced": [name for name in names if len({each["pids"].get(name) for each in found["readings"]}) > 1],
         "mib_an_hour": {name: [round(each, 2) for each in three] for name, three in slopes.items()},
         "cpu_ms_an_event": {"at the start": round(start, 3), "at the end": round(end, 3)},
         "cpu_ratio": round(end / start, 3),
@@ -175,7 +180,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     plan = parse(arguments)
-    with nullcontext(plan.keep) if plan.keep else tempfile.TemporaryDirectory(prefix="soak-") as folder:
+    place = nullcontext(plan.keep) if plan.keep else tempfile.TemporaryDirectory(prefix="soak-")
+    with Interruptions(at_once=True), place as folder:
         broker = open_broker(plan.engine, Path(folder) / "broker")
         broker.start()
         try:

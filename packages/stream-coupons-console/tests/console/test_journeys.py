@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kafka.admin import OffsetSpec
 
 from benchmarks.browser import CHROMIUM, Browser
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent
-from stream_coupons.kafka import topics
+from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher, Reader
 from stream_coupons.kafka.codec import Decoder, encode
 
@@ -102,6 +103,20 @@ def eventually(check: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
+def wait_done(live: LiveConsole) -> None:
+    """Wait until what the shop has sent until now is committed; it goes on sending, so that lag is hardly ever 0."""
+    kafka = live.system.settings.kafka
+    with admin.admin_client(kafka) as client:
+        tps = list(admin.committed_offsets(client, kafka))
+        ends = client.list_partition_offsets(dict.fromkeys(tps, OffsetSpec.LATEST))
+
+        def is_done() -> bool:
+            committed = admin.committed_offsets(client, kafka)
+            return all(committed[tp].offset >= end.offset for tp, end in ends.items())
+
+        eventually(is_done, "what was sent is committed")
+
+
 def issues_of(live: LiveConsole, campaign_id: str) -> list[CouponIssue]:
     """Return the coupons of a campaign that were given so far."""
     decode = Decoder(topics.ISSUES)
@@ -132,7 +147,7 @@ def test_a_campaign_is_paused_its_last_coupon_seen_and_resumed(operator: Visitor
     operator.follow("Pause", "main")
     operator.wait_for("paused", ".stats")
     assert "wrong picture" in operator.text("[data-live=history]")
-    operator.live.system.wait_idle(WITHIN_S)
+    wait_done(live)
     given = len(issues_of(live, "spring"))
     eventually(lambda: len(issues_of(live, "clearance")) > 0, "other coupons are given")
     last = max(one.issued_at for one in issues_of(live, "spring"))
