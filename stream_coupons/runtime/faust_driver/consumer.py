@@ -322,6 +322,15 @@ class BatchConsumer(Consumer):  # type: ignore[misc]
                 self.add_future(self._rewind(chunk.tp))
         return False
 
+    async def commit_and_end_transactions(self) -> None:
+        """Commit what is done, at the end of a rebalance or of the process; Faust skips it while a commit goes on.
+
+        What is done and not committed its next owner applies again: at least once it sends the outputs again.
+        """
+        while await self.maybe_wait_for_commit_to_finish():
+            pass
+        await super().commit_and_end_transactions()
+
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterable[TP]:
         return [tp for tp in self._done if topics is None or tp in topics or tp.topic in topics]
 

@@ -370,6 +370,31 @@ def test_who_waits_for_what_is_in_hand_is_told_when_it_is_acknowledged() -> None
     assert asyncio.run(acknowledge())
 
 
+def test_who_gives_partitions_back_commits_what_was_done_while_another_commit_went_on() -> None:
+    reading = Consumer({HERE: [0, 1]})
+    [message] = reading.get()
+    chunks = reading.take(message)
+    committed: list[int | None] = []
+
+    async def force_commit(*_: Any, **__: Any) -> bool:
+        committed.append(reading._new_offset(HERE))
+        await asyncio.sleep(0)
+        return True
+
+    async def give_back() -> None:
+        reading.app.client_only = False
+        reading._commit_fut, reading.loop = None, asyncio.get_running_loop()
+        reading.force_commit = force_commit
+        by_the_clock = asyncio.ensure_future(reading.commit())
+        await asyncio.sleep(0)
+        reading.acknowledge(message, chunks)
+        await reading.commit_and_end_transactions()
+        await by_the_clock
+
+    asyncio.run(give_back())
+    assert committed == [None, 2]
+
+
 @pytest.mark.parametrize(
     ("error", "is_fenced", "ends_worker"),
     [
