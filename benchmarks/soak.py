@@ -37,13 +37,26 @@ from loopback_kafka import open_broker
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.kafka import topics
 from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.settings import Settings
 from stream_coupons_lab.demo.system import SystemFailed
 
 DAY_S = 86400.0
+MUCH_MINOR = 10**10
+"""A budget that does not end."""
 READ_EVERY_S = 10.0
 CHURN_EVERY_S, CHURN_S = 600.0, 60.0
 BLOCK_S = 300.0
 RESAMPLES = 2000
+
+
+def settings_of_soak() -> Settings:
+    """Return settings under which all that grows has stopped growing by the minute from which slopes count.
+
+    By default visits teach after an hour: the first model, and the memory that it takes, would come amid the readings.
+    """
+    settings = settings_of_shop()
+    policy = replace(settings.policy, max_issues_per_window=100, issue_window_s=300.0)
+    return replace(settings, policy=policy, attribution=replace(settings.attribution, grace_s=60.0, visit_s=60.0))
 
 
 def load_history(system: SupervisedSystem, shoppers: int, events: int) -> int:
@@ -185,10 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         broker = open_broker(plan.engine, Path(folder) / "broker")
         broker.start()
         try:
-            settings = settings_of_shop()
+            settings = settings_of_soak()
             settings = replace(settings, kafka=replace(settings.kafka, bootstrap=broker.bootstrap))
             system = SupervisedSystem(broker, settings, Path(folder), 2)
-            system.prepare(COUPONS, CAMPAIGNS)
+            system.prepare(COUPONS, [replace(each, budget_minor=MUCH_MINOR) for each in CAMPAIGNS])
             with system:
                 system.wait_ready()
                 sent = load_history(system, plan.shoppers, plan.past)

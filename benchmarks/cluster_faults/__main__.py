@@ -134,23 +134,19 @@ def _played(options: argparse.Namespace, title: str, name: str, plan: Plan) -> T
 
 def markdown(results: Sequence[TrialResult]) -> Iterator[str]:
     """Yield the table of a page, and its origin."""
-    found: dict[str, dict[Guarantee, TrialResult]] = {}
-    for one in results:
-        found.setdefault(one.fault, {})[one.guarantee] = one
+    found = {(one.fault, one.guarantee): one.dark for one in results}
     rows = []
-    for name, by_guarantee in found.items():
-        dark = [by_guarantee[each].dark if each in by_guarantee else ("-", "-") for each in Guarantee]
-        rows.append([FAULTS[name].about, *(f"{part}" for pair in dark for part in pair)])
+    for name in dict.fromkeys(one.fault for one in results):
+        pairs = [found.get((name, each), ()) for each in Guarantee]
+        rows.append([FAULTS[name].about, *(text for pair in pairs for text in [f"{s:.1f}" for s in pair] or "--")])
     titles = [f"{each.value.replace('_', ' ')}, {what}" for each in Guarantee for what in ("median", "worst")]
     yield markdown_table(["Fault", *titles], rows)
-    violated, copies = (
-        sum(len(one.verify) + len(one.audit) for one in results),
-        sum(one.copies for one in results if one.guarantee is Guarantee.EXACTLY_ONCE),
-    )
+    violated = sum(len(one.verify) + len(one.audit) for one in results)
+    copies = sum(one.copies for one in results if one.guarantee is Guarantee.EXACTLY_ONCE)
     ended, minutes = sum(len(one.ended) for one in results), sum(one.seconds for one in results) / 60
     machine = machine_now()
     yield (
-        f"In {len(results)} trials of {minutes:.0f} minutes: {violated} violations by either audit, {copies} copies "
+        f"In {len(results)} trials ({minutes:.0f} minutes): {violated} violations by either audit, {copies} copies "
         f"exactly once, {ended} workers that ended by themselves. Measured on {datetime.date.today()} at commit "
         f"{commit()} ({machine.cores} cores for three brokers, the workers and the shop); mean load of the trials "
         f"{mean(one.load for one in results):.1f}. Where it is above the number of cores, seconds are worse than they "

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -218,6 +219,18 @@ def _consumer(connection: Connection, fetch_bytes: int = 16 * topics.MIB) -> Kaf
         )
 
 
+@contextmanager
+def _answered(bootstrap: str, consumer: KafkaConsumer) -> Iterator[None]:
+    """Close a consumer whose request failed, and say so if no broker answered: kafka-python asks one of them once."""
+    try:
+        yield
+    except KafkaError as error:
+        consumer.close()
+        if not error.retriable:
+            raise
+        raise BrokerAway(f"the broker at {bootstrap} does not answer ({error!r})") from error
+
+
 class Reader:
     """Reads some topics without a group, from the beginning or from now on, only what is committed.
 
@@ -227,6 +240,8 @@ class Reader:
     ------
     BadConfig
         If a topic does not exist.
+    BrokerAway
+        If the broker that is asked for the topics does not answer.
     """
 
     def __init__(
@@ -234,7 +249,8 @@ class Reader:
     ) -> None:
         self._consumer, self._formats = _consumer(connection), connection.formats
         self._bootstrap = connection.bootstrap
-        partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
+        with _answered(self._bootstrap, self._consumer):
+            partitions = {name: sorted(self._consumer.partitions_for_topic(name) or ()) for name in names}
         missing = [name for name, numbers in partitions.items() if not numbers]
         if missing:
             self._consumer.close()
@@ -288,7 +304,8 @@ class Reader:
         BrokerAway
             If no record arrives for `AWAY_AFTER_S` though there are more.
         """
-        ends = self._consumer.end_offsets(self._partitions)
+        with _answered(self._bootstrap, self._consumer):
+            ends = self._consumer.end_offsets(self._partitions)
         silent_since, is_noted = time.monotonic(), False
         while any(self._consumer.position(tp) < end for tp, end in ends.items()):
             if records := self.poll():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.errors import KafkaConnectionError
 
 from loopback_kafka.log import PartitionLog
 from loopback_kafka.protocol import ErrorCode
@@ -136,3 +137,21 @@ def test_a_reader_whose_broker_sends_nothing_more_notes_that_it_waits_and_then_g
         with pytest.raises(BrokerAway, match="has sent no record for"):
             list(reader.read_to_end())
     assert caplog.messages.count(f"waiting for records from Kafka at {bootstrap}") == 1
+
+
+@pytest.mark.parametrize("asked_for", ["partitions_for_topic", "end_offsets"])
+def test_a_reader_that_one_of_several_brokers_refuses_says_that_it_is_away(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch, asked_for: str
+) -> None:
+    """A worker that starts waits then; it ended by the error of kafka-python."""
+
+    def refuse(*_: Any) -> None:
+        raise KafkaConnectionError("111 ECONNREFUSED")
+
+    publish(bootstrap)
+    monkeypatch.setattr(clients.LenientConsumer, asked_for, refuse)
+    with (
+        pytest.raises(BrokerAway, match=rf"the broker at {bootstrap} does not answer \(.*ECONNREFUSED"),
+        Reader(Connection(bootstrap), [topics.BROWSE.name], from_beginning=True) as reader,
+    ):
+        list(reader.read_to_end())
