@@ -4,14 +4,12 @@ import random
 import resource
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from benchmarks.cluster_faults.running import Running
 from loopback_kafka.cluster import ApacheKafkaCluster, ClusterNode
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.settings import Guarantee
-
-if TYPE_CHECKING:
-    from benchmarks.cluster_faults.trial import Running
 
 DOWN_S: Final = 12.0
 """Longer than the session of a broker, so that its partitions get other leaders while it is away."""
@@ -40,16 +38,16 @@ class Fault(NamedTuple):
     """
 
     about: str
-    play: "Callable[[Running], None]"
+    play: Callable[[Running], None]
     workers: int = 2
     guarantees: tuple[Guarantee, ...] = (AT_LEAST, EXACTLY)
 
 
-def _nothing(running: "Running") -> None:
+def _nothing(running: Running) -> None:
     running.wait(DOWN_S)
 
 
-def _down(running: "Running", nodes: list[ClusterNode]) -> None:
+def _down(running: Running, nodes: list[ClusterNode]) -> None:
     """Kill nodes, and start them again after a while."""
     running.note(f"kills {', '.join(f'node {node.node_id}' for node in nodes)}")
     for node in nodes:
@@ -58,11 +56,11 @@ def _down(running: "Running", nodes: list[ClusterNode]) -> None:
     running.cluster.start(nodes)
 
 
-def _killed(role: Callable[[ApacheKafkaCluster], ClusterNode]) -> "Callable[[Running], None]":
+def _killed(role: Callable[[ApacheKafkaCluster], ClusterNode]) -> Callable[[Running], None]:
     return lambda running: _down(running, [role(running.cluster)])
 
 
-def _all_but(count: int) -> "Callable[[Running], None]":
+def _all_but(count: int) -> Callable[[Running], None]:
     return lambda running: _down(running, running.cluster.nodes[count:])
 
 
@@ -70,8 +68,8 @@ def _leader(cluster: ApacheKafkaCluster) -> ClusterNode:
     return cluster.leader(topics.BROWSE.name, 0)
 
 
-def _paused(seconds: float) -> "Callable[[Running], None]":
-    def play(running: "Running") -> None:
+def _paused(seconds: float) -> Callable[[Running], None]:
+    def play(running: Running) -> None:
         node = _leader(running.cluster)
         running.note(f"pauses node {node.node_id} for {seconds:g} s")
         node.pause()
@@ -81,7 +79,7 @@ def _paused(seconds: float) -> "Callable[[Running], None]":
     return play
 
 
-def _worker_and_leader(running: "Running") -> None:
+def _worker_and_leader(running: Running) -> None:
     node = _leader(running.cluster)
     running.note(f"kills worker-1 and node {node.node_id}")
     with running.supervision:
@@ -94,7 +92,7 @@ def _worker_and_leader(running: "Running") -> None:
     running.cluster.start([node])
 
 
-def _disk_full(running: "Running") -> None:
+def _disk_full(running: Running) -> None:
     """Let no file of a node grow: to its broker that is the error of a full disk, on which it ends."""
     node = _leader(running.cluster)
     running.note(f"fills the disk of node {node.node_id}")
@@ -109,7 +107,7 @@ def _disk_full(running: "Running") -> None:
         running.cluster.start([node])  # a process of its own: its disk has room
 
 
-def _churn(running: "Running") -> None:
+def _churn(running: Running) -> None:
     """Let a third worker come and go, one change every 1 to 5 s."""
     chance, until = random.Random(running.seed), time.monotonic() + CHURN_S
     while time.monotonic() < until:
@@ -123,13 +121,13 @@ def _churn(running: "Running") -> None:
         _remove_last(running)
 
 
-def _remove_last(running: "Running") -> None:
+def _remove_last(running: Running) -> None:
     with running.supervision:
         worker = running.system.workers.pop()
     running.leave(worker)
 
 
-def _rolling_restart(running: "Running") -> None:
+def _rolling_restart(running: Running) -> None:
     """Stop each worker by SIGTERM and start it again; go on when it is ready."""
     for index, name in enumerate(running.first_workers):
         running.note(f"restarts {name}")

@@ -1,11 +1,7 @@
 """One trial: a cluster, workers under a supervisor, a live stream, one fault, and what two audits find afterwards."""
 
 import os
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,6 +12,7 @@ from msgspec import Struct
 from benchmarks.cluster_faults import auditor
 from benchmarks.cluster_faults.darkness import Darkness, answers_ms, asked, darkness, sent_ms
 from benchmarks.cluster_faults.faults import Fault
+from benchmarks.cluster_faults.running import CHECK_EVERY_S, Note, Running
 from benchmarks.cluster_faults.shop import CAMPAIGN, Shop, catalogue
 from benchmarks.cluster_faults.supervised import Ended, SupervisedSystem
 from loopback_kafka import ApacheKafkaCluster
@@ -23,14 +20,9 @@ from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.settings import Guarantee
 from stream_coupons.ops.audit.audit_topics import audit_topics
 from stream_coupons.settings import PREFIX, Settings
-from stream_coupons_lab.demo.system import WorkerProcess
-
-Note = Callable[[str], None]
 
 BEFORE_S, AFTER_S = 25.0, 10.0
 """Seconds of the stream before a fault and after its healing. New brokers are slow: what they run is compiled first."""
-CHECK_EVERY_S = 0.2
-LEAVES_WITHIN_S = 60.0
 IDLE_WITHIN_S = 120.0
 RESULTS_WITHIN_S = 60.0
 """Workers report totals by the tick, which the audit waits for."""
@@ -92,75 +84,6 @@ class TrialResult(Struct, frozen=True, kw_only=True):
     def is_passed(self) -> bool:
         """True if nothing was violated."""
         return not (self.verify or self.audit)
-
-
-class Running:
-    """A trial amid its fault.
-
-    Attributes
-    ----------
-    supervision : Lock
-        Held by whoever changes the workers.
-    first_workers : list of str
-        Names of the workers that the trial began with.
-    """
-
-    def __init__(self, cluster: ApacheKafkaCluster, system: SupervisedSystem, seed: int, note: Note) -> None:
-        self.cluster, self.system, self.seed, self.note = cluster, system, seed, note
-        self.supervision = threading.Lock()
-        self.first_workers = [worker.name for worker in system.workers]
-        self._failures: list[BaseException] = []
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass.
-
-        Raises
-        ------
-        BaseException
-            What ended the supervisor.
-        """
-        time.sleep(seconds)
-        if self._failures:
-            raise self._failures[0]
-
-    def wait_ready(self) -> None:
-        """Wait until all workers are ready; those that end meanwhile are started anew."""
-        with self.supervision:
-            self.system.wait_ready()
-
-    def leave(self, worker: WorkerProcess) -> None:
-        """Tell a worker to leave, and wait until it has: unless it was only starting, with exit code 0."""
-        was_ready = bool(worker.scrape("stream_coupons_ready"))
-        worker.is_killed = True  # the supervisor is not to start it
-        worker.process.terminate()
-        try:
-            code = worker.process.wait(LEAVES_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            code = worker.process.wait()
-        if code != 0 and was_ready:
-            self.system.note_end(worker, code)
-
-    @contextmanager
-    def supervised(self) -> Iterator[None]:
-        """Start workers that end anew while the block runs."""
-        over = threading.Event()
-
-        def watch() -> None:
-            try:
-                while not over.wait(CHECK_EVERY_S):
-                    with self.supervision:
-                        self.system.check()
-            except BaseException as error:
-                self._failures.append(error)
-
-        thread = threading.Thread(target=watch, name="supervisor")
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
 
 def play(name: str, fault: Fault, plan: Plan, folder: Path, note: Note) -> TrialResult:
