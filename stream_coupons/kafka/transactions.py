@@ -172,9 +172,8 @@ class TransactionalProducer:
             If a broker refuses to say, or to abort.
         """
         open_ids = await self._repeat(self._open_ids)
-        members = (
-            await self._repeat(self._members) if open_ids else ()
-        )  # later: it has every member that may have begun one
+        # Later than the transactions: it has every member that may have begun one.
+        members = await self._repeat(self._members) if open_ids else ()
         for found in open_ids if self._parts.member_id in members else ():
             if found.member_id not in members:
                 log.info("aborting the transaction that %s left open", found)
