@@ -48,11 +48,25 @@ MUTANTS = {
         "return False",
         "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
     ),
-    "a replayed record is not answered again": Mutant(
+    "a dead letter of a replayed record is not sent again": Mutant(
         "runtime/apply.py",
-        "slot.extend(kept.again(record) for kept in cell.kept_for(record))",
+        "slot.extend(cell.repeats_of(record))",
         "pass",
-        "runtime/test_batch.py::test_a_replay_after_a_crash_sends_the_old_bytes_and_decides_nothing_anew",
+        "runtime/test_batch.py::test_what_repeats_its_input_is_sent_again_without_being_kept",
+    ),
+    "what a predecessor had not sent is not sent": Mutant(
+        "runtime/agent_loop.py",
+        "            await self._delivery.deliver(self.name, (), outputs, {})\n",
+        "            pass\n",
+        "runtime/test_agent_loop.py::"
+        "test_who_takes_over_sends_what_its_predecessor_may_not_have_sent_before_it_is_ready",
+    ),
+    "what a predecessor had not sent is sent in another order": Mutant(
+        "runtime/batch.py",
+        "sorted(kept, key=lambda one: one.number)",
+        "sorted(kept, key=lambda one: (one.topic, one.offset))",
+        "runtime/test_batch.py::"
+        "test_what_comes_of_a_key_is_in_the_order_of_its_decisions_whichever_input_comes_first_after_a_crash",
     ),
     "what was decided in a round is said behind it": Mutant(
         "runtime/apply.py",

@@ -139,19 +139,19 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
     async def _turn(self) -> None:
         """Process one batch, and keep no message without acknowledging it: Faust waits for all that it knows of."""
         messages = await self.inbox.get(self._max_records)
-        if self._owned is not self.inbox.ownership:
-            await self._own(self.inbox.ownership)
-        elif self._owned is NOTHING:
-            self._give_up(messages)
-        else:
-            taken = [(message, self._app.consumer.take(message)) for message in messages]
-            try:
+        try:
+            if self._owned is not self.inbox.ownership:
+                await self._own(self.inbox.ownership)
+            elif self._owned is NOTHING:
+                self._give_up(messages)
+            else:
+                taken = [(message, self._app.consumer.take(message)) for message in messages]
                 if any(chunks for _, chunks in taken):
                     await self._process(taken)
-            except TransactionUndone:
-                self._give_up(messages)
-                self._forget(self._batches.owned)
-                self.inbox.leave()
+        except TransactionUndone:
+            self._give_up(messages)
+            self._forget(self._batches.owned)
+            self.inbox.leave()
 
     def _give_up(self, messages: list[Any]) -> None:
         """Let a rebalance go on without these messages: they are fetched again by the next owner."""
@@ -191,10 +191,27 @@ class AgentLoop(Service, Generic[State]):  # type: ignore[misc]
         self._floors = dict(await self._app.consumer.committed_offsets(places))
         for tp, end in (await self._app.consumer.highwaters(*places)).items():
             self._check_log(tp, end)
+        unsent = await self._send_unsent(ownership.partitions)
         self._owned = ownership
         took_s = time.monotonic() - began
         restored = f"{count} states restored in {took_s:.2f} s" if count else "nothing to restore"
-        log.info("%s: %s, %s", self.name, in_words(ownership.partitions), restored)
+        again = f", {unsent} outputs sent that their last owner may not have sent" if unsent else ""
+        log.info("%s: %s, %s%s", self.name, in_words(ownership.partitions), restored, again)
+
+    async def _send_unsent(self, partitions: Collection[int]) -> int:
+        """Send what the last owners of partitions may not have sent; return the count."""
+        outputs = [
+            output
+            for partition in partitions
+            for output in self._batches.unsent(
+                partition, {topic: offset for (topic, home), offset in self._floors.items() if home == partition}
+            )
+        ]
+        if outputs:
+            await self._delivery.deliver(self.name, (), outputs, {})
+        for partition in partitions:
+            self._batches.sent(partition)
+        return len(outputs)
 
     def _check_log(self, tp: TopicPartition, end: int | None) -> None:
         """See that an input's log, which ends there, is the one that its records were applied from."""

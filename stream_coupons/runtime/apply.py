@@ -173,8 +173,6 @@ class Attempt(Generic[State]):
             cell.passed = cell.passed if cell.passed > shard.last_tick else -1
             if cell.outbox:
                 cell.prune(self.committed)
-            if key in shard.unsent_ticks and not cell.keeps_for(table.ticks):
-                shard.unsent_ticks.discard(key)
             result.cells[key] = table.codec.encode_within(max_cell_bytes, key, cell)
         result.live, result.shared = self.loaded, self.shared.changed
         if table.shared_codec is not None:
@@ -286,7 +284,7 @@ class Applier(Generic[State]):
             cell = attempt.cell(key)
         slot = attempt.slot()
         if cell.is_replay(record):
-            slot.extend(kept.again(record) for kept in cell.kept_for(record))
+            slot.extend(cell.repeats_of(record))
             attempt.result.replays[record.topic] += 1
             return [], False
         work, is_open = _run_step(self._step.fold, key, cell.state, message, record)
@@ -343,12 +341,12 @@ class Applier(Generic[State]):
             if place not in outcome.soft:
                 output.headers += traced
                 if cell is not None and self._table.keeps_outputs:
-                    cell.outbox.append(OutboxEntry.of(record, index, output))
+                    cell.outbox.append(OutboxEntry.of(record, index, output, attempt.shard.next_number()))
             index += 1
         return index
 
     def _apply_tick(self, attempt: Attempt[State], record: Record) -> bool:
-        """Let time pass for the keys that are due. The outputs of a replayed tick are sent again before new ones.
+        """Let time pass for the keys that are due.
 
         Returns False if the attempt was full before all keys were done: then the tick is to be applied again, to a
         further attempt, before anything else.
@@ -376,12 +374,7 @@ class Applier(Generic[State]):
         if shard.open_tick is not None:
             index, keys = shard.open_tick
             return index, keys[:most], keys[most:]
-        again = sorted(
-            (kept for key in shard.unsent_ticks for kept in attempt.cell(key).kept_for(record)),
-            key=lambda kept: kept.index,
-        )
-        attempt.slot().extend(kept.again(record) for kept in again)
-        return again[-1].index + 1 if again else 0, *shard.deadlines.split_due(at, most)
+        return shard.next_index(record), *shard.deadlines.split_due(at, most)
 
     def _pass_time(self, attempt: Attempt[State], key: str, at: float, record: Record, index: int) -> int:
         """Let time pass for a key. Returns the index of the tick's next output."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from stream_coupons.kafka.records import Record
+from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.apply import Applier, Attempt
 from stream_coupons.runtime.cells import CellCodec, CellStore, StateCodec
 from stream_coupons.runtime.isolate import Isolation, TooManyFailures
@@ -109,6 +109,26 @@ class BatchProcessor(Generic[State]):
         self.drop(partition)
         shard = self._shards[partition] = Shard(partition, cells, self._table)
         return shard.recover()
+
+    def unsent(self, partition: int, committed: Mapping[str, int]) -> list[Output]:
+        """Return what the last owner of a partition may not have sent, in the order in which it was decided.
+
+        It is to be sent before anything else of the partition: so what comes of a key keeps that order, whichever of
+        its inputs comes again first. What repeats the value of its input is left out, and sent when that comes.
+
+        Parameters
+        ----------
+        partition : int
+            An owned partition.
+        committed : mapping of str to int
+            The next offset to be delivered, by topic: the outputs of what lies below were sent.
+        """
+        kept = [one for one in self._shards[partition].unsent if one.offset >= committed.get(one.topic, 0)]
+        return [one.output for one in sorted(kept, key=lambda one: one.number) if one.output.value is not None]
+
+    def sent(self, partition: int) -> None:
+        """Note that what was unsent is sent."""
+        self._shards[partition].unsent.clear()
 
     def drop(self, partition: int) -> None:
         """Forget a partition: it is somebody else's."""

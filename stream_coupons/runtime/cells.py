@@ -1,8 +1,8 @@
 """Cells: the durable state of each key, as a struct and as bytes, with their stores.
 
 A cell is the step's state, how far its inputs were applied, and what it decided. `applied` makes a replay visible;
-`outbox` holds the outputs of inputs whose offsets are not committed yet, so that a replay sends the same bytes and
-decides nothing anew.
+`outbox` holds the outputs of inputs whose offsets are not committed yet: whoever takes the cell over sends the same
+bytes before anything else, and decides nothing anew.
 
 A store keeps the cells of one partition as bytes, here in memory, in `rocks` on a disk. It lasts no longer than its
 worker. The changelog is durable: the new owner of a partition reads it into an empty store. So a store is never older
@@ -28,15 +28,21 @@ class OutboxEntry(Struct, array_like=True):
     """An output in the outbox, the input that it came of and its place among that one's outputs.
 
     If its value is the input's own, as a dead letter's is, it is None here: the input brings it when it comes again.
+
+    Attributes
+    ----------
+    number : int
+        Place among the outputs that outboxes of the partition hold, of all keys: the order in which they were decided.
     """
 
     topic: str
     offset: int
     index: int
     output: Output
+    number: int
 
     @classmethod
-    def of(cls, record: Record, index: int, output: Output) -> "OutboxEntry":
+    def of(cls, record: Record, index: int, output: Output, number: int) -> "OutboxEntry":
         """Return an output of a record, without what the record has itself.
 
         Parameters
@@ -47,17 +53,12 @@ class OutboxEntry(Struct, array_like=True):
             Place of the output among those of the input, from 0.
         output : Output
             The output.
+        number : int
+            Place among the outputs of the partition.
         """
         if output.value is record.value:
             output = Output(output.topic, output.partition, output.key, None, output.headers)
-        return cls(record.topic, record.offset, index, output)
-
-    def again(self, record: Record) -> Output:
-        """Return the output, byte for byte, now that its input has come again."""
-        output = self.output
-        if output.value is not None:
-            return output
-        return Output(output.topic, output.partition, output.key, record.value, output.headers)
+        return cls(record.topic, record.offset, index, output, number)
 
 
 class Cell(Struct, Generic[State], array_like=True):
@@ -81,13 +82,13 @@ class Cell(Struct, Generic[State], array_like=True):
         """Return True if this record was applied before."""
         return record.offset <= self.applied.get(record.topic, -1)
 
-    def kept_for(self, record: Record) -> list[OutboxEntry]:
-        """Return the outputs of this record that the outbox holds."""
-        return [kept for kept in self.outbox if (kept.topic, kept.offset) == (record.topic, record.offset)]
-
-    def keeps_for(self, topic: str) -> bool:
-        """Return True if the outbox holds outputs of this topic's records, to be sent again on replay."""
-        return any(kept.topic == topic for kept in self.outbox)
+    def repeats_of(self, record: Record) -> list[Output]:
+        """Return the outputs of this record that repeat its value, byte for byte, now that it has come again."""
+        return [
+            Output(kept.output.topic, kept.output.partition, kept.output.key, record.value, kept.output.headers)
+            for kept in self.outbox
+            if (kept.topic, kept.offset) == (record.topic, record.offset) and kept.output.value is None
+        ]
 
     def may_see_again(self, committed: Mapping[str, int], *, but: str) -> bool:
         """Return True if an applied record, except of topic `but`, or an input of kept outputs may be replayed.

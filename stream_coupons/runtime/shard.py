@@ -1,12 +1,14 @@
 """One partition of an agent's table: its saved cells, and what is derived from them in memory."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, StateCodec
+from stream_coupons.kafka.records import Record
+from stream_coupons.runtime.cells import Cell, CellCodec, CellStore, OutboxEntry, StateCodec
 from stream_coupons.runtime.deadlines import Deadlines
 from stream_coupons.runtime.steps import SHARED_PREFIX, KeyedStep, OpenTick
 
@@ -58,8 +60,8 @@ class Shard(Generic[State]):
         The tick behind it, while it has passed for some keys only.
     ends : dict
         By topic, the offset behind the last record that was applied to any key.
-    unsent_ticks : set
-        Keys whose outbox may hold outputs of a tick.
+    unsent : list of OutboxEntry
+        What the outboxes of recovered cells hold: the last owner may have died before it sent them.
     """
 
     def __init__(self, partition: int, cells: CellStore, table: AgentTable[State]) -> None:
@@ -72,7 +74,10 @@ class Shard(Generic[State]):
         self.last_tick = -1
         self.open_tick: OpenTick | None = None
         self.ends: dict[str, int] = {}
-        self.unsent_ticks: set[str] = set()
+        self.unsent: list[OutboxEntry] = []
+        self._number = 0
+        self._tick_indices: defaultdict[int, int] = defaultdict(int)
+        """By offset of a tick, the index of its next output, if recovered outboxes hold some."""
 
     def recover(self) -> int:
         """Derive everything from the saved cells; return their number.
@@ -105,12 +110,30 @@ class Shard(Generic[State]):
         codec = self.table.codec
         head = codec.head(data)
         if self.table.step.has_views or not head.keeps_nothing:
-            self.restore(key, codec.decode(data))
+            cell = codec.decode(data)
+            self.restore(key, cell)
+            self._recover_outbox(cell.outbox)
         else:
             self.deadlines.set(key, head.due)
         for topic, offset in head.applied.items():
             if offset >= self.ends.get(topic, 0):
                 self.ends[topic] = offset + 1
+
+    def _recover_outbox(self, outbox: Sequence[OutboxEntry]) -> None:
+        self.unsent += outbox
+        for kept in outbox:
+            self._number = max(self._number, kept.number + 1)
+            if kept.topic == self.table.ticks:
+                self._tick_indices[kept.offset] = max(self._tick_indices[kept.offset], kept.index + 1)
+
+    def next_number(self) -> int:
+        """Return the place of the next output that an outbox is to hold, behind all that any holds."""
+        self._number += 1
+        return self._number - 1
+
+    def next_index(self, tick: Record) -> int:
+        """Return the index of a tick's next output: a replay goes on behind those that a former owner kept."""
+        return self._tick_indices.get(tick.offset, 0)
 
     def saved(self, key: str) -> Cell[State]:
         """Return the saved cell of a key, newly decoded, or a new one."""
@@ -118,7 +141,7 @@ class Shard(Generic[State]):
         return self.table.codec.decode(data) if data is not None else self.table.codec.new()
 
     def restore(self, key: str, cell: Cell[State]) -> None:
-        """Derive deadline, unsent ticks and views from a cell.
+        """Derive deadline and views from a cell.
 
         Parameters
         ----------
@@ -128,8 +151,6 @@ class Shard(Generic[State]):
             Its cell.
         """
         self.deadlines.set(key, cell.due)
-        if cell.keeps_for(self.table.ticks):
-            self.unsent_ticks.add(key)
         self.table.step.place(self.partition, key, cell.state)
 
     def undo(self, last_tick: int, open_tick: OpenTick | None, cells: Iterable[tuple[str, Cell[State]]]) -> None:

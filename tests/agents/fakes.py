@@ -111,6 +111,14 @@ class Shop:
         self.now = max(self.now, float(getattr(message, "occurred_at", 0.0)))
         return self.append(topic.name, topics.partition_for(key, self.partitions), key, encode(message))
 
+    def start(self, agent: str) -> None:
+        """Replace an agent's process, which sends what the one before may not have sent."""
+        owner = self.owners[agent]
+        owner.start()
+        for partition in range(self.partitions):
+            self.send(owner.batches.unsent(partition, owner.committed_in(partition)))
+            owner.batches.sent(partition)
+
     def tick(self, at: float) -> None:
         """Let time pass in all partitions."""
         self.now = max(self.now, at)
@@ -154,7 +162,7 @@ class Shop:
             if crash >= 1.0:
                 keep(owner.tables[partition], states)
             self.send(outputs[: round(len(outputs) * max(crash - 1.0, 0.0))])
-            owner.start()
+            self.start(agent)
             return True
         keep(owner.tables[partition], states)
         owner.batches.save(result)

@@ -185,7 +185,7 @@ class System(RuleBasedStateMachine):
 
     @rule(agent=st.sampled_from(AGENTS))
     def start_an_agent_anew(self, agent: str) -> None:
-        self.shop.owners[agent].start()
+        self.shop.start(agent)
 
     @rule(fates=st.lists(st.sampled_from(["lose", "double", "delay", "deliver"]), min_size=1, max_size=4))
     def disturb_the_network(self, fates: list[str]) -> None:

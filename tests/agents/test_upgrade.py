@@ -55,7 +55,7 @@ def upgrade(made: Shop, schema: str) -> None:
         cell = owner.batches._codec.decode(data)
         older(cell.state, schema)
         owner.tables[0][key] = owner.batches._codec.encode(cell)
-    owner.start()
+    made.start("users")
 
 
 def dead(made: Shop) -> Counter[tuple[str, str]]:

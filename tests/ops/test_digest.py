@@ -62,7 +62,7 @@ def test_another_state_is_another_digest(others: list[tuple[bytes, bytes | None]
 
 
 def test_how_far_and_in_what_batches_a_log_was_applied_is_no_state() -> None:
-    kept = [OutboxEntry("t", 1, 0, Output("t", 0, b"k", b"v"))]
+    kept = [OutboxEntry("t", 1, 0, Output("t", 0, b"k", b"v"), 0)]
     marked = cell(1, applied={"t": 4}, outbox=kept)
     assert digest((b"a", marked)) == digest((b"a", cell(1)))
 

@@ -241,6 +241,8 @@ class Worker:
     table: dict[str, bytes] = field(default_factory=dict)
     committed: dict[str, int] = field(default_factory=dict)
     sent: list[Output] = field(default_factory=list)
+    unsent: list[Output] = field(default_factory=list)
+    """What it has sent for the process before it."""
 
     def __post_init__(self) -> None:
         self.restart(self.factor)
@@ -259,11 +261,15 @@ class Worker:
             keeps_outputs=self.keeps_outputs,
             max_cell_bytes=self.max_cell_bytes,
         )
+        self.unsent = []
         for partition in owned:
             own = {key: data for key, data in self.table.items() if home_of(key.encode(), PARTITIONS) == partition}
             store = self.new_store(partition)
             store.save(own)
             self.batches.adopt(partition, store)
+            self.unsent += self.batches.unsent(partition, self.committed)
+            self.batches.sent(partition)
+        self.sent += self.unsent
 
     def apply(self, records: Sequence[Record]) -> Applied:
         """Apply without saving or sending, a batch a partition."""
@@ -287,7 +293,7 @@ class Worker:
     def cells(self) -> dict[str, object]:
         """What is durable of every key, but for the marks of how far its inputs came."""
         cells = {key: self.batches._codec.decode(data) for key, data in self._own.items()}
-        return {key: (cell.due, cell.state, cell.outbox) for key, cell in cells.items()}
+        return {key: (cell.due, cell.state, [kept.output for kept in cell.outbox]) for key, cell in cells.items()}
 
     @property
     def _own(self) -> dict[str, bytes]:
@@ -323,6 +329,11 @@ def log(*entries: tuple[str, bytes | None, str], start: int = 0, partition: int 
         ends[topic, home] = offset + 1
         records.append(Record(topic, home, offset, 1000 + n, key, value.encode()))
     return records
+
+
+def once(outputs: Iterable[Output]) -> list[Output]:
+    """The first copy of each output."""
+    return list({dict(output.headers)["origin"]: output for output in reversed([*outputs])}.values())[::-1]
 
 
 def values(outputs: Iterable[Output], topic: str = "out") -> list[bytes]:

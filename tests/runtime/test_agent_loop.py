@@ -286,6 +286,63 @@ def test_what_its_predecessor_committed_until_it_was_shut_out_is_not_done_again(
     assert acknowledged == ("acknowledge", 0, 3, False)
 
 
+def died_with_two_outputs() -> World:
+    """The world of a successor whose predecessor has saved two states, and died before it sent what they led to."""
+    world = World()
+    world.assign(BOTH)
+    world.run()
+    world.dies_after = 0
+    world.put_records(log((NUMBERS, b"b", "add 1"), (NUMBERS, b"d", "add 2")))
+    with pytest.raises(ConnectionError):
+        world.run()
+    successor = World()
+    successor.cells = world.cells
+    successor.assign(BOTH)
+    return successor
+
+
+def test_who_takes_over_sends_what_its_predecessor_may_not_have_sent_before_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contact, "PAUSE_S", 0.0)
+    world, ready = died_with_two_outputs(), list[bool]()
+
+    def fail_once() -> None:
+        ready.append(world.lane.is_ready)
+        if len(ready) == 1:
+            raise KafkaConnectionError
+
+    world.in_delivery = fail_once
+    sent = ("deliver", {}, [b"b=1*1", b"d=2*1"], {})
+    again = [("join", 1), ("read", []), "committed?", sent]
+    assert world.run() == [("join", 1), ("read", [0, 1]), "committed?", *again]
+    assert (world.lane.is_ready, ready) == (True, [False, False])
+    world.assign(BOTH, 2)
+    assert world.run() == [("join", 2), ("read", []), "committed?"], "it was sent"
+
+
+def test_what_its_predecessor_had_sent_and_committed_is_not_sent_by_who_takes_over() -> None:
+    world = died_with_two_outputs()
+    world.committed_now = {TP(NUMBERS, 0): 1}
+    assert world.run()[-1] == ("deliver", {}, [b"d=2*1"], {})
+
+
+def test_who_takes_over_and_is_undone_joins_the_group_again() -> None:
+    world = died_with_two_outputs()
+    failures = [TransactionUndone()]
+
+    def undo_once() -> None:
+        if failures:
+            raise failures.pop()
+
+    world.in_delivery = undo_once
+    world.run()
+    assert (world.lane.is_ready, world.batches.owned) == (False, set())
+    world.assign(BOTH, 2)
+    assert world.run()[-1] == ("deliver", {}, [b"b=1*1", b"d=2*1"], {})
+    assert world.lane.is_ready
+
+
 def test_when_most_is_bad_it_delivers_the_dead_letters_goes_on_and_its_topic_is_held_back() -> None:
     world = World(max_bad_ratio=0.5)
     world.assign(BOTH)

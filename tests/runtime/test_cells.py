@@ -20,7 +20,7 @@ def record(offset: int, topic: str = "t", origin: tuple[str, int, int, int] | No
 
 def test_a_cell_comes_back_from_its_bytes() -> None:
     output = Output("out", 3, None, b"\x00\xff", [("origin", b"t:0:1:0"), ("x", b"")])
-    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, [OutboxEntry("t", 4, 2, output)])
+    cell = Cell(12.5, Total(7, [1.0]), {"t": 4}, [OutboxEntry("t", 4, 2, output, 9)])
     assert CODEC.decode(CODEC.encode(cell)) == cell
     assert CODEC.encode(CODEC.decode(CODEC.encode(cell))) == CODEC.encode(cell)
 
@@ -63,7 +63,7 @@ def test_recovery_reads_of_a_cell_when_it_is_due_how_far_it_is_and_whether_it_ke
     output = Output("out", 3, None, b"v", [])
     idle = CODEC.head(CODEC.encode(Cell(12.5, Total(7), {"t": 4})))
     assert (idle.due, idle.applied, idle.keeps_nothing) == (12.5, {"t": 4}, True)
-    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, [OutboxEntry("t", 4, 0, output)])))
+    busy = CODEC.head(CODEC.encode(Cell(None, Total(7), {"t": 4}, [OutboxEntry("t", 4, 0, output, 0)])))
     assert (busy.due, busy.applied, busy.keeps_nothing) == (None, {"t": 4}, False)
 
 
