@@ -4,8 +4,9 @@
     python -m benchmarks.soak --minutes 10 --after 3 --rate 50 --shoppers 200
 
 Starts Apache Kafka (or the embedded broker, --engine) and two workers with their learners. Loads a history that fills
-every shopper's state, then sends --rate browse events a second, and what follows from them. Every ten minutes a third
-worker joins for a minute. Memory and CPU are read every ten seconds. The slope of memory counts from minute --after,
+every shopper's profile, and starts them anew over states with as many closed issues as one keeps: at one a minute they
+would take hours. Then sends --rate browse events a second, and what follows from them. Every ten minutes a third worker
+joins for a minute. Memory and CPU are read every ten seconds. The slope of memory counts from minute --after,
 with a 95 % interval by a bootstrap over blocks of five minutes. CPU per event at the end is compared with that at
 --after, over windows of a tenth of the time.
 
@@ -35,12 +36,18 @@ from benchmarks.live_shop import CAMPAIGNS, CATEGORIES, COUPONS, open_shop
 from benchmarks.load.processes import cpu_s, with_children
 from loopback_kafka import open_broker
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
+from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_CLOSED_ISSUES, OpenIssue, Shopper
 from stream_coupons.kafka import topics
+from stream_coupons.kafka.clients import Reader
 from stream_coupons.ops.interrupts import Interruptions
+from stream_coupons.runtime.cells import CellCodec
+from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings
 from stream_coupons_lab.demo.system import SystemFailed
 
 DAY_S = 86400.0
+USERS = topics.changelog("users")
+DOMAIN = "ecommerce"
 MUCH_MINOR = 10**10
 """A budget that does not end."""
 READ_EVERY_S = 10.0
@@ -55,7 +62,7 @@ def settings_of_soak() -> Settings:
     By default visits teach after an hour: the first model, and the memory that it takes, would come amid the readings.
     """
     settings = settings_of_shop()
-    policy = replace(settings.policy, max_issues_per_window=100, issue_window_s=300.0)
+    policy = replace(settings.policy, max_issues_per_window=20, issue_window_s=300.0)
     return replace(settings, policy=policy, attribution=replace(settings.attribution, grace_s=60.0, visit_s=60.0))
 
 
@@ -76,6 +83,25 @@ def load_history(system: SupervisedSystem, shoppers: int, events: int) -> int:
                 else:
                     publisher.send(topics.BROWSE, BrowseEvent(**about, item=item))
     return shoppers * events
+
+
+def fill(system: SupervisedSystem) -> None:
+    """Give the states of all shoppers as many closed issues as one keeps; the workers are stopped."""
+    codec, cells = CellCodec(Shopper), dict[bytes, bytes]()
+    with Reader(system.connection, [USERS.name], from_beginning=True) as reader:
+        cells |= {record.key: record.value for record in reader.read_to_end()}
+    closed_at = time.time() - DAY_S
+    with system.publisher() as publisher:
+        for key, data in cells.items():
+            if key.startswith(SHARED_PREFIX.encode()):
+                continue
+            cell = codec.decode(data)
+            for number in range(MAX_CLOSED):
+                cell.state.remember_closed(f"past-{number}")
+            for number in range(MAX_CLOSED_ISSUES):
+                given = f"past-{number}", COUPONS[0].coupon_id, DOMAIN, closed_at, closed_at, 0
+                cell.state.keep_closed(OpenIssue(*given, b"", b"", (0.1, 0.1, 0.1), 0.5, 1, observed=False))
+            publisher.send_bytes(USERS, key, codec.encode(cell))
 
 
 def processes(system: SupervisedSystem) -> dict[str, int]:
@@ -200,13 +226,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             settings = settings_of_soak()
             settings = replace(settings, kafka=replace(settings.kafka, bootstrap=broker.bootstrap))
-            system = SupervisedSystem(broker, settings, Path(folder), 2)
-            system.prepare(COUPONS, [replace(each, budget_minor=MUCH_MINOR) for each in CAMPAIGNS])
+            first, system = (SupervisedSystem(broker, settings, Path(folder), 2) for _ in range(2))
+            first.prepare(COUPONS, [replace(each, budget_minor=MUCH_MINOR) for each in CAMPAIGNS])
+            with first:
+                first.wait_ready()
+                sent = load_history(first, plan.shoppers, plan.past)
+                print(f"a past of {sent:,} events is sent", file=sys.stderr)
+                first.wait_idle(1800.0)
+            fill(first)
             with system:
                 system.wait_ready()
-                sent = load_history(system, plan.shoppers, plan.past)
-                print(f"a past of {sent:,} events is sent", file=sys.stderr)
-                system.wait_idle(1800.0)
                 found = conclude(plan, soak(plan, system))
         finally:
             broker.stop()
