@@ -210,8 +210,8 @@ class _Connection:
         finally:
             for way in ways:
                 way.cancel()
+            self._broker[1].transport.abort()  # before a wait: a cut may end that
             await asyncio.gather(*ways, return_exceptions=True)
-            self._broker[1].transport.abort()
 
     async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(QUEUED_FRAMES)
