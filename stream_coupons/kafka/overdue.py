@@ -38,10 +38,11 @@ def report_overdue(agent: str, records: int, after_s: float, on_overdue: Callabl
         if waited_s >= 2 * logged_s:
             log.error("%s: %d records have waited for the broker for %.0f s", agent, records, waited_s)
             logged_s = waited_s
-        timer = loop.call_later(after_s, note)
+        timer = loop.call_later(after_s, note)  # noqa: F821 - it is deleted at the end
 
     timer = loop.call_later(after_s, note)
     try:
         yield
     finally:
         timer.cancel()
+        del note, timer  # they refer to each other: one a delivery would stay until Python looks at what is old
