@@ -40,8 +40,8 @@ from stream_coupons.observability.metrics import Metrics
 from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.settings import Settings
 from stream_coupons.testing import feedback
-from stream_coupons.worker.garbage import collect_rarely
 from stream_coupons.worker.knowledge import CurrentKnowledge
+from stream_coupons.worker.memory import collect_rarely
 
 WINDOW_S = 6 * 3600.0
 """Time from issue to expiry of every coupon."""

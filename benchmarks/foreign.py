@@ -25,7 +25,7 @@ from stream_coupons.cli.terminal import stdout
 from stream_coupons.kafka.codec import encode
 from stream_coupons.ops.recordings import lines
 from stream_coupons.settings import Settings
-from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons.worker.memory import collect_rarely
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons_lab.offline.progressive_run import run
 

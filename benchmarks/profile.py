@@ -27,7 +27,7 @@ from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import BatchProcessor
 from stream_coupons.runtime.cells import MemoryCells
-from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons.worker.memory import collect_rarely
 
 AT_MS = 1_900_000_000_000
 UNCOMMITTED = 1

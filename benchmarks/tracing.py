@@ -29,7 +29,7 @@ from stream_coupons.kafka import topics
 from stream_coupons.kafka.records import Record
 from stream_coupons.observability.tracing import BatchTraces, SpanSink, TracedBatches
 from stream_coupons.runtime.cells import MemoryCells
-from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons.worker.memory import collect_rarely
 
 PARTITIONS, FILL, EVENTS_A_TURN, TURNS_AN_EXPORT, RESAMPLES = 4, 6000, 100, 100, 2000
 

@@ -13,7 +13,7 @@ from stream_coupons.core.errors import BadConfig
 from stream_coupons.core.messages.fields import MAX_WINDOW_S
 from stream_coupons.ops.catalogue_files import overlooked
 from stream_coupons.ops.recordings import Line, lines
-from stream_coupons.worker.garbage import collect_rarely
+from stream_coupons.worker.memory import collect_rarely
 from stream_coupons_lab.datasets import sources
 from stream_coupons_lab.datasets.foreign import ForeignLog, take_all
 from stream_coupons_lab.datasets.table_files import is_parquet, is_table
