@@ -275,7 +275,7 @@ class Applier(Generic[State]):
     def _fold(
         self, attempt: Attempt[State], key: str | None, message: Any, record: Record
     ) -> tuple[list[RoundEntry[State]], bool]:
-        """Take a record into its key's state. Returns its entry, none if its outputs are sent again, and `is_open`."""
+        """Take a record into its key's state. Returns its entry, none if it is a replay, and `is_open`."""
         if key is None:
             return [RoundEntry(attempt, None, record, attempt.slot(), message)], False
         cell = attempt.loaded.get(key)

@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
         replay must find nothing amiss.
     soft : set of int
         Indices of outputs that the next one of their kind overtakes (vectors, neighbour updates). All others are sent
-        again, byte for byte, when their input is replayed.
+        again, byte for byte, when another worker takes their partition over.
     """
 
     outputs: list[Output]

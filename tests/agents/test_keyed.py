@@ -27,11 +27,12 @@ from stream_coupons.core.vectors.sparse import feature_index
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import encode
 from stream_coupons.kafka.records import Record
-from stream_coupons.runtime.steps import SHARED_PREFIX, SharedStates
+from stream_coupons.runtime.steps import SharedStates
 from stream_coupons.testing import campaign, item
 from tests.core.builders import AT, DAY_S, FixedScorer, browse, cart, erasure, feedback, knowledge, observed, order
 from tests.core.builders import repeatable as coupon
 from tests.core.builders import rules as rules_with
+from tests.runtime.fakes import unnumbered
 
 from .fakes import Owner, Shop, record
 
@@ -536,18 +537,9 @@ def test_ticks_tell_the_owner_what_was_drawn_and_not_again_what_it_knows() -> No
     assert made.state("budgets", MONEY).sums.drawn == 100
 
 
-def unnumbered(owner: Owner) -> list[dict[str, bytes]]:
-    """The cells of an agent, without the numbers of their outputs: a new process counts on from those still kept."""
-    tables = []
-    for table in owner.tables.values():
-        cells = {key: data for key, data in table.items() if key.startswith(SHARED_PREFIX)}
-        for key in table.keys() - cells:
-            cell = owner.batches._codec.decode(table[key])
-            for kept in cell.outbox:
-                kept.number = 0
-            cells[key] = owner.batches._codec.encode(cell)
-        tables.append(cells)
-    return tables
+def tables(owner: Owner) -> dict[int, dict[str, bytes | None]]:
+    """The cells of an agent by partition, without the numbers of their outputs."""
+    return {home: unnumbered(owner.batches._codec, table) for home, table in owner.tables.items()}
 
 
 def test_the_same_messages_give_the_same_states_and_decisions_whatever_starts_anew() -> None:
@@ -585,5 +577,5 @@ def test_the_same_messages_give_the_same_states_and_decisions_whatever_starts_an
     assert logs[0] == logs[1]
     for other in (again, restarted):
         for name, owner in first.owners.items():
-            assert unnumbered(other.owners[name]) == unnumbered(owner)
+            assert tables(other.owners[name]) == tables(owner)
         assert [encode(issue) for issue in other.messages(topics.ISSUES)] == [encode(issue) for issue in issues]

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.reasons import Rejection
 from stream_coupons.kafka.records import Output, Record
 from stream_coupons.runtime.batch import BatchProcessor
-from stream_coupons.runtime.cells import NewStore, in_memory
+from stream_coupons.runtime.cells import CellCodec, NewStore, in_memory
 from stream_coupons.runtime.steps import SHARED_PREFIX, Folded, Outcome, Result, SharedStates
 
 NUMBERS, WORDS, FILLS, TICKS = "numbers", "words", "fills", "ticks"
@@ -242,7 +243,7 @@ class Worker:
     committed: dict[str, int] = field(default_factory=dict)
     sent: list[Output] = field(default_factory=list)
     unsent: list[Output] = field(default_factory=list)
-    """What it has sent for the process before it."""
+    """Outputs that the restart sent: the process before may have died with them."""
 
     def __post_init__(self) -> None:
         self.restart(self.factor)
@@ -329,6 +330,16 @@ def log(*entries: tuple[str, bytes | None, str], start: int = 0, partition: int 
         ends[topic, home] = offset + 1
         records.append(Record(topic, home, offset, 1000 + n, key, value.encode()))
     return records
+
+
+def unnumbered(codec: CellCodec[Any], cells: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    """Cells without the numbers of their outputs, which differ by what was tried, or kept, before."""
+    found = dict(cells)
+    for key, data in cells.items():
+        if data is not None and not key.startswith(SHARED_PREFIX):
+            cell = codec.decode(data)
+            found[key] = codec.encode(replace(cell, outbox=[replace(one, number=0) for one in cell.outbox]))
+    return found
 
 
 def once(outputs: Iterable[Output]) -> list[Output]:

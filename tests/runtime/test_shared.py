@@ -27,6 +27,7 @@ from .fakes import (
     keep,
     log,
     pot_of,
+    unnumbered,
     values,
 )
 
@@ -94,7 +95,7 @@ def test_nothing_is_drawn_until_the_batch_is_saved() -> None:
     first = worker.apply(log((NUMBERS, b"b", "draw 6")))
     assert worker.batches.shared(0) == {pot_of(0): Pot(filled=10)}
     again = worker.apply(log((NUMBERS, b"b", "draw 6")))
-    assert again.outputs == first.outputs
+    assert unnumbered(worker.batches._codec, again.cells) == unnumbered(worker.batches._codec, first.cells)
     worker.save(again)
     assert worker.batches.shared(0) == {pot_of(0): Pot(filled=10, drawn=6)}
 

@@ -14,8 +14,7 @@ import sys
 from stream_coupons.worker.memory import return_large_blocks
 
 def heap_bytes():
-    with open("/proc/self/maps") as lines:
-        ends = [line.split()[0].split("-") for line in lines if "[heap]" in line]
+    ends = [line.split()[0].split("-") for line in open("/proc/self/maps") if "[heap]" in line]
     return sum(int(end, 16) - int(begin, 16) for begin, end in ends)
 
 if sys.argv[1] == "returned":
