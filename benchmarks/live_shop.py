@@ -3,10 +3,9 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from stream_coupons.core.errors import StreamCouponsError
+from benchmarks.background import in_background
 from stream_coupons.core.messages.catalogue import Campaign, Coupon, Guardrail
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, OrderEvent
@@ -40,7 +39,7 @@ COUPONS = (
 
 
 class Shop:
-    """Sends events of random shoppers at a rate until it is closed, and answers their coupons.
+    """Sends events of random shoppers at a rate, and answers their coupons.
 
     Parameters
     ----------
@@ -54,29 +53,24 @@ class Shop:
 
     def __init__(self, settings: Settings, rate: float, shoppers: int = 2000) -> None:
         self._settings, self._rate, self._shoppers = settings, rate, shoppers
-        self._ends = threading.Event()
         self._draw = random.Random(7)
         self._sent = 0
-        self.failure: StreamCouponsError | None = None
-        self._thread = threading.Thread(target=self._run, name="shop")
 
-    def _run(self) -> None:
+    def run(self, over: threading.Event) -> None:
+        """Stay open until the event is set."""
         kafka, decode = self._settings.kafka, Decoder(topics.ISSUES)
         began, browsed = time.monotonic(), 0
-        try:
-            with (
-                Publisher(kafka, kafka.partitions) as publisher,
-                Reader(kafka, [topics.ISSUES.name], from_beginning=False) as issues,
-            ):
-                while not self._ends.wait(0.05):
-                    due = int((time.monotonic() - began) * self._rate)
-                    for _ in range(due - browsed):
-                        self._visit(publisher)
-                    browsed = due
-                    for record in issues.poll(0.0):
-                        self._answer(publisher, decode(record.value))
-        except StreamCouponsError as error:
-            self.failure = error
+        with (
+            Publisher(kafka, kafka.partitions) as publisher,
+            Reader(kafka, [topics.ISSUES.name], from_beginning=False) as issues,
+        ):
+            while not over.wait(0.05):
+                due = int((time.monotonic() - began) * self._rate)
+                for _ in range(due - browsed):
+                    self._visit(publisher)
+                browsed = due
+                for record in issues.poll(0.0):
+                    self._answer(publisher, decode(record.value))
 
     def _envelope(self, user_id: str) -> dict[str, object]:
         self._sent += 1
@@ -107,15 +101,6 @@ class Shop:
             publisher.send(topics.FEEDBACK, FeedbackEvent(**envelope, **details))
 
 
-@contextmanager
-def open_shop(settings: Settings, rate: float, shoppers: int = 2000) -> Iterator[Shop]:
+def open_shop(settings: Settings, rate: float, shoppers: int = 2000) -> AbstractContextManager[object]:
     """Keep a shop open for as long as the block takes; raise what ended it before."""
-    shop = Shop(settings, rate, shoppers)
-    shop._thread.start()
-    try:
-        yield shop
-    finally:
-        shop._ends.set()
-        shop._thread.join()
-    if shop.failure is not None:
-        raise shop.failure
+    return in_background(Shop(settings, rate, shoppers).run, "shop")

@@ -20,14 +20,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
 
+from benchmarks.background import in_background
 from loopback_kafka import BrokerProcess, open_broker
 from stream_coupons.cli.terminal import fraction_progress
 from stream_coupons.core.messages.catalogue import Campaign
@@ -47,25 +47,17 @@ QUIET_S = 1.0
 WITHIN_S = 120.0
 
 
-@contextmanager
-def load(system: Supervised, events_a_second: float) -> Iterator[None]:
+def load(system: Supervised, events_a_second: float) -> AbstractContextManager[object]:
     """Let new shoppers browse while the block runs."""
-    over = threading.Event()
 
-    def come() -> None:
+    def come(over: threading.Event) -> None:
         with system.publisher() as publisher:
             for shopper in count():
                 publisher.send(topics.BROWSE, browse(f"s{shopper}", at=START + shopper / SHOPPERS_A_SECOND))
                 if over.wait(1.0 / events_a_second):
                     return
 
-    thread = threading.Thread(target=come, name="load")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return in_background(come, "load")
 
 
 class Coupons:

@@ -146,8 +146,8 @@ def markdown(results: Sequence[TrialResult]) -> Iterator[str]:
     ended, minutes = sum(len(one.ended) for one in results), sum(one.seconds for one in results) / 60
     machine = machine_now()
     yield (
-        f"In {len(results)} trials ({minutes:.0f} minutes): {violated} violations by either audit, {copies} copies "
-        f"exactly once, {ended} workers that ended by themselves. Measured on {datetime.date.today()} at commit "
+        f"Trials: {len(results)}, in {minutes:.0f} minutes. Violations by either audit: {violated}; copies exactly "
+        f"once: {copies}; workers that ended by themselves: {ended}. Measured on {datetime.date.today()} at commit "
         f"{commit()} ({machine.cores} cores for three brokers, the workers and the shop); mean load of the trials "
         f"{mean(one.load for one in results):.1f}. Where it is above the number of cores, seconds are worse than they "
         "would be."

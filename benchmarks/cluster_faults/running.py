@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from benchmarks.background import in_background
 from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback_kafka import ApacheKafkaCluster
 from stream_coupons_lab.demo.system import WorkerProcess
@@ -66,20 +67,11 @@ class Running:
     @contextmanager
     def supervised(self) -> Iterator[None]:
         """Start workers that end anew while the block runs."""
-        over = threading.Event()
 
-        def watch() -> None:
-            try:
-                while not over.wait(CHECK_EVERY_S):
-                    with self.supervision:
-                        self.system.check()
-            except BaseException as error:
-                self._failures.append(error)
+        def watch(over: threading.Event) -> None:
+            while not over.wait(CHECK_EVERY_S):
+                with self.supervision:
+                    self.system.check()
 
-        thread = threading.Thread(target=watch, name="supervisor")
-        thread.start()
-        try:
+        with in_background(watch, "supervisor") as self._failures:
             yield
-        finally:
-            over.set()
-            thread.join()

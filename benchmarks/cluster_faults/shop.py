@@ -3,10 +3,11 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
+from benchmarks.background import in_background
 from stream_coupons import testing
 from stream_coupons.core.caps import Cap
 from stream_coupons.core.errors import StreamCouponsError
@@ -69,8 +70,6 @@ class Shop:
         self._chance = random.Random(seed)
         self._chance_of_feedback = random.Random(-seed)
         self._sending = threading.Lock()
-        self._over = threading.Event()
-        self._failures: list[BaseException] = []
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -81,29 +80,14 @@ class Shop:
         StreamCouponsError
             If a record could not be sent.
         """
-        threads = [threading.Thread(target=self._guarded, args=(work,)) for work in (self._sell, self._respond)]
-        for thread in threads:
-            thread.start()
-        try:
+        with in_background(self._sell, "sales"), in_background(self._respond, "feedback"):
             yield
-        finally:
-            self._over.set()
-            for thread in threads:
-                thread.join()
-        if self._failures:
-            raise self._failures[0]
         self._publisher.flush()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self._failures.append(error)
-
-    def _sell(self) -> None:
+    def _sell(self, over: threading.Event) -> None:
         """Send events at the rate; what is late is sent at once, so that no outage lowers the load."""
         began, number = time.monotonic(), 0
-        while not self._over.wait(max(0.0, began + number / self._rate - time.monotonic())):
+        while not over.wait(max(0.0, began + number / self._rate - time.monotonic())):
             number += 1
             self._send_event(number)
 
@@ -127,11 +111,11 @@ class Shop:
             self._publisher.send_bytes(topic, user_id.encode(), value, headers=headers)
             self.sent += 1
 
-    def _respond(self) -> None:
+    def _respond(self, over: threading.Event) -> None:
         """Send feedback on each issue once, in the order of seeing, clicking and using."""
         known, decode = set[str](), Decoder(topics.ISSUES)
         with Reader(self._connection, [topics.ISSUES.name], from_beginning=True) as reader:
-            while not self._over.is_set():
+            while not over.is_set():
                 records = []
                 with suppress(StreamCouponsError):  # while no broker answers there are none
                     records = reader.poll(0.2)

@@ -5,8 +5,8 @@ The backlog is appended before the workers start, so that whoever publishes take
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Protocol
@@ -15,6 +15,7 @@ import msgspec
 from kafka import KafkaAdminClient
 from msgspec import Struct, field
 
+from benchmarks.background import in_background
 from benchmarks.load import processes
 from benchmarks.load.workload import Send
 from stream_coupons.agents import clock
@@ -223,16 +224,16 @@ def drain(running: Running, show: Show, settled_s: float = 0.0) -> list[Mark]:
         time.sleep(SAMPLE_EVERY_S)
 
 
-@contextmanager
-def ticking(system: LocalSystem, every_s: float) -> Iterator[None]:
+def ticking(system: LocalSystem, every_s: float) -> AbstractContextManager[object]:
     """Tell the workers that it is now, again and again, as their own clock would; never with 0.
 
     The events lie in the past, where coupons would be over before they are given if workers went by the broker's clock.
     So that is off, and each tick closes the windows of all that was given before it.
     """
-    is_over = threading.Event()
+    if not every_s:
+        return nullcontext()
 
-    def tick() -> None:
+    def tick(is_over: threading.Event) -> None:
         turns = clock.turns(system.settings.kafka.partitions)
         with suppress(StreamCouponsError), system.publisher() as publisher:  # without a broker there is nothing to tell
             for turn in cycle(turns):
@@ -243,15 +244,7 @@ def ticking(system: LocalSystem, every_s: float) -> Iterator[None]:
                     publisher.send_bytes(topics.TICKS, str(partition).encode(), said, partition)
                 publisher.flush()
 
-    thread = threading.Thread(target=tick, name="ticks", daemon=True)
-    if every_s:
-        thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        if every_s:
-            thread.join()
+    return in_background(tick, "ticks")
 
 
 def settle(system: LocalSystem, tick_every_s: float, show: Show) -> int:

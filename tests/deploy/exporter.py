@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from prometheus_client import CollectorRegistry
 
+from benchmarks.background import in_background
 from stream_coupons.core.decision.brake import LiftReader
 from stream_coupons.core.decision.live_lift import LiveLift
 from stream_coupons.core.messages.learning import LiftBrake
@@ -28,20 +29,13 @@ def running_exporter(*missing: str) -> Iterator[str]:
     metrics = Metrics(CollectorRegistry())
     populate(metrics)
     endpoint = Endpoint("127.0.0.1", 0, metrics.registry, {"/ready": lambda: missing})
-    is_over = threading.Event()
 
-    def count_on() -> None:
+    def count_on(is_over: threading.Event) -> None:
         while not is_over.wait(COUNT_EVERY_S):
             populate(metrics)
 
-    counting = threading.Thread(target=count_on, daemon=True)
-    counting.start()
-    try:
+    with closing(endpoint), in_background(count_on, "counting"):
         yield f"127.0.0.1:{endpoint.port}"
-    finally:
-        is_over.set()
-        counting.join()
-        endpoint.close()
 
 
 def populate(metrics: Metrics) -> None:

@@ -4,13 +4,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from benchmarks.background import in_background
 from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback_kafka import BrokerProcess
 from stream_coupons.kafka import admin, topics
@@ -143,30 +144,22 @@ def test_a_learning_process_that_ends_or_stops_holds_up_no_decision_and_another_
         system.check()
 
 
-@contextmanager
-def starved(system: LocalSystem) -> Iterator[None]:
+def starved(system: LocalSystem) -> AbstractContextManager[object]:
     """Hold both processes of every worker to a share of a core: stopped for the rest of each period."""
-    over = threading.Event()
 
     def signal_all(number: signal.Signals) -> None:
         for worker in system.workers:
             for pid in (worker.process.pid, learner_of(worker)):
                 os.kill(pid, number)
 
-    def starve() -> None:
+    def starve(over: threading.Event) -> None:
         while not over.is_set():
             signal_all(signal.SIGSTOP)
             over.wait(PERIOD_S * (1 - SHARE))
             signal_all(signal.SIGCONT)
             over.wait(PERIOD_S * SHARE)
 
-    thread = threading.Thread(target=starve, name="starve")
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return in_background(starve, "starve")
 
 
 def send_steadily(system: LocalSystem, seconds: float, and_then: Callable[[], None]) -> int:

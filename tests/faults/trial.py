@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from benchmarks.background import in_background
 from benchmarks.cluster_faults.supervised import SupervisedSystem
 from loopback.clients import send_packed
 from loopback_kafka import BrokerProcess
@@ -193,25 +194,14 @@ class Trial:
         AssertionError
             If the world's days were over before the block: the fault would have met no load.
         """
-        over, failures = threading.Event(), list[BaseException]()
 
-        def live() -> None:
-            try:
-                while not over.is_set() and self.world.now < self.world.ends_at:
-                    self.play_an_hour(self.world.ends_at)
-                    over.wait(pause_s)
-            except BaseException as error:
-                failures.append(error)
+        def live(over: threading.Event) -> None:
+            while not over.is_set() and self.world.now < self.world.ends_at:
+                self.play_an_hour(self.world.ends_at)
+                over.wait(pause_s)
 
-        thread = threading.Thread(target=live, name="load")
-        thread.start()
-        try:
+        with in_background(live, "load"):
             yield
-        finally:
-            over.set()
-            thread.join()
-            if failures:
-                raise failures[0]
         assert self.world.now < self.world.ends_at, "the load ended before the fault: give the world more days"
 
     def wait_for_work(self) -> None:

@@ -78,5 +78,5 @@ def test_a_page_gets_a_row_for_each_fault_with_both_guarantees_beside_each_other
         ["0.4", "0.6", "1.2", "9.9 |"],
         ["-", "-", "1.2", "9.9 |"],
     ]
-    assert "3 trials (3 minutes): 1 violations by either audit, 0 copies exactly once, 1 workers" in origin
+    assert "Trials: 3, in 3 minutes. Violations by either audit: 1; copies exactly once: 0; workers" in origin
     assert BEGIN in PAGE.read_text().partition(END)[0]

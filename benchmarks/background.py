@@ -1,0 +1,45 @@
+"""Work in a thread while a `with` block lasts."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[list[BaseException]]:
+    """Let a function run in a thread until the end of the block, and wait for its end.
+
+    Parameters
+    ----------
+    work : callable
+        Is given an event that is set at the end of the block; it may return before.
+    name : str
+        Name of the thread.
+
+    Yields
+    ------
+    list of BaseException
+        Empty, or what ended the function.
+
+    Raises
+    ------
+    BaseException
+        At the end of a block that raised nothing: what ended the function.
+    """
+    over, failures = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            work(over)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name=name)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        over.set()
+        thread.join()
+    if failures:
+        raise failures[0]
