@@ -1,4 +1,8 @@
-"""A shop that stays open: shoppers browse, look at the coupons they are given, click and use some of them."""
+"""A shop that stays open: shoppers browse, look at the coupons they are given, click and use some of them.
+
+A coupon that is used brings an order that would not have been: by the measured lift coupons earn, so no guardrail or
+brake changes what the engine does after a while.
+"""
 
 import random
 import threading
@@ -36,6 +40,7 @@ COUPONS = (
     Coupon(coupon_id="cakes-50", title="Half price cakes", discount_percent=50.0, categories=["cakes"],
            max_discount_minor=3000, redeem_within_s=60.0, typical_price_minor=4000, margin_ratio=0.2),
 )  # fmt: skip
+SCOPES = {coupon.coupon_id: coupon.categories[0] for coupon in COUPONS}
 
 
 class Shop:
@@ -79,26 +84,35 @@ class Shop:
     def _visit(self, publisher: Publisher) -> None:
         number = self._draw.randrange(self._shoppers)
         user_id, category = f"shopper-{number}", CATEGORIES[(number + (self._draw.random() < 0.2)) % len(CATEGORIES)]
-        price = self._draw.randrange(1000, 6000)
-        item = Item(item_id=f"{category}-{self._draw.randrange(20)}", category=category, price_minor=price)
+        item = self._item(category, self._draw.randrange(1000, 6000))
         publisher.send(topics.BROWSE, BrowseEvent(**self._envelope(user_id), item=item))
         if self._draw.random() < 0.3:
             publisher.send(topics.CART, CartEvent(**self._envelope(user_id), item=item))
         if self._draw.random() < 0.05:
-            order = OrderEvent(**self._envelope(user_id), order_id=f"o{self._sent}", items=[item], total_minor=price)
-            publisher.send(topics.ORDER, order)
+            self._order(publisher, user_id, item)
+
+    def _item(self, category: str, price_minor: int) -> Item:
+        return Item(item_id=f"{category}-{self._draw.randrange(20)}", category=category, price_minor=price_minor)
+
+    def _order(self, publisher: Publisher, user_id: str, item: Item, discount_minor: int | None = None) -> str:
+        """Send an order of one item; return its id."""
+        envelope, order_id = self._envelope(user_id), f"o{self._sent}"
+        about = {"order_id": order_id, "items": [item], "total_minor": item.price_minor}
+        publisher.send(topics.ORDER, OrderEvent(**envelope, **about, discount_minor=discount_minor))
+        return order_id
 
     def _answer(self, publisher: Publisher, issue: CouponIssue) -> None:
         chances = {"impression": 0.8, "click": 0.4, "purchase": 0.5}
         for kind, chance in chances.items():
             if self._draw.random() > chance:
                 return
-            envelope = self._envelope(issue.user_id)
             details: dict[str, object] = {"issue_id": issue.issue_id, "coupon_id": issue.coupon_id, "kind": kind}
             if kind == "purchase":
                 taken = self._draw.randrange(100, max(issue.max_discount_minor or 101, 101))
-                details |= {"order_id": f"o{self._sent}", "discount_minor": taken, "order_value_minor": 3000}
-            publisher.send(topics.FEEDBACK, FeedbackEvent(**envelope, **details))
+                item = self._item(SCOPES[issue.coupon_id], 3000)
+                order_id = self._order(publisher, issue.user_id, item, taken)
+                details |= {"order_id": order_id, "discount_minor": taken, "order_value_minor": 3000}
+            publisher.send(topics.FEEDBACK, FeedbackEvent(**self._envelope(issue.user_id), **details))
 
 
 def open_shop(settings: Settings, rate: float, shoppers: int = 2000) -> AbstractContextManager[object]:

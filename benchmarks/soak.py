@@ -77,7 +77,7 @@ def load_history(system: SupervisedSystem, shoppers: int, events: int) -> int:
                 price = draw.randrange(1000, 6000)
                 item = Item(item_id=f"{category}-{draw.randrange(20)}", category=category, price_minor=price)
                 about: dict[str, Any] = {"event_id": f"past-{number}-{shopper}", "user_id": user_id, "occurred_at": at}
-                if draw.random() < 0.1:
+                if draw.random() < 0.5:
                     order = OrderEvent(**about, order_id=about["event_id"], items=[item], total_minor=price)
                     publisher.send(topics.ORDER, order)
                 else:
