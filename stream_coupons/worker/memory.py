@@ -4,9 +4,8 @@ import ctypes
 import gc
 from contextlib import suppress
 
-MMAP_THRESHOLD = -3
-"""Parameter `M_MMAP_THRESHOLD` of glibc's mallopt(3)."""
-LARGE_BYTES = 1024 * 1024
+MMAP_THRESHOLD, ARENA_MAX = -3, -8
+"""Parameters `M_MMAP_THRESHOLD` and `M_ARENA_MAX` of glibc's mallopt(3)."""
 
 
 def collect_rarely() -> None:
@@ -21,11 +20,16 @@ def collect_rarely() -> None:
     gc.set_threshold(2_000, 10, 10_000)
 
 
-def return_large_blocks() -> None:
-    """Give every large block back to the system once it is free, where the allocator is glibc's.
+def keep_one_heap() -> None:
+    """Let all threads use one heap without large blocks, where the allocator is glibc's.
 
-    By itself it does so from 128 KiB on, until the first is freed: then from the size of that one on, up to 32 MiB.
-    What a recovery fetches then lies among states, which stay, and each rebalance leaves other holes.
+    By itself it gives each thread a heap. What one has freed is of no use to the others, and which of a pool unpacks
+    the next model is chance: one after the other grows by what a model takes.
+
+    Large blocks go back to the system once they are free. By itself it does so from 128 KiB on, until the first is
+    freed: then from the size of that one on, up to 32 MiB. What a recovery fetches then lies among states, which stay,
+    and each rebalance leaves other holes.
     """
     with suppress(AttributeError):  # another allocator
-        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, LARGE_BYTES)
+        for parameter, value in ((ARENA_MAX, 1), (MMAP_THRESHOLD, 1024 * 1024)):
+            ctypes.CDLL(None).mallopt(parameter, value)
