@@ -8,7 +8,8 @@ every shopper's profile, and starts them anew over states with as many closed is
 would take hours. Then sends --rate browse events a second, and what follows from them. Every ten minutes a third worker
 joins for a minute. Memory and CPU are read every ten seconds. The slope of memory counts from minute --after,
 with a 95 % interval by a bootstrap over blocks of five minutes. CPU per event at the end is compared with that at
---after, over windows of a tenth of the time.
+--after, over windows of a tenth of the time, each over what one and the same piece of work costs meanwhile: on a shared
+machine a second of CPU does a fifth more at one time than at another.
 
 Ctrl-C and SIGTERM end it early, with the figures so far; nothing that was started is left behind. `replaced` names the
 processes that ended by themselves meanwhile: learners, too, which their workers start again.
@@ -23,6 +24,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,7 @@ READ_EVERY_S = 10.0
 CHURN_EVERY_S, CHURN_S = 600.0, 60.0
 BLOCK_S = 300.0
 RESAMPLES = 2000
+WORK = json.dumps([{"item": f"tea-{number}", "price_minor": number} for number in range(200)])
 
 
 def settings_of_soak() -> Settings:
@@ -123,6 +126,14 @@ def done(system: SupervisedSystem) -> float:
     )
 
 
+def work_s() -> float:
+    """Return the CPU seconds that a piece of work takes, always the same."""
+    began = time.thread_time()
+    for _ in range(500):
+        json.loads(WORK)
+    return time.thread_time() - began
+
+
 def slope(minutes: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:
     """Return the slope an hour and its interval: least squares, resampled by residuals in blocks.
 
@@ -162,6 +173,7 @@ def soak(plan: argparse.Namespace, system: SupervisedSystem) -> dict[str, Any]:
                     "pids": pids,
                     "mib": {name: round(rss_mib(pid), 2) for name, pid in pids.items()},
                     "cpu_s": cpu_s(worker.process.pid for worker in system.workers[:2]),
+                    "work_s": work_s(),
                 }
                 readings.append(reading)
                 if len(readings) % 6 == 1:
@@ -188,17 +200,19 @@ def conclude(plan: argparse.Namespace, found: dict[str, Any]) -> dict[str, Any]:
     slopes = {name: slope(minutes, [each["mib"].get(name, 0.0) for each in late]) for name in names}
     window = max(len(found["readings"]) // 10, 1)
 
-    def cost_ms(readings: Sequence[dict[str, Any]]) -> float:
+    def costs_ms(readings: Sequence[dict[str, Any]]) -> tuple[float, float]:
         first, last = readings[0], readings[-1]
         used = last["cpu_s"] - first["cpu_s"]
-        return float(1000.0 * used / max(last["events"] - first["events"], 1.0))
+        an_event = used / max(last["events"] - first["events"], 1.0)
+        return 1000.0 * an_event, 1000.0 * fmean(each["work_s"] for each in readings)
 
-    start, end = cost_ms(late[: window + 1]), cost_ms(late[-window - 1 :])
+    (start, work_at_start), (end, work_at_end) = costs_ms(late[: window + 1]), costs_ms(late[-window - 1 :])
     return found | {
         "replaced": [name for name in names if len({each["pids"].get(name) for each in found["readings"]}) > 1],
         "mib_an_hour": {name: [round(each, 2) for each in three] for name, three in slopes.items()},
         "cpu_ms_an_event": {"at the start": round(start, 3), "at the end": round(end, 3)},
-        "cpu_ratio": round(end / start, 3),
+        "cpu_ms_of_the_work": {"at the start": round(work_at_start, 3), "at the end": round(work_at_end, 3)},
+        "cpu_ratio": round(end / start / (work_at_end / work_at_start), 3),
     }
 
 
