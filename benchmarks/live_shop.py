@@ -109,7 +109,7 @@ class Shop:
             details: dict[str, object] = {"issue_id": issue.issue_id, "coupon_id": issue.coupon_id, "kind": kind}
             if kind == "purchase":
                 taken = self._draw.randrange(100, max(issue.max_discount_minor or 101, 101))
-                item = self._item(SCOPES[issue.coupon_id], 3000)
+                item = self._item(SCOPES.get(issue.coupon_id, CATEGORIES[0]), 3000)
                 order_id = self._order(publisher, issue.user_id, item, taken)
                 details |= {"order_id": order_id, "discount_minor": taken, "order_value_minor": 3000}
             publisher.send(topics.FEEDBACK, FeedbackEvent(**self._envelope(issue.user_id), **details))
