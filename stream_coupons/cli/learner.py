@@ -31,8 +31,9 @@ def learner(
               stream-coupons learner --log-format json
     """
     # Here, so that the help and completion need not import Faust.
-    from stream_coupons.worker import learner_process
+    from stream_coupons.worker import learner_process, memory
 
+    memory.keep_one_heap()
     settings = settings_from(config, bootstrap)
     write_log("learner", log_level.value, log_format)
     key = when_kafka_answers(lambda: checked_key(settings))

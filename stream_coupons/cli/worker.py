@@ -63,9 +63,10 @@ def worker(
               stream-coupons worker --no-learner --log-format json
     """
     # Here, so that the help and completion need not import Faust.
-    from stream_coupons.worker import worker_process
+    from stream_coupons.worker import memory, worker_process
     from stream_coupons.worker.homes import check_homes
 
+    memory.keep_one_heap()
     settings = settings_from(config, bootstrap)
     write_log("worker", log_level.value, log_format)
     if metrics_port is not None:

@@ -19,7 +19,7 @@ from stream_coupons.settings import Settings
 from stream_coupons.worker.app import CouponApp
 from stream_coupons.worker.learner_beside import LearnerBeside
 from stream_coupons.worker.member import Member
-from stream_coupons.worker.memory import collect_rarely, keep_one_heap
+from stream_coupons.worker.memory import collect_rarely
 from stream_coupons.worker.state_log import StateLog
 from stream_coupons.worker.watchdog import ENDS, Watchdog
 
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 def prepare() -> asyncio.AbstractEventLoop:
     """Make this process one that runs a `Member`; return the event loop that it is to use."""
-    keep_one_heap()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # for the loop of the consumer's thread, too
     raise_connection_errors()
     loop = asyncio.new_event_loop()

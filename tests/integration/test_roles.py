@@ -1,5 +1,6 @@
 """A worker runs a learner beside it, which ends with it; or both are units of their own."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from .test_learner_outage import ISSUES, give, learnt
 pytestmark = pytest.mark.kafka
 
 ENDS_WITHIN_S = 30.0
+HEAP_BYTES = 64 * 2**20
+"""Of each thread's heap, which glibc places at a multiple of it; most is reserved only."""
 READY = ("stream_coupons_ready", ())
 LEARNER_READY = ("stream_coupons_learner_ready", ())
 
@@ -30,6 +33,13 @@ def is_running(pid: int) -> bool:
 def libraries(pid: int) -> str:
     """Names of the libraries that a process has loaded."""
     return Path(f"/proc/{pid}/maps").read_text()
+
+
+def thread_heaps(pid: int) -> int:
+    """Number of heaps of a process beside the first one."""
+    ranges = [[int(end, 16) for end in line.split()[0].split("-")] for line in libraries(pid).splitlines()]
+    pairs = itertools.pairwise(ranges)
+    return sum(begin % HEAP_BYTES == 0 and end - begin == HEAP_BYTES for (begin, _), (_, end) in pairs)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -46,6 +56,7 @@ def test_both_processes_end_together_and_only_one_of_them_holds_what_learning_ne
         pid = learner_of(worker)
         assert "sklearn" in libraries(pid)
         assert "sklearn" not in libraries(worker.process.pid)
+        assert thread_heaps(pid) == thread_heaps(worker.process.pid) == 0
         learning, deciding = scrape(worker.learner_port), worker.scrape()
         assert learning[LEARNER_READY] == deciding[READY] == 1.0
         assert not {LEARNER_READY} & deciding.keys() | {READY} & learning.keys()
