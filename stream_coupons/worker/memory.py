@@ -1,4 +1,4 @@
-"""Memory of a process that keeps states: when Python looks for dead cycles, and what the system gets back."""
+"""Memory of a process that keeps states: when Python looks for dead cycles, and where blocks are allocated."""
 
 import ctypes
 import gc
@@ -23,9 +23,8 @@ def collect_rarely() -> None:
 def keep_one_heap() -> None:
     """Let all threads use one heap without large blocks, where the allocator is glibc's.
 
-    To be called before a second thread starts. By itself the allocator gives each thread a heap. What one has freed is
-    of no use to the others, and which of a pool unpacks the next model is chance: one after the other grows by what a
-    model takes.
+    To be called before a second thread starts. By default each thread has a heap, and memory freed in one cannot be
+    used by another. Models are unpacked by any thread of a pool, so each of these heaps grows by what a model takes.
 
     Large blocks go back to the system once they are free. By itself it does so from 128 KiB on, until the first is
     freed: then from the size of that one on, up to 32 MiB. What a recovery fetches then lies among states, which stay,

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kafka
 
 ENDS_WITHIN_S = 30.0
 HEAP_BYTES = 64 * 2**20
-"""Of each thread's heap, which glibc places at a multiple of it; most is reserved only."""
+"""Bytes that glibc reserves for the heap of a thread, at an address that is a multiple of them."""
 READY = ("stream_coupons_ready", ())
 LEARNER_READY = ("stream_coupons_learner_ready", ())
 
@@ -30,14 +30,14 @@ def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def libraries(pid: int) -> str:
-    """Names of the libraries that a process has loaded."""
+def mappings(pid: int) -> str:
+    """Address ranges of a process, a line each, with the libraries that it has loaded."""
     return Path(f"/proc/{pid}/maps").read_text()
 
 
 def thread_heaps(pid: int) -> int:
-    """Number of heaps of a process beside the first one."""
-    ranges = [[int(end, 16) for end in line.split()[0].split("-")] for line in libraries(pid).splitlines()]
+    """Number of heaps that a process has for its threads, besides its first heap."""
+    ranges = [[int(end, 16) for end in line.split()[0].split("-")] for line in mappings(pid).splitlines()]
     pairs = itertools.pairwise(ranges)
     return sum(begin % HEAP_BYTES == 0 and end - begin == HEAP_BYTES for (begin, _), (_, end) in pairs)
 
@@ -54,8 +54,8 @@ def test_both_processes_end_together_and_only_one_of_them_holds_what_learning_ne
         wait_until(lambda: learnt(system) == 2 * ISSUES, "a snapshot")
         [worker] = system.workers
         pid = learner_of(worker)
-        assert "sklearn" in libraries(pid)
-        assert "sklearn" not in libraries(worker.process.pid)
+        assert "sklearn" in mappings(pid)
+        assert "sklearn" not in mappings(worker.process.pid)
         assert thread_heaps(pid) == thread_heaps(worker.process.pid) == 0
         learning, deciding = scrape(worker.learner_port), worker.scrape()
         assert learning[LEARNER_READY] == deciding[READY] == 1.0
