@@ -24,7 +24,8 @@ def in_background(work: Callable[[threading.Event], None], name: str) -> Iterato
     Raises
     ------
     BaseException
-        At the end of a block that raised nothing: what ended the function.
+        At the end of a block that raised nothing: what ended the function. Otherwise the block's error has it as a
+        note.
     """
     over, failures = threading.Event(), list[BaseException]()
 
@@ -37,9 +38,14 @@ def in_background(work: Callable[[threading.Event], None], name: str) -> Iterato
     thread = threading.Thread(target=run, name=name)
     thread.start()
     try:
-        yield failures
-    finally:
-        over.set()
-        thread.join()
+        try:
+            yield failures
+        finally:
+            over.set()
+            thread.join()
+    except BaseException as error:
+        for failure in failures:
+            error.add_note(f"{name} had ended: {failure!r}")
+        raise
     if failures:
         raise failures[0]

@@ -33,5 +33,6 @@ def test_an_error_of_the_block_comes_first() -> None:
         over.wait()
         raise OSError("later")
 
-    with pytest.raises(KeyError), in_background(work, "work"):
+    with pytest.raises(KeyError) as raised, in_background(work, "work"):
         raise KeyError("first")
+    assert raised.value.__notes__ == ["work had ended: OSError('later')"]
