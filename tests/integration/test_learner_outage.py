@@ -15,6 +15,7 @@ import pytest
 from kafka.errors import KafkaError
 
 from loopback_kafka import BrokerProcess
+from stream_coupons.core.errors import BrokerAway
 from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.kafka import topics
 from stream_coupons.settings import LearningSettings, Settings
@@ -64,7 +65,7 @@ def learnt(system: LocalSystem) -> int:
     """Examples in the latest snapshot; 0 while the broker, just back, does not yet answer a client of the test."""
     try:
         snapshots: list[ModelSnapshot] = messages(system, topics.SNAPSHOTS)
-    except KafkaError:
+    except (BrokerAway, KafkaError):
         return 0
     return snapshots[-1].examples if snapshots else 0
 
