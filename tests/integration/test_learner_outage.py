@@ -100,8 +100,7 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
         give(system, AT + DAY_S)
         wait_until(lambda: total(system, "training_examples_total") > 2 * ISSUES, "examples that are not published")
         [worker] = system.workers
-        log = worker.log
-        before = len(log.read_text().splitlines())
+        before = len(worker.log.read_text().splitlines())
         assert empty_broker.pid is not None
         os.kill(empty_broker.pid, signal.SIGSTOP)
         began = time.monotonic()
@@ -112,7 +111,7 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
             wait_until(lambda: time.monotonic() > began + OUTAGE_S, "the end of the outage")
         finally:
             os.kill(empty_broker.pid, signal.SIGCONT)
-        assert len(log.read_text().splitlines()) - before < 20
+        assert len(worker.log.read_text().splitlines()) - before < 20
         wait_until(lambda: learnt(system) == 4 * ISSUES, "the snapshot that was held up", WITHIN_S)
         system.wait_ready()
         give(system, AT + 2 * DAY_S)
