@@ -215,6 +215,7 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
                 kept = self._records.get(tp)
                 # Not one with records of ours: that is of an earlier answer.
                 if isinstance(kept, FetchResult) and type(kept._partition_records) is PartitionRecords:
+                    kept._partition_records._records_iterator = None  # it refers to its records: a cycle for each fetch
                     records = Records(tp, FetchedBatches(data), aborted, positions[tp], None, None, *checks)
                     self._records[tp] = FetchResult(
                         tp, assignment=assignment, partition_records=records, backoff=self._prefetch_backoff

@@ -1,6 +1,7 @@
 """A fetch in a session names what has changed and brings what one without a session would bring."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.fetch import FetchRequest_v11, FetchResponse_v11
@@ -195,6 +197,23 @@ def test_all_records_come_once_and_in_order(keeps_sessions: bool) -> None:
         named = [count for _, count, _ in broker.named]
         assert named[0] == len(PLACES)
         assert (max(named[1:]) < len(PLACES)) == keeps_sessions, "only what has changed is named"
+
+    run(scenario)
+
+
+def test_no_fetch_leaves_its_bytes_to_the_collector() -> None:
+    async def scenario(broker: Broker) -> None:
+        reading = Reading(broker)
+        gc.collect()
+        gc.disable()
+        try:
+            for tp in PLACES:
+                broker.append(tp)
+                await reading.take_all(broker)
+            assert not [each for each in gc.get_objects() if isinstance(each, PartitionRecords)]
+        finally:
+            gc.enable()
+        await reading.fetcher.close()
 
     run(scenario)
 
