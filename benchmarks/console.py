@@ -136,7 +136,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.console", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--engine", choices=("kafka", "embedded"), default="kafka", help="broker to start: kafka")
-    parser.add_argument("--rate", type=number(float, 1), default=70.0, help="visits a second, 1.4 events each: 70")
+    parser.add_argument("--rate", type=number(float, 1), default=70.0, help="visits a second, and what follows: 70")
     parser.add_argument("--minutes", type=number(int, 0), default=5, help="time to watch the memory: 5")
     parser.add_argument("--window", type=number(float, 1), default=30.0, help="seconds of each CPU window: 30")
     parser.add_argument("--pairs", type=number(int, 0), default=3, help="CPU windows with and without console: 3")

@@ -216,7 +216,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", choices=("kafka", "embedded"), default="kafka", help="broker to start: kafka")
     parser.add_argument("--workers", default=[1, 2, 4], help="numbers of workers: 1 2 4", **several)
     parser.add_argument("--partitions", type=whole, default=12, help="of every topic: 12")
-    parser.add_argument("--rate", type=number(float, 1), default=100.0, help="visits a second, 1.4 events each: 100")
+    parser.add_argument("--rate", type=number(float, 1), default=100.0, help="visits a second, and what follows: 100")
     parser.add_argument("--seconds", type=number(float, 1), default=30.0, help="of each steady load: 30")
     parser.add_argument("--warm-up", type=number(float, 0), default=10.0, help="seconds before each: 10")
     parser.add_argument("--coupons", default=[4, 50, 1000], help="of a domain: 4 50 1000", **several)
