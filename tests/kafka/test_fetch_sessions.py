@@ -201,7 +201,8 @@ def test_all_records_come_once_and_in_order(keeps_sessions: bool) -> None:
     run(scenario)
 
 
-def test_no_fetch_leaves_its_bytes_to_the_collector() -> None:
+@pytest.mark.parametrize("taken", [True, False], ids=["taken", "discarded by a seek"])
+def test_no_fetch_leaves_its_bytes_to_the_collector(taken: bool) -> None:
     async def scenario(broker: Broker) -> None:
         reading = Reading(broker)
         gc.collect()
@@ -209,7 +210,11 @@ def test_no_fetch_leaves_its_bytes_to_the_collector() -> None:
         try:
             for tp in PLACES:
                 broker.append(tp)
-                await reading.take_all(broker)
+                if taken:
+                    await reading.take_all(broker)
+                    continue
+                await reading.fetcher._create_fetch_waiter()
+                reading.fetcher.seek_to(tp, broker.ends[tp])
             assert not [each for each in gc.get_objects() if isinstance(each, PartitionRecords)]
         finally:
             gc.enable()

@@ -77,9 +77,23 @@ class LenientBatches(_MemoryRecordsPy):  # type: ignore[misc]
 
 
 class Records(PartitionRecords):  # type: ignore[misc]
-    """The records of a fetch from one partition."""
+    """The records of a fetch from one partition.
+
+    What unpacks them refers to them, and they to it: a cycle, which is not begun before the first record is asked for.
+    Those that a seek or a rebalance discards keep no bytes so.
+    """
 
     _records: Any
+    _records_iterator: Iterator[Any] | None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._records_iterator = None
+
+    def __next__(self) -> Any:
+        if self._records_iterator is None:
+            self._records_iterator = self._unpack_records()
+        return super().__next__()
 
     def _unpack_records(self) -> Iterator[Any]:
         try:
