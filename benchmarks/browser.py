@@ -25,6 +25,7 @@ QUIET = [
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
+    "--allow-pre-commit-input",  # without it, a click before the first picture of a page is dropped
 ]
 LAUNCHER = """
 import os, sys
@@ -109,7 +110,7 @@ class Browser:
         """Wait until an expression is true."""
         end = time.monotonic() + DEADLINE_S
         while not self.evaluate(f"Boolean({expression})"):
-            assert time.monotonic() < end, f"{expression} is not true; the console says {self.console}"
+            assert time.monotonic() < end, f"{expression}: {self.console} {self.evaluate('document.body?.innerText')!r}"
             time.sleep(0.05)
 
     def forget_all(self) -> None:
@@ -145,9 +146,9 @@ class Browser:
                 self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=count)
 
     def click(self, selector: str) -> None:
-        """Press the left button in the middle of the first element of a CSS selector."""
+        """Press the left button in the middle of the first element of a CSS selector, on a page that is complete."""
         found = json.dumps(selector)
-        self.until(f"document.querySelector({found})")
+        self.until(f"{COMPLETE} && document.querySelector({found})")
         self.evaluate(f"document.querySelector({found}).scrollIntoView({{block: 'center'}})")
         box = f"document.querySelector({found}).getBoundingClientRect()"
         x, y = self.evaluate(f"(() => {{ const b = {box}; return [b.x + b.width / 2, b.y + b.height / 2] }})()")

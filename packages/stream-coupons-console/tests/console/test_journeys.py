@@ -1,5 +1,6 @@
 """Journeys of campaign owners and operators through the console, in a real browser, on a running system."""
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -50,6 +51,12 @@ class Visitor:
     def wait_for(self, text: str, selector: str = "main") -> None:
         """Wait until an element has a text."""
         self.browser.until(f"document.querySelector({selector!r})?.innerText.includes({text!r})")
+
+    def wait_played(self) -> None:
+        """Wait until a play has ended, for as long as it states progress."""
+        progress = "document.querySelector('[data-live=play] [role=status]')?.innerText.split(': ').pop()"
+        while (before := self.browser.evaluate(progress)) is not None:
+            self.browser.until(f"{progress} !== {json.dumps(before)}")
 
     def follow(self, text: str, within: str = "body") -> None:
         """Click the link or button that has a text, and wait for the page behind it."""
@@ -196,6 +203,7 @@ def test_a_campaign_lives_from_a_draft_until_its_guardrail_holds_it(operator: Vi
     operator.follow("Stage", "main")
     operator.wait_for("staged", ".stats")
     operator.follow("What if it went live?", "main")
+    operator.wait_played()
     operator.wait_for("Decisions changed")
 
     operator.open("/campaigns/summer")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,7 +75,7 @@ def what_if(
         raise BadConfig(f"--since {since}: no event since then, expected some to play")
     log = OwnLog(settings.policy)
     take_records(log, READ, None, settings)
-    result = compared(settings, played.events, (present, new), evidence.knowledge().scorers, log)
+    result = compared(settings, played.events, (present, new), evidence.knowledge().scorers, log, _watched)
     terminal.show(result, _print, as_json=json)
     if max_spend is not None and result.new.spend_minor > max_spend:
         terminal.warn(f"expected spend is {result.new.spend_minor:.0f}, expected at most --max-spend {max_spend}")
@@ -95,13 +95,17 @@ class _Events(TopicLog):
             self.events.append(message)
 
 
+def _watched(what: str, events: Sequence[Event]) -> Iterator[Event]:
+    with terminal.fraction_progress(what, len(events)) as progress:
+        yield from progress.track(events, task_id=progress.task_ids[0])
+
+
 def _print(found: WhatIf) -> None:
     terminal.say(f"{found.changed:,} of {found.decisions:,} decisions change, on {found.events:,} events")
     names = sorted(found.present.coupons.keys() | found.new.coupons.keys())
     rows = [[terminal.printable(name), *_figures(found.present, name), *_figures(found.new, name)] for name in names]
     rows.append(["all", *_totals(found.present), *_totals(found.new)])
-    columns = ("given", "shoppers", "spend", "value")
-    heads = [f"{side} {column}" for side in ("present", "new") for column in columns]
+    heads = [f"{side} {column}" for side in ("present", "new") for column in ("given", "shoppers", "spend", "value")]
     terminal.print_table(("coupon", *heads), rows, heads)
     for name, side in (("present", found.present), ("new", found.new)):
         for one in side.margin:
@@ -118,8 +122,7 @@ def _figures(side: Side, name: str) -> list[str]:
 
 
 def _totals(side: Side) -> list[str]:
-    given = sum(one.given for one in side.coupons.values())
-    return _texts(given, side.shoppers, side.spend_minor, side.value_minor)
+    return _texts(sum(one.given for one in side.coupons.values()), side.shoppers, side.spend_minor, side.value_minor)
 
 
 def _texts(given: int, shoppers: int, spend: float, value: float) -> list[str]:

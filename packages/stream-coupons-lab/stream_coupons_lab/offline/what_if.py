@@ -5,7 +5,7 @@ catalogue. Both begin without purses and without the past of shoppers: budgets a
 the first event is not known.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -180,6 +180,7 @@ def compared(
     sides: tuple[Entries, Entries],
     scorers: Mapping[str, Scorer],
     log: OwnLog,
+    watched: Callable[[str, Sequence[Event]], Iterable[Event]] = lambda _, events: events,
 ) -> WhatIf:
     """Return the plays of the present and of the new catalogue.
 
@@ -195,11 +196,13 @@ def compared(
         Models by domain.
     log : OwnLog
         The recorded decisions and their outcomes.
+    watched : callable, optional
+        Called with the name of a play and its events; returns them, to see how far it is.
     """
     ordered = sorted(events, key=lambda event: (event.occurred_at, event.event_id))
     present, new = plays = [Play(settings, one, scorers) for one in sides]
-    for each in plays:
-        each.feed(ordered)
+    for name, each in zip(("as published", "with the change"), plays, strict=True):
+        each.feed(watched(f"deciding {name}", ordered))
     ids = present.decisions.keys() | new.decisions.keys()
     return WhatIf(
         events=len(ordered),

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kafka
 
 
 def test_a_new_campaign_is_played_and_not_published(
-    run_broker: Callable[[], AbstractContextManager[BrokerProcess]], tmp_path: Path
+    run_broker: Callable[[], AbstractContextManager[BrokerProcess]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "new.json"
     rich = msgspec.to_builtins(coupon("rich", categories=["tea"], margin_ratio=0.9, campaign_id="spring"))
@@ -49,7 +49,10 @@ def test_a_new_campaign_is_played_and_not_published(
         given = found["new"]["coupons"]["rich"]
         assert given["given"] == given["shoppers"] > 10
         assert found["changed"] >= given["given"]
-        assert "decisions change, on 20 events" in what_if("--since", str(START))
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        shown = what_if("--since", str(START))
+        assert "decisions change, on 20 events" in shown
+        assert "deciding with the change" in shown
         assert "expected at most --max-spend 1" in what_if("--since", str(START), "--max-spend", "1", code=1)
         what_if("--since", str(START), "--max-spend", "1000000")
         assert "no event since then" in what_if("--since", "1d", code=2)
