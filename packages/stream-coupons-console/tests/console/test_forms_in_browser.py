@@ -1,4 +1,4 @@
-"""Forms in a real browser: a key signs without leaving it, and a coupon is published by keyboard alone."""
+"""Forms and updates in a real browser: a key signs without leaving it, a coupon is published by keyboard alone."""
 
 import threading
 from collections.abc import Iterator
@@ -115,3 +115,12 @@ def test_a_coupon_is_published_by_keyboard_on_a_phone_and_the_fault_is_at_its_fi
     assert published(settings, COUPONS).entries[unique].discount_percent == 12.5
     refused = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
     assert [line for line in browser.console if line != refused] == []
+
+
+def test_no_change_is_missed_before_a_page_follows_or_while_it_updates(browser: Browser) -> None:
+    go(browser, "/coupons")
+    browser.until("document.documentElement.dataset.updates > 0")
+    browser.evaluate("window.free = []; window.real = fetch")
+    browser.evaluate("window.fetch = async (...all) => { await new Promise((f) => free.push(f)); return real(...all) }")
+    browser.evaluate("update(); update(); free.pop()()")
+    browser.until("free.length > 0")

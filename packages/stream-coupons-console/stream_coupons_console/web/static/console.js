@@ -5,7 +5,9 @@ const parser = new DOMParser();
 const said = document.getElementById("live");
 const sources = new Map();
 let isFetching = false;
-let isLate = false;
+let isLate = false; // something changed while a fetch went on, or nobody looked
+let last = 0;
+let waiting = 0;
 
 const parts = (root) => new Map(Array.from(root.querySelectorAll("[data-live]"), (one) => [one.dataset.live, one]));
 const isBusy = (part) =>
@@ -37,22 +39,25 @@ async function update() {
     document.documentElement.dataset.updates = 1 + Number(document.documentElement.dataset.updates || 0);
   } finally {
     isFetching = false;
+    if (isLate) soon();
   }
 }
 
+function soon() {
+  if (waiting) return;
+  waiting = setTimeout(() => {
+    waiting = 0;
+    last = Date.now();
+    update();
+  }, Math.max(0, 2000 - (Date.now() - last)));
+}
+
 if (document.querySelector("[data-live]")) {
-  let last = 0;
-  let waiting = 0;
-  const soon = () => {
-    if (waiting) return;
-    waiting = setTimeout(() => {
-      waiting = 0;
-      last = Date.now();
-      update();
-    }, Math.max(0, 2000 - (Date.now() - last)));
-  };
   const news = new EventSource("/live");
-  news.onopen = () => (said.textContent = "Updates itself.");
+  news.onopen = () => {
+    said.textContent = "Updates itself.";
+    soon(); // what changed before is not told
+  };
   news.onmessage = soon;
   news.onerror = () => (said.textContent = "The console does not answer; this page tries again.");
   document.addEventListener("visibilitychange", () => !document.hidden && isLate && soon());
