@@ -39,6 +39,7 @@ from benchmarks.load.processes import cpu_s, with_children
 from loopback_kafka import open_broker
 from stream_coupons.core.messages.inputs import BrowseEvent, Item, OrderEvent
 from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_CLOSED_ISSUES, OpenIssue, Shopper
+from stream_coupons.core.shopper.uses import Use
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Reader
 from stream_coupons.ops.interrupts import Interruptions
@@ -89,11 +90,13 @@ def load_history(system: SupervisedSystem, shoppers: int, events: int) -> int:
 
 
 def fill(system: SupervisedSystem) -> None:
-    """Give the states of all shoppers as many closed issues as one keeps; the workers are stopped."""
+    """Give the states of all shoppers as many closed issues as one keeps, as large as those that replace them.
+
+    The workers are stopped.
+    """
     codec, cells = CellCodec(Shopper), dict[bytes, bytes]()
     with Reader(system.connection, [USERS.name], from_beginning=True) as reader:
         cells |= {record.key: record.value for record in reader.read_to_end()}
-    closed_at = time.time() - DAY_S
     with system.publisher() as publisher:
         for key, data in cells.items():
             if key.startswith(SHARED_PREFIX.encode()):
@@ -102,9 +105,19 @@ def fill(system: SupervisedSystem) -> None:
             for number in range(MAX_CLOSED):
                 cell.state.remember_closed(f"past-{number}")
             for number in range(MAX_CLOSED_ISSUES):
-                given = f"past-{number}", COUPONS[0].coupon_id, DOMAIN, closed_at, closed_at, 0
-                cell.state.keep_closed(OpenIssue(*given, b"", b"", (0.1, 0.1, 0.1), 0.5, 1, observed=False))
+                cell.state.keep_closed(closed_issue(number, time.time() - DAY_S))
             publisher.send_bytes(USERS, key, codec.encode(cell))
+
+
+def closed_issue(number: int, at: float) -> OpenIssue:
+    """Return an issue that has closed; the coupon of every sixth was used, as in the shop."""
+    use = Use(2**63 + number, at + 0.1, 175, is_used=True, is_in_time=True, value_minor=3000)
+    given = f"i{number:032x}", COUPONS[2].coupon_id, DOMAIN, at, at + 120.1, 94
+    return OpenIssue(
+        *given, b"", b"", (0.312694, 0.154122, 0.088903), 0.966666667, 771, observed=False, seen=True, clicked=True,
+        until=at + 60.1, uses=[] if number % 6 else [use], scope_mark=2**63 + number, campaign_id="clearance",
+        most_minor=800, expected_minor=87.93, variance=42436.69, value_minor=53.365, day=int(at / DAY_S),
+    )  # fmt: skip
 
 
 def processes(system: SupervisedSystem) -> dict[str, int]:
