@@ -219,8 +219,8 @@ class Holdings:
             self._count(number, 1)
 
     def _first(self, number: int) -> int:
-        """Return the amount reserved for a partition that never reported: the limit may rise before its first draw."""
-        return first_lease(self.limit, self.partitions, number, rise=2 * (self.limit.quantum - 1))
+        """Return the amount reserved for a partition that never reported."""
+        return first_lease(self.limit, self.partitions, number)
 
     def _kept(self, number: int) -> Holding | None:
         return self.kept.get(key_of(self.limit.account_id, number))

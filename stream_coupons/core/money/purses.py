@@ -48,11 +48,12 @@ PEAK_HOUR = 3.0
 """Bound of an account's busiest hour over its mean hour, where shoppers are no attackers."""
 
 
-def first_lease(limit: Limit, partitions: int, number: int, rise: int = 0) -> int:
+def first_lease(limit: Limit, partitions: int, number: int) -> int:
     """Return the lease of a partition that has not reported yet: its part of half the limit; all, if it is alone.
 
-    Quanta of half the limit go to the partitions in turn. So if the limit rises before some purses are opened, these
-    get no more, together, than the rise, or than the owner reserves (`Holdings.left`).
+    Units of half the limit go to the partitions in turn, whatever one coupon takes: what the owner reserved for purses
+    that are opened later (`Holdings.left`) must do for them when a coupon that costs more, or less, has come. If the
+    limit rises before, they get no more, together, than the rise.
 
     Parameters
     ----------
@@ -62,22 +63,20 @@ def first_lease(limit: Limit, partitions: int, number: int, rise: int = 0) -> in
         Number of partitions of the shoppers' topics.
     number : int
         Number of the partition.
-    rise : int
-        Amount by which the limit may rise.
 
     Examples
     --------
     >>> [[first_lease(Limit(most, 1), 4, number) for number in range(4)] for most in (100, 7, 3)]
     [[12, 12, 13, 13], [0, 1, 1, 1], [0, 0, 0, 1]]
     >>> first_lease(Limit(100, 1), 1, 0), first_lease(Limit(500, 100), 4, 3)
-    (100, 100)
+    (100, 63)
     """
-    most = (limit.most or 0) + rise
+    most = limit.most or 0
     if limit.revoked is not None:
         return 0  # codes have numbers, which a lease names
     if partitions == 1:
         return most
-    return (most // limit.quantum // 2 + number) // partitions * limit.quantum
+    return (most // 2 + number) // partitions
 
 
 class PurseTotals(Struct, array_like=True):

@@ -68,7 +68,6 @@ class Grant(NamedTuple):
     granted: int
     at_ms: int
     place: str
-    is_recall: bool
 
 
 @dataclass(slots=True)

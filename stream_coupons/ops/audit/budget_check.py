@@ -108,8 +108,7 @@ class BudgetCheck:
         else:
             self._findings.passed(Check.LEASES)
         if before is None or lease.granted > before.granted:
-            grant = (order, lease.partition, lease.granted, began_ms(record), place_of(record))
-            book.grants.append(Grant(*grant, is_recall=lease.keep is not None))
+            book.grants.append(Grant(order, lease.partition, lease.granted, began_ms(record), place_of(record)))
         share.lease, share.leased_order = lease, order
 
     def _disbelieve(self, record: Record, detail: str) -> None:
@@ -199,12 +198,9 @@ class BudgetCheck:
     def _home(self, account_id: str) -> int:
         return topics.partition_for(account_id.encode(), self._partitions)
 
-    def _first_lease(self, terms: WidestTerms, partition: int, *, is_kept: bool = False) -> int:
-        """The most that a partition may draw before its owner has heard of it, or `is_kept` for it until then."""
-        # The owner keeps enough for a limit that rises until the partition draws; of the only one it always hears.
-        beyond = 2 if is_kept and self._partitions > 1 else 0
-        limits = (Limit((terms.most or 0) + beyond * (quantum - 1), quantum) for quantum in terms.quanta)
-        return max((first_lease(limit, self._partitions, partition) for limit in limits), default=0)
+    def _first_lease(self, terms: WidestTerms, partition: int) -> int:
+        """The most that a partition may draw before its owner has heard of it."""
+        return first_lease(Limit(terms.most, 1), self._partitions, partition)
 
     def has_known_terms(self, account_id: str) -> bool:
         """Return whether all that was ever leased and given of an account was so under known terms.
@@ -279,7 +275,7 @@ class BudgetCheck:
             self._findings.skip(check)
             return
         # A lease that says the first one again grants nothing. What is called back may be beyond a lowered limit.
-        first = self._first_lease(terms, grant.partition, is_kept=grant.is_recall)
+        first = self._first_lease(terms, grant.partition)
         is_first = grant.granted <= max(before, first)
         total = sum(max(share.granted - (share.totals or PurseTotals()).returned, 0) for share in book.shares.values())
         if terms.most is None or total <= terms.most or is_first or book.is_broken:

@@ -32,8 +32,6 @@ class WidestTerms:
     ----------
     most : int or None
         None is no limit.
-    quanta : set of int
-        The most that one coupon may cost, of all versions.
     holds : set
         What coupons hold, by version; None of one without a limit.
     worst : int or None
@@ -42,14 +40,12 @@ class WidestTerms:
 
     since_ms: int
     most: int | None
-    quanta: set[int] = field(default_factory=set)
     holds: set[BudgetHold | None] = field(default_factory=set)
     worst: int | None = 0
 
     def widen(self, limit: Limit) -> None:
         """Take in another version."""
         self.most, self.worst = wider(self.most, limit.most), wider(self.worst, limit.worst)
-        self.quanta.add(limit.quantum)
         self.holds.add(None if limit.most is None else limit.hold)
 
     @property
@@ -104,8 +100,6 @@ class KnownTerms:
         self._purses = purses
         self._decoders = {topic.name: Decoder(topic) for topic in (CATALOG, CAMPAIGNS)}
         self._unread = {topic.name: marks.ends.get((topic.name, 0), 0) for topic in (CATALOG, CAMPAIGNS)}
-        self._quanta: defaultdict[str, set[int]] = defaultdict(set)
-        """By campaign, the most that one of its coupons may cost."""
         self._drawn_on_by: defaultdict[str, set[str]] = defaultdict(set)
         """By account, the coupons that draw on it."""
         self._issued_in: Counter[tuple[str, int]] = Counter()
@@ -137,15 +131,10 @@ class KnownTerms:
         self.caps.setdefault(capped, caps).widen(caps)
         if isinstance(entry, Coupon):
             self._note_use(entry.coupon_id, entry.campaign_id)
-            if entry.campaign_id is not None:
-                self._quanta[campaign_of(entry.campaign_id)].add(entry.max_discount_minor)
 
     def end(self) -> None:
-        """Add what the coupons of campaigns may cost: all of them are there."""
+        """Note whether all versions of coupons and campaigns were there to be read."""
         self.history.is_whole = not any(self._unread.values())
-        for account_id, quanta in self._quanta.items():
-            if account_id in self.widest:
-                self.widest[account_id].quanta |= quanta
 
     def take_issue(self, issue: CouponIssue, home: int) -> None:
         """Count an issue in its partition, once, before it is judged."""

@@ -56,13 +56,12 @@ def check(account: OwnedAccount, limit: Limit) -> None:
     """Compare sums and order of waiting with those over all holdings."""
     holdings = Holdings(account.state, SharedStates(account.kept, Holding), limit, PARTITIONS)
     every = [holdings.get(number) for number in range(PARTITIONS)]
-    raised = limit._replace(most=(limit.most or 0) + 2 * (limit.quantum - 1))
     sums = account.state.sums
     assert sums.drawn == sum(one.committed for one in every)
     assert sums.spent == sum(one.spent - one.refunded for one in every)
     assert sums.closed == sum(one.closed for one in every)
     assert sums.idle == sum(max(one.available, 0) for one in every)
-    assert sums.taken == sum(one.taken(first_lease(raised, PARTITIONS, n)) for n, one in enumerate(every))
+    assert sums.taken == sum(one.taken(first_lease(limit, PARTITIONS, n)) for n, one in enumerate(every))
     for line, parts in (
         (sums.expected, [one.expected for one in every]),
         (sums.variance, [one.variance for one in every]),

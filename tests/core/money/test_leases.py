@@ -432,13 +432,36 @@ def test_demand_decides_who_gets_how_much() -> None:
     assert all(number > 1_000 for number in dry_at.values())
 
 
-@pytest.mark.parametrize(("quantum", "partitions"), [(1, 2), (1, 7), (3, 4), (10, 3), (100, 16)])
-def test_first_leases_are_half_of_the_limit_in_parts_that_are_of_use(quantum: int, partitions: int) -> None:
-    for most in range(0, 40 * quantum, max(quantum // 3, 1)):
-        parts = [purses.first_lease(Limit(most, quantum), partitions, number) for number in range(partitions)]
-        assert sum(parts) == most // quantum // 2 * quantum
-        assert max(parts) - min(parts) in (0, quantum)
-        assert all(part % quantum == 0 for part in parts)
+@pytest.mark.parametrize("partitions", [2, 3, 7, 16])
+def test_first_leases_are_half_of_the_limit_in_even_parts_whatever_a_coupon_takes(partitions: int) -> None:
+    for most in range(200):
+        parts = [purses.first_lease(Limit(most, 1), partitions, number) for number in range(partitions)]
+        assert sum(parts) == most // 2
+        assert max(parts) - min(parts) in (0, 1)
+        for quantum in (3, 100, 1_000):
+            assert parts == [purses.first_lease(Limit(most, quantum), partitions, n) for n in range(partitions)]
+
+
+@pytest.mark.parametrize("partitions", [4, 16])
+@pytest.mark.parametrize(("before", "after"), [(100, 5_000), (5_000, 100), (7, 300), (2_500, 2_499)])
+def test_no_limit_is_passed_when_a_coupon_that_costs_more_or_less_comes_later(
+    before: int, after: int, partitions: int
+) -> None:
+    """It joins a running campaign in which some partitions have drawn, and some have not."""
+    for drawing in (1, partitions // 2, partitions - 1):
+        machine = Machine(money(10_000, before), partitions, random.Random(drawing))
+        while any(machine.shopper(number, before) for number in range(drawing)):
+            machine.deliver_all()
+        machine.limit = money(10_000, after)
+        machine.check()
+        for _ in range(200):
+            machine.now += purses.ASK_AGAIN_S
+            for number in range(partitions):
+                machine.shopper(number, after)
+                machine.check()
+            machine.deliver_all()
+            machine.check()
+        assert machine.given > 10_000 - after, "what lay in parts of no use was called back"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -502,7 +525,7 @@ def test_a_lost_lease_is_sent_again_with_the_next_report() -> None:
 
 
 def test_what_was_kept_for_a_partition_is_free_when_it_says_that_it_has_less() -> None:
-    limit, account = money(130, 120), OwnedAccount(kept={"money:c:1": Holding(granted=120)})
+    limit, account = money(190, 120), OwnedAccount(kept={"money:c:1": Holding(granted=120)})
     asks = LeaseReport(account_id="money:c", partition=1, at=1_000.0, version=0, granted=0, asks=True)
     [lease] = account.take(asks, limit, 2)
     assert (lease.partition, lease.granted) == (1, 120)

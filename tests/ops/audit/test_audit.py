@@ -216,11 +216,11 @@ MUTATIONS: dict[str, tuple[Change, set[str]]] = {
         {"stock", "records"},
     ),
     "a lease grants beyond the budget of a campaign": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:61:0", "campaign:spring", granted=3000, version=100),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:64:0", "campaign:spring", granted=3000, version=100),
         {"budget", "records"},
     ),
     "a lease says another price of the same version": (
-        lambda log: _forge(log, LEASES, b"lease-reports:1:61:0", "campaign:spring", price=0.5),
+        lambda log: _forge(log, LEASES, b"lease-reports:1:64:0", "campaign:spring", price=0.5),
         {"leases"},
     ),
     "a report of a campaign draws beyond its leases": (

@@ -132,11 +132,13 @@ def test_a_lease_that_calls_back_grants_the_first_lease_at_most() -> None:
     assert details(log, Check.STOCK) == ["units:c: 18 leased with this to partition 1, expected at most 10"]
 
 
-def test_the_owner_keeps_enough_for_a_purse_that_is_opened_later() -> None:
+def test_the_owner_keeps_the_first_lease_of_a_purse_that_is_opened_later_and_no_more() -> None:
     log = Handmade(partitions=2, budget_minor=1100)
     log.lease(log.report(MONEY, 1, asks=True), 900, MONEY, 1)
-    log.lease(log.report(MONEY, 1), 300, MONEY, 0, keep=0)
+    log.lease(log.report(MONEY, 1), 275, MONEY, 0, keep=0)
     assert finished(log) == []
+    log.lease(log.report(MONEY, 1), 276, MONEY, 0, keep=0)
+    assert details(log, Check.BUDGET) == ["money:c: 1176 leased with this to partition 0, expected at most 1100"]
 
 
 def test_a_lease_that_follows_from_a_report_behind_the_end_is_open() -> None:
@@ -248,14 +250,14 @@ def test_a_partition_has_what_its_leases_grant_or_its_first_lease() -> None:
     assert details(log, Check.LEASES) == []
 
 
-def test_the_first_lease_of_money_is_of_whole_coupons() -> None:
+def test_the_first_lease_of_money_does_not_depend_on_what_a_coupon_costs() -> None:
     log = Handmade(partitions=2, budget_minor=1000)
-    assert (log.purse(MONEY, 0).granted, log.purse(MONEY, 1).granted) == (200, 300)
+    assert (log.purse(MONEY, 0).granted, log.purse(MONEY, 1).granted) == (250, 250)
     log.report(MONEY)
     log.report(MONEY, 1)
     assert finished(log) == []
-    log.purse(MONEY).granted = 201
-    assert details(log, Check.LEASES) == ["money:c in partition 0 says granted 201, expected at most 200 by its leases"]
+    log.purse(MONEY).granted = 251
+    assert details(log, Check.LEASES) == ["money:c in partition 0 says granted 251, expected at most 250 by its leases"]
 
 
 @pytest.mark.parametrize("total", purses.PurseTotals.__struct_fields__)
@@ -598,14 +600,14 @@ def test_more_leased_than_the_budget_of_a_campaign_is_too_much() -> None:
     assert details(log, Check.BUDGET) == ["campaign:spring: 1000 leased with this to partition 1, expected at most 900"]
 
 
-def test_the_first_lease_of_a_campaign_is_of_whole_coupons() -> None:
+def test_the_first_lease_of_a_campaign_does_not_depend_on_what_its_coupons_cost() -> None:
     log = Handmade(partitions=2, campaign={"budget_minor": 1000})
-    assert (log.purse(SPRING, 0).granted, log.purse(SPRING, 1).granted) == (200, 300)
+    assert (log.purse(SPRING, 0).granted, log.purse(SPRING, 1).granted) == (250, 250)
     for partition in (0, 1):
         log.report(SPRING, partition)
     assert finished(log) == []
-    log.purse(SPRING, 1).granted = 301
-    fault = "campaign:spring in partition 1 says granted 301, expected at most 300 by its leases"
+    log.purse(SPRING, 1).granted = 251
+    fault = "campaign:spring in partition 1 says granted 251, expected at most 250 by its leases"
     assert details(log, Check.LEASES) == [fault]
 
 
