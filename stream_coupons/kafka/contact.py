@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,8 @@ async def retry(what: str, attempt: Callable[[], Awaitable[None]], is_wanted: Ca
         try:
             await attempt()
         except (KafkaError, OSError) as error:
-            if isinstance(error, KafkaError) and not error.retriable:
+            # aiokafka does not call a time-out retriable: a request of one time, to a broker that was silent then, is.
+            if isinstance(error, KafkaError) and not (error.retriable or isinstance(error, KafkaTimeoutError)):
                 raise
             log.warning("%s: %r; tried again in %.0f s", what, error, PAUSE_S)
             await asyncio.sleep(PAUSE_S)

@@ -30,7 +30,8 @@ SETTLING_RATIO = 0.5
 """The most of the time that goes into bringing into use what was taken."""
 MAX_REST_S = 5.0
 """The longest rest after that: the clock also counts what a busy machine or a stopped process adds."""
-
+ENDS_WITHIN_S = 10.0
+"""Time in which the leaders must state their ends; another leader is asked by another attempt."""
 
 Read = TypeVar("Read")
 
@@ -180,8 +181,14 @@ async def ends_of(connection: Connection, tps: Sequence[TopicPartition]) -> dict
         How the brokers are reached.
     tps : sequence of TopicPartition
         The partitions.
+
+    Raises
+    ------
+    KafkaTimeoutError
+        If a leader is silent for `ENDS_WITHIN_S`, or a partition has none.
     """
-    consumer = new_consumer(connection, group_id=None, isolation_level="read_uncommitted")
+    within_ms = int(ENDS_WITHIN_S * 1000)
+    consumer = new_consumer(connection, group_id=None, isolation_level="read_uncommitted", request_timeout_ms=within_ms)
     await consumer.start()
     try:
         return dict(await consumer.end_offsets(tps))

@@ -78,8 +78,13 @@ class KafkaChangelog:
             If no broker answers.
         """
         cells = {partition: self._new_store(partition) for partition in partitions}
-        if cells:
-            await self._read(partitions, lambda partition, records: cells[partition].save(self._latest(records)))
+        try:
+            if cells:
+                await self._read(partitions, lambda partition, records: cells[partition].save(self._latest(records)))
+        except BaseException:
+            for store in cells.values():
+                store.discard()  # one on disk would stand in the way of the next attempt
+            raise
         return cells
 
     async def place_of(self, partition: int, key: str) -> str:

@@ -36,7 +36,7 @@ from aiokafka.structs import TopicPartition
 from mode import Service
 
 from stream_coupons.kafka.overdue import report_overdue
-from stream_coupons.kafka.producer import BATCH_BYTES, ZSTD, Sender, in_batches
+from stream_coupons.kafka.producer import BATCH_BYTES, ZSTD, Sender, in_batches, wait_for_all
 from stream_coupons.kafka.records import Membership, Output
 
 if TYPE_CHECKING:  # only workers with exactly-once delivery import it
@@ -216,7 +216,7 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             await self._disconnect(agent)
             ids = [TransactionalId(self._group_id, agent, member_id, str(number)) for number in range(PRODUCERS)]
             self._producers[agent] = deque(map(self._connect, ids))
-            await asyncio.gather(*(producer.start() for producer in self._producers[agent]))
+            await wait_for_all([producer.start() for producer in self._producers[agent]])
             self._connected[agent] = member_id
         await self._producers[agent][0].abort_orphans()
 

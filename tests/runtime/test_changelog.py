@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 
 from loopback.clients import create_topic
 from loopback_kafka import BrokerProcess
+from stream_coupons.kafka import follower
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.connection import Connection
+from stream_coupons.kafka.contact import retry
 from stream_coupons.kafka.topics import Cleanup, Topic
 from stream_coupons.runtime.cells import in_memory
 from stream_coupons.runtime.changelog import KafkaChangelog
+from stream_coupons.runtime.rocks import RocksStores
 
 pytestmark = pytest.mark.kafka
 
@@ -47,3 +52,32 @@ def test_the_latest_cell_of_a_key_is_read_and_what_has_no_text_for_a_key_is_skip
     ]
     assert asyncio.run(changelog.place_of(1, "ann")) == f"{unique}:1:6"
     assert asyncio.run(changelog.read([])) == {}
+
+
+def test_a_partition_without_a_leader_is_read_once_it_has_one_also_onto_a_disk(
+    broker: BrokerProcess, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A topic that is still to be created has no leaders. No one answers in time, which is no reason to end."""
+    monkeypatch.setattr(follower, "ENDS_WITHIN_S", 0.5)
+    topic = Topic(unique, None, "the table's", "cells", cleanup=Cleanup.COMPACT)
+    stores, failures, found = RocksStores(tmp_path, 1), list[type[BaseException]](), dict[str, bytes]()
+    changelog = KafkaChangelog(Connection(broker.bootstrap), unique, stores.of("users"), lambda: None)
+
+    def lead() -> None:
+        create_topic(broker.bootstrap, unique, 1, **topic.configs())
+        with Publisher(Connection(broker.bootstrap), 1) as publisher:
+            publisher.send_bytes(topic, b"ann", b"1", 0)
+
+    async def attempt() -> None:
+        try:
+            [cells] = (await changelog.read([0])).values()
+        except BaseException as failure:
+            failures.append(type(failure))
+            await asyncio.to_thread(lead)
+            raise
+        found.update(cells.items())
+
+    asyncio.run(retry("the cells", attempt, lambda: len(failures) < 2))
+    stores.close()
+    assert failures == [KafkaTimeoutError]
+    assert found == {"ann": b"1"}
