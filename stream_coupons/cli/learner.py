@@ -36,6 +36,6 @@ def learner(
     memory.keep_one_heap()
     settings = settings_from(config, bootstrap)
     write_log("learner", log_level.value, log_format)
-    key = when_kafka_answers(lambda: checked_key(settings))
     port = settings.worker.learner_metrics_port if metrics_port is None else metrics_port
+    key = when_kafka_answers(lambda: checked_key(settings), settings.worker.metrics_host, port)
     learner_process.run(settings, key, port, piped)

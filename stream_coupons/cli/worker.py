@@ -1,9 +1,11 @@
 """`worker`: run the agents."""
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -72,35 +74,55 @@ def worker(
     if metrics_port is not None:
         changed = msgspec.structs.replace(settings.worker, metrics_port=metrics_port)
         settings = msgspec.structs.replace(settings, worker=changed)
-    key = when_kafka_answers(lambda: checked_key(settings))
-    when_kafka_answers(lambda: check_homes(settings.kafka))
+    host, port = settings.worker.metrics_host, settings.worker.metrics_port
+    key = when_kafka_answers(lambda: checked_key(settings), host, port)
+    when_kafka_answers(lambda: check_homes(settings.kafka), host, port)
     command = _learner_command(config, settings, log_level, log_format) if learner else ()
     worker_process.run(settings, key, command)
 
 
-def when_kafka_answers(check: Callable[[], T]) -> T:
+def when_kafka_answers(check: Callable[[], T], host: str, port: int) -> T:
     """Return the result of a check, as soon as a broker answers; log at growing intervals that none does.
+
+    Meanwhile probes are answered, as one that is not would have the process killed, and SIGTERM ends it, also as the
+    first process of a container, for which the kernel has no default.
+
+    Parameters
+    ----------
+    check : callable
+        Asks a broker.
+    host, port : str, int
+        Address of the process's metrics and probes; 0 for none.
 
     Raises
     ------
     BadConfig
-        If the check fails.
+        If the check fails, or the port is taken.
     """
+    from prometheus_client import CollectorRegistry
+
+    from stream_coupons.observability.endpoint import Endpoint
     from stream_coupons.worker.state_log import GrowingIntervals
 
-    intervals, began = GrowingIntervals(), time.monotonic()
-    while True:
-        try:
-            found = check()
-        except BrokerAway as away:
-            waited_s = time.monotonic() - began
-            if intervals.is_due(waited_s):
-                log.warning("Kafka has not answered for %.0f s; waiting (%s)", waited_s, away)
-            time.sleep(RETRY_PAUSE_S)
-        else:
-            if intervals.has_begun:
-                log.info("Kafka answers after %.0f s", time.monotonic() - began)
-            return found
+    intervals, began, is_waiting = GrowingIntervals(), time.monotonic(), False
+    with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)))
+        while True:
+            try:
+                found = check()
+            except BrokerAway as away:
+                if port and not is_waiting:
+                    probes = {"/ready": lambda: ["no broker of Kafka answers"], "/live": list[str]}
+                    stack.enter_context(closing(Endpoint(host, port, CollectorRegistry(), probes)))
+                is_waiting = True
+                waited_s = time.monotonic() - began
+                if intervals.is_due(waited_s):
+                    log.warning("Kafka has not answered for %.0f s; waiting (%s)", waited_s, away)
+                time.sleep(RETRY_PAUSE_S)
+            else:
+                if intervals.has_begun:
+                    log.info("Kafka answers after %.0f s", time.monotonic() - began)
+                return found
 
 
 def checked_key(settings: Settings) -> DrawKey:

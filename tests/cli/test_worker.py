@@ -2,9 +2,12 @@
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -81,16 +84,38 @@ def test_a_worker_waits_at_its_start_for_a_broker_and_ends_at_once_if_one_refuse
     monkeypatch.setattr(state_log, "FIRST_AFTER_S", 0.0)
     caplog.set_level(logging.INFO)
     answers: list[Exception | str] = ["the key", BrokerAway("no broker answers at k:9092")]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
 
     def check() -> str:
         answer = answers.pop()
         if isinstance(answer, Exception):
             raise answer
+        with urlopen(f"http://127.0.0.1:{port}/live", timeout=10) as live:
+            assert live.status == 200, "it is not killed for the brokers' sake"
+        with pytest.raises(HTTPError) as ready:
+            urlopen(f"http://127.0.0.1:{port}/ready", timeout=10)
+        assert ready.value.read() == b"not ready: no broker of Kafka answers\n"
         return answer
 
-    assert worker.when_kafka_answers(check) == "the key"
+    assert worker.when_kafka_answers(check, "127.0.0.1", port) == "the key"
+    socket.create_server(("127.0.0.1", port)).close()  # the worker can listen there
     waits = "Kafka has not answered for 0 s; waiting (no broker answers at k:9092)"
     assert caplog.messages == [waits, "Kafka answers after 0 s"]
     answers[:] = [BadConfig("the broker refused the name")]
     with pytest.raises(BadConfig, match="refused the name"):
-        worker.when_kafka_answers(check)
+        worker.when_kafka_answers(check, "127.0.0.1", port)
+
+
+def test_a_worker_that_waits_for_a_broker_ends_at_sigterm() -> None:
+    """As the first process of a container it would be killed, after the whole grace period, for want of a handler."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def check() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise BrokerAway("no broker answers at k:9092")
+
+    with pytest.raises(SystemExit) as ended:
+        worker.when_kafka_answers(check, "127.0.0.1", 0)
+    assert ended.value.code == 0
+    assert signal.getsignal(signal.SIGTERM) == before
