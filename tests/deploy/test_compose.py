@@ -270,6 +270,9 @@ def test_everything_copied_exists_and_is_let_through() -> None:
         if name == "COPY" and not rest.startswith("--from"):
             copied.update(rest.split()[:-1])
     assert "*" in lines
+    assert lines.index("**/*.key") > lines.index("!deploy"), (
+        "the secret that lies beside docker-compose.yml stays there"
+    )
     assert copied == let_through
     assert [source for source in sorted(copied) if not (ROOT / source).exists()] == []
 

@@ -244,6 +244,7 @@ def test_selectors_find_the_pods_of_one_kind() -> None:
         ]
         assert all(selected(one["labelSelector"]["matchLabels"]) == list(KINDS) for one in spread)
         assert all(one["matchLabelKeys"][0] in labels[kind] for one in spread), "each kind is spread by itself"
+        assert {one["nodeTaintsPolicy"] for one in spread} == {"Honor"}, "a tainted node would always have the fewest"
     [policy] = objects("small", "NetworkPolicy").values()
     assert selected(policy["spec"]["podSelector"]["matchLabels"]) == list(KINDS)
 
