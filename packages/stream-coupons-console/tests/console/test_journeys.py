@@ -52,6 +52,14 @@ class Visitor:
         """Wait until an element has a text."""
         self.browser.until(f"document.querySelector({selector!r})?.innerText.includes({text!r})")
 
+    def wait_while_given(self, text: str, selector: str) -> None:
+        """Wait until an element has a text, for as long as coupons are given, seen and used."""
+        there = f"document.querySelector({selector!r})?.innerText.includes({text!r})"
+        results = "document.querySelector('[data-live=coupons]')?.innerText"
+        while not self.browser.evaluate(f"Boolean({there})"):
+            before = json.dumps(self.browser.evaluate(results))
+            self.browser.until(f"{there} || {results} !== {before}")
+
     def wait_played(self) -> None:
         """Wait until a play has ended, for as long as it states progress."""
         progress = "document.querySelector('[data-live=play] [role=status]')?.innerText.split(': ').pop()"
@@ -216,7 +224,7 @@ def test_a_campaign_lives_from_a_draft_until_its_guardrail_holds_it(operator: Vi
     operator.follow("Launch", "main")
     operator.wait_for("to 50.0% of the shoppers", ".stats")
     operator.wait_for("held", ".stats")
-    operator.wait_for("guardrail", "[data-live=history]")
+    operator.wait_while_given("guardrail", "[data-live=history]")
     history = operator.text("[data-live=history]")
     for text in ("push", "stage", "approve", "key ann", "key bob", "launch", "hold", "guardrail", "a first trial"):
         assert text in history
