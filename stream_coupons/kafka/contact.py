@@ -75,7 +75,7 @@ async def retry(what: str, attempt: Callable[[], Awaitable[None]], is_wanted: Ca
         try:
             await attempt()
         except (KafkaError, OSError) as error:
-            # aiokafka does not call a time-out retriable: a request of one time, to a broker that was silent then, is.
+            # aiokafka does not call a time-out retriable, though another broker may answer the next attempt.
             if isinstance(error, KafkaError) and not (error.retriable or isinstance(error, KafkaTimeoutError)):
                 raise
             log.warning("%s: %r; tried again in %.0f s", what, error, PAUSE_S)

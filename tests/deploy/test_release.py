@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from tests.docs.pages import ROOT, script
 
@@ -145,3 +146,9 @@ def test_a_workflow_names_the_version_of_each_action(workflow: Path) -> None:
     used = re.findall(r"uses: (.*)", workflow.read_text(encoding="utf-8"))
     assert used
     assert all(re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one) for one in used), used
+
+
+def test_every_wheel_is_published(wheels: Path) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
+    published = workflow["jobs"]["wheels"]["strategy"]["matrix"]["project"]
+    assert sorted(published) == sorted(wheel.name.partition("-")[0] for wheel in wheels.glob("*.whl"))

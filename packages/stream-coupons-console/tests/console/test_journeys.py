@@ -55,16 +55,18 @@ class Visitor:
     def wait_while_given(self, text: str, selector: str) -> None:
         """Wait until an element has a text, for as long as coupons are given, seen and used."""
         there = f"document.querySelector({selector!r})?.innerText.includes({text!r})"
-        results = "document.querySelector('[data-live=coupons]')?.innerText"
-        while not self.browser.evaluate(f"Boolean({there})"):
-            before = json.dumps(self.browser.evaluate(results))
-            self.browser.until(f"{there} || {results} !== {before}")
+        self._wait_while_it_moves(there, "document.querySelector('[data-live=coupons]')?.innerText")
 
     def wait_played(self) -> None:
         """Wait until a play has ended, for as long as it states progress."""
         progress = "document.querySelector('[data-live=play] [role=status]')?.innerText.split(': ').pop()"
-        while (before := self.browser.evaluate(progress)) is not None:
-            self.browser.until(f"{progress} !== {json.dumps(before)}")
+        self._wait_while_it_moves(f"{progress} === undefined", progress)
+
+    def _wait_while_it_moves(self, done: str, progress: str) -> None:
+        """Wait until an expression is true, for as long as the value of another one changes."""
+        while not self.browser.evaluate(f"Boolean({done})"):
+            before = json.dumps(self.browser.evaluate(progress))
+            self.browser.until(f"{done} || {progress} !== {before}")
 
     def follow(self, text: str, within: str = "body") -> None:
         """Click the link or button that has a text, and wait for the page behind it."""
