@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from stream_coupons.ops.interrupts import uninterrupted
+
 
 @contextmanager
 def in_background(work: Callable[[threading.Event], None], name: str) -> Iterator[list[BaseException]]:
@@ -36,13 +38,15 @@ def in_background(work: Callable[[threading.Event], None], name: str) -> Iterato
             failures.append(error)
 
     thread = threading.Thread(target=run, name=name)
-    thread.start()
     try:
         try:
+            with uninterrupted():  # else a signal amid the start would leave the thread behind, and the process with it
+                thread.start()
             yield failures
         finally:
             over.set()
-            thread.join()
+            if thread.is_alive():
+                thread.join()
     except BaseException as error:
         for failure in failures:
             error.add_note(f"{name} had ended: {failure!r}")

@@ -1,5 +1,6 @@
 """Work in a thread while a block lasts."""
 
+import signal
 import threading
 
 import pytest
@@ -36,3 +37,21 @@ def test_an_error_of_the_block_comes_first() -> None:
     with pytest.raises(KeyError) as raised, in_background(work, "work"):
         raise KeyError("first")
     assert raised.value.__notes__ == ["work had ended: OSError('later')"]
+
+
+def test_a_signal_amid_the_start_leaves_no_work_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    start = threading.Thread.start
+
+    def work(over: threading.Event) -> None:
+        if over.wait(10.0):
+            ended.set()
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    with pytest.raises(KeyboardInterrupt), in_background(work, "work"):
+        pytest.fail("the block began")
+    assert ended.is_set()

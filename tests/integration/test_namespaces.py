@@ -93,6 +93,12 @@ def transactional_ids(client: KafkaAdminClient) -> set[str]:
     return found
 
 
+def await_metrics(system: LocalSystem) -> None:
+    """Wait until its worker and its learner, which may start later or answer late, name its namespace."""
+    space = system.settings.kafka.namespace
+    wait_until(lambda: total(system, "build_info", kafka_namespace=space) == 2, f"metrics of {space} from both")
+
+
 def test_neither_of_two_systems_in_one_kafka_sees_the_other(
     systems: tuple[LocalSystem, LocalSystem], empty_broker: BrokerProcess, engine: Engine
 ) -> None:
@@ -106,7 +112,7 @@ def test_neither_of_two_systems_in_one_kafka_sees_the_other(
         assert {issue.trigger_id for issue in issues} == {f"{prefix}-{number}" for number in range(SHOPPERS)}
         assert {issue.coupon_id for issue in issues} == {coupon_id}
         assert violations(system) == []
-        assert total(system, "build_info", kafka_namespace=system.settings.kafka.namespace) == 2
+        await_metrics(system)
     names = names_on(empty_broker, engine)
     assert {name for name in names if not name.startswith((BLUE, GREEN))} == set()
     assert names >= {f"{space}{name}" for space in (BLUE, GREEN) for name in topics.BY_NAME}
