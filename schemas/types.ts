@@ -332,7 +332,7 @@ export interface FeedbackEvent {
   "discount_minor"?: number | null;
   /** Value of the order that the coupon was used in. */
   "order_value_minor"?: number | null;
-  /** Currency of its money. An event in another currency than that of its domain is refused. */
+  /** Currency of its money. Feedback in another currency than that of its issue's domain is refused. */
   "currency"?: string | null;
 }
 

@@ -158,7 +158,7 @@ class KeyedAgent(Generic[State]):
         if isinstance(message, Envelope):
             rules = self.known().rules
             if rules.shop.currencies:
-                require_currency(message, rules.shop.currencies)
+                require_currency(message, rules.shop)
             if appended_at is not None and message.occurred_at > appended_at:
                 require_not_ahead(message, appended_at, rules.profile, rules.attribution)
             if not offset & SAMPLE_MASK and self._sample is not None:

@@ -68,7 +68,7 @@ def publish(  # noqa: PLR0913 - the options of a command
     bare = None if topic is None else _bare_topic(topic)
     settings = (settings_from if dry_run else settings_with_topics)(config, bootstrap)
     with terminal.opened(file) as source, terminal.written(refused) as sink:
-        reader = LineReader(bare, settings.profile, settings.attribution, settings.shop.currencies)
+        reader = LineReader(bare, settings.profile, settings.attribution, settings.shop)
         work = Publication(str(file), reader, Refusals(sink), settings.policy.trigger_timeout_s)
         failure = None
         if dry_run:

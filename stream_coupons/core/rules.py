@@ -201,6 +201,21 @@ class ShopRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         codes = {*self.currencies.values()} if not domain else {self.currencies.get(domain)}
         return codes.pop() if len(codes) == 1 else None
 
+    def refusal_of(self, currency: str | None, domain: str) -> str | None:
+        """Return the reason why money that names this currency is none of the domain's, or None.
+
+        Parameters
+        ----------
+        currency : str or None
+            ISO 4217 code that a message names, if it names one.
+        domain : str
+            Domain of the message.
+        """
+        expected = self.currencies.get(domain)
+        if currency is None or expected is None or currency == expected:
+            return None
+        return f"currency is {currency!r}, that of domain {domain!r} is {expected!r} by shop.currencies"
+
     @property
     def zone(self) -> ZoneInfo:
         """The time zone."""

@@ -9,7 +9,7 @@ from stream_coupons.core.errors import BadMessage
 from stream_coupons.core.messages.fields import SCHEMA_VERSION
 from stream_coupons.core.messages.inputs import Envelope, FeedbackEvent
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.rules import AttributionRules, ProfileRules
+from stream_coupons.core.rules import AttributionRules, ProfileRules, ShopRules
 from stream_coupons.kafka.topics import Topic
 
 MAX_EVENT_BYTES = 1024 * 1024
@@ -51,26 +51,28 @@ def require_not_ahead(event: Envelope, arrived_at: float, profile: ProfileRules,
         raise BadMessage(Rejection.FROM_THE_FUTURE, detail)
 
 
-def require_currency(event: Envelope, currencies: Mapping[str, str]) -> None:
+def require_currency(event: Envelope, shop: ShopRules) -> None:
     """Refuse an event whose money is in another currency than its domain's.
+
+    Feedback passes: its money is that of its issue, whose domain only the shopper's state knows.
 
     Parameters
     ----------
     event : Envelope
         The event.
-    currencies : mapping
-        ISO 4217 codes by domain; money of other domains may be in any currency.
+    shop : ShopRules
+        Currencies by domain; money of other domains may be in any.
 
     Raises
     ------
     BadMessage
         If it names another one.
     """
-    found = getattr(event, "currency", None)
-    expected = currencies.get(event.domain)
-    if found is not None and expected is not None and found != expected:
-        detail = f"currency is {found!r}, that of domain {event.domain!r} is {expected!r} by shop.currencies"
-        raise BadMessage(Rejection.WRONG_CURRENCY, detail)
+    if isinstance(event, FeedbackEvent):
+        return
+    refusal = shop.refusal_of(getattr(event, "currency", None), event.domain)
+    if refusal is not None:
+        raise BadMessage(Rejection.WRONG_CURRENCY, refusal)
 
 
 class Decoder:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from stream_coupons.core.errors import BadMessage
-from stream_coupons.core.rules import AttributionRules, ProfileRules
+from stream_coupons.core.rules import AttributionRules, ProfileRules, ShopRules
 from stream_coupons.core.validation_hints import near, unknown_fields
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.codec import Decoder, require_currency, require_not_ahead
@@ -57,8 +57,8 @@ class LineReader:
         Every line is a message of this topic; else they are envelopes.
     profile, attribution : ProfileRules, AttributionRules
         Their `max_ahead_s` bound the time by which an event, or feedback, may be dated after now.
-    currencies : mapping
-        Setting `shop.currencies`.
+    shop : ShopRules
+        Its `currencies`.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class LineReader:
         bare: Topic | None,
         profile: ProfileRules,
         attribution: AttributionRules,
-        currencies: Mapping[str, str],
+        shop: ShopRules,
     ) -> None:
         self._bare = bare
         self._rules = profile, attribution
-        self._currencies = currencies
+        self._shop = shop
         self._decoders = {topic.name: Decoder(topic) for topic in topics.INPUTS}
 
     def __call__(self, text: bytes) -> tuple[Entry, bytes]:
@@ -84,7 +84,7 @@ class LineReader:
         if entry.topic is topics.TICKS:
             raise BadMessage(LineFault.NOT_AN_INPUT, "a tick: only `replay` takes these, live systems have clocks")
         message = self._decoders[entry.topic.name](entry.value)
-        require_currency(message, self._currencies)
+        require_currency(message, self._shop)
         require_not_ahead(message, time.time(), *self._rules)
         return entry, entry.topic.key_of(message)
 

@@ -145,11 +145,13 @@ def test_without_a_time_of_arrival_nothing_is_from_the_future() -> None:
         (order(), False),
         (browse(), False),
         (order(currency="USD"), True),
-        (feedback("purchase", "i", currency="USD"), True),
+        (feedback("purchase", "i", currency="USD"), False),
         (order(currency="USD", domain="us"), False),
     ],
 )
-def test_an_event_in_another_currency_than_its_domain_is_refused(message: Any, is_refused: bool) -> None:
+def test_an_event_in_another_currency_than_its_domain_is_refused_but_feedback_waits_for_its_issue(
+    message: Any, is_refused: bool
+) -> None:
     rules = msgspec.structs.replace(rules_with(), shop=ShopRules(currencies={"ecommerce": "EUR"}))
     users = Users(lambda: knowledge(coupon("c1"), rules=rules), 1)
     topic = {"OrderEvent": topics.ORDER, "BrowseEvent": topics.BROWSE}.get(type(message).__name__, topics.FEEDBACK)

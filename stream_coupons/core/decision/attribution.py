@@ -25,7 +25,7 @@ from stream_coupons.core.decision.uses import Fault
 from stream_coupons.core.effects import Effects, Stake
 from stream_coupons.core.messages.inputs import MONEY_KINDS, FeedbackEvent
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.rules import AttributionRules, Rules
 from stream_coupons.core.shopper.profile import forget_event
 from stream_coupons.core.shopper.state import MAX_EARLY, EarlyFeedback, OpenIssue, Shopper
 
@@ -42,7 +42,7 @@ def join_early(
     shopper: Shopper,
     issue_id: str,
     catalogue: Catalogue,
-    rules: AttributionRules,
+    rules: Rules,
     effects: Effects,
     latest: float = math.inf,
 ) -> None:
@@ -71,7 +71,7 @@ def join_early(
 
 
 def join(
-    shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: AttributionRules, latest: float = math.inf
+    shopper: Shopper, event: FeedbackEvent, catalogue: Catalogue, rules: Rules, latest: float = math.inf
 ) -> Effects:
     """Join feedback to its issue.
 
@@ -97,10 +97,10 @@ def join(
         fault = _apply(shopper, event, catalogue, rules, latest, effects)
     elif shopper.has_closed(event.issue_id):
         fault = _join_late(shopper, event, catalogue, rules, latest, effects)
-    elif len(shopper.early) >= MAX_EARLY or rules.early_feedback_s == 0:
+    elif len(shopper.early) >= MAX_EARLY or rules.attribution.early_feedback_s == 0:
         fault = NEVER_ISSUED
     else:
-        shopper.early.append(EarlyFeedback(event.occurred_at + rules.early_feedback_s, event))
+        shopper.early.append(EarlyFeedback(event.occurred_at + rules.attribution.early_feedback_s, event))
         effects.facts.append(("feedback", "early"))
     if fault is not None:
         _refuse(shopper, event, fault, effects)
@@ -111,7 +111,7 @@ def _apply(
     shopper: Shopper,
     event: FeedbackEvent,
     catalogue: Catalogue,
-    rules: AttributionRules,
+    rules: Rules,
     latest: float,
     effects: Effects,
 ) -> Fault | None:
@@ -121,10 +121,10 @@ def _apply(
     if fault is not None:
         return fault
     if event.kind == "expiry":
-        _end_observed(event, shopper, issue, catalogue, rules, min(event.occurred_at, latest), effects)
+        _end_observed(event, shopper, issue, catalogue, rules.attribution, min(event.occurred_at, latest), effects)
         return None
     if event.kind in MONEY_KINDS:
-        fault = uses.settle(shopper, issue, event, catalogue, latest, effects)
+        fault = uses.settle(shopper, issue, event, catalogue, rules.shop, latest, effects)
         if fault is not None:
             return fault
     elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
@@ -147,7 +147,7 @@ def _join_late(
     shopper: Shopper,
     event: FeedbackEvent,
     catalogue: Catalogue,
-    rules: AttributionRules,
+    rules: Rules,
     latest: float,
     effects: Effects,
 ) -> Fault | None:
@@ -163,7 +163,7 @@ def _join_late(
             effects.facts.append(("feedback", "not_booked"))
         return NOT_BOOKED
     before = result_steps.numbers_of(issue)
-    fault = _fault_of(event, issue, rules) or uses.settle(shopper, issue, event, catalogue, latest, effects)
+    fault = _fault_of(event, issue, rules) or uses.settle(shopper, issue, event, catalogue, rules.shop, latest, effects)
     if fault is None:
         result_steps.note_feedback(issue, before, effects)
         shopper.keep_closed(issue)
@@ -186,7 +186,7 @@ def _end_observed(  # noqa: PLR0913 - what an end needs
     _close_issue(event.user_id, issue, at, catalogue, rules, effects)
 
 
-def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: AttributionRules) -> Fault | None:
+def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: Rules) -> Fault | None:
     """Return the reason to refuse feedback on an open issue, or None.
 
     Only time ends an issue of this system. Feedback that ended one would free the money held for it while the shopper
@@ -196,7 +196,10 @@ def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: AttributionRules) -
         return Rejection.WRONG_COUPON, f"it is of coupon {issue.coupon_id}, not of {event.coupon_id}"
     if event.code is not None and issue.code is not None and canonical(event.code) != canonical(issue.code):
         return Rejection.WRONG_CODE, f"{event.code} is not its code"
-    if event.occurred_at < issue.at - max(rules.early_feedback_s, CLOCKS_DIFFER_S):
+    refusal = rules.shop.refusal_of(event.currency, issue.domain)
+    if refusal is not None:
+        return Rejection.WRONG_CURRENCY, refusal
+    if event.occurred_at < issue.at - max(rules.attribution.early_feedback_s, CLOCKS_DIFFER_S):
         return Rejection.INVALID, f"it was issued at {issue.at}, {issue.at - event.occurred_at:.0f} s after this"
     if event.kind == "expiry" and not issue.observed:
         return Rejection.INVALID, "we issued it, it ends when its time is over"
@@ -220,7 +223,7 @@ def _knows_orders(opened: OpenIssue, catalogue: Catalogue) -> bool:
     return opened.scope_mark == catalogue.scope_mark(opened.coupon_id)
 
 
-def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: AttributionRules) -> Effects:
+def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogue, rules: Rules) -> Effects:
     """Close expired issues, controls and visits, and refuse feedback whose issue did not arrive in time.
 
     A control whose coupon was withdrawn, or has another scope now, gives no example: later orders could not be matched
@@ -236,12 +239,14 @@ def close_windows(user_id: str, shopper: Shopper, at: float, catalogue: Catalogu
     effects = Effects()
     for issue in shopper.take_expired_issues(at):
         shopper.remember_closed(issue.issue_id, observed=issue.observed)
-        _close_issue(user_id, issue, at, catalogue, rules, effects)
-        lift_steps.note_end(shopper, issue, effects)
+        _close_issue(user_id, issue, at, catalogue, rules.attribution, effects)
+        lift_steps.note_end(shopper, issue, rules.shop, effects)
         if not issue.observed:
             shopper.keep_closed(issue)
-    shopper.forget_closed(at - rules.late_s)
-    for control in [control for control in shopper.controls.values() if control.until + rules.grace_s <= at]:
+    shopper.forget_closed(at - rules.attribution.late_s)
+    for control in [
+        control for control in shopper.controls.values() if control.until + rules.attribution.grace_s <= at
+    ]:
         del shopper.controls[control.issue_id]
         if is_still_watched(control, catalogue):
             effects.messages.append(example(user_id, control, "order", control.ordered, at))

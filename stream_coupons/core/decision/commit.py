@@ -312,11 +312,11 @@ def give(decision: Decision, choice: Choice, row: int) -> None:
     shopper.history.given.note(issue.coupon_id, issue.campaign_id, local_time(issue.issued_at, rules.shop.time_zone))
     effects.messages.append(issue)
     effects.facts.append(("issue", issue.domain))
-    lift_steps.note_issue(shopper, opened, catalogue, rules.policy, effects)
+    lift_steps.note_issue(shopper, opened, catalogue, rules, effects)
     result_steps.note_issue(opened, rules, effects)
     shopper.open_issue(opened, catalogue.by_id)
     if shopper.early:
-        attribution.join_early(shopper, issue.issue_id, catalogue, rules.attribution, effects)
+        attribution.join_early(shopper, issue.issue_id, catalogue, rules, effects)
 
 
 def _issue(decision: Decision, choice: Choice, row: int, coupon: Coupon, stored: StoredRow) -> CouponIssue:

@@ -31,7 +31,7 @@ from stream_coupons.core.measurement.lift_sums import (
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.messages.inputs import Item, OrderEvent
 from stream_coupons.core.messages.lift import LiftTotals
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import Rules, ShopRules
 from stream_coupons.core.shopper.outcomes import MAX_CAMPAIGNS, Followed, FollowedOutcomes
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR
@@ -67,7 +67,7 @@ def fold_of(user_id: str) -> int:
     return stable_hash("lift fold", user_id) % FOLDS
 
 
-def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules: PolicyRules, effects: Effects) -> None:
+def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules: Rules, effects: Effects) -> None:
     """Count an order: as known before the first decision, or as outcome since.
 
     Parameters
@@ -78,16 +78,17 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
         The order. Without items it is one item that is in no category.
     catalogue : Catalogue
         Terms of the coupons whose scope an item is in.
-    rules : PolicyRules
-        Margin ratio and typical price of other items. A price and a margin that the order states count first.
+    rules : Rules
+        Margin ratio and typical price of other items, and currencies. A price and a margin that the order states count
+        first.
     effects : Effects
         Effects of the step so far; extended.
     """
-    brought, margin_minor = _known(shopper), 0.0
+    brought, policy, margin_minor = _known(shopper), rules.policy, 0.0
     for item in event.items or [Item(item_id="-", price_minor=event.total_minor or 0)]:
         ratio, typical = catalogue.terms_of(event.domain, item) or (
-            rules.domain_margin_ratios.get(event.domain, rules.margin_ratio),
-            rules.typical_price_minor,
+            policy.domain_margin_ratios.get(event.domain, policy.margin_ratio),
+            policy.typical_price_minor,
         )
         ratio = ratio if item.margin_ratio is None else item.margin_ratio
         price = typical if item.price_minor is None else item.price_minor
@@ -96,7 +97,7 @@ def note_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue, rules:
     brought.all_margin += margin
     brought.all_orders += 1
     brought.first_order_at = min(event.occurred_at, brought.first_order_at or event.occurred_at)
-    for one in _followed(shopper, event.occurred_at, catalogue):
+    for one in _followed(shopper, event.occurred_at, event.domain, catalogue, rules.shop):
         if event.occurred_at > one.at:
             _bring(one, effects, margin, orders=1)
 
@@ -179,7 +180,7 @@ def _is_over(one: Followed, at: float, catalogue: Catalogue) -> bool:
     return bool(one.campaign_id) and at >= catalogue.over_at.get(one.campaign_id, 0.0)
 
 
-def note_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: PolicyRules, effects: Effects) -> None:
+def note_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: Rules, effects: Effects) -> None:
     """Count the sending of a coupon and its predicted value.
 
     Parameters
@@ -190,40 +191,58 @@ def note_issue(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, rules: 
         The coupon that is given.
     catalogue : Catalogue
         Ends of the campaigns.
-    rules : PolicyRules
-        Cost of sending.
+    rules : Rules
+        Cost of sending, and currencies.
     effects : Effects
         Effects of the step so far; extended.
     """
-    cost = round(rules.cost_weight * rules.cost_minor / UNITS[MARGIN])
-    for one in _followed(shopper, issue.at, catalogue):
+    cost = round(rules.policy.cost_weight * rules.policy.cost_minor / UNITS[MARGIN])
+    for one in _followed(shopper, issue.at, issue.domain, catalogue, rules.shop):
         _bring(one, effects, -cost, predicted=_value(issue, one))
 
 
-def note_discount(shopper: Shopper, at: float, minor: int, catalogue: Catalogue, effects: Effects) -> None:
+def note_discount(  # noqa: PLR0913 - a change, and what decides whom it counts for
+    shopper: Shopper, domain: str, at: float, minor: int, catalogue: Catalogue, shop: ShopRules, effects: Effects
+) -> None:
     """Count a change of the discount of a coupon.
 
     Parameters
     ----------
     shopper : Shopper
         State, changed in place.
+    domain : str
+        Of the coupon.
     at : float
         Time of the report, UTC epoch seconds.
     minor : int
         Change of the discount, minor units.
     catalogue : Catalogue
         Ends of the campaigns.
+    shop : ShopRules
+        Currencies.
     effects : Effects
         Effects of the step so far; extended.
     """
-    for one in _followed(shopper, at, catalogue) if minor else ():
+    for one in _followed(shopper, at, domain, catalogue, shop) if minor else ():
         if at >= one.at:
             _bring(one, effects, -round(minor / UNITS[MARGIN]))
 
 
-def note_end(shopper: Shopper, issue: OpenIssue, effects: Effects) -> None:
-    """Count the predicted value of a coupon whose window has closed; parameters as of `note_issue`."""
-    for one in shopper.outcomes.followed if shopper.outcomes is not None and not issue.observed else ():
+def note_end(shopper: Shopper, issue: OpenIssue, shop: ShopRules, effects: Effects) -> None:
+    """Count the predicted value of a coupon whose window has closed.
+
+    Parameters
+    ----------
+    shopper : Shopper
+        State, changed in place.
+    issue : OpenIssue
+        The coupon.
+    shop : ShopRules
+        Currencies.
+    effects : Effects
+        Effects of the step so far; extended.
+    """
+    for one in () if issue.observed else _in_currency_of(shopper, issue.domain, shop):
         if issue.at >= one.at:
             _bring(one, effects, 0, closed=_value(issue, one))
 
@@ -239,10 +258,15 @@ def _known(shopper: Shopper) -> FollowedOutcomes:
     return shopper.outcomes
 
 
-def _followed(shopper: Shopper, at: float, catalogue: Catalogue) -> list[Followed]:
-    """Return the outcomes that take what happens at a time."""
+def _followed(shopper: Shopper, at: float, domain: str, catalogue: Catalogue, shop: ShopRules) -> list[Followed]:
+    """Return the outcomes that take what happens at a time in a domain: those in its currency."""
+    return [one for one in _in_currency_of(shopper, domain, shop) if not _is_over(one, at, catalogue)]
+
+
+def _in_currency_of(shopper: Shopper, domain: str, shop: ShopRules) -> list[Followed]:
     every = [] if shopper.outcomes is None else shopper.outcomes.followed
-    return [one for one in every if not _is_over(one, at, catalogue)]
+    currency = shop.currencies.get(domain)
+    return [one for one in every if shop.currencies.get(one.domain) == currency]
 
 
 def _bring(

@@ -187,7 +187,7 @@ def keep(shopper: Shopper, issue: OpenIssue, known: Knowledge, effects: Effects,
     effects.facts.append(("observed", "scored"))
     _make_room(shopper, rules, effects)
     if shopper.early:
-        attribution.join_early(shopper, issue.issue_id, known.catalogue, rules, effects, latest)
+        attribution.join_early(shopper, issue.issue_id, known.catalogue, known.rules, effects, latest)
 
 
 def _make_room(shopper: Shopper, rules: AttributionRules, effects: Effects) -> None:

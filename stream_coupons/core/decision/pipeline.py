@@ -90,7 +90,7 @@ def take_in(
     fold(shopper.profile, event, known.rules.profile)
     if isinstance(event, OrderEvent):
         observe_order(shopper, event, known.catalogue)
-        lift_steps.note_order(shopper, event, known.catalogue, known.rules.policy, effects)
+        lift_steps.note_order(shopper, event, known.catalogue, known.rules, effects)
     effects.messages += publish_vector(user_id, shopper, event, known)
     effects.messages += ask_for_related(user_id, shopper, event, known)
     if kind not in known.rules.policy.triggers:
@@ -227,7 +227,7 @@ def feedback(shopper: Shopper, event: FeedbackEvent, known: Knowledge, latest: f
         effects = Effects()
         effects.facts.append(("duplicate", attribution.FEEDBACK))
         return effects
-    return attribution.join(shopper, event, known.catalogue, known.rules.attribution, latest)
+    return attribution.join(shopper, event, known.catalogue, known.rules, latest)
 
 
 def publish_vector(user_id: str, shopper: Shopper, event: ShopEvent, known: Knowledge) -> list[UserVector]:
@@ -324,7 +324,7 @@ def pass_time(user_id: str, shopper: Shopper, at: float, known: Knowledge) -> Ef
     at : float
         The time that has come, UTC epoch seconds.
     """
-    effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules.attribution)
+    effects = attribution.close_windows(user_id, shopper, at, known.catalogue, known.rules)
     erasure.leave_if_idle(user_id, shopper, at, known.rules.profile, effects)
     effects.is_over = erasure.is_over(shopper, at)
     return effects

@@ -13,6 +13,7 @@ from stream_coupons.core.decision import lift_steps
 from stream_coupons.core.effects import Effects
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.reasons import Rejection
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.core.shopper.uses import MAX_ORDER_MINOR, Use, keep_use, use_in
 
@@ -20,8 +21,14 @@ Fault = tuple[Rejection, str]
 """Reason code and detail of refused feedback."""
 
 
-def settle(
-    shopper: Shopper, issue: OpenIssue, event: FeedbackEvent, catalogue: Catalogue, latest: float, effects: Effects
+def settle(  # noqa: PLR0913 - a report, and all that it changes
+    shopper: Shopper,
+    issue: OpenIssue,
+    event: FeedbackEvent,
+    catalogue: Catalogue,
+    shop: ShopRules,
+    latest: float,
+    effects: Effects,
 ) -> Fault | None:
     """Apply a purchase, refund or cancellation to the order that it names, or return the reason to refuse it.
 
@@ -38,6 +45,8 @@ def settle(
         The report.
     catalogue : Catalogue
         Kind and category of the coupon, by which redemptions are counted.
+    shop : ShopRules
+        Currencies.
     latest : float
         Upper bound of the current time, UTC epoch seconds: a producer's clock may be ahead.
     effects : Effects
@@ -62,7 +71,8 @@ def settle(
     use.value_minor = _value(event, use)
     keep_use(issue.uses, use)
     _count(shopper, issue, catalogue, was_redeemed=was_redeemed)
-    lift_steps.note_discount(shopper, event.occurred_at, minor - was.minor, catalogue, effects)
+    change = minor - was.minor
+    lift_steps.note_discount(shopper, issue.domain, event.occurred_at, change, catalogue, shop, effects)
     effects.facts.append(("feedback", _change(issue, event, was, use)))
     if not issue.observed:
         if issue.stake != before:

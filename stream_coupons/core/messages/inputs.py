@@ -126,7 +126,7 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
     order_value_minor: Amount | None = None
     """Value of the order that the coupon was used in."""
     currency: Currency | None = None
-    """Currency of its money. An event in another currency than that of its domain is refused."""
+    """Currency of its money. Feedback in another currency than that of its issue's domain is refused."""
 
     def __post_init__(self) -> None:
         if self.kind in MONEY_KINDS and self.order_id is None:

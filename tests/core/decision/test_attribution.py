@@ -15,11 +15,13 @@ from stream_coupons.core.messages.fields import NO_COUPON
 from stream_coupons.core.messages.inputs import FeedbackEvent
 from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.core.reasons import Rejection
-from stream_coupons.core.rules import AttributionRules
+from stream_coupons.core.rules import AttributionRules, Rules, ShopRules
 from stream_coupons.core.shopper.state import MAX_CLOSED, MAX_EARLY, OpenControl, OpenIssue, Shopper
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, changes, feedback, for_life, knowledge, of_type, order
+from tests.core.builders import AT, DAY_S, changes, feedback, for_life, knowledge, of_type, opened, order
+from tests.core.builders import rules as every_rule
 
+SHOP = ShopRules()
 RULES = AttributionRules(early_feedback_s=DAY_S, max_open_controls=3)
 KNOWN = knowledge(coupon("c1", categories=["tea"]), coupon("c2"), coupon("capped", caps=for_life(2)))
 ROWS = FeatureRows(
@@ -72,14 +74,19 @@ def control(issue_id: str = "i9", coupon_id: str = "c1", at: float = AT) -> Open
 class Case:
     """One shopper, and all that was said of them."""
 
-    def __init__(self, rules: AttributionRules = RULES) -> None:
+    def __init__(self, rules: AttributionRules = RULES, shop: ShopRules = SHOP) -> None:
         self.rules = rules
+        self.shop = shop
         self.known = KNOWN
         self.shopper = Shopper()
         self.examples: list[TrainingExample] = []
         self.bookings: list[Booking] = []
         self.ends: list[str] = []
         self.last = Effects()
+
+    @property
+    def _every_rule(self) -> Rules:
+        return every_rule(attribution=self.rules, shop=self.shop)
 
     def _take(self, effects: Effects) -> Effects:
         self.examples += of_type(effects.messages, TrainingExample)
@@ -92,14 +99,14 @@ class Case:
         given.awaits_impressions = given.domain in self.rules.impression_domains
         effects = Effects()
         self.shopper.open_issue(given, KNOWN.catalogue.by_id)
-        attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self.rules, effects)
+        attribution.join_early(self.shopper, given.issue_id, KNOWN.catalogue, self._every_rule, effects)
         self._take(effects)
 
     def withhold(self, withheld: OpenControl) -> None:
         self.shopper.keep_control(withheld, self.rules.max_open_controls)
 
     def hear(self, event: FeedbackEvent) -> Effects:
-        return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self.rules))
+        return self._take(attribution.join(self.shopper, event, KNOWN.catalogue, self._every_rule))
 
     def give_and_hear(self, event: FeedbackEvent, *, early: bool) -> None:
         """Give i1 and hear feedback, which may come first; what was said last is what it led to."""
@@ -114,7 +121,7 @@ class Case:
         observe_order(self.shopper, event, self.known.catalogue)
 
     def wait(self, at: float) -> Effects:
-        return self._take(attribution.close_windows("u", self.shopper, at, self.known.catalogue, self.rules))
+        return self._take(attribution.close_windows("u", self.shopper, at, self.known.catalogue, self._every_rule))
 
     def booked(self) -> list[tuple[int, int]]:
         """Changes of what coupons hold and have spent."""
@@ -634,7 +641,7 @@ def test_the_next_deadline_is_that_of_whatever_ends_first(case: Case) -> None:
 def test_outcomes_of_a_withdrawn_coupon_still_count(withdrawn: Coupon) -> None:
     shopper, catalogue = Shopper(), knowledge(withdrawn).catalogue
     shopper.open_issue(issue(), KNOWN.catalogue.by_id)
-    effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, RULES)
+    effects = attribution.join(shopper, feedback("purchase", "i1"), catalogue, every_rule())
     assert changes(effects.bookings) == [(-100, 100)]
 
 
@@ -655,5 +662,38 @@ def test_a_sender_whose_clock_is_ahead_does_not_say_what_time_it_is() -> None:
     case = Case()
     ahead = AT + DAY_S
     case.give(msgspec.structs.replace(issue(observed=True), at=ahead))
-    case._take(attribution.join(case.shopper, feedback("expiry", "i1", ahead), KNOWN.catalogue, RULES, AT + 2))
+    case._take(attribution.join(case.shopper, feedback("expiry", "i1", ahead), KNOWN.catalogue, every_rule(), AT + 2))
     assert {each.at for each in case.examples} == {AT + 2}
+
+
+@pytest.mark.parametrize("when", ["early", "open", "closed"])
+def test_the_money_of_feedback_is_in_the_currency_of_its_issue_whatever_domain_it_states(when: str) -> None:
+    """A till may state no domain: its money is that of the coupon that it took."""
+    case = Case(shop=ShopRules(currencies={"ecommerce": "EUR", "japan": "JPY"}))
+    euros = feedback("purchase", "i1", AT + 60, "euros", discount_minor=18, currency="EUR")
+    yen = feedback("purchase", "i1", AT + 61, "yen", discount_minor=18, currency="JPY")
+    given = opened(domain="japan")
+    if when == "early":
+        case.hear(euros)
+        assert not case.last.refused, "its issue is not known yet"
+        case.give(given)
+    else:
+        case.give(given)
+        if when == "closed":
+            case.wait(CLOSED)
+            case.bookings.clear()
+        case.hear(euros)
+    assert [one.reason for one in case.last.refused] == [Rejection.WRONG_CURRENCY]
+    assert case.bookings == []
+    case.hear(yen)
+    assert not case.last.refused
+    assert sum(one.after.spent_minor - one.before.spent_minor for one in case.bookings) == 18
+
+
+def test_feedback_without_a_currency_or_on_a_domain_without_one_is_taken() -> None:
+    case = Case(shop=ShopRules(currencies={"japan": "JPY"}))
+    case.give(issue("i1"))
+    case.give(opened(issue_id="i2", domain="japan"))
+    case.hear(feedback("purchase", "i1", AT + 60, currency="EUR"))
+    case.hear(feedback("purchase", "i2", AT + 60))
+    assert case.ends == ["redeemed", "redeemed"]

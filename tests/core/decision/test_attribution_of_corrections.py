@@ -18,6 +18,7 @@ from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import OpenIssue, Shopper
 from stream_coupons.testing import coupon
 from tests.core.builders import AT, DAY_S, HOUR_S, changes, feedback, knowledge, of_type, opened, opening
+from tests.core.builders import rules as every_rule
 
 RULES = AttributionRules(early_feedback_s=DAY_S, grace_s=DAY_S)
 KNOWN = knowledge(coupon("c1", categories=["tea"], kind="percent", max_discount_minor=500))
@@ -40,7 +41,7 @@ class Case:
         book(self.purse, opening(self.given))
         effects = Effects()
         self.shopper.open_issue(self.given, KNOWN.catalogue.by_id)
-        attribution.join_early(self.shopper, "i1", KNOWN.catalogue, RULES, effects)
+        attribution.join_early(self.shopper, "i1", KNOWN.catalogue, every_rule(attribution=RULES), effects)
         self.take(effects)
 
     def take(self, effects: Effects) -> Effects:
@@ -52,11 +53,12 @@ class Case:
 
     def hear(self, *events: FeedbackEvent) -> list[tuple[int, int]]:
         """Take in feedback; changes of what is held and spent."""
-        heard = [self.take(attribution.join(self.shopper, event, KNOWN.catalogue, RULES)) for event in events]
+        rules = every_rule(attribution=RULES)
+        heard = [self.take(attribution.join(self.shopper, event, KNOWN.catalogue, rules)) for event in events]
         return [change for effects in heard for change in changes(effects.bookings)]
 
     def close(self) -> None:
-        self.take(attribution.close_windows("u", self.shopper, CLOSED, KNOWN.catalogue, RULES))
+        self.take(attribution.close_windows("u", self.shopper, CLOSED, KNOWN.catalogue, every_rule(attribution=RULES)))
 
     @property
     def issue(self) -> OpenIssue:

@@ -190,7 +190,7 @@ class Arms:
         for number in range(self.rng.poisson(rate)):
             what = item("green", category="tea", price_minor=int(400 * self.rng.lognormal(0.0, 1.0)))
             event = order(f"o{number}", at + number, what)
-            lift_steps.note_order(shopper, event, self.known.catalogue, self.known.rules.policy, effects)
+            lift_steps.note_order(shopper, event, self.known.catalogue, self.known.rules, effects)
 
 
 @pytest.mark.long

@@ -11,11 +11,10 @@ from stream_coupons.core.decision import attribution
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.messages.catalogue import CodeBlock
 from stream_coupons.core.messages.decisions import CouponIssue
-from stream_coupons.core.rules import AttributionRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import START, LocalPipeline, browse, coupon, feedback, plain_settings
 from tests.core.builders import feedback as event
-from tests.core.builders import opened
+from tests.core.builders import opened, rules
 
 
 def given(at: float = START, **terms: Any) -> tuple[LocalPipeline, CouponIssue]:
@@ -109,7 +108,7 @@ def test_a_purchase_with_a_revoked_code_is_booked_and_counted() -> None:
     pools.take(CodeBlock(coupon_id="tea", codes=["TEA-1"], revoked=True))
     shopper, catalogue = Shopper(), Catalogue([coupon("tea")], pools=pools)
     shopper.open_issue(opened("tea", code="TEA-1"), catalogue.by_id)
-    effects = attribution.join(shopper, event("purchase", "i1", code="tea 1"), catalogue, AttributionRules())
+    effects = attribution.join(shopper, event("purchase", "i1", code="tea 1"), catalogue, rules())
     assert effects.facts[0] == ("feedback", "revoked")
     assert [one.after.spent_minor for one in effects.bookings] == [100]
 
@@ -117,12 +116,12 @@ def test_a_purchase_with_a_revoked_code_is_booked_and_counted() -> None:
 def test_a_purchase_with_a_revoked_code_after_the_window_is_counted_as_well() -> None:
     pools = CodePools()
     pools.take(CodeBlock(coupon_id="tea", codes=["TEA-1"], revoked=True))
-    shopper, catalogue, rules = Shopper(), Catalogue([coupon("tea")], pools=pools), AttributionRules()
+    shopper, catalogue, every = Shopper(), Catalogue([coupon("tea")], pools=pools), rules()
     issue = opened("tea", code="TEA-1")
     shopper.open_issue(issue, catalogue.by_id)
-    attribution.close_windows("ann", shopper, issue.expires_at, catalogue, rules)
+    attribution.close_windows("ann", shopper, issue.expires_at, catalogue, every)
     reports = [event("purchase", "i1", event_id=code, code=code) for code in ("X", "TEA-1")]
-    other, its = (attribution.join(shopper, report, catalogue, rules) for report in reports)
+    other, its = (attribution.join(shopper, report, catalogue, every) for report in reports)
     assert [one.reason for one in other.refused] == ["wrong_code"]
     assert its.facts == [("feedback", "revoked"), ("feedback", "used_late")]
     assert [one.after.spent_minor for one in its.bookings] == [100]

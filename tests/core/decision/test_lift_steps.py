@@ -14,6 +14,7 @@ from stream_coupons.core.measurement.lift_sums import MARGIN, ORDERS, LiftSums
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.wallet import Wallet
+from stream_coupons.core.rules import ShopRules
 from stream_coupons.core.shopper.outcomes import Followed, FollowedOutcomes
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon, item
@@ -103,6 +104,27 @@ def test_orders_count_by_margin_less_the_sending_and_the_discount_of_coupons() -
     assert case.brought == (pytest.approx(207.0), 1)
     assert case.sums.buyers == 1
     assert case.is_consistent()
+
+
+def test_only_money_in_the_currency_of_the_series_counts() -> None:
+    """600 yen are no 6 euros; an unnamed currency is neither."""
+    case = Case(shop=ShopRules(currencies={"ecommerce": "EUR", "books": "EUR", "japan": "JPY"}))
+    case.see(browse("b1", AT, GREEN))
+    for domain, brought in (("japan", -3.0), ("somewhere", -3.0), ("books", 77.0), ("ecommerce", 277.0)):
+        case.see(order(f"o-{domain}", AT + 60, GREEN, domain=domain))
+        assert case.brought[0] == brought, domain
+    assert case.brought[1] == 2
+    assert case.is_consistent()
+
+
+def test_a_discount_in_another_currency_than_the_series_does_not_count() -> None:
+    case = Case(shop=ShopRules(currencies={"japan": "JPY"}))
+    case.see(browse("b1", AT, GREEN))
+    case.followed.domain = "japan"
+    before, closed = case.brought, case.sums.closed
+    case.hear("purchase", AT + 60, discount_minor=80)
+    case.wait(AT + 30 * DAY_S)
+    assert (case.brought, case.sums.closed) == (before, closed)
 
 
 def test_what_was_known_at_the_first_decision_stays() -> None:

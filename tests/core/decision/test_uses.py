@@ -121,7 +121,7 @@ def test_a_report_changes_the_order_that_it_names() -> None:
 
 
 def test_of_many_orders_the_oldest_are_merged_and_stay_booked() -> None:
-    shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, AttributionRules()
+    shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, builders.rules()
     shopper.open_issue(opened(), catalogue.by_id)
     orders = [f"o{n}" for n in range(3 * MAX_USES)]
     for n, order_id in enumerate(orders):
@@ -181,7 +181,11 @@ def test_a_late_report_teaches_nothing() -> None:
 
 
 def test_a_report_that_is_too_late_to_be_booked_is_refused_and_counted() -> None:
-    shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, AttributionRules(late_s=DAY_S)
+    shopper, catalogue, rules = (
+        Shopper(),
+        knowledge(coupon("c1")).catalogue,
+        builders.rules(attribution=AttributionRules(late_s=DAY_S)),
+    )
 
     def close(issue_id: str, at: float) -> None:
         given = opened(issue_id=issue_id, at=at)
@@ -202,10 +206,10 @@ def test_a_report_that_is_too_late_to_be_booked_is_refused_and_counted() -> None
 
 
 def test_few_closed_issues_are_kept_for_late_reports() -> None:
-    shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, AttributionRules()
+    shopper, catalogue, rules = Shopper(), knowledge(coupon("c1")).catalogue, builders.rules()
     for n in range(MAX_CLOSED_ISSUES + 3):
         shopper.open_issue(opened(issue_id=f"i{n}", numeric=b"n" * 500, hashed=b"h" * 500), catalogue.by_id)
-        attribution.close_windows("u", shopper, AT + CLOSED_S, catalogue, AttributionRules(late_s=rules.late_s))
+        attribution.close_windows("u", shopper, AT + CLOSED_S, catalogue, rules)
     assert list(shopper.closed_issues) == [f"i{n}" for n in range(3, MAX_CLOSED_ISSUES + 3)]
     assert max(len(packed) for _, packed in shopper.closed_issues.values()) < 250
 

@@ -144,7 +144,7 @@ class DecisionDesk:
         """
         event: ShopEvent = self._decoders[kind](value)
         settings = self._settings
-        require_currency(event, settings.shop.currencies)
+        require_currency(event, settings.shop)
         require_not_ahead(event, time.time(), settings.profile, settings.attribution)
         return event
 
