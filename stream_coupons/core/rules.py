@@ -211,8 +211,7 @@ class ShopRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         domain : str
             Domain of the message.
         """
-        expected = self.currencies.get(domain)
-        if currency is None or expected is None or currency == expected:
+        if currency is None or (expected := self.currency(domain)) in (None, currency):
             return None
         return f"currency is {currency!r}, that of domain {domain!r} is {expected!r} by shop.currencies"
 

@@ -265,8 +265,7 @@ def _followed(shopper: Shopper, at: float, domain: str, catalogue: Catalogue, sh
 
 def _in_currency_of(shopper: Shopper, domain: str, shop: ShopRules) -> list[Followed]:
     every = [] if shopper.outcomes is None else shopper.outcomes.followed
-    currency = shop.currencies.get(domain)
-    return [one for one in every if shop.currencies.get(one.domain) == currency]
+    return [one for one in every if shop.currency(one.domain) == shop.currency(domain)]
 
 
 def _bring(
