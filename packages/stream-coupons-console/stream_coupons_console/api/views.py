@@ -125,7 +125,7 @@ class SystemView:
     async def change_campaign(
         self, campaign_id: str, verb: CampaignVerb, reason: str = "", ratio: float | None = None
     ) -> CampaignChanged:
-        """Carry out a verb on a campaign, and return its state.
+        """Carry out a verb on a campaign, and return its state; the next question is answered by it.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class SystemView:
         if ratio is not None and verb != "launch":
             raise BadConfig(f"ratio is {ratio}: only launch has one")
         change = campaigns.change_of(verb, ratio, self._settings)
-        report = await reading(campaigns.carry_out, campaign_id, verb, change, reason, self._settings)
+        report = await campaigns.carry_out(campaign_id, verb, change, reason, self._index)
         if campaign_id in report.states:
             return CampaignChanged(campaign_id, report.states[campaign_id])
         fault = f"{campaign_id} {report.faults[campaign_id]}"

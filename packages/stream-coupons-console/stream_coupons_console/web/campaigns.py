@@ -91,14 +91,11 @@ async def act(request: Request) -> Response:
             change, key_name = approval_of(campaign_id, values.get("signature", ""), request.app.state.index)
         else:
             change, key_name = change_of(verb, share_of(values.get("ratio", "")), settings), ""
-        reason = values.get("reason", "")
-        report = await asyncio.to_thread(carry_out, campaign_id, verb, change, reason, settings, key_name)
+        report = await carry_out(campaign_id, verb, change, values.get("reason", ""), request.app.state.index, key_name)
     except BadConfig as error:
         return await campaign_page(request, campaign_id, status=400, error=str(error))
     if fault := report.faults.get(campaign_id):
         return await campaign_page(request, campaign_id, status=409, error=f"{campaign_id} {fault}")
-    entries, after = request.app.state.index.campaigns.entries, report.changed.get(campaign_id)
-    await until(lambda: after is None or entries.get(campaign_id) == after)
     return RedirectResponse(request.url_for("campaign", campaign_id=campaign_id).path, 303)
 
 
@@ -151,10 +148,20 @@ def approval_of(campaign_id: str, signature: str, index: Index) -> tuple[Change,
     return campaign_verbs.approval(rules, sign), own.name
 
 
-def carry_out(
-    campaign_id: str, verb: CampaignVerb, change: Change, reason: str, settings: Settings, key_name: str = ""
+async def carry_out(
+    campaign_id: str, verb: CampaignVerb, change: Change, reason: str, index: Index, key_name: str = ""
 ) -> VerbReport:
-    """Carry out a verb on a campaign as it is published now; return once the broker has the record."""
+    """Carry out a verb on a campaign as it is published now; return once the index has its record and the change."""
+    report = await asyncio.to_thread(_carry_out, campaign_id, verb, change, reason, index.settings, key_name)
+    if after := report.changed.get(campaign_id):
+        entries = index.campaigns.entries
+        await until(lambda: entries.get(campaign_id) == after and any(one.after == after for one in index.changes))
+    return report
+
+
+def _carry_out(
+    campaign_id: str, verb: CampaignVerb, change: Change, reason: str, settings: Settings, key_name: str
+) -> VerbReport:
     found = published(settings, CAMPAIGNS), published(settings, COUPONS)
     with Publisher(settings.kafka, settings.kafka.partitions) as publisher:
         log = ChangeLog(publisher, verb, reason, settings.approval.operator or "console", key_name)

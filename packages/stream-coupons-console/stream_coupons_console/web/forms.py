@@ -30,7 +30,7 @@ async def fields(request: Request) -> dict[str, str]:
 
 
 async def until(happens: Callable[[], bool]) -> None:
-    """Wait until the index has a change that was written, so that the next page shows it; after a while go on."""
+    """Wait until the index has a change that was written, so that what is asked next shows it; after a while go on."""
     left_s = SEEN_WITHIN_S
     while left_s > 0 and not happens():
         await asyncio.sleep(LOOKS_EVERY_S)
