@@ -1,8 +1,9 @@
 """Uses of a coupon: purchases, refunds and cancellations, each of an order, and the money that they have taken off.
 
-Of each order, the report with the latest `occurred_at` states the discount. An issue's discount is the sum over its
-orders. A second order, or a report after the window has closed, takes money that nothing holds. It is booked in full
-and counted.
+Of each order, the report with the latest `occurred_at` states the discount. The latest one but for refunds that leave
+nothing states whether it was cancelled: a shop pays back what was cancelled, too. An issue's discount is the sum over
+its orders. A second order, or a report after the window has closed, takes money that nothing holds. It is booked in
+full and counted.
 """
 
 from copy import copy
@@ -54,26 +55,23 @@ def settle(  # noqa: PLR0913 - a report, and all that it changes
     """
     if event.kind == "purchase" and issue.code is not None and canonical(issue.code) in catalogue.pools.revoked:
         effects.facts.append(("feedback", "revoked"))
-    before, was_redeemed = issue.stake, issue.redeemed
-    use, is_in_time = use_in(issue.uses, event.order_id or ""), event.occurred_at <= issue.until
-    if event.occurred_at < use.reported_at:
-        use.is_in_time |= is_in_time and event.kind != "cancel"
-        effects.facts.append(("feedback", "outdated"))
-        return None
-    minor = _taken(issue, event, effects)
+    before, was_redeemed, use = issue.stake, issue.redeemed, use_in(issue.uses, event.order_id or "")
+    is_outdated = event.occurred_at < use.reported_at
+    minor = use.minor if is_outdated else _taken(issue, event, effects)
     if event.kind == "refund" and minor > use.minor:
         effects.facts.append(("feedback", "refund_raises"))
         detail = f"it leaves a discount of {minor} on order {event.order_id}, expected at most the {use.minor} reported"
         return Rejection.INVALID, detail
     was = copy(use)
-    use.reported_at, use.minor, use.is_used = event.occurred_at, minor, event.kind != "cancel"
-    use.is_in_time |= is_in_time and use.is_used
-    use.value_minor = _value(event, use)
+    use.reported_at, use.minor = max(event.occurred_at, use.reported_at), minor
+    _place(use, event)
+    use.is_in_time |= event.occurred_at <= issue.until and event.kind != "cancel"
+    use.value_minor = _value(event, use, is_outdated=is_outdated)
     keep_use(issue.uses, use)
     _count(shopper, issue, catalogue, was_redeemed=was_redeemed)
     change = minor - was.minor
     lift_steps.note_discount(shopper, issue.domain, event.occurred_at, change, catalogue, shop, effects)
-    effects.facts.append(("feedback", _change(issue, event, was, use)))
+    effects.facts.append(("feedback", "outdated" if is_outdated else _change(issue, event, was, use)))
     if not issue.observed:
         if issue.stake != before:
             effects.bookings.append(issue.booking(before, issue.stake, min(event.occurred_at, latest)))
@@ -82,11 +80,20 @@ def settle(  # noqa: PLR0913 - a report, and all that it changes
     return None
 
 
-def _value(event: FeedbackEvent, use: Use) -> int:
+def _place(use: Use, event: FeedbackEvent) -> None:
+    """State whether an order was cancelled. A refund that leaves nothing does not: a cancelled order has one, too."""
+    if event.kind == "refund" and not use.minor:
+        use.is_used |= not use.placed_at
+    elif event.occurred_at >= use.placed_at:
+        use.is_used, use.placed_at = event.kind != "cancel", event.occurred_at
+
+
+def _value(event: FeedbackEvent, use: Use, *, is_outdated: bool) -> int:
     """Return the value of an order after a report; one that states none leaves it."""
-    if event.kind == "cancel":
+    stated = None if is_outdated else event.order_value_minor
+    if not use.is_used:
         return 0
-    return use.value_minor if event.order_value_minor is None else min(event.order_value_minor, MAX_ORDER_MINOR)
+    return use.value_minor if stated is None else min(stated, MAX_ORDER_MINOR)
 
 
 def _count(shopper: Shopper, issue: OpenIssue, catalogue: Catalogue, *, was_redeemed: bool) -> None:

@@ -12,12 +12,12 @@ MAX_USES = 8
 
 
 class Use(Struct, array_like=True):
-    """One order that a coupon was used in, by its latest report."""
+    """One order that a coupon was used in, by its latest reports."""
 
     order: int = 0
     """Hash of the order's id; 0 of merged orders."""
     reported_at: float = 0.0
-    """Time of the report that counts."""
+    """Time of the latest report: it states the discount."""
     minor: int = 0
     """Discount on the order."""
     is_used: bool = False
@@ -28,6 +28,8 @@ class Use(Struct, array_like=True):
     """Value of the order, minor units; 0 where no report states it, and of a cancelled order."""
     orders: int = 1
     """Number of orders; of merged ones, those that were not cancelled."""
+    placed_at: float = 0.0
+    """Time of the latest report but for refunds that leave nothing: it states whether the order was cancelled."""
 
     @property
     def used_orders(self) -> int:
