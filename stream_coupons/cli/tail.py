@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -63,7 +64,8 @@ def tail(  # noqa: PLR0913 - the options of a command
         Reader(settings.kafka, [topic], from_beginning=from_beginning) as reader,
         Interruptions() as interruptions,
     ):
-        for record in interruptions.each(until_quiet(reader.poll, timeout, time.monotonic)):
+        there = reader.read_to_end() if from_beginning else ()
+        for record in interruptions.each(chain(there, until_quiet(reader.poll, timeout, time.monotonic))):
             write(record)
             seen += 1
             if seen == maximum:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -70,25 +70,29 @@ class ResultRow:
     revenue_minor: int
 
 
-def rows_of(reports: Iterable[ResultTotals], by: By, which: ResultFilter, shop: ShopRules) -> list[ResultRow]:
+def rows_of(
+    reports: Iterable[ResultTotals], by: By, which: ResultFilter, shop: ShopRules, published: Collection[str] = ()
+) -> list[ResultRow]:
     """Return the results of what is asked for: of days in ascending order, of others with the most given first.
 
     Parameters
     ----------
     reports : iterable of ResultTotals
         The latest report of each coupon, day and partition.
+    published : collection of str
+        Ids of campaigns and coupons that are there, with results or without.
 
     Raises
     ------
     BadConfig
-        If a campaign or coupon has no results.
+        If a campaign or coupon that is asked for has no results, and is not there.
     """
     some = [*reports]
     for noun, wanted, known in (
         ("campaign", which.campaign, {one.campaign_id or "" for one in some}),
         ("coupon", which.coupon, {one.coupon_id for one in some}),
     ):
-        if wanted and wanted not in known:
+        if wanted and wanted not in known and wanted not in published:
             hint = near(wanted, known - {""}) or f": none was given, or `--{noun}` is misspelt"
             raise BadConfig(f"no results of {noun} {wanted!r}{hint}")
     days = _day(which.since, shop), _day(which.until, shop)

@@ -63,3 +63,7 @@ def test_a_name_without_results_is_an_error_that_says_what_was_meant() -> None:
         rows_of(REPORTS, "day", ResultFilter(campaign="sprint"), SHOP)
     with pytest.raises(BadConfig, match="no results of coupon 'gold': none was given, or `--coupon` is misspelt"):
         rows_of(REPORTS, "day", ResultFilter(coupon="gold"), SHOP)
+
+
+def test_a_coupon_that_is_published_and_was_never_given_has_no_rows() -> None:
+    assert rows_of(REPORTS, "day", ResultFilter(coupon="gold"), SHOP, {"gold"}) == []

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -213,6 +213,8 @@ class DecisionDesk:
         ------
         NotTaken
         """
+        from stream_coupons.kafka.producer import new_producer  # here, for it takes parts of Faust
+
         headers = [(ANSWER_HEADER, b"1"), (CLIENT_HEADER, b"console")]
         match self._settings.kafka.formats.get(topic.name, Format.PLAIN):
             case Format.CLOUDEVENTS:
@@ -222,7 +224,7 @@ class DecisionDesk:
         partition = topics.partition_for(key, self._settings.kafka.partitions)
         try:
             async with asyncio.timeout(SENT_WITHIN_S):
-                producer = await self._connected()
+                producer = await self._connected(new_producer)
                 sending = await producer.send(topic.name, value, key=key, partition=partition, headers=headers)
                 sent = await asyncio.shield(sending)
         except (KafkaError, OSError, TimeoutError) as error:
@@ -231,9 +233,7 @@ class DecisionDesk:
             raise NotTaken(f"Kafka has not taken the event: {error!r}") from None
         return f"{topic.name}:{partition}:{sent.offset}"
 
-    async def _connected(self) -> AIOKafkaProducer:
-        from stream_coupons.kafka.producer import new_producer  # here, for it takes parts of Faust
-
+    async def _connected(self, new_producer: Callable[..., AIOKafkaProducer]) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
                 producer = new_producer(self._settings.kafka, SENT_WITHIN_S, topics.INPUT_BYTES)

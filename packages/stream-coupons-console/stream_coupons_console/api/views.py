@@ -166,7 +166,8 @@ class SystemView:
         if begin > end:
             raise BadConfig(f"since {since} is later than until {until}")
         shop, index = self._settings.shop, self._index
-        rows = rows_of(index.result_reports(), by, ResultFilter(campaign, coupon, begin, end), shop)
+        published = index.campaigns.entries.keys() | index.coupons.entries.keys()
+        rows = rows_of(index.result_reports(), by, ResultFilter(campaign, coupon, begin, end), shop, published)
         some = campaign_lifts(index.lifts, shop) if by == "campaign" else []
         lifts = {(one.campaign_id, one.domain): one for one in some}
         return [msgspec.convert(with_lift(row, lifts), ResultView) for row in rows]
