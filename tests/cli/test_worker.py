@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from loopback_kafka.ports import ClaimedPort
 from stream_coupons.cli import worker
 from stream_coupons.core.errors import BadConfig, BrokerAway
 from stream_coupons.kafka import admin
@@ -84,8 +86,8 @@ def test_a_worker_waits_at_its_start_for_a_broker_and_ends_at_once_if_one_refuse
     monkeypatch.setattr(state_log, "FIRST_AFTER_S", 0.0)
     caplog.set_level(logging.INFO)
     answers: list[Exception | str] = ["the key", BrokerAway("no broker answers at k:9092")]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    claimed = ClaimedPort()
+    port = claimed.number
 
     def check() -> str:
         answer = answers.pop()
@@ -101,7 +103,7 @@ def test_a_worker_waits_at_its_start_for_a_broker_and_ends_at_once_if_one_refuse
     assert worker.when_kafka_answers(check, "127.0.0.1", port) == "the key"
     socket.create_server(("127.0.0.1", port)).close()  # the worker can listen there
     waits = "Kafka has not answered for 0 s; waiting (no broker answers at k:9092)"
-    assert caplog.messages == [waits, "Kafka answers after 0 s"]
+    assert [re.sub(r"\d+ s\b", "0 s", text) for text in caplog.messages] == [waits, "Kafka answers after 0 s"]
     answers[:] = [BadConfig("the broker refused the name")]
     with pytest.raises(BadConfig, match="refused the name"):
         worker.when_kafka_answers(check, "127.0.0.1", port)

@@ -14,7 +14,7 @@ from stream_coupons.core.money.accounts import campaign_of
 from stream_coupons.kafka import topics
 from stream_coupons.testing import feedback
 from stream_coupons_lab.simulation.shoppers import WorldSettings
-from tests.integration.builders import records, wait_until
+from tests.integration.builders import records, total, wait_until
 
 from .trial import (
     BUDGET_OF_CAMPAIGN,
@@ -100,7 +100,11 @@ def count(running: Trial) -> int:
 
 
 def is_quiet(running: Trial) -> bool:
-    """Whether no coupon was issued while as many events as count were published."""
-    issued, published = count(running), running.published.total()
-    wait_until(lambda: running.published.total() >= published + QUIET_EVENTS, "events")
+    """Whether no coupon was issued while workers took in as many events as count."""
+
+    def taken() -> float:
+        return total(running.system, "records_total", topic=topics.BROWSE.name)
+
+    issued, before = count(running), taken()
+    wait_until(lambda: taken() >= before + QUIET_EVENTS, "events")
     return count(running) == issued

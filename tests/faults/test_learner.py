@@ -46,9 +46,14 @@ def as_delivered(guarantee: Guarantee = Guarantee.AT_LEAST_ONCE) -> Settings:
 
 
 def active(system: LocalSystem) -> int:
-    """Index of the worker beside which the learner learns; the others stand by."""
+    """Index of the worker beside which the learner learns, once it states its lag; the others stand by."""
     lag = ("stream_coupons_lag_records", (("partition", "0"), ("topic", topics.EXAMPLES.name)))
-    [index] = [index for index, worker in enumerate(system.workers) if lag in scrape(worker.learner_port, lag[0])]
+
+    def learning() -> list[int]:
+        return [index for index, worker in enumerate(system.workers) if lag in scrape(worker.learner_port, lag[0])]
+
+    wait_until(lambda: len(learning()) == 1, "one learner that states its lag", WITHIN_S)
+    [index] = learning()
     return index
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from loopback_kafka.process import HOST
+from tests.integration.builders import wait_until
 
 from .proxy import PRODUCE, Direction, Proxy
 
@@ -58,7 +59,7 @@ class Client:
     """A connection by the proxy."""
 
     def __init__(self, proxy: Proxy) -> None:
-        self._socket = socket.create_connection((HOST, proxy.port), timeout=5)
+        self._socket = socket.create_connection((HOST, proxy.port), timeout=30)
         self._stream = self._socket.makefile("rb")
 
     def send(self, api_key: int, correlation_id: int, body: bytes = b"") -> None:
@@ -125,6 +126,7 @@ def test_a_response_is_swallowed_after_the_server_has_the_request(proxy: Proxy, 
     if then == "close":
         assert client.receive() == b""
     else:
+        wait_until(lambda: proxy.swallowed == 1, "a response that is swallowed")
         assert client.hears_nothing()
     client.close()
     assert [struct.unpack(">hhi", request)[2] for request in echo.got] == [7, 8]
@@ -144,8 +146,8 @@ def test_what_a_one_way_cut_holds_back_arrives_when_it_is_mended(proxy: Proxy, e
     assert proxy.held_bytes == 12
     with proxy.holding(Direction.RESPONSES):
         client.send(FETCH, 3)
+        wait_until(lambda: len(echo.got) == 3, "a request: the other way is not cut")
         assert client.hears_nothing()
-        assert len(echo.got) == 3, "the other way is not cut"
 
 
 def test_requests_of_a_client_that_gave_up_still_arrive(proxy: Proxy, echo: Echo) -> None:
@@ -156,10 +158,7 @@ def test_requests_of_a_client_that_gave_up_still_arrive(proxy: Proxy, echo: Echo
         client.close()
         time.sleep(0.1)
         assert len(echo.got) == 1
-    deadline = time.monotonic() + 5
-    while len(echo.got) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert len(echo.got) == 2
+    wait_until(lambda: len(echo.got) == 2, "its request")
 
 
 def test_while_it_is_down_connections_are_cut_and_refused(proxy: Proxy, client: Client) -> None:
@@ -177,13 +176,13 @@ def test_while_it_is_down_connections_are_cut_and_refused(proxy: Proxy, client: 
 
 def test_a_delay_holds_back_each_way_but_does_not_queue_up(proxy: Proxy, client: Client) -> None:
     client.ask(FETCH, 0)
-    with proxy.delaying(0.2):
+    with proxy.delaying(1.0):
         began = time.monotonic()
         for correlation_id in range(10):
             client.send(FETCH, correlation_id)
         for _ in range(10):
             assert client.receive()
-        assert 0.4 <= time.monotonic() - began < 1.5
+        assert 2.0 <= time.monotonic() - began < 10.0
     assert proxy.slowed_bytes > 0
 
 
@@ -196,11 +195,11 @@ def test_all_connections_share_a_narrow_line_until_it_is_wide_again(proxy: Proxy
         for client in clients:
             assert client.receive()
         assert time.monotonic() - began >= 0.3
-        clients[0].send(FETCH, 2, bytes(1_000_000))
+        clients[0].send(FETCH, 2, bytes(5_000_000))
         time.sleep(0.1)
         began = time.monotonic()
     assert clients[0].receive()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 25
     for client in clients:
         client.close()
 

@@ -133,3 +133,13 @@ def wait_until(holds: Callable[[], bool], what: str, within_s: float = 60.0) -> 
     while not holds():
         assert time.monotonic() < deadline, f"not within {within_s:.0f} s: {what}"
         time.sleep(0.05)
+
+
+def wait_for_version(system: LocalSystem, version: int) -> None:
+    """Wait until every worker serves a version of the model."""
+    sample = ("stream_coupons_model_version", (("domain", "ecommerce"),))
+
+    def everywhere() -> bool:
+        return all(worker.scrape().get(sample) == version for worker in system.workers)
+
+    wait_until(everywhere, f"version {version} of the model on every worker")

@@ -30,8 +30,8 @@ def quiet(tick_every_s: float, stalled_after_s: float) -> Settings:
     return msgspec.structs.replace(usual, kafka=kafka, worker=worker)
 
 
-def is_ready(system: LocalSystem) -> bool:
-    return system.workers[0].scrape().get(("stream_coupons_ready", ())) == 1.0
+def is_not_ready(system: LocalSystem) -> bool:
+    return system.workers[0].scrape().get(("stream_coupons_ready", ())) == 0.0
 
 
 def test_a_quiet_worker_is_not_ready_while_its_broker_is_gone_and_says_so_in_few_lines(
@@ -45,7 +45,7 @@ def test_a_quiet_worker_is_not_ready_while_its_broker_is_gone_and_says_so_in_few
         log = system.workers[0].log
         before = len(log.read_text().splitlines())
         empty_broker.kill()
-        wait_until(lambda: not is_ready(system), "a worker that is not ready", within_s=WITHIN_S)
+        wait_until(lambda: is_not_ready(system), "a worker that is not ready", within_s=WITHIN_S)
         port = system.workers[0].port.number
         with pytest.raises(HTTPError, match="503"):
             urlopen(f"http://127.0.0.1:{port}/ready", timeout=10)

@@ -55,6 +55,14 @@ class Shop:
         with self.system.publisher() as publisher:
             send_ticks(self.system, publisher, AT + 60.0 * next(self.number))
 
+    def is_given(self, coupon_id: str) -> bool:
+        """Let one shopper come who buys nothing; return True if it is given this coupon."""
+        user = f"v{next(self.number)}"
+        with self.system.publisher() as publisher:
+            publisher.send(topics.BROWSE, browse(user, item("A"), at=AT))
+        self.system.wait_idle(IDLE_WITHIN_S)
+        return (user, coupon_id) in {(one.user_id, one.coupon_id) for one in distinct_issues(self.system).values()}
+
 
 @pytest.mark.parametrize("guarantee", [Guarantee.AT_LEAST_ONCE, Guarantee.EXACTLY_ONCE])
 def test_a_campaign_is_held_by_itself_and_a_resume_is_respected(
@@ -66,14 +74,15 @@ def test_a_campaign_is_held_by_itself_and_a_resume_is_respected(
     best |= {"discount_percent": 10.0, "max_discount_minor": 100, "budget_hold": "maximum"}
     file = tmp_path / "catalog.json"
     file.write_text(json.dumps({"campaigns": [{"campaign_id": "spring", "guardrails": GUARDRAILS}], "coupons": [best]}))
+    shop = Shop(system)
+    shop.operate("catalog", "push", str(file))
     with system:
-        shop = Shop(system)
-        shop.operate("catalog", "push", str(file))
         system.wait_ready()
-        wait_until(lambda: total(system, "catalogue_coupons") == 2, "the worker has read the catalogue")
+        assert total(system, "catalogue_coupons") == 2
         shop.sell(10)
         wait_until(lambda: shop.state() == "held", "it is held")
         shop.operate("campaigns", "resume", "spring", "--reason", "the ratio is meant to be high")
+        wait_until(lambda: shop.is_given("best"), "the worker has read it")
         for shoppers in (3, 5):  # 13.00, and 18.00: the ratio is beyond its limit all the time
             shop.sell(shoppers)
         wait_until(lambda: shop.state() == "paused", "it is paused")

@@ -61,6 +61,12 @@ def give(system: LocalSystem, at: float) -> None:
         send_ticks(system, publisher, at + 0.5 * DAY_S)
 
 
+def give_and_learn(system: LocalSystem, day: int) -> None:
+    """Give the coupons of a day, counted from 1, and wait until their examples are learnt."""
+    give(system, AT + (day - 1) * DAY_S)
+    wait_until(lambda: total(system, "training_examples_total") == 2 * ISSUES * day, "the examples of a day")
+
+
 def learnt(system: LocalSystem) -> int:
     """Examples in the latest snapshot; 0 while the broker, just back, does not yet answer a client of the test."""
     try:
@@ -94,11 +100,12 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
     system.prepare([coupon("c1")])
     with system:
         system.wait_ready()
-        give(system, AT)
-        wait_until(lambda: total(system, "training_examples_total") == 2 * ISSUES, "the examples of the first day")
+        give_and_learn(system, 1)
         wait_until(lambda: learnt(system) == 2 * ISSUES, "the first snapshot")
-        give(system, AT + DAY_S)
-        wait_until(lambda: total(system, "training_examples_total") > 2 * ISSUES, "examples that are not published")
+        day = 1
+        while learnt(system) == 2 * ISSUES * day:  # until a day is learnt, and not published yet
+            day += 1
+            give_and_learn(system, day)
         [worker] = system.workers
         before = len(worker.log.read_text().splitlines())
         assert empty_broker.pid is not None
@@ -112,10 +119,10 @@ def test_learning_goes_on_by_itself_after_an_outage_in_which_the_learner_was_not
         finally:
             os.kill(empty_broker.pid, signal.SIGCONT)
         assert len(worker.log.read_text().splitlines()) - before < 20
-        wait_until(lambda: learnt(system) == 4 * ISSUES, "the snapshot that was held up", WITHIN_S)
+        wait_until(lambda: learnt(system) == 2 * ISSUES * day, "the snapshot that was held up", WITHIN_S)
         system.wait_ready()
-        give(system, AT + 2 * DAY_S)
-        wait_until(lambda: learnt(system) == 6 * ISSUES, "a snapshot of what came after the outage", WITHIN_S)
+        give_and_learn(system, day + 1)
+        wait_until(lambda: learnt(system) == 2 * ISSUES * (day + 1), "a snapshot of what came after it", WITHIN_S)
         system.wait_idle(IDLE_WITHIN_S)
         assert ready(worker.learner_port) == ready(worker.port.number) == (200, "ready\n")
         system.check()

@@ -24,6 +24,7 @@ from .builders import (
     records,
     send_ticks,
     settings,
+    wait_for_version,
     wait_until,
 )
 
@@ -49,6 +50,7 @@ def system(module_broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactor
     system.prepare([coupon("c1"), coupon("t1", domain="travel")])
     with system:
         system.wait_ready()
+        wait_until(lambda: all(scrape(worker.learner_port) for worker in system.workers), "a learner beside each")
         yield system
 
 
@@ -69,15 +71,6 @@ def observe(system: LocalSystem, at: float) -> None:
 def latest(system: LocalSystem) -> ModelSnapshot:
     snapshot: ModelSnapshot = messages(system, topics.SNAPSHOTS)[-1]
     return snapshot
-
-
-def wait_for_version(system: LocalSystem, version: int) -> None:
-    sample = ("stream_coupons_model_version", (("domain", "ecommerce"),))
-
-    def everywhere() -> bool:
-        return all(worker.scrape().get(sample) == version for worker in system.workers)
-
-    wait_until(everywhere, f"version {version} of the model on every worker")
 
 
 def learner_of(system: LocalSystem) -> int:

@@ -22,6 +22,8 @@ from stream_coupons.runtime.steps import SHARED_PREFIX
 from stream_coupons.secret import ALLOW_PUBLIC
 from stream_coupons.worker.homes import check_homes
 
+from .builders import wait_until
+
 pytestmark = pytest.mark.kafka
 
 PARTITIONS = 3
@@ -126,8 +128,9 @@ def test_no_worker_starts_over_states_that_are_not_where_their_keys_belong_any_m
         publisher.flush()
         check_homes(before)
 
-        client.create_partitions({topic.name: NewPartitions(4) for topic in topics.ALL if topic.partitions is None})
-        client.wait_for_topics([USERS.name])
+        grown = [topic.name for topic in topics.ALL if topic.partitions is None]
+        client.create_partitions({name: NewPartitions(4) for name in grown})
+        wait_until(lambda: all(len(one["partitions"]) == 4 for one in client.describe_topics(grown)), "4 partitions")
         with pytest.raises(BadConfig, match="must never be given more, states would not follow their keys"):
             admin.apply(client, before)
         admin.apply(client, after, check_only=True)

@@ -72,4 +72,4 @@ def test_a_reason_that_arrives_together_with_the_end_of_the_connection_is_found(
     )
     refused = pytest.raises(BadConfig, match=r"kafka.sasl_mechanism: .* does not offer PLAIN")
     with refused, connecting(connection) as options:
-        KafkaAdminClient(**options, bootstrap_timeout_ms=300)
+        KafkaAdminClient(**options, bootstrap_timeout_ms=2000)

@@ -23,7 +23,17 @@ from stream_coupons.testing import LocalPipeline
 from stream_coupons_lab.demo.system import LocalSystem
 from stream_coupons_lab.simulation.shoppers import World, WorldSettings
 from tests.cli.conftest import Run, run  # noqa: F401 - run is a fixture
-from tests.integration.builders import AT, DAY_S, IDLE_WITHIN_S, browse, coupon, messages, send_ticks, wait_until
+from tests.integration.builders import (
+    AT,
+    DAY_S,
+    IDLE_WITHIN_S,
+    browse,
+    coupon,
+    messages,
+    send_ticks,
+    wait_for_version,
+    wait_until,
+)
 from tests.integration.builders import settings as plain_settings
 
 from .packages import MODELS, POLICIES, RIVER, install
@@ -107,6 +117,7 @@ def _learn_and_serve(system: LocalSystem, run: Run, key_file: Path) -> None:  # 
     system.wait_ready()
     teach(system, AT + 2 * DAY_S)
     wait_until(lambda: messages(system, topics.SNAPSHOTS)[-1].examples == 2 * first.examples, "all examples")
+    wait_for_version(system, messages(system, topics.SNAPSHOTS)[-1].version)
     with system.publisher() as publisher:
         for number in range(20):
             publisher.send(topics.BROWSE, browse(f"buyer{number}", at=AT + 4 * DAY_S))

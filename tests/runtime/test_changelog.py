@@ -58,7 +58,7 @@ def test_a_partition_without_a_leader_is_read_once_it_has_one_also_onto_a_disk(
     broker: BrokerProcess, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A topic that is still to be created has no leaders. No one answers in time, which is no reason to end."""
-    monkeypatch.setattr(follower, "ENDS_WITHIN_S", 0.5)
+    monkeypatch.setattr(follower, "ENDS_WITHIN_S", 3.0)
     topic = Topic(unique, None, "the table's", "cells", cleanup=Cleanup.COMPACT)
     stores, failures, found = RocksStores(tmp_path, 1), list[type[BaseException]](), dict[str, bytes]()
     changelog = KafkaChangelog(Connection(broker.bootstrap), unique, stores.of("users"), lambda: None)
@@ -73,6 +73,7 @@ def test_a_partition_without_a_leader_is_read_once_it_has_one_also_onto_a_disk(
             [cells] = (await changelog.read([0])).values()
         except BaseException as failure:
             failures.append(type(failure))
+            monkeypatch.setattr(follower, "ENDS_WITHIN_S", 60.0)
             await asyncio.to_thread(lead)
             raise
         found.update(cells.items())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from benchmarks.browser import CHROMIUM, Browser
+from benchmarks.browser import CHROMIUM, COMPLETE, Browser
 from loopback_kafka import BrokerProcess
 from stream_coupons.core.messages.catalogue import Campaign
 from stream_coupons.core.rules import ApprovalRules
@@ -101,13 +101,13 @@ def test_a_coupon_is_published_by_keyboard_on_a_phone_and_the_fault_is_at_its_fi
     browser.write("#f-coupon_id", unique)
     browser.write("#f-discount_percent", "12,5")
     browser.press("Enter")
-    browser.until("document.querySelector('#f-discount_percent[aria-invalid=true]')")
+    browser.until(f"{COMPLETE} && document.querySelector('#f-discount_percent[aria-invalid=true]')")
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
     assert browser.evaluate("document.querySelector('#f-coupon_id').value") == unique
     browser.write("#f-discount_percent", "12.5")
     browser.write("#f-max_discount_minor", "300")
     browser.press("Enter")
-    browser.until("document.querySelector('.preview')")
+    browser.until(f"{COMPLETE} && document.querySelector('.preview')")
     assert unique not in published(settings, COUPONS).entries
     browser.evaluate("document.querySelector('button[value=publish]').focus()")
     browser.press("Enter")

@@ -164,7 +164,14 @@ def test_a_campaign_is_paused_its_last_coupon_seen_and_resumed(operator: Visitor
     operator.follow("Pause", "main")
     operator.wait_for("paused", ".stats")
     assert "wrong picture" in operator.text("[data-live=history]")
-    wait_done(live)
+
+    def is_paused() -> bool:
+        given = len(issues_of(live, "spring"))
+        time.sleep(1.0)
+        wait_done(live)
+        return len(issues_of(live, "spring")) == given
+
+    eventually(is_paused, "the worker has read it")
     given = len(issues_of(live, "spring"))
     eventually(lambda: len(issues_of(live, "clearance")) > 0, "other coupons are given")
     last = max(one.issued_at for one in issues_of(live, "spring"))
@@ -187,6 +194,7 @@ def test_what_a_coupon_has_earned_is_two_clicks_away(visitor: Visitor) -> None:
     visitor.browser.until("/campaign|too early/.test(document.querySelector('[data-live=lift]').innerText)")
 
 
+@pytest.mark.timeout(900)
 def test_a_campaign_lives_from_a_draft_until_its_guardrail_holds_it(operator: Visitor) -> None:
     live = operator.live
     operator.open("/campaigns/new")
@@ -264,7 +272,7 @@ def test_a_shopper_s_page_says_why_they_got_nothing(visitor: Visitor) -> None:
     visitor.open("/now")
     visitor.wait_for("got none:", ".ticker")
     some = "[...document.querySelectorAll('.ticker li')].find((e) => e.innerText.includes('got none'))"
-    visitor.browser.evaluate(f"{some}.querySelector('a').click()")
+    visitor.browser.until(f"((one) => one && (one.querySelector('a').click(), true))({some})")
     visitor.wait_for("What they would get now")
     visitor.wait_for("Latest decisions")
     assert "got none" in visitor.text("[data-live=decisions]")
@@ -275,7 +283,7 @@ def test_an_issue_says_why_this_coupon_and_not_another(visitor: Visitor) -> None
     visitor.open("/now")
     visitor.wait_for("expected to add", ".ticker")
     some = "[...document.querySelectorAll('.ticker a')].find((e) => e.innerText.includes('expected to add'))"
-    visitor.browser.evaluate(f"{some}.click()")
+    visitor.browser.until(f"((one) => one && (one.click(), true))({some})")
     visitor.wait_for("How it was chosen")
     visitor.wait_for("highest expected value")
     assert "Why not the others" in visitor.text()

@@ -82,7 +82,7 @@ def scrape(port: int, *names: str) -> dict[Sample, float]:
     """Metrics at a port, or those of some names, by name and labels; nothing when it does not answer."""
     query = "?" + "&".join(f"name[]={name}" for name in names)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics{query}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics{query}", timeout=5) as answer:
             text = answer.read().decode()
     except (OSError, HTTPException):  # it may end amid its answer
         return {}
@@ -168,7 +168,7 @@ class LocalSystem:
             (worker.process.terminate if kind is None else worker.process.kill)()
         for worker in self.workers:
             try:
-                worker.process.wait(15)
+                worker.process.wait(30)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
