@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import Item, OrderEvent
-from stream_coupons.core.rules import PolicyRules
+from stream_coupons.core.rules import PolicyRules, ShopRules
 from stream_coupons.kafka import topics
 from stream_coupons.ops.money_log import Margins, MoneyLog
 
@@ -49,6 +49,7 @@ class GivenCoupon(NamedTuple):
     """A coupon that was given; `expires_at` is NaN where only its decision is on record."""
 
     user_id: str
+    domain: str
     coupon_id: str
     at: float
     expires_at: float
@@ -59,6 +60,7 @@ class MoneyEntry(NamedTuple):
     """Money of a shopper at a time: an order, a discount, or the sending of a coupon; minor units."""
 
     user_id: str
+    domain: str
     at: float
     margin_minor: float
     money_minor: float = 0.0
@@ -100,7 +102,7 @@ class LiftLog(MoneyLog):
                 self.saw(message.at)
             case CouponIssue() as one:
                 self.given[one.issue_id] = GivenCoupon(
-                    one.user_id, one.coupon_id, one.issued_at, one.expires_at, one.value_minor
+                    one.user_id, one.domain, one.coupon_id, one.issued_at, one.expires_at, one.value_minor
                 )
                 self.saw(one.issued_at)
             case _:
@@ -119,7 +121,7 @@ class LiftLog(MoneyLog):
                 self._offered_at[coupon_id] = one.at
         if one.result == "given" and one.coupon_id in one.arms:
             value = one.values_minor[one.arms.index(one.coupon_id)]
-            given = GivenCoupon(one.user_id, one.coupon_id, one.at, math.nan, value)
+            given = GivenCoupon(one.user_id, one.domain, one.coupon_id, one.at, math.nan, value)
             self.given.setdefault(one.decision_id, given)
 
     def coupon_of(self, issue_id: str) -> str:
@@ -131,14 +133,14 @@ class LiftLog(MoneyLog):
         """Return the time of the first order; of the first event if there is none."""
         return min((order.occurred_at for order in self.orders.values()), default=self.begins_at)
 
-    def scopes(self) -> dict[LiftScope, float]:
+    def scopes(self, shop: ShopRules) -> dict[LiftScope, float]:
         """Return the rows of the report, with the time from which each counts: campaigns begin with their first offer.
 
-        All domains together are a row if there are two at least.
+        All domains together are a row if there are two at least, and they share a currency.
         """
         domains = sorted({one.domain for one in self.first.values()})
         found = {LiftScope(domain): -math.inf for domain in domains}
-        if len(domains) > 1:
+        if len(domains) > 1 and len({*map(shop.currency, domains)}) == 1:
             found = {LiftScope(): -math.inf} | found
         begun: dict[LiftScope, float] = {}
         for coupon_id, at in self._offered_at.items():
@@ -175,14 +177,16 @@ class LiftLog(MoneyLog):
         for order in self.orders.values():
             for campaign, items in self._items_by_campaign(order, margins).items():
                 value, margin, assumed = margins.takings(order.domain, items)
-                found[campaign].append(MoneyEntry(order.user_id, order.occurred_at, margin, value, 1, assumed))
+                about = order.user_id, order.domain, order.occurred_at
+                found[campaign].append(MoneyEntry(*about, margin, value, 1, assumed))
         for one in self.discounts():
+            domain = self.given[one.issue_id].domain if one.issue_id in self.given else one.domain
             for campaign in {None, self._campaign_of(one.coupon_id)}:
-                found[campaign].append(MoneyEntry(one.user_id, one.at, -one.minor, discount_minor=one.minor))
+                found[campaign].append(MoneyEntry(one.user_id, domain, one.at, -one.minor, discount_minor=one.minor))
         cost = self._rules.cost_weight * self._rules.cost_minor
         for given in self.given.values():
             for campaign in {None, self._campaign_of(given.coupon_id)}:
-                found[campaign].append(MoneyEntry(given.user_id, given.at, -cost))
+                found[campaign].append(MoneyEntry(given.user_id, given.domain, given.at, -cost))
         return found
 
     @staticmethod

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -22,8 +23,10 @@ from stream_coupons.core.rules import PolicyRules, ShopRules
 from stream_coupons.kafka import topics
 from stream_coupons.models.metrics import Interval
 from stream_coupons.ops.followed_shoppers import OUTCOMES, FollowedShoppers, LiftLooks, follow
-from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope
+from stream_coupons.ops.lift_log import GivenCoupon, LiftLog, LiftScope, MoneyEntry
 
+Paid = TypeVar("Paid", GivenCoupon, MoneyEntry)
+"""Money of a shopper in a domain."""
 ANY_SHOP = ShopRules()
 """UTC, and money in minor units."""
 
@@ -186,31 +189,44 @@ def report(log: LiftLog, rules: PolicyRules, since: float = -math.inf, shop: Sho
     entries = log.entries()
     since = max(since, log.orders_begin_at())  # retention may have dropped orders, but not the coupons of that time
     rows, days = list[LiftRow](), list[LiftDay]()
-    for scope, begun in log.scopes().items():
+    for scope, begun in log.scopes(shop).items():
         start = max(begun, since)
-        followed = follow(log.enrolments(scope), entries.get(scope if scope.campaign else None, []), start)
+        mine = _in_currency(scope, entries.get(scope if scope.campaign else None, []), shop)
+        followed = follow(log.enrolments(scope), mine, start)
         looks = followed.looks(log.ends_at, shop.time_zone)
-        rows.append(_row(log, rules, scope, start, followed, looks))
+        given = [one for one in _in_currency(scope, log.given_in(scope), shop) if _is_counted(one, followed)]
+        rows.append(_row(given, log.ends_at, rules, scope, start, followed, looks))
         days += _days(looks, scope, rules, shop)
     return LiftReport(rows, days, _warnings(log, rows), _notes(log, rules, rows))
 
 
-def _row(
-    log: LiftLog, rules: PolicyRules, scope: LiftScope, since: float, followed: FollowedShoppers, looks: LiftLooks
+def _in_currency(scope: LiftScope, some: Iterable[Paid], shop: ShopRules) -> list[Paid]:
+    """Return what is in the currency of a row; all domains are a row only where they share one."""
+    currency = shop.currency(scope.domain)
+    return [one for one in some if not scope.domain or shop.currency(one.domain) == currency]
+
+
+def _row(  # noqa: PLR0913 - what counts, and how it is counted
+    given: Sequence[GivenCoupon],
+    until: float,
+    rules: PolicyRules,
+    scope: LiftScope,
+    since: float,
+    followed: FollowedShoppers,
+    looks: LiftLooks,
 ) -> LiftRow:
     last = looks.sums[-1]
     n, orders = last[..., 0, 0].sum(axis=0), last[..., 0, OUTCOMES["orders"]].sum()
     treated, holdout = (int(count) for count in n)
     effects = {name: _effect(looks, name) for name in OUTCOMES}
-    given = [one for one in log.given_in(scope) if _is_counted(one, followed)]
     predicted = sum(one.value_minor for one in given)
-    still_open = sum(one.value_minor for one in given if one.expires_at > log.ends_at)
+    still_open = sum(one.value_minor for one in given if one.expires_at > until)
     gross = sum(entry.margin_minor for _, entry in followed.counted if entry.orders)
     assumed = sum(entry.assumed_minor for _, entry in followed.counted)
     return LiftRow(
         *scope,
         since=since,
-        until=log.ends_at,
+        until=until,
         treated=treated,
         holdout=holdout,
         orders=int(orders),
@@ -334,6 +350,8 @@ def _notes(log: LiftLog, rules: PolicyRules, rows: Sequence[LiftRow]) -> list[st
         )
     if not rows[0].domain:
         found.append("a shopper is of the domain of the first decision; all that they order in any domain counts")
+    elif len({row.domain for row in rows}) > 1:
+        found.append("the domains have several currencies: in each row counts what shoppers order in its own")
     if not log.coupons:
         found.append(f"no coupon is in the log (topic {topics.CATALOG.name}): margins are not those of coupons")
     if rules.redemption_worth_minor:

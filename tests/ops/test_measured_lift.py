@@ -179,10 +179,11 @@ def test_orders_before_since_do_not_count_and_shoppers_stay() -> None:
         found_on(*messages, since=AT + 99)
 
 
-def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_campaigns_there() -> None:
+def in_two_domains(shop: ShopRules) -> LiftReport:
+    """Lift of a shopper who buys in two domains, of one who is in the holdout, and of one who buys nothing."""
     sea = coupon("sea", domain="travel", categories=["sea"], campaign_id="summer", margin_ratio=0.1)
     tea, salt = item("x", category="tea", price_minor=100), item("y", price_minor=200)
-    found = found_on(
+    return found_on(
         sea,
         decided("u", AT),
         decided("u", AT + 5, domain="travel", arms=["sea"], coupon_id="sea", decision_id="s"),
@@ -192,7 +193,12 @@ def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_cam
         order("u", tea, salt, at=AT + 20),
         order("u", item("z", category="sea", price_minor=1000), at=AT + 20, domain="travel", event_id="z"),
         order("h", salt, at=AT + 20),
+        shop=shop,
     )
+
+
+def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_campaigns_there() -> None:
+    found = in_two_domains(ANY_SHOP)
     rows = {name_of(row): row for row in found.rows}
     spring, summer = "campaign spring (ecommerce)", "campaign summer (travel)"
     assert list(rows) == ["all domains", "ecommerce", "travel", spring, summer]
@@ -203,6 +209,17 @@ def test_a_shopper_counts_in_all_in_the_domain_of_the_first_decision_and_for_cam
     assert (rows["ecommerce"].effects["money"].holdout_mean, rows[spring].effects["money"].holdout_mean) == (200, 0)
     assert rows[spring].sample_ratio is None
     assert any("lift of all coupons together" in note for note in found.notes)
+
+
+def test_a_row_counts_what_is_in_its_currency() -> None:
+    found = in_two_domains(ShopRules(currencies={"ecommerce": "EUR", "travel": "JPY"}))
+    rows = {name_of(row): row for row in found.rows}
+    assert list(rows) == ["ecommerce", "travel", "campaign spring (ecommerce)", "campaign summer (travel)"]
+    assert [row.given for row in rows.values()] == [1, 1, 1, 1]
+    assert [row.effects["money"].treated_mean for row in rows.values()] == [300, 0, 100, 0]
+    assert any("several currencies" in note for note in found.notes)
+    alike = in_two_domains(ShopRules(currencies={"ecommerce": "EUR", "travel": "EUR", "finance": "USD"}))
+    assert repr(alike.rows) == repr(in_two_domains(ANY_SHOP).rows), "an end without interval is NaN"
 
 
 def test_the_last_day_of_each_row_is_its_lift() -> None:
