@@ -90,8 +90,10 @@ export interface CartEvent {
 export interface CodeBlock {
   /** The coupon, and the key of its record. */
   "coupon_id": string;
-  /** Number of the first code in the coupon's pool, from 0 on. Imported codes that do not begin where the pool ends count for nothing. Absent: the revoked code was generated. */
+  /** Number of the first code in the coupon's pool, from 0 on. Absent: the revoked code was generated. */
   "first"?: number | null;
+  /** Digest of all codes that were imported before, of any coupon; absent: none was. Codes that another import has overtaken count for nothing, and are imported again. */
+  "after"?: string;
   /** The codes, in the order of their numbers. */
   "codes": (string)[];
   /** True: these codes must not be given or accepted any more. */

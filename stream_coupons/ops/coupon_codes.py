@@ -82,7 +82,7 @@ def parse(lines: Iterable[bytes]) -> list[str]:
 def add(kafka: KafkaSettings, coupon_id: str, imported: Sequence[str]) -> int:
     """Append the codes to a coupon's pool that it does not have; return their number.
 
-    Another import at the same time may take the numbers: what counts for nothing then is appended again.
+    What another import overtakes, of this coupon or another one, counts for nothing, and is appended again.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ def add(kafka: KafkaSettings, coupon_id: str, imported: Sequence[str]) -> int:
     """
     count = None
     while True:
-        owner, size = _owners(read_pools(kafka), coupon_id)
+        pools = read_pools(kafka)
+        owner = _owners(pools)
         news = []
         for code in imported:
             other = owner.get(codes.canonical(code))
@@ -113,14 +114,14 @@ def add(kafka: KafkaSettings, coupon_id: str, imported: Sequence[str]) -> int:
             return count
         with Publisher(kafka, kafka.partitions) as publisher:
             for start in range(0, len(news), MAX_BLOCK):
-                block = CodeBlock(coupon_id=coupon_id, first=size + start, codes=news[start : start + MAX_BLOCK])
+                block = pools.block(coupon_id, news[start : start + MAX_BLOCK])
                 publisher.send(topics.CODES, block)
+                pools.take(block)
 
 
-def _owners(pools: CodePools, coupon_id: str) -> tuple[dict[str, str], int]:
-    """Return the coupon of each imported code by its canonical form, and the size of a coupon's pool."""
-    owner = {codes.canonical(code): name for name, pool in pools.by_coupon.items() for code in pool.codes()}
-    return owner, pools.by_coupon[coupon_id].size if coupon_id in pools.by_coupon else 0
+def _owners(pools: CodePools) -> dict[str, str]:
+    """Return the coupon of each imported code by its canonical form."""
+    return {codes.canonical(code): name for name, pool in pools.by_coupon.items() for code in pool.codes()}
 
 
 def find(code: str, pools: CodePools, coupons: Iterable[Coupon], key: DrawKey) -> Found | str:

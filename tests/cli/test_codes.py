@@ -2,12 +2,14 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from stream_coupons.core import codes
 from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.errors import BadConfig
 from stream_coupons.kafka import topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.settings import KafkaSettings
@@ -100,6 +102,19 @@ def test_imports_at_the_same_time_lose_nothing(bootstrap: str, unique: str) -> N
         thread.join()
     found = coupon_codes.read_pools(kafka).by_coupon[unique].codes()
     assert sorted(found) == sorted(code for part in parts for code in part)
+
+
+@pytest.mark.kafka
+def test_of_two_coupons_that_import_the_same_codes_at_the_same_time_one_is_refused(bootstrap: str, unique: str) -> None:
+    kafka, alike = KafkaSettings(bootstrap=bootstrap), [f"{unique}-{number}" for number in range(5000)]
+    imports = {f"{unique}-a": alike, f"{unique}-b": [f"{unique}-x", *alike]}
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(coupon_codes.add, kafka, *one) for one in imports.items()]
+    faults = [type(one.exception()) for one in running if one.exception() is not None]
+    assert faults == [BadConfig]
+    pools = coupon_codes.read_pools(kafka).by_coupon
+    found = [code for coupon_id in imports if coupon_id in pools for code in pools[coupon_id].codes()]
+    assert found in imports.values()
 
 
 @pytest.mark.kafka

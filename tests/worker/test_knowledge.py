@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.keyed import output
 from stream_coupons.core.catalogue.catalogue import Catalogue
+from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.core.features.rows import HASHED, schema_of
@@ -293,9 +294,9 @@ def test_a_model_is_read_under_the_key_that_versions_before_gave_it_and_refused_
 def test_imported_codes_count_once_they_are_compiled_and_what_does_not_fit_does_not() -> None:
     known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
     known.take_coupon(("c", Coupon(coupon_id="c", max_discount_minor=1, codes="pool")))
-    sizes = []
-    for first, codes in [(0, ["A", "B"]), (0, ["X"]), (2, ["C"])]:
-        read = known.read_codes(b"c", encode(CodeBlock(coupon_id="c", first=first, codes=codes)))
+    sizes, pools = [], CodePools.of({"c": ["A", "B"]})
+    for block in (*(CodePools().block("c", codes) for codes in (["A", "B"], ["X"])), pools.block("c", ["C"])):
+        read = known.read_codes(b"c", encode(block))
         assert read is not None
         known.take_codes(read)
         asyncio.run(known.compile())

@@ -1,13 +1,15 @@
 """Pools of imported codes: their text by number, in the order of their import.
 
-All workers read the same blocks in the same order, so that a number is the same code everywhere. A block says with
-which number it begins: one that was written by two imports at once does not fit, and counts for nothing.
+All workers read the same blocks in the same order, so that a number is the same code everywhere. A block names the
+digest of all blocks before it: one that another import has overtaken does not fit, and counts for nothing. So what an
+import knew of the codes of all coupons still holds when its own count: none is in two places.
 """
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from stream_coupons.core.codes import canonical
+from stream_coupons.core.draws import stable_hash
 from stream_coupons.core.messages.catalogue import CodeBlock
 
 SEPARATOR = b"\0"
@@ -62,19 +64,36 @@ class CodePools:
         The pools, by coupon id.
     revoked : set of str
         Revoked codes in their canonical form.
+    digest : str
+        Of all imported blocks, in their order; empty if there are none.
     """
 
     def __init__(self) -> None:
         self.by_coupon: dict[str, CodePool] = {}
         self.revoked: set[str] = set()
+        self.digest = ""
 
     @classmethod
     def of(cls, codes: Mapping[str, Sequence[str]]) -> "CodePools":
         """Return the pools of these codes by coupon."""
         pools = cls()
         for coupon_id, imported in codes.items():
-            pools.take(CodeBlock(coupon_id=coupon_id, first=0, codes=list(imported)))
+            pools.take(pools.block(coupon_id, imported))
         return pools
+
+    def block(self, coupon_id: str, codes: Sequence[str]) -> CodeBlock:
+        """Return the block that appends codes to a coupon's pool, unless another one is taken in before.
+
+        Parameters
+        ----------
+        coupon_id : str
+            The coupon.
+        codes : sequence of str
+            The codes.
+        """
+        pool = self.by_coupon.get(coupon_id)
+        first = 0 if pool is None else pool.size
+        return CodeBlock(coupon_id=coupon_id, first=first, after=self.digest, codes=list(codes))
 
     def take(self, block: CodeBlock) -> bool:
         """Take in codes, imported or revoked; return False if the block does not fit and counts for nothing.
@@ -82,7 +101,7 @@ class CodePools:
         Examples
         --------
         >>> pools = CodePools()
-        >>> [pools.take(CodeBlock(coupon_id="tea", first=0, codes=codes)) for codes in (["A", "B"], ["C"])]
+        >>> [pools.take(block) for block in (pools.block("tea", ["A", "B"]), pools.block("tea", ["C"]))]
         [True, False]
         """
         pool = self.by_coupon.get(block.coupon_id) or CodePool()
@@ -91,9 +110,10 @@ class CodePools:
             numbers = range(block.first or 0, (block.first or 0) + len(block.codes)) if block.first is not None else ()
             pool.revoked |= {n for n, code in zip(numbers, block.codes, strict=False) if pool.code(n) == code}
             return True
-        if block.first is None or not pool.add(block.first, block.codes):
+        if block.first is None or block.after != self.digest or not pool.add(block.first, block.codes):
             return False
         self.by_coupon[block.coupon_id] = pool
+        self.digest = f"{stable_hash(self.digest, block.coupon_id, *block.codes):016x}"
         return True
 
     def code(self, coupon_id: str, number: int) -> str | None:

@@ -237,8 +237,10 @@ class CodeBlock(Struct, frozen=True, kw_only=True, omit_defaults=True):
     coupon_id: Id
     """The coupon, and the key of its record."""
     first: Count | None = None
-    """Number of the first code in the coupon's pool, from 0 on. Imported codes that do not begin where the pool ends
-    count for nothing. Absent: the revoked code was generated."""
+    """Number of the first code in the coupon's pool, from 0 on. Absent: the revoked code was generated."""
+    after: Annotated[str, Meta(max_length=16)] = ""
+    """Digest of all codes that were imported before, of any coupon; absent: none was. Codes that another import has
+    overtaken count for nothing, and are imported again."""
     codes: Annotated[list[Code], Meta(min_length=1, max_length=MAX_BLOCK)]
     """The codes, in the order of their numbers."""
     revoked: bool = False

@@ -124,9 +124,11 @@ def _messages(folder: Path, topic: topics.Topic) -> Iterator[Any]:
     decode = Decoder(topic)
     for record in read_saved(folder, topic.name):
         try:
-            yield decode(record.value, topic.max_message_bytes)
+            message = decode(record.value, topic.max_message_bytes)
         except BadMessage:
             continue
+        if record.key == topic.key_of(message):
+            yield message
 
 
 def _limits(folder: Path) -> Accounts:

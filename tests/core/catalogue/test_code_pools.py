@@ -1,11 +1,15 @@
 """Pools of imported codes: a number is the same code for every reader, and what does not fit counts for nothing."""
 
+import itertools
+
+import pytest
+
 from stream_coupons.core.catalogue.code_pools import CodePool, CodePools
 from stream_coupons.core.messages.catalogue import CodeBlock
 
 
-def block(first: int | None, *codes: str, coupon_id: str = "tea", revoked: bool = False) -> CodeBlock:
-    return CodeBlock(coupon_id=coupon_id, first=first, codes=list(codes), revoked=revoked)
+def revoked(first: int | None, *codes: str) -> CodeBlock:
+    return CodeBlock(coupon_id="tea", first=first, codes=list(codes), revoked=True)
 
 
 def test_numbers_follow_the_order_of_the_import() -> None:
@@ -18,24 +22,44 @@ def test_numbers_follow_the_order_of_the_import() -> None:
 
 def test_of_two_imports_at_once_the_first_one_counts_and_a_copy_changes_nothing() -> None:
     pools = CodePools()
-    taken = [pools.take(block(*one)) for one in [(0, "A"), (0, "X"), (1, "B"), (1, "B"), (3, "C"), (2, "C\0D")]]
-    assert taken == [True, False, True, False, False, False]
+    one, other = pools.block("tea", ["A"]), pools.block("tea", ["X"])
+    assert [pools.take(block) for block in (one, other, one)] == [True, False, False]
+    assert pools.take(pools.block("tea", ["B"]))
+    assert not pools.take(pools.block("tea", ["C\0D"]))
     assert pools.sizes() == {"tea": (2, frozenset())}
     assert [pools.code("tea", number) for number in range(3)] == ["A", "B", None]
 
 
+@pytest.mark.parametrize("coupon_id", ["tea", "milk"])
+def test_no_order_of_the_blocks_of_two_imports_gives_a_code_twice(coupon_id: str) -> None:
+    """The second begins with a code more, so that its second block begins where the first one's first block ends."""
+    imports = [("tea", [["A", "B"], ["C", "D"]]), (coupon_id, [["0", "A"], ["B", "C"]])]
+    for order in itertools.permutations([0, 0, 1, 1]):
+        pools, written = CodePools(), []
+        for name, parts in imports:
+            mine = CodePools()
+            for part in parts:
+                written.append(mine.block(name, part))
+                assert mine.take(written[-1])
+        places = [iter(written[:2]), iter(written[2:])]
+        for number in order:
+            pools.take(next(places[number]))
+        found = [code for pool in pools.by_coupon.values() for code in pool.codes()]
+        assert found == [code for part in imports[order[0]][1] for code in part]
+
+
 def test_coupons_have_pools_of_their_own() -> None:
     pools = CodePools()
-    assert pools.take(block(0, "A"))
-    assert pools.take(block(0, "B", coupon_id="milk"))
+    assert pools.take(pools.block("tea", ["A"]))
+    assert pools.take(pools.block("milk", ["B"]))
     assert (pools.code("tea", 0), pools.code("milk", 0), pools.code("salt", 0)) == ("A", "B", None)
 
 
 def test_a_revoked_code_keeps_its_number_and_is_known_by_its_text() -> None:
     pools = CodePools()
-    pools.take(block(0, "A", "B-1", "C"))
-    pools.take(block(1, "B-1", revoked=True))
-    pools.take(block(2, "not C", revoked=True))
-    pools.take(block(None, "1KAGDSF-EDT9H4F-2H6A4VC", revoked=True))
+    pools.take(pools.block("tea", ["A", "B-1", "C"]))
+    pools.take(revoked(1, "B-1"))
+    pools.take(revoked(2, "not C"))
+    pools.take(revoked(None, "1KAGDSF-EDT9H4F-2H6A4VC"))
     assert pools.sizes() == {"tea": (3, frozenset([1]))}
     assert {"B1", "1KAGDSFEDT9H4F2H6A4VC"} <= pools.revoked
