@@ -10,8 +10,9 @@ transactions of those that are gone, and ends them: their records would hide wha
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -46,7 +47,7 @@ from stream_coupons.kafka.transaction_requests import (
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.002
-"""Pause before a request is sent again. A transaction that follows at once may meet the end of the one before."""
+"""First pause before a request is sent again. A transaction that follows at once may meet the end of the one before."""
 FAILED_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
 REQUEST_TIMEOUT_S = 10.0
@@ -212,7 +213,7 @@ class TransactionalProducer:
         request: Callable[[Mapping[TopicPartition, Row]], Request[Any]],
     ) -> None:
         """Send rows to their brokers, those that could not be taken once more, until all are."""
-        left, pauses = dict(rows), _pauses()
+        left, began = dict(rows), time.monotonic()
         while left:
             by_node: defaultdict[int, dict[TopicPartition, Row]] = defaultdict(dict)
             error: type[KafkaError] = KafkaError
@@ -233,26 +234,27 @@ class TransactionalProducer:
                             else:
                                 _raise_unless_retriable(error, error(f"{topic}:{partition}"))
             if left:
-                await self._pause(error, pauses)
+                await self._pause(error, began)
 
-    async def _pause(self, error: type[KafkaError], pauses: Iterator[float]) -> None:
-        """Wait before the next attempt; leaders and coordinators are looked for anew in it."""
-        if error is ConcurrentTransactions:
-            await asyncio.sleep(PAUSE_S)
+    async def _pause(self, error: type[KafkaError], began: float) -> None:
+        """Wait before the next attempt, the longer the more attempts failed; look for leaders and coordinators anew."""
+        waited_s = time.monotonic() - began
+        if error is ConcurrentTransactions:  # it ends in milliseconds, unless brokers are missing
+            await asyncio.sleep(min(max(PAUSE_S, waited_s / 10), FAILED_PAUSE_S))
             return
         self._coordinators.clear()
         await self._client.force_metadata_update()
-        await asyncio.sleep(next(pauses))
+        await asyncio.sleep(min(max(FAILED_PAUSE_S, waited_s), LONGEST_PAUSE_S))
 
     async def _repeat(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
         """Return the result of the first attempt that succeeds."""
-        pauses = _pauses()
+        began = time.monotonic()
         while True:
             try:
                 return await attempt()
             except KafkaError as failure:
                 _raise_unless_retriable(type(failure), failure)
-                await self._pause(type(failure), pauses)
+                await self._pause(type(failure), began)
 
     async def _begin(self, transactional_id: str) -> Any:
         """Begin as the producer of an id, which aborts the transaction that another one has left open."""
@@ -307,14 +309,6 @@ class TransactionalProducer:
         if (kind, key) not in self._coordinators:
             self._coordinators[kind, key] = await self._client.coordinator_lookup(kind, key)
         return self._coordinators[kind, key]
-
-
-def _pauses() -> Iterator[float]:
-    """Return the seconds to wait before each further attempt."""
-    pause_s = FAILED_PAUSE_S
-    while True:
-        yield pause_s
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _raise_unless_retriable(error: type[KafkaError], failure: KafkaError) -> None:

@@ -1,6 +1,7 @@
 """Transactions of our own requests: what is sent, sent again and given up."""
 
 import asyncio
+import time
 from collections import defaultdict, deque
 from io import BytesIO
 from types import SimpleNamespace
@@ -86,6 +87,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Client:
     client = Client()
     monkeypatch.setattr(transactions, "AIOKafkaClient", lambda **_: client)
     monkeypatch.setattr(transactions, "FAILED_PAUSE_S", 0.0)
+    monkeypatch.setattr(transactions, "LONGEST_PAUSE_S", 0.0)
     return client
 
 
@@ -162,6 +164,19 @@ def test_what_was_not_taken_is_sent_again_and_nothing_else(client: Client, where
         ], "the changelog has its batch"
     if not isinstance(error, ConcurrentTransactions):
         assert "metadata" in client.looked_up
+
+
+def test_a_transaction_that_does_not_end_is_asked_for_less_and_less_often(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator cannot end one while too few brokers are there to take its marker."""
+    monkeypatch.setattr(transactions, "FAILED_PAUSE_S", 0.1)
+    began = time.monotonic()
+    client.errors["EndTxn"].extend([ConcurrentTransactions()] * 50)
+    commit(client)
+    assert client.kinds().count("EndTxn") == 51
+    assert time.monotonic() - began > 5 * 50 * transactions.PAUSE_S
+    assert "metadata" not in client.looked_up
 
 
 @pytest.mark.parametrize(
