@@ -1,6 +1,7 @@
 """Codes of coupons in their topic: read, imported, revoked, and looked up."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -38,16 +39,27 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 def read_pools(kafka: KafkaSettings) -> CodePools:
-    """Return all codes that were imported or revoked, as workers read them."""
-    pools, decode = CodePools(), Decoder(topics.CODES)
+    """Return all codes that were imported or revoked."""
     with Reader(kafka, [topics.CODES.name], from_beginning=True) as reader:
-        for record in reader.read_to_end():
-            try:
-                block = decode(record.value)
-            except BadMessage:
-                continue
-            if record.key == topics.CODES.key_of(block):
-                pools.take(block)
+        return pools_of(reader.read_to_end())
+
+
+def pools_of(records: Iterable[Any]) -> CodePools:
+    """Return the codes in the records of their topic, as workers read them.
+
+    Parameters
+    ----------
+    records : iterable
+        Records with key and value, in the order of the topic.
+    """
+    pools, decode = CodePools(), Decoder(topics.CODES)
+    for record in records:
+        try:
+            block = decode(record.value)
+        except BadMessage:
+            continue
+        if record.key == topics.CODES.key_of(block):
+            pools.take(block)
     return pools
 
 

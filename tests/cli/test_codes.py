@@ -110,8 +110,7 @@ def test_of_two_coupons_that_import_the_same_codes_at_the_same_time_one_is_refus
     imports = {f"{unique}-a": alike, f"{unique}-b": [f"{unique}-x", *alike]}
     with ThreadPoolExecutor() as pool:
         running = [pool.submit(coupon_codes.add, kafka, *one) for one in imports.items()]
-    faults = [type(one.exception()) for one in running if one.exception() is not None]
-    assert faults == [BadConfig]
+    assert [type(one.exception()) for one in running if one.exception() is not None] == [BadConfig]
     pools = coupon_codes.read_pools(kafka).by_coupon
     found = [code for coupon_id in imports if coupon_id in pools for code in pools[coupon_id].codes()]
     assert found in imports.values()

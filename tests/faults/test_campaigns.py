@@ -100,11 +100,11 @@ def count(running: Trial) -> int:
 
 
 def is_quiet(running: Trial) -> bool:
-    """Whether no coupon was issued while workers took in as many events as count."""
+    """Return True if no coupon is issued while workers process `QUIET_EVENTS` browse events."""
 
-    def taken() -> float:
+    def processed() -> float:
         return total(running.system, "records_total", topic=topics.BROWSE.name)
 
-    issued, before = count(running), taken()
-    wait_until(lambda: taken() >= before + QUIET_EVENTS, "events")
+    issued, before = count(running), processed()
+    wait_until(lambda: processed() >= before + QUIET_EVENTS, "events")
     return count(running) == issued

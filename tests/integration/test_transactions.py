@@ -45,7 +45,7 @@ def in_group(
 
 
 async def committed_values(broker: BrokerProcess, count: int) -> list[bytes]:
-    """Read as many values, and what comes after them."""
+    """Return the committed values, sorted; wait until there are `count` at least."""
     async with AIOKafkaConsumer(
         "out", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", isolation_level="read_committed"
     ) as reader:

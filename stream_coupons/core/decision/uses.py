@@ -1,8 +1,8 @@
 """Uses of a coupon: purchases, refunds and cancellations, each of an order, and the money that they have taken off.
 
-Of each order, the report with the latest `occurred_at` states the discount. The latest one but for refunds that leave
-nothing states whether it was cancelled: a shop pays back what was cancelled, too. An issue's discount is the sum over
-its orders. A second order, or a report after the window has closed, takes money that nothing holds. It is booked in
+Of each order, the report with the latest `occurred_at` states the discount. The latest one that is no full refund
+states whether the order was cancelled: shops refund cancelled orders, too. An issue's discount is the sum over its
+orders. A second order, or a report after the window has closed, takes money that nothing holds. It is booked in
 full and counted.
 """
 
@@ -81,7 +81,7 @@ def settle(  # noqa: PLR0913 - a report, and all that it changes
 
 
 def _place(use: Use, event: FeedbackEvent) -> None:
-    """State whether an order was cancelled. A refund that leaves nothing does not: a cancelled order has one, too."""
+    """Mark an order as placed or cancelled; a full refund tells neither, since cancelled orders are refunded, too."""
     if event.kind == "refund" and not use.minor:
         use.is_used |= not use.placed_at
     elif event.occurred_at >= use.placed_at:

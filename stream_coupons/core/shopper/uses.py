@@ -29,7 +29,7 @@ class Use(Struct, array_like=True):
     orders: int = 1
     """Number of orders; of merged ones, those that were not cancelled."""
     placed_at: float = 0.0
-    """Time of the latest report but for refunds that leave nothing: it states whether the order was cancelled."""
+    """Time of the latest report that is no full refund: it states whether the order was cancelled."""
 
     @property
     def used_orders(self) -> int:

@@ -12,7 +12,6 @@ from kafka.admin import OffsetSpec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from stream_coupons.core.catalogue.code_pools import CodePools
 from stream_coupons.core.errors import BadConfig, BadMessage, StreamCouponsError
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.money.accounts import Accounts
@@ -22,6 +21,7 @@ from stream_coupons.kafka.codec import Decoder, with_fields
 from stream_coupons.kafka.namespace import add_namespace
 from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.ops.audit.audit_topics import offsets
+from stream_coupons.ops.coupon_codes import pools_of
 from stream_coupons.ops.system.exporting import KEPT_TOPICS, Summary, states_of
 from stream_coupons.ops.system.files import Manifest, check_files, read_manifest, read_saved
 from stream_coupons.ops.system.moving import Move, PlacedState
@@ -133,9 +133,7 @@ def _messages(folder: Path, topic: topics.Topic) -> Iterator[Any]:
 
 def _limits(folder: Path) -> Accounts:
     """Return the accounts of the exported catalogue."""
-    pools = CodePools()
-    for block in _messages(folder, topics.CODES):
-        pools.take(block)
+    pools = pools_of(read_saved(folder, topics.CODES.name))
     return Accounts(_messages(folder, topics.CATALOG), _messages(folder, topics.CAMPAIGNS), pools.sizes())
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from stream_coupons.core.catalogue.code_pools import CodePool, CodePools
@@ -25,6 +26,7 @@ def test_of_two_imports_at_once_the_first_one_counts_and_a_copy_changes_nothing(
     one, other = pools.block("tea", ["A"]), pools.block("tea", ["X"])
     assert [pools.take(block) for block in (one, other, one)] == [True, False, False]
     assert pools.take(pools.block("tea", ["B"]))
+    assert not pools.take(msgspec.structs.replace(pools.block("tea", ["C"]), first=3))
     assert not pools.take(pools.block("tea", ["C\0D"]))
     assert pools.sizes() == {"tea": (2, frozenset())}
     assert [pools.code("tea", number) for number in range(3)] == ["A", "B", None]
@@ -32,7 +34,7 @@ def test_of_two_imports_at_once_the_first_one_counts_and_a_copy_changes_nothing(
 
 @pytest.mark.parametrize("coupon_id", ["tea", "milk"])
 def test_no_order_of_the_blocks_of_two_imports_gives_a_code_twice(coupon_id: str) -> None:
-    """The second begins with a code more, so that its second block begins where the first one's first block ends."""
+    """The second file has one more code at its beginning, so its second block repeats a code of the first import."""
     imports = [("tea", [["A", "B"], ["C", "D"]]), (coupon_id, [["0", "A"], ["B", "C"]])]
     for order in itertools.permutations([0, 0, 1, 1]):
         pools, written = CodePools(), []

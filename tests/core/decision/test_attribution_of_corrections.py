@@ -97,7 +97,7 @@ def counting(events: list[FeedbackEvent]) -> dict[str, FeedbackEvent]:
 
 
 def placed(events: list[FeedbackEvent]) -> set[str]:
-    """The orders that were not cancelled; of a refund that leaves nothing, that is not known."""
+    """Return the orders that were not cancelled, by their latest reports that are no full refunds."""
     found: dict[str, FeedbackEvent] = {}
     for number, event in enumerate(events):
         order_id = event.order_id or ""

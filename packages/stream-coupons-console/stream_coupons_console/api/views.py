@@ -125,7 +125,7 @@ class SystemView:
     async def change_campaign(
         self, campaign_id: str, verb: CampaignVerb, reason: str = "", ratio: float | None = None
     ) -> CampaignChanged:
-        """Carry out a verb on a campaign, and return its state; the next question is answered by it.
+        """Carry out a verb on a campaign, and return its state; reads that follow include it.
 
         Parameters
         ----------

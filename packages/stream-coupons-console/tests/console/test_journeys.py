@@ -52,6 +52,10 @@ class Visitor:
         """Wait until an element has a text."""
         self.browser.until(f"document.querySelector({selector!r})?.innerText.includes({text!r})")
 
+    def click_live(self, element: str) -> None:
+        """Click the element of an expression as soon as it is there, before an update of the page replaces it."""
+        self.browser.until(f"((one) => one && (one.click(), true))({element})")
+
     def wait_while_given(self, text: str, selector: str) -> None:
         """Wait until an element has a text, for as long as coupons are given, seen and used."""
         there = f"document.querySelector({selector!r})?.innerText.includes({text!r})"
@@ -276,7 +280,7 @@ def test_a_shopper_s_page_says_why_they_got_nothing(visitor: Visitor) -> None:
     visitor.open("/now")
     visitor.wait_for("got none:", ".ticker")
     some = "[...document.querySelectorAll('.ticker li')].find((e) => e.innerText.includes('got none'))"
-    visitor.browser.until(f"((one) => one && (one.querySelector('a').click(), true))({some})")
+    visitor.click_live(f"{some}?.querySelector('a')")
     visitor.wait_for("What they would get now")
     visitor.wait_for("Latest decisions")
     assert "got none" in visitor.text("[data-live=decisions]")
@@ -284,18 +288,15 @@ def test_a_shopper_s_page_says_why_they_got_nothing(visitor: Visitor) -> None:
 
 
 def test_an_issue_says_why_this_coupon_and_not_another(visitor: Visitor) -> None:
-    chosen: list[CouponIssue] = []
+    def chosen() -> list[CouponIssue]:
+        return [one for one in all_issues(visitor.live) if not one.is_explored]
 
-    def is_chosen() -> bool:  # by its value; the shop's model may find later that none adds anything
-        chosen[:] = [one for one in all_issues(visitor.live) if not one.is_explored]
-        return bool(chosen)
-
-    eventually(is_chosen, "a coupon is given for its value")
-    newest = max(chosen, key=lambda one: one.issued_at)
+    # Among the latest decisions may be none: later on, the shop's model may find that no coupon adds anything.
+    eventually(lambda: bool(chosen()), "a coupon is given for its value")
+    newest = max(chosen(), key=lambda one: one.issued_at)
     visitor.open(f"/shoppers?user={newest.user_id}")
     visitor.wait_for("expected to add", "[data-live=decisions]")
-    some = f"document.querySelector('[data-live=decisions] a[href$=\"{newest.issue_id}\"]')"
-    visitor.browser.until(f"((one) => one && (one.click(), true))({some})")
+    visitor.click_live(f"document.querySelector('[data-live=decisions] a[href$=\"{newest.issue_id}\"]')")
     visitor.wait_for("How it was chosen")
     visitor.wait_for("highest expected value")
     assert "Why not the others" in visitor.text()
