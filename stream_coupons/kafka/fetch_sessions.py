@@ -117,6 +117,18 @@ class SessionFetcher(Fetcher):  # type: ignore[misc]
         self._parts: list[tuple[TopicPartition, Any, Priority]] = []
         super().__init__(client, subscriptions, **options)
 
+    async def close(self) -> None:
+        """End the requests under way, and the task that makes them.
+
+        aiokafka's own raises CancelledError for a request that pauses before it is tried again, and leaves the others.
+        """
+        under_way = frozenset(self._pending_tasks)
+        for task in (self._fetch_task, *under_way):
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        self._pending_tasks -= under_way
+        await super().close()
+
     def _get_actions_per_node(self, assignment: Any) -> tuple[Any, ...]:
         """Return requests to send, positions to look up, seconds to wait, and whether a leader is unknown.
 

@@ -77,6 +77,7 @@ class Broker:
         self.opened = 0
         self.keeps_sessions = True
         self.is_away = False
+        self.refused = asyncio.Semaphore(0)
         self.appended = asyncio.Event()
 
     def append(self, tp: TopicPartition, count: int = 1) -> None:
@@ -115,6 +116,7 @@ class Broker:
 
     async def send(self, node: int, request: Any, group: Any = None) -> Any:  # noqa: ARG002
         if self.is_away:
+            self.refused.release()
             raise KafkaConnectionError
         sent = request.prepare({1: (4, 17)})
         found = FetchRequest_v11.decode(sent.encode())
@@ -141,7 +143,11 @@ class Reading:
     """A fetcher of all partitions of that broker."""
 
     def __init__(
-        self, broker: Broker, priority_of: Callable[[str], Priority] | None = None, max_wait_ms: int = 50
+        self,
+        broker: Broker,
+        priority_of: Callable[[str], Priority] | None = None,
+        max_wait_ms: int = 50,
+        retry_backoff_ms: int = 1,
     ) -> None:
         cluster = SimpleNamespace(leader_for_partition=lambda _: 0)
         client = SimpleNamespace(
@@ -157,7 +163,7 @@ class Reading:
             subscriptions,
             priority_of,
             isolation_level="read_committed",
-            retry_backoff_ms=1,
+            retry_backoff_ms=retry_backoff_ms,
             fetch_max_wait_ms=max_wait_ms,
         )
         self.taken: dict[TopicPartition, list[int]] = {tp: [] for tp in PLACES}
@@ -247,6 +253,19 @@ def test_a_request_that_failed_leaves_no_gap() -> None:
             broker.is_away = False
         await reading.take_all(broker)
         await reading.fetcher.close()
+
+    run(scenario)
+
+
+def test_a_request_that_waits_to_be_sent_again_ends_with_the_fetcher() -> None:
+    async def scenario(broker: Broker) -> None:
+        reading = Reading(broker, PRIORITIES.__getitem__, retry_backoff_ms=60_000)
+        broker.is_away = True
+        for _ in Priority:
+            await broker.refused.acquire()
+        under_way = list(reading.fetcher._pending_tasks)
+        await reading.fetcher.close()
+        assert all(task.done() for task in under_way)
 
     run(scenario)
 
