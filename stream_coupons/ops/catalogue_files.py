@@ -394,6 +394,24 @@ def changed_holdouts(campaigns: Mapping[str, Campaign], published: Mapping[str, 
     ]
 
 
+def late_limits(wanted: Mapping[str, Coupon | Campaign], published: Mapping[str, Coupon | Campaign]) -> list[str]:
+    """Return a warning for each stock or budget of an entry that is published without one.
+
+    Parameters
+    ----------
+    wanted, published : mapping
+        Entries of a kind to publish, and those that are published, by id.
+    """
+    return [
+        f"{type(entry).__name__.lower()} {entry_id!r} is published without {limit}: up to half of the new one may be "
+        "given beyond it, in partitions that have given nothing so far; to have it kept exactly, take another id"
+        for entry_id, entry in wanted.items()
+        if (was := published.get(entry_id)) is not None
+        for limit in ("stock", "budget_minor")
+        if getattr(was, limit, 0) is None and getattr(entry, limit) is not None
+    ]
+
+
 def _fault_in_campaign(coupon: Coupon, campaign: Campaign) -> str | None:
     since, until = within_campaign(coupon, {campaign.campaign_id: campaign})
     if since >= until:

@@ -10,6 +10,7 @@ from stream_coupons.ops.catalogue_files import (
     EntryFault,
     ParsedFile,
     changed_holdouts,
+    late_limits,
     overlooked,
     unissuable,
 )
@@ -22,8 +23,10 @@ def compared(reading: ParsedFile, settings: Settings | None) -> list[str]:
     campaigns, others, changed = reading.campaigns, dict[str, Coupon](), list[str]()
     if settings is not None:
         known = published(settings, CAMPAIGNS).entries
-        changed, campaigns = changed_holdouts(campaigns, known), known | campaigns
         others = published(settings, COUPONS).entries
+        changed = changed_holdouts(campaigns, known)
+        changed += late_limits(reading.coupons, others) + late_limits(campaigns, known)
+        campaigns = known | campaigns
     touched = {name: each for name, each in others.items() if each.campaign_id in reading.campaigns}
     touched |= {n: each for n, each in reading.coupons.items() if settings is not None or each.campaign_id in campaigns}
     return overlooked(reading.coupons.values(), others.values()) + unissuable(touched.values(), campaigns) + changed

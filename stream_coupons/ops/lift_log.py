@@ -124,10 +124,10 @@ class LiftLog(MoneyLog):
             given = GivenCoupon(one.user_id, one.domain, one.coupon_id, one.at, math.nan, value)
             self.given.setdefault(one.decision_id, given)
 
-    def coupon_of(self, issue_id: str) -> str:
-        """Return the coupon of an issue; empty if it is not on record."""
+    def on_record(self, issue_id: str) -> tuple[str, str] | None:
+        """Return coupon and domain of an issue; None if it is not on record."""
         given = self.given.get(issue_id)
-        return given.coupon_id if given is not None else ""
+        return (given.coupon_id, given.domain) if given is not None else None
 
     def orders_begin_at(self) -> float:
         """Return the time of the first order; of the first event if there is none."""
@@ -180,9 +180,9 @@ class LiftLog(MoneyLog):
                 about = order.user_id, order.domain, order.occurred_at
                 found[campaign].append(MoneyEntry(*about, margin, value, 1, assumed))
         for one in self.discounts():
-            domain = self.given[one.issue_id].domain if one.issue_id in self.given else one.domain
+            about = one.user_id, one.domain, one.at
             for campaign in {None, self._campaign_of(one.coupon_id)}:
-                found[campaign].append(MoneyEntry(one.user_id, domain, one.at, -one.minor, discount_minor=one.minor))
+                found[campaign].append(MoneyEntry(*about, -one.minor, discount_minor=one.minor))
         cost = self._rules.cost_weight * self._rules.cost_minor
         for given in self.given.values():
             for campaign in {None, self._campaign_of(given.coupon_id)}:

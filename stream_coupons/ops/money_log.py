@@ -14,7 +14,13 @@ from stream_coupons.ops.topic_log import TopicLog
 
 
 class UsedDiscount(NamedTuple):
-    """The discount of one issue on one order: it counts when it was first used, by the amount reported last."""
+    """The discount of one issue on one order: it counts when it was first used, by the amount reported last.
+
+    Attributes
+    ----------
+    domain : str
+        Domain of the coupon, in whose currency the discount is; where the issue is not on record, of the report.
+    """
 
     issue_id: str
     user_id: str
@@ -90,8 +96,8 @@ class MoneyLog(TopicLog):
         if event.kind == "purchase":
             self._used_at[use] = min(event.occurred_at, self._used_at.get(use, math.inf))
 
-    def coupon_of(self, issue_id: str) -> str:
-        """Return the coupon of an issue; empty if it is not known."""
+    def on_record(self, issue_id: str) -> tuple[str, str] | None:
+        """Return coupon and domain of an issue; None if it is not known."""
         raise NotImplementedError
 
     def discounts(self) -> Iterator[UsedDiscount]:
@@ -100,9 +106,9 @@ class MoneyLog(TopicLog):
             if report.kind == "cancel":
                 continue
             issue_id, at = report.issue_id, self._used_at.get(use, report.occurred_at)
-            coupon_id = report.coupon_id or self.coupon_of(issue_id)
+            coupon_id, domain = self.on_record(issue_id) or (report.coupon_id or "", report.domain)
             discount_minor = self._discount(report, coupon_id)
-            yield UsedDiscount(issue_id, report.user_id, report.domain, at, coupon_id, discount_minor)
+            yield UsedDiscount(issue_id, report.user_id, domain, at, coupon_id, discount_minor)
 
     def _discount(self, report: FeedbackEvent, coupon_id: str) -> float:
         """Return the coupon's discount; where a purchase lacks it, the largest possible, as the budgets book it."""

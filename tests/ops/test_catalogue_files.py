@@ -16,9 +16,11 @@ from stream_coupons.ops.catalogue_files import (
     Kind,
     ParsedFile,
     changed_holdouts,
+    late_limits,
     read_entries,
     unissuable,
 )
+from stream_coupons.testing import coupon
 
 NOW = 1_767_348_000.0
 DAY_S = 86400.0
@@ -267,3 +269,18 @@ def test_a_holdout_that_changes_is_warned_of_and_a_new_one_is_not() -> None:
     wanted = {"spring": Campaign(campaign_id="spring", holdout_ratio=0.25), "autumn": known["autumn"]}
     [warning] = changed_holdouts(wanted | {"new": Campaign(campaign_id="new", holdout_ratio=0.5)}, known)
     assert warning.startswith("campaign 'spring': holdout_ratio was 0.1 and becomes 0.25: shoppers keep the arm")
+
+
+def test_a_limit_that_is_set_late_is_warned_of_and_one_that_changes_is_not() -> None:
+    known = {name: coupon(name, stock=stock) for name, stock in (("tea", None), ("beans", 10))}
+    wanted = {name: coupon(name, stock=20, budget_minor=900) for name in ("tea", "beans", "new")}
+    warnings = late_limits(wanted, known)
+    assert [text.partition(":")[0] for text in warnings] == [
+        "coupon 'tea' is published without stock",
+        "coupon 'tea' is published without budget_minor",
+        "coupon 'beans' is published without budget_minor",
+    ]
+    campaign = Campaign(campaign_id="spring")
+    [warning] = late_limits({"spring": Campaign(campaign_id="spring", budget_minor=9)}, {"spring": campaign})
+    assert warning.startswith("campaign 'spring' is published without budget_minor")
+    assert late_limits({"spring": campaign}, {"spring": campaign}) == []

@@ -172,7 +172,7 @@ class DecisionRows(TopicLog):
         )
         if one.coupon_id == NO_COUPON:
             return row
-        _, p_click, p_redeem, p_order = self._outcomes.given.get(one.decision_id, (None,) * 4)
+        *_, p_click, p_redeem, p_order = self._outcomes.given.get(one.decision_id, (None,) * 5)
         return row._replace(
             p_click=p_click,
             p_redeem=p_redeem,

@@ -63,14 +63,14 @@ class OutcomeLog(MoneyLog):
     Attributes
     ----------
     given : dict of tuple
-        By issue: the coupon, and the predicted P(click), P(redeem) and P(order).
+        By issue: coupon and domain, and the predicted P(click), P(redeem) and P(order).
     clicked : set of str
         Issues.
     """
 
     def __init__(self, read: tuple[topics.Topic, ...], rules: PolicyRules) -> None:
         super().__init__(read)
-        self.given: dict[str, tuple[str, float, float, float]] = {}
+        self.given: dict[str, tuple[str, str, float, float, float]] = {}
         self.clicked: set[str] = set()
         self._rules = rules
 
@@ -78,15 +78,15 @@ class OutcomeLog(MoneyLog):
         """Take one message."""
         if isinstance(message, CouponIssue):
             predicted = message.p_click, message.p_redeem, message.p_order
-            self.given[message.issue_id] = message.coupon_id, *predicted
+            self.given[message.issue_id] = message.coupon_id, message.domain, *predicted
             self.saw(message.issued_at)
         elif isinstance(message, FeedbackEvent) and message.kind == "click":
             self.clicked.add(message.issue_id)
         super().note(message)
 
-    def coupon_of(self, issue_id: str) -> str:
-        """Return the coupon of an issue; empty if it is not on record."""
-        return self.given[issue_id][0] if issue_id in self.given else ""
+    def on_record(self, issue_id: str) -> tuple[str, str] | None:
+        """Return coupon and domain of an issue; None if it is not on record."""
+        return self.given[issue_id][:2] if issue_id in self.given else None
 
     def money(self) -> dict[tuple[str, str], Money]:
         """Return the money of each shopper in each domain.
@@ -133,10 +133,10 @@ class OwnLog(OutcomeLog):
             self.saw(message.at)
         super().note(message)
 
-    def coupon_of(self, issue_id: str) -> str:
-        """Return the coupon of an issue; empty if its decision is not on record."""
+    def on_record(self, issue_id: str) -> tuple[str, str] | None:
+        """Return coupon and domain of an issue; None if its decision is not on record."""
         decision = self.decisions.get(issue_id)
-        return decision.coupon_id if decision is not None else ""
+        return (decision.coupon_id, decision.domain) if decision is not None else None
 
     def window_s(self) -> float:
         """Return the longest time in which a coupon that was an arm can be used, seconds.

@@ -33,7 +33,7 @@ from stream_coupons.testing import coupon, feedback, issue, item, order
 from stream_coupons_lab.ope import own_valuation, policies
 from stream_coupons_lab.ope.ope import Estimator
 from stream_coupons_lab.ope.own_decisions import OwnDecisions, arrays
-from stream_coupons_lab.ope.own_log import NO_MONEY, OwnLog
+from stream_coupons_lab.ope.own_log import NO_MONEY, OUTCOMES, OutcomeLog, OwnLog
 from stream_coupons_lab.ope.policies import Policy, explored
 
 SHOPPERS = 3000
@@ -215,6 +215,19 @@ def test_the_report_on_what_happened_last_says_what_a_coupon_took_off(
     money = log.money().get(("u", "ecommerce"), NO_MONEY)
     assert money.between(AT, AT + 5).margin_minor == -taken  # when it was first used
     assert money.between(AT + 5, math.inf).margin_minor == 0
+
+
+@pytest.mark.parametrize("is_on_record", [True, False])
+def test_a_discount_is_in_the_domain_of_its_coupon_not_of_its_report(is_on_record: bool) -> None:
+    log = OutcomeLog(OUTCOMES, PolicyRules())
+    tour = coupon("tour", domain="travel", max_discount_minor=80)
+    given = issue("u", tour)
+    log.take(topics.CATALOG.name, encode(tour))
+    if is_on_record:
+        log.take(topics.ISSUES.name, encode(given))
+    log.take(topics.FEEDBACK.name, encode(feedback(given, "purchase", domain="ecommerce", discount_minor=80)))
+    [(_, domain)] = log.money()
+    assert domain == ("travel" if is_on_record else "ecommerce")
 
 
 def test_policies_go_by_value_less_price() -> None:
