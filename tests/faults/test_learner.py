@@ -74,8 +74,13 @@ def wait(system: LocalSystem, holds: Callable[[], bool], what: str, within_s: fl
 
 
 def wait_learnt(system: LocalSystem, days: int) -> None:
-    """Wait until a model has learnt from so many days."""
-    wait(system, lambda: learnt(system) == 2 * ISSUES * days, f"a snapshot of {days} days")
+    """Wait until a model has learnt from so many days; a failure states what there was to learn, and what waits."""
+    try:
+        wait(system, lambda: learnt(system) == 2 * ISSUES * days, f"a snapshot of {days} days")
+    except AssertionError as failure:
+        there = len(records(system, topics.EXAMPLES.name))
+        failure.add_note(f"{there} examples, {learnt(system)} of them in the last snapshot; lag: {lag(system)}")
+        raise
 
 
 def learn_a_day(system: LocalSystem, day: int) -> None:
