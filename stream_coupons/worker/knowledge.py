@@ -243,12 +243,16 @@ class CurrentKnowledge:
         return domain in self._domains or domain in transfer or domain in transfer.values()
 
     def _is_next(self, snapshot: ModelSnapshot) -> bool:
-        """Return True for the next snapshot of the release that is served, and for one of another that learnt more.
+        """Return True if it learnt no less than the one served, or more if that is of another release.
 
-        During a rolling upgrade the learners of two releases take turns, and the one that learnt last has learnt all.
+        A learner that was stopped amid a publication may append its own after that of its successor. Who went on from
+        it would never learn what lies between it and the group's offset. During a rolling upgrade the learners of two
+        releases take turns, and the one that learnt last has learnt all.
         """
         served = self.snapshots.get(snapshot.domain)
-        return served is None or served.series == snapshot.series or _progress(snapshot) > _progress(served)
+        if served is None or served.series != snapshot.series:
+            return served is None or _progress(snapshot) > _progress(served)
+        return snapshot.source_offset >= served.source_offset
 
     def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
         """Serve what `read_snapshot` read, unless another release has learnt more."""

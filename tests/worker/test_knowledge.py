@@ -246,6 +246,16 @@ def of_another_release(snapshot: ModelSnapshot, **about: Any) -> ModelSnapshot:
     return msgspec.structs.replace(snapshot, **(other | about))
 
 
+def test_a_snapshot_that_a_stopped_learner_appends_late_is_not_gone_on_from(snapshot: ModelSnapshot) -> None:
+    known = CurrentKnowledge(Settings().rules(PUBLIC_KEY), Metrics(CollectorRegistry()))
+    read = known.read_snapshot(b"ecommerce", encode(snapshot))
+    assert read is not None
+    for offset, version in ((79, 3), (119, 5), (79, 4), (119, 6)):
+        known.take_snapshot((msgspec.structs.replace(snapshot, source_offset=offset, version=version), read[1]))
+        assert known.snapshots["ecommerce"].source_offset == (119 if version > 3 else 79)
+    assert known.snapshots["ecommerce"].version == 6  # one that learnt as much may have news of the brake
+
+
 @pytest.mark.parametrize("is_reversed", [False, True])
 @pytest.mark.parametrize(("offset", "is_ours"), [(0, False), (1, True), (2, True)])
 def test_of_two_releases_with_the_same_hashing_the_model_that_learnt_most_is_served(
