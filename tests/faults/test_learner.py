@@ -89,6 +89,24 @@ def learn_a_day(system: LocalSystem, day: int) -> None:
     wait_learnt(system, day + 1)
 
 
+@pytest.mark.essential
+def test_no_example_is_lost_where_a_snapshot_of_a_stopped_learner_comes_late(
+    empty_broker: BrokerProcess, tmp_path: Path
+) -> None:
+    system = LocalSystem(empty_broker, as_delivered(), tmp_path, workers=1)
+    system.prepare([coupon("c1")])
+    with system, system.publisher() as publisher:
+        system.wait_ready()
+        learn_a_day(system, 0)
+        late = records(system, topics.SNAPSHOTS.name)[-1]
+        learn_a_day(system, 1)
+        system.wait_idle(WITHIN_S)  # what it has learnt is committed
+        publisher.send_bytes(topics.SNAPSHOTS, late.key, late.value, late.partition)
+        publisher.flush()
+        os.kill(learner_of(system.workers[0]), signal.SIGKILL)
+        learn_a_day(system, 2)
+
+
 @pytest.mark.parametrize("outage_s", OUTAGES_S)
 @pytest.mark.parametrize("is_killed", [False, True], ids=["hangs", "gone"])
 def test_learning_goes_on_by_itself_once_the_broker_is_back(
