@@ -250,12 +250,13 @@ class CurrentKnowledge:
         releases take turns, and the one that learnt last has learnt all.
         """
         served = self.snapshots.get(snapshot.domain)
-        if served is None or served.series != snapshot.series:
-            return served is None or _progress(snapshot) > _progress(served)
-        return snapshot.source_offset >= served.source_offset
+        if served is None:
+            return True
+        news, known = _progress(snapshot), _progress(served)
+        return news > known or (news == known and snapshot.series == served.series)
 
     def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
-        """Serve what `read_snapshot` read, unless another release has learnt more."""
+        """Serve what `read_snapshot` read, unless what is served has learnt more."""
         snapshot, scorer = read
         if not self._is_next(snapshot):
             return
