@@ -37,8 +37,8 @@ def chart(groups: Sequence[Group]) -> str:
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 8}" y2="{bottom}" stroke="#ccc"/>')
         parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{share:.0%}</text>')
     for number, group in enumerate(rows):
-        y = TOP + ROW * (number + 0.5)
-        parts.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(group.name)}</text>')
+        y, label = TOP + ROW * (number + 0.5), f"{group.name}, {group.shoppers:,}"
+        parts.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(label)}</text>')
         for policy in shown:
             standing = group.policies.get(policy)
             if standing is not None and standing.share is not None and policy != TRUE_VALUE:

@@ -1,7 +1,8 @@
-"""Compare policies over worlds: shares of true value, thirds, paired differences, and how well values are known."""
+"""Compare policies over worlds: shares of true value, the second half, paired differences, and how right values are."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 
 import msgspec
 import numpy as np
@@ -9,23 +10,50 @@ from scipy import stats
 
 from ..money_compared import CONFIDENCE, Estimate, estimate
 from ..runs import TRUE_VALUE
-from .play import THIRDS, Given
+from .play import SIXTHS, Given
 from .registry import world_class
-from .runs import ENGINE, NONE, POLICIES, WorldRun
+from .runs import ENGINE, NONE, POLICIES, RANKING_TRUE, WorldRun
 
 RESAMPLES = 2000
-MIN_PAIRS = 10
-"""Explored coupons of a run below which no rank correlation is computed."""
+THIRDS = 3
+FEW_ISSUES = 50
+"""Issues of a coupon below which its mean values are not compared."""
+MANY_ISSUES = 500
+"""Issues of a coupon from which the sign of its predicted value should be right."""
+DECILES = 10
 AGAINST = ("ranking_learnt", "pooled")
 Cell = dict[str, WorldRun]
 """Runs of one world and seed, by policy."""
 
 
-class Week(msgspec.Struct, frozen=True):
-    """Mean value of a coupon given in one week, predicted and true, minor units; None if none was given."""
+class Coupons(msgspec.Struct, frozen=True, kw_only=True):
+    """Predicted and true mean values by coupon in the second half of the time, each coupon weighed by its issues.
 
-    predicted_minor: float | None
-    true_minor: float | None
+    Attributes
+    ----------
+    level : float
+        Sum of predicted over sum of true values of all coupons given.
+    slope : float or None
+        Slope of true on predicted mean values within runs, by weighted least squares.
+    rank_correlation : float or None
+        Spearman's correlation within runs, mean over runs.
+    lost : float
+        What coupons whose sum is below zero lost, as a share of what was earned.
+    below_zero : float
+        Sum of single true values below zero, as a share of what was earned.
+    many, wrong, very_wrong : int
+        Coupons with `MANY_ISSUES` issues; those whose predicted and true mean differ in sign, the true one by more than
+        two and by more than four standard errors.
+    """
+
+    level: float | None
+    slope: float | None
+    rank_correlation: float | None
+    lost: float
+    below_zero: float
+    many: int
+    wrong: int
+    very_wrong: int
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +63,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     margin : float
         Sum of the true values of all coupons given, whole currency units.
-    share : Estimate or None
-        Of the margin of `true_value`; None if that is 0.
+    share, second_half : Estimate or None
+        Of the margin of `true_value`, and of that of the second half of the time; None if that is 0.
     thirds : list of float
         The same of each third of the time.
-    issues : int
+    issues : float
         Number of coupons given.
     repeats : float or None
         Share of coupons given to shoppers who held the same coupon.
@@ -47,23 +75,32 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         Share of coupons without a scope.
     none_share : float or None
         Mean share of decisions in which no coupon was worth giving.
-    weeks : list of Week
-        Values by week.
-    rank_correlation : Estimate or None
-        Mean over runs of Spearman's correlation of predicted and true value, over explored coupons.
+    coupons : Coupons
+        Values by coupon.
+    refused_minor : float or None
+        Mean true value of the best coupon where none was worth giving, minor units.
+    withheld, explored : float or None
+        Number of coupons withheld, and drawn by chance, as shares of those given and withheld.
+    orders : list of (float, float, float)
+        Of coupons withheld by chance, by decile of P(order without the coupon): its mean, the share that ordered, and
+        the standard error of that.
     cpu_s : float
         Mean processor time of a run.
     """
 
     margin: float
     share: Estimate | None
+    second_half: Estimate | None
     thirds: list[float]
-    issues: int
+    issues: float
     repeats: float | None
     whole_shop: float | None
     none_share: float | None
-    weeks: list[Week]
-    rank_correlation: Estimate | None
+    coupons: Coupons
+    refused_minor: float | None
+    withheld: float | None
+    explored: float | None
+    orders: list[tuple[float, float, float]]
     cpu_s: float
 
 
@@ -74,14 +111,15 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     margin : Estimate
         Mean difference of a run, whole currency units, by Student's t.
-    share : Estimate or None
-        Difference of the shares of true value, by the bootstrap.
+    share, second_half : Estimate or None
+        Difference of the shares of true value, and of those of the second half, by the bootstrap.
     ahead, of : int
         In how many runs the engine earned more, of all.
     """
 
     margin: Estimate
     share: Estimate | None
+    second_half: Estimate | None
     ahead: int
     of: int
 
@@ -91,11 +129,14 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    shoppers : int
+        Number of shoppers of each world.
     margin_without : float
         Sum of the shop's margin without coupons, whole currency units.
     """
 
     name: str
+    shoppers: int
     pays: bool
     runs: int
     margin_without: float
@@ -104,25 +145,40 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compare(runs: Iterable[WorldRun]) -> list[Group]:
-    """Return a group for each world, and one over all worlds in which coupons pay, on runs that all have played."""
-    cells: defaultdict[tuple[str, int], Cell] = defaultdict(dict)
-    for run in runs:
-        cells[run.configuration.world, run.seed][run.policy] = run
+    """Return a group for each world and size, and one for each size over all worlds in which coupons pay.
+
+    Groups have the runs that all policies have played. True value, and the ranking by it, are those of worlds of a
+    bounded size, per shopper.
+    """
+    cells: defaultdict[tuple[int, str, int], Cell] = defaultdict(dict)
+    kept = [*runs]
+    for run in kept:
+        cells[run.configuration.shoppers, run.configuration.world, run.seed][run.policy] = run
+    for (shoppers, world, seed), cell in cells.items():
+        for run in kept:
+            if (run.configuration.world, run.seed) == (world, seed) and run.policy not in cell:
+                cell |= {run.policy: run.scaled(shoppers)} if run.policy in (TRUE_VALUE, RANKING_TRUE) else {}
     policies = {policy for cell in cells.values() for policy in cell}
     whole = {name: cell for name, cell in sorted(cells.items()) if set(cell) == policies and TRUE_VALUE in cell}
-    by_world: defaultdict[str, list[Cell]] = defaultdict(list)
-    for (world, _), cell in whole.items():
-        by_world[world].append(cell)
-    pays = {world: world_class(world).pays for world in by_world}
-    groups = [_group(world, pays[world], cells) for world, cells in by_world.items()]
-    paying = [cell for (world, _), cell in whole.items() if pays[world]]
-    return [*groups, _group("all worlds", True, paying)] if sum(pays.values()) > 1 else groups
+    groups: list[Group] = []
+    for size in sorted({shoppers for shoppers, _, _ in whole}):
+        by_world: defaultdict[str, list[Cell]] = defaultdict(list)
+        for (shoppers, world, _), cell in whole.items():
+            if shoppers == size:
+                by_world[world].append(cell)
+        pays = {world: world_class(world).pays for world in by_world}
+        groups += [_group(world, size, pays[world], each) for world, each in by_world.items()]
+        if sum(pays.values()) > 1:
+            paying = [cell for world, each in by_world.items() if pays[world] for cell in each]
+            groups.append(_group("all worlds", size, True, paying))
+    return groups
 
 
-def _group(name: str, pays: bool, cells: Sequence[Cell]) -> Group:
+def _group(name: str, shoppers: int, pays: bool, cells: Sequence[Cell]) -> Group:
     played = [policy for policy in POLICIES if policy in cells[0]]
     return Group(
         name=name,
+        shoppers=shoppers,
         pays=pays,
         runs=len(cells),
         margin_without=round(sum(cell[TRUE_VALUE].margin_without_minor or 0.0 for cell in cells) / 100, 2),
@@ -135,68 +191,122 @@ def _margin(policy: str) -> Callable[[Cell], float]:
     return lambda cell: cell[policy].outcome.margin_minor
 
 
+def _second(policy: str) -> Callable[[Cell], float]:
+    return lambda cell: cell[policy].outcome.second_half_minor
+
+
 def _standing(policy: str, cells: Sequence[Cell]) -> Standing:
     runs = [cell[policy] for cell in cells]
     outcomes = [run.outcome for run in runs]
     issues = sum(outcome.issues for outcome in outcomes)
     none_shares = [share for outcome in outcomes if (share := outcome.none_share) is not None]
-    correlations = [rank for outcome in outcomes if (rank := rank_correlation(outcome.explored)) is not None]
-    thirds = []
-    for third in range(THIRDS):
-        own, true = (
-            sum(cell[each].outcome.thirds[third].true_minor for cell in cells) for each in (policy, TRUE_VALUE)
-        )
-        thirds.append(round(own / true, 3) if true > 0 else 0.0)
+    refused = reduce(Given.plus, (outcome.refused for outcome in outcomes))
+    withheld, explored = (sum(getattr(each, name).issues for each in outcomes) for name in ("withheld", "explored"))
     return Standing(
         margin=round(sum(outcome.margin_minor for outcome in outcomes) / 100, 2),
-        share=share_of(cells, _margin(policy)),
-        thirds=thirds,
-        issues=issues,
+        share=share_of(cells, _margin(policy), _margin(TRUE_VALUE)),
+        second_half=share_of(cells, _second(policy), _second(TRUE_VALUE)),
+        thirds=[_third(third, policy, cells) for third in range(THIRDS)],
+        issues=round(issues),
         repeats=_share(sum(outcome.repeats.issues for outcome in outcomes), issues),
         whole_shop=_share(sum(outcome.whole_shop.issues for outcome in outcomes), issues),
         none_share=round(float(np.mean(none_shares)), 3) if none_shares else None,
-        weeks=_weeks([outcome.weeks for outcome in outcomes]),
-        rank_correlation=estimate(correlations) if correlations else None,
+        coupons=coupons_of([outcome.by_coupon for outcome in outcomes]),
+        refused_minor=round(refused.true_minor / refused.issues, 1) if refused.issues else None,
+        withheld=_share(withheld, withheld + issues),
+        explored=_share(explored, withheld + issues),
+        orders=order_deciles([pair for outcome in outcomes for pair in outcome.orders]),
         cpu_s=round(float(np.mean([run.cpu_s for run in runs])), 1),
     )
 
 
-def _share(part: int, whole: int) -> float | None:
+def _third(third: int, policy: str, cells: Sequence[Cell]) -> float:
+    some = slice(third * SIXTHS // THIRDS, (third + 1) * SIXTHS // THIRDS)
+    own, true = (
+        sum(given.true_minor for cell in cells for given in cell[each].outcome.sixths[some])
+        for each in (policy, TRUE_VALUE)
+    )
+    return round(own / true, 3) if true > 0 else 0.0
+
+
+def _share(part: float, whole: float) -> float | None:
     return round(part / whole, 3) if whole else None
 
 
-def _weeks(by_run: Sequence[list[Given]]) -> list[Week]:
-    weeks = []
-    for number in range(max(map(len, by_run))):
-        each = [weeks[number] for weeks in by_run if number < len(weeks)]
-        issues = sum(given.issues for given in each)
-        predicted, true = sum(given.predicted_minor for given in each), sum(given.true_minor for given in each)
-        weeks.append(Week(round(predicted / issues, 1), round(true / issues, 1)) if issues else Week(None, None))
-    return weeks
+def coupons_of(runs: Sequence[dict[str, list[Given]]]) -> Coupons:
+    """Return how right the values of coupons are; `runs` has the halves of each coupon by id, for each run."""
+    late = [[halves[1] for _, halves in sorted(run.items()) if halves[1].issues >= FEW_ISSUES] for run in runs]
+    last = [halves[1] for run in runs for halves in run.values()]
+    whole = [first.plus(second) for run in runs for first, second in run.values()]
+    many = [given for given in whole if given.issues >= MANY_ISSUES and given.valued > 1]
+    differs = [given for given in many if given.predicted_minor * given.true_minor < 0]
+    wrong = [abs(given.true_minor) / given.issues / max(given.error_minor, 1e-9) for given in differs]
+    earned = max(sum(given.true_minor for given in last), 1e-9)
+    true = sum(given.true_minor for given in last)
+    ranks = [rank for run in late if (rank := _rank_correlation(run)) is not None]
+    return Coupons(
+        level=round(sum(given.predicted_minor for given in last) / true, 2) if true else None,
+        slope=_slope(late),
+        rank_correlation=round(float(np.mean(ranks)), 2) if ranks else None,
+        lost=round(-sum(min(given.true_minor, 0.0) for given in last) / earned, 3),
+        below_zero=round(-sum(given.lost_minor for given in last) / earned, 3),
+        many=len(many),
+        wrong=sum(errors > 2.0 for errors in wrong),
+        very_wrong=sum(errors > 4.0 for errors in wrong),
+    )
 
 
-def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Return Spearman's correlation; None with few pairs, or if one side is constant.
+def _means(run: Sequence[Given]) -> tuple[list[float], list[float], list[float]]:
+    """Return predicted and true mean value and number of issues of each coupon."""
+    return (
+        [given.predicted_minor / given.issues for given in run],
+        [given.true_minor / given.issues for given in run],
+        [given.issues for given in run],
+    )
 
-    >>> rank_correlation([(float(n), float(n * n)) for n in range(10)])
-    1.0
-    """
-    if len(pairs) < MIN_PAIRS or any(len(set(side)) < 2 for side in zip(*pairs, strict=True)):
+
+def _slope(runs: Sequence[Sequence[Given]]) -> float | None:
+    """Return the weighted slope of true on predicted values within runs; None where predictions do not differ."""
+    product = square = 0.0
+    for run in runs:
+        if len(run) > 1:
+            predicted, true, weight = map(np.array, _means(run))
+            apart = predicted - np.average(predicted, weights=weight)
+            product += float((weight * apart * true).sum())
+            square += float((weight * apart * predicted).sum())
+    return round(product / square, 2) if square else None
+
+
+def _rank_correlation(run: Sequence[Given]) -> float | None:
+    """Return Spearman's correlation over coupons; None for fewer than three, or if one side is constant."""
+    predicted, true, _ = _means(run)
+    if len(run) < 3 or len(set(predicted)) < 2 or len(set(true)) < 2:
         return None
-    return round(float(stats.spearmanr(*zip(*pairs, strict=True)).statistic), 6)
+    return float(stats.spearmanr(predicted, true).statistic)
 
 
-def share_of(cells: Sequence[Cell], margin: Callable[[Cell], float]) -> Estimate | None:
-    """Return a sum over cells as a share of the sum of true value, with its bootstrap interval over cells.
+def order_deciles(pairs: Sequence[tuple[float, bool]]) -> list[tuple[float, float, float]]:
+    """Return mean prediction, share of orders and its standard error, by decile of the prediction.
+
+    >>> order_deciles([(0.1, False), (0.3, True)])[:2]
+    [(0.1, 0.0, 0.0), (0.3, 1.0, 0.0)]
+    """
+    parts = [part for part in np.array_split(np.array(sorted(pairs)).reshape(-1, 2), DECILES) if len(part)]
+    means = [(*part.mean(axis=0).tolist(), len(part)) for part in parts]
+    return [(round(p, 4), round(seen, 4), round((seen * (1.0 - seen) / n) ** 0.5, 4)) for p, seen, n in means]
+
+
+def share_of(cells: Sequence[Cell], margin: Callable[[Cell], float], whole: Callable[[Cell], float]) -> Estimate | None:
+    """Return a sum over cells as a share of another one, with its bootstrap interval over cells.
 
     Parameters
     ----------
     cells : sequence of dict
         Runs by policy, one for each world and seed.
-    margin : callable
-        Returns the summand of a cell, minor units.
+    margin, whole : callable
+        Return the summand of a cell, and that of what it is a share of, minor units.
     """
-    sums = np.array([(margin(cell), cell[TRUE_VALUE].outcome.margin_minor) for cell in cells])
+    sums = np.array([(margin(cell), whole(cell)) for cell in cells])
     if sums[:, 1].sum() <= 0:
         return None
     mean = round(float(sums[:, 0].sum() / sums[:, 1].sum()), 4)
@@ -210,10 +320,12 @@ def share_of(cells: Sequence[Cell], margin: Callable[[Cell], float]) -> Estimate
 
 def _lead(other: str, cells: Sequence[Cell]) -> Lead:
     ours, theirs = _margin(ENGINE), _margin(other)
+    late, their_late = _second(ENGINE), _second(other)
     leads = [(ours(cell) - theirs(cell)) / 100 for cell in cells]
     return Lead(
         margin=estimate(leads),
-        share=share_of(cells, lambda cell: ours(cell) - theirs(cell)),
+        share=share_of(cells, lambda cell: ours(cell) - theirs(cell), _margin(TRUE_VALUE)),
+        second_half=share_of(cells, lambda cell: late(cell) - their_late(cell), _second(TRUE_VALUE)),
         ahead=sum(lead > 0 for lead in leads),
         of=len(leads),
     )

@@ -1,7 +1,8 @@
 """Play a simulated shop against the whole system in one process, message by message.
 
 The clock is that of the shop. Windows close every simulated hour, and models serve as soon as they are learnt. What a
-coupon is truly worth is recorded at the moment it is given, before its shopper receives it.
+coupon is truly worth is recorded at the moment it is given, before its shopper receives it. Of large worlds that may be
+done for a sample of the issues, each of which then counts for several.
 """
 
 import math
@@ -10,10 +11,13 @@ from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from stream_coupons.core.decision.scoring import Scorer, ValueScorer
-from stream_coupons.core.messages.decisions import CouponIssue
+from stream_coupons.core.draws import PUBLIC_KEY
+from stream_coupons.core.messages.decisions import CouponIssue, LoggedDecision
 from stream_coupons.core.messages.inputs import FeedbackEvent
+from stream_coupons.core.messages.learning import TrainingExample
 from stream_coupons.settings import Settings
 from stream_coupons.testing import LocalPipeline, ManualClock
 from stream_coupons_lab.demo.play import NEVER_S
@@ -21,8 +25,7 @@ from stream_coupons_lab.demo.play import NEVER_S
 from .world import DAY_S, Floats, World
 
 TICK_S = 3600.0
-WEEK_S = 7 * DAY_S
-THIRDS = 3
+SIXTHS = 6
 
 
 class Listener(Protocol):
@@ -48,21 +51,43 @@ class Given(Struct, array_like=True):
 
     Attributes
     ----------
-    issues : int
+    issues : float
         Number of coupons.
     predicted_minor, true_minor : float
         Sums of predicted and true values, minor units.
+    true_squares : float
+        Sum of the squares of true values.
+    lost_minor : float
+        Sum of the true values below zero, minor units.
+    valued : int
+        Number of coupons whose true value was computed.
     """
 
-    issues: int = 0
+    issues: float = 0.0
     predicted_minor: float = 0.0
     true_minor: float = 0.0
+    true_squares: float = 0.0
+    lost_minor: float = 0.0
+    valued: int = 0
 
-    def add(self, predicted_minor: float, true_minor: float) -> None:
-        """Count one more coupon."""
-        self.issues += 1
-        self.predicted_minor += predicted_minor
-        self.true_minor += true_minor
+    def add(self, predicted_minor: float, true_minor: float, weight: float = 1.0) -> None:
+        """Count one more coupon, which stands for `weight` coupons."""
+        self.issues += weight
+        self.predicted_minor += weight * predicted_minor
+        self.true_minor += weight * true_minor
+        self.true_squares += weight * true_minor**2
+        self.lost_minor += weight * min(true_minor, 0.0)
+        self.valued += 1
+
+    def plus(self, other: "Given") -> "Given":
+        """Return both."""
+        return Given(*(own + its for own, its in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def error_minor(self) -> float:
+        """Standard error of the mean true value, minor units."""
+        mean = self.true_minor / self.issues
+        return math.sqrt(max(self.true_squares / self.issues - mean**2, 0.0) / max(self.valued - 1, 1))
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -70,18 +95,20 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    thirds : list of Given
-        Coupons given in each third of the time.
-    weeks : list of Given
-        Coupons given in each week.
+    sixths : list of Given
+        Coupons given in each sixth of the time.
     by_coupon : dict
-        Coupons given, by id.
+        Coupons given in each half of the time, by id.
     whole_shop : Given
         Coupons given that have no scope.
     repeats : Given
         Coupons given to shoppers who held the same coupon.
-    explored : list of (float, float)
-        Predicted and true value of each coupon that was drawn by chance.
+    explored, withheld : Given
+        Coupons drawn by chance beside the best, and best coupons that chance withheld.
+    refused : Given
+        The truly best coupon of each decision in which none was worth giving.
+    orders : list of (float, bool)
+        Of each coupon withheld by chance: P(order without it), and whether the shopper ordered.
     decisions : dict
         Number of triggers by result or reason: "given", "not_worth_it", "holdout", "cooldown".
     redemptions, discount_minor : int
@@ -90,12 +117,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
         Number of messages of the shop.
     """
 
-    thirds: list[Given]
-    weeks: list[Given]
-    by_coupon: dict[str, Given]
+    sixths: list[Given]
+    by_coupon: dict[str, list[Given]]
     whole_shop: Given
     repeats: Given
-    explored: list[tuple[float, float]]
+    explored: Given
+    withheld: Given
+    refused: Given
+    orders: list[tuple[float, bool]]
     decisions: dict[str, int]
     redemptions: int
     discount_minor: int
@@ -104,12 +133,17 @@ class Outcome(Struct, frozen=True, kw_only=True):
     @property
     def margin_minor(self) -> float:
         """Sum of the true values of all coupons given."""
-        return sum(third.true_minor for third in self.thirds)
+        return sum(each.true_minor for each in self.sixths)
 
     @property
-    def issues(self) -> int:
+    def second_half_minor(self) -> float:
+        """The same of the second half of the time."""
+        return sum(each.true_minor for each in self.sixths[SIXTHS // 2 :])
+
+    @property
+    def issues(self) -> float:
         """Number of coupons given."""
-        return sum(third.issues for third in self.thirds)
+        return sum(each.issues for each in self.sixths)
 
     @property
     def none_share(self) -> float | None:
@@ -162,37 +196,54 @@ class Held:
 class Ledger:
     """The coupons given so far, and what they are worth."""
 
-    def __init__(self, world: World, truth: Truth) -> None:
-        self._world, self._truth = world, truth
+    def __init__(self, world: World, truth: Truth, valued_ratio: float) -> None:
+        self._world, self._truth, self._ratio = world, truth, valued_ratio
         self._positions = {coupon.coupon_id: n for n, coupon in enumerate(world.coupons)}
         self._whole = {c.coupon_id for c in world.coupons if not (c.categories or c.brands or c.items)}
         self._held = Held()
-        self._explored: list[tuple[float, float]] = []
-        self._thirds = [Given() for _ in range(THIRDS)]
-        self._weeks = [Given() for _ in range(math.ceil(world.days * DAY_S / WEEK_S))]
-        self._by_coupon: dict[str, Given] = {}
-        self._whole_shop, self._repeats = Given(), Given()
+        self._sixths = [Given() for _ in range(SIXTHS)]
+        self._by_coupon: dict[str, list[Given]] = {}
+        self._whole_shop, self._repeats, self._explored = Given(), Given(), Given()
+        self._withheld, self._refused = Given(), Given()
+        self._orders: list[tuple[float, bool]] = []
         self._redemptions, self._discount_minor = 0, 0
 
     def give(self, issue: CouponIssue) -> None:
         """Record a coupon that is about to be given."""
+        is_repeat = self._held.holds(issue.user_id, issue.coupon_id, issue.issued_at)
+        self._held.give(issue)
+        if not self._is_valued(issue.issue_id):
+            return
         value = float(self._truth.values(issue.user_id, issue.issued_at)[self._positions[issue.coupon_id]])
         length_s = self._world.days * DAY_S
         since_s = min(max(issue.issued_at - self._world.starts_at, 0.0), length_s - 1.0)
-        parts = [
-            self._thirds[int(since_s * THIRDS / length_s)],
-            self._weeks[int(since_s / WEEK_S)],
-            self._by_coupon.setdefault(issue.coupon_id, Given()),
-        ]
-        if issue.coupon_id in self._whole:
-            parts.append(self._whole_shop)
-        if self._held.holds(issue.user_id, issue.coupon_id, issue.issued_at):
-            parts.append(self._repeats)
-        self._held.give(issue)
+        sixth = int(since_s * SIXTHS / length_s)
+        halves = self._by_coupon.setdefault(issue.coupon_id, [Given(), Given()])
+        parts = [self._sixths[sixth], halves[2 * sixth // SIXTHS]]
+        parts += [self._whole_shop] * (issue.coupon_id in self._whole)
+        parts += [self._repeats] * is_repeat + [self._explored] * issue.is_explored
         for part in parts:
-            part.add(issue.value_minor, value)
-        if issue.is_explored:
-            self._explored.append((issue.value_minor, value))
+            part.add(issue.value_minor, value, 1.0 / self._ratio)
+
+    def decide(self, decision: LoggedDecision) -> None:
+        """Record a decision that gave no coupon: the value of the one that was withheld, or of the best one refused."""
+        row, is_control = decision.best, decision.result == "control"
+        if not (is_control or decision.result == "not_worth_it") or not self._is_valued(decision.decision_id):
+            return
+        values = self._truth.values(decision.user_id, decision.at)
+        true = [float(values[self._positions[arm]]) for arm in decision.arms]
+        if not is_control:
+            self._refused.add(max(decision.values_minor), max(true), 1.0 / self._ratio)
+        elif row is not None:
+            self._withheld.add(decision.values_minor[row], true[row], 1.0 / self._ratio)
+
+    def close(self, example: TrainingExample) -> None:
+        """Record whether a shopper ordered from whom chance withheld a coupon."""
+        if example.head == "order" and example.withheld:
+            self._orders.append((example.predicted, example.label))
+
+    def _is_valued(self, identity: str) -> bool:
+        return self._ratio >= 1.0 or PUBLIC_KEY.uniform("valued", identity) < self._ratio
 
     def use(self, event: FeedbackEvent) -> None:
         """Record a coupon that was used."""
@@ -203,12 +254,14 @@ class Ledger:
     def outcome(self, decisions: dict[str, int], events: int) -> Outcome:
         """Return the results."""
         return Outcome(
-            thirds=self._thirds,
-            weeks=self._weeks,
+            sixths=self._sixths,
             by_coupon=self._by_coupon,
             whole_shop=self._whole_shop,
             repeats=self._repeats,
             explored=self._explored,
+            withheld=self._withheld,
+            refused=self._refused,
+            orders=self._orders,
             decisions=decisions,
             redemptions=self._redemptions,
             discount_minor=self._discount_minor,
@@ -222,6 +275,7 @@ def play(
     scorer: Scorer | None = None,
     listener: Listener | None = None,
     truth: Truth | None = None,
+    valued_ratio: float = 1.0,
 ) -> Outcome:
     """Play a world to its end.
 
@@ -237,6 +291,8 @@ def play(
         The scorer itself, if it learns by what the shop sees.
     truth : Truth, optional
         True values of this world, if the scorer reads them, too.
+    valued_ratio : float
+        Share of the issues whose true value is computed, drawn by their ids.
 
     Raises
     ------
@@ -244,7 +300,10 @@ def play(
         If the system refuses a message of the world.
     """
     truth = truth or Truth(world)
-    ledger, shop = Ledger(world, truth), _Shop(world, settings, scorer, listener)
+    ledger = Ledger(world, truth, valued_ratio)
+    shop = _Shop(world, settings, scorer, listener)
+    shop.listen(LoggedDecision, ledger.decide)
+    shop.listen(TrainingExample, ledger.close)
     events, count = world.events(), 0
     message = next(events, None)
     while message is not None:
@@ -276,10 +335,11 @@ class _Shop:
             scorer=scorer,
             on_output=lambda _: None,
         )
-        self._pipeline.listen(CouponIssue, self._issues.append)
+        self.listen = self._pipeline.listen
+        self.listen(CouponIssue, self._issues.append)
         if listener is not None:
             for kind in listener.kinds:
-                self._pipeline.listen(kind, listener.hear)
+                self.listen(kind, listener.hear)
 
     def send(self, message: Struct) -> list[CouponIssue]:
         """Let time pass until a message of the shop, send it, and return the issues that it leads to."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import threadpoolctl
+from msgspec.structs import astuple
 
 from stream_coupons.core.decision.policy import is_holdout
 from stream_coupons.core.decision.scoring import ValueScorer
@@ -21,7 +22,7 @@ from ..average_learnt import AverageLearnt
 from ..learnable import CouponTrees, Learnable, Recorder
 from ..money_runs import CAPS, ROOT
 from ..runs import TRUE_VALUE, digest_of
-from .play import Outcome, Truth, play
+from .play import Given, Outcome, Truth, play
 from .policies import AtRandom, NoRepeats, TrueValues
 from .pooled import Pooled
 from .registry import world_class
@@ -66,6 +67,10 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 """Files that a policy depends on beside its world; by default `SYSTEM`."""
 
 
+MOST_OF_TRUE_VALUE = 2000
+"""Shoppers of the largest worlds that true value plays: in larger ones it earns as much per shopper."""
+
+
 class Shop(msgspec.Struct, frozen=True, kw_only=True):
     """A world but for its seed.
 
@@ -82,6 +87,11 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     world: str
     shoppers: int = 400
     days: float = 21.0
+
+    @property
+    def bounded(self) -> "Shop":
+        """The world that true value plays in place of this one."""
+        return msgspec.structs.replace(self, shoppers=min(self.shoppers, MOST_OF_TRUE_VALUE))
 
     def open(self, seed: int, draw: int = 0) -> World:
         """Return the world with a seed, and with a draw of its shoppers."""
@@ -115,6 +125,16 @@ class WorldRun(msgspec.Struct, frozen=True, kw_only=True):
     average_minor: dict[str, float] = {}
     margin_without_minor: float | None = None
 
+    def scaled(self, shoppers: int) -> "WorldRun":
+        """Return the run as if of a world of so many shoppers."""
+        times = shoppers / self.configuration.shoppers
+        sixths = [Given(*(times * each for each in astuple(given))) for given in self.outcome.sixths]
+        return msgspec.structs.replace(
+            self,
+            outcome=msgspec.structs.replace(self.outcome, sixths=sixths),
+            margin_without_minor=None if self.margin_without_minor is None else times * self.margin_without_minor,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WorldTask:
@@ -127,6 +147,7 @@ class WorldTask:
     key: str
     commit: str
     average_minor: Mapping[str, float] = field(default_factory=dict)
+    valued_ratio: float = 1.0
 
     def ready(self, truth: WorldRun | None) -> "WorldTask | None":
         """Return the task with what it needs of the run of true value; None if it has to wait for that run."""
@@ -144,7 +165,7 @@ class WorldTask:
         truth = Truth(world)
         scorer = self._scorer(world, truth)
         player = None if scorer is None else _without_repeats(scorer)
-        outcome = play(world, settings_of(self.policy, self.settings), player, player, truth)
+        outcome = play(world, settings_of(self.policy, self.settings), player, player, truth, self.valued_ratio)
         run = WorldRun(
             policy=self.policy,
             seed=self.seed,
@@ -205,10 +226,10 @@ def settings_of(policy: str, settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, policy=rules)
 
 
-def key_of(policy: str, world: str, settings: Settings) -> str:
+def key_of(policy: str, world: str, settings: Settings, valued_ratio: float = 1.0) -> str:
     """Return a digest of what the results of a policy in a world depend on beside size and seed."""
     read: Any = settings if policy == ENGINE else [getattr(settings.policy, name) for name in CAPS]
-    digest = hashlib.blake2b(msgspec.json.encode(read, order="deterministic"), digest_size=8)
+    digest = hashlib.blake2b(msgspec.json.encode([read, valued_ratio], order="deterministic"), digest_size=8)
     digest.update(_sources(policy, world))
     return digest.hexdigest()
 
@@ -219,13 +240,23 @@ def _sources(policy: str, world: str) -> bytes:
 
 
 def tasks_of(
-    shops: Sequence[Shop], seeds: Sequence[int], policies: Sequence[str], settings: Settings, commit: str
+    shops: Sequence[Shop],
+    seeds: Sequence[int],
+    policies: Sequence[str],
+    settings: Settings,
+    commit: str,
+    valued_ratio: float = 1.0,
 ) -> list[WorldTask]:
-    """Return all runs, seed by seed, so that every world is known soon; `true_value` before what needs it."""
+    """Return all runs, seed by seed, so that every world is known soon; `true_value` before what needs it.
+
+    True value plays worlds of at most `MOST_OF_TRUE_VALUE` shoppers, and so does the ranking that it leads to.
+    """
     ordered = sorted((policy for policy in policies if policy != NONE), key=lambda policy: policy != TRUE_VALUE)
-    return [
-        WorldTask(policy, seed, shop, settings, key_of(policy, shop.world, settings), commit)
+    named = {
+        (policy, seed, shop.bounded if policy in (TRUE_VALUE, RANKING_TRUE) else shop): None
         for seed in seeds
         for shop in shops
         for policy in ordered
-    ]
+    }
+    keys = {each: key_of(each[0], each[2].world, settings, valued_ratio) for each in named}
+    return [WorldTask(*each, settings, key, commit, valued_ratio=valued_ratio) for each, key in keys.items()]

@@ -11,10 +11,10 @@ import pytest
 from benchmarks.worlds import __main__ as command
 from benchmarks.worlds import compared, registry, runs
 from benchmarks.worlds.chart import chart
-from benchmarks.worlds.compared import compare, rank_correlation
+from benchmarks.worlds.compared import compare, coupons_of
 from benchmarks.worlds.play import Given, Held, Outcome, play
 from benchmarks.worlds.policies import NEVER, AtRandom, NoRepeats
-from benchmarks.worlds.runs import ENGINE, Shop, WorldRun, WorldTask, key_of
+from benchmarks.worlds.runs import ENGINE, Shop, WorldRun, WorldTask, key_of, tasks_of
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.features.rows import FeatureRows, Subject
 from stream_coupons.settings import Settings
@@ -42,13 +42,14 @@ def test_true_value_earns_more_than_chance_and_gives_what_is_worth_something() -
     assert truth.margin_without_minor == pytest.approx(12 * 3 * 0.2 * 2000 * 0.4)
     assert max(truth.average_minor, key=truth.average_minor.__getitem__).endswith("-10")
     assert {name.split("-")[1] for name in truth.outcome.by_coupon} == {"10"}
-    assert truth.outcome.weeks[0].predicted_minor == pytest.approx(truth.outcome.weeks[0].true_minor, abs=1.0)
+    assert truth.outcome.sixths[0].predicted_minor == pytest.approx(truth.outcome.sixths[0].true_minor, abs=1.0)
 
 
 def test_sums_agree_with_the_issues_and_a_run_survives_its_file() -> None:
     outcome = played(ENGINE).outcome
-    assert outcome.issues == outcome.decisions["given"] == sum(week.issues for week in outcome.weeks) > 0
-    assert outcome.margin_minor == pytest.approx(sum(each.true_minor for each in outcome.by_coupon.values()))
+    halves = [half for each in outcome.by_coupon.values() for half in each]
+    assert outcome.issues == outcome.decisions["given"] == sum(half.issues for half in halves) > 0
+    assert outcome.margin_minor == pytest.approx(sum(half.true_minor for half in halves))
     assert outcome.whole_shop.issues == 0
     assert msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome) == outcome
 
@@ -67,7 +68,8 @@ def test_a_coupon_is_valued_before_its_shopper_receives_it() -> None:
             valued.append(user_id)
             return super().true_values(user_id, at)
 
-    assert play(Watched(1), Settings()).issues == len(valued) > 0
+    outcome = play(Watched(1), Settings())
+    assert outcome.issues + outcome.decisions["not_worth_it"] == len(valued) > outcome.issues > 0
 
 
 def test_a_message_that_the_system_refuses_ends_the_run() -> None:
@@ -100,29 +102,30 @@ def test_a_policy_without_repeats_never_values_what_the_shopper_holds() -> None:
     assert (values == NEVER).tolist() == [False, True, False, False]
 
 
-def run_of(policy: str, world: str, seed: int, *thirds: float, pairs: list[tuple[float, float]] | None = None) -> Any:
-    given = [Given(10, 300.0, 100.0 * third) for third in thirds]
+def run_of(policy: str, world: str, seed: int, *thirds: float, **shop: Any) -> Any:
+    given = [Given(5, 150.0, 50.0 * third) for third in thirds for _ in range(2)]
     outcome = Outcome(
-        thirds=given,
-        weeks=given,
+        sixths=given,
         by_coupon={},
         whole_shop=Given(),
         repeats=Given(3),
-        explored=pairs or [],
+        explored=Given(),
+        withheld=Given(),
+        refused=Given(2, 0.0, 30.0),
+        orders=[],
         decisions={"given": 30, "not_worth_it": 10, "cooldown": 99},
         redemptions=0,
         discount_minor=0,
         events=1,
     )
-    about: dict[str, Any] = {"configuration": Shop(world=world), "key": "", "commit": "", "cpu_s": 1.0}
+    about: dict[str, Any] = {"configuration": Shop(world=world, **shop), "key": "", "commit": "", "cpu_s": 1.0}
     without = 500_000.0 if policy == "true_value" else None
     return WorldRun(policy=policy, seed=seed, outcome=outcome, margin_without_minor=without, **about)
 
 
 def test_shares_are_ratios_of_sums_on_what_all_have_played() -> None:
-    ranked = [(float(n), float(n)) for n in range(10)]
     all_runs = [
-        run_of("engine", "x", 1, 1.0, 2.0, 3.0, pairs=ranked),
+        run_of("engine", "x", 1, 1.0, 2.0, 3.0),
         run_of("true_value", "x", 1, 10.0, 10.0, 10.0),
         run_of("engine", "y", 1, 0.0, 0.0, -2.0),
         run_of("true_value", "y", 1, 3.0, 3.0, 4.0),
@@ -136,17 +139,51 @@ def test_shares_are_ratios_of_sums_on_what_all_have_played() -> None:
     assert x.policies["engine"].thirds == [0.1, 0.2, 0.3]
     assert x.policies["engine"].none_share == 0.25
     assert x.policies["engine"].repeats == 0.1
-    assert (x.policies["engine"].weeks[0].predicted_minor, x.policies["engine"].weeks[2].true_minor) == (30.0, 30.0)
-    assert x.policies["engine"].rank_correlation is not None
+    assert x.policies["engine"].refused_minor == 15.0
+    late = x.policies["engine"].second_half
+    assert late is not None
+    assert late.mean == round(4 / 15, 4)
     assert over_all.leads["true_value"].margin.mean == -18.0
     assert (over_all.leads["true_value"].ahead, over_all.leads["true_value"].of) == (0, 2)
     assert x.margin_without == 5000.0
     assert chart([x, y, over_all]).count("<circle") == 1 + 3
 
 
-def test_few_or_equal_pairs_have_no_rank_correlation() -> None:
-    assert rank_correlation([(1.0, 2.0)] * 3) is None
-    assert rank_correlation([(1.0, float(n)) for n in range(20)]) is None
+def test_true_value_of_a_large_world_is_that_of_a_smaller_one_per_shopper() -> None:
+    runs_of_both = [
+        run_of("engine", "x", 1, 1.0, 1.0, 1.0, shoppers=6000),
+        run_of("true_value", "x", 1, 1.0, 1.0, 1.0, shoppers=2000),
+    ]
+    (group,) = compare(runs_of_both)
+    share = group.policies["engine"].share
+    assert (group.shoppers, group.margin_without, share and share.mean) == (6000, 15000.0, round(1 / 3, 4))
+    tasks = tasks_of([Shop(world="x", shoppers=n) for n in (500, 6000, 9000)], [1], ["true_value"], Settings(), "")
+    assert [task.configuration.shoppers for task in tasks] == [500, 2000]
+
+
+def test_values_by_coupon_are_compared_where_there_are_enough_issues() -> None:
+    def given(issues: int, predicted: float, *true: float) -> Given:
+        found = Given()
+        for n in range(issues):
+            found.add(predicted, true[n % len(true)])
+        return found
+
+    # Predicted 10, 20, 30; true twice that less 10. One is wrong in sign beyond doubt, and one coupon has few issues.
+    late = {"a": given(600, 10.0, 9.0, 11.0), "b": given(600, 20.0, 30.0), "c": given(600, 30.0, 50.0)}
+    run = {name: [Given(), each] for name, each in late.items()}
+    run |= {"d": [Given(), given(9, 5.0, 99.0)], "e": [given(600, 4.0, -9.0, -7.0), Given()]}
+    found = coupons_of([run])
+    assert (found.slope, found.rank_correlation) == (2.0, 1.0)
+    assert (found.many, found.wrong, found.very_wrong) == (4, 1, 1)
+    assert found.lost == found.below_zero == 0.0
+    assert coupons_of([{}]).slope is coupons_of([{}]).level is None
+
+
+def test_a_sample_of_issues_stands_for_all() -> None:
+    whole, sample = (play(Toy(1, 300, 4.0), Settings(), valued_ratio=ratio) for ratio in (1.0, 0.3))
+    assert sum(each.valued for each in sample.sixths) < 0.5 * whole.issues
+    assert sample.issues == pytest.approx(whole.issues, rel=0.3)
+    assert sample.decisions == whole.decisions
 
 
 @pytest.mark.long
