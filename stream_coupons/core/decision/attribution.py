@@ -4,8 +4,10 @@ Features, schema, prediction and model version of an example are those stored at
 changed the features since. Feedback marks the issue on arrival. Positive and negative labels go to the learner when the
 window, plus a grace for late feedback, has closed. A purchase in the grace, or later, is booked, but is no positive.
 
-Labels wait for the end of their window because positives arrive early and negatives late: a model that learnt each at
-once would predict too much.
+Labels wait for the end of their window, whatever is reported before: a model that learnt each sign when it is settled
+would predict too much where purchases come first, and too little where refusals do. So the time at which a label is
+learnt depends on the decision alone, never on the outcome. After an `expiry` of an observed issue nothing more counts:
+its label is settled, but learnt as late as any other.
 
 Where the channel reports impressions, a coupon that was never seen is no negative: its examples are marked and not
 learnt. P(click) and P(redeem) are then conditional on an impression.
@@ -63,9 +65,7 @@ def join_early(
     if waiting:
         shopper.early = [early for early in shopper.early if early.event.issue_id != issue_id]
     for event in waiting:
-        # An expiry before it may have ended the issue.
-        is_open = issue_id in shopper.issues
-        fault = _apply(shopper, event, catalogue, rules, latest, effects) if is_open else LATE
+        fault = _apply(shopper, event, catalogue, rules, latest, effects)
         if fault is not None:
             _refuse(shopper, event, fault, effects, event)
 
@@ -120,15 +120,15 @@ def _apply(
     fault, before = _fault_of(event, issue, rules), result_steps.numbers_of(issue)
     if fault is not None:
         return fault
-    if event.kind == "expiry":
-        _end_observed(event, shopper, issue, catalogue, rules.attribution, min(event.occurred_at, latest), effects)
-        return None
     if event.kind in MONEY_KINDS:
         fault = uses.settle(shopper, issue, event, catalogue, rules.shop, latest, effects)
         if fault is not None:
             return fault
-    elif {"impression": issue.seen, "click": issue.clicked}[event.kind]:
+    elif {"impression": issue.seen, "click": issue.clicked, "expiry": issue.is_closed}[event.kind]:
         effects.facts.append(("feedback", "repeated"))
+    elif event.kind == "expiry":
+        issue.is_closed = True
+        effects.facts.append(("feedback", "expiry"))
     elif event.kind == "impression":
         issue.seen = True
         effects.facts.append(("feedback", "impression"))
@@ -170,22 +170,6 @@ def _join_late(
     return fault
 
 
-def _end_observed(  # noqa: PLR0913 - what an end needs
-    event: FeedbackEvent,
-    shopper: Shopper,
-    issue: OpenIssue,
-    catalogue: Catalogue,
-    rules: AttributionRules,
-    at: float,
-    effects: Effects,
-) -> None:
-    """End an issue of another system, which can no longer be used."""
-    effects.facts.append(("feedback", "expiry"))
-    del shopper.issues[issue.issue_id]
-    shopper.remember_closed(issue.issue_id, observed=True)
-    _close_issue(event.user_id, issue, at, catalogue, rules, effects)
-
-
 def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: Rules) -> Fault | None:
     """Return the reason to refuse feedback on an open issue, or None.
 
@@ -203,6 +187,8 @@ def _fault_of(event: FeedbackEvent, issue: OpenIssue, rules: Rules) -> Fault | N
         return Rejection.INVALID, f"it was issued at {issue.at}, {issue.at - event.occurred_at:.0f} s after this"
     if event.kind == "expiry" and not issue.observed:
         return Rejection.INVALID, "we issued it, it ends when its time is over"
+    if event.kind != "expiry" and issue.observed and issue.is_closed:
+        return LATE
     return None
 
 

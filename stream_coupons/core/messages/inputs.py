@@ -106,7 +106,8 @@ class FeedbackEvent(Envelope, frozen=True, kw_only=True, omit_defaults=True):
 
     A purchase that is reported again with another amount corrects the earlier one. A coupon whose order was cancelled
     can be used again. Another order is another use: its discount is booked in addition. `expiry` states that a coupon
-    of another system can no longer be used; those of this system expire by themselves.
+    of another system can no longer be used, which is learnt when its window closes; those of this system expire by
+    themselves.
     """
 
     issue_id: Id

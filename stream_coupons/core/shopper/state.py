@@ -177,7 +177,8 @@ class OpenIssue(Struct, array_like=True):
     code: str | None = None
     """As in `CouponIssue`."""
     is_closed: bool = False
-    """True if its window has closed: it holds nothing, and late reports are booked."""
+    """True if its window has closed: it holds nothing, and late reports are booked. Of an observed issue: true after an
+    `expiry`. It cannot be used any more, and waits for the end of its window to be learnt."""
     day: int = 0
     """Day on which it was given in the shop's time zone, days since 1970-01-01."""
     withheld: ClassVar[bool] = False
@@ -435,7 +436,8 @@ class Shopper(Struct, array_like=True):
         A coupon that is withheld from the holdout counts as held until an order in its scope.
         """
         issues = (_unpack_issue(packed) for _, packed in self.issues.values())
-        held = {one.coupon_id for one in issues if one.is_given and not one.redeemed and at < one.until}
+        usable = (one for one in issues if one.is_given and not one.redeemed and not one.is_closed)
+        held = {one.coupon_id for one in usable if at < one.until}
         withheld = (one for one in self.controls.values() if one.withheld)
         return held | {one.coupon_id for one in withheld if not one.ordered and at < one.until}
 

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from stream_coupons.core.decision.observation import arm_of, observe, row_of
+from stream_coupons.core.decision.open_issues import observe_order
 from stream_coupons.core.decision.pipeline import feedback as hear
 from stream_coupons.core.decision.pipeline import learn_neighbours, pass_time
 from stream_coupons.core.decision.policy import control_row
@@ -22,7 +23,7 @@ from stream_coupons.core.shopper.profile import fold
 from stream_coupons.core.shopper.state import Neighbourhood, Related, Shopper
 from stream_coupons.core.vectors.sparse import pack_vector
 from stream_coupons.testing import coupon, item
-from tests.core.builders import AT, DAY_S, browse, feedback, knowledge, log_share, observed, of_type, rules
+from tests.core.builders import AT, DAY_S, browse, feedback, knowledge, log_share, observed, of_type, order, rules
 
 KNOWN = knowledge(coupon("c1", items=["A"]), coupon("c2"))
 TERMS = {each.name for each in FEATURES if each.is_of_terms}
@@ -249,37 +250,60 @@ def test_without_a_known_arm_nothing_given_is_for_the_whole_shop(arms: list[str]
     assert (numbers["demand_share"], numbers["whole_shop"]) == (round(log_share(1.0), 4), 1.0)
 
 
+@pytest.mark.parametrize("answers", [[], ["expiry"], ["purchase"], ["purchase", "expiry"]])
 @pytest.mark.parametrize("coupon_id", ["c1", "none"])
-def test_an_expiry_closes_the_window_of_an_observed_issue_at_once(coupon_id: str) -> None:
+def test_yes_and_no_are_learnt_when_the_window_has_closed_whatever_was_reported_before(
+    coupon_id: str, answers: list[str]
+) -> None:
     shopper = Shopper()
     observe("u", shopper, observed(coupon_id=coupon_id), KNOWN)
-    closed = hear(shopper, feedback("expiry", "x1", AT + 60), KNOWN)
-    assert closed.facts == [("feedback", "expiry")]
+    for kind in answers:
+        assert examples(hear(shopper, feedback(kind, "x1", AT + 60), KNOWN).messages) == []  # type: ignore[arg-type]
+    closes_at, _ = shopper.issues["x1"]
+    assert examples(pass_time("u", shopper, closes_at - 1, KNOWN).messages) == []
+    labels = {"click": False, "redeem": "purchase" in answers, "order": "purchase" in answers}
     heads = ["click", "redeem"] if coupon_id == "c1" else ["order"]
-    assert examples(closed.messages) == [(head, False, AT + 60) for head in heads]
-    assert shopper.issues == {}
-    assert examples(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).messages) == []
-    late = hear(shopper, feedback("purchase", "x1", AT + 61), KNOWN)
-    assert [each.reason for each in late.refused] == ["late"]
-    assert observe("u", shopper, observed(coupon_id=coupon_id), KNOWN).facts == [("duplicate", "observed")]
+    learnt = examples(pass_time("u", shopper, closes_at, KNOWN).messages)
+    assert learnt == [(head, labels[head], closes_at) for head in heads]
 
 
-def test_an_expiry_after_a_purchase_leaves_the_purchase() -> None:
+@pytest.mark.parametrize("is_early", [False, True])
+def test_nothing_that_follows_an_expiry_counts(is_early: bool) -> None:
+    shopper, refused = Shopper(), []
+    after = [feedback(kind, "x1", AT + 2) for kind in ("impression", "click", "purchase")]
+    if not is_early:
+        observe("u", shopper, observed(), KNOWN)
+    for event in (feedback("expiry", "x1", AT + 1), *after):
+        refused += hear(shopper, event, KNOWN).refused
+    if is_early:
+        refused = observe("u", shopper, observed(), KNOWN).refused
+    assert [each.reason for each in refused] == ["late"] * 3
+    assert {label for _, label, _ in examples(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).messages)} == {False}
+
+
+def test_an_expiry_that_is_reported_again_is_no_late_feedback() -> None:
     shopper = Shopper()
     observe("u", shopper, observed(), KNOWN)
-    hear(shopper, feedback("click", "x1"), KNOWN)
-    hear(shopper, feedback("purchase", "x1"), KNOWN)
-    closed = hear(shopper, feedback("expiry", "x1", AT + 60), KNOWN)
-    assert examples(closed.messages) == [("click", True, AT + 60), ("redeem", True, AT + 60)]
+    told = [hear(shopper, feedback("expiry", "x1", AT + day * DAY_S, f"f{day}"), KNOWN) for day in (1, 2)]
+    assert [each.facts for each in told] == [[("feedback", "expiry")], [("feedback", "repeated")]]
+    assert [each.refused for each in told] == [[], []]
 
 
-def test_an_expiry_that_came_before_its_issue_ends_it_and_what_waited_behind_it_is_refused() -> None:
+def test_orders_are_noted_until_the_window_closes_also_after_an_expiry() -> None:
     shopper = Shopper()
-    hear(shopper, feedback("expiry", "x1", AT + 1), KNOWN)
-    hear(shopper, feedback("purchase", "x1", AT + 2), KNOWN)
-    joined = observe("u", shopper, observed(), KNOWN)
-    assert examples(joined.messages) == [("click", False, AT + 1), ("redeem", False, AT + 1)]
-    assert [(each.reason, each.message.kind) for each in joined.refused] == [("late", "purchase")]  # type: ignore[union-attr]
+    observe("u", shopper, observed(), KNOWN)
+    hear(shopper, feedback("expiry", "x1", AT + 60), KNOWN)
+    observe_order(shopper, order("o", AT + 120, item("A")), KNOWN.catalogue)
+    closed = of_type(pass_time("u", shopper, AT + 30 * DAY_S, KNOWN).messages, TrainingExample)
+    assert [each.ordered for each in closed] == [True, True]
+
+
+def test_a_coupon_that_has_expired_is_held_no_more() -> None:
+    shopper = Shopper()
+    observe("u", shopper, observed(), KNOWN)
+    assert shopper.held_coupons(AT + 61) == {"c1"}
+    hear(shopper, feedback("expiry", "x1", AT + 60), KNOWN)
+    assert shopper.held_coupons(AT + 61) == set()
 
 
 def near(cell: str, at: float, index: int = 1) -> NeighbourUpdate:

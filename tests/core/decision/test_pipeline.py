@@ -223,7 +223,8 @@ def test_an_id_of_ours_is_known_however_many_observed_issues_end_meanwhile() -> 
     case.wait(AT + 30 * DAY_S)
     for n in range(MAX_CLOSED + 1):
         observe("u", case.shopper, observed(f"x{n}"), case.known)
-        case.listen(feedback("expiry", f"x{n}", AT + 1))
+        case.listen(feedback("click", f"x{n}", AT + 1))
+        case.wait(AT + 30 * DAY_S)
     assert decision(case.see(browse("1", AT + 30 * DAY_S))) == [NoCoupon.REPEATED]
     assert len(case.shopper.closed_observed) == MAX_CLOSED
     assert decision(observe("u", case.shopper, observed(f"x{MAX_CLOSED}"), case.known)) == []

@@ -97,7 +97,10 @@ class IssueLine(ForeignLine, frozen=True, kw_only=True, omit_defaults=True, tag=
 
 
 class FeedbackLine(ForeignLine, frozen=True, kw_only=True, omit_defaults=True, tag="feedback"):
-    """Reaction of the shopper to an issue, with or without a coupon; `expiry`: it can no longer be used."""
+    """Reaction of the shopper to an issue, with or without a coupon; `expiry`: it can no longer be used.
+
+    Its outcome is learnt when its window closes.
+    """
 
     issue_id: Id
     """The issue that it is about."""

@@ -96,13 +96,14 @@ class LoggedShop:
         self.catalogue = Catalogue(self._coupons, price_minor, attributes, domains)
         self._known = Knowledge(self._rules, self.catalogue, {}, prior())
 
-    def take(self, event: BrowseEvent | CartEvent | OrderEvent | FeedbackEvent) -> None:
-        """Take in what a shopper did, in the shop or with a coupon."""
+    def take(self, event: BrowseEvent | CartEvent | OrderEvent | FeedbackEvent) -> bool:
+        """Take in what a shopper did, in the shop or with a coupon; return whether it is of use."""
         shopper = self._shopper(event.user_id)
         effects = self._users.step(event.user_id, shopper, event, NO_RECORD)
         if not isinstance(effects, Effects):
             raise TypeError("a log triggers no decision of ours: expected no triggers in the policy")
         self._conclude(event.user_id, shopper, effects)
+        return not effects.refused
 
     def observe(self, event: ObservedIssue, on_moment: Callable[[Moment], None]) -> None:
         """Take in that a coupon was given, or none.

@@ -1,8 +1,8 @@
 """A foreign log through the system, record by record: every issue is scored before anything of it is learnt.
 
 Test, then train (Dawid 1984), with the delays as they were: the features of an issue come from the records before it,
-the model from the labels that had come by then. A label comes when the window of its issue closes, be it by time or by
-an `expiry`, never before; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
+the model from the labels that had come by then. A label comes when the window of its issue closes, never before, also
+after an `expiry`; a window that the log's end finds open has none. A coupon that was never seen is not learnt.
 """
 
 import math
@@ -205,12 +205,11 @@ class ProgressiveRun:
         issue = self._scored.get(feedback.issue_id)
         if feedback.kind == "expiry" and issue is not None and issue.labelled_at is not None:
             return  # the window has closed already: that it has says nothing new
-        if issue is None or issue.labelled_at is None:
+        if self.shop.take(feedback) and (issue is None or issue.labelled_at is None):
             if feedback.kind == "click":
                 self._clicked.add(feedback.issue_id)
             elif feedback.kind == "purchase" and feedback.order_value_minor is not None:
                 self._values.setdefault(feedback.issue_id, feedback.order_value_minor)
-        self.shop.take(feedback)
 
     def _label(self, label: TrainingExample) -> None:
         self.queue.take(label)

@@ -63,5 +63,29 @@ def drawn(issues: int, seed: int = 0, shoppers: int = 12) -> list[Record]:
     return sorted(records, key=lambda record: float(record["occurred_at"]))
 
 
+def declining(issues: int, seed: int, *, expires: bool) -> list[Record]:
+    """A log of three days and the rest of its windows: tea valid for four hours, toys for a day; users buy in time.
+
+    `expires` says whether shoppers who decline are recorded at once, by an expiry.
+    """
+    rng = random.Random(seed)
+    records: list[Record] = []
+    for n in range(issues):
+        at, shopper = AT + n * 3 * DAY_S / issues, rng.randrange(issues // 3)
+        likes = ("tea", "toys")[shopper % 2]
+        name, window_s = rng.choice([("tea", 4 * HOUR_S), ("toys", DAY_S)])
+        item = {"item_id": likes, "category": likes, "price_minor": 449}
+        records.append({"type": "browse", "user_id": f"u{shopper}", "occurred_at": at - 30, "item": item})
+        coupon = {"coupon_id": name, "categories": [name], "discount_percent": 10}
+        records.append(issue(f"i{n}", at, user_id=f"u{shopper}", coupon=coupon, expires_at=at + window_s))
+        bought_at = at + rng.uniform(600, window_s / 2)
+        if rng.random() < (0.6 if name == likes else 0.2):
+            records.append(feedback("purchase", f"i{n}", bought_at, order_value_minor=449))
+        elif expires:
+            records.append(feedback("expiry", f"i{n}", at + 20))
+    records.append(browse(AT + 5 * DAY_S, "last"))
+    return sorted(records, key=lambda record: float(record["occurred_at"]))
+
+
 def settings(**attribution: Any) -> Settings:
     return Settings(attribution=AttributionRules(**attribution))

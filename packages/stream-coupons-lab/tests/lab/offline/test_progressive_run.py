@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from lab.foreign_logs import AT, DAY_S, HOUR_S, Record, browse, drawn, feedback, issue, read, settings
+from lab.foreign_logs import AT, DAY_S, HOUR_S, Record, browse, declining, drawn, feedback, issue, read, settings
 from lab.randomised_log import ARMS, RandomisedLog
 from stream_coupons.core.rules import AttributionRules, PolicyRules
 from stream_coupons.kafka.codec import encode
 from stream_coupons.settings import Settings
 from stream_coupons_lab.offline.logged_shop import for_logs
-from stream_coupons_lab.offline.metrics import roc_auc
+from stream_coupons_lab.offline.metrics import log_loss, roc_auc
 from stream_coupons_lab.offline.progressive_run import ProgressiveRun, run
 from stream_coupons_lab.offline.quality import judged
 from stream_coupons_lab.offline.scored import Scored
@@ -105,11 +105,37 @@ def test_a_label_is_not_learnt_before_its_window_has_closed() -> None:
     assert lessons(*first, issue("i2", after), issue("i3", after + 1)) == [0, 0, 0, 0, 2]
 
 
-def test_an_expiry_lets_a_label_be_learnt_at_once() -> None:
-    found = scored(issue("i1", AT), feedback("expiry", at=AT + 60), issue("i2", AT + 61), window_s=WINDOW_S)
-    assert [(one.redeemed, one.labelled_at) for one in found] == [(False, AT + 60), (None, None)]
+def test_an_expiry_lets_no_label_be_learnt_before_its_window_has_closed() -> None:
+    first = [issue("i1", AT), feedback("expiry", at=AT + 60)]
+    found = scored(*first, browse(AT + WINDOW_S), window_s=WINDOW_S)
+    assert [(one.redeemed, one.labelled_at) for one in found] == [(False, AT + WINDOW_S)]
+    assert scored(*first, browse(AT + WINDOW_S - 1), window_s=WINDOW_S)[0].labelled_at is None
     used = [feedback(kind, "i2", AT + 62) for kind in ("click", "purchase")]
-    assert lessons(issue("i1", AT), feedback("expiry", at=AT + 60), issue("i2", AT + 61), *used) == [0, 2, 2, 2, 2]
+    assert lessons(*first, issue("i2", AT + 61), *used, browse(AT + WINDOW_S + 1)) == [0, 0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("coupon", [None, {"coupon_id": "c1"}])
+def test_what_is_reported_after_an_expiry_is_refused_and_is_no_outcome(coupon: Record | None) -> None:
+    late = [feedback(kind, at=AT + 61, order_value_minor=5) for kind in ("click", "purchase")]
+    [one] = scored(issue(coupon=coupon), feedback("expiry", at=AT + 60), *late, browse(AT + 2 * DAY_S))
+    assert (one.clicked, one.redeemed, one.value_minor) == (False, False, None)
+
+
+@pytest.mark.long
+def test_decliners_who_are_recorded_at_once_make_no_prediction_worse() -> None:
+    """Half of the coupons are valid for four hours, half for a day, in a log of three days.
+
+    If labels were learnt at the expiry, log loss would be 1.15 times as great, and greater than the base rate's.
+    """
+    gains = []
+    for seed in range(3):
+        plain, early = (run(read(declining(600, seed, expires=expires)), Settings()) for expires in (False, True))
+        for name in (*PREDICTED, "clicked", "redeemed"):
+            assert [getattr(one, name) for one in early] == [getattr(one, name) for one in plain]
+        redeemed = np.array([one.redeemed for one in early], dtype=bool)
+        of_base_rate = log_loss(np.full(600, redeemed.mean()), redeemed)
+        gains.append(of_base_rate - log_loss([one.p_redeem for one in early], redeemed))
+    assert min(gains) > 0.0
 
 
 def test_a_head_of_which_the_log_has_no_positive_label_learns_nothing() -> None:
@@ -234,7 +260,7 @@ def test_scoring_all_arms_changes_nothing_else() -> None:
 def test_where_nothing_was_given_the_model_is_that_of_the_coupons_until_then() -> None:
     """Its label is learnt where the coupons are scored: the snapshot of the domain is new by then."""
     travel = {"coupon_id": "c1", "domain": "travel"}
-    nothing = issue("i2", AT + 1, coupon=None)
+    nothing = issue("i2", AT + 1, coupon=None, expires_at=AT + 1.5)
     expiry = feedback("expiry", "i2", AT + 2)
     bought = feedback("purchase", "i3", AT + 4)
     found = scored(issue("i1", coupon=travel), nothing, expiry, issue("i3", AT + 3, coupon=travel), bought)
