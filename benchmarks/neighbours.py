@@ -1,7 +1,7 @@
 """Measure near shoppers: how many of the nearest are found, and what margin they earn.
 
     python -m benchmarks.neighbours --shoppers 10000 100000
-    python -m benchmarks.neighbours --worlds standard pantry renewal thresholds --seeds 1 2 3 4 5 6
+    python -m benchmarks.neighbours --worlds standard outlet apothecary --seeds 1 2 3 4 5 6
 
 **Recall.** Simulated shoppers send their vectors, and a tenth of them a second one. Then 500 of them send theirs again:
 recall@20 is the share of the answer among the 20 nearest of all shoppers by exact cosine. Times are of a vector with

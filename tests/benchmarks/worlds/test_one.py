@@ -9,14 +9,12 @@ from msgspec import Struct
 
 from benchmarks.worlds._one import Basket, DayWorld, Shopper
 from benchmarks.worlds.barren import Barren
-from benchmarks.worlds.pantry import Pantry
-from benchmarks.worlds.renewal import Renewal
 from benchmarks.worlds.world import AFTER_S, Floats
 from stream_coupons.core.messages.decisions import CouponIssue
 from stream_coupons.core.messages.inputs import BrowseEvent, CartEvent, FeedbackEvent, Item, OrderEvent
 from stream_coupons.testing import issue
 
-WORLDS = [Pantry, Renewal, Barren]
+WORLDS = [Barren]
 every_world = pytest.mark.parametrize("make", WORLDS, ids=lambda make: make.name)
 Moment = tuple[Shopper, float]
 
@@ -173,12 +171,7 @@ def test_the_margin_without_coupons_is_the_mean_of_runs(make: type[DayWorld]) ->
 
 @every_world
 @pytest.mark.long
-def test_some_coupons_pay_and_others_do_not(make: type[DayWorld]) -> None:
+def test_no_coupon_pays(make: type[DayWorld]) -> None:
     values = np.array([found for _, _, found in moments(make(5, 100), 0.0, 5)])
-    best = values.max(axis=1)
     assert (values.mean(axis=0) < 0).any()
-    if make.pays:
-        assert 0.25 < (best <= 0).mean() < 0.75
-        assert best.max() > 10
-    else:
-        assert best.max() <= 1e-9
+    assert values.max() <= 1e-9
