@@ -9,7 +9,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.structs import TopicPartition
@@ -60,6 +61,10 @@ ASKED_WAIT_S = 0.05
 """Longest wait for examples that were appended before `publish_soon` was called."""
 
 
+Latest = tuple[Mapping[str, ModelSnapshot], Mapping[str, AbstractSet[str]]]
+"""The snapshots that have learnt most, and the keys of all snapshots of this release, by domain."""
+
+
 class Learner(Service):  # type: ignore[misc]
     """Training examples in; snapshots out, one a domain every `publish_every_s`, or earlier if it changes decisions.
 
@@ -73,7 +78,7 @@ class Learner(Service):  # type: ignore[misc]
         settings: Settings,
         delivery: Delivery,
         metrics: Metrics,
-        latest: Callable[[], Awaitable[dict[str, ModelSnapshot]]],
+        latest: Callable[[], Awaitable[Latest]],
         app: Host,
         key: DrawKey = PUBLIC_KEY,
     ) -> None:
@@ -98,6 +103,9 @@ class Learner(Service):  # type: ignore[misc]
         self._decode = Decoder(topics.EXAMPLES)
         self._owned = NOTHING
         self._trainer: Trainer | None = None
+        self._writer = ""
+        self._superseded: dict[str, AbstractSet[str]] = {}
+        """Keys of the snapshots of former owners, by domain, until this one has published its own."""
         self._unacknowledged: list[tuple[Any, list[Chunk]]] = []
         self._letters: list[Output] = []
         self._is_asked = False
@@ -157,6 +165,7 @@ class Learner(Service):  # type: ignore[misc]
         waited_s = time.monotonic() - began_at
         self._pace.wait(waited_s, in_vain=not messages and waited_s >= LOOK_EVERY_S)
         if self._owned is not self.inbox.ownership:
+            self._give_up(messages)
             await self._own()
         else:
             for message in messages:
@@ -190,6 +199,7 @@ class Learner(Service):  # type: ignore[misc]
         """
         ownership = self.inbox.ownership
         self._is_asked = False
+        self._give_up([message for message, _ in self._unacknowledged])
         self._unacknowledged.clear()
         self._letters.clear()
         if PARTITION not in ownership.keeps(self._owned):
@@ -204,9 +214,15 @@ class Learner(Service):  # type: ignore[misc]
         else:
             self._begin(ownership)
 
+    def _give_up(self, messages: Sequence[Any]) -> None:
+        """Let a rebalance go on without these messages: it waits for all, and the next owner fetches them again."""
+        for message in messages:
+            self._app.consumer.acknowledge(message, [])
+
     async def _take_over(self, ownership: Ownership) -> None:
         await self._delivery.join(self.name, ownership.membership)
         if self._trainer is None:
+            self._writer = "{}/{}".format(*ownership.membership)
             self._trainer = await self._resume()
         self._begin(ownership)
 
@@ -218,6 +234,7 @@ class Learner(Service):  # type: ignore[misc]
 
     async def _take(self, message: Any) -> None:
         if self._trainer is None:
+            self._give_up([message])
             return
         chunks, steps = self._app.consumer.take(message), 0
         for record in (record for chunk in chunks for record in chunk.records):
@@ -232,10 +249,14 @@ class Learner(Service):  # type: ignore[misc]
         report_news(self._trainer.news(), self._metrics)
         if chunks:
             self._unacknowledged.append((message, chunks))
+        else:
+            self._give_up([message])
 
     async def _resume(self) -> "Trainer":
         trainer = await asyncio.to_thread(_new_trainer, self._settings, self._key)
-        for domain, snapshot in (await self._latest()).items():
+        latest, series = await self._latest()
+        self._superseded = dict(series)
+        for domain, snapshot in latest.items():
             self.lift.brakes[domain] = snapshot.brake
             try:
                 trainer.restore({domain: snapshot})
@@ -287,8 +308,9 @@ class Learner(Service):  # type: ignore[misc]
             self.results.report(self._metrics)
         self._trainer.thin(self._pace.step(self._trainer.thinning))
         # In another thread, and meanwhile nothing is learnt: packing takes some tens of milliseconds.
-        snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer, dict(self.lift.brakes))
-        outputs += self._letters
+        brakes = dict(self.lift.brakes)
+        snapshots, outputs, packing_s = await asyncio.to_thread(_packed, self._trainer, brakes, self._writer)
+        outputs += [*self._withdrawals(snapshots), *self._letters]
         offsets = {
             TopicPartition(chunk.tp.topic, PARTITION): chunk.end
             for _, chunks in self._unacknowledged
@@ -302,6 +324,16 @@ class Learner(Service):  # type: ignore[misc]
         for snapshot in snapshots:
             report_model(self._trainer.models[snapshot.domain], self._metrics)
         self._plan(packing_s)
+
+    def _withdrawals(self, snapshots: Sequence[ModelSnapshot]) -> Iterator[Output]:
+        """Yield the records that delete the snapshots of former owners of these domains.
+
+        All of those learners lost the models before this one took them over. So the record of one of them, appended
+        late, deletes nothing of its successors.
+        """
+        for snapshot in snapshots:
+            for series in sorted(self._superseded.pop(snapshot.domain, frozenset()) - {snapshot.series}):
+                yield Output(topics.SNAPSHOTS.name, PARTITION, series.encode(), None)
 
     async def _stop_campaigns(self, actions: Sequence[Action]) -> None:
         """Append the change of each campaign, then its record, as the present owner of the models."""
@@ -321,9 +353,11 @@ def _new_trainer(rules: LearningRules, key: DrawKey) -> "Trainer":
     return Trainer(rules, key=key)
 
 
-def _packed(trainer: "Trainer", brakes: Mapping[str, LiftBrake]) -> tuple[list[ModelSnapshot], list[Output], float]:
+def _packed(
+    trainer: "Trainer", brakes: Mapping[str, LiftBrake], writer: str
+) -> tuple[list[ModelSnapshot], list[Output], float]:
     """Return the snapshots of what was learnt, their records, and the CPU seconds of this thread that both took."""
     began = time.thread_time()
-    snapshots = [replace(one, brake=brakes.get(one.domain, NO_BRAKE)) for one in trainer.snapshots()]
+    snapshots = [replace(one, brake=brakes.get(one.domain, NO_BRAKE), writer=writer) for one in trainer.snapshots()]
     outputs = [output(snapshot, 1) for snapshot in snapshots]
     return snapshots, outputs, time.thread_time() - began

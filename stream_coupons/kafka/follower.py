@@ -74,6 +74,11 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         How its records are taken in.
     contact : Contact, optional
         Notes every answer of a broker.
+
+    Attributes
+    ----------
+    waits_for_open : bool
+        True if it has caught up only once the transactions are ended that were open at the start. Set it before that.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         contact: Contact | None = None,
     ) -> None:
         super().__init__()
+        self.waits_for_open = False
         self._connection = connection
         self._tp = TopicPartition(topic, PARTITION)
         self._max_bytes = max_bytes
@@ -137,7 +143,8 @@ class Follower(Service, Generic[Read]):  # type: ignore[misc]
         consumer.assign([self._tp])
         if self._next:
             consumer.seek(self._tp, self._next)
-        end = (await consumer.end_offsets([self._tp]))[self._tp]
+        ends = ends_of(self._connection, [self._tp]) if self.waits_for_open else consumer.end_offsets([self._tp])
+        end = (await ends)[self._tp]
         self._failures = 0
         while not self.should_stop:
             if not self.is_caught_up and await consumer.position(self._tp) >= end:

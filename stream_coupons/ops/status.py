@@ -209,21 +209,22 @@ class _SnapshotStamp(Struct):
     domain: str
     version: int
     at: float
+    source_offset: int = -1
 
 
 def read_models(kafka: KafkaSettings, now: float) -> list[ModelState]:
-    """Return the latest snapshot of each domain."""
-    latest: dict[bytes | None, ModelState] = {}
+    """Return the snapshot of each domain that has learnt most."""
+    latest: dict[bytes | None, _SnapshotStamp] = {}
     decode = msgspec.json.Decoder(_SnapshotStamp).decode
     with Reader(kafka, [topics.SNAPSHOTS.name], from_beginning=True) as reader:
         for record in reader.read_to_end():
             latest.pop(record.key, None)
             try:
-                snapshot = decode(record.value or b"")
+                latest[record.key] = decode(record.value or b"")
             except (msgspec.DecodeError, UnicodeDecodeError):  # withdrawn, or a stranger's
                 continue
-            latest[record.key] = ModelState(snapshot.domain, snapshot.version, round(now - snapshot.at, 1))
-    return sorted(latest.values(), key=lambda one: one.domain)
+    furthest = {one.domain: one for one in sorted(latest.values(), key=lambda one: one.source_offset)}
+    return [ModelState(domain, one.version, round(now - one.at, 1)) for domain, one in sorted(furthest.items())]
 
 
 def _group_problems(kafka: KafkaSettings, groups: Iterable[GroupOwners]) -> list[str]:

@@ -58,6 +58,10 @@ class CurrentKnowledge:
     log_end : int or None
         The next offset of `training-examples`; the reader of snapshots sets it before. No snapshot has learnt from
         what is beyond. None sets no bound.
+    snapshots : dict
+        The snapshot of each domain that serves.
+    series : dict
+        Keys of all snapshots of this release that were read, by domain.
     """
 
     def __init__(self, rules: Rules, metrics: Metrics, learning: LearningRules = DEFAULT_RULES) -> None:
@@ -74,6 +78,7 @@ class CurrentKnowledge:
         self.log_end: int | None = None
         self._received_at: dict[str, float] = {}
         self.snapshots: dict[str, ModelSnapshot] = {}
+        self.series: dict[str, set[str]] = {}
         self._prior = prior()
         self._decoders = {topic.name: Decoder(topic) for topic in (topics.CATALOG, topics.CAMPAIGNS, topics.CODES)}
         self._decode_snapshot = Decoder(topics.SNAPSHOTS)
@@ -243,21 +248,20 @@ class CurrentKnowledge:
         return domain in self._domains or domain in transfer or domain in transfer.values()
 
     def _is_next(self, snapshot: ModelSnapshot) -> bool:
-        """Return True if it learnt no less than the one served, or more if that is of another release.
+        """Return True if it has learnt more than the one served, or as much with a higher version.
 
         A learner that was stopped amid a publication may append its own after that of its successor. Who went on from
         it would never learn what lies between it and the group's offset. During a rolling upgrade the learners of two
         releases take turns, and the one that learnt last has learnt all.
         """
         served = self.snapshots.get(snapshot.domain)
-        if served is None:
-            return True
-        news, known = _progress(snapshot), _progress(served)
-        return news > known or (news == known and snapshot.series == served.series)
+        return served is None or _progress(snapshot) > _progress(served)
 
     def take_snapshot(self, read: tuple[ModelSnapshot, Scorer]) -> None:
         """Serve what `read_snapshot` read, unless what is served has learnt more."""
         snapshot, scorer = read
+        if is_of_this_version(snapshot.format_version, snapshot.feature_schema):
+            self.series.setdefault(snapshot.domain, set()).add(snapshot.series)
         if not self._is_next(snapshot):
             return
         before = self.snapshots.get(snapshot.domain)
@@ -275,6 +279,7 @@ class CurrentKnowledge:
             self._metrics.model_age.labels(domain).set(time.time() - received_at)
 
 
-def _progress(snapshot: ModelSnapshot) -> tuple[int, bool]:
+def _progress(snapshot: ModelSnapshot) -> tuple[int, bool, int]:
     """Return how far a snapshot has learnt; of two that learnt as far, this release's is the further one."""
-    return snapshot.source_offset, is_of_this_version(snapshot.format_version, snapshot.feature_schema)
+    is_ours = is_of_this_version(snapshot.format_version, snapshot.feature_schema)
+    return snapshot.source_offset, is_ours, snapshot.version

@@ -9,9 +9,8 @@ from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.keyed import sources
-from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Learner
+from stream_coupons.agents.learner import MAX_EXAMPLES, READS, Latest, Learner
 from stream_coupons.core.draws import DrawKey
-from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.messages.lift import LiftTotals
 from stream_coupons.core.messages.results import ResultTotals
 from stream_coupons.core.plurals import counted
@@ -80,14 +79,17 @@ class LearnerApp(Member):
         starved = "it is starved: examples wait, or what it has learnt is not published"
         return {**super()._missing(), starved: self.learner.is_starved}
 
-    async def _latest_snapshots(self) -> dict[str, ModelSnapshot]:
+    async def _latest_snapshots(self) -> Latest:
         """Read the latest snapshots, by the rules by which every worker reads them.
 
+        The offset that the group has committed counts at once, the snapshots of the same transaction once the broker
+        has ended it in their topic, too. That is waited for.
         Not followed all the time: a learner that stands by would unpack models every second for nothing.
         """
         kafka = self.settings.kafka
         known = CurrentKnowledge(self.settings.rules(self._key), Metrics(CollectorRegistry()), self.settings.learning)
         read = KnowledgeTopics(kafka, known)
+        read.snapshots.waits_for_open = True
         followers = (read.catalogue, read.snapshots)
         try:
             for follower in followers:
@@ -97,7 +99,8 @@ class LearnerApp(Member):
             await asyncio.gather(*(follower.stop() for follower in followers))
         named = {source for snapshot in known.snapshots.values() for source in snapshot.origins}
         ends = await ends_by_source(kafka, named & sources(kafka.partitions))
-        return {domain: with_possible_origins(snapshot, ends) for domain, snapshot in known.snapshots.items()}
+        snapshots = {domain: with_possible_origins(snapshot, ends) for domain, snapshot in known.snapshots.items()}
+        return snapshots, known.series
 
 
 async def ends_by_source(connection: Connection, names: AbstractSet[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from stream_coupons.agents.guardrails import FollowedCampaign
-from stream_coupons.agents.learner import Learner
+from stream_coupons.agents.learner import Latest, Learner
 from stream_coupons.agents.learner_pace import Pace
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.measurement.lift_sums import LiftChange, LiftSums
@@ -48,8 +48,8 @@ def test_a_domain_whose_snapshot_does_not_fit_starts_anew_and_the_others_go_on()
     metrics, nothing = Metrics(CollectorRegistry()), Any
 
     async def resume() -> Trainer:
-        async def ask() -> dict[str, ModelSnapshot]:
-            return latest
+        async def ask() -> Latest:
+            return latest, {}
 
         return await Learner(Settings(), nothing, metrics, ask, nothing)._resume()  # type: ignore[arg-type]
 
@@ -65,8 +65,8 @@ def test_origins_that_no_agent_of_ours_reads_are_left_out_of_what_goes_on() -> N
     [snapshot] = trainer.snapshots()
 
     async def resume() -> Trainer:
-        async def ask() -> dict[str, ModelSnapshot]:
-            return {"ecommerce": snapshot}
+        async def ask() -> Latest:
+            return {"ecommerce": snapshot}, {}
 
         return await Learner(Settings(), nothing, Metrics(CollectorRegistry()), ask, nothing)._resume()  # type: ignore[arg-type]
 
@@ -152,6 +152,7 @@ class Group:
         self.consumer = self
         self.delivered: list[Any] = []
         self.acknowledged: list[Any] = []
+        self.given_up: list[Any] = []
 
     def committed(self, names: list[str], partition: int) -> dict[str, int]:
         assert partition == 0
@@ -161,8 +162,8 @@ class Group:
         self.delivered.append(offsets)
         self.changes, self.outputs = changes, outputs
 
-    def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:  # noqa: ARG002
-        self.acknowledged.append(message)
+    def acknowledge(self, message: Any, chunks: list[Chunk], *, is_committed: bool = False) -> None:  # noqa: ARG002
+        (self.acknowledged if chunks else self.given_up).append(message)
 
 
 def test_a_rebalance_does_not_wait_for_the_next_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +192,7 @@ def test_a_snapshot_whose_transaction_was_aborted_is_made_again_after_joining_th
 ) -> None:
     monkeypatch.setattr("stream_coupons.agents.learner.LOOK_EVERY_S", 0.0)
     rejoined: list[bool] = []
+    later = SimpleNamespace(value=[])
 
     class Aborting(Group):
         async def deliver(self, *_: Any) -> None:
@@ -208,11 +210,13 @@ def test_a_snapshot_whose_transaction_was_aborted_is_made_again_after_joining_th
         await learner._turn()
         assert rejoined == [True]
         assert not learner.is_ready
+        await hand_over(learner, later)
         await learner._turn()
 
     asyncio.run(turns())
     assert learner._trainer is None, "models that learnt what is read again are not kept"
     assert group.acknowledged == []
+    assert group.given_up == [later, "message"], "the rebalance waits for all messages"
 
 
 def losing(domain: str) -> LiftTotals:
@@ -335,9 +339,9 @@ class OneLog:
     async def deliver(self, _agent: str, _changes: Any, _outputs: Any, offsets: Offsets) -> None:
         self.published.append(offsets[TP(topics.EXAMPLES.name, 0)])
 
-    def acknowledge(self, _message: Any, chunks: list[Chunk], *, is_committed: bool) -> None:
+    def acknowledge(self, _message: Any, chunks: list[Chunk], *, is_committed: bool = False) -> None:
         assert not is_committed
-        self.acknowledged = chunks[-1].end
+        self.acknowledged = chunks[-1].end if chunks else self.acknowledged
 
 
 async def until(is_so: Callable[[], bool]) -> None:
@@ -358,8 +362,8 @@ def test_it_publishes_once_when_it_is_asked_to_and_not_before_all_is_learnt_that
     async def run() -> OneLog:
         log = OneLog(6)
 
-        async def latest() -> dict[str, ModelSnapshot]:
-            return {}
+        async def latest() -> Latest:
+            return {}, {}
 
         settings = Settings(learning=LearningSettings(publish_every_s=1e6))
         learner = Learner(settings, log, Metrics(CollectorRegistry()), latest, log)  # type: ignore[arg-type]
@@ -385,10 +389,10 @@ def test_it_reads_the_snapshots_again_only_where_another_one_can_have_learnt_sin
     async def run() -> list[int]:
         log, reads = OneLog(6), 0
 
-        async def latest() -> dict[str, ModelSnapshot]:
+        async def latest() -> Latest:
             nonlocal reads
             reads += 1
-            return {}
+            return {}, {}
 
         settings = Settings(learning=LearningSettings(publish_every_s=1e6))
         learner = Learner(settings, log, Metrics(CollectorRegistry()), latest, log)  # type: ignore[arg-type]
@@ -409,8 +413,8 @@ def test_examples_that_a_rebalance_delivers_again_are_learnt_once_and_published(
         log = OneLog(6)
         records = list(log.records)
 
-        async def latest() -> dict[str, ModelSnapshot]:
-            return {}
+        async def latest() -> Latest:
+            return {}, {}
 
         settings = Settings(learning=LearningSettings(publish_every_s=1e6))
         learner = Learner(settings, log, Metrics(CollectorRegistry()), latest, log)  # type: ignore[arg-type]

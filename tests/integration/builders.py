@@ -86,9 +86,9 @@ def records(system: LocalSystem, *names: str) -> list[Any]:
 
 
 def messages(system: LocalSystem, topic: topics.Topic) -> list[Any]:
-    """All messages of a topic, in order within each partition."""
-    decode = Decoder(topic)
-    return [decode(record.value, limit=topic.max_message_bytes) for record in records(system, topic.name)]
+    """All messages of a topic, in order within each partition, without records that delete a key."""
+    decode, found = Decoder(topic), records(system, topic.name)
+    return [decode(record.value, limit=topic.max_message_bytes) for record in found if record.value is not None]
 
 
 def distinct_issues(system: LocalSystem) -> dict[str, CouponIssue]:

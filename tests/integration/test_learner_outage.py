@@ -68,12 +68,12 @@ def give_and_learn(system: LocalSystem, day: int) -> None:
 
 
 def learnt(system: LocalSystem) -> int:
-    """Examples in the latest snapshot; 0 while the broker, just back, does not yet answer a client of the test."""
+    """Examples in the snapshot that has learnt most; 0 while the broker, just back, does not answer a client yet."""
     try:
         snapshots: list[ModelSnapshot] = messages(system, topics.SNAPSHOTS)
     except (BrokerAway, KafkaError):
         return 0
-    return snapshots[-1].examples if snapshots else 0
+    return max(snapshots, key=lambda one: one.source_offset).examples if snapshots else 0
 
 
 def ready(port: int) -> tuple[int, str]:

@@ -5,6 +5,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from loopback.clients import create_topic
 from loopback_kafka import BrokerProcess
@@ -70,3 +71,32 @@ def test_what_was_taken_is_brought_into_use_at_the_end_and_then_together_for_a_s
 
     publish(0, AT_FIRST)
     asyncio.run(follow())
+
+
+def test_a_follower_that_waits_for_open_transactions_has_caught_up_behind_them(
+    broker: BrokerProcess, unique: str
+) -> None:
+    topic = Topic(unique, None, "a number", "numbers", cleanup=Cleanup.COMPACT)
+    create_topic(broker.bootstrap, unique, **topic.configs())
+
+    async def follow() -> tuple[bool, list[bytes]]:
+        taken: list[bytes] = []
+        follower: Follower[bytes] = Follower(
+            Connection(broker.bootstrap), unique, 2**14, RecordHandlers(lambda _, value: value, taken.append)
+        )
+        follower.waits_for_open = True
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, transactional_id=unique) as producer:
+            await producer.begin_transaction()
+            await producer.send_and_wait(unique, b"open", b"key")
+            await follower.start()
+            waiting = asyncio.create_task(follower.wait_caught_up())
+            await asyncio.wait([waiting], timeout=2.0)
+            has_waited = not waiting.done()
+            await producer.commit_transaction()
+            await waiting
+        await follower.stop()
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=10)
+        return has_waited, taken
+
+    assert asyncio.run(follow()) == (True, [b"open"])

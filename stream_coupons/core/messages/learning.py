@@ -190,12 +190,15 @@ class ModelSnapshot(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Limits on the coupons of the domain by the measured lift."""
     checksum: int
     """CRC-32 of all arrays."""
+    writer: str = ""
+    """Membership in which the learner owned the models; empty in snapshots of earlier releases."""
 
     @property
     def series(self) -> str:
-        """Key of the topic: the domain, the feature schema and the format.
+        """Key of the topic: the domain, the feature schema, the format and the writer.
 
         A release with another feature schema or format therefore keeps the last model of the previous release, which
-        resumes from it after a rollback.
+        resumes from it after a rollback. A learner that was stopped amid a publication appends the rest when it wakes:
+        compaction then keeps the snapshots of its successor, too.
         """
-        return f"{self.domain} {self.feature_schema} {self.format_version}"
+        return f"{self.domain} {self.feature_schema} {self.format_version} {self.writer}".rstrip()

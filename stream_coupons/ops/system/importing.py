@@ -1,7 +1,7 @@
 """Import of an exported system into new topics."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from stream_coupons.kafka.settings import KafkaSettings
 from stream_coupons.ops.audit.audit_topics import offsets
 from stream_coupons.ops.coupon_codes import pools_of
 from stream_coupons.ops.system.exporting import KEPT_TOPICS, Summary, states_of
-from stream_coupons.ops.system.files import Manifest, check_files, read_manifest, read_saved
+from stream_coupons.ops.system.files import Manifest, SavedRecord, check_files, read_manifest, read_saved
 from stream_coupons.ops.system.moving import Move, PlacedState
 from stream_coupons.ops.system.shares import AccountTotals
 from stream_coupons.worker.app import TABLE_OF
@@ -112,7 +112,7 @@ def _publish_all(kafka: KafkaSettings, folder: Path, publisher: Publisher) -> No
         publisher.send_bytes(CHANGELOGS[agent], key.encode(), data, partition)
     for report in move.reports():
         publisher.send(topics.RESULT_TOTALS, report)
-    for record in read_saved(folder, topics.SNAPSHOTS.name):
+    for record in _furthest(read_saved(folder, topics.SNAPSHOTS.name)):
         publisher.send_bytes(topics.SNAPSHOTS, record.key, _begun_anew(record.value or b""), record.partition)
     for topic in AS_THEY_ARE:
         for record in read_saved(folder, topic.name):
@@ -137,8 +137,19 @@ def _limits(folder: Path) -> Accounts:
     return Accounts(_messages(folder, topics.CATALOG), _messages(folder, topics.CAMPAIGNS), pools.sizes())
 
 
-class _SnapshotBrake(Struct):
+class _SavedSnapshot(Struct):
+    domain: str = ""
+    feature_schema: str = ""
+    format_version: int = 0
+    source_offset: int = -1
     brake: LiftBrake = LiftBrake()
+
+
+def _furthest(saved: Iterable[SavedRecord]) -> Iterable[SavedRecord]:
+    """Return the snapshot of each domain and release that has learnt most: their offsets begin anew."""
+    stamped = [(msgspec.json.decode(one.value or b"", type=_SavedSnapshot), one) for one in saved]
+    stamped.sort(key=lambda one: one[0].source_offset)
+    return {(stamp.domain, stamp.feature_schema, stamp.format_version): one for stamp, one in stamped}.values()
 
 
 def _begun_anew(snapshot: bytes) -> bytes:
@@ -146,7 +157,7 @@ def _begun_anew(snapshot: bytes) -> bytes:
 
     Version and number of examples are bounded by the offset that a snapshot has learnt up to, so they begin anew, too.
     """
-    period = msgspec.json.decode(snapshot, type=_SnapshotBrake).brake.period
+    period = msgspec.json.decode(snapshot, type=_SavedSnapshot).brake.period
     news = {"version": Raw(b"%d" % period), "examples": Raw(b"0"), "source_offset": Raw(b"-1")}
     return with_fields(snapshot, news, (*news, "thinning", "origins"))
 
