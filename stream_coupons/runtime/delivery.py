@@ -190,13 +190,13 @@ class ExactlyOnce(Service):  # type: ignore[misc]
         self._memberships: dict[str, Membership] = {}
         self._late_after_s = late_after_s
         self._unable: set[str] = set()
-        """Agents whose transaction has failed or is overdue."""
+        """Agents whose present transaction is overdue, or has failed so that the worker ends."""
         self._connected: dict[str, str] = {}
         """Members that the producers of agents are connected for, by agent."""
 
     @property
     def is_able(self) -> bool:
-        """True if no transaction has failed or is overdue."""
+        """True if no transaction is overdue, or has failed. One that was aborted is over, once it is given up."""
         return not self._unable
 
     async def on_stop(self) -> None:
@@ -242,6 +242,8 @@ class ExactlyOnce(Service):  # type: ignore[misc]
             self._fail(agent)
             log.warning("%s: a transaction was aborted, its records are read again: %r", agent, error)
             await self._disconnect(agent)
+            # Nothing waits to be written any more. The agent may become one that stands by, and never write again.
+            self._unable.discard(agent)
             raise TransactionUndone from error
         except Exception as error:
             self._fail(agent)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import UnknownMemberIdError
 from faust.types import TP
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -27,7 +28,7 @@ from stream_coupons.kafka.records import MAX_NUMBER, ORIGIN_HEADER, Membership, 
 from stream_coupons.models.learner import Trainer
 from stream_coupons.models.serving import compile_snapshot
 from stream_coupons.observability.metrics import Metrics
-from stream_coupons.runtime.delivery import Offsets, TransactionUndone
+from stream_coupons.runtime.delivery import ExactlyOnce, Offsets, TransactionUndone
 from stream_coupons.runtime.source import Chunk
 from stream_coupons.settings import LearningSettings, Settings
 from stream_coupons.testing import campaign
@@ -217,6 +218,44 @@ def test_a_snapshot_whose_transaction_was_aborted_is_made_again_after_joining_th
     assert learner._trainer is None, "models that learnt what is read again are not kept"
     assert group.acknowledged == []
     assert group.given_up == [later, "message"], "the rebalance waits for all messages"
+
+
+@pytest.mark.parametrize("partitions", [frozenset[int](), frozenset({0})], ids=["stands by", "owns the models"])
+def test_a_learner_that_the_group_went_on_without_is_ready_and_able_again_with_nothing_to_publish(
+    monkeypatch: pytest.MonkeyPatch, partitions: frozenset[int]
+) -> None:
+    monkeypatch.setattr("stream_coupons.agents.learner.LOOK_EVERY_S", 0.0)
+
+    class Producer:
+        async def start(self) -> None: ...
+
+        async def stop(self) -> None: ...
+
+        async def abort_orphans(self) -> None: ...
+
+        async def commit(self, *_: Any) -> None:
+            raise UnknownMemberIdError
+
+    async def latest() -> Latest:
+        return {}, {}
+
+    group, delivery = Group(), ExactlyOnce("g", lambda _: Producer(), lambda _: None, 60.0)  # type: ignore[arg-type, return-value]
+    learner = Learner(Settings(), delivery, Metrics(CollectorRegistry()), latest, group)  # type: ignore[arg-type]
+
+    async def turns() -> None:
+        learner.inbox.assign(frozenset({0}), Membership("m", 1))
+        await learner._turn()
+        learner._trainer, learner._publish_at = trained("ecommerce"), 0.0
+        learner._unacknowledged.append(("late", [Chunk(TP(topics.EXAMPLES.name, 0), [told(b"ticks:0:1:0")], 0, 1, 1)]))
+        await learner._turn()
+        assert not learner.is_ready
+        learner.inbox.assign(partitions, Membership("n", 3))
+        await learner._turn()
+        assert learner.is_ready
+        assert delivery.is_able
+
+    asyncio.run(turns())
+    assert group.given_up == ["late"]
 
 
 def losing(domain: str) -> LiftTotals:

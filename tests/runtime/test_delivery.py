@@ -13,6 +13,7 @@ from aiokafka.errors import (
     ProducerFenced,
     TopicAuthorizationFailedError,
     UnknownError,
+    UnknownMemberIdError,
 )
 from aiokafka.structs import TopicPartition
 
@@ -164,6 +165,38 @@ def test_a_worker_whose_transaction_is_overdue_is_not_able_until_it_is_committed
         assert delivering.is_able
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_overdue", [False, True])
+def test_a_worker_is_able_again_once_an_aborted_transaction_is_given_up(is_overdue: bool) -> None:
+    """It may have nothing to write for the rest of its life: other workers may own all partitions from then on."""
+    able: list[bool] = []
+
+    class Aborted(Producer):
+        async def commit(self, *_: Any) -> None:
+            if is_overdue:
+                await noted.wait()
+            raise UnknownMemberIdError
+
+        async def stop(self) -> None:
+            able.append(delivering.is_able)
+
+    def note(_: str) -> None:
+        able.append(delivering.is_able)
+        noted.set()
+
+    noted = asyncio.Event()
+    delivering = ExactlyOnce("g", lambda _: Aborted(0, [], None), note, 0.01 if is_overdue else 60.0)
+
+    async def run() -> None:
+        await delivering.join("users", FIRST)
+        with pytest.raises(TransactionUndone):
+            await delivering.deliver("users", *TURN)
+
+    asyncio.run(run())
+    assert able
+    assert not any(able), "as long as the agent still owns its partitions"
+    assert delivering.is_able
 
 
 def test_at_least_once_appends_all_cells_before_any_output() -> None:
