@@ -1,23 +1,26 @@
-r"""Learner of the orders that coupons add: a linear probability model with Gaussian weights, by a Kalman filter.
+r"""Learner of the parts of a coupon's value: what came of those who got it, over what was predicted for them.
 
-Outcomes are those of issues and of control observations: whether the shopper ordered in the coupon's scope within its
-window, with the coupon or without.
+A part of coupon i is the model's prediction times a ratio :math:`\rho_i`. Seen and predicted sums fade with time, as
+coupons change, and the ratio is drawn to that of the shop, as a Gamma-Poisson posterior is:
 
-.. math:: P(\text{order}) = \sum_l b_l x_l + \beta_i
-   + [\text{given}] \left(\sum_j w_j z_j + \delta_i\right)
+.. math:: \rho_i = \frac{\sum \text{seen} + \kappa\,\rho}{\sum \text{predicted} + \kappa}
 
-The base (b, :math:`\beta`) and the effect (w, :math:`\delta`) are fitted together. Coupons are given by what is known
-of shoppers, so the base has what P(order) is made of; control observations and the holdout identify it [1]_. Orders are
-counted in place of margins, which vary far more. Effects are pooled over coupons and shoppers by their terms. The
-deviation of one coupon has a narrow prior, as one coupon has few outcomes. Weights of terms have a joint covariance,
-deviations a variance each (a decoupled filter [2]_).
+How much the shop's ratio counts, :math:`\kappa`, is learnt from the shop itself (empirical Bayes [1]_): where coupons
+differ much beyond chance it is small. Predicted is by the models when the outcome is learnt, not as stored with the
+decision: a stored prediction would count twice what the models have learnt since.
+
+Orders anyway of those who got a coupon are seen in two ways. Orders on which it was not used are a share 1 - u of them,
+without any comparison of shoppers; as u may differ by coupon, they move the ratio by a part of their own. The same
+choice withheld from a shopper by chance shows all of them [2]_.
+
+Some of the orders that a coupon adds in its scope are taken from the rest of the shop. What holders order there, less
+what those order from whom the same choice was withheld, over what is added in scope, is one number for the shop.
 
 References
 ----------
-.. [1] Hahn, P. R., Murray, J. S., and Carvalho, C. M. (2020). Bayesian regression tree models for causal inference.
-       Bayesian Analysis 15(3): base and effect as two functions with priors of their own.
-.. [2] Puskorius, G. V., and Feldkamp, L. A. (1991). Decoupled extended Kalman filter training of feedforward layered
-       networks. IJCNN.
+.. [1] Efron, B., and Morris, C. (1973). Stein's estimation rule and its competitors: an empirical Bayes approach.
+       Journal of the American Statistical Association 68.
+.. [2] Johnson, G., Lewis, R., and Nubbemeyer, E. (2017). Ghost ads. Journal of Marketing Research 54(6).
 """
 
 from collections.abc import Mapping
@@ -29,64 +32,107 @@ from numpy.typing import NDArray
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
-from stream_coupons.core.decision.incremental import COLUMNS, TERMS, USES_RATIO, IncrementalOrders, terms_of, uses_of
+from stream_coupons.core.decision.incremental import (
+    ANYWAY,
+    DISCOUNT,
+    KEPT_RATIO,
+    OWN_VALUE,
+    PARTS,
+    REDEEMED,
+    REDEEMED_VALUE,
+    UNUSED,
+    USES_RATIO,
+    IncrementalMargin,
+)
 from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less, check_places
 
-EFFECT_PRIOR: Mapping[str, tuple[float, float]] = {
-    "persuaded": (0.9, 0.4),
-    "order_anyway": (-0.05, 0.15),
-    "interest": (0.03, 0.15),
-    "constant": (0.0, 0.025),
-    "depth": (0.0, 0.05),
-    "redeem_rate": (0.005, 0.03),
-    "click_rate": (0.0, 0.01),
-    "depth*redeem_rate": (0.0, 0.02),
-    "depth*click_rate": (0.0, 0.01),
-    "whole_shop": (0.0, 0.05),
-    "exposure": (0.0, 0.01),
+WITHHELD = ANYWAY
+"""Sums of `ANYWAY` are those of coupons that chance withheld."""
+IN_SCOPE, OTHERS, OTHERS_WITHHELD = range(len(PARTS), len(PARTS) + 3)
+"""Further sums: the value of orders in scope of those who got the coupon, and what is expected of them without it; the
+value of orders out of scope and its square, of those who got the coupon, and of those from whom it was withheld."""
+KINDS = len(PARTS) + 3
+SEEN, PREDICTED, NUMBER = range(3)
+SQUARES = PREDICTED
+COUNTS, VALUES = (REDEEMED, UNUSED), (REDEEMED_VALUE, OWN_VALUE, DISCOUNT)
+"""Parts that are counted, and those that are sums of money."""
+HALF_LIFE_S = 14 * 86400.0
+"""Time in which the outcomes of a coupon lose half of their weight."""
+SHOP_STRENGTH = 30.0
+"""Expected outcomes at which the observed ratio of the shop counts half."""
+PRIOR_STRENGTH: Mapping[int, float] = {
+    REDEEMED: 10.0,
+    UNUSED: 10.0,
+    REDEEMED_VALUE: 10.0,
+    OWN_VALUE: 10.0,
+    DISCOUNT: 50.0,
 }
-"""Mean and standard deviation of the weight of each term of the effect. Of a prediction that a redemption adds an
-order, nine tenths are believed, and something is expected of any coupon that interests. Both were chosen in the
-development half of `benchmarks.worlds`."""
-BASE_PRIOR: Mapping[str, tuple[float, float]] = {
-    "order_anyway": (1.0, 0.2),
-    "constant": (0.0, 0.01),
-    "persuaded": (0.0, 0.2),
-    "redeem_rate": (0.0, 0.02),
-    "click_rate": (0.0, 0.02),
-    "whole_shop": (0.0, 0.1),
-}
-"""Mean and standard deviation of the weights of the base: orders of shoppers without a coupon."""
-OF_BASE = [TERMS.index(name) for name in BASE_PRIOR]
-"""Columns of the terms of the base among `TERMS`."""
-DEVIATION_SPREAD, BASE_SPREAD = 0.02, 0.02
-"""Prior standard deviations of a coupon's deviation from its terms: of its effect, and of the orders without it."""
+"""Expected outcomes of a coupon at which its own ratio counts half, until the shop shows how its coupons differ."""
+PRIOR_COUPONS = 10.0
+"""Coupons for which `PRIOR_STRENGTH` counts, among those of the shop."""
+MAX_STRENGTH = 100.0
+"""Upper bound of the expected outcomes at which a coupon's own ratio counts half."""
+WITHHELD_STRENGTH = 12.0
+"""Expected orders of withheld choices at which they count as much for a coupon as its unused orders."""
+OWN_SHARE = 0.7
+"""Part of the deviation of a coupon's unused orders that is one of its orders anyway; the rest is one of their use."""
+MAX_TIMES = 10.0
+"""Bound of an order's value, or its discount, over the expected one: one forged order must not decide for all."""
+KEPT_SPREAD = 0.2
+"""Prior standard deviation of `IncrementalMargin.kept_ratio`."""
 INFLATION = 2.0
 """Factor of the variance of outcomes: those of one shopper whose windows overlap are not independent."""
-LEAST_VARIANCE = 0.02
-"""Least variance of an order's indicator that is believed."""
 PRIOR_OWN_ORDERS = 10.0
 """Expected orders of holders, without their coupons, at which the observed share of use counts half."""
 MAX_USES_RATIO = 0.98
-_COLUMNS = np.array([*range(len(TERMS)), *OF_BASE])
-SIZE = len(TERMS) + len(OF_BASE)
-EFFECT, BASE = slice(0, len(TERMS)), slice(len(TERMS), SIZE)
-_FIRST_DEVIATION = (0.0, DEVIATION_SPREAD**2, 0.0, BASE_SPREAD**2)
+
+
+class CouponOutcome(NamedTuple):
+    """The outcome of an issue, or of a coupon withheld by chance.
+
+    Attributes
+    ----------
+    redeem, anyway, uses : float
+        P(redeem), P(order without the coupon) and the share of such orders that use it, as the models predict them now.
+    order_minor, discount_minor : float
+        Value of an order in scope, and discount, as expected at decision time, minor units; 0 if unknown.
+    is_given, ordered, redeemed : bool
+        True for an issue, if the shopper ordered in scope, and if the coupon was used.
+    value_minor, taken_minor, other_minor : float
+        Value of all orders in scope, discount on them, and value of all other orders, minor units.
+    at : float
+        Time at which it is known, UTC epoch seconds.
+    weight : float
+        Number of outcomes that it stands for.
+    """
+
+    redeem: float
+    anyway: float
+    uses: float
+    order_minor: float
+    discount_minor: float
+    is_given: bool
+    ordered: bool
+    redeemed: bool
+    value_minor: float
+    taken_minor: float
+    other_minor: float
+    at: float
+    weight: float = 1.0
 
 
 class IncrementalLearner:
-    """Model of the orders that the coupons of one domain add."""
+    """Model of the parts of the value of the coupons of one domain."""
 
     def __init__(self) -> None:
-        means, spreads = np.array([*EFFECT_PRIOR.values(), *BASE_PRIOR.values()]).T
-        self.weights: Floats = means
-        self._covariance: Floats = np.diag(spreads**2)
-        self._deviations: dict[int, tuple[float, float, float, float]] = {}
-        """By hashed feature of a coupon: mean and variance of the deviation of its effect, and of its base."""
+        self._sums: dict[int, tuple[float, Floats]] = {}
+        """By hashed feature of a coupon: time, and sums of shape (KINDS, 3): seen, predicted, and their number."""
+        self._shop: Floats = np.ones(len(PARTS))
+        """Ratios of the shop before its own outcomes."""
         self._anyway = self._unused = 0.0
         """Sums over holders: expected orders without their coupons, and orders on which the coupon was not used."""
-        self._served: IncrementalOrders | None = None
+        self._served: IncrementalMargin | None = None
 
     @property
     def uses_ratio(self) -> float:
@@ -97,55 +143,35 @@ class IncrementalLearner:
         unused = (self._unused + (1.0 - USES_RATIO) * PRIOR_OWN_ORDERS) / (self._anyway + PRIOR_OWN_ORDERS)
         return min(max(1.0 - unused, 0.0), MAX_USES_RATIO)
 
-    def learn_one(  # noqa: PLR0913 - what is known of one outcome
-        self,
-        numeric: Floats,
-        coupon: int,
-        chances: tuple[float, float],
-        *,
-        is_given: bool,
-        ordered: bool,
-        redeemed: bool,
-        weight: int = 1,
-    ) -> None:
-        """Learn the outcome of an issue or of a control observation.
+    def learn_one(self, coupon: int, outcome: CouponOutcome) -> None:
+        """Learn the outcome of an issue or of a coupon withheld by chance.
 
         Parameters
         ----------
-        numeric : array, shape (len(NUMERIC),)
-            Numeric features at decision time.
         coupon : int
             Hashed feature of the coupon, without its group.
-        chances : tuple of float
-            P(redeem) and P(order without a coupon), before this outcome is learnt.
-        is_given : bool
-            True for an issue.
-        ordered, redeemed : bool
-            True if the shopper ordered in scope, and if the coupon was used.
-        weight : int
-            Number of outcomes that it stands for.
+        outcome : CouponOutcome
+            The outcome.
         """
-        redeem, anyway = chances
-        terms = np.array(terms_of(redeem, anyway, numeric[COLUMNS].tolist(), self.uses_ratio))
-        x = terms.take(_COLUMNS)
-        x[EFFECT] *= is_given
-        mean, variance, base_mean, base_variance = self._deviations.get(coupon, _FIRST_DEVIATION)
-        p = min(max(redeem, anyway), 1.0) if is_given else anyway
-        of_coupon, noise = float(is_given), INFLATION * max(p * (1.0 - p), LEAST_VARIANCE) / weight
-        along = np.add.reduce(self._covariance * x, axis=1)
-        spread = float(np.add.reduce(along * x)) + of_coupon * variance + base_variance + noise
-        gain = (ordered - float(np.add.reduce(self.weights * x)) - of_coupon * mean - base_mean) / spread
-        self.weights = self.weights + along * gain
-        self._covariance = self._covariance - along[:, None] * along / spread
-        self._deviations[coupon] = (
-            mean + of_coupon * variance * gain,
-            variance - of_coupon * variance**2 / spread,
-            base_mean + base_variance * gain,
-            base_variance - base_variance**2 / spread,
-        )
+        one, news = outcome, np.zeros((KINDS, 3))
+        if one.is_given:
+            news[REDEEMED] = one.redeemed, one.redeem, 1.0
+            news[UNUSED] = one.ordered and not one.redeemed, (1.0 - one.uses) * one.anyway, 1.0
+        else:
+            news[WITHHELD] = one.ordered, one.anyway, 1.0
+        if one.order_minor > 0.0:
+            value, other = (min(each, MAX_TIMES * one.order_minor) for each in (one.value_minor, one.other_minor))
+            if value > 0.0:
+                news[REDEEMED_VALUE if one.redeemed else OWN_VALUE] = value, one.order_minor, 1.0
+            news[OTHERS if one.is_given else OTHERS_WITHHELD] = other, other**2, 1.0
+            if one.is_given:
+                news[IN_SCOPE] = value, one.anyway * one.order_minor, 1.0
+        if one.redeemed and one.discount_minor > 0.0:
+            news[DISCOUNT] = min(one.taken_minor, MAX_TIMES * one.discount_minor), one.discount_minor, 1.0
+        at, sums = self._sums.get(coupon, (one.at, np.zeros(news.shape)))
+        faded = sums * 2.0 ** (-max(one.at - at, 0.0) / HALF_LIFE_S)
+        self._sums[coupon] = max(at, one.at), faded + one.weight * news
         self._served = None
-        if is_given:
-            self.learn_use(anyway, ordered=ordered, redeemed=redeemed, weight=weight * uses_of(numeric, 1.0))
 
     def learn_use(self, anyway: float, *, ordered: bool, redeemed: bool, weight: float = 1.0) -> None:
         """Learn from one holder on which share of the orders that would be placed anyway a coupon is used.
@@ -164,26 +190,29 @@ class IncrementalLearner:
         self._served = None
 
     def start_from(self, donor: "IncrementalLearner") -> None:
-        """Start from the pooled weights of another domain; nothing is known of this one's coupons."""
-        self.weights, self._served = donor.weights.copy(), None
+        """Start from the ratios of another shop; nothing is known of this one's coupons."""
+        self._shop, self._served = donor.served.ratios[-1].copy(), None
 
     @property
-    def served(self) -> IncrementalOrders:
+    def served(self) -> IncrementalMargin:
         """The model as decisions use it."""
         if self._served is None:
-            places = np.array(sorted(self._deviations), np.int64)
-            deviations = np.array([self._deviations[place][0] for place in places.tolist()], np.float64)
-            self._served = IncrementalOrders(self.weights[EFFECT].copy(), places, deviations, self.uses_ratio)
+            places = sorted(self._sums)
+            sums = np.array([self._sums[place][1] for place in places]).reshape(-1, KINDS, 3)
+            ratios = ratios_of(sums, self._shop)
+            self._served = IncrementalMargin(
+                np.array(places, np.int64), ratios, self.uses_ratio, kept_ratio_of(sums, ratios)
+            )
         return self._served
 
     def state(self) -> State:
         """Return the serialized model."""
-        places = sorted(self._deviations)
+        places = sorted(self._sums)
         return {
-            "weights": self.weights,
-            "covariance": self._covariance,
             "places": np.array(places, np.uint32),
-            "deviations": np.array([self._deviations[place] for place in places], np.float64).reshape(-1, 4),
+            "times": np.array([self._sums[place][0] for place in places], np.float64),
+            "sums": np.array([self._sums[place][1] for place in places], np.float64).reshape(-1, KINDS, 3),
+            "shop": self._shop,
             "own_orders": np.array([self._anyway, self._unused]),
         }
 
@@ -196,11 +225,97 @@ class IncrementalLearner:
             If it does not fit.
         """
         check_state(state)
-        self.weights, self._covariance = state["weights"].copy(), state["covariance"].copy()
-        rows = zip(state["places"].tolist(), state["deviations"].tolist(), strict=True)
-        self._deviations = {place: tuple(row) for place, row in rows}
+        kept = zip(state["times"].tolist(), state["sums"].copy(), strict=True)
+        self._sums = dict(zip(state["places"].tolist(), kept, strict=True))
+        self._shop = state["shop"].copy()
         self._anyway, self._unused = state["own_orders"].tolist()
         self._served = None
+
+
+def ratios_of(sums: Floats, shop: Floats) -> Floats:
+    """Return the ratios of coupons and, in the last row, of a coupon without outcomes: shape (n + 1, len(PARTS)).
+
+    Parameters
+    ----------
+    sums : array, shape (n, KINDS, 3)
+        Seen and predicted sums of each coupon, and their number.
+    shop : array, shape (len(PARTS),)
+        Ratios of the shop before its own outcomes.
+    """
+    found = np.ones((len(sums) + 1, len(PARTS)))
+    for part in (*COUNTS, *VALUES):
+        found[:, part] = _pooled(sums[:, part], float(shop[part]), PRIOR_STRENGTH[part], is_money=part in VALUES)
+    withheld, unused = sums[:, WITHHELD], found[:, UNUSED]
+    seen, predicted = withheld[:, :NUMBER].sum(axis=0)
+    level = (seen + SHOP_STRENGTH * shop[ANYWAY] * unused[-1] / shop[UNUSED]) / (predicted + SHOP_STRENGTH)
+    by_use = level * (unused / unused[-1]) ** OWN_SHARE
+    found[:, ANYWAY] = by_use
+    found[:-1, ANYWAY] *= (withheld[:, SEEN] + WITHHELD_STRENGTH) / (
+        withheld[:, PREDICTED] * by_use[:-1] + WITHHELD_STRENGTH
+    )
+    return found
+
+
+def kept_ratio_of(sums: Floats, ratios: Floats) -> float:
+    """Return the share of the orders added in scope that add to those of the whole shop.
+
+    The posterior mean of a normal prior: what is lost out of scope has a standard error that is far larger than that
+    of what is added in scope.
+
+    Parameters
+    ----------
+    sums : array, shape (n, KINDS, 3)
+        Sums of each coupon.
+    ratios : array, shape (n + 1, len(PARTS))
+        Output of `ratios_of`.
+    """
+    given, withheld = sums[:, OTHERS].sum(axis=0), sums[:, OTHERS_WITHHELD].sum(axis=0)
+    if min(given[NUMBER], withheld[NUMBER]) < 2.0:
+        return KEPT_RATIO
+    means, variances = zip(*(_moments(each) for each in (given, withheld)), strict=True)
+    in_scope = sums[:, IN_SCOPE]
+    anyway = in_scope[:, PREDICTED] * ratios[:-1, ANYWAY] * ratios[:-1, OWN_VALUE]
+    added = float((in_scope[:, SEEN] - anyway).sum() / in_scope[:, NUMBER].sum())
+    error = INFLATION * (variances[0] / given[NUMBER] + variances[1] / withheld[NUMBER])
+    # Precisions of 1 - kept: of the prior, and of what is lost out of scope over what is added in scope.
+    prior, seen = KEPT_SPREAD**-2, max(added, 0.0) ** 2 / max(error, 1e-9)
+    lost = prior * (1.0 - KEPT_RATIO) + max(added, 0.0) * (means[1] - means[0]) / max(error, 1e-9)
+    return float(min(max(1.0 - lost / (prior + seen), 0.0), 1.0))
+
+
+def _moments(sums: Floats) -> tuple[float, float]:
+    mean = float(sums[SEEN] / sums[NUMBER])
+    return mean, max(float(sums[SQUARES] / sums[NUMBER]) - mean**2, 0.0)
+
+
+def _pooled(sums: Floats, prior: float, strength: float, *, is_money: bool) -> Floats:
+    r"""Return the ratio of a part by coupon, drawn to that of the shop, which comes last: shape (n + 1,).
+
+    Seen sums vary around :math:`\rho_i` times the predicted ones by as much as counts do; sums of money, in units of a
+    mean order, by as much as the order itself. The variance of the ratios of coupons is found by the method of moments.
+
+    Parameters
+    ----------
+    sums : array, shape (n, 3)
+        Seen and predicted sums of each coupon, and their number.
+    prior : float
+        Ratio of the shop before its own outcomes.
+    strength : float
+        Entry of `PRIOR_STRENGTH`.
+    is_money : bool
+        True if sums are money.
+    """
+    seen, predicted, number = sums.T
+    if is_money and number.any():
+        unit = predicted.sum() / number.sum()
+        seen, predicted = seen / unit, predicted / unit
+    shop = (seen.sum() + SHOP_STRENGTH * prior) / (predicted.sum() + SHOP_STRENGTH)
+    noise = shop**2 if is_money else shop
+    excess = ((seen - shop * predicted) ** 2 - noise * predicted) / (predicted + 1.0)
+    weight = predicted**2 / (predicted + 1.0)
+    variance = (excess.sum() + PRIOR_COUPONS * noise / strength) / (weight.sum() + PRIOR_COUPONS)
+    strength = noise / max(variance, noise / MAX_STRENGTH)
+    return np.append((seen + strength * shop) / (predicted + strength), shop)
 
 
 def check_state(state: Mapping[str, NDArray[Any]]) -> None:
@@ -210,16 +325,17 @@ def check_state(state: Mapping[str, NDArray[Any]]) -> None:
     ------
     SnapshotMismatch
     """
-    check_names(state, {"weights", "covariance", "places", "deviations", "own_orders"})
-    check_finite(state, "weights", (SIZE,))
-    check_finite(state, "covariance", (SIZE, SIZE))
-    check_finite(state, "deviations", (len(check_places(state, DIMENSIONS - 1)), 4))
+    check_names(state, {"places", "times", "sums", "shop", "own_orders"})
+    size = len(check_places(state, DIMENSIONS - 1))
+    check_finite(state, "times", (size,))
+    check_finite(state, "sums", (size, KINDS, 3))
+    check_finite(state, "shop", (len(PARTS),))
     check_finite(state, "own_orders", (2,))
-    variances = {"covariance": state["covariance"].diagonal(), "variances": state["deviations"][:, 1::2]}
-    check_no_less({**variances, "own_orders": state["own_orders"]}, [*variances, "own_orders"])
+    check_no_less(state, ["times", "sums", "own_orders"])
+    check_no_less(state, ["shop"], np.finfo(np.float64).tiny)
 
 
-def served_by(state: Mapping[str, NDArray[Any]]) -> IncrementalOrders:
+def served_by(state: Mapping[str, NDArray[Any]]) -> IncrementalMargin:
     """Return the model of a state, as decisions use it; parameters and errors as of `check_state`."""
     check_state(state)
     learner = IncrementalLearner()
@@ -232,8 +348,8 @@ class ShopModels(NamedTuple):
 
     viewed_prices: ViewedPrices
     """Prices that visitors look at."""
-    incremental: IncrementalOrders
-    """Orders that coupons add."""
+    incremental: IncrementalMargin
+    """Parts of the value of coupons."""
 
 
 @lru_cache

@@ -16,7 +16,7 @@ from stream_coupons.core.reasons import Rejection
 from stream_coupons.models.carry_over import carried, changes, earlier_of, is_carriable
 from stream_coupons.models.effect import RedemptionCurve, either, sigmoid
 from stream_coupons.models.heads import Happening, Head, News
-from stream_coupons.models.incremental import IncrementalLearner, ShopModels
+from stream_coupons.models.incremental import CouponOutcome, IncrementalLearner, ShopModels
 from stream_coupons.models.inputs import WHOLE, Row, Sample, check_features, input_of
 from stream_coupons.models.level import is_drawn
 from stream_coupons.models.linear import ALL_HEADS, HEAD_OF
@@ -114,24 +114,30 @@ class DomainModel:
         """
         if example.ordered is None:
             return
-        is_given = example.head == "redeem"
+        is_given, weight = example.head == "redeem", row.sample.weight
         redeemed = is_given and (example.label or example.discount_minor > 0)
         ordered = example.ordered or redeemed
-        if not example.observed:
+        if (is_given or example.withheld) and not example.observed:
             coupon = int(row.hashed[0]) % DIMENSIONS if len(row.hashed) else 0
-            chances = predicted.probability, predicted.anyway
-            self.incremental.learn_one(
-                row.numeric,
-                coupon,
-                chances,
+            outcome = CouponOutcome(
+                redeem=predicted.probability,
+                anyway=predicted.anyway,
+                uses=predicted.uses,
+                order_minor=example.expected_order_minor,
+                discount_minor=example.expected_discount_minor,
                 is_given=is_given,
                 ordered=ordered,
                 redeemed=redeemed,
-                weight=row.sample.weight,
+                value_minor=float(example.order_value_minor or 0),
+                other_minor=float(example.other_value_minor or 0),
+                taken_minor=float(example.discount_minor),
+                at=example.at,
+                weight=weight,
             )
-        elif is_given:
-            weight = row.sample.weight * uses_of(row.numeric, 1.0)
-            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=weight)
+            self.incremental.learn_one(coupon, outcome)
+        if is_given:
+            of_use = weight * uses_of(row.numeric, 1.0)
+            self.incremental.learn_use(predicted.anyway, ordered=ordered, redeemed=redeemed, weight=of_use)
 
     def snapshot(self) -> ModelSnapshot:
         """Return a snapshot, with the next version."""

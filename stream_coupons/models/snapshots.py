@@ -26,7 +26,7 @@ from stream_coupons.core.messages.learning import Array, HeadQuality, HeadState,
 from stream_coupons.models.linear import ALL_HEADS
 from stream_coupons.models.states import PICKLE, State
 
-FORMAT_VERSION = 13
+FORMAT_VERSION = 14
 COMPARISON, DRIFT, LEVEL = "comparison", "drift", "level"
 """Names of the parts of a head that are not models."""
 COMPRESSION_LEVEL = 1

@@ -15,7 +15,7 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats, Positions
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
 from stream_coupons.core.decision import pipeline
 from stream_coupons.core.decision.commit import commit
-from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
+from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalMargin
 from stream_coupons.core.decision.pipeline import ANY_TIME, Times, decide, take_in
 from stream_coupons.core.decision.predict import at_viewed_prices, stated_values
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
@@ -153,7 +153,7 @@ class FixedScorer:
     by: str | None = None
     version: int = 7
     viewed_prices: ViewedPrices = NOTHING_VIEWED
-    incremental: IncrementalOrders = STRUCTURAL
+    incremental: IncrementalMargin = STRUCTURAL
 
     @property
     def own(self) -> Self:

@@ -1,39 +1,50 @@
-"""The orders that coupons add, learnt from outcomes: known effects are found, and a restart changes nothing."""
+"""Parts of the value of coupons, learnt from outcomes: the ratios of a simulated shop are found, and restarts agree."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.decision.incremental import (
-    COLUMNS,
-    NUMBERS,
+    ANYWAY,
+    DISCOUNT,
+    KEPT_RATIO,
+    OWN_VALUE,
+    PARTS,
+    REDEEMED,
+    REDEEMED_VALUE,
     STRUCTURAL,
-    TERMS,
+    UNUSED,
     USES_RATIO,
-    Chances,
-    IncrementalOrders,
+    IncrementalMargin,
+    Prediction,
     uses_of,
 )
 from stream_coupons.core.decision.scoring import ORDER, REDEEM
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.errors import SnapshotMismatch
-from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import DIMENSIONS, PLACES
+from stream_coupons.core.features.rows import DIMENSIONS, PLACES, FeatureRows
 from stream_coupons.core.messages.learning import ModelSnapshot
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.models.effect import probabilities
 from stream_coupons.models.incremental import (
-    BASE,
-    BASE_PRIOR,
-    DEVIATION_SPREAD,
-    EFFECT,
-    EFFECT_PRIOR,
+    HALF_LIFE_S,
+    IN_SCOPE,
+    KINDS,
+    MAX_TIMES,
     MAX_USES_RATIO,
-    SIZE,
+    NUMBER,
+    OTHERS,
+    OTHERS_WITHHELD,
+    PREDICTED,
+    SEEN,
+    WITHHELD,
+    CouponOutcome,
     IncrementalLearner,
     check_state,
     prior_shop_models,
@@ -48,185 +59,202 @@ from stream_coupons.models.states import State
 from .builders import each_row, example, random_rows
 
 SEEDS = range(3)
-OUTCOMES = 2000
-SHALLOW, DEEP = 0.05, 0.15
 RIVER = "tests.plugins.model_plugin.shop_models:scaled"
 KEY = DrawKey(b"the workers'")
+Outcomes = Mapping[int, Iterable[CouponOutcome]]
+"""By hashed feature of the coupon."""
 
 
-class World(NamedTuple):
-    """Outcomes of issues and of control observations: arrays of shape (n,).
+def simulated(
+    rng: np.random.Generator, truth: Floats, size: int, at: float = 0.0, withheld: float = 0.2, taken: float = 0.0
+) -> list[CouponOutcome]:
+    """Draw outcomes of a coupon whose parts are `truth` times the predicted ones, shape (len(PARTS),).
 
-    Attributes
-    ----------
-    redeem, anyway, depth : array
-        Predicted P(redeem) and P(order without a coupon); discount over the value of an order.
-    coupon : array of int
-        Hashed feature.
-    is_given : array of bool
-        True for an issue.
-    effect : array
-        What the coupon adds to P(order), in truth.
-    level : float
-        P(order without a coupon), over the predicted one.
+    Of each order by a holder beyond those expected without the coupon, a share `taken` is lost out of scope.
     """
-
-    redeem: Floats
-    anyway: Floats
-    depth: Floats
-    coupon: Any
-    is_given: Any
-    effect: Floats
-    level: float = 1.0
-
-    @property
-    def order(self) -> Floats:
-        """Probability of an order in truth."""
-        return self.level * self.anyway + self.is_given * self.effect
-
-    @property
-    def chances(self) -> Chances:
-        numbers = np.zeros((len(self.depth), len(NUMBERS)))
-        numbers[:, NUMBERS.index("discount_pull")] = np.log(self.depth / SHALLOW)
-        return Chances(self.redeem, self.anyway, numbers)
-
-    def outcomes(self, seed: int) -> tuple[Any, Any]:
-        """Return whether each shopper ordered, and whether the order was with the coupon."""
-        draw = np.random.default_rng(1000 + seed).random(len(self.depth))
-        return draw < self.order, self.is_given & (draw < np.minimum(self.redeem, self.order))
-
-    def learnt(self, seed: int) -> IncrementalLearner:
-        learner, numbers = IncrementalLearner(), self.chances.numbers
-        ordered, redeemed = self.outcomes(seed)
-        for row in range(len(self.depth)):
-            numeric = np.zeros(len(NUMERIC))
-            numeric[COLUMNS] = numbers[row]
-            learner.learn_one(
-                numeric,
-                int(self.coupon[row]),
-                (float(self.redeem[row]), float(self.anyway[row])),
-                is_given=bool(self.is_given[row]),
-                ordered=bool(ordered[row]),
-                redeemed=bool(redeemed[row]),
-            )
-        return learner
-
-    def effects(self, model: IncrementalOrders) -> Floats:
-        return model.of(self.chances, self.coupon)
-
-
-def world(
-    seed: int,
-    effect: Callable[[Floats, Floats], Floats],
-    redeem: Callable[[Floats, Floats], Floats],
-    given: Callable[[Floats], Floats] = lambda anyway: np.full_like(anyway, 0.5),
-    level: float = 1.0,
-) -> World:
-    """Return a world of shallow and deep coupons.
-
-    Effect and P(redeem) are functions of P(order without a coupon) and depth.
-    """
-    rng = np.random.default_rng(seed)
-    anyway, is_deep = rng.uniform(0.05, 0.5, OUTCOMES), rng.random(OUTCOMES) < 0.5
-    depth = np.where(is_deep, DEEP, SHALLOW)
-    coupon = np.where(is_deep, 100, 200) + rng.integers(0, 5, OUTCOMES)
-    is_given = rng.random(OUTCOMES) < given(anyway)
-    return World(redeem(anyway, depth), anyway, depth, coupon, is_given, effect(anyway, depth), level)
-
-
-def nothing(anyway: Floats, _: Floats) -> Floats:
-    return np.zeros_like(anyway)
-
-
-def all_who_order(anyway: Floats, _: Floats) -> Floats:
-    return anyway
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("uses", [0.3, 1.0])
-def test_a_known_effect_is_found(seed: int, uses: float) -> None:
-    # In one shop coupons are used on a third of the orders that come anyway, in the other on all of them.
-    known = world(seed, lambda anyway, _: 0.25 + (0.6 - uses) * anyway, lambda anyway, _: 0.25 + 0.6 * anyway)
-    truth, before, after = known.effect, known.effects(STRUCTURAL), known.effects(known.learnt(seed).served)
-    for kind in (known.depth == SHALLOW, known.depth == DEEP):
-        off = abs(after[kind].mean() - truth[kind].mean())
-        assert off < 0.5 * abs(before[kind].mean() - truth[kind].mean())
-        assert off < 0.04
-
-
-def value(one: World, effects: Floats, margin: float = 0.5) -> Floats:
-    """Return the margin that coupons add, over the value of an order, if no order is taken from others."""
-    return margin * effects - one.depth * one.redeem
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_coupons_that_bring_nothing_are_worth_nothing_within_2000_outcomes(seed: int) -> None:
-    barren = world(seed, nothing, all_who_order)
-    assert value(barren, barren.effects(STRUCTURAL)).mean() > 0.02
-    learnt = barren.effects(barren.learnt(seed).served)
-    assert learnt.mean() < 0.25 * barren.effects(STRUCTURAL).mean()
-    assert value(barren, learnt).mean() < -0.01
-    for depth in (SHALLOW, DEEP):
-        assert value(barren, learnt)[barren.depth == depth].mean() <= 0.0
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_deep_coupons_that_pay_are_told_from_shallow_ones_that_do_not(seed: int) -> None:
-    def added(_: Floats, depth: Floats) -> Floats:
-        return np.where(depth == DEEP, 0.3, 0.0)
-
-    mixed = world(seed, added, lambda anyway, depth: anyway + added(anyway, depth))
-    is_deep = mixed.depth == DEEP
-    before, learnt = mixed.effects(STRUCTURAL), mixed.effects(mixed.learnt(seed).served)
-    assert before[~is_deep].mean() > 0.1 > 0.0 == mixed.effect[~is_deep].mean()
-    assert learnt[~is_deep].mean() < 0.05
-    assert learnt[is_deep].mean() == pytest.approx(0.3, abs=0.05)
-    assert value(mixed, learnt)[~is_deep].mean() < 0.01 < 0.04 < value(mixed, learnt)[is_deep].mean()
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_coupon_that_is_worse_than_its_terms_say_is_told_from_others(seed: int) -> None:
-    plain = world(seed, lambda anyway, _: np.full_like(anyway, 0.2), lambda anyway, _: 0.2 + 0.6 * anyway)
-    worse = int(plain.coupon[0])
-    is_worse = plain.coupon == worse
-    odd = plain._replace(effect=np.where(is_worse, -0.1, plain.effect))
-    served = odd.learnt(seed).served
-    deviation = dict(zip(served.places.tolist(), served.deviations.tolist(), strict=True))
-    assert set(deviation) == set(plain.coupon.tolist())
-    lowest = deviation.pop(worse)
-    assert lowest < -2 / 3 * DEVIATION_SPREAD
-    assert lowest < min(deviation.values()) - DEVIATION_SPREAD / 3
-    of_terms = replace(served, places=served.places[:0], deviations=served.deviations[:0])
-    assert odd.effects(served)[is_worse].mean() < odd.effects(of_terms)[is_worse].mean() - 2 / 3 * DEVIATION_SPREAD
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("level", [1.0, 1.3])
-def test_orders_of_likely_buyers_are_not_mistaken_for_an_effect(seed: int, level: float) -> None:
-    # Nine of ten coupons go to who orders anyway, a little more often than predicted, and uses the coupon for it.
-    likely = world(
-        seed,
-        nothing,
-        lambda anyway, _: level * anyway,
-        given=lambda anyway: np.where(anyway > 0.275, 0.9, 0.1),
-        level=level,
+    redeem, anyway = rng.uniform(0.05, 0.3, size), rng.uniform(0.1, 0.4, size)
+    order_minor, discount_minor = rng.uniform(500.0, 3000.0, size), rng.uniform(50.0, 300.0, size)
+    is_given, draw = rng.random(size) >= withheld, rng.random(size)
+    redeemed = is_given & (draw < truth[REDEEMED] * redeem)
+    unused = is_given & (draw > 1.0 - truth[UNUSED] * (1.0 - USES_RATIO) * anyway)
+    ordered = redeemed | unused | (~is_given & (draw < truth[ANYWAY] * anyway))
+    of_order = np.where(redeemed, truth[REDEEMED_VALUE], truth[OWN_VALUE]) * ordered
+    value_minor = of_order * order_minor * rng.gamma(4.0, 0.25, size)
+    taken_minor = redeemed * truth[DISCOUNT] * discount_minor * rng.gamma(4.0, 0.25, size)
+    added = truth[REDEEMED] * redeem * truth[REDEEMED_VALUE] + truth[OWN_VALUE] * anyway * (
+        truth[UNUSED] * (1.0 - USES_RATIO) - truth[ANYWAY]
     )
-    ordered, _ = likely.outcomes(seed)
-    apart = ordered[likely.is_given].mean() - ordered[~likely.is_given].mean()
-    assert apart > 0.15, "orders with a coupon, less those without, say that coupons bring much"
-    learner = likely.learnt(seed)
-    assert likely.effects(learner.served).mean() == pytest.approx(0.0, abs=0.04)
-    if level > 1.0:
-        base = dict(zip(BASE_PRIOR, learner.weights[BASE].tolist(), strict=True))
-        assert base["order_anyway"] > BASE_PRIOR["order_anyway"][0] + 0.05
+    other_minor = (rng.uniform(0.4, 0.6, size) - taken * is_given * added) * order_minor
+    columns = redeem, anyway, np.full(size, USES_RATIO), order_minor, discount_minor, is_given, ordered, redeemed
+    rows = zip(*(column.tolist() for column in (*columns, value_minor, taken_minor, other_minor)), strict=True)
+    return [CouponOutcome(*row, at) for row in rows]
 
 
-def test_controls_alone_say_nothing_of_the_effect_and_little_of_a_coupon() -> None:
-    barren = world(0, nothing, all_who_order)
-    watched = barren._replace(is_given=np.zeros(OUTCOMES, np.bool_)).learnt(0)
-    assert watched.served.weights == pytest.approx(IncrementalLearner().served.weights)
-    assert not watched.served.deviations.any()
-    assert watched.weights[BASE].tolist() != [mean for mean, _ in BASE_PRIOR.values()]
+def shop_of(spread: float, coupons: int, seed: int) -> Floats:
+    """Draw the true ratios of coupons around 1, shape (coupons, len(PARTS))."""
+    return np.exp(spread * np.random.default_rng(seed).uniform(-1.0, 1.0, (coupons, len(PARTS))))
+
+
+def truth_of(**ratios: float) -> Floats:
+    return np.array([ratios.get(name, 1.0) for name in PARTS])
+
+
+def learnt(*outcomes: Outcomes, learner: IncrementalLearner | None = None) -> IncrementalLearner:
+    learner = learner or IncrementalLearner()
+    for each in outcomes:
+        for coupon, some in each.items():
+            for one in some:
+                learner.learn_one(coupon, one)
+    return learner
+
+
+def ratios(model: IncrementalLearner, coupon: int) -> Floats:
+    return model.served.ratios[model.served.places.tolist().index(coupon)]
+
+
+# ------------------------------------------------------------ ratios of coupons
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ratios_converge_on_the_truth_of_each_coupon(seed: int) -> None:
+    rng, truth = np.random.default_rng(seed), shop_of(0.5, 8, seed)
+    learner, errors, before = IncrementalLearner(), [], 0
+    for size in (500, 20_000):
+        shop = {place: simulated(rng, one, (size - before) // len(truth)) for place, one in enumerate(truth)}
+        errors.append(np.sqrt(np.mean(np.log(learnt(shop, learner=learner).served.ratios[:-1] / truth) ** 2, axis=0)))
+        before = size
+    assert errors[1].mean() < errors[0].mean() / 3
+    assert errors[1].max() < 0.2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_coupon_with_few_outcomes_stays_near_the_ratio_of_its_shop(seed: int) -> None:
+    rng, usual, odd = np.random.default_rng(seed), truth_of(redeemed=0.6), truth_of(redeemed=1.8)
+    learner = learnt({place: simulated(rng, usual, 1000) for place in range(10)}, {10: simulated(rng, odd, 5)})
+    shop = learner.served.ratios[-1]
+    assert shop[REDEEMED] == pytest.approx(0.6, rel=0.15)
+    assert ratios(learner, 10)[REDEEMED] == pytest.approx(shop[REDEEMED], rel=0.2)
+    learnt({10: simulated(rng, odd, 4000)}, learner=learner)
+    assert ratios(learner, 10)[REDEEMED] == pytest.approx(1.8, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_shop_whose_coupons_agree_draws_them_together_more_than_one_whose_coupons_differ(seed: int) -> None:
+    def pulled(spread: float) -> Floats:
+        """Return the part of the deviation of a coupon with twice the usual outcomes that is believed."""
+        rng, truth = np.random.default_rng(seed), shop_of(spread, 30, seed)
+        learner = learnt({place: simulated(rng, one, 400) for place, one in enumerate(truth)})
+        odd = CouponOutcome(0.1, 0.25, USES_RATIO, 1000.0, 100.0, True, True, True, 2000.0, 200.0, 0.0, 0.0)
+        learnt({99: [odd] * 6 + [odd._replace(ordered=False, redeemed=False, value_minor=0.0)] * 24}, learner=learner)
+        return (ratios(learner, 99) / learner.served.ratios[-1] - 1.0)[[REDEEMED, REDEEMED_VALUE, DISCOUNT]]
+
+    alike, different = pulled(0.0), pulled(1.0)
+    assert (alike > 0.0).all()
+    assert (alike < 0.6 * different).all()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_coupon_that_changes_is_relearnt(seed: int) -> None:
+    rng, was, is_now = np.random.default_rng(seed), truth_of(redeemed=0.3), truth_of(redeemed=1.5)
+    of_both = [
+        ratios(learnt({1: simulated(rng, was, 4000)}, {1: simulated(rng, is_now, 2000, at=days * 86400.0)}), 1)
+        for days in (0, 90)
+    ]
+    assert of_both[0][REDEEMED] < 0.9
+    assert of_both[1][REDEEMED] == pytest.approx(1.5, rel=0.15)
+
+
+def test_outcomes_lose_half_of_their_weight_in_a_half_life() -> None:
+    [one] = simulated(np.random.default_rng(0), truth_of(), 1)
+    once = learnt({1: [one]}).state()["sums"]
+    for at, weight in ((HALF_LIFE_S, 0.5), (3 * HALF_LIFE_S, 0.125), (0.0, 1.0), (-HALF_LIFE_S, 1.0)):
+        state = learnt({1: [one, one._replace(at=at)]}).state()
+        assert state["sums"].ravel().tolist() == pytest.approx(((1.0 + weight) * once).ravel().tolist())
+        assert state["times"].tolist() == [max(at, 0.0)], "an outcome that is late does not turn time back"
+
+
+def test_one_forged_order_moves_a_ratio_by_no_more_than_an_order_of_the_largest_value_does() -> None:
+    honest = simulated(np.random.default_rng(0), truth_of(), 1000)
+    forged = CouponOutcome(0.2, 0.2, USES_RATIO, 1750.0, 175.0, True, True, True, 1e12, 1e12, 1e12, 0.0)
+    bound = dict.fromkeys(("value_minor", "other_minor"), MAX_TIMES * 1750.0)
+    largest = forged._replace(taken_minor=MAX_TIMES * 175.0, **bound)
+    assert same(learnt({1: honest, 2: [forged]}).state(), learnt({1: honest, 2: [largest]}).state())
+    orders = sum(one.redeemed for one in honest)
+    moved = ratios(learnt({1: [*honest, forged]}), 1) - ratios(learnt({1: honest}), 1)
+    assert abs(moved).max() < MAX_TIMES / orders
+    assert moved[[REDEEMED_VALUE, DISCOUNT]].min() > 0.0
+
+
+def test_withheld_choices_decide_against_unused_orders_as_they_grow() -> None:
+    given_ = CouponOutcome(0.2, 0.25, USES_RATIO, 0.0, 0.0, True, False, False, 0.0, 0.0, 0.0, 0.0)
+    withheld = given_._replace(is_given=False)
+    # Half more orders without the coupon than predicted, by holders; half of those predicted, by whom it was withheld.
+    holders = [given_._replace(ordered=True, weight=150.0), given_._replace(weight=850.0)]
+    found = [
+        ratios(
+            learnt({1: [*holders, withheld._replace(ordered=True, weight=n / 8), withheld._replace(weight=n * 7 / 8)]}),
+            1,
+        )
+        for n in (0.0, 10.0, 100.0, 1000.0, 100_000.0)
+    ]
+    anyway = [each[ANYWAY] for each in found]
+    assert anyway == sorted(anyway, reverse=True)
+    assert anyway[0] == pytest.approx(found[0][UNUSED], rel=0.1)
+    assert anyway[0] > 1.3 > 0.9 > anyway[3]
+    assert anyway[-1] == pytest.approx(0.5, rel=0.01)
+    assert {each[UNUSED] for each in found} == {found[0][UNUSED]}
+
+
+def test_the_order_of_outcomes_of_one_time_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    some = [(place, one) for place in range(3) for one in simulated(rng, truth_of(), 100)]
+    one, other = IncrementalLearner(), IncrementalLearner()
+    for learner, rows in ((one, range(len(some))), (other, rng.permutation(len(some)))):
+        for row in rows:
+            learner.learn_one(*some[row])
+    assert other.served.ratios == pytest.approx(one.served.ratios, rel=1e-9)
+
+
+def test_an_outcome_counts_as_often_as_it_stands_for() -> None:
+    some = simulated(np.random.default_rng(0), truth_of(), 30, withheld=0.5)
+    one, each = learnt({1: [outcome_._replace(weight=8.0) for outcome_ in some]}), learnt({1: some * 8})
+    assert one.state()["sums"] == pytest.approx(each.state()["sums"])
+
+
+def test_nothing_learnt_leaves_the_predictions_alone() -> None:
+    for served in (IncrementalLearner().served, prior_shop_models().incremental):
+        assert served.ratios.tolist() == STRUCTURAL.ratios.tolist() == [[1.0] * len(PARTS)]
+        assert len(served.places) == 0
+        assert served.uses_ratio == pytest.approx(STRUCTURAL.uses_ratio, abs=1e-12)
+
+
+CHANCES, MONEY = st.floats(0.0, 1.0), st.floats(0.0, 1e6)
+ANY_OUTCOME = st.builds(
+    CouponOutcome,
+    *(CHANCES, CHANCES, CHANCES, MONEY, MONEY, st.booleans(), st.booleans(), st.booleans()),
+    *(*[st.floats(0.0, 1e15)] * 3, st.floats(0.0, 4e9), st.floats(0.0, 1000.0)),
+)
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 3), ANY_OUTCOME), max_size=12))
+def test_ratios_are_positive_and_finite_for_any_outcomes(outcomes: list[tuple[int, CouponOutcome]]) -> None:
+    learner = IncrementalLearner()
+    for coupon, outcome_ in outcomes:
+        learner.learn_one(coupon, outcome_)
+    assert ((learner.served.ratios > 0.0) & np.isfinite(learner.served.ratios)).all()
+    assert 0.0 <= learner.served.kept_ratio <= 1.0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("taken", [0.0, 0.5])
+def test_the_share_of_added_orders_that_is_taken_from_the_rest_of_the_shop_is_found(seed: int, taken: float) -> None:
+    rng, truth = np.random.default_rng(seed), truth_of(redeemed=1.8)
+    outcomes = simulated(rng, truth, 8000, withheld=0.4, taken=taken)
+    few, many = (learnt({1: outcomes[:size]}).served.kept_ratio for size in (20, 8000))
+    assert few == pytest.approx(KEPT_RATIO, abs=0.1)
+    assert many == pytest.approx(1.0 - taken, abs=0.1)
+    assert learnt({1: [one for one in outcomes if one.is_given]}).served.kept_ratio == KEPT_RATIO
 
 
 # ------------------------------------------------------------ the share of own orders with the coupon
@@ -235,72 +263,34 @@ def test_controls_alone_say_nothing_of_the_effect_and_little_of_a_coupon() -> No
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
 def test_the_share_of_use_is_found(seed: int, share: float) -> None:
-    def persuaded(anyway: Floats, _: Floats) -> Floats:
-        return 0.15 * (1.0 - anyway)
-
-    holders = world(seed, persuaded, lambda anyway, depth: persuaded(anyway, depth) + share * anyway)
-    learner = holders.learnt(seed)
+    learner, rng = IncrementalLearner(), np.random.default_rng(seed)
+    for anyway in rng.uniform(0.05, 0.5, 2000):
+        ordered, redeemed = rng.random() < anyway, rng.random() < share
+        learner.learn_use(anyway, ordered=ordered, redeemed=ordered and redeemed)
     assert learner.uses_ratio == pytest.approx(share, abs=0.1)
     assert learner.served.uses_ratio == served_by(learner.state()).uses_ratio == learner.uses_ratio
-
-
-def test_the_share_of_use_is_the_prior_one_without_outcomes_of_holders() -> None:
-    assert USES_RATIO == 0.6
-    assert IncrementalLearner().uses_ratio == pytest.approx(USES_RATIO, abs=1e-12)
-    assert prior_shop_models().incremental.uses_ratio == pytest.approx(USES_RATIO, abs=1e-12)
-    barren = world(0, nothing, all_who_order)
-    controls = barren._replace(is_given=np.zeros(OUTCOMES, np.bool_)).learnt(0)
-    assert controls.uses_ratio == IncrementalLearner().uses_ratio
 
 
 @pytest.mark.parametrize(("redeemed", "bound"), [(False, 0.0), (True, MAX_USES_RATIO)])
 def test_the_share_of_use_is_bounded(redeemed: bool, bound: float) -> None:
     learner, shares = IncrementalLearner(), []
-    for _ in range(OUTCOMES):
-        learner.learn_one(np.zeros(len(NUMERIC)), 1, (0.2, 0.3), is_given=True, ordered=True, redeemed=redeemed)
+    for _ in range(2000):
+        learner.learn_use(0.3, ordered=True, redeemed=redeemed)
         shares.append(learner.uses_ratio)
     assert shares == sorted(shares, reverse=not redeemed)
     assert shares[-1] == bound
     assert 0.0 <= min(shares) < max(shares) <= MAX_USES_RATIO < 1.0
 
 
-def test_before_learning_a_part_of_the_structural_model_is_believed() -> None:
-    served = IncrementalLearner().served
-    assert served.weights.tolist() == [mean for mean, _ in EFFECT_PRIOR.values()]
-    assert 0.0 < served.weights[0] < STRUCTURAL.weights[0]
-    assert tuple(EFFECT_PRIOR) == TERMS
-    assert len(served.places) == len(served.deviations) == 0
-    assert served.uses_ratio == pytest.approx(STRUCTURAL.uses_ratio, abs=1e-12)
-    assert prior_shop_models().incremental.weights.tolist() == served.weights.tolist()
-
-
-def test_what_is_served_does_not_change_by_later_learning() -> None:
-    learner = learnt_of(0, 50)
-    served = learner.served
-    before = served.weights.tobytes(), served.deviations.tobytes(), served.uses_ratio
-    assert learner.served is served
-    learn_some(learner, 1, 50)
-    assert (served.weights.tobytes(), served.deviations.tobytes(), served.uses_ratio) == before
-    assert learner.served.weights.tolist() != served.weights.tolist()
-    assert learner.served.uses_ratio != served.uses_ratio
-
-
 # ------------------------------------------------------------ restarts and transfer
 
 
 def learn_some(learner: IncrementalLearner, seed: int, size: int) -> None:
-    """Learn outcomes of all kinds, with all numbers."""
+    """Learn outcomes of all kinds, with time between."""
     rng = np.random.default_rng(seed)
-    for _ in range(size):
-        is_given, ordered = bool(rng.random() < 0.5), bool(rng.random() < 0.4)
-        learner.learn_one(
-            rng.uniform(0.0, 2.0, len(NUMERIC)),
-            int(rng.integers(1, 9)),
-            (float(rng.random()), float(rng.random())),
-            is_given=is_given,
-            ordered=ordered,
-            redeemed=is_given and ordered and bool(rng.random() < 0.5),
-        )
+    for one in simulated(rng, truth_of(redeemed=2.0, anyway=1.5), size, withheld=0.5):
+        learner.learn_one(int(rng.integers(1, 9)), one._replace(at=float(rng.uniform(0.0, 1e6))))
+        learner.learn_use(one.anyway, ordered=one.ordered, redeemed=one.redeemed)
 
 
 def learnt_of(seed: int, size: int) -> IncrementalLearner:
@@ -309,14 +299,27 @@ def learnt_of(seed: int, size: int) -> IncrementalLearner:
     return learner
 
 
+def bits(arrays: Iterable[Any]) -> list[tuple[Any, ...]]:
+    return [(array.dtype, array.shape, array.tobytes()) for array in arrays]
+
+
 def same(one: State, other: State) -> bool:
     assert one.keys() == other.keys()
-    return all(
-        one[name].dtype == other[name].dtype
-        and one[name].shape == other[name].shape
-        and one[name].tobytes() == other[name].tobytes()
-        for name in one
-    )
+    return bits(one.values()) == bits(other[name] for name in one)
+
+
+def as_served(model: IncrementalMargin) -> list[tuple[Any, ...]]:
+    return bits([model.places, model.ratios, np.array([model.uses_ratio, model.kept_ratio])])
+
+
+def test_what_is_served_does_not_change_by_later_learning() -> None:
+    learner = learnt_of(0, 50)
+    served = learner.served
+    before = as_served(served)
+    assert learner.served is served
+    learn_some(learner, 1, 50)
+    assert as_served(served) == before != as_served(learner.served)
+    assert learner.served.uses_ratio != served.uses_ratio
 
 
 @pytest.mark.parametrize("size", [0, 1, 60])
@@ -324,46 +327,27 @@ def test_a_restored_model_learns_on_to_the_last_bit(size: int) -> None:
     learner, again = learnt_of(0, size), learnt_of(5, 9)
     again.restore(learner.state())
     assert same(again.state(), learner.state())
+    assert as_served(served_by(learner.state())) == as_served(again.served) == as_served(learner.served)
     for each in (learner, again):
         learn_some(each, 1, 40)
     assert same(again.state(), learner.state())
-    assert again.served.deviations.tobytes() == learner.served.deviations.tobytes()
-    assert again.uses_ratio == again.served.uses_ratio == learner.uses_ratio
+    assert as_served(again.served) == as_served(learner.served)
+    assert len(learner.served.places) > 1
+    assert (np.diff(learner.served.places) > 0).all()
 
 
-def test_what_a_state_serves_is_what_its_model_serves_to_the_last_bit() -> None:
-    learner = learnt_of(0, 60)
-    one, other = served_by(learner.state()), learner.served
-    for name in ("weights", "places", "deviations"):
-        found, expected = getattr(one, name), getattr(other, name)
-        assert (found.dtype, found.tobytes()) == (expected.dtype, expected.tobytes())
-    assert one.uses_ratio == other.uses_ratio != STRUCTURAL.uses_ratio
-    assert len(one.places) > 1
-    assert (np.diff(one.places) > 0).all()
-
-
-def test_variances_fall_and_stay_above_zero() -> None:
-    state, prior = learnt_of(0, 300).state(), IncrementalLearner().state()
-    assert (np.linalg.eigvalsh(state["covariance"]) > 0.0).all()
-    assert (np.diag(state["covariance"]) <= np.diag(prior["covariance"])).all()
-    assert state["covariance"] == pytest.approx(state["covariance"].T, abs=1e-15)
-    assert (state["deviations"][:, 1::2] > 0.0).all()
-
-
-def test_a_start_from_another_domain_takes_its_pooled_weights_only() -> None:
-    donor, learner = learnt_of(0, 60), IncrementalLearner()
-    assert learner.served.weights.tolist() == [mean for mean, _ in EFFECT_PRIOR.values()]
+def test_a_start_from_another_domain_takes_the_ratios_of_its_shop_only() -> None:
+    donor, learner = learnt_of(0, 600), IncrementalLearner()
+    of_donor = donor.state()
+    assert learner.served.ratios.tolist() == STRUCTURAL.ratios.tolist()
     learner.start_from(donor)
+    assert learner.served.ratios == pytest.approx(donor.served.ratios[-1:], rel=1e-12)
+    assert abs(learner.served.ratios - 1.0).max() > 0.2
     state = learner.state()
-    assert state["weights"].tobytes() == donor.state()["weights"].tobytes()
-    assert state["covariance"].tobytes() == IncrementalLearner().state()["covariance"].tobytes()
-    assert len(state["places"]) == len(state["deviations"]) == 0
-    assert learner.served.weights.tobytes() == donor.served.weights.tobytes()
-    assert len(learner.served.places) == 0
+    assert len(state["places"]) == len(state["sums"]) == len(learner.served.places) == 0
     assert learner.uses_ratio == IncrementalLearner().uses_ratio != donor.uses_ratio
-    of_donor = donor.state()["weights"].tobytes()
     learn_some(learner, 1, 20)
-    assert donor.state()["weights"].tobytes() == of_donor
+    assert same(donor.state(), of_donor)
 
 
 def spoilt(array: Any, value: float, at: Any = 0) -> Any:
@@ -373,26 +357,26 @@ def spoilt(array: Any, value: float, at: Any = 0) -> Any:
 
 
 DAMAGED: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "a weight too few": ("weights", lambda array: array[:-1]),
-    "weights in two rows": ("weights", lambda array: array[None]),
-    "weights of half precision": ("weights", lambda array: array.astype(np.float32)),
-    "a weight that is no number": ("weights", lambda array: spoilt(array, np.nan)),
-    "an endless weight": ("weights", lambda array: spoilt(array, np.inf)),
-    "a covariance of fewer terms": ("covariance", lambda array: array[:-1, :-1]),
-    "a covariance in one row": ("covariance", lambda array: array.ravel()),
-    "a covariance that is no number": ("covariance", lambda array: spoilt(array, np.nan, (1, 2))),
-    "a negative variance of a weight": ("covariance", lambda array: spoilt(array, -1e-6, (3, 3))),
+    "a ratio too few": ("shop", lambda array: array[:-1]),
+    "ratios in two rows": ("shop", lambda array: array[None]),
+    "ratios of half precision": ("shop", lambda array: array.astype(np.float32)),
+    "a ratio that is no number": ("shop", lambda array: spoilt(array, np.nan)),
+    "an endless ratio": ("shop", lambda array: spoilt(array, np.inf)),
+    "a ratio of zero": ("shop", lambda array: spoilt(array, 0.0)),
+    "a time too few": ("times", lambda array: array[:-1]),
+    "a time that is no number": ("times", lambda array: spoilt(array, np.nan)),
+    "a negative time": ("times", lambda array: spoilt(array, -1.0)),
     "places that descend": ("places", lambda array: array[::-1]),
     "a place twice": ("places", lambda array: spoilt(array, array[1])),
     "places of another type": ("places", lambda array: array.astype(np.int64)),
     "places in two rows": ("places", lambda array: array[None]),
     "a place beyond the last": ("places", lambda array: spoilt(array, DIMENSIONS, -1)),
     "a place too few": ("places", lambda array: array[:-1]),
-    "a deviation too few": ("deviations", lambda array: array[:-1]),
-    "deviations of the effect alone": ("deviations", lambda array: array[:, :2]),
-    "a deviation that is no number": ("deviations", lambda array: spoilt(array, np.nan, (1, 0))),
-    "a negative variance of an effect": ("deviations", lambda array: spoilt(array, -1e-9, (1, 1))),
-    "a negative variance of a base": ("deviations", lambda array: spoilt(array, -1e-9, (0, 3))),
+    "sums of a coupon too few": ("sums", lambda array: array[:-1]),
+    "sums of fewer parts": ("sums", lambda array: array[:, :-1]),
+    "sums without their number": ("sums", lambda array: array[:, :, :NUMBER]),
+    "a sum that is no number": ("sums", lambda array: spoilt(array, np.nan, (1, 0, SEEN))),
+    "a negative sum": ("sums", lambda array: spoilt(array, -1e-9, (1, 1, PREDICTED))),
     "own orders without the unused": ("own_orders", lambda array: array[:1]),
     "own orders of half precision": ("own_orders", lambda array: array.astype(np.float32)),
     "own orders that are no number": ("own_orders", lambda array: spoilt(array, np.nan)),
@@ -414,23 +398,12 @@ def test_a_damaged_state_is_refused_and_changes_nothing(name: str) -> None:
     assert same(learner.state(), before)
 
 
-@pytest.mark.parametrize("missing", ["weights", "covariance", "places", "deviations", "own_orders"])
+@pytest.mark.parametrize("missing", ["places", "times", "sums", "shop", "own_orders"])
 def test_a_state_with_an_array_too_few_or_too_many_is_refused(missing: str) -> None:
     state = learnt_of(0, 10).state()
     for damaged in ({name: array for name, array in state.items() if name != missing}, state | {"other": np.zeros(1)}):
         with pytest.raises(SnapshotMismatch, match="arrays are"):
             check_state(damaged)
-
-
-def test_a_state_has_the_arrays_that_it_names() -> None:
-    state = learnt_of(0, 10).state()
-    assert {name: array.shape for name, array in state.items() if name not in ("places", "deviations")} == {
-        "weights": (SIZE,),
-        "covariance": (SIZE, SIZE),
-        "own_orders": (2,),
-    }
-    check_state(state)
-    check_state(IncrementalLearner().state())
 
 
 # ------------------------------------------------------------ examples and snapshots
@@ -451,29 +424,51 @@ def after(*examples: Any) -> State:
 UNTAUGHT = after()
 
 
-def test_outcomes_of_issues_and_of_controls_are_learnt_by_their_coupon() -> None:
+def test_outcomes_of_issues_and_of_withheld_choices_are_learnt_by_their_coupon() -> None:
     place = int((np.array(outcome().hashed, np.uint32) & PLACES)[0])
-    for head in ("redeem", "order"):
-        state = after(outcome(head))
+    for given_, numbered in (
+        (outcome(expected_order_minor=900.0), [REDEEMED, UNUSED, IN_SCOPE, OTHERS]),
+        (outcome("order", withheld=True, expected_order_minor=900.0), [WITHHELD, OTHERS_WITHHELD]),
+    ):
+        state = after(given_)
         assert state["places"].tolist() == [place]
-        is_of_effect = state["weights"][EFFECT].tolist() != UNTAUGHT["weights"][EFFECT].tolist()
-        assert is_of_effect is (head == "redeem")
+        assert state["times"].tolist() == [given_.at]
+        assert np.flatnonzero(state["sums"][0, :, NUMBER]).tolist() == sorted(numbered)
     far = outcome(hashed=[place + 3 * DIMENSIONS, *range(2, 9)])
     assert after(far)["places"].tolist() == [place], "a coupon is found without its group"
+
+
+def test_outcomes_are_compared_with_predictions_of_the_models_at_learning_and_stated_money() -> None:
+    money = {"order_value_minor": 900, "other_value_minor": 30}
+    money |= {"expected_order_minor": 800.0, "expected_discount_minor": 90.0}
+    one = outcome(discount_minor=100, predicted=0.9, **money)
+    rows = FeatureRows(np.array([one.numeric]), np.array([one.hashed], np.uint32))
+    predicted = DomainModel("ecommerce", LearningRules()).live().predict(rows)[0]
+    uses = uses_of(rows.numeric[0], USES_RATIO)
+    expected = np.zeros((KINDS, 3))
+    expected[REDEEMED] = 1.0, predicted[REDEEM], 1.0
+    expected[UNUSED] = 0.0, (1.0 - uses) * predicted[ORDER], 1.0
+    expected[[REDEEMED_VALUE, DISCOUNT]] = (900.0, 800.0, 1.0), (100.0, 90.0, 1.0)
+    expected[[IN_SCOPE, OTHERS]] = (900.0, 800.0 * predicted[ORDER], 1.0), (30.0, 900.0, 1.0)
+    assert after(one)["sums"][0].ravel().tolist() == pytest.approx(expected.ravel().tolist(), rel=1e-9)
+    withheld = after(outcome("order", withheld=True, **money))["sums"][0]
+    assert withheld[WITHHELD].tolist() == pytest.approx([1.0, predicted[ORDER], 1.0], rel=1e-9)
+    assert withheld[[OWN_VALUE, OTHERS_WITHHELD]].tolist() == [[900.0, 800.0, 1.0], [30.0, 900.0, 1.0]]
 
 
 @pytest.mark.parametrize(
     "silent",
     [
         outcome(ordered=None),
-        outcome("order", ordered=None),
+        outcome("order", ordered=None, withheld=True),
+        outcome("order"),
         outcome("click"),
         outcome("visit"),
         outcome(observed=True, ordered=None),
         outcome("order", observed=True),
     ],
 )
-def test_nothing_is_learnt_where_orders_are_unknown(silent: Any) -> None:
+def test_nothing_is_learnt_where_orders_are_unknown_or_nothing_was_given_or_withheld(silent: Any) -> None:
     assert same(after(silent), UNTAUGHT)
 
 
@@ -501,36 +496,30 @@ def test_an_order_without_the_coupon_lowers_the_share_of_use() -> None:
 
 
 def test_an_order_counts_with_or_without_the_coupon() -> None:
-    def deviation(**about: Any) -> float:
-        return float(after(outcome(**about))["deviations"][0, 0])
+    def seen(**about: Any) -> list[float]:
+        return after(outcome(**about))["sums"][0, [REDEEMED, UNUSED], SEEN].tolist()
 
-    assert (
-        deviation(label=False)
-        == deviation(label=True, discount_minor=200)
-        == deviation(label=True, ordered=False)
-        > 0.0
-        > deviation(label=False, ordered=False)
-    ), "a redemption without an order event is an order"
+    assert seen(label=True) == seen(label=False, discount_minor=200) == [1.0, 0.0]
+    assert seen(label=True, ordered=False) == [1.0, 0.0], "a redemption without an order event is an order"
+    assert seen(label=False) == [0.0, 1.0]
+    assert seen(label=False, ordered=False) == [0.0, 0.0]
 
 
 def taught() -> Trainer:
     trainer, rng = Trainer(LearningRules()), np.random.default_rng(0)
     for n in range(40):
         head, ordered = ("redeem", "order")[n % 2], bool(rng.random() < 0.4)
-        one = outcome(head, label=ordered, ordered=ordered, hashed=[1 + n % 7, *range(8, 12)], at=float(n))
+        about = {"withheld": head == "order", "hashed": [1 + n % 7, *range(8, 12)], "at": float(n)}
+        one = outcome(head, label=ordered, ordered=ordered, **about)
         trainer.learn(msgspec.structs.replace(one, example_id=f"x{n}"), n, None)
     return trainer
 
 
 def test_a_snapshot_serves_what_was_learnt() -> None:
     model = taught().models["ecommerce"]
-    served, found = model.incremental.served, compile_snapshot(model.snapshot()).incremental
-    assert (found.weights.tobytes(), found.deviations.tobytes()) == (
-        served.weights.tobytes(),
-        served.deviations.tobytes(),
-    )
-    for scorer in (model.scorer(), model.live()):
-        assert scorer.incremental.weights.tobytes() == served.weights.tobytes()
+    for scorer in (compile_snapshot(model.snapshot()), model.scorer(), model.live()):
+        assert as_served(scorer.incremental) == as_served(model.incremental.served)
+    assert model.incremental.served.places.tolist() == list(range(1, 8))
     again = DomainModel("ecommerce", LearningRules())
     again.restore(model.snapshot())
     assert same(again.incremental.state(), model.incremental.state())
@@ -545,23 +534,22 @@ def test_a_snapshot_and_live_serve_the_learnt_share_of_use_to_the_last_bit(pinne
         is_given, redeemed = n % 3 > 0, n % 3 > 0 and bool(rng.random() < 0.05)
         ordered = redeemed or bool(rng.random() < 0.6)
         about = {"ordered": ordered, "numeric": row.numeric.tolist(), "hashed": row.hashed.tolist(), "at": float(n)}
-        model.learn(
-            outcome("redeem", label=redeemed, **about) if is_given else outcome("order", label=ordered, **about)
-        )
+        given_ = outcome("redeem", label=redeemed, **about)
+        model.learn(given_ if is_given else outcome("order", label=ordered, withheld=True, **about))
     model.offset = 150
     live, share = model.live(), model.incremental.uses_ratio
     assert abs(share - USES_RATIO) > 0.1
-    predicted = live.predict(rows)
+    predicted, uses = live.predict(rows), uses_of(rows.numeric, share)
     by_prior = probabilities(live.log_odds(rows))
     assert abs(predicted - by_prior).max(axis=0)[REDEEM] > 0.001, "the share of use shows in P(redeem)"
-    assert predicted.tobytes() == probabilities(live.log_odds(rows), uses_of(rows.numeric, share)).tobytes()
-    coupons = rows.hashed[:, 0].astype(np.int64) % DIMENSIONS
-    chances = Chances(predicted[:, REDEEM], predicted[:, ORDER], rows.numeric[:, COLUMNS])
+    assert predicted.tobytes() == probabilities(live.log_odds(rows), uses).tobytes()
+    coupons, ones = rows.hashed[:, 0].astype(np.int64) % DIMENSIONS, np.ones(len(rows))
+    known = Prediction(predicted[:, REDEEM], predicted[:, ORDER], uses, 1000.0 * ones, 100.0 * ones, 0.3 * ones)
     for other in (compile_snapshot(model.snapshot(), learning, KEY), model.scorer()):
         assert other.predict(rows).tobytes() == predicted.tobytes()
         assert other.incremental.uses_ratio == live.incremental.uses_ratio == share
-        found, expected = (each.incremental.of(chances, coupons) for each in (other, live))
-        assert found.tobytes() == expected.tobytes()
+        found, expected = (each.incremental.of(known, coupons, PolicyRules()) for each in (other, live))
+        assert bits(found) == bits(expected)
 
 
 def with_incremental(snapshot: ModelSnapshot, state: State, *, is_honest: bool) -> ModelSnapshot:
@@ -573,11 +561,11 @@ def with_incremental(snapshot: ModelSnapshot, state: State, *, is_honest: bool) 
 def test_a_snapshot_with_a_damaged_model_is_refused() -> None:
     model = taught().models["ecommerce"]
     snapshot, state = model.snapshot(), model.incremental.state()
-    changed = state | {"weights": state["weights"] + 1e-9}
+    changed = state | {"shop": state["shop"] + 1e-9}
     compile_snapshot(with_incremental(snapshot, changed, is_honest=True))
     with pytest.raises(SnapshotMismatch, match="checksum"):
         compile_snapshot(with_incremental(snapshot, changed, is_honest=False))
-    damaged = with_incremental(snapshot, state | {"weights": state["weights"][:-1]}, is_honest=True)
+    damaged = with_incremental(snapshot, state | {"shop": state["shop"][:-1]}, is_honest=True)
     for refuse in (compile_snapshot, DomainModel("ecommerce", LearningRules()).restore):
         with pytest.raises(SnapshotMismatch, match="incremental"):
             refuse(damaged)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from river import linear_model, naive_bayes
 
-from stream_coupons.core.decision.incremental import TERMS
 from stream_coupons.core.draws import PUBLIC_KEY
 from stream_coupons.core.features.numeric import NUMERIC
 from stream_coupons.models.champion import Duel
@@ -17,8 +16,6 @@ from stream_coupons.models.metrics import BinaryMetrics
 from stream_coupons.models.river_model import RiverModel
 
 WEIGHT = 8
-OF_ANYWAY = len(TERMS)
-"""Index of the first weight of the base, of P(order without the coupon)."""
 
 
 def test_metrics_count_an_example_as_often_as_it_stands_for() -> None:
@@ -49,19 +46,6 @@ def test_a_duel_weighs_losses_and_its_effective_number_is_of_draws() -> None:
             each.update(0.1, 0.3, 1.0)
     assert one.log_loss == pytest.approx(each.log_loss)
     assert (one.examples, each.examples) == (50, 50 * WEIGHT)
-
-
-def test_the_incremental_model_learns_a_control_as_often_as_it_stands_for() -> None:
-    one, each, once = IncrementalLearner(), IncrementalLearner(), IncrementalLearner()
-    numeric, outcome = np.full(len(NUMERIC), 0.5), {"is_given": False, "ordered": False, "redeemed": False}
-    one.learn_one(numeric, 3, (0.05, 0.02), **outcome, weight=WEIGHT)
-    once.learn_one(numeric, 3, (0.05, 0.02), **outcome)
-    for _ in range(WEIGHT):
-        each.learn_one(numeric, 3, (0.05, 0.02), **outcome)
-    # The deviations of coupons have no covariances, so the order of steps matters a little.
-    for name, array in one.state().items():
-        np.testing.assert_allclose(array, each.state()[name], rtol=0.05, atol=1e-3)
-    assert one.weights[OF_ANYWAY] < 1.0 - 4 * (1.0 - once.weights[OF_ANYWAY])
 
 
 def test_the_share_of_use_counts_a_holder_as_often_as_it_stands_for() -> None:

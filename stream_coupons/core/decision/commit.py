@@ -401,6 +401,8 @@ def _opened(decision: Decision, row: int, issue: CouponIssue, stored: StoredRow)
         scope_mark=known.catalogue.scope_mark(issue.coupon_id),
         value_minor=round(issue.value_minor / decision.table.value_ratio, 3),
         code=issue.code,
+        order_minor=round(float(decision.table.order_minor[row]), 1),
+        discount_minor=round(discount_minor, 1),
         day=result_steps.day_of(issue.issued_at, known.rules),
     )
 

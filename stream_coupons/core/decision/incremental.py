@@ -1,21 +1,20 @@
-r"""The incremental margin of a coupon: what giving it adds to the shop's margin.
+r"""The incremental margin of a coupon by parts: what giving it adds to the shop's margin.
 
-The coupon changes the probability of an order in its scope, and takes its discount off the orders on which it is used:
+A coupon given is redeemed with probability r, and its shopper orders in its scope without using it with probability n.
+Without the coupon the shopper would order with probability a. So it adds the margin of redeemed and of unused orders,
+less that of the orders anyway, and takes its discount off the redeemed ones:
 
-.. math:: \Delta = v\,(k\,m\,\Delta_{order} - d\,P(\text{redeem})), \quad
-   \Delta_{order} = \sum_j w_j z_j + \delta_i
+.. math:: \Delta = k\,m\,(r\,v_r + n\,v_a - a\,v_a) - r\,d
 
-with v the expected value of an order in scope, m its margin ratio, d the discount over v, and k the share of the
-additional orders that are not taken from other orders. The effect on orders is linear in some terms, so that the
-weight of each is learnt from outcomes: orders of shoppers who were given a coupon, less those of shoppers who were
-not. The first term is a structural model: a redemption is an order, but for those that would have been placed anyway,
-on a share u of which the coupon is used. That share is learnt, too: in one shop it is a third, in another nearly all.
-The third term grows with the interest in the coupon of those who would not order, but less than in proportion. The
-other terms are what a structural model leaves out, and :math:`\delta` is the deviation of one coupon from what its
-terms say. Weights may have any sign.
+with v the expected value of the orders in scope of shoppers who redeem, and of others, m their margin ratio, d the
+discount, and k the share of the additional orders that are not taken from other orders.
+
+Each part is the model's prediction for this shopper and coupon, times a ratio of the coupon: what came of the shoppers
+who got it, over what was predicted for them. Those who get a coupon are not like others, since its value selects them,
+and a regression on noisy predictions never finds the effect of that selection (Fuller 1987: Measurement error models).
+A ratio converges on it, coupon by coupon.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,60 +28,14 @@ from stream_coupons.core.rules import PolicyRules
 USES_RATIO = 0.6
 """Share of the orders in a coupon's scope that would be placed anyway, on which the coupon is used, before learning."""
 KEPT_RATIO = 0.95
-"""Share of the additional orders in a coupon's scope that add to those of the whole shop. About a third of what a
-promotion sells is pulled forward, and a third taken from other products (van Heerde, Leeflang, and Wittink 2004:
-Decomposing the sales promotion bump with store data. Marketing Science 23(3)); a part of both is seen in the outcomes
-that the effect is learnt from."""
-NUMBERS = ("discount_pull", "redeem_rate", "click_rate", "whole_shop", "weekly_exposure", "threshold_missed")
-"""Numeric features that terms are made of."""
+"""Share of the additional orders in a coupon's scope that add to those of the whole shop, before learning."""
 MISSED = NUMERIC.index("threshold_missed")
-COLUMNS = np.array([NUMERIC.index(name) for name in NUMBERS])
-TERMS = (
-    "persuaded",
-    "order_anyway",
-    "interest",
-    "constant",
-    "depth",
-    "redeem_rate",
-    "click_rate",
-    "depth*redeem_rate",
-    "depth*click_rate",
-    "whole_shop",
-    "exposure",
-)
-"""Terms of the effect on orders, in the order of `Chances.terms`."""
-
-
-class Chances(NamedTuple):
-    """Inputs of the terms of n pairs of a shopper and a coupon; arrays of shape (n,).
-
-    Attributes
-    ----------
-    redeem : array
-        P(redeem).
-    anyway : array
-        P(order in scope without a coupon).
-    numbers : array, shape (n, len(NUMBERS))
-        Numeric features.
-    """
-
-    redeem: Floats
-    anyway: Floats
-    numbers: Floats
-
-    def terms(self, uses_ratio: float) -> Floats:
-        """Return the terms of the effect, shape (n, len(TERMS)).
-
-        Parameters
-        ----------
-        uses_ratio : float
-            Share of the orders that would be placed anyway, on which the coupon is used.
-        """
-        terms: Floats = np.empty((len(self.redeem), len(TERMS)))
-        each = terms_of(self.redeem, self.anyway, self.numbers.T, uses_ratio)
-        for number, term in enumerate(each):
-            terms[:, number] = term
-        return terms
+PARTS = ("redeemed", "unused", "anyway", "redeemed_value", "own_value", "discount")
+"""Parts that have a ratio: P(redeem), P(order without using the coupon), P(order without the coupon), the values of
+redeemed and of other orders, and the discount."""
+REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE, OWN_VALUE, DISCOUNT = range(len(PARTS))
+MAX_CHANCE = 0.97
+"""Largest probability of a redemption or an order, corrected by its ratio."""
 
 
 def uses_of(numeric: Floats, uses_ratio: float) -> Any:
@@ -105,98 +58,100 @@ def uses_of(numeric: Floats, uses_ratio: float) -> Any:
     return uses_ratio * np.exp(-numeric[..., MISSED])
 
 
-def terms_of(redeem: Any, anyway: Any, numbers: Iterable[Any], uses_ratio: float) -> tuple[Any, ...]:
-    """Return the terms of the effect, in order: numbers for one pair, arrays for many; the constant is a number.
-
-    Parameters
-    ----------
-    redeem, anyway : float or array
-        P(redeem) and P(order in scope without a coupon).
-    numbers : iterable of float or of array
-        Numeric features, in the order of `NUMBERS`.
-    uses_ratio : float
-        Share of the orders that would be placed anyway, on which the coupon is used.
-    """
-    pull, redeems, clicks, whole, exposure, missed = numbers
-    of_rates = (redeems, clicks, pull * redeems, pull * clicks)
-    interest = np.sqrt(np.maximum(redeem * (1.0 - anyway), 0.0))
-    return redeem - uses_ratio * np.exp(-missed) * anyway, anyway, interest, 1.0, pull, *of_rates, whole, exposure
-
-
-@dataclass(frozen=True, slots=True)
-class IncrementalOrders:
-    """Effect of coupons on orders: what a decision needs of the model.
+class Prediction(NamedTuple):
+    """The models' predictions for n pairs of a shopper and a coupon; arrays of shape (n,).
 
     Attributes
     ----------
-    weights : array, shape (len(TERMS),)
-        Posterior means.
-    places : array of int, shape (coupons,)
-        Hashed features of the coupons with outcomes, ascending.
-    deviations : array, shape (coupons,)
-        Posterior mean of each one's deviation, additional orders an issue.
-    uses_ratio : float
-        Share of the orders that would be placed anyway, on which the coupon is used.
+    redeem, anyway : array
+        P(redeem), and P(order in scope without the coupon).
+    uses : array
+        Share of the orders anyway that use the coupon.
+    order_minor, discount_minor : array
+        Expected value of an order in scope, and E(discount | redeem), minor units.
+    margin_ratio : array
+        Margin on such an order.
     """
 
-    weights: Floats
-    places: NDArray[np.int64]
-    deviations: Floats
-    uses_ratio: float = USES_RATIO
+    redeem: Floats
+    anyway: Floats
+    uses: Floats
+    order_minor: Floats
+    discount_minor: Floats
+    margin_ratio: Floats
 
-    def of(self, chances: Chances, coupons: NDArray[np.integer]) -> Floats:
-        """Return the change of P(order in scope) by giving each coupon, shape (n,).
+
+class CouponWorth(NamedTuple):
+    """The value of n pairs of a shopper and a coupon, and its parts; arrays of shape (n,).
+
+    Attributes
+    ----------
+    value_minor : array
+        Value over giving none, minor units.
+    redeem, anyway : array
+        P(redeem) and P(order in scope without the coupon) of shoppers who get it.
+    discount_minor : array
+        E(discount | redeem), minor units.
+    """
+
+    value_minor: Floats
+    redeem: Floats
+    anyway: Floats
+    discount_minor: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class IncrementalMargin:
+    """Ratios of the parts of each coupon's value: what a decision needs of the model.
+
+    Attributes
+    ----------
+    places : array of int, shape (coupons,)
+        Hashed features of the coupons with outcomes, ascending.
+    ratios : array, shape (coupons + 1, len(PARTS))
+        Ratio of each part; the last row is that of a coupon without outcomes.
+    uses_ratio : float
+        Share of the orders that would be placed anyway, on which a coupon is used.
+    kept_ratio : float
+        Share of the additional orders in a coupon's scope that add to those of the whole shop.
+    """
+
+    places: NDArray[np.int64]
+    ratios: Floats
+    uses_ratio: float = USES_RATIO
+    kept_ratio: float = KEPT_RATIO
+
+    def of(self, known: Prediction, coupons: NDArray[np.integer], rules: PolicyRules) -> CouponWorth:
+        """Return the value of giving each coupon over giving none.
+
+        value = kept * margin * (P(redeem) * value + P(unused) * value - P(order anyway) * value)
+        - P(redeem) * (discount - worth) - cost_weight * cost, each part times its ratio
+
+        NO_COUPON has the value 0 by this definition.
 
         Parameters
         ----------
-        chances : Chances
-            Inputs of the terms.
+        known : Prediction
+            Predictions of n pairs.
         coupons : array of int, shape (n,)
             Hashed feature of each pair's coupon, without its group.
+        rules : PolicyRules
+            Cost of sending, and worth of a redemption.
         """
-        # Sums of numpy, not of BLAS: a row does not depend on the others, to the last bit.
-        orders: Floats = np.add.reduce(chances.terms(self.uses_ratio) * self.weights, axis=1)
+        rows: NDArray[np.intp] = np.full(len(coupons), len(self.places))
         if len(self.places):
             at = self.places.searchsorted(coupons)
-            is_known = self.places.take(at, mode="clip") == coupons
-            orders = orders + np.where(is_known, self.deviations.take(at, mode="clip"), 0.0)
-        return orders
+            rows = np.where(self.places.take(at, mode="clip") == coupons, at, rows)
+        ratio = self.ratios.take(rows, axis=0).T
+        redeem = np.minimum(known.redeem * ratio[REDEEMED], MAX_CHANCE)
+        anyway = np.minimum(known.anyway * ratio[ANYWAY], MAX_CHANCE)
+        unused = np.minimum((1.0 - known.uses) * known.anyway * ratio[UNUSED], MAX_CHANCE)
+        discount_minor = known.discount_minor * ratio[DISCOUNT]
+        orders = redeem * ratio[REDEEMED_VALUE] + (unused - anyway) * ratio[OWN_VALUE]
+        value = self.kept_ratio * known.margin_ratio * known.order_minor * orders
+        value -= redeem * (discount_minor - rules.redemption_worth_minor) + rules.cost_weight * rules.cost_minor
+        return CouponWorth(value, redeem, anyway, discount_minor)
 
 
-STRUCTURAL = IncrementalOrders(np.array([1.0] + [0.0] * (len(TERMS) - 1)), np.zeros(0, np.int64), np.zeros(0))
-"""The structural model alone."""
-
-
-def values(
-    orders: Floats,
-    redeem: Floats,
-    order_minor: Floats,
-    margin_ratio: Floats,
-    discount_minor: Floats,
-    rules: PolicyRules,
-) -> Floats:
-    """Return the value of giving each coupon over giving none, minor units, shape (n,).
-
-    value = kept * additional orders * margin - P(redeem) * (discount - worth) - cost_weight * cost
-
-    NO_COUPON has the value 0 by this definition.
-
-    Parameters
-    ----------
-    orders : array, shape (n,)
-        Change of P(order in scope) by the coupon.
-    redeem : array, shape (n,)
-        P(redeem).
-    order_minor, discount_minor : array, shape (n,)
-        Expected value of an order in scope, and E(discount | redeem), minor units.
-    margin_ratio : array, shape (n,)
-        Margin on such an order.
-    rules : PolicyRules
-        Cost of sending, and worth of a redemption.
-    """
-    worth: Floats = (
-        KEPT_RATIO * orders * margin_ratio * order_minor
-        - redeem * (discount_minor - rules.redemption_worth_minor)
-        - rules.cost_weight * rules.cost_minor
-    )
-    return worth
+STRUCTURAL = IncrementalMargin(np.zeros(0, np.int64), np.ones((1, len(PARTS))))
+"""The predictions alone."""

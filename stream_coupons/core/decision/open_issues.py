@@ -14,6 +14,9 @@ from stream_coupons.core.shopper.state import OpenControl, OpenIssue, OpenVisit,
 MAX_VALUE_MINOR = 2**53
 """Bound of the value of orders in the scope of one coupon: the maximum of the message field."""
 
+OF_ORDERS = ("ordered", "order_value_minor", "other_value_minor")
+"""Fields that an example has in common with what is open, where orders were noted all the time."""
+
 Opened = OpenIssue | OpenControl | OpenVisit
 Head = Literal["click", "redeem", "order", "visit"]
 
@@ -50,16 +53,17 @@ def observe_order(shopper: Shopper, event: OrderEvent, catalogue: Catalogue) -> 
 
 
 def _note_order(opened: Opened, event: OrderEvent, catalogue: Catalogue) -> bool:
-    """Add an order to the orders in the coupon's scope; return whether any of its items is in scope."""
+    """Add an order to the orders in the coupon's scope, or to the others; return whether it is of the domain."""
     coupon = catalogue.by_id.get(opened.coupon_id)
-    if coupon is None or event.domain != opened.domain or not opened.at <= event.occurred_at <= opened.until:
+    if coupon is None or event.domain != opened.domain or event.occurred_at < opened.at:
         return False
-    inside = [item for item in event.items if is_in_scope(coupon, item)]
-    if inside:
-        opened.ordered = True
-        value = sum(catalogue.value_of(item, coupon) for item in inside)
-        opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
-    return bool(inside)
+    is_in_time = event.occurred_at <= opened.until
+    inside = [item for item in event.items if is_in_time and is_in_scope(coupon, item)]
+    value, whole = (sum(catalogue.value_of(item, coupon) for item in items) for items in (inside, event.items))
+    opened.ordered = opened.ordered or bool(inside)
+    opened.order_value_minor = min(opened.order_value_minor + value, MAX_VALUE_MINOR)
+    opened.other_value_minor = min(opened.other_value_minor + whole - value, MAX_VALUE_MINOR)
+    return True
 
 
 def has_other_scope(opened: Opened, catalogue: Catalogue) -> bool:
@@ -145,9 +149,10 @@ def example(  # noqa: PLR0913 - what is known of one outcome
         held=held,
         on_view=on_view,
         seen=seen,
-        ordered=stored.ordered if knows_orders else None,
-        order_value_minor=stored.order_value_minor if knows_orders else None,
+        **{name: getattr(stored, name) for name in OF_ORDERS if knows_orders},
         discount_minor=stored.spent_minor,
+        expected_order_minor=stored.order_minor,
+        expected_discount_minor=stored.discount_minor,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from stream_coupons.core.catalogue.catalogue import Catalogue
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPrices
-from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalOrders
+from stream_coupons.core.decision.incremental import STRUCTURAL, IncrementalMargin
 from stream_coupons.core.features.rows import FeatureRows, Subject
 from stream_coupons.core.messages.learning import LiftBrake
 from stream_coupons.core.rules import Rules
@@ -36,8 +36,8 @@ class Scorer(Protocol):
         """Prices that visitors look at, as far as they were learnt."""
 
     @property
-    def incremental(self) -> IncrementalOrders:
-        """Model of the orders that coupons add."""
+    def incremental(self) -> IncrementalMargin:
+        """Parts of the value of coupons."""
 
     def predict(self, rows: FeatureRows) -> Floats:
         """Return probabilities, shape (n, 4), columns as in `LABELS`; without models of visits (n, 3)."""

@@ -119,7 +119,10 @@ class CandidateTable:
     scorer: Scorer = UNPREDICTED
     """Model that predicted."""
     predicted: Floats = field(default_factory=lambda: _FLOATS)
-    """P(click), P(redeem), P(order) and, of learnt models, P(order within the visit): shape (n, 3) or (n, 4)."""
+    """P(click), P(redeem), P(order) and, of learnt models, P(order within the visit): shape (n, 3) or (n, 4); of those
+    who get the coupon, once `value` is filled."""
+    of_model: Floats = field(default_factory=lambda: _FLOATS)
+    """The same for anybody, by the models alone."""
     order_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Expected value of an order in the coupon's scope, minor units."""
     discount_minor: Floats = field(default_factory=lambda: _FLOATS)
@@ -208,6 +211,7 @@ _COLUMNS = (
     "stated_minor",
     "is_strange",
     "predicted",
+    "of_model",
     "order_minor",
     "discount_minor",
     "value_minor",

@@ -4,7 +4,7 @@ import numpy as np
 
 from stream_coupons.core.catalogue.compiled import Floats
 from stream_coupons.core.catalogue.discount import conditions, linear_terms
-from stream_coupons.core.decision.incremental import COLUMNS, Chances, values
+from stream_coupons.core.decision.incremental import Prediction, uses_of
 from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.decision.table import CandidateTable
 from stream_coupons.core.features.match_features import order_values_of
@@ -34,21 +34,32 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
     if coupons.any_minimum:
         discount_minor, raised_minor = _with_minimum(table, discount_minor)
     if isinstance(scorer, ValueScorer):
-        worth, is_cut = scorer.values(rows), np.zeros(len(position), np.bool_)
+        worth, is_cut, predicted = scorer.values(rows), np.zeros(len(position), np.bool_), table.predicted
     else:
-        redeem = table.predicted[:, REDEEM]
-        chances = Chances(redeem, table.predicted[:, ORDER], rows.numeric.take(COLUMNS, axis=1))
-        orders = scorer.incremental.of(chances, rows.hashed[:, 0] & PLACES)
-        margin_ratio = coupons.margin_ratio.take(position)
-        worth = values(orders, redeem, table.order_minor, margin_ratio, discount_minor, rules.policy)
+        model, margin_ratio = scorer.incremental, coupons.margin_ratio.take(position)
+        redeem, anyway = table.predicted[:, REDEEM], table.predicted[:, ORDER]
+        known = Prediction(
+            redeem, anyway, uses_of(rows.numeric, model.uses_ratio), table.order_minor, discount_minor, margin_ratio
+        )
+        found = model.of(known, rows.hashed[:, 0] & PLACES, rules.policy)
+        worth, discount_minor = found.value_minor, found.discount_minor
+        predicted = table.predicted.copy()
+        predicted[:, REDEEM], predicted[:, ORDER] = found.redeem, found.anyway
         if coupons.any_minimum:
-            worth += scorer.incremental.uses_ratio * chances.anyway * margin_ratio * raised_minor
+            worth += model.uses_ratio * found.anyway * margin_ratio * raised_minor
         is_cut = table.is_strange & (worth > 0.0)
         if is_cut.any():
             worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
     if value_ratio != 1.0:
         worth = worth * value_ratio
-    return table.filled(value_minor=worth, discount_minor=discount_minor, value_ratio=value_ratio, is_cut=is_cut)
+    return table.filled(
+        value_minor=worth,
+        discount_minor=discount_minor,
+        value_ratio=value_ratio,
+        is_cut=is_cut,
+        predicted=predicted,
+        of_model=table.predicted,
+    )
 
 
 def _with_minimum(table: CandidateTable, discount_minor: Floats) -> tuple[Floats, Floats]:

@@ -41,7 +41,8 @@ def open_control(decision: Decision, row: int, *, withheld: bool = False, is_bes
     """
     trigger, table, known = decision.trigger, decision.table, decision.known
     coupon, moment = table.coupon(row), trigger.moment
-    numeric, hashed, predicted = stored_row(table.features, row, table.predicted[row])
+    predictions = table.predicted if withheld else table.of_model
+    numeric, hashed, predicted = stored_row(table.features, row, predictions[row])
     control = OpenControl(
         issue_id=f"{trigger.identity}-{coupon.coupon_id}" if is_beside else trigger.identity,
         coupon_id=coupon.coupon_id,
@@ -53,6 +54,7 @@ def open_control(decision: Decision, row: int, *, withheld: bool = False, is_bes
         predicted=predicted,
         model_version=table.scorer.version,
         withheld=withheld,
+        order_minor=round(float(table.order_minor[row]), 1),
         feature_schema=SCHEMA,
         scope_mark=known.catalogue.scope_mark(coupon.coupon_id),
     )

@@ -86,8 +86,15 @@ class TrainingExample(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unknown."""
     order_value_minor: Amount | None = None
     """Value of those orders within the scope, before any discount; absent if `ordered` is."""
+    other_value_minor: Amount | None = None
+    """Value of what the shopper ordered in the domain beside those orders, from the decision until the label was
+    final, before any discount; absent if `ordered` is."""
     discount_minor: Amount = 0
     """Discount by the coupon when it was used, in time or not."""
+    expected_order_minor: float = 0.0
+    """Value of an order in the coupon's scope that was expected at decision time; 0 if it was not valued."""
+    expected_discount_minor: float = 0.0
+    """Discount on an order that uses the coupon, as expected at decision time; 0 if it was not valued."""
 
     @property
     def is_lesson(self) -> bool:

@@ -181,6 +181,11 @@ class OpenIssue(Struct, array_like=True):
     `expiry`. It cannot be used any more, and waits for the end of its window to be learnt."""
     day: int = 0
     """Day on which it was given in the shop's time zone, days since 1970-01-01."""
+    order_minor: float = 0.0
+    discount_minor: float = 0.0
+    """Expected value of an order in its scope, and discount on it, when it was given; 0 if it was not valued."""
+    other_value_minor: int = 0
+    """Value of what the shopper ordered in the domain beside that, until it closes, before any discount."""
     withheld: ClassVar[bool] = False
     """False for every issue: it was given, or another system chose to give none."""
 
@@ -282,6 +287,10 @@ class WatchedScope(Struct, Generic[Probabilities], array_like=True):
     """Mark of the coupon's scope at that time; 0 if the catalogue did not have the coupon."""
     order_value_minor: int = 0
     """Value of all orders in its scope up to `until`, before any discount."""
+    order_minor: float = 0.0
+    other_value_minor: int = 0
+    """As in `OpenIssue`."""
+    discount_minor: ClassVar[float] = 0.0
     spent_minor: ClassVar[int] = 0
     propensity: ClassVar[None] = None
     observed: ClassVar[bool] = False
@@ -378,10 +387,8 @@ class Shopper(Struct, array_like=True):
 
         Parameters
         ----------
-        issue : OpenIssue
-            An issue of this system or of another one.
-        coupons : mapping
-            The current coupons, by id.
+        issue, coupons : OpenIssue and mapping
+            An issue of this system or of another one, and the current coupons by id.
         """
         self.keep_issue(issue)
         if not issue.is_given:
@@ -398,10 +405,8 @@ class Shopper(Struct, array_like=True):
 
         Parameters
         ----------
-        control : OpenControl
-            The control.
-        most : int
-            Most controls that are kept.
+        control, most : OpenControl and int
+            The control, and the most that are kept.
         """
         self.controls[control.issue_id] = control
         while len(self.controls) > most:

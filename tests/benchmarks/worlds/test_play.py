@@ -17,6 +17,7 @@ from benchmarks.worlds.policies import NEVER, AtRandom, NoRepeats
 from benchmarks.worlds.runs import ENGINE, Shop, WorldRun, WorldTask, key_of, tasks_of
 from stream_coupons.core.catalogue.compiled import CouponSet
 from stream_coupons.core.features.rows import FeatureRows, Subject
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.settings import Settings
 from stream_coupons.testing import START, coupon, feedback, issue
 from tests.benchmarks.worlds.toy import Toy
@@ -68,7 +69,7 @@ def test_a_coupon_is_valued_before_its_shopper_receives_it() -> None:
             valued.append(user_id)
             return super().true_values(user_id, at)
 
-    outcome = play(Watched(1), Settings())
+    outcome = play(Watched(1), Settings(policy=PolicyRules(min_value_minor=28.0)))
     assert outcome.issues + outcome.decisions["not_worth_it"] == len(valued) > outcome.issues > 0
 
 

@@ -1,4 +1,4 @@
-"""The orders that a coupon adds: the terms, the effect before learning, and its value in a decision."""
+"""The value of a coupon by parts: the formula, the ratios of coupons, and what a decision reads of them."""
 
 import math
 from dataclasses import replace
@@ -6,21 +6,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream_coupons.core.catalogue.compiled import CouponSet
+from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.decision.incremental import (
-    COLUMNS,
+    ANYWAY,
+    DISCOUNT,
     KEPT_RATIO,
-    NUMBERS,
+    MAX_CHANCE,
+    OWN_VALUE,
+    PARTS,
+    REDEEMED,
+    REDEEMED_VALUE,
     STRUCTURAL,
-    TERMS,
+    UNUSED,
     USES_RATIO,
-    Chances,
-    IncrementalOrders,
-    values,
+    IncrementalMargin,
+    Prediction,
+    uses_of,
 )
+from stream_coupons.core.decision.scoring import ORDER, REDEEM, ValueScorer
 from stream_coupons.core.features.affinity import Moment
 from stream_coupons.core.features.numeric import NUMERIC
-from stream_coupons.core.features.rows import PLACES
+from stream_coupons.core.features.rows import PLACES, Subject
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.state import Shopper
 from stream_coupons.testing import coupon
@@ -35,169 +41,111 @@ COUPONS = CouponSet(
     1000.0,
 )
 KNOWN_PLACES = np.array([3, 17, 400], np.int64)
+COSTLY = {"redemption_worth_minor": 35.0, "cost_weight": 0.7, "cost_minor": 20.0}
 
 
-def drawn(seed: int, size: int) -> Chances:
+def drawn(seed: int, size: int) -> Prediction:
     rng = np.random.default_rng(seed)
-    return Chances(rng.random(size), rng.random(size), rng.uniform(-3.0, 4.0, (size, len(NUMBERS))))
+    chances = (rng.uniform(0.0, 0.3, size) for _ in range(3))
+    return Prediction(*chances, *rng.uniform(50.0, 20_000.0, (2, size)), rng.uniform(0.05, 0.9, size))
 
 
-def learnt(seed: int) -> IncrementalOrders:
+def learnt(seed: int) -> IncrementalMargin:
     rng = np.random.default_rng(seed)
-    weights, deviations = rng.normal(size=len(TERMS)), rng.normal(size=len(KNOWN_PLACES))
-    return IncrementalOrders(weights, KNOWN_PLACES, deviations, float(rng.uniform(0.1, 0.5)))
+    ratios = rng.uniform(0.5, 2.0, (len(KNOWN_PLACES) + 1, len(PARTS)))
+    return IncrementalMargin(KNOWN_PLACES, ratios, *rng.uniform(0.1, 0.9, 2).tolist())
 
 
-def some(chances: Chances, rows: np.ndarray) -> Chances:
-    return Chances._make(each[rows] for each in chances)
+def some(known: Prediction, rows: np.ndarray) -> Prediction:
+    return Prediction._make(each[rows] for each in known)
 
 
-def by_formula(chances: Chances, row: int, uses_ratio: float) -> dict[str, float]:
-    """Terms of one row by name."""
-    numbers = dict(zip(NUMBERS, chances.numbers[row].tolist(), strict=True))
-    pull, redeems, clicks = (numbers[name] for name in ("discount_pull", "redeem_rate", "click_rate"))
-    return {
-        "persuaded": float(
-            chances.redeem[row] - uses_ratio * math.exp(-numbers["threshold_missed"]) * chances.anyway[row]
-        ),
-        "order_anyway": float(chances.anyway[row]),
-        "interest": float(np.sqrt(chances.redeem[row] * (1.0 - chances.anyway[row]))),
-        "constant": 1.0,
-        "depth": pull,
-        "redeem_rate": redeems,
-        "click_rate": clicks,
-        "depth*redeem_rate": pull * redeems,
-        "depth*click_rate": pull * clicks,
-        "whole_shop": numbers["whole_shop"],
-        "exposure": numbers["weekly_exposure"],
-    }
+def by_formula(model: IncrementalMargin, known: Prediction, row: int, place: int, policy: PolicyRules) -> float:
+    """Value of one row, minor units."""
+    redeem, anyway, uses, order, discount, margin = (float(each[row]) for each in known)
+    places = [*model.places.tolist(), place]
+    ratio = dict(zip(PARTS, model.ratios[places.index(place)].tolist(), strict=True))
+    redeemed = min(redeem * ratio["redeemed"], MAX_CHANCE)
+    unused = min((1.0 - uses) * anyway * ratio["unused"], MAX_CHANCE)
+    without = min(anyway * ratio["anyway"], MAX_CHANCE)
+    brought = redeemed * ratio["redeemed_value"] + (unused - without) * ratio["own_value"]
+    paid = redeemed * (discount * ratio["discount"] - policy.redemption_worth_minor)
+    return model.kept_ratio * margin * order * brought - paid - policy.cost_weight * policy.cost_minor
 
 
-@pytest.mark.parametrize("uses_ratio", [0.0, 0.2, USES_RATIO, 1.0])
-def test_terms_are_those_of_the_formula(uses_ratio: float) -> None:
-    chances = drawn(1, 20)
-    terms = chances.terms(uses_ratio)
-    assert terms.shape == (20, len(TERMS))
-    for row in range(20):
-        formula = by_formula(chances, row, uses_ratio)
-        assert list(formula) == list(TERMS)
-        assert terms[row].tolist() == pytest.approx(list(formula.values()), rel=1e-12)
-
-
-def test_columns_are_those_of_the_numbers() -> None:
-    assert [NUMERIC[column] for column in COLUMNS] == list(NUMBERS)
-
-
-def test_an_effect_is_the_weighted_sum_of_the_terms_and_the_deviation_of_its_coupon() -> None:
-    chances, model = drawn(2, 30), learnt(2)
-    coupons = np.random.default_rng(2).choice([*KNOWN_PLACES, 5], 30)
-    deviation = dict(zip(KNOWN_PLACES.tolist(), model.deviations.tolist(), strict=True))
-    of_rows = [by_formula(chances, row, model.uses_ratio) for row in range(30)]
-    expected = [
-        sum(weight * term for weight, term in zip(model.weights.tolist(), terms.values(), strict=True))
-        + deviation.get(place, 0.0)
-        for terms, place in zip(of_rows, coupons.tolist(), strict=True)
-    ]
-    assert model.of(chances, coupons).tolist() == pytest.approx(expected, rel=1e-9)
-
-
-def test_a_coupon_that_was_not_given_has_no_deviation() -> None:
-    chances, model = drawn(3, 6), learnt(3)
-    without = replace(model, places=np.zeros(0, np.int64), deviations=np.zeros(0))
-    unknown = np.array([0, 1, 4, 18, 399, 65_535])
-    assert model.of(chances, unknown).tolist() == without.of(chances, unknown).tolist()
-    given = np.resize(KNOWN_PLACES, 6)
-    added = model.of(chances, given) - without.of(chances, given)
-    assert added.tolist() == pytest.approx(np.resize(model.deviations, 6).tolist())
-    assert without.of(chances, given).tolist() == without.of(chances, unknown).tolist()
-
-
+@pytest.mark.parametrize("costs", [{}, COSTLY], ids=["free", "costly"])
 @pytest.mark.parametrize("seed", range(3))
-def test_an_effect_does_not_depend_on_other_rows_to_the_last_bit(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    chances, model = drawn(seed, 500), learnt(seed)
-    coupons = rng.choice([*KNOWN_PLACES, 9, 500], 500)
-    together = model.of(chances, coupons)
-    for row in range(0, 500, 7):
-        alone = np.array([row])
-        assert model.of(some(chances, alone), coupons[alone]).tolist() == [together[row]]
-    for size in (2, 3, 8, 17, 128, 500):
-        rows = rng.choice(500, size, replace=False)
-        assert model.of(some(chances, rows), coupons[rows]).tolist() == together[rows].tolist()
-
-
-def test_no_rows_have_no_effects() -> None:
-    assert learnt(0).of(drawn(0, 0), np.zeros(0, np.int64)).shape == (0,)
+def test_the_value_is_that_of_the_formula(seed: int, costs: dict[str, float]) -> None:
+    known, model, policy = drawn(seed, 60), learnt(seed), PolicyRules(**costs)
+    coupons = np.random.default_rng(seed).choice([*KNOWN_PLACES, 9, 65_535], 60)
+    found = model.of(known, coupons, policy).value_minor
+    expected = [by_formula(model, known, row, place, policy) for row, place in enumerate(coupons.tolist())]
+    assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
 def test_before_learning_redemptions_are_orders_of_which_a_share_comes_anyway() -> None:
-    chances = drawn(4, 200)
-    missed = chances.numbers[:, NUMBERS.index("threshold_missed")]
-    expected = chances.redeem - USES_RATIO * np.exp(-missed) * chances.anyway
-    assert STRUCTURAL.of(chances, np.zeros(200, np.int64)).tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+    known, free = drawn(4, 200), PolicyRules(cost_weight=0.0)
+    found = STRUCTURAL.of(known, np.zeros(200, np.int64), free)
+    orders = known.redeem - known.uses * known.anyway
+    expected = KEPT_RATIO * known.margin_ratio * known.order_minor * orders - known.redeem * known.discount_minor
+    assert found.value_minor.tolist() == pytest.approx(expected.tolist(), abs=1e-8)
+    assert found.redeem.tolist() == known.redeem.tolist()
 
 
-@pytest.mark.parametrize(
-    "costs", [{}, {"redemption_worth_minor": 35.0, "cost_weight": 0.7, "cost_minor": 20.0}], ids=["free", "costly"]
-)
-def test_the_value_is_that_of_the_formula(costs: dict[str, float]) -> None:
-    rng, size = np.random.default_rng(5), 60
-    positions, values_minor = rng.integers(0, len(COUPONS), size), rng.uniform(50.0, 20_000.0, size)
-    chances, plain = drawn(5, size), PolicyRules(**({"redemption_worth_minor": 0.0, "cost_weight": 0.0} | costs))
-    orders = STRUCTURAL.of(chances, np.zeros(size, np.int64))
-    discounts_minor = COUPONS.discounts_minor(positions, values_minor)
-    margins = COUPONS.margin_ratio[positions]
-    found = values(orders, chances.redeem, values_minor, margins, discounts_minor, plain)
-    for row in range(size):
-        redeem, value = float(chances.redeem[row]), float(values_minor[row])
-        gained = (
-            KEPT_RATIO
-            * by_formula(chances, row, USES_RATIO)["persuaded"]
-            * float(COUPONS.margin_ratio[positions[row]])
-            * value
-        )
-        paid = redeem * (float(discounts_minor[row]) - plain.redemption_worth_minor)
-        assert found[row] == pytest.approx(gained - paid - plain.cost_weight * plain.cost_minor)
+def test_chances_are_bounded() -> None:
+    known = drawn(5, 50)._replace(redeem=np.full(50, 0.9), anyway=np.full(50, 0.9))
+    found = replace(STRUCTURAL, ratios=np.full((1, len(PARTS)), 3.0)).of(known, np.zeros(50, np.int64), PolicyRules())
+    assert {*found.redeem.tolist(), *found.anyway.tolist()} == {MAX_CHANCE}
 
 
-def test_a_decision_values_coupons_by_the_model_of_its_scorer() -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_a_value_does_not_depend_on_other_rows_to_the_last_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    known, model, policy = drawn(seed, 500), learnt(seed), PolicyRules(**COSTLY)
+    coupons = rng.choice([*KNOWN_PLACES, 9, 500], 500)
+    together = model.of(known, coupons, policy).value_minor
+    for size in (0, 1, 2, 3, 8, 17, 128, 500):
+        rows = rng.choice(500, size, replace=False)
+        assert model.of(some(known, rows), coupons[rows], policy).value_minor.tolist() == together[rows].tolist()
+
+
+def test_a_decision_values_coupons_by_the_ratios_of_its_scorer() -> None:
     moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
     before = valued(moments, everything, COUPONS, FixedScorer(), known)
-    scorer = FixedScorer()
-    orders = np.full(len(COUPONS), scorer.redeem - USES_RATIO * scorer.order)
-    values_minor = order_values(moments, COUPONS, everything)
-    redeem, margins, discounts_minor = before.predicted[:, 1], COUPONS.margin_ratio, before.discount_minor
-    expected = values(orders, redeem, values_minor, margins, discounts_minor, known.policy)
+    scorer, values_minor = FixedScorer(), order_values(moments, COUPONS, everything)
+    uses = uses_of(before.features.numeric, USES_RATIO)
+    of_all = np.full(len(COUPONS), scorer.redeem), np.full(len(COUPONS), scorer.order), uses, values_minor
+    stated = Prediction(*of_all, COUPONS.discounts_minor(np.arange(len(COUPONS)), values_minor), COUPONS.margin_ratio)
+    places = before.features.hashed[:, 0] & PLACES
     assert not before.is_cut.any()
-    assert before.value_minor.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
+    assert before.value_minor.tolist() == STRUCTURAL.of(stated, places, known.policy).value_minor.tolist()
 
-    place = int(before.features.hashed[1, 0] & PLACES)
-    worse = replace(STRUCTURAL, places=np.array([place]), deviations=np.array([-0.25]))
-    after = valued(moments, everything, COUPONS, FixedScorer(incremental=worse), known)
+    ratios = np.ones((2, len(PARTS)))
+    ratios[0, [REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE, OWN_VALUE, DISCOUNT]] = 0.9, 1.1, 1.5, 1.2, 1.3, 0.8
+    changed = replace(STRUCTURAL, places=places[1:2].astype(np.int64), ratios=ratios)
+    after = valued(moments, everything, COUPONS, FixedScorer(incremental=changed), known)
     assert after.value_minor[[0, 2]].tolist() == before.value_minor[[0, 2]].tolist()
-    lost = KEPT_RATIO * 0.25 * COUPONS.margin_ratio[1] * values_minor[1]
-    assert before.value_minor[1] - after.value_minor[1] == pytest.approx(lost)
+    assert after.value_minor[1] == pytest.approx(by_formula(changed, stated, 1, int(places[1]), known.policy))
+    assert after.predicted[1, [REDEEM, ORDER]].tolist() == pytest.approx([0.9 * scorer.redeem, 1.5 * scorer.order])
+    assert after.discount_minor[1] == pytest.approx(0.8 * before.discount_minor[1])
+    assert after.of_model.tolist() == before.of_model.tolist() == before.predicted.tolist()
 
 
-def test_a_decision_reads_the_learnt_share_of_use() -> None:
-    moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
-    before = valued(moments, everything, COUPONS, FixedScorer(), known)
-    scorer = FixedScorer(incremental=replace(STRUCTURAL, uses_ratio=USES_RATIO - 0.5))
-    after = valued(moments, everything, COUPONS, scorer, known)
-    values_minor = order_values(moments, COUPONS, everything)
-    gained = KEPT_RATIO * 0.5 * scorer.order * COUPONS.margin_ratio * values_minor
-    assert (after.value_minor - before.value_minor).tolist() == pytest.approx(gained.tolist())
+def test_values_that_a_scorer_computes_itself_are_taken_as_they_are() -> None:
+    class Ranking(ValueScorer):
+        incremental = replace(STRUCTURAL, ratios=np.full((1, len(PARTS)), 3.0))
+
+        def values_of(self, subject: Subject) -> Floats:
+            return np.asarray(subject.positions, np.float64)
+
+    moments, everything = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))]
+    found, priced = (valued(moments, everything, COUPONS, scorer, rules()) for scorer in (Ranking(), FixedScorer()))
+    assert found.value_minor.tolist() == [0.0, 1.0, 2.0]
+    assert not found.predicted.any()
+    assert found.discount_minor.tolist() == priced.discount_minor.tolist()
 
 
-def test_a_decision_reads_the_terms_of_its_own_rows() -> None:
-    moments, everything, known = [Moment("u", Shopper(), AT, {})], [np.arange(len(COUPONS))], rules()
-    before = valued(moments, everything, COUPONS, FixedScorer(), known)
-    values_minor = order_values(moments, COUPONS, everything)
-    for name, number in (("depth", "discount_pull"), ("whole_shop", "whole_shop"), ("exposure", "weekly_exposure")):
-        weights = STRUCTURAL.weights + 0.125 * (np.array(TERMS) == name)
-        after = valued(
-            moments, everything, COUPONS, FixedScorer(incremental=replace(STRUCTURAL, weights=weights)), known
-        )
-        of_rows = before.features.numeric[:, NUMERIC.index(number)]
-        added = KEPT_RATIO * 0.125 * of_rows * COUPONS.margin_ratio * values_minor
-        assert (after.value_minor - before.value_minor).tolist() == pytest.approx(added.tolist(), abs=1e-9)
+def test_orders_below_a_minimum_spend_do_not_use_a_coupon() -> None:
+    numeric = np.zeros((2, len(NUMERIC)))
+    numeric[1, NUMERIC.index("threshold_missed")] = math.log(4.0)
+    assert uses_of(numeric, 0.8).tolist() == pytest.approx([0.8, 0.2])

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_coupons.core.catalogue.compiled import CouponSet
-from stream_coupons.core.decision.incremental import KEPT_RATIO, values
 from stream_coupons.core.decision.policy import (
     choose,
     explored,
@@ -23,36 +21,10 @@ from stream_coupons.core.reasons import NoCoupon
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.core.shopper.issue_counts import IssueCounts
 from stream_coupons.core.shopper.state import History, Shopper
-from stream_coupons.testing import coupon
 from tests.core.builders import AT, DAY_S, HOUR_S, rules
 
 KEY, OTHER_KEY = DrawKey(b"one"), DrawKey(b"other")
 TRIGGERS = [f"t{n}" for n in range(6000)]
-
-
-def test_value_is_kept_uplift_times_margin_less_discount_and_cost() -> None:
-    coupons = CouponSet(
-        [coupon("a", margin_ratio=0.4), coupon("b", discount_minor=50), coupon("c", typical_price_minor=None)], 1000.0
-    )
-    orders, redeem, values_minor = np.array([[0.45, 0.05, 1.0], [0.5, 0.2, 1.0], [2000.0, 500.0, 60.0]])
-    rules = PolicyRules(cost_minor=2.0, cost_weight=1.5)
-    discounts_minor = coupons.discounts_minor(np.arange(3), values_minor)
-    worth = values(orders, redeem, values_minor, coupons.margin_ratio, discounts_minor, rules)
-    assert worth.tolist() == pytest.approx(
-        [
-            KEPT_RATIO * 0.45 * 0.4 * 2000 - 0.5 * 100 - 3.0,
-            KEPT_RATIO * 0.05 * 0.3 * 500 - 0.2 * 50 - 3.0,
-            KEPT_RATIO * 1.0 * 0.3 * 60 - 1.0 * 60 - 3.0,
-        ]
-    )
-
-
-def test_a_redemption_may_be_worth_something_by_itself() -> None:
-    orders, redeem, of_one = np.array([0.4]), np.array([0.5]), (np.array([2000.0]), np.array([0.3]), np.array([100.0]))
-    plain, won_back = PolicyRules(), PolicyRules(redemption_worth_minor=40.0)
-    worth = [values(orders, redeem, *of_one, rules) for rules in (plain, won_back)]
-    gain = worth[1] - worth[0]
-    assert gain.tolist() == pytest.approx([0.5 * 40.0])
 
 
 def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
