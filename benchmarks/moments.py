@@ -105,7 +105,9 @@ def record(configuration: Configuration, seed: int, settings: Settings, folder: 
     if path.exists():
         with np.load(path) as kept:
             return Moments(**{field.name: kept[field.name] for field in fields(Moments)})
-    rules = msgspec.structs.replace(rules, holdout_ratio=0.0, exploration_ratio=0.0, max_issues_per_window=NO_CAP)
+    rules = msgspec.structs.replace(
+        rules, holdout_ratio=0.0, exploration_ratio=0.0, control_ratio=0.0, max_issues_per_window=NO_CAP
+    )
     recorder = Recorder(played := World(world))
     play_scorer(RECORDING, played, msgspec.structs.replace(settings, policy=rules), recorder)
     moments = recorder.moments()

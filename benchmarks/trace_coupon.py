@@ -51,6 +51,7 @@ WIDTH, NAMES, ROW, TOP = 900, 300, 30, 44
 COLOURS = {"shop": "#3b6fb6", "stream-coupons": "#c2571a", "notifications": "#2e7d4f"}
 POLICY = PolicyRules(
     exploration_ratio=0.0,
+    control_ratio=0.0,
     holdout_ratio=0.0,
     cooldown_s=0.0,
     min_value_minor=-1000.0,

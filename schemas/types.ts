@@ -398,7 +398,7 @@ export interface LoggedDecision {
   "tried"?: (number)[];
   /** Probability of exploration. */
   "exploration_ratio"?: number;
-  /** Probability that no coupon is given, by chance. It is drawn first: the probabilities above hold for all other decisions. */
+  /** Probability that chance withholds the arm that was chosen: the probabilities above hold for the choice. */
   "control_ratio"?: number;
   /** Probability of each arm, and last of none, if a policy from another package decides; else empty. */
   "shares"?: (number)[];
@@ -410,7 +410,7 @@ export interface LoggedDecision {
   "is_holdout"?: boolean;
   /** Share of all decisions that are recorded: `policy.decisions_logged_ratio`. */
   "logged_ratio"?: number;
-  /** The coupon of a staged campaign that would have been given if the campaign was running: worth more than `best`. Absent where exploration, control or holdout decided. */
+  /** The coupon of a staged campaign that would have been given if the campaign was running: worth more than `best`. Absent where exploration or holdout decided. */
   "staged"?: StagedCoupon | null;
 }
 

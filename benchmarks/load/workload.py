@@ -109,6 +109,7 @@ class Workload(Struct, frozen=True, kw_only=True):
             reorder_suppress_s=0.0,
             holdout_ratio=0.0,
             exploration_ratio=0.0,
+            control_ratio=0.0,
             min_value_minor=-1e9,
             trigger_timeout_s=1e9,
         )

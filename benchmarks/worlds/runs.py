@@ -220,7 +220,7 @@ def settings_of(policy: str, settings: Settings) -> Settings:
     """Return the settings of a policy: those that are not the product do not explore by its rules."""
     if policy == ENGINE:
         return settings
-    rules = msgspec.structs.replace(settings.policy, exploration_ratio=0.0)
+    rules = msgspec.structs.replace(settings.policy, exploration_ratio=0.0, control_ratio=0.0)
     if policy in HINDSIGHT:
         rules = msgspec.structs.replace(rules, min_value_minor=0.0)
     return msgspec.structs.replace(settings, policy=rules)

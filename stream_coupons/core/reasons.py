@@ -112,7 +112,7 @@ class NoCoupon(StrEnum):
     HOLDOUT = "holdout"
     """A coupon was worth giving, but the shopper belongs to the permanent control group."""
     CONTROL = "control"
-    """No coupon is given, by chance, to observe shoppers without a coupon (`policy.control_ratio`)."""
+    """Chance withheld the coupon that was chosen, to observe shoppers without it (`policy.control_ratio`)."""
     LIFT_BELOW_ZERO = "lift_below_zero"
     """Coupons lose money by the measured lift of the domain, and the shopper is not among the few who go on getting
     some to show a recovery (`policy.brake_probe_ratio`)."""

@@ -95,7 +95,9 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     policy from another package, which explores by itself. Exploration draws one of the `explored_candidates` with the
     greatest value.
     A trigger that is older than `trigger_timeout_s` at decision time leads to no coupon.
-    `control_ratio` of all decisions give no coupon, whatever the values. `watched_ratio` of the triggers of shoppers at
+    Chance withholds a coupon that was chosen with a probability of at most `control_ratio`, in the first week of a
+    domain `first_control_ratio`: the most where its value may be below zero, a third of that where it is sure; with
+    `control_ratio` 0 never. `watched_ratio` of the triggers of shoppers at
     the frequency cap are control observations, each of one coupon drawn from all.
     Beside each coupon given, up to `controls_apart` coupons of other scopes are control observations.
     `decisions_logged_ratio` of all decisions are recorded in the topic `decisions`, drawn by the secret.
@@ -129,7 +131,8 @@ class PolicyRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     watched_ratio: Ratio = 0.5
     exploration_ratio: Ratio = 0.05
     explored_candidates: Size = 64
-    control_ratio: Ratio = 0.0
+    control_ratio: Ratio = 0.03
+    first_control_ratio: Ratio = 0.06
     max_candidates: Size = 64
     known_after: NonNegative = 4.0
     trusted_views: NonNegative = 600.0

@@ -35,7 +35,9 @@ from stream_coupons.core.catalogue.viewed_prices import NOTHING_VIEWED, ViewedPr
 from stream_coupons.core.decision.incremental import (
     ANYWAY,
     DISCOUNT,
+    DOUBTED,
     KEPT_RATIO,
+    OWN_SHARE,
     OWN_VALUE,
     PARTS,
     REDEEMED,
@@ -57,6 +59,7 @@ SEEN, PREDICTED, NUMBER = range(3)
 SQUARES = PREDICTED
 COUNTS, VALUES = (REDEEMED, UNUSED), (REDEEMED_VALUE, OWN_VALUE, DISCOUNT)
 """Parts that are counted, and those that are sums of money."""
+WEEK_S = 7 * 86400.0
 HALF_LIFE_S = 14 * 86400.0
 """Time in which the outcomes of a coupon lose half of their weight."""
 SHOP_STRENGTH = 30.0
@@ -75,8 +78,7 @@ MAX_STRENGTH = 100.0
 """Upper bound of the expected outcomes at which a coupon's own ratio counts half."""
 WITHHELD_STRENGTH = 12.0
 """Expected orders of withheld choices at which they count as much for a coupon as its unused orders."""
-OWN_SHARE = 0.7
-"""Part of the deviation of a coupon's unused orders that is one of its orders anyway; the rest is one of their use."""
+MIN_OUTCOMES = 1e-9
 MAX_TIMES = 10.0
 """Bound of an order's value, or its discount, over the expected one: one forged order must not decide for all."""
 KEPT_SPREAD = 0.2
@@ -132,6 +134,8 @@ class IncrementalLearner:
         """Ratios of the shop before its own outcomes."""
         self._anyway = self._unused = 0.0
         """Sums over holders: expected orders without their coupons, and orders on which the coupon was not used."""
+        self._since = self._until = 0.0
+        """Times of the first and of the last outcome, UTC epoch seconds; 0 before the first."""
         self._served: IncrementalMargin | None = None
 
     @property
@@ -168,6 +172,7 @@ class IncrementalLearner:
                 news[IN_SCOPE] = value, one.anyway * one.order_minor, 1.0
         if one.redeemed and one.discount_minor > 0.0:
             news[DISCOUNT] = min(one.taken_minor, MAX_TIMES * one.discount_minor), one.discount_minor, 1.0
+        self._since, self._until = min(self._since or one.at, one.at), max(self._until, one.at)
         at, sums = self._sums.get(coupon, (one.at, np.zeros(news.shape)))
         faded = sums * 2.0 ** (-max(one.at - at, 0.0) / HALF_LIFE_S)
         self._sums[coupon] = max(at, one.at), faded + one.weight * news
@@ -199,9 +204,14 @@ class IncrementalLearner:
         if self._served is None:
             places = sorted(self._sums)
             sums = np.array([self._sums[place][1] for place in places]).reshape(-1, KINDS, 3)
-            ratios = ratios_of(sums, self._shop)
+            ratios, spreads = ratios_of(sums, self._shop)
             self._served = IncrementalMargin(
-                np.array(places, np.int64), ratios, self.uses_ratio, kept_ratio_of(sums, ratios)
+                np.array(places, np.int64),
+                ratios,
+                spreads,
+                self.uses_ratio,
+                kept_ratio_of(sums, ratios),
+                is_first_week=self._until - self._since < WEEK_S,
             )
         return self._served
 
@@ -214,6 +224,7 @@ class IncrementalLearner:
             "sums": np.array([self._sums[place][1] for place in places], np.float64).reshape(-1, KINDS, 3),
             "shop": self._shop,
             "own_orders": np.array([self._anyway, self._unused]),
+            "span": np.array([self._since, self._until]),
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -229,11 +240,12 @@ class IncrementalLearner:
         self._sums = dict(zip(state["places"].tolist(), kept, strict=True))
         self._shop = state["shop"].copy()
         self._anyway, self._unused = state["own_orders"].tolist()
+        self._since, self._until = state["span"].tolist()
         self._served = None
 
 
-def ratios_of(sums: Floats, shop: Floats) -> Floats:
-    """Return the ratios of coupons and, in the last row, of a coupon without outcomes: shape (n + 1, len(PARTS)).
+def ratios_of(sums: Floats, shop: Floats) -> tuple[Floats, Floats]:
+    """Return the ratios of coupons, and their spreads: the attributes of `IncrementalMargin`.
 
     Parameters
     ----------
@@ -242,18 +254,19 @@ def ratios_of(sums: Floats, shop: Floats) -> Floats:
     shop : array, shape (len(PARTS),)
         Ratios of the shop before its own outcomes.
     """
-    found = np.ones((len(sums) + 1, len(PARTS)))
+    found, spread = np.ones((len(sums) + 1, len(PARTS))), np.zeros((len(sums) + 1, len(PARTS)))
     for part in (*COUNTS, *VALUES):
-        found[:, part] = _pooled(sums[:, part], float(shop[part]), PRIOR_STRENGTH[part], is_money=part in VALUES)
+        of_part = _pooled(sums[:, part], float(shop[part]), PRIOR_STRENGTH[part], is_money=part in VALUES)
+        found[:, part], spread[:, part] = of_part
     withheld, unused = sums[:, WITHHELD], found[:, UNUSED]
     seen, predicted = withheld[:, :NUMBER].sum(axis=0)
     level = (seen + SHOP_STRENGTH * shop[ANYWAY] * unused[-1] / shop[UNUSED]) / (predicted + SHOP_STRENGTH)
     by_use = level * (unused / unused[-1]) ** OWN_SHARE
     found[:, ANYWAY] = by_use
-    found[:-1, ANYWAY] *= (withheld[:, SEEN] + WITHHELD_STRENGTH) / (
-        withheld[:, PREDICTED] * by_use[:-1] + WITHHELD_STRENGTH
-    )
-    return found
+    known = np.append(withheld[:, PREDICTED] * by_use[:-1], 0.0) + WITHHELD_STRENGTH
+    found[:-1, ANYWAY] *= (withheld[:, SEEN] + WITHHELD_STRENGTH) / known[:-1]
+    spread[:, ANYWAY] = known**-0.5
+    return found, spread[:, DOUBTED]
 
 
 def kept_ratio_of(sums: Floats, ratios: Floats) -> float:
@@ -288,8 +301,8 @@ def _moments(sums: Floats) -> tuple[float, float]:
     return mean, max(float(sums[SQUARES] / sums[NUMBER]) - mean**2, 0.0)
 
 
-def _pooled(sums: Floats, prior: float, strength: float, *, is_money: bool) -> Floats:
-    r"""Return the ratio of a part by coupon, drawn to that of the shop, which comes last: shape (n + 1,).
+def _pooled(sums: Floats, prior: float, strength: float, *, is_money: bool) -> tuple[Floats, Floats]:
+    r"""Return the ratio of a part by coupon, drawn to that of the shop, which comes last, and the spread of its log.
 
     Seen sums vary around :math:`\rho_i` times the predicted ones by as much as counts do; sums of money, in units of a
     mean order, by as much as the order itself. The variance of the ratios of coupons is found by the method of moments.
@@ -315,7 +328,10 @@ def _pooled(sums: Floats, prior: float, strength: float, *, is_money: bool) -> F
     weight = predicted**2 / (predicted + 1.0)
     variance = (excess.sum() + PRIOR_COUPONS * noise / strength) / (weight.sum() + PRIOR_COUPONS)
     strength = noise / max(variance, noise / MAX_STRENGTH)
-    return np.append((seen + strength * shop) / (predicted + strength), shop)
+    known = np.append(predicted, 0.0) + strength
+    ratio = (np.append(seen, 0.0) + strength * shop) / known
+    # Of a Gamma posterior: the relative spread of a mean of `known` orders, or of as many expected events.
+    return ratio, np.maximum(known if is_money else known * shop, MIN_OUTCOMES) ** -0.5
 
 
 def check_state(state: Mapping[str, NDArray[Any]]) -> None:
@@ -325,13 +341,14 @@ def check_state(state: Mapping[str, NDArray[Any]]) -> None:
     ------
     SnapshotMismatch
     """
-    check_names(state, {"places", "times", "sums", "shop", "own_orders"})
+    check_names(state, {"places", "times", "sums", "shop", "own_orders", "span"})
     size = len(check_places(state, DIMENSIONS - 1))
     check_finite(state, "times", (size,))
     check_finite(state, "sums", (size, KINDS, 3))
     check_finite(state, "shop", (len(PARTS),))
     check_finite(state, "own_orders", (2,))
-    check_no_less(state, ["times", "sums", "own_orders"])
+    check_finite(state, "span", (2,))
+    check_no_less(state, ["times", "sums", "own_orders", "span"])
     check_no_less(state, ["shop"], np.finfo(np.float64).tiny)
 
 

@@ -38,6 +38,7 @@ WINDOW_S = 7 * 86400.0
 PLAIN_POLICY: keywords.PolicyRulesFields = {
     "holdout_ratio": 0.0,
     "exploration_ratio": 0.0,
+    "control_ratio": 0.0,
     "cooldown_s": 0.0,
     "max_issues_per_window": 1000,
     "min_value_minor": -1e9,
@@ -52,7 +53,7 @@ E = TypeVar("E", bound=Envelope)
 def plain_settings(**policy: Unpack[keywords.PolicyRulesFields]) -> Settings:
     """Make settings under which every eligible trigger leads to a coupon.
 
-    There is no holdout, no exploration, no cooldown, no minimum value, and shoppers need no history.
+    There is no holdout, no exploration, nothing withheld, no cooldown, no minimum value, and shoppers need no history.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ class PolicyRulesFields(TypedDict, total=False):
     exploration_ratio: float
     explored_candidates: int
     control_ratio: float
+    first_control_ratio: float
     max_candidates: int
     known_after: float
     trusted_views: float

@@ -27,6 +27,7 @@ STALLED_AFTER_S = 30.0
 
 PLAIN_POLICY: dict[str, Any] = {
     "exploration_ratio": 0.0,
+    "control_ratio": 0.0,
     "holdout_ratio": 0.0,
     "cooldown_s": 0.0,
     "min_value_minor": -1000.0,

@@ -70,11 +70,12 @@ def test_it_is_an_entry_point_or_an_import_path_of_a_class_or_an_object(strategy
 def test_each_arm_is_given_as_often_as_its_propensity_says() -> None:
     """The count of what is given less its expectation stays within four standard deviations."""
     excess, variance = Counter[str](), Counter[str]()
-    decided = records(decide(known(SOFTMAX, control_ratio=0.1), 1500))
+    decided = records(decide(known(SOFTMAX, control_ratio=0.3), 1500))
     for record in decided:
         assert record.arms == ["a", "b"], "what is sold out, or cannot be paid for, is offered"
-        of_none = 0.1 + 0.9 * record.shares[-1]
-        chances = dict(zip(record.arms, (0.9 * share for share in record.shares), strict=False)) | {"none": of_none}
+        kept = 1.0 - record.control_ratio
+        chances = dict(zip(record.arms, (kept * share for share in record.shares), strict=False))
+        chances["none"] = record.control_ratio + kept * record.shares[-1]
         assert sum(chances.values()) == pytest.approx(1.0)
         assert record.propensity == pytest.approx(chances[record.coupon_id], abs=1e-8)
         for arm, chance in chances.items():

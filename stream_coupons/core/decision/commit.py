@@ -14,7 +14,7 @@ from msgspec import structs
 
 from stream_coupons.core import codes
 from stream_coupons.core.decision import attribution, lift_steps, policy, result_steps, watching
-from stream_coupons.core.decision.policy import BRAKED, Choice, Draw
+from stream_coupons.core.decision.policy import Arm, Choice, Draw
 from stream_coupons.core.decision.scoring import REDEEM, Knowledge
 from stream_coupons.core.decision.table import (
     SHORTAGES,
@@ -80,9 +80,8 @@ def _conclude(decision: Decision) -> str:
     everything = charge(decision.table, wallet)
     user_id, is_available = trigger.moment.user_id, everything.is_available
     arm = policy.arm_of(user_id, known.brake(trigger.event.domain), known.rules)
-    is_holdout = arm.is_holdout
-    draw = BRAKED if arm.is_braked and not is_holdout else policy.draw(trigger.identity, rules, key)
-    if not is_holdout and draw is not BRAKED:
+    is_holdout, draw = arm.is_holdout, policy.draw(trigger.identity, rules, key)
+    if not (is_holdout or arm.is_braked):
         note_demand(everything, wallet, rules.min_value_minor)
         if not is_available.all():
             want_missed(everything, draw, trigger.moment.at, wallet, rules, trigger.effects)
@@ -94,10 +93,12 @@ def _conclude(decision: Decision) -> str:
     decision, is_due = decision.among(everything, is_available), True
     if is_holdout:
         decision, is_due = watching.under_caps_of_holdout(decision)
-    choice = policy.pick(decision.table.net_minor, draw, rules, decision.offer, decision.table.priority)
-    result = _result(choice, draw, is_holdout=is_holdout)
+    choice = chosen(decision, draw)
+    result = _result(choice, arm)
     lift_steps.enrol(trigger, decision.table, arm)
-    staged = None if is_holdout or decision.table.shadow is None else _staged(decision, decision.table.shadow, draw)
+    staged = None
+    if decision.table.shadow is not None and not (is_holdout or arm.is_braked):
+        staged = _staged(decision, decision.table.shadow, draw)
     if policy.is_logged(trigger.identity, rules, key):
         sold_out = [everything.coupon(row).coupon_id for row in np.flatnonzero(~is_available).tolist()]
         logged = record(decision, sold_out, choice, result, is_holdout=is_holdout)
@@ -109,10 +110,10 @@ def _conclude(decision: Decision) -> str:
 def _staged(decision: Decision, shadow: CandidateTable, draw: Draw) -> StagedCoupon | None:
     """Return the coupon of a staged campaign that would be given if it was running; None if none would.
 
-    Nothing is asked of a draw that gives no coupon or explores, nor of a policy that draws by other rules.
+    Nothing is asked of a draw that explores, nor of a policy that draws by other rules.
     """
     rules, live = decision.known.rules.policy, decision.table
-    if draw.is_control or draw.is_explored or rules.strategy != "value" or not shadow.is_finite:
+    if draw.is_explored or rules.strategy != "value" or not shadow.is_finite:
         return None
     shadow, priority = charge(shadow, decision.wallet), None
     if shadow.priority is not None:
@@ -128,11 +129,31 @@ def _staged(decision: Decision, shadow: CandidateTable, draw: Draw) -> StagedCou
     return StagedCoupon(coupon.coupon_id, round(float(shadow.value_minor[row]), 2))
 
 
-def _result(choice: Choice, draw: Draw, *, is_holdout: bool) -> DecisionResult:
-    """Return the result of a choice."""
-    if choice.row is not None:
-        return "holdout" if is_holdout else "given"
-    return "lift_below_zero" if draw is BRAKED else "control" if choice.is_control else "not_worth_it"
+def chosen(decision: Decision, draw: Draw) -> Choice:
+    """Return the policy's answer to a trigger.
+
+    Parameters
+    ----------
+    decision : Decision
+        Among the candidates that can be had.
+    draw : Draw
+        Of the trigger.
+    """
+    table, rules, ratio = decision.table, decision.known.rules.policy, 0.0
+    if rules.control_ratio:
+        row, is_first_week = int(table.net_minor.argmax()), table.scorer.incremental.is_first_week
+        worth, spread = float(table.net_minor[row]), float(table.spread_minor[row])
+        ratio = policy.withheld_ratio(worth, spread, rules, is_first_week=is_first_week)
+    return policy.pick(table.net_minor, draw, rules, decision.offer, table.priority, ratio)
+
+
+def _result(choice: Choice, arm: Arm) -> DecisionResult:
+    """Return the result of a choice for a shopper of an arm."""
+    if arm.is_braked and not arm.is_holdout:
+        return "lift_below_zero"
+    if choice.row is None:
+        return "not_worth_it"
+    return "holdout" if arm.is_holdout else "control" if choice.is_withheld else "given"
 
 
 def _act(decision: Decision, choice: Choice, result: DecisionResult, *, is_due: bool) -> None:
@@ -140,9 +161,9 @@ def _act(decision: Decision, choice: Choice, result: DecisionResult, *, is_due: 
     if result == "given" and choice.row is not None:
         give(decision, choice, choice.row)
         watching.open_controls_apart(decision, choice.row)
-    elif result == "holdout" and choice.row is not None:
-        watching.withhold(decision, choice.row, is_due=is_due)
-    elif choice.is_control:
+    elif result in ("holdout", "control") and choice.row is not None:
+        watching.withhold(decision, choice.row, is_holdout=result == "holdout", is_due=is_due)
+    elif result == "lift_below_zero":
         watching.open_control(decision, choice.best)
         watching.open_controls_beside(decision, choice.best)
     else:
@@ -204,8 +225,6 @@ def _missed(table: CandidateTable, draw: Draw, rules: PolicyRules) -> list[int]:
 
     Not the best one alone: it may be sold out everywhere, and what lies idle of the next one would never be asked for.
     """
-    if draw.is_control:
-        return []
     net, is_available, priority = table.net_minor, table.is_available, table.priority
     leader = policy.leading(np.where(is_available, net, -np.inf), rules, priority)
     is_better = net > (rules.min_value_minor if leader is None else net[leader])

@@ -34,6 +34,10 @@ PARTS = ("redeemed", "unused", "anyway", "redeemed_value", "own_value", "discoun
 """Parts that have a ratio: P(redeem), P(order without using the coupon), P(order without the coupon), the values of
 redeemed and of other orders, and the discount."""
 REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE, OWN_VALUE, DISCOUNT = range(len(PARTS))
+DOUBTED = (REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE)
+"""Parts whose ratios leave a coupon's value in doubt."""
+OWN_SHARE = 0.7
+"""Part of the deviation of a coupon's unused orders that is one of its orders anyway; the rest is one of their use."""
 MAX_CHANCE = 0.97
 """Largest probability of a redemption or an order, corrected by its ratio."""
 
@@ -92,12 +96,15 @@ class CouponWorth(NamedTuple):
         P(redeem) and P(order in scope without the coupon) of shoppers who get it.
     discount_minor : array
         E(discount | redeem), minor units.
+    spread_minor : array
+        Standard deviation of the value, as the ratios of the coupon are known to few digits only, minor units.
     """
 
     value_minor: Floats
     redeem: Floats
     anyway: Floats
     discount_minor: Floats
+    spread_minor: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +117,22 @@ class IncrementalMargin:
         Hashed features of the coupons with outcomes, ascending.
     ratios : array, shape (coupons + 1, len(PARTS))
         Ratio of each part; the last row is that of a coupon without outcomes.
+    spreads : array, shape (coupons + 1, len(DOUBTED))
+        Standard deviation of the logarithm of the ratios of `DOUBTED`, each given those before it.
     uses_ratio : float
         Share of the orders that would be placed anyway, on which a coupon is used.
     kept_ratio : float
         Share of the additional orders in a coupon's scope that add to those of the whole shop.
+    is_first_week : bool
+        True while the outcomes that are known span less than a week.
     """
 
     places: NDArray[np.int64]
     ratios: Floats
+    spreads: Floats
     uses_ratio: float = USES_RATIO
     kept_ratio: float = KEPT_RATIO
+    is_first_week: bool = False
 
     def of(self, known: Prediction, coupons: NDArray[np.integer], rules: PolicyRules) -> CouponWorth:
         """Return the value of giving each coupon over giving none.
@@ -142,16 +155,19 @@ class IncrementalMargin:
         if len(self.places):
             at = self.places.searchsorted(coupons)
             rows = np.where(self.places.take(at, mode="clip") == coupons, at, rows)
-        ratio = self.ratios.take(rows, axis=0).T
+        ratio, spread = self.ratios.take(rows, axis=0).T, self.spreads.take(rows, axis=0).T
         redeem = np.minimum(known.redeem * ratio[REDEEMED], MAX_CHANCE)
         anyway = np.minimum(known.anyway * ratio[ANYWAY], MAX_CHANCE)
         unused = np.minimum((1.0 - known.uses) * known.anyway * ratio[UNUSED], MAX_CHANCE)
         discount_minor = known.discount_minor * ratio[DISCOUNT]
-        orders = redeem * ratio[REDEEMED_VALUE] + (unused - anyway) * ratio[OWN_VALUE]
-        value = self.kept_ratio * known.margin_ratio * known.order_minor * orders
-        value -= redeem * (discount_minor - rules.redemption_worth_minor) + rules.cost_weight * rules.cost_minor
-        return CouponWorth(value, redeem, anyway, discount_minor)
+        of_order = self.kept_ratio * known.margin_ratio * known.order_minor
+        redeemed, own = redeem * of_order * ratio[REDEEMED_VALUE], of_order * ratio[OWN_VALUE]
+        cost = redeem * (discount_minor - rules.redemption_worth_minor)
+        value = redeemed + (unused - anyway) * own - cost - rules.cost_weight * rules.cost_minor
+        slopes = np.array([redeemed - cost, (unused - OWN_SHARE * anyway) * own, anyway * own, redeemed])
+        doubt = np.sqrt(((slopes * spread) ** 2).sum(axis=0))
+        return CouponWorth(value, redeem, anyway, discount_minor, doubt)
 
 
-STRUCTURAL = IncrementalMargin(np.zeros(0, np.int64), np.ones((1, len(PARTS))))
+STRUCTURAL = IncrementalMargin(np.zeros(0, np.int64), np.ones((1, len(PARTS))), np.zeros((1, len(DOUBTED))))
 """The predictions alone."""

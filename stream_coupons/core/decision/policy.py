@@ -1,5 +1,6 @@
 """Decision policy: standing objections to any coupon, and the choice of the one to give, if any."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -120,6 +121,10 @@ def control_row(n: int, trigger: str, key: DrawKey) -> int:
     return int(key.uniform("control row", trigger) * n)
 
 
+SURE_RATIO = 1.0 / 3.0
+"""Part of the probability of withholding that is left where the sign of a value is sure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The policy's answer to one trigger, and the parameters of its probabilities.
@@ -127,7 +132,7 @@ class Choice:
     Attributes
     ----------
     row : int or None
-        The candidate to give; None when NO_COUPON won, or was drawn.
+        The candidate to give, unless it is withheld; None when NO_COUPON won, or was drawn.
     is_drawn : bool
         True if exploration drew it.
     leader : int or None
@@ -139,9 +144,9 @@ class Choice:
     best : int
         The row that would lead if exploration never drew; the one with the greatest value if none would.
     control_ratio : float
-        Probability that no coupon is given, by chance; drawn first.
-    is_control : bool
-        True if this draw gave no coupon.
+        Probability that chance withholds the candidate, whichever it is.
+    is_withheld : bool
+        True if chance withholds it.
     shares : list of float
         Probabilities of all rows, and of no coupon, by a policy from another package; empty for the engine's own.
     """
@@ -153,7 +158,7 @@ class Choice:
     epsilon: float
     best: int
     control_ratio: float = 0.0
-    is_control: bool = False
+    is_withheld: bool = False
     shares: list[float] = field(default_factory=list)
 
     def propensity(self, row: int | None) -> float:
@@ -205,17 +210,17 @@ class Draw(NamedTuple):
 
     Attributes
     ----------
-    is_control : bool
-        True if no coupon is given.
     is_explored : bool
-        True if one of the best candidates is given, whatever its value.
+        True if one of the best candidates is chosen, whatever its value.
     arm : float
         Draw among them, in [0, 1).
+    control : float
+        The candidate is withheld if this draw in [0, 1) is below `Choice.control_ratio`.
     """
 
-    is_control: bool
     is_explored: bool
     arm: float
+    control: float
 
 
 def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
@@ -227,10 +232,45 @@ def draw(trigger: str, rules: PolicyRules, key: DrawKey) -> Draw:
         Identity that includes the shopper: event ids may be counters, and all shoppers would explore at the same
         ones.
     """
-    if rules.control_ratio > 0.0 and key.uniform("control", trigger) < rules.control_ratio:
-        return Draw(is_control=True, is_explored=False, arm=0.0)
     is_explored = key.uniform("explore", trigger) < (rules.exploration_ratio if rules.strategy == "value" else 1.0)
-    return Draw(is_control=False, is_explored=is_explored, arm=key.uniform("arm", trigger) if is_explored else 0.0)
+    arm = key.uniform("arm", trigger) if is_explored else 0.0
+    return Draw(is_explored, arm, key.uniform("control", trigger) if rules.control_ratio else 1.0)
+
+
+def withheld_ratio(worth: float, spread: float, rules: PolicyRules, *, is_first_week: bool) -> float:
+    """Return the probability that chance withholds what is chosen: the more, the more its sign is in doubt.
+
+    A choice that is withheld by chance shows what its shopper orders without it (Johnson, Lewis, Nubbemeyer 2017: Ghost
+    ads). At least a third of `control_ratio` of all choices keeps the level of values measurable.
+
+    Parameters
+    ----------
+    worth, spread : float
+        Value less price of the row that leads, and its standard deviation, minor units.
+    is_first_week : bool
+        True if little is known of the shop yet.
+    rules : PolicyRules
+        The largest probability, and the one in the first week.
+
+    >>> rules = PolicyRules(control_ratio=0.03, first_control_ratio=0.1)
+    >>> [round(withheld_ratio(worth, 10.0, rules, is_first_week=True), 3) for worth in (0.0, 5.0, 40.0)]
+    [0.1, 0.062, 0.033]
+    """
+    most = control_bounds(rules)[1]
+    doubt = math.erfc(abs(worth) / (spread * math.sqrt(2.0))) if spread > 0.0 else 0.0
+    if not is_first_week:
+        most = rules.control_ratio
+    return most * max(doubt, SURE_RATIO)
+
+
+def control_bounds(rules: PolicyRules) -> tuple[float, float]:
+    """Return the least and the largest probability that chance withholds a choice.
+
+    >>> control_bounds(PolicyRules(control_ratio=0.0))
+    (0.0, 0.0)
+    """
+    ratio = rules.control_ratio
+    return ratio * SURE_RATIO, max(rules.first_control_ratio, ratio) if ratio else 0.0
 
 
 def leading(worth: Floats, rules: PolicyRules, priority: Positions | None = None) -> int | None:
@@ -262,12 +302,13 @@ def pick(
     rules: PolicyRules,
     offer: Callable[[], Offer] | None = None,
     priority: Positions | None = None,
+    control_ratio: float = 0.0,
 ) -> Choice:
-    """Choose by value, but explore: with probability epsilon give one of the best k candidates, whatever its value.
+    """Choose by value, but explore: with probability epsilon one of the best k candidates, whatever its value.
 
     The candidates are all available coupons, so the probability of the choice is exact (`Choice.propensity`). Under the
-    strategy "random" epsilon is 1 and k is the number of candidates: the baseline. With probability
-    `PolicyRules.control_ratio` no coupon is given: such decisions show orders without a coupon.
+    strategy "random" epsilon is 1 and k is the number of candidates: the baseline. What is chosen is withheld by chance
+    now and then: such decisions show orders without the coupon.
 
     Parameters
     ----------
@@ -277,20 +318,22 @@ def pick(
         Returns what a policy from another package decides by; if it fails, that is a `PluginError`.
     priority : array, shape (n,), optional
         Priority of each candidate, which only exploration ignores; None: the same for all.
+    control_ratio : float
+        Probability that the choice is withheld: see `withheld_ratio`.
     """
     tried, epsilon = explored(worth, rules), rules.exploration_ratio if rules.strategy == "value" else 1.0
-    control, found = rules.control_ratio, leading(worth, rules, priority)
+    found, of_rows = leading(worth, rules, priority), list[float]()
     best = int(np.argmax(worth)) if found is None else found
+    leader = row = found if epsilon < 1.0 else None
+    is_drawn = drawn.is_explored
     if offer is not None and rules.strategy not in STRATEGIES:
-        of_rows = shares(offer())
-        row = None if drawn.is_control else drawn_row(of_rows, drawn.arm)
-        return Choice(row, row is not None, None, tried, epsilon, best, control, drawn.is_control, of_rows.tolist())
-    leader = found if epsilon < 1.0 else None
-    if drawn.is_control:
-        return Choice(None, False, leader, tried, epsilon, best, control, is_control=True)
-    if drawn.is_explored:
-        return Choice(tried[int(drawn.arm * len(tried))], True, leader, tried, epsilon, best, control)
-    return Choice(leader, False, leader, tried, epsilon, best, control)
+        of_plugin = shares(offer())
+        leader, row, of_rows = None, drawn_row(of_plugin, drawn.arm), of_plugin.tolist()
+        is_drawn = row is not None
+    elif is_drawn:
+        row = tried[int(drawn.arm * len(tried))]
+    is_withheld = row is not None and drawn.control < control_ratio
+    return Choice(row, is_drawn, leader, tried, epsilon, best, control_ratio, is_withheld, of_rows)
 
 
 def choose(
@@ -314,7 +357,7 @@ def choose(
     >>> choose(np.array([-1.0, 5.0, 3.0]), "t", PolicyRules(exploration_ratio=0.0), PUBLIC_KEY).row
     1
     """
-    return pick(worth, draw(trigger, rules, key), rules, offer, priority)
+    return pick(worth, draw(trigger, rules, key), rules, offer, priority, rules.control_ratio)
 
 
 def ranking(worth: Floats) -> Positions:
@@ -336,10 +379,6 @@ def explored(worth: Floats, rules: PolicyRules) -> list[int]:
     if rules.strategy != "value":
         return list(range(len(worth)))
     return sorted(np.argsort(-worth, kind="stable")[: rules.explored_candidates].tolist())
-
-
-BRAKED = Draw(is_control=True, is_explored=False, arm=0.0)
-"""Draw of a trigger of a shopper whom the brake leaves out."""
 
 
 class Arm(NamedTuple):

@@ -129,6 +129,8 @@ class CandidateTable:
     """E(discount | redeem), minor units."""
     value_minor: Floats = field(default_factory=lambda: _FLOATS)
     """Value of giving the coupon over giving none, before the price of its budgets, minor units."""
+    spread_minor: Floats = field(default_factory=lambda: _FLOATS)
+    """Standard deviation of the value by what is not known of the coupon yet, minor units."""
     value_ratio: float = 1.0
     """Correction of all values by the measured lift: see `LiftBrake`."""
     is_cut: NDArray[np.bool_] = field(default_factory=lambda: _FLAGS)
@@ -215,6 +217,7 @@ _COLUMNS = (
     "order_minor",
     "discount_minor",
     "value_minor",
+    "spread_minor",
     "is_cut",
     "price_minor",
     "held_minor",

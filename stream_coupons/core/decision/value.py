@@ -35,6 +35,7 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         discount_minor, raised_minor = _with_minimum(table, discount_minor)
     if isinstance(scorer, ValueScorer):
         worth, is_cut, predicted = scorer.values(rows), np.zeros(len(position), np.bool_), table.predicted
+        spread = np.zeros(len(position))
     else:
         model, margin_ratio = scorer.incremental, coupons.margin_ratio.take(position)
         redeem, anyway = table.predicted[:, REDEEM], table.predicted[:, ORDER]
@@ -42,7 +43,7 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
             redeem, anyway, uses_of(rows.numeric, model.uses_ratio), table.order_minor, discount_minor, margin_ratio
         )
         found = model.of(known, rows.hashed[:, 0] & PLACES, rules.policy)
-        worth, discount_minor = found.value_minor, found.discount_minor
+        worth, spread, discount_minor = found.value_minor, found.spread_minor, found.discount_minor
         predicted = table.predicted.copy()
         predicted[:, REDEEM], predicted[:, ORDER] = found.redeem, found.anyway
         if coupons.any_minimum:
@@ -51,9 +52,10 @@ def value(table: CandidateTable, rules: Rules, value_ratio: float = 1.0) -> Cand
         if is_cut.any():
             worth[is_cut] *= STRANGE_RATIO if scorer.viewed_prices.views.sum() >= rules.policy.trusted_views else 0.0
     if value_ratio != 1.0:
-        worth = worth * value_ratio
+        worth, spread = worth * value_ratio, spread * value_ratio
     return table.filled(
         value_minor=worth,
+        spread_minor=spread,
         discount_minor=discount_minor,
         value_ratio=value_ratio,
         is_cut=is_cut,

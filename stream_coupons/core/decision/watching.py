@@ -35,7 +35,7 @@ def open_control(decision: Decision, row: int, *, withheld: bool = False, is_bes
     row : int
         Of the coupon.
     withheld : bool
-        True if it would have been given, but for the holdout.
+        True if it was chosen, and the holdout or chance withholds it.
     is_beside : bool
         True if the decision is a control observation of another coupon, too.
     """
@@ -152,8 +152,11 @@ def under_caps_of_holdout(decision: Decision) -> tuple[Decision, bool]:
     return decision.among(table, kept), True
 
 
-def withhold(decision: Decision, row: int, *, is_due: bool) -> None:
-    """Watch the coupon that a shopper of the holdout would have been given, and some coupons beside it.
+def withhold(decision: Decision, row: int, *, is_holdout: bool, is_due: bool) -> None:
+    """Watch the coupon that a shopper would have been given, and some coupons beside it.
+
+    A coupon that chance withholds counts towards the caps as if it had been given: both sides of the comparison go on
+    alike.
 
     Parameters
     ----------
@@ -161,14 +164,17 @@ def withhold(decision: Decision, row: int, *, is_due: bool) -> None:
         The decision.
     row : int
         Of the coupon.
+    is_holdout : bool
+        True if the shopper is in the holdout, whose coupons count apart; false if chance withholds this one.
     is_due : bool
         True if caps allow it: then it is marked as withheld, and counts towards them.
     """
     history = decision.trigger.moment.shopper.history
     if is_due:
         at, rules, coupon = decision.trigger.moment.at, decision.known.rules, decision.table.coupon(row)
-        policy.note_issue(history.recent_withheld, at, rules.policy)
-        history.withheld.note(coupon.coupon_id, coupon.campaign_id, local_time(at, rules.shop.time_zone))
+        policy.note_issue(history.recent_withheld if is_holdout else history.recent_issues, at, rules.policy)
+        counts = history.withheld if is_holdout else history.given
+        counts.note(coupon.coupon_id, coupon.campaign_id, local_time(at, rules.shop.time_zone))
     open_control(decision, row, withheld=is_due)
     open_controls_beside(decision, row)
 

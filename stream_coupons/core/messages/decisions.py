@@ -140,8 +140,7 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exploration_ratio: Ratio = 0.0
     """Probability of exploration."""
     control_ratio: Ratio = 0.0
-    """Probability that no coupon is given, by chance. It is drawn first: the probabilities above hold for all other
-    decisions."""
+    """Probability that chance withholds the arm that was chosen: the probabilities above hold for the choice."""
     shares: list[Ratio] = []
     """Probability of each arm, and last of none, if a policy from another package decides; else empty."""
     drawn: Count | None = None
@@ -154,7 +153,7 @@ class LoggedDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Share of all decisions that are recorded: `policy.decisions_logged_ratio`."""
     staged: StagedCoupon | None = None
     """The coupon of a staged campaign that would have been given if the campaign was running: worth more than `best`.
-    Absent where exploration, control or holdout decided."""
+    Absent where exploration or holdout decided."""
 
 
 class DecisionAnswer(Struct, frozen=True):

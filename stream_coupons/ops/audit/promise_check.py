@@ -93,8 +93,10 @@ class PromiseCheck:
         """Return the faults by the draws of shopper and trigger, whether the decision is on record or not."""
         rules, key = self._policy, self._promised.rules.key
         is_holdout, draw = policy.is_holdout(issue.user_id, rules, key), policy.draw(issue.issue_id, rules, key)
-        expected = "no coupon" if draw.is_control else str(draw.is_explored)
-        is_as_drawn = issue.is_explored == draw.is_explored and not draw.is_control
+        # How sure the value was is on record with the decision, if at all; it was withheld at least where it is sure.
+        is_withheld = draw.control < policy.control_bounds(rules)[0]
+        expected = "no coupon" if is_withheld else str(draw.is_explored)
+        is_as_drawn = issue.is_explored == draw.is_explored and not is_withheld
         drawn = f"is_explored is {issue.is_explored}, expected {expected} by the secret"
         ratio, of_holdout = min((one.holdout_ratio for one in known), default=0.0), None
         if is_holdout:

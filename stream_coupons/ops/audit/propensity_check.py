@@ -98,11 +98,12 @@ class PropensityCheck:
         elif draw.is_explored:
             row = tried[int(draw.arm * len(tried))]
         expected: tuple[str, str, int | None]
-        if draw.is_control or row is None:
-            expected = "control" if draw.is_control else "not_worth_it", NO_COUPON, None
+        drawn = row if draw.is_explored else None
+        if row is None or decision.is_holdout:
+            expected = "not_worth_it" if row is None else "holdout", NO_COUPON, drawn
         else:
-            drawn = row if draw.is_explored else None
-            expected = ("holdout", NO_COUPON, drawn) if decision.is_holdout else ("given", decision.arms[row], drawn)
+            is_withheld = draw.control < decision.control_ratio
+            expected = ("control", NO_COUPON, drawn) if is_withheld else ("given", decision.arms[row], drawn)
         if (decision.result, decision.coupon_id, decision.drawn) != expected:
             yield "drawn is {}, expected {} {}, drawn {}, by the secret".format(decision.drawn, *expected)
 
@@ -139,11 +140,14 @@ def _value_fault(decision: LoggedDecision, rules: PolicyRules | None) -> str | N
     """Return the fault of ratios by the rules, if they are known, or of the arms that should be best or tried."""
     n, worth, best = len(decision.arms), decision.values_minor, decision.best
     if rules is not None:
-        is_value, stated = rules.strategy == "value", (decision.exploration_ratio, decision.control_ratio)
-        expected = rules.exploration_ratio if is_value else 1.0, rules.control_ratio
+        is_value, stated = rules.strategy == "value", decision.exploration_ratio
+        expected = rules.exploration_ratio if is_value else 1.0
         count, size = len(decision.tried) or n, min(rules.explored_candidates, n) if is_value else n
-        if (*stated, count) != (*expected, size):
-            return f"exploration and control are {stated} with {count} tried, expected {expected} with {size}"
+        if (stated, count) != (expected, size):
+            return f"exploration is {stated} with {count} tried, expected {expected} with {size}"
+        least, most = policy.control_bounds(rules)
+        if not least <= decision.control_ratio <= most:
+            return f"control is {decision.control_ratio}, expected {least:g} to {most:g}"
     if decision.shares or decision.exploration_ratio >= 1.0:
         return None
     if decision.prices_minor:

@@ -11,7 +11,7 @@ from stream_coupons.core.catalogue.eligibility_rules import broken_clause
 from stream_coupons.core.catalogue.occasions import zone_of
 from stream_coupons.core.catalogue.rule_fields import Occasion
 from stream_coupons.core.decision import campaign_holdout, policy
-from stream_coupons.core.decision.commit import charge
+from stream_coupons.core.decision.commit import charge, chosen
 from stream_coupons.core.decision.pipeline import decide
 from stream_coupons.core.decision.scoring import HEADS, REDEEM, Knowledge
 from stream_coupons.core.decision.table import CandidateTable, Decision, Trigger, stored
@@ -53,7 +53,7 @@ WORDS: Mapping[str, str] = {
     NoCoupon.QUIET_HOURS: "it is an hour in which nobody is disturbed",
     NoCoupon.HOLDOUT: "this shopper belongs to the control group, which never gets a coupon",
     NoCoupon.LIFT_BELOW_ZERO: "coupons lose money by the measured lift: only few shoppers go on getting some",
-    NoCoupon.CONTROL: "this trigger was drawn by chance to get nothing, see policy.control_ratio",
+    NoCoupon.CONTROL: "chance withheld it, to learn what is ordered without it, see policy.control_ratio",
     NoCoupon.NOT_WORTH_IT: "it is expected to cost more than it brings",
     NoCoupon.SOLD_OUT: "no stock or budget was left for it in this shopper's partition; a budget that is spent has "
     "paused by itself",
@@ -195,9 +195,7 @@ class CandidateVerdicts:
         if self._table.is_available.any():
             left = decision.among(self._table, self._table.is_available)
             # The trigger decides what is drawn, which is not looked at.
-            choice = policy.choose(
-                left.table.net_minor, "", self.rules, decision.known.rules.key, left.offer, left.table.priority
-            )
+            choice = chosen(left, policy.draw("", self.rules, decision.known.rules.key))
             positions = left.table.position.tolist()
             self._propensity = {position: choice.propensity(row) for row, position in enumerate(positions)}
             self.leader = None if choice.leader is None else positions[choice.leader]

@@ -69,7 +69,7 @@ def test_a_coupon_is_valued_before_its_shopper_receives_it() -> None:
             valued.append(user_id)
             return super().true_values(user_id, at)
 
-    outcome = play(Watched(1), Settings(policy=PolicyRules(min_value_minor=28.0)))
+    outcome = play(Watched(1), Settings(policy=PolicyRules(min_value_minor=28.0, control_ratio=0.0)))
     assert outcome.issues + outcome.decisions["not_worth_it"] == len(valued) > outcome.issues > 0
 
 

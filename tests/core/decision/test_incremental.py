@@ -10,8 +10,10 @@ from stream_coupons.core.catalogue.compiled import CouponSet, Floats
 from stream_coupons.core.decision.incremental import (
     ANYWAY,
     DISCOUNT,
+    DOUBTED,
     KEPT_RATIO,
     MAX_CHANCE,
+    OWN_SHARE,
     OWN_VALUE,
     PARTS,
     REDEEMED,
@@ -53,7 +55,8 @@ def drawn(seed: int, size: int) -> Prediction:
 def learnt(seed: int) -> IncrementalMargin:
     rng = np.random.default_rng(seed)
     ratios = rng.uniform(0.5, 2.0, (len(KNOWN_PLACES) + 1, len(PARTS)))
-    return IncrementalMargin(KNOWN_PLACES, ratios, *rng.uniform(0.1, 0.9, 2).tolist())
+    spreads = rng.uniform(0.0, 0.6, (len(KNOWN_PLACES) + 1, len(DOUBTED)))
+    return IncrementalMargin(KNOWN_PLACES, ratios, spreads, *rng.uniform(0.1, 0.9, 2).tolist())
 
 
 def some(known: Prediction, rows: np.ndarray) -> Prediction:
@@ -83,6 +86,21 @@ def test_the_value_is_that_of_the_formula(seed: int, costs: dict[str, float]) ->
     assert found.tolist() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_spread_is_that_of_values_over_draws_of_the_ratios(seed: int) -> None:
+    known, policy, draws = drawn(seed, 20), PolicyRules(**COSTLY), 4000
+    model = replace(learnt(seed), spreads=np.full((len(KNOWN_PLACES) + 1, len(DOUBTED)), 0.03))
+    rng, coupons, values = np.random.default_rng([seed, 1]), np.full(20, KNOWN_PLACES[1]), []
+    for _ in range(draws):
+        of_parts = dict(zip(DOUBTED, rng.normal(0.0, 0.03, len(DOUBTED)), strict=True))
+        ratios = model.ratios.copy()
+        for part, moved in of_parts.items():
+            ratios[:, part] *= np.exp(moved)
+        ratios[:, ANYWAY] *= np.exp(OWN_SHARE * of_parts[UNUSED])
+        values.append(replace(model, ratios=ratios).of(known, coupons, policy).value_minor)
+    assert model.of(known, coupons, policy).spread_minor.tolist() == pytest.approx(np.std(values, 0).tolist(), rel=0.06)
+
+
 def test_before_learning_redemptions_are_orders_of_which_a_share_comes_anyway() -> None:
     known, free = drawn(4, 200), PolicyRules(cost_weight=0.0)
     found = STRUCTURAL.of(known, np.zeros(200, np.int64), free)
@@ -103,10 +121,12 @@ def test_a_value_does_not_depend_on_other_rows_to_the_last_bit(seed: int) -> Non
     rng = np.random.default_rng(seed)
     known, model, policy = drawn(seed, 500), learnt(seed), PolicyRules(**COSTLY)
     coupons = rng.choice([*KNOWN_PLACES, 9, 500], 500)
-    together = model.of(known, coupons, policy).value_minor
+    together = model.of(known, coupons, policy)
     for size in (0, 1, 2, 3, 8, 17, 128, 500):
         rows = rng.choice(500, size, replace=False)
-        assert model.of(some(known, rows), coupons[rows], policy).value_minor.tolist() == together[rows].tolist()
+        found = model.of(some(known, rows), coupons[rows], policy)
+        for column, of_all in zip(found, together, strict=True):
+            assert column.tolist() == of_all[rows].tolist()
 
 
 def test_a_decision_values_coupons_by_the_ratios_of_its_scorer() -> None:
@@ -122,7 +142,8 @@ def test_a_decision_values_coupons_by_the_ratios_of_its_scorer() -> None:
 
     ratios = np.ones((2, len(PARTS)))
     ratios[0, [REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE, OWN_VALUE, DISCOUNT]] = 0.9, 1.1, 1.5, 1.2, 1.3, 0.8
-    changed = replace(STRUCTURAL, places=places[1:2].astype(np.int64), ratios=ratios)
+    spreads = np.zeros((2, len(DOUBTED)))
+    changed = replace(STRUCTURAL, places=places[1:2].astype(np.int64), ratios=ratios, spreads=spreads)
     after = valued(moments, everything, COUPONS, FixedScorer(incremental=changed), known)
     assert after.value_minor[[0, 2]].tolist() == before.value_minor[[0, 2]].tolist()
     assert after.value_minor[1] == pytest.approx(by_formula(changed, stated, 1, int(places[1]), known.policy))

@@ -310,7 +310,7 @@ def test_what_is_worth_less_than_what_can_be_had_is_not_wanted() -> None:
     assert {account_id for account_id, purse in purses_of(case).items() if purse.wanted} == {units_of("a")}
 
 
-@pytest.mark.parametrize("policy", [{"holdout_ratio": 1.0}, {"control_ratio": 1.0}, {"min_value_minor": 1e6}])
+@pytest.mark.parametrize("policy", [{"holdout_ratio": 1.0}, {"min_value_minor": 1e6}])
 def test_who_would_be_given_nothing_wants_nothing(policy: dict[str, float]) -> None:
     case = Case(knowledge(coupon("a"), coupon("b", discount_minor=90, stock=0), rules=rules(**policy)))
     case.see(browse("t1"))
@@ -421,10 +421,10 @@ def _count(record: LoggedDecision, excess: Counter[str], variance: Counter[str])
     assert total == pytest.approx(1.0)
 
 
-def test_a_share_of_the_decisions_gives_nothing_and_watches_coupons_of_all_kinds() -> None:
+def test_chance_withholds_a_share_of_the_choices_and_watches_coupons_of_all_kinds() -> None:
     names = "abcdefgh"
     terms = [coupon(name, discount_minor=90 + n) for n, name in enumerate(names)]
-    known = knowledge(*terms, rules=rules(control_ratio=0.5, holdout_controls=3))
+    known = knowledge(*terms, rules=rules(control_ratio=1.0, holdout_controls=3))
     results, controls = Counter[str](), Counter[str]()
     for n in range(200):
         case = Case(known, f"u{n}")
@@ -433,12 +433,31 @@ def test_a_share_of_the_decisions_gives_nothing_and_watches_coupons_of_all_kinds
         results[record.result] += 1
         if case.issues():
             continue
-        assert (record.result, record.propensity, record.control_ratio) == ("control", 0.5, 0.5)
+        assert record.result == "control"
+        assert (record.propensity, record.control_ratio) == pytest.approx((1 / 3, 1 / 3), abs=1e-8)
         assert record.best == 0, "what would have been given"
-        controls.update(each.coupon_id for each in case.shopper.controls.values())
-    assert 70 < results["control"] < 130
+        opened = case.shopper.controls.values()
+        assert [each.coupon_id for each in opened if each.withheld] == ["a"]
+        assert case.shopper.history.recent_issues == [record.at], "it counts towards the caps"
+        assert not case.shopper.history.recent_withheld
+        controls.update(each.coupon_id for each in opened)
+    assert 45 < results["control"] < 90
     assert set(controls) == set(names)
-    assert not [each for each in case.shopper.controls.values() if each.withheld]
+
+
+def test_a_withheld_coupon_is_not_given_while_it_could_be_used_and_counts_towards_caps() -> None:
+    held: dict[str, Any] = {"redeem_within_s": 2 * DAY_S, "not_while_held": "overlapping"}
+    terms = coupon("a", categories=["tea"], **held), coupon("apart", categories=["ham"], **held)
+    known = knowledge(*terms, rules=rules(control_ratio=1.0, max_issues_per_window=2))
+    results = []
+    for n in range(200):
+        case = Case(known, f"u{n}")
+        for days in (0, 1, 3):
+            case.see(browse(f"t{days}", user=case.user, at=AT + days * DAY_S))
+        made = [(one.result, one.arms) for one in records(case)]
+        results.append([result for result, _ in made])
+        assert [len(arms) for _, arms in made] == [2, 1], "the first is held, or withheld, and the cap counts both"
+    assert {*map(tuple, results)} == {(one, other) for one in ("given", "control") for other in ("given", "control")}
 
 
 def test_a_share_of_the_decisions_is_on_record() -> None:

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from stream_coupons.core.decision.policy import (
     choose,
+    control_bounds,
     explored,
     is_holdout,
     is_over_frequency_cap,
     is_quiet,
     leading,
     standing_objection,
+    withheld_ratio,
 )
 from stream_coupons.core.draws import DrawKey
 from stream_coupons.core.reasons import NoCoupon
@@ -28,7 +30,7 @@ TRIGGERS = [f"t{n}" for n in range(6000)]
 
 
 def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
-    rules = PolicyRules(exploration_ratio=0.0, min_value_minor=0.0)
+    rules = PolicyRules(exploration_ratio=0.0, control_ratio=0.0, min_value_minor=0.0)
     choice = choose(np.array([-3.0, -1.0, 0.0]), "t", rules, KEY)
     assert (choice.row, choice.leader, choice.propensity(None), choice.best) == (None, None, 1.0, 2)
 
@@ -39,7 +41,8 @@ def test_no_coupon_wins_when_nothing_is_worth_it() -> None:
 def test_the_first_of_those_worth_most_is_given_if_it_is_worth_more_than_asked(
     worth: list[float], row: int | None
 ) -> None:
-    choice = choose(np.array(worth), "t", PolicyRules(exploration_ratio=0.0, min_value_minor=3.0), KEY)
+    rules = PolicyRules(exploration_ratio=0.0, control_ratio=0.0, min_value_minor=3.0)
+    choice = choose(np.array(worth), "t", rules, KEY)
     assert (choice.row, choice.propensity(row)) == (row, 1.0)
 
 
@@ -64,7 +67,7 @@ def test_what_is_given_is_as_frequent_as_its_propensity_says_whatever_is_sold_ou
     if not len(left):
         return
     choices = [choose(left, trigger, rules, OTHER_KEY) for trigger in TRIGGERS]
-    frequency = Counter(choice.row for choice in choices)
+    frequency = Counter(None if choice.is_withheld else choice.row for choice in choices)
     for row in (None, *range(len(left))):
         [propensity] = {choice.propensity(row) for choice in choices}
         error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
@@ -78,13 +81,13 @@ def test_what_is_given_by_priority_is_as_frequent_as_its_propensity_says(
 ) -> None:
     net, level = np.array(worth), np.array(priority)
     choices = [choose(net, trigger, rules, OTHER_KEY, priority=level) for trigger in TRIGGERS]
-    frequency = Counter(choice.row for choice in choices)
+    frequency = Counter(None if choice.is_withheld else choice.row for choice in choices)
     for row in (None, *range(4)):
         [propensity] = {choice.propensity(row) for choice in choices}
         error = (propensity * (1 - propensity) / len(TRIGGERS)) ** 0.5
         assert frequency[row] / len(TRIGGERS) == pytest.approx(propensity, abs=4 * error + 1e-9)
     if rules.strategy == "value":
-        assert {choice.leader for choice in choices if not choice.is_control} == {leading(net, rules, level)}
+        assert {choice.leader for choice in choices} == {leading(net, rules, level)}
 
 
 @settings(max_examples=100, derandomize=True)
@@ -103,8 +106,10 @@ def test_the_propensities_of_all_rows_and_of_giving_none_sum_to_one(rules: Polic
         choice = choose(np.array(worth), trigger, rules, OTHER_KEY)
         assert sum(choice.propensity(row) for row in (None, *range(len(worth)))) == pytest.approx(1.0)
         explores = OTHER_KEY.uniform("explore", trigger) < choice.epsilon
-        assert choice.is_drawn == (explores and not choice.is_control)
-        assert choice.is_drawn or choice.row == (None if choice.is_control else choice.leader)
+        assert choice.is_drawn == explores
+        assert choice.is_drawn or choice.row == choice.leader
+        is_low = OTHER_KEY.uniform("control", trigger) < rules.control_ratio
+        assert choice.is_withheld == (is_low and choice.row is not None)
         assert choice.tried == explored(np.array(worth), rules)
 
 
@@ -124,6 +129,18 @@ def test_a_choice_is_possible_and_always_the_same(
     assert choice.row in (None, *range(len(worth)))
     assert worth[choice.best] == max(worth)
     assert choose(np.array(worth), trigger, rules, OTHER_KEY) == choice
+
+
+def test_the_more_a_sign_is_in_doubt_the_more_is_withheld_within_bounds() -> None:
+    rules = PolicyRules(control_ratio=0.06, first_control_ratio=0.2)
+    for is_first_week, most in ((True, 0.2), (False, 0.06)):
+        ratios = [withheld_ratio(worth, 10.0, rules, is_first_week=is_first_week) for worth in (0.0, 4.0, 8.0, 99.0)]
+        assert ratios == sorted(ratios, reverse=True)
+        assert (ratios[0], ratios[-1]) == (pytest.approx(most), pytest.approx(most / 3.0))
+        assert withheld_ratio(-4.0, 10.0, rules, is_first_week=is_first_week) == ratios[1]
+    assert control_bounds(rules) == (pytest.approx(0.02), 0.2)
+    assert withheld_ratio(0.0, 10.0, PolicyRules(control_ratio=0.0), is_first_week=True) == 0.0
+    assert withheld_ratio(5.0, 0.0, rules, is_first_week=False) == pytest.approx(0.02)
 
 
 def test_another_key_explores_at_other_triggers() -> None:

@@ -224,10 +224,10 @@ FORGERIES = {
     "exploration is ignored": Forgery(
         lambda: with_policy(exploration_ratio=0.0),
         {"propensities"},
-        "exploration and control are (0.0, 0.2) with 5 tried, expected (0.3, 0.2) with 5",
+        "exploration is 0.0 with 5 tried, expected 0.3 with 5",
     ),
     "controls are ignored": Forgery(
-        lambda: with_policy(control_ratio=0.0), {"propensities"}, "exploration and control are (0.3, 0.0)"
+        lambda: with_policy(control_ratio=0.0), {"propensities"}, "control is 0.0, expected 0.0666667 to 0.2"
     ),
     "controls are ignored, and no decision is on record": Forgery(
         lambda: with_policy(control_ratio=0.0, decisions_logged_ratio=0.0),
@@ -255,7 +255,7 @@ FORGERIES = {
     "a result is kept quiet": Forgery(
         lambda: edited(
             DECISIONS,
-            lambda one: replace(one, result="not_worth_it", coupon_id="none", drawn=None, propensity=0.2),
+            lambda one: replace(one, result="not_worth_it", coupon_id="none", drawn=None, propensity=one.control_ratio),
             lambda one: is_given(one) and one.drawn is None,
         ),
         {"propensities"},

@@ -151,9 +151,9 @@ def rules_of(policy: str, settings: Settings) -> Settings:
     change = msgspec.structs.replace
     rules = settings.policy
     if policy == "random":
-        rules = change(rules, strategy="random")
+        rules = change(rules, strategy="random", control_ratio=0.0)
     elif policy == "highest_p_redeem":
-        rules = change(rules, redemption_worth_minor=P_REDEEM_WORTH_MINOR)
+        rules = change(rules, redemption_worth_minor=P_REDEEM_WORTH_MINOR, control_ratio=0.0)
     elif policy != "learned":
-        rules = change(rules, exploration_ratio=0.0)
+        rules = change(rules, exploration_ratio=0.0, control_ratio=0.0)
     return change(settings, policy=rules)

@@ -107,9 +107,9 @@ class Shop:
         prices = np.array([self.prices[row] for row in left])
         choice = policy.choose(worth - prices, user_id, self.rules, KEY)
         given: int | None = None
-        result: DecisionResult = "control" if choice.is_control else "not_worth_it"
+        result: DecisionResult = "not_worth_it"
         if choice.row is not None:
-            result = "holdout" if is_holdout else "given"
+            result = "holdout" if is_holdout else "control" if choice.is_withheld else "given"
         if result == "given" and choice.row is not None:
             given = left[choice.row]
             stake = Stake(DISCOUNT)
