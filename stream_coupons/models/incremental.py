@@ -45,6 +45,7 @@ from stream_coupons.core.decision.incremental import (
     UNUSED,
     USES_RATIO,
     IncrementalMargin,
+    OrderTimes,
 )
 from stream_coupons.core.features.rows import DIMENSIONS
 from stream_coupons.models.states import State, check_finite, check_names, check_no_less, check_places
@@ -158,6 +159,7 @@ class IncrementalLearner:
             The outcome.
         """
         one, news = outcome, np.zeros((KINDS, 3))
+        times = OrderTimes.of(one.redeem, one.anyway, one.uses)
         if one.is_given:
             news[REDEEMED] = one.redeemed, one.redeem, 1.0
             news[UNUSED] = one.ordered and not one.redeemed, (1.0 - one.uses) * one.anyway, 1.0
@@ -165,11 +167,13 @@ class IncrementalLearner:
             news[WITHHELD] = one.ordered, one.anyway, 1.0
         if one.order_minor > 0.0:
             value, other = (min(each, MAX_TIMES * one.order_minor) for each in (one.value_minor, one.other_minor))
-            if value > 0.0:
-                news[REDEEMED_VALUE if one.redeemed else OWN_VALUE] = value, one.order_minor, 1.0
+            if value > 0.0 and one.redeemed:
+                news[REDEEMED_VALUE] = value, one.order_minor * times.redeemed, 1.0
+            elif value > 0.0:
+                news[OWN_VALUE] = value, one.order_minor * (times.unused if one.is_given else times.anyway), 1.0
             news[OTHERS if one.is_given else OTHERS_WITHHELD] = other, other**2, 1.0
             if one.is_given:
-                news[IN_SCOPE] = value, one.anyway * one.order_minor, 1.0
+                news[IN_SCOPE] = value, one.anyway * times.anyway * one.order_minor, 1.0
         if one.redeemed and one.discount_minor > 0.0:
             news[DISCOUNT] = min(one.taken_minor, MAX_TIMES * one.discount_minor), one.discount_minor, 1.0
         self._since, self._until = min(self._since or one.at, one.at), max(self._until, one.at)

@@ -22,6 +22,7 @@ from stream_coupons.core.decision.incremental import (
     UNUSED,
     USES_RATIO,
     IncrementalMargin,
+    OrderTimes,
     Prediction,
     uses_of,
 )
@@ -76,13 +77,15 @@ def simulated(
     order_minor, discount_minor = rng.uniform(500.0, 3000.0, size), rng.uniform(50.0, 300.0, size)
     is_given, draw = rng.random(size) >= withheld, rng.random(size)
     redeemed = is_given & (draw < truth[REDEEMED] * redeem)
+    times = OrderTimes.of(redeem, anyway, USES_RATIO)
     unused = is_given & (draw > 1.0 - truth[UNUSED] * (1.0 - USES_RATIO) * anyway)
     ordered = redeemed | unused | (~is_given & (draw < truth[ANYWAY] * anyway))
-    of_order = np.where(redeemed, truth[REDEEMED_VALUE], truth[OWN_VALUE]) * ordered
+    own = truth[OWN_VALUE] * np.where(is_given, times.unused, times.anyway)
+    of_order = np.where(redeemed, truth[REDEEMED_VALUE] * times.redeemed, own) * ordered
     value_minor = of_order * order_minor * rng.gamma(4.0, 0.25, size)
     taken_minor = redeemed * truth[DISCOUNT] * discount_minor * rng.gamma(4.0, 0.25, size)
-    added = truth[REDEEMED] * redeem * truth[REDEEMED_VALUE] + truth[OWN_VALUE] * anyway * (
-        truth[UNUSED] * (1.0 - USES_RATIO) - truth[ANYWAY]
+    added = truth[REDEEMED] * redeem * truth[REDEEMED_VALUE] * times.redeemed + truth[OWN_VALUE] * anyway * (
+        truth[UNUSED] * (1.0 - USES_RATIO) * times.unused - truth[ANYWAY] * times.anyway
     )
     other_minor = (rng.uniform(0.4, 0.6, size) - taken * is_given * added) * order_minor
     columns = redeem, anyway, np.full(size, USES_RATIO), order_minor, discount_minor, is_given, ordered, redeemed
@@ -447,13 +450,16 @@ def test_outcomes_are_compared_with_predictions_of_the_models_at_learning_and_st
     uses = uses_of(rows.numeric[0], USES_RATIO)
     expected = np.zeros((KINDS, 3))
     expected[REDEEMED] = 1.0, predicted[REDEEM], 1.0
+    times = OrderTimes.of(predicted[REDEEM], predicted[ORDER], uses)
     expected[UNUSED] = 0.0, (1.0 - uses) * predicted[ORDER], 1.0
-    expected[[REDEEMED_VALUE, DISCOUNT]] = (900.0, 800.0, 1.0), (100.0, 90.0, 1.0)
-    expected[[IN_SCOPE, OTHERS]] = (900.0, 800.0 * predicted[ORDER], 1.0), (30.0, 900.0, 1.0)
+    expected[[REDEEMED_VALUE, DISCOUNT]] = (900.0, 800.0 * times.redeemed, 1.0), (100.0, 90.0, 1.0)
+    of_scope = 800.0 * predicted[ORDER] * times.anyway
+    expected[[IN_SCOPE, OTHERS]] = (900.0, of_scope, 1.0), (30.0, 900.0, 1.0)
     assert after(one)["sums"][0].ravel().tolist() == pytest.approx(expected.ravel().tolist(), rel=1e-9)
     withheld = after(outcome("order", withheld=True, **money))["sums"][0]
     assert withheld[WITHHELD].tolist() == pytest.approx([1.0, predicted[ORDER], 1.0], rel=1e-9)
-    assert withheld[[OWN_VALUE, OTHERS_WITHHELD]].tolist() == [[900.0, 800.0, 1.0], [30.0, 900.0, 1.0]]
+    assert withheld[OWN_VALUE].tolist() == pytest.approx([900.0, 800.0 * times.anyway, 1.0], rel=1e-9)
+    assert withheld[OTHERS_WITHHELD].tolist() == [30.0, 900.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ A coupon given is redeemed with probability r, and its shopper orders in its sco
 Without the coupon the shopper would order with probability a. So it adds the margin of redeemed and of unused orders,
 less that of the orders anyway, and takes its discount off the redeemed ones:
 
-.. math:: \Delta = k\,m\,(r\,v_r + n\,v_a - a\,v_a) - r\,d
+.. math:: \Delta = k\,m\,(r\,v_r + n\,v_n - a\,v_a) - r\,d
 
-with v the expected value of the orders in scope of shoppers who redeem, and of others, m their margin ratio, d the
-discount, and k the share of the additional orders that are not taken from other orders.
+with v the expected value of all orders in scope of shoppers who redeem, and of others, m their margin ratio, d the
+discount, and k the share of the additional orders that are not taken from other orders. Those who order often bring
+more than one order, with a coupon or without: see `OrderTimes`.
 
 Each part is the model's prediction for this shopper and coupon, times a ratio of the coupon: what came of the shoppers
 who got it, over what was predicted for them. Those who get a coupon are not like others, since its value selects them,
@@ -38,6 +39,7 @@ DOUBTED = (REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE)
 """Parts whose ratios leave a coupon's value in doubt."""
 OWN_SHARE = 0.7
 """Part of the deviation of a coupon's unused orders that is one of its orders anyway; the rest is one of their use."""
+MIN_CHANCE = 1e-9
 MAX_CHANCE = 0.97
 """Largest probability of a redemption or an order, corrected by its ratio."""
 
@@ -60,6 +62,41 @@ def uses_of(numeric: Floats, uses_ratio: float) -> Any:
         A number, or one for each row.
     """
     return uses_ratio * np.exp(-numeric[..., MISSED])
+
+
+class OrderTimes(NamedTuple):
+    """Expected number of orders in a coupon's window and scope, of three kinds of shopper; arrays of shape (n,).
+
+    Orders that would be placed anyway come at random times, so that their number has a Poisson distribution, whose mean
+    follows from P(order). The coupon is used on the first of some, and once.
+
+    Attributes
+    ----------
+    anyway, unused, redeemed : array
+        Of those who order without having the coupon, who have it and order without ever using it, and who use it.
+    """
+
+    anyway: Any
+    unused: Any
+    redeemed: Any
+
+    @classmethod
+    def of(cls, redeem: Any, anyway: Any, uses: Any) -> "OrderTimes":
+        """Return them for n pairs of a shopper and a coupon.
+
+        Parameters
+        ----------
+        redeem, anyway : array, shape (n,), or number
+            P(redeem), and P(order) without the coupon.
+        uses : array, shape (n,), or number
+            P(use | order) of those who would order without the coupon.
+        """
+        anyway = np.clip(anyway, MIN_CHANCE, MAX_CHANCE)
+        used = uses * anyway
+        orders, never = -np.log1p(-anyway), 1.0 - used
+        of_unused = never * (orders + np.log1p(-used))
+        others = np.maximum(orders - used - of_unused, 0.0) / np.maximum(np.maximum(redeem, used), MIN_CHANCE)
+        return cls(orders / anyway, np.maximum(of_unused / np.maximum(anyway - used, MIN_CHANCE), 1.0), 1.0 + others)
 
 
 class Prediction(NamedTuple):
@@ -158,13 +195,15 @@ class IncrementalMargin:
         ratio, spread = self.ratios.take(rows, axis=0).T, self.spreads.take(rows, axis=0).T
         redeem = np.minimum(known.redeem * ratio[REDEEMED], MAX_CHANCE)
         anyway = np.minimum(known.anyway * ratio[ANYWAY], MAX_CHANCE)
-        unused = np.minimum((1.0 - known.uses) * known.anyway * ratio[UNUSED], MAX_CHANCE)
+        times = OrderTimes.of(known.redeem, known.anyway, known.uses)
+        unused = np.minimum((1.0 - known.uses) * known.anyway * ratio[UNUSED], MAX_CHANCE) * times.unused
+        without = anyway * times.anyway
         discount_minor = known.discount_minor * ratio[DISCOUNT]
         of_order = self.kept_ratio * known.margin_ratio * known.order_minor
-        redeemed, own = redeem * of_order * ratio[REDEEMED_VALUE], of_order * ratio[OWN_VALUE]
+        redeemed, own = redeem * times.redeemed * of_order * ratio[REDEEMED_VALUE], of_order * ratio[OWN_VALUE]
         cost = redeem * (discount_minor - rules.redemption_worth_minor)
-        value = redeemed + (unused - anyway) * own - cost - rules.cost_weight * rules.cost_minor
-        slopes = np.array([redeemed - cost, (unused - OWN_SHARE * anyway) * own, anyway * own, redeemed])
+        value = redeemed + (unused - without) * own - cost - rules.cost_weight * rules.cost_minor
+        slopes = np.array([redeemed - cost, (unused - OWN_SHARE * without) * own, without * own, redeemed])
         doubt = np.sqrt(((slopes * spread) ** 2).sum(axis=0))
         return CouponWorth(value, redeem, anyway, discount_minor, doubt)
 

@@ -22,6 +22,7 @@ from stream_coupons.core.decision.incremental import (
     UNUSED,
     USES_RATIO,
     IncrementalMargin,
+    OrderTimes,
     Prediction,
     uses_of,
 )
@@ -68,10 +69,12 @@ def by_formula(model: IncrementalMargin, known: Prediction, row: int, place: int
     redeem, anyway, uses, order, discount, margin = (float(each[row]) for each in known)
     places = [*model.places.tolist(), place]
     ratio = dict(zip(PARTS, model.ratios[places.index(place)].tolist(), strict=True))
+    times = OrderTimes.of(redeem, anyway, uses)
     redeemed = min(redeem * ratio["redeemed"], MAX_CHANCE)
-    unused = min((1.0 - uses) * anyway * ratio["unused"], MAX_CHANCE)
-    without = min(anyway * ratio["anyway"], MAX_CHANCE)
-    brought = redeemed * ratio["redeemed_value"] + (unused - without) * ratio["own_value"]
+    unused = min((1.0 - uses) * anyway * ratio["unused"], MAX_CHANCE) * float(times.unused)
+    without = min(anyway * ratio["anyway"], MAX_CHANCE) * float(times.anyway)
+    brought = redeemed * ratio["redeemed_value"] * float(times.redeemed)
+    brought += (unused - without) * ratio["own_value"]
     paid = redeemed * (discount * ratio["discount"] - policy.redemption_worth_minor)
     return model.kept_ratio * margin * order * brought - paid - policy.cost_weight * policy.cost_minor
 
@@ -101,10 +104,29 @@ def test_the_spread_is_that_of_values_over_draws_of_the_ratios(seed: int) -> Non
     assert model.of(known, coupons, policy).spread_minor.tolist() == pytest.approx(np.std(values, 0).tolist(), rel=0.06)
 
 
+@pytest.mark.parametrize(("anyway", "uses"), [(0.05, 0.6), (0.4, 0.3), (0.8, 0.95), (0.9, 0.5)])
+def test_numbers_of_orders_are_those_of_a_simulated_shop(anyway: float, uses: float) -> None:
+    """A coupon that adds nothing: redemptions are the first orders on which it is used."""
+    rng, size = np.random.default_rng(1), 200_000
+    orders = rng.poisson(-math.log1p(-anyway), size)
+    is_used = rng.random(size) > (1.0 - uses) ** orders
+    redeem = float(is_used.mean())
+    found = [float(each) for each in OrderTimes.of(redeem, anyway, redeem / anyway)]
+    expected = [orders[some].mean() for some in (orders > 0, (orders > 0) & ~is_used, is_used)]
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_rare_orders_come_one_at_a_time_and_none_is_no_error() -> None:
+    for anyway in (0.0, 1e-12, 1e-7):
+        assert [*OrderTimes.of(0.2, anyway, 0.6)] == pytest.approx([1.0, 1.0, 1.0], abs=1e-6)
+    assert np.isfinite(OrderTimes.of(np.zeros(3), np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.0, 1.0]))).all()
+
+
 def test_before_learning_redemptions_are_orders_of_which_a_share_comes_anyway() -> None:
     known, free = drawn(4, 200), PolicyRules(cost_weight=0.0)
-    found = STRUCTURAL.of(known, np.zeros(200, np.int64), free)
-    orders = known.redeem - known.uses * known.anyway
+    own = known.uses * known.anyway  # P(it is used on an own order): at most once
+    known = known._replace(redeem=np.maximum(known.redeem, own))
+    found, orders = STRUCTURAL.of(known, np.zeros(200, np.int64), free), known.redeem - own
     expected = KEPT_RATIO * known.margin_ratio * known.order_minor * orders - known.redeem * known.discount_minor
     assert found.value_minor.tolist() == pytest.approx(expected.tolist(), abs=1e-8)
     assert found.redeem.tolist() == known.redeem.tolist()
