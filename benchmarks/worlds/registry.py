@@ -15,7 +15,7 @@ from .world import World
 
 HERE = Path(__file__).parent
 CHECKSUMS = HERE / "final.sha256"
-DEVELOPMENT = ("outlet", "apothecary", "barren")
+DEVELOPMENT = ("outlet", "apothecary", "bazaar")
 """Modules of the worlds that policies are developed with."""
 FINAL = ("journeys", "reminders", "rivals", "voyages", "households", "idle")
 """Modules of the worlds that nothing is fitted to."""

@@ -61,8 +61,10 @@ SQUARES = PREDICTED
 COUNTS, VALUES = (REDEEMED, UNUSED), (REDEEMED_VALUE, OWN_VALUE, DISCOUNT)
 """Parts that are counted, and those that are sums of money."""
 WEEK_S = 7 * 86400.0
-HALF_LIFE_S = 14 * 86400.0
-"""Time in which the outcomes of a coupon lose half of their weight."""
+HALF_LIVES_S = np.array([21.0, 2.5]) * 86400.0
+"""Times in which the outcomes of a coupon lose half of their weight: of its usual ratios, and of its recent ones."""
+USUAL, RECENT = range(len(HALF_LIVES_S))
+SHAPE = (len(HALF_LIVES_S), KINDS, 3)
 SHOP_STRENGTH = 30.0
 """Expected outcomes at which the observed ratio of the shop counts half."""
 PRIOR_STRENGTH: Mapping[int, float] = {
@@ -73,10 +75,13 @@ PRIOR_STRENGTH: Mapping[int, float] = {
     DISCOUNT: 50.0,
 }
 """Expected outcomes of a coupon at which its own ratio counts half, until the shop shows how its coupons differ."""
+RECENT_STRENGTH = 30.0
+"""Expected recent outcomes of a coupon at which they count as much as its usual ratio, until the shop shows how its
+coupons change."""
 PRIOR_COUPONS = 10.0
 """Coupons for which `PRIOR_STRENGTH` counts, among those of the shop."""
-MAX_STRENGTH = 100.0
-"""Upper bound of the expected outcomes at which a coupon's own ratio counts half."""
+MIN_STRENGTH, MAX_STRENGTH = 0.1, 100.0
+"""Bounds of the expected outcomes at which a coupon's own ratio counts half."""
 WITHHELD_STRENGTH = 12.0
 """Expected orders of withheld choices at which they count as much for a coupon as its unused orders."""
 MIN_OUTCOMES = 1e-9
@@ -130,7 +135,8 @@ class IncrementalLearner:
 
     def __init__(self) -> None:
         self._sums: dict[int, tuple[float, Floats]] = {}
-        """By hashed feature of a coupon: time, and sums of shape (KINDS, 3): seen, predicted, and their number."""
+        """By hashed feature of a coupon: time, and sums of shape (len(HALF_LIVES_S), KINDS, 3): seen, predicted, and
+        their number."""
         self._shop: Floats = np.ones(len(PARTS))
         """Ratios of the shop before its own outcomes."""
         self._anyway = self._unused = 0.0
@@ -177,8 +183,8 @@ class IncrementalLearner:
         if one.redeemed and one.discount_minor > 0.0:
             news[DISCOUNT] = min(one.taken_minor, MAX_TIMES * one.discount_minor), one.discount_minor, 1.0
         self._since, self._until = min(self._since or one.at, one.at), max(self._until, one.at)
-        at, sums = self._sums.get(coupon, (one.at, np.zeros(news.shape)))
-        faded = sums * 2.0 ** (-max(one.at - at, 0.0) / HALF_LIFE_S)
+        at, sums = self._sums.get(coupon, (one.at, np.zeros((len(HALF_LIVES_S), *news.shape))))
+        faded = sums * np.exp2(-max(one.at - at, 0.0) / HALF_LIVES_S)[:, None, None]
         self._sums[coupon] = max(at, one.at), faded + one.weight * news
         self._served = None
 
@@ -207,14 +213,16 @@ class IncrementalLearner:
         """The model as decisions use it."""
         if self._served is None:
             places = sorted(self._sums)
-            sums = np.array([self._sums[place][1] for place in places]).reshape(-1, KINDS, 3)
+            ages_s = np.array([self._until - self._sums[place][0] for place in places])
+            sums = np.array([self._sums[place][1] for place in places]).reshape(-1, *SHAPE)
+            sums *= np.exp2(-ages_s[:, None] / HALF_LIVES_S)[:, :, None, None]
             ratios, spreads = ratios_of(sums, self._shop)
             self._served = IncrementalMargin(
                 np.array(places, np.int64),
                 ratios,
                 spreads,
                 self.uses_ratio,
-                kept_ratio_of(sums, ratios),
+                kept_ratio_of(sums[:, USUAL], ratios),
                 is_first_week=self._until - self._since < WEEK_S,
             )
         return self._served
@@ -225,7 +233,7 @@ class IncrementalLearner:
         return {
             "places": np.array(places, np.uint32),
             "times": np.array([self._sums[place][0] for place in places], np.float64),
-            "sums": np.array([self._sums[place][1] for place in places], np.float64).reshape(-1, KINDS, 3),
+            "sums": np.array([self._sums[place][1] for place in places], np.float64).reshape(-1, *SHAPE),
             "shop": self._shop,
             "own_orders": np.array([self._anyway, self._unused]),
             "span": np.array([self._since, self._until]),
@@ -253,16 +261,15 @@ def ratios_of(sums: Floats, shop: Floats) -> tuple[Floats, Floats]:
 
     Parameters
     ----------
-    sums : array, shape (n, KINDS, 3)
-        Seen and predicted sums of each coupon, and their number.
+    sums : array, shape (n, *SHAPE)
+        Usual and recent sums of each coupon: seen, predicted, and their number.
     shop : array, shape (len(PARTS),)
         Ratios of the shop before its own outcomes.
     """
     found, spread = np.ones((len(sums) + 1, len(PARTS))), np.zeros((len(sums) + 1, len(PARTS)))
     for part in (*COUNTS, *VALUES):
-        of_part = _pooled(sums[:, part], float(shop[part]), PRIOR_STRENGTH[part], is_money=part in VALUES)
-        found[:, part], spread[:, part] = of_part
-    withheld, unused = sums[:, WITHHELD], found[:, UNUSED]
+        found[:, part], spread[:, part] = _ratio(sums[:, :, part], float(shop[part]), part)
+    withheld, unused = sums[:, USUAL, WITHHELD], found[:, UNUSED]
     seen, predicted = withheld[:, :NUMBER].sum(axis=0)
     level = (seen + SHOP_STRENGTH * shop[ANYWAY] * unused[-1] / shop[UNUSED]) / (predicted + SHOP_STRENGTH)
     by_use = level * (unused / unused[-1]) ** OWN_SHARE
@@ -305,37 +312,56 @@ def _moments(sums: Floats) -> tuple[float, float]:
     return mean, max(float(sums[SQUARES] / sums[NUMBER]) - mean**2, 0.0)
 
 
-def _pooled(sums: Floats, prior: float, strength: float, *, is_money: bool) -> tuple[Floats, Floats]:
-    r"""Return the ratio of a part by coupon, drawn to that of the shop, which comes last, and the spread of its log.
+def _ratio(sums: Floats, prior: float, part: int) -> tuple[Floats, Floats]:
+    """Return the ratio of a part by coupon and, last, that of the shop; and the spreads of their logarithms.
 
-    Seen sums vary around :math:`\rho_i` times the predicted ones by as much as counts do; sums of money, in units of a
-    mean order, by as much as the order itself. The variance of the ratios of coupons is found by the method of moments.
+    The usual ratio of a coupon is drawn to that of the shop, and its recent one to the usual one.
 
     Parameters
     ----------
-    sums : array, shape (n, 3)
-        Seen and predicted sums of each coupon, and their number.
+    sums : array, shape (n, len(HALF_LIVES_S), 3)
+        Usual and recent sums of each coupon: seen, predicted, and their number.
     prior : float
         Ratio of the shop before its own outcomes.
-    strength : float
-        Entry of `PRIOR_STRENGTH`.
-    is_money : bool
-        True if sums are money.
+    part : int
+        Index in `PARTS`.
     """
-    seen, predicted, number = sums.T
-    if is_money and number.any():
-        unit = predicted.sum() / number.sum()
+    seen, predicted, number = np.moveaxis(sums, 2, 0)
+    if part in VALUES and number.any():
+        unit = max(predicted.sum() / number.sum(), MIN_OUTCOMES)
         seen, predicted = seen / unit, predicted / unit
-    shop = (seen.sum() + SHOP_STRENGTH * prior) / (predicted.sum() + SHOP_STRENGTH)
-    noise = shop**2 if is_money else shop
-    excess = ((seen - shop * predicted) ** 2 - noise * predicted) / (predicted + 1.0)
+    shop = (seen[:, USUAL].sum() + SHOP_STRENGTH * prior) / (predicted[:, USUAL].sum() + SHOP_STRENGTH)
+    noise = float(shop**2 if part in VALUES else shop)
+    ratio, known = np.full(len(sums), shop), np.full(len(sums), 0.0)
+    for kept, strength in ((USUAL, PRIOR_STRENGTH[part]), (RECENT, RECENT_STRENGTH)):
+        ratio, known = _drawn(seen[:, kept], predicted[:, kept], ratio, noise, strength)
+    # Of a Gamma posterior: the relative spread of a mean of `known` orders, or of as many expected events.
+    known = np.append(known, PRIOR_STRENGTH[part])
+    return np.append(ratio, shop), np.maximum(known if part in VALUES else known * shop, MIN_OUTCOMES) ** -0.5
+
+
+def _drawn(seen: Floats, predicted: Floats, centre: Floats, noise: float, strength: float) -> tuple[Floats, Floats]:
+    r"""Return the ratios of coupons, each drawn to its centre, and the outcomes that they are known by: shape (n,).
+
+    Seen sums vary around :math:`\rho_i` times the predicted ones by as much as counts do; sums of money, in units of a
+    mean order, by as much as the order itself. How far ratios lie from their centres is found by the method of moments.
+
+    Parameters
+    ----------
+    seen, predicted : array, shape (n,)
+        Sums of each coupon.
+    centre : array, shape (n,)
+        Ratio that each is drawn to.
+    noise : float
+        Variance of what is seen for each expected outcome.
+    strength : float
+        Expected outcomes at which a ratio counts as much as its centre, before the shop shows how far they differ.
+    """
+    excess = ((seen - centre * predicted) ** 2 - noise * predicted) / (predicted + 1.0)
     weight = predicted**2 / (predicted + 1.0)
     variance = (excess.sum() + PRIOR_COUPONS * noise / strength) / (weight.sum() + PRIOR_COUPONS)
-    strength = noise / max(variance, noise / MAX_STRENGTH)
-    known = np.append(predicted, 0.0) + strength
-    ratio = (np.append(seen, 0.0) + strength * shop) / known
-    # Of a Gamma posterior: the relative spread of a mean of `known` orders, or of as many expected events.
-    return ratio, np.maximum(known if is_money else known * shop, MIN_OUTCOMES) ** -0.5
+    strength = max(noise / variance, MIN_STRENGTH) if variance > noise / MAX_STRENGTH else MAX_STRENGTH
+    return (seen + strength * centre) / (predicted + strength), predicted + strength
 
 
 def check_state(state: Mapping[str, NDArray[Any]]) -> None:
@@ -348,7 +374,7 @@ def check_state(state: Mapping[str, NDArray[Any]]) -> None:
     check_names(state, {"places", "times", "sums", "shop", "own_orders", "span"})
     size = len(check_places(state, DIMENSIONS - 1))
     check_finite(state, "times", (size,))
-    check_finite(state, "sums", (size, KINDS, 3))
+    check_finite(state, "sums", (size, *SHAPE))
     check_finite(state, "shop", (len(PARTS),))
     check_finite(state, "own_orders", (2,))
     check_finite(state, "span", (2,))

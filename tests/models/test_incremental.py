@@ -34,7 +34,7 @@ from stream_coupons.core.messages.learning import ModelSnapshot
 from stream_coupons.core.rules import PolicyRules
 from stream_coupons.models.effect import probabilities
 from stream_coupons.models.incremental import (
-    HALF_LIFE_S,
+    HALF_LIVES_S,
     IN_SCOPE,
     KINDS,
     MAX_TIMES,
@@ -43,7 +43,9 @@ from stream_coupons.models.incremental import (
     OTHERS,
     OTHERS_WITHHELD,
     PREDICTED,
+    RECENT,
     SEEN,
+    USUAL,
     WITHHELD,
     CouponOutcome,
     IncrementalLearner,
@@ -167,12 +169,25 @@ def test_a_coupon_that_changes_is_relearnt(seed: int) -> None:
     assert of_both[1][REDEEMED] == pytest.approx(1.5, rel=0.15)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_coupon_of_which_much_is_seen_is_relearnt_within_days_and_one_of_few_outcomes_is_not(seed: int) -> None:
+    rng, was, is_now = np.random.default_rng(seed), truth_of(redeemed=1.5), truth_of(redeemed=0.4)
+    found = []
+    for a_day in (4, 200):
+        days = [(simulated(rng, was if day < 14 else is_now, a_day, at=day * 86400.0)) for day in range(21)]
+        found.append(ratios(learnt({1: [one for each in days for one in each]}), 1)[REDEEMED])
+    few, many = found
+    assert few > 0.8
+    assert many == pytest.approx(0.55, abs=0.15)
+
+
 def test_outcomes_lose_half_of_their_weight_in_a_half_life() -> None:
     [one] = simulated(np.random.default_rng(0), truth_of(), 1)
     once = learnt({1: [one]}).state()["sums"]
-    for at, weight in ((HALF_LIFE_S, 0.5), (3 * HALF_LIFE_S, 0.125), (0.0, 1.0), (-HALF_LIFE_S, 1.0)):
+    for at in (8 * 86400.0, 30 * 86400.0, 0.0, -8 * 86400.0):
         state = learnt({1: [one, one._replace(at=at)]}).state()
-        assert state["sums"].ravel().tolist() == pytest.approx(((1.0 + weight) * once).ravel().tolist())
+        weights = 0.5 ** (max(at, 0.0) / HALF_LIVES_S)[:, None, None]
+        assert state["sums"][0].ravel().tolist() == pytest.approx(((1.0 + weights) * once[0]).ravel().tolist())
         assert state["times"].tolist() == [max(at, 0.0)], "an outcome that is late does not turn time back"
 
 
@@ -436,7 +451,7 @@ def test_outcomes_of_issues_and_of_withheld_choices_are_learnt_by_their_coupon()
         state = after(given_)
         assert state["places"].tolist() == [place]
         assert state["times"].tolist() == [given_.at]
-        assert np.flatnonzero(state["sums"][0, :, NUMBER]).tolist() == sorted(numbered)
+        assert np.flatnonzero(state["sums"][0, USUAL, :, NUMBER]).tolist() == sorted(numbered)
     far = outcome(hashed=[place + 3 * DIMENSIONS, *range(2, 9)])
     assert after(far)["places"].tolist() == [place], "a coupon is found without its group"
 
@@ -455,8 +470,10 @@ def test_outcomes_are_compared_with_predictions_of_the_models_at_learning_and_st
     expected[[REDEEMED_VALUE, DISCOUNT]] = (900.0, 800.0 * times.redeemed, 1.0), (100.0, 90.0, 1.0)
     of_scope = 800.0 * predicted[ORDER] * times.anyway
     expected[[IN_SCOPE, OTHERS]] = (900.0, of_scope, 1.0), (30.0, 900.0, 1.0)
-    assert after(one)["sums"][0].ravel().tolist() == pytest.approx(expected.ravel().tolist(), rel=1e-9)
-    withheld = after(outcome("order", withheld=True, **money))["sums"][0]
+    found = after(one)["sums"][0]
+    for kept in found:
+        assert kept.ravel().tolist() == pytest.approx(expected.ravel().tolist(), rel=1e-9)
+    withheld = after(outcome("order", withheld=True, **money))["sums"][0, USUAL]
     assert withheld[WITHHELD].tolist() == pytest.approx([1.0, predicted[ORDER], 1.0], rel=1e-9)
     assert withheld[OWN_VALUE].tolist() == pytest.approx([900.0, 800.0 * times.anyway, 1.0], rel=1e-9)
     assert withheld[OTHERS_WITHHELD].tolist() == [30.0, 900.0, 1.0]
@@ -503,7 +520,7 @@ def test_an_order_without_the_coupon_lowers_the_share_of_use() -> None:
 
 def test_an_order_counts_with_or_without_the_coupon() -> None:
     def seen(**about: Any) -> list[float]:
-        return after(outcome(**about))["sums"][0, [REDEEMED, UNUSED], SEEN].tolist()
+        return after(outcome(**about))["sums"][0, RECENT, [REDEEMED, UNUSED], SEEN].tolist()
 
     assert seen(label=True) == seen(label=False, discount_minor=200) == [1.0, 0.0]
     assert seen(label=True, ordered=False) == [1.0, 0.0], "a redemption without an order event is an order"
