@@ -14,6 +14,7 @@ from stream_coupons import secret
 from stream_coupons.core.decision.pipeline import issue_id
 from stream_coupons.core.draws import PUBLIC_KEY, DrawKey
 from stream_coupons.core.errors import BadConfig
+from stream_coupons.core.rules import PolicyRules
 from stream_coupons.kafka import admin, topics
 from stream_coupons.kafka.clients import Publisher
 from stream_coupons.kafka.codec import encode
@@ -73,7 +74,7 @@ def test_ids_that_were_ground_for_a_guessed_key_get_no_more_coupons_than_others(
 
 @pytest.mark.long
 def test_who_knows_the_key_gets_a_coupon_each_time_so_the_attack_is_a_good_one() -> None:
-    assert issued(Settings(), Draw(PUBLIC_KEY)) == SHOPPERS
+    assert issued(Settings(policy=PolicyRules(control_ratio=0.0)), Draw(PUBLIC_KEY)) == SHOPPERS
 
 
 # ------------------------------------------------------------ the file

@@ -62,7 +62,8 @@ def idle(run_broker: RunBroker, shop: Shop) -> Iterator[str]:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The settings of the agents."""
     path = tmp_path_factory.mktemp("explain") / "settings.toml"
-    changed = ("cooldown_s", "max_issues_per_window", "exploration_ratio", "min_value_minor", "holdout_ratio")
+    rates = ("exploration_ratio", "control_ratio", "holdout_ratio")
+    changed = ("cooldown_s", "max_issues_per_window", "min_value_minor", *rates)
     lines = [f"{name} = {getattr(SETTINGS.policy, name)}" for name in changed]
     path.write_text("\n".join(["[policy]", *lines]))
     return path

@@ -67,7 +67,8 @@ def idle(run_broker: RunBroker, shop: Shop) -> Iterator[str]:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The settings of the agents."""
     path = tmp_path_factory.mktemp("verify") / "settings.toml"
-    changed = ("cooldown_s", "max_issues_per_window", "exploration_ratio", "min_value_minor", "holdout_ratio")
+    rates = ("exploration_ratio", "control_ratio", "holdout_ratio")
+    changed = ("cooldown_s", "max_issues_per_window", "min_value_minor", *rates)
     path.write_text("\n".join(["[policy]", *(f"{name} = {getattr(RULES.policy, name)}" for name in changed)]))
     return path
 

@@ -19,7 +19,7 @@ from .builders import TABLE_OF_AGENT, Log
 
 STEP_S = 7200.0
 POLICY = PolicyRules(cooldown_s=60.0, max_issues_per_window=50, exploration_ratio=0.4, min_value_minor=-20.0)
-SETTINGS = Settings(policy=msgspec.structs.replace(POLICY, holdout_ratio=0.0))
+SETTINGS = Settings(policy=msgspec.structs.replace(POLICY, holdout_ratio=0.0, control_ratio=0.0))
 CATALOGUE = [
     coupon("tea", categories=["tea"], discount_minor=40, budget_minor=3000),
     coupon("few", categories=["tea"], discount_minor=20, stock=5, title="The first five"),
