@@ -49,8 +49,8 @@ def release(snapshots: dict[str, str], records: Sequence[Any], rows: Sequence[di
         if (read := known.read_snapshot(key.encode(), base64.b64decode(value))) is not None:
             known.take_snapshot(read)
 
-    async def latest() -> dict[str, ModelSnapshot]:
-        return known.snapshots
+    async def latest() -> tuple[dict[str, ModelSnapshot], dict[str, str]]:
+        return known.snapshots, {}
 
     learner = Learner(Settings(), nothing, metrics, latest, nothing)  # type: ignore[arg-type]
     trainer = asyncio.run(learner._resume())
