@@ -99,7 +99,7 @@ def _passed_over(others: Iterable[PassedOver], currency: str | None) -> list[Ren
 
 def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]:
     """Coupons, best first, and what the codes among them mean."""
-    names, figures = ("rank", "coupon", "why not"), ("redeem", "order", "worth", "price", "own", "similar")
+    names, figures = ("rank", "coupon", "why not"), ("redeem", "order", "worth", "doubt", "price", "own", "similar")
     table = new_table(*names, figures=figures)
     said: dict[Code, None] = {}
     details: list[Text] = []
@@ -120,7 +120,8 @@ def _table(verdicts: Iterable[Verdict], shop: ShopRules) -> list[RenderableType]
         cells = (rank, verdict.coupon_id, why, *numbers, *scores)
         table.add_row(*(Text(printable(cell), overflow="fold") for cell in cells))
     columns = (
-        "worth against giving none, in cents unless a currency is named; price: what budgets charge; own and similar: "
+        "worth against giving none, in cents unless a currency is named; doubt: its standard deviation; price: what "
+        "budgets charge; own and similar: "
         "R(u, i) by own interests, by those of similar shoppers"
     )
     return [table, *(_line(code, WORDS[code]) for code in said), *details, Text(columns, style="dim")]
@@ -133,10 +134,10 @@ def _order(verdict: Verdict) -> tuple[str, float, str]:
 
 def _scored(score: Score | None, currency: str | None) -> tuple[str, ...]:
     if score is None:
-        return ("",) * 5
+        return ("",) * 6
     price = money(score.price_minor, currency, more=1) if score.price_minor else ""
-    worth = money(score.value_minor, currency, sign="+", more=1)
-    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", worth, price
+    worth, doubt = money(score.value_minor, currency, sign="+", more=1), money(score.spread_minor, currency, more=1)
+    return str(score.rank), f"{score.p_redeem:.1%}", f"{score.p_order:.1%}", worth, doubt, price
 
 
 def _number(value: float | None) -> str:

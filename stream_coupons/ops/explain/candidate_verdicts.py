@@ -75,6 +75,8 @@ class Score(Struct, frozen=True, kw_only=True):
     ----------
     value_minor : float
         Worth of giving it over giving none, before the price of its budgets.
+    spread_minor : float
+        Standard deviation of the worth, as the outcomes of the coupon that are known are few.
     price_minor : float
         Price that its budgets charge for its expected cost.
     charged_by : list of str
@@ -91,6 +93,7 @@ class Score(Struct, frozen=True, kw_only=True):
     p_redeem: float
     p_order: float
     value_minor: float
+    spread_minor: float
     price_minor: float
     charged_by: list[str]
     rank: int
@@ -281,6 +284,7 @@ class CandidateVerdicts:
             p_redeem=redeem,
             p_order=order,
             value_minor=round(float(table.value_minor[row]), 3),
+            spread_minor=round(float(table.spread_minor[row]), 3),
             price_minor=round(float(table.price_minor[row]), 3),
             charged_by=[limit.account_id for limit in self.coupons.priced[position]],
             rank=self._rank[row],

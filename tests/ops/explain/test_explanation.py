@@ -13,6 +13,7 @@ from msgspec.structs import replace as replaced
 from stream_coupons.cli import explain_text
 from stream_coupons.core.caps import Cap
 from stream_coupons.core.catalogue.catalogue import Catalogue, eligible
+from stream_coupons.core.decision.incremental import DOUBTED, STRUCTURAL
 from stream_coupons.core.decision.scoring import Knowledge, Scorer
 from stream_coupons.core.local_time import local_time
 from stream_coupons.core.messages.catalogue import Campaign, CampaignState, Coupon
@@ -224,6 +225,14 @@ def test_of_those_worth_it_one_is_given_and_the_others_know_why_not() -> None:
     found = explain(Shopper(), knowledge(CHEAP, DEAR, LOSS, rules=WORTH))
     assert reasons(found) == {"cheap": None, "dear": Passed.OUTRANKED, "loss": NoCoupon.NOT_WORTH_IT}
     assert (found.objection, found.is_holdout, found.model_versions) == (None, False, {"ecommerce": 7})
+
+
+def test_the_doubt_about_a_worth_is_part_of_its_score() -> None:
+    doubtful = replace(STRUCTURAL, spreads=np.full((1, len(DOUBTED)), 0.2))
+    scorers = (FixedScorer(incremental=one) for one in (STRUCTURAL, doubtful))
+    known, doubted = (explain(Shopper(), knowing(CHEAP, scorer=scorer)) for scorer in scorers)
+    spreads_minor = [one.score.spread_minor for found in (known, doubted) for one in found.coupons if one.score]
+    assert spreads_minor[0] == 0.0 < 10.0 < spreads_minor[1]
 
 
 def test_the_winner_the_cap_and_the_coupon_that_is_held_are_named() -> None:
