@@ -94,6 +94,8 @@ INFLATION = 2.0
 PRIOR_OWN_ORDERS = 10.0
 """Expected orders of holders, without their coupons, at which the observed share of use counts half."""
 MAX_USES_RATIO = 0.98
+ANYWAY_ERROR = 0.1
+"""Relative error of the orders that would be placed anyway, which no coupon's outcomes show."""
 
 
 class CouponOutcome(NamedTuple):
@@ -259,6 +261,8 @@ class IncrementalLearner:
 def ratios_of(sums: Floats, shop: Floats) -> tuple[Floats, Floats]:
     """Return the ratios of coupons, and their spreads: the attributes of `IncrementalMargin`.
 
+    Before the first outcome of any coupon the predictions stand as they are: their spreads are zero.
+
     Parameters
     ----------
     sums : array, shape (n, *SHAPE)
@@ -276,8 +280,8 @@ def ratios_of(sums: Floats, shop: Floats) -> tuple[Floats, Floats]:
     found[:, ANYWAY] = by_use
     known = np.append(withheld[:, PREDICTED] * by_use[:-1], 0.0) + WITHHELD_STRENGTH
     found[:-1, ANYWAY] *= (withheld[:, SEEN] + WITHHELD_STRENGTH) / known[:-1]
-    spread[:, ANYWAY] = known**-0.5
-    return found, spread[:, DOUBTED]
+    spread[:, ANYWAY] = np.sqrt(1.0 / known + ANYWAY_ERROR**2)
+    return found, spread[:, DOUBTED] if len(sums) else np.zeros((1, len(DOUBTED)))
 
 
 def kept_ratio_of(sums: Floats, ratios: Floats) -> float:

@@ -39,6 +39,8 @@ DOUBTED = (REDEEMED, UNUSED, ANYWAY, REDEEMED_VALUE)
 """Parts whose ratios leave a coupon's value in doubt."""
 OWN_SHARE = 0.7
 """Part of the deviation of a coupon's unused orders that is one of its orders anyway; the rest is one of their use."""
+USUAL_ORDERS = 0.07
+"""Prior standard deviation of what a coupon adds to the margin, in orders in its scope."""
 MIN_CHANCE = 1e-9
 MAX_CHANCE = 0.97
 """Largest probability of a redemption or an order, corrected by its ratio."""
@@ -174,8 +176,9 @@ class IncrementalMargin:
     def of(self, known: Prediction, coupons: NDArray[np.integer], rules: PolicyRules) -> CouponWorth:
         """Return the value of giving each coupon over giving none.
 
-        value = kept * margin * (P(redeem) * value + P(unused) * value - P(order anyway) * value)
-        - P(redeem) * (discount - worth) - cost_weight * cost, each part times its ratio
+        added = kept * margin * (P(redeem) * value + P(unused) * value - P(order anyway) * value)
+        - P(redeem) * discount, each part times its ratio; value = believed * added + P(redeem) * worth
+        - cost_weight * cost, where believed = usual^2 / (usual^2 + doubt^2) is a prior at zero.
 
         NO_COUPON has the value 0 by this definition.
 
@@ -201,11 +204,13 @@ class IncrementalMargin:
         discount_minor = known.discount_minor * ratio[DISCOUNT]
         of_order = self.kept_ratio * known.margin_ratio * known.order_minor
         redeemed, own = redeem * times.redeemed * of_order * ratio[REDEEMED_VALUE], of_order * ratio[OWN_VALUE]
-        cost = redeem * (discount_minor - rules.redemption_worth_minor)
-        value = redeemed + (unused - without) * own - cost - rules.cost_weight * rules.cost_minor
+        cost = redeem * discount_minor
+        added = redeemed + (unused - without) * own - cost
         slopes = np.array([redeemed - cost, (unused - OWN_SHARE * without) * own, without * own, redeemed])
-        doubt = np.sqrt(((slopes * spread) ** 2).sum(axis=0))
-        return CouponWorth(value, redeem, anyway, discount_minor, doubt)
+        doubt, usual = ((slopes * spread) ** 2).sum(axis=0), (USUAL_ORDERS * of_order) ** 2
+        believed = usual / np.maximum(usual + doubt, MIN_CHANCE)
+        value = believed * added + redeem * rules.redemption_worth_minor - rules.cost_weight * rules.cost_minor
+        return CouponWorth(value, redeem, anyway, discount_minor, np.sqrt(believed * doubt))
 
 
 STRUCTURAL = IncrementalMargin(np.zeros(0, np.int64), np.ones((1, len(PARTS))), np.zeros((1, len(DOUBTED))))

@@ -21,6 +21,7 @@ from stream_coupons.core.decision.incremental import (
     STRUCTURAL,
     UNUSED,
     USES_RATIO,
+    USUAL_ORDERS,
     IncrementalMargin,
     OrderTimes,
     Prediction,
@@ -69,14 +70,22 @@ def by_formula(model: IncrementalMargin, known: Prediction, row: int, place: int
     redeem, anyway, uses, order, discount, margin = (float(each[row]) for each in known)
     places = [*model.places.tolist(), place]
     ratio = dict(zip(PARTS, model.ratios[places.index(place)].tolist(), strict=True))
+    spread = dict(zip(DOUBTED, model.spreads[places.index(place)].tolist(), strict=True))
     times = OrderTimes.of(redeem, anyway, uses)
     redeemed = min(redeem * ratio["redeemed"], MAX_CHANCE)
     unused = min((1.0 - uses) * anyway * ratio["unused"], MAX_CHANCE) * float(times.unused)
     without = min(anyway * ratio["anyway"], MAX_CHANCE) * float(times.anyway)
-    brought = redeemed * ratio["redeemed_value"] * float(times.redeemed)
-    brought += (unused - without) * ratio["own_value"]
-    paid = redeemed * (discount * ratio["discount"] - policy.redemption_worth_minor)
-    return model.kept_ratio * margin * order * brought - paid - policy.cost_weight * policy.cost_minor
+    kept = model.kept_ratio * margin * order
+    used, paid = (
+        kept * redeemed * ratio["redeemed_value"] * float(times.redeemed),
+        redeemed * discount * ratio["discount"],
+    )
+    own = kept * ratio["own_value"]
+    moves = {REDEEMED: used - paid, REDEEMED_VALUE: used, ANYWAY: without * own}
+    moves[UNUSED] = (unused - OWN_SHARE * without) * own
+    doubt, usual = sum((moves[part] * spread[part]) ** 2 for part in DOUBTED), (USUAL_ORDERS * kept) ** 2
+    added = usual / (usual + doubt) * (used + (unused - without) * own - paid)
+    return added + redeemed * policy.redemption_worth_minor - policy.cost_weight * policy.cost_minor
 
 
 @pytest.mark.parametrize("costs", [{}, COSTLY], ids=["free", "costly"])
@@ -90,18 +99,38 @@ def test_the_value_is_that_of_the_formula(seed: int, costs: dict[str, float]) ->
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_spread_is_that_of_values_over_draws_of_the_ratios(seed: int) -> None:
+def test_the_spread_is_what_a_prior_leaves_of_that_over_draws_of_the_ratios(seed: int) -> None:
     known, policy, draws = drawn(seed, 20), PolicyRules(**COSTLY), 4000
-    model = replace(learnt(seed), spreads=np.full((len(KNOWN_PLACES) + 1, len(DOUBTED)), 0.03))
-    rng, coupons, values = np.random.default_rng([seed, 1]), np.full(20, KNOWN_PLACES[1]), []
+    spreads = np.full((len(KNOWN_PLACES) + 1, len(DOUBTED)), 0.03)
+    model, rng, coupons = (
+        replace(learnt(seed), spreads=0.0 * spreads),
+        np.random.default_rng([seed, 1]),
+        KNOWN_PLACES[1],
+    )
+    values = []
     for _ in range(draws):
         of_parts = dict(zip(DOUBTED, rng.normal(0.0, 0.03, len(DOUBTED)), strict=True))
         ratios = model.ratios.copy()
         for part, moved in of_parts.items():
             ratios[:, part] *= np.exp(moved)
         ratios[:, ANYWAY] *= np.exp(OWN_SHARE * of_parts[UNUSED])
-        values.append(replace(model, ratios=ratios).of(known, coupons, policy).value_minor)
-    assert model.of(known, coupons, policy).spread_minor.tolist() == pytest.approx(np.std(values, 0).tolist(), rel=0.06)
+        values.append(replace(model, ratios=ratios).of(known, np.full(20, coupons), policy).value_minor)
+    doubt, usual = np.std(values, 0), USUAL_ORDERS * model.kept_ratio * known.margin_ratio * known.order_minor
+    found = replace(model, spreads=spreads).of(known, np.full(20, coupons), policy).spread_minor
+    assert found.tolist() == pytest.approx((doubt * usual / np.hypot(doubt, usual)).tolist(), rel=0.06)
+
+
+@pytest.mark.parametrize("doubted", [0.0, 0.1, 1.0, 100.0])
+def test_what_a_coupon_adds_is_drawn_to_zero_by_its_doubt(doubted: float) -> None:
+    known, policy, coupons = drawn(2, 50), PolicyRules(**COSTLY), np.full(50, KNOWN_PLACES[0])
+    sure = replace(learnt(2), spreads=np.zeros((len(KNOWN_PLACES) + 1, len(DOUBTED))))
+    of_sure, found = (replace(sure, spreads=sure.spreads + each).of(known, coupons, policy) for each in (0.0, doubted))
+    apart = found.redeem * policy.redemption_worth_minor - policy.cost_weight * policy.cost_minor
+    before, after = of_sure.value_minor - apart, found.value_minor - apart
+    assert (np.abs(after) <= np.abs(before)).all()
+    assert (np.sign(after) == np.sign(before)).all()
+    if doubted == 100.0:
+        assert np.abs(after).max() < 0.05 * np.abs(before).max()
 
 
 @pytest.mark.parametrize(("anyway", "uses"), [(0.05, 0.6), (0.4, 0.3), (0.8, 0.95), (0.9, 0.5)])
