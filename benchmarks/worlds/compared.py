@@ -31,15 +31,15 @@ class Coupons(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    level : float
-        Sum of predicted over sum of true values of all coupons given.
+    level : float or None
+        Sum of predicted over sum of true values of all coupons given; None, as are shares, if that is not above zero.
     slope : float or None
         Slope of true on predicted mean values within runs, by weighted least squares.
     rank_correlation : float or None
         Spearman's correlation within runs, mean over runs.
-    lost : float
+    lost : float or None
         What coupons whose sum is below zero lost, as a share of what was earned.
-    below_zero : float
+    below_zero : float or None
         Sum of single true values below zero, as a share of what was earned.
     many, wrong, very_wrong : int
         Coupons with `MANY_ISSUES` issues; those whose predicted and true mean differ in sign, the true one by more than
@@ -49,8 +49,8 @@ class Coupons(msgspec.Struct, frozen=True, kw_only=True):
     level: float | None
     slope: float | None
     rank_correlation: float | None
-    lost: float
-    below_zero: float
+    lost: float | None
+    below_zero: float | None
     many: int
     wrong: int
     very_wrong: int
@@ -241,15 +241,18 @@ def coupons_of(runs: Sequence[dict[str, list[Given]]]) -> Coupons:
     many = [given for given in whole if given.issues >= MANY_ISSUES and given.valued > 1]
     differs = [given for given in many if given.predicted_minor * given.true_minor < 0]
     wrong = [abs(given.true_minor) / given.issues / max(given.error_minor, 1e-9) for given in differs]
-    earned = max(sum(given.true_minor for given in last), 1e-9)
-    true = sum(given.true_minor for given in last)
+    earned = sum(given.true_minor for given in last)
+    sums = [sum(given.predicted_minor for given in last), 0.0, 0.0]
+    sums[1] -= sum(min(given.true_minor, 0.0) for given in last)
+    sums[2] -= sum(given.lost_minor for given in last)
+    level, lost, below_zero = (round(each / earned, 3) if earned > 0.0 else None for each in sums)
     ranks = [rank for run in late if (rank := _rank_correlation(run)) is not None]
     return Coupons(
-        level=round(sum(given.predicted_minor for given in last) / true, 2) if true else None,
+        level=level,
         slope=_slope(late),
         rank_correlation=round(float(np.mean(ranks)), 2) if ranks else None,
-        lost=round(-sum(min(given.true_minor, 0.0) for given in last) / earned, 3),
-        below_zero=round(-sum(given.lost_minor for given in last) / earned, 3),
+        lost=lost,
+        below_zero=below_zero,
         many=len(many),
         wrong=sum(errors > 2.0 for errors in wrong),
         very_wrong=sum(errors > 4.0 for errors in wrong),

@@ -82,7 +82,7 @@ def rows_of_coupons(group: Group) -> Rows:
         numbers = ["" if each is None else f"{each:.2f}" for each in (of.level, of.slope, of.rank_correlation)]
         wrong = f"{of.wrong} ({of.very_wrong}) of {of.many}"
         chance = _ratio(standing.withheld), _ratio(standing.explored)
-        rows.append([policy, *numbers, f"{of.lost:.0%}", f"{of.below_zero:.0%}", wrong, *chance])
+        rows.append([policy, *numbers, _ratio(of.lost), _ratio(of.below_zero), wrong, *chance])
     return HEADERS_OF_COUPONS, rows
 
 

@@ -178,6 +178,8 @@ def test_values_by_coupon_are_compared_where_there_are_enough_issues() -> None:
     assert (found.many, found.wrong, found.very_wrong) == (4, 1, 1)
     assert found.lost == found.below_zero == 0.0
     assert coupons_of([{}]).slope is coupons_of([{}]).level is None
+    losing = coupons_of([{"a": [Given(), Given(issues=1.0, predicted_minor=3.0, true_minor=-2.0, valued=1)]}])
+    assert losing.level is losing.lost is losing.below_zero is None
 
 
 def test_a_sample_of_issues_stands_for_all() -> None:
